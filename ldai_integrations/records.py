@@ -1,0 +1,133 @@
+"""Frozen values: what a run used, how it ended, and the account of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ldclient import Context
+
+Mode = Literal["completion", "agent"]
+Outcome = Literal["success", "error", "cancelled", "discarded"]
+UsageSource = Literal["provider", "estimate", "partial"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Hold the tokens of one or more provider calls.
+
+    Every count is in tokens, zero or more; ``None`` means unknown, never zero.
+
+    Attributes:
+        input_tokens: All prompt tokens, those read from a cache included.
+        output_tokens: All generated tokens, reasoning included.
+        total_tokens: The provider's total, else input plus output.
+        cached_input_tokens: The part of the input that was read from a cache.
+        cache_write_input_tokens: The part of the input that was written to a cache.
+        reasoning_tokens: The part of the output that was hidden reasoning.
+        estimated: Names of the fields that we computed; the others are the provider's.
+        lower_bound: True where the output was estimated for a model that also reasons in hiding.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: frozenset[str] = frozenset()
+    lower_bound: bool = False
+
+    @property
+    def source(self) -> UsageSource:
+        """Tell who counted: the provider, we (``"estimate"``), or both (``"partial"``)."""
+        if not self.estimated:
+            return "provider"
+        known = {name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None}
+        return "estimate" if known <= self.estimated else "partial"
+
+    def with_total(self) -> Usage:
+        """Return this usage with ``total_tokens`` filled in where input and output are known."""
+        if self.total_tokens is not None or self.input_tokens is None or self.output_tokens is None:
+            return self
+        estimated = self.estimated | {"total_tokens"} if self.estimated else self.estimated
+        return replace(self, total_tokens=self.input_tokens + self.output_tokens, estimated=estimated)
+
+    def filled_from(self, estimate: Usage) -> Usage:
+        """Return this usage with its unknown input and output taken from an estimate.
+
+        A total computed from a mix is marked as estimated; nothing the provider said is overwritten.
+        """
+        missing = {
+            name: getattr(estimate, name)
+            for name in ("input_tokens", "output_tokens")
+            if getattr(self, name) is None and getattr(estimate, name) is not None
+        }
+        if not missing:
+            return self.with_total()
+        mixed = replace(
+            self,
+            **missing,
+            estimated=self.estimated | missing.keys(),
+            lower_bound=self.lower_bound or (estimate.lower_bound and "output_tokens" in missing),
+        )
+        return mixed.with_total()
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return the usage of both; a count that only one side knows is that side's."""
+        if not isinstance(other, Usage):
+            return NotImplemented
+        left, right = self.with_total(), other.with_total()
+        sums: dict[str, Any] = {}
+        for item in fields(Usage)[:6]:
+            known = [n for n in (getattr(left, item.name), getattr(right, item.name)) if n is not None]
+            sums[item.name] = sum(known) if known else None
+        return Usage(
+            **sums,
+            estimated=left.estimated | right.estimated,
+            lower_bound=left.lower_bound or right.lower_bound,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Account for one finished run.
+
+    Attributes:
+        run_id: The id that all of the run's LaunchDarkly events share.
+        config_key: Key of the AI Config.
+        mode: ``"completion"`` or ``"agent"``.
+        variation_key: Key of the served variation; empty where a default was served.
+        version: Version of the served variation.
+        model_name: Name of the configured model; empty if there is none.
+        provider_name: Name of the configured provider; empty if there is none.
+        started_at: Wall-clock start, seconds since the epoch.
+        duration_ms: From open to the true end, milliseconds.
+        time_to_first_token_ms: To the first text, reasoning or tool delta, milliseconds; ``None`` if not streamed.
+        usage: Tokens; ``None`` where nothing is known.
+        outcome: ``success``, ``error``, ``cancelled``, or ``discarded`` (no generation took place).
+        error: The exception that ended the run, if one did.
+        tool_calls: Names of the tools called, in order.
+        default_served: True where LaunchDarkly had no usable variation and the default was served.
+        ld_context: The LaunchDarkly context the AI Config was evaluated for.
+        tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
+    """
+
+    run_id: str
+    config_key: str
+    mode: Mode
+    variation_key: str
+    version: int
+    model_name: str
+    provider_name: str
+    started_at: float
+    duration_ms: int
+    time_to_first_token_ms: int | None
+    usage: Usage | None
+    outcome: Outcome
+    error: BaseException | None = field(default=None, compare=False)
+    tool_calls: tuple[str, ...] = ()
+    default_served: bool = False
+    ld_context: Context | None = field(default=None, repr=False, compare=False)
+    tracker: Any = field(default=None, repr=False, compare=False)

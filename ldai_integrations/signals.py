@@ -1,0 +1,30 @@
+"""The blinker signals, each with what it sends.
+
+The sender of every signal is the ``config_key``, a plain string, so a receiver can listen to one AI Config::
+
+    @run_finished.connect_via("support-bot")
+    def bill(config_key: str, *, record: RunRecord) -> None: ...
+
+blinker keeps weak references: connect a function that lives as long as the application, or pass ``weak=False``.
+Receivers run in whichever thread or task finishes the run and must not block; one that raises is logged and
+never reaches the request.
+"""
+
+from __future__ import annotations
+
+from blinker import NamedSignal, Namespace
+
+__all__ = ["default_served", "run_finished", "run_opened"]
+
+_signals = Namespace()
+
+#: A run was opened. Sends ``run``, the open :class:`~ldai_integrations.Run`.
+run_opened: NamedSignal = _signals.signal("run-opened")
+
+#: A run has ended, whatever its outcome; discarded runs and disabled AI Configs too.
+#: Sends ``record``, the :class:`~ldai_integrations.records.RunRecord`.
+run_finished: NamedSignal = _signals.signal("run-finished")
+
+#: LaunchDarkly had no usable variation and the default was served.
+#: Sends ``reason``, a short text without any value of the variation.
+default_served: NamedSignal = _signals.signal("default-served")

@@ -1,0 +1,62 @@
+"""Public protocols and aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .records import RunRecord, Usage
+
+__all__ = [
+    "ASGIApp",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "Sink",
+    "StartResponse",
+    "TokenCounter",
+    "UsageExtractor",
+    "WSGIApp",
+    "WSGIEnviron",
+]
+
+# The three callables of https://asgi.readthedocs.io/en/latest/specs/main.html
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# PEP 3333
+WSGIEnviron = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], object]]
+WSGIApp = Callable[[WSGIEnviron, StartResponse], Iterable[bytes]]
+
+Variables = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Receive the record of every finished run that is reported.
+
+    Called once per run, from whichever thread finished it; must not block. An
+    exception is logged once and counted, and the next sink still runs.
+    """
+
+    def emit(self, record: RunRecord) -> None:
+        """Take one record."""
+
+
+class TokenCounter(Protocol):
+    """Count the tokens of a text; must not raise and must not touch the network."""
+
+    def __call__(self, text: str, /) -> int:
+        """Return the number of tokens, zero or more."""
+
+
+class UsageExtractor(Protocol):
+    """Find the usage in a provider's response, or return ``None`` if it is none of yours."""
+
+    def __call__(self, response: Any, /) -> Usage | None:
+        """Return the usage of ``response``."""
