@@ -1,0 +1,31 @@
+"""Token usage: read from a provider's response or stream, counted in a text, estimated for a request.
+
+Responses are recognised by their shape; no provider's package is imported. Nothing here raises on what it is given, and
+nothing touches the network but :func:`prefetch`.
+"""
+
+from __future__ import annotations
+
+from ._counting import TextTally, count_tokens, warm_up
+from ._download import prefetch
+from ._draft import Reading, ToolCall
+from ._output import estimate_output
+from ._prompt import estimate_prompt
+from ._reading import StreamReader, extract, extract_stream, read
+from ._sse import SSEReader
+
+__all__ = [
+    "Reading",
+    "SSEReader",
+    "StreamReader",
+    "TextTally",
+    "ToolCall",
+    "count_tokens",
+    "estimate_output",
+    "estimate_prompt",
+    "extract",
+    "extract_stream",
+    "prefetch",
+    "read",
+    "warm_up",
+]

@@ -1,0 +1,30 @@
+"""One function per way of writing a response; each tells by shape whether an event is written its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._draft import Draft
+from . import anthropic, bedrock_invoke, cohere, common, converse, frameworks, gemini, local, openai_chat, openai_responses
+
+# Takes an event or a whole response. ``None``: not written this way; else whether it carried text, reasoning or a tool.
+Dialect = Callable[[Any, Draft], bool | None]
+
+# In order of how surely a shape is told apart; the first that recognises an event takes it.
+DIALECTS: tuple[Dialect, ...] = (
+    openai_responses.absorb,
+    openai_chat.absorb,
+    anthropic.absorb,
+    gemini.absorb,
+    converse.absorb,
+    cohere.absorb,
+    local.absorb_ollama,
+    bedrock_invoke.absorb,
+    local.absorb_hugging_face,
+    frameworks.absorb_langchain,
+    frameworks.absorb_agents,
+    gemini.absorb_interaction,
+    common.absorb_error,
+    common.absorb_usage,
+)

@@ -1,0 +1,66 @@
+"""Anthropic's Messages API, also as Bedrock and Vertex carry it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._draft import Draft
+from .._values import get, is_list, items, text, to_json
+
+_EVENTS = frozenset(
+    (
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "ping",
+    )
+)
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
+def absorb(event: Any, draft: Draft) -> bool | None:
+    """Take a message or an event of one; ``None`` if it is neither."""
+    kind = text(get(event, "type"))
+    if kind in _EVENTS:
+        return _event(kind, event, draft)
+    if is_list(get(event, "content")) and (kind == "message" or get(event, "stop_reason") is not None):
+        _frame(event, draft)
+        draft.finish(get(event, "stop_reason"))
+        spoke = False
+        for block in items(get(event, "content")):
+            spoke |= _block(None, block, draft)
+        return spoke
+    return None
+
+
+def _event(kind: str, event: Any, draft: Draft) -> bool:
+    if kind == "content_block_delta":
+        delta = get(event, "delta")
+        spoke = draft.say(get(delta, "text")) or draft.think(get(delta, "thinking"))
+        return spoke or draft.call(get(event, "index"), None, get(delta, "partial_json"))
+    if kind == "content_block_start":
+        return _block(get(event, "index"), get(event, "content_block"), draft)
+    if kind == "message_start":
+        _frame(get(event, "message"), draft)
+    elif kind == "message_delta":
+        draft.count(get(event, "usage"))
+        draft.finish(get(get(event, "delta"), "stop_reason"))
+    elif kind == "message_stop":
+        draft.count(get(event, "amazon-bedrock-invocationMetrics"))
+    return False
+
+
+def _frame(message: Any, draft: Draft) -> None:
+    draft.begin(get(message, "id"))
+    draft.name_model(get(message, "model"))
+    draft.count(get(message, "usage"))
+
+
+def _block(key: Any, block: Any, draft: Draft) -> bool:
+    if text(get(block, "type")) in _CALLS:
+        arguments = get(block, "input")
+        return draft.call(key, get(block, "name"), to_json(arguments) if arguments else None)
+    return draft.say(get(block, "text")) or draft.think(get(block, "thinking"))

@@ -1,0 +1,90 @@
+"""Cohere's chat v1 and v2, and its older generate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._draft import Draft
+from .._values import dig, get, is_list, items, text, to_json
+
+_V2_EVENTS = frozenset(
+    (
+        "message-start",
+        "content-start",
+        "content-delta",
+        "content-end",
+        "tool-plan-delta",
+        "tool-call-start",
+        "tool-call-delta",
+        "tool-call-end",
+        "citation-start",
+        "citation-end",
+        "message-end",
+    )
+)
+
+
+def absorb(event: Any, draft: Draft) -> bool | None:
+    """Take a Cohere response or an event of its stream; ``None`` if it is neither."""
+    kind = text(get(event, "type"))
+    if kind in _V2_EVENTS:
+        return _v2_event(event, draft)
+    kind = text(get(event, "event_type"))
+    if kind == "text-generation" or (kind == "" and get(event, "is_finished") is False):
+        return draft.say(get(event, "text"))
+    if kind == "stream-end":
+        response = get(event, "response")
+        _frame(response, draft)
+        return False if draft.has_content else _v1(response, draft)
+    if kind in ("stream-start", "tool-calls-generation", "tool-calls-chunk", "citation-generation", "search-results"):
+        return draft.say(get(event, "text"))
+    return _whole(event, draft)
+
+
+def _v2_event(event: Any, draft: Draft) -> bool:
+    delta = get(event, "delta")
+    draft.count(get(delta, "usage"))
+    draft.finish(get(delta, "finish_reason"))
+    message = get(delta, "message")
+    call = get(message, "tool_calls")
+    if call is not None and not is_list(call):
+        function = get(call, "function")
+        return draft.call(get(event, "index"), get(function, "name"), get(function, "arguments"))
+    content = get(message, "content")
+    if content is None or is_list(content):
+        return draft.think(get(message, "tool_plan"))
+    return draft.say(get(content, "text")) or draft.think(get(content, "thinking"))
+
+
+def _whole(event: Any, draft: Draft) -> bool | None:
+    if is_list(get(event, "generations")) and get(event, "id") is not None:
+        _frame(event, draft)
+        spoke = False
+        for generation in items(get(event, "generations")):
+            spoke |= draft.say(get(generation, "text"))
+        return spoke
+    if get(event, "generation_id", "response_id") is not None and get(event, "text") is not None:
+        _frame(event, draft)
+        return _v1(event, draft)
+    message = get(event, "message")
+    if get(event, "finish_reason") is None or not (is_list(get(message, "content")) or get(message, "tool_calls")):
+        return None
+    _frame(event, draft)
+    spoke = draft.think(get(message, "tool_plan"))
+    for part in items(get(message, "content")):
+        spoke |= draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
+    for call in items(get(message, "tool_calls")):
+        spoke |= draft.call(None, dig(call, "function.name"), dig(call, "function.arguments"))
+    return spoke
+
+
+def _frame(response: Any, draft: Draft) -> None:
+    draft.count(get(response, "usage")) or draft.count(get(response, "meta"))
+    draft.finish(get(response, "finish_reason"))
+
+
+def _v1(response: Any, draft: Draft) -> bool:
+    spoke = draft.say(get(response, "text"))
+    for call in items(get(response, "tool_calls")):
+        spoke |= draft.call(None, get(call, "name"), to_json(get(call, "parameters")))
+    return spoke

@@ -1,0 +1,60 @@
+"""Gemini and Vertex ``generateContent``, and the Interactions API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._counts import GEMINI, counts_in
+from .._draft import Draft
+from .._values import dig, get, is_list, items, text, to_json
+
+
+def absorb(event: Any, draft: Draft) -> bool | None:
+    """Take a generateContent response or a chunk of one; ``None`` if it is neither."""
+    candidates = get(event, "candidates")
+    usage = get(event, "usageMetadata", "usage_metadata")
+    if not is_list(candidates):
+        counts = counts_in(usage)
+        if counts is None or counts.shape is not GEMINI:
+            return None
+    draft.name_model(get(event, "modelVersion", "model_version"))
+    draft.count(usage)
+    draft.finish(dig(event, "promptFeedback.blockReason") or dig(event, "prompt_feedback.block_reason"))
+    spoke = False
+    for candidate in items(candidates):
+        draft.finish(get(candidate, "finishReason", "finish_reason"))
+        for part in items(dig(candidate, "content.parts")):
+            spoke |= _part(part, draft)
+    return spoke
+
+
+def _part(part: Any, draft: Draft) -> bool:
+    if get(part, "thought") is True:
+        return draft.think(get(part, "text"))
+    call = get(part, "functionCall", "function_call")
+    if call is not None:
+        return draft.call(None, get(call, "name"), to_json(get(call, "args")))
+    code = get(part, "executableCode", "executable_code")
+    return draft.say(get(part, "text")) or draft.say(get(code, "code"))
+
+
+def absorb_interaction(event: Any, draft: Draft) -> bool | None:
+    """Take an interaction or an event of one; ``None`` if it is neither."""
+    kind = text(get(event, "event_type"))
+    if kind == "step.delta":
+        delta = get(event, "delta")
+        return draft.say(get(delta, "text")) or draft.think(dig(delta, "content.text"))
+    whole = event if text(get(event, "object")) == "interaction" else None
+    interaction = whole or get(event, "interaction")
+    if interaction is None and not kind.startswith(("interaction.", "step.")):
+        return None
+    draft.name_model(get(interaction, "model"))
+    draft.count(get(interaction, "usage")) or draft.count(dig(event, "metadata.usage"))
+    status = text(get(interaction, "status"))
+    if status not in ("", "in_progress"):
+        draft.finish(status)
+    spoke = False
+    for step in items(get(whole, "steps", "outputs")):
+        for part in items(get(step, "content")):
+            spoke |= draft.say(get(part, "text"))
+    return spoke

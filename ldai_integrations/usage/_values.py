@@ -1,0 +1,106 @@
+"""Read fields off whatever a provider's library hands out, without trusting any of it.
+
+SDK objects, dicts and mocks are read alike. A field that is missing, of the wrong type or that raises when touched is
+``None``: a response must never be able to break the request it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from numbers import Real
+from typing import Any
+
+# The largest integer that JSON readers agree on (RFC 8259, section 6); no provider counts that far.
+_LARGEST = 2**53 - 1
+# A sequence that never ends must not hold a request; no response has this many parts.
+_MOST_ITEMS = 100_000
+
+
+def get(source: Any, *names: str) -> Any:
+    """Return the first of the named fields that is there and not ``None``.
+
+    Args:
+        source: A mapping, or an object with attributes.
+        names: Spellings of one field, the likeliest first.
+    """
+    for name in names:
+        try:
+            value = source.get(name) if isinstance(source, (dict, Mapping)) else getattr(source, name, None)
+        except Exception:  # noqa: S112 - a property of a foreign object may raise anything
+            continue
+        if value is not None:
+            return value
+    return None
+
+
+def dig(source: Any, path: str) -> Any:
+    """Return the field at a dotted path, or ``None``."""
+    for name in path.split("."):
+        if source is None:
+            return None
+        source = get(source, name)
+    return source
+
+
+def number(value: Any) -> int | None:
+    """Return a count of tokens, or ``None`` for anything that is not a whole number of zero or more.
+
+    Booleans, strings, NaN, fractions, negative numbers and mocks are refused; ``12.0``, ``Decimal(12)`` and numpy's
+    integers are counts.
+    """
+    try:
+        if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+            return None
+        if not math.isfinite(value) or value < 0 or value > _LARGEST or value != int(value):
+            return None
+        return int(value)
+    except Exception:  # a number type of somebody's own
+        return None
+
+
+def text(value: Any) -> str:
+    """Return a plain string, or the empty string for anything else."""
+    try:
+        return str.__str__(value) if isinstance(value, str) else ""
+    except Exception:  # ``__class__`` may be a property that raises
+        return ""
+
+
+def items(value: Any) -> Iterator[Any]:
+    """Iterate over a list-like value; over nothing if it is not one."""
+    try:
+        if isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Sequence):
+            return
+        yield from islice(value, _MOST_ITEMS)
+    except Exception:  # a lazy sequence may fail half way
+        return
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether a value is a list or list-like, strings excepted."""
+    try:
+        return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+    except Exception:
+        return False
+
+
+def to_json(value: Any) -> str:
+    """Return a value as compact JSON text; a string as it is; the empty string where there is nothing to write."""
+    if value is None:
+        return ""
+    try:
+        return text(value) or json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    except Exception:  # cyclic, too deep, or a ``__str__`` that raises
+        return ""
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether a value is a dict or another mapping."""
+    try:
+        return isinstance(value, (dict, Mapping))
+    except Exception:
+        return False
