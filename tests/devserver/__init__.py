@@ -1,0 +1,1 @@
+"""Promises of the dev server, kept with real LaunchDarkly clients over real HTTP."""

@@ -1,0 +1,44 @@
+"""One dev server for the room's tests, and real LaunchDarkly clients connected to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from ldclient import Config, LDClient
+
+from ldai_integrations.devserver import DevServer
+
+from .samples import FLAGS
+
+Connect = Callable[..., LDClient]
+
+
+@pytest.fixture(scope="module")
+def module_server() -> Iterator[DevServer]:
+    """Serve for all tests of a file."""
+    with DevServer(FLAGS) as server:
+        yield server
+
+
+@pytest.fixture
+def server(module_server: DevServer) -> DevServer:
+    """Serve the sample flags, with nothing left from an earlier test."""
+    module_server.set_flags(FLAGS)
+    module_server.clear()
+    return module_server
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Make real clients, and close them at the end."""
+    with ExitStack() as clients:
+
+        def connect(server: DevServer, *, start_wait: float = 5, **options: Any) -> LDClient:
+            uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), server.url)
+            options = {"sdk_key": "sdk-test", "diagnostic_opt_out": True, **uris, **options}
+            return clients.enter_context(closing(LDClient(Config(**options), start_wait=start_wait)))
+
+        yield connect
