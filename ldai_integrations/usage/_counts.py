@@ -23,6 +23,7 @@ class Shape:
         input, output, total, cached, cache_write, reasoning, tool_prompt: The paths.
         cache_apart: Cached tokens are not part of ``input`` and have to be added.
         reasoning_apart: Reasoning is not part of ``output`` and has to be added.
+        other_is_nothing: A count that is not sent is zero, so the other one is the total.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Shape:
     tool_prompt: tuple[str, ...] = ()
     cache_apart: bool = False
     reasoning_apart: bool = False
+    other_is_nothing: bool = False
 
 
 _FIELDS = ("input", "output", "total", "cached", "cache_write", "reasoning", "tool_prompt")
@@ -107,9 +109,10 @@ GEMINI_INTERACTIONS = Shape(
 )
 COHERE = Shape("cohere chat", input=("tokens.input_tokens",), output=("tokens.output_tokens",), cached=("cached_tokens",))
 COHERE_BILLED = Shape(
-    "cohere generate and embed", input=("billed_units.input_tokens",), output=("billed_units.output_tokens",)
+    "cohere generate and embed", input=("billed_units.input_tokens",), output=("billed_units.output_tokens",),
+    other_is_nothing=True,
 )
-OLLAMA = Shape("ollama", input=("prompt_eval_count",), output=("eval_count",))
+OLLAMA = Shape("ollama", input=("prompt_eval_count",), output=("eval_count",), other_is_nothing=True)
 LLAMA = Shape("bedrock llama", input=("prompt_token_count",), output=("generation_token_count",))
 TITAN = Shape("bedrock titan", input=("inputTextTokenCount",), output=("totalOutputTextTokenCount",))
 BEDROCK_METRICS = Shape(
@@ -182,6 +185,8 @@ class Counts:
                     input_tokens, output_tokens = self._with_hidden(input_tokens, output_tokens, hidden)
             elif self.shape is GEMINI:
                 output_tokens = max(0, total - input_tokens - tool_prompt)
+        if total is None and self.shape.other_is_nothing:
+            total = (input_tokens or 0) + (output_tokens or 0)
         return Usage(
             input_tokens=input_tokens,
             output_tokens=output_tokens,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..records import Usage
 from ._counting import TextTally
-from ._counts import BEDROCK_METRICS, Counts, counts_in
+from ._counts import BEDROCK_METRICS, COHERE, Counts, counts_in
 from ._values import get, number, text
 
 # Longest text that is kept, in characters; what comes after is only counted. About 60,000 tokens of English.
@@ -214,10 +214,14 @@ class Draft:
         usage = self._counts.usage() if self._counts is not None else None
         if self._metrics is not None:
             metrics = self._metrics.usage()
-            usage = metrics if usage is None else _filled(usage, metrics)
+            usage = metrics if usage is None or self._bills_apart() else _filled(usage, metrics)
         if self._earlier is None or usage is None:
             return usage or self._earlier
         return self._earlier + usage
+
+    def _bills_apart(self) -> bool:
+        """Tell whether Bedrock's metering is meant: Cohere's body counts a preamble nobody wrote or pays for."""
+        return self._counts is not None and self._counts.shape is COHERE
 
     def reading(self) -> Reading:
         """Return what is known so far."""

@@ -11,6 +11,9 @@ from ._dialects import DIALECTS, Dialect
 from ._draft import Draft, Reading
 from ._values import get, is_record, text
 
+# What Bedrock appends to the last chunk of whatever body a model streams.
+_METRICS = "amazon-bedrock-invocationMetrics"
+
 
 def read(response: Any) -> Reading | None:
     """Return everything a run wants from one whole response.
@@ -75,6 +78,8 @@ class StreamReader:
         event = _unwrapped(event)
         if event is None or isinstance(event, (str, bytes)):
             return None
+        if isinstance(event, dict) and _METRICS in event:
+            self._draft.count(event[_METRICS])
         if self._dialect is not None:
             spoke = self._dialect(event, self._draft)
             if spoke is not None:

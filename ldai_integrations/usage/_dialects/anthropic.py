@@ -48,8 +48,6 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
     elif kind == "message_delta":
         draft.count(get(event, "usage"))
         draft.finish(get(get(event, "delta"), "stop_reason"))
-    elif kind == "message_stop":
-        draft.count(get(event, "amazon-bedrock-invocationMetrics"))
     return False
 
 

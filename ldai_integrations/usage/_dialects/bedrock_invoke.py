@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, is_record, items, number, text
+from .._values import dig, get, is_list, is_record, items, number, text
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
     """Take a Titan, Llama, Mistral, AI21 or Claude 2 body or a chunk of one; ``None`` if it is neither."""
     if not is_record(event):
         return None
-    metrics = draft.count(get(event, "amazon-bedrock-invocationMetrics"))
-    recognised = _titan(event, draft)
-    if recognised is None:
-        recognised = _plain(event, draft)
-    return recognised if recognised is not None else (False if metrics else None)
+    for absorb_one in (_titan, _llama_or_claude, _mistral, _ai21):
+        spoke = absorb_one(event, draft)
+        if spoke is not None:
+            return spoke
+    return None
 
 
 def _titan(event: Any, draft: Draft) -> bool | None:
@@ -37,21 +37,31 @@ def _titan(event: Any, draft: Draft) -> bool | None:
     return spoke
 
 
-def _plain(event: Any, draft: Draft) -> bool | None:
-    recognised, spoke = False, False
-    if "stop_reason" in event and text(get(event, "generation", "completion")):
-        recognised, spoke = True, draft.say(get(event, "generation", "completion"))
-    if number(get(event, "generation_token_count", "prompt_token_count")) is not None:
-        recognised = draft.count(event)
-    for output in items(get(event, "outputs")):
-        if is_record(output) and "stop_reason" in output:
-            recognised, spoke = True, spoke | draft.say(get(output, "text"))
-            draft.finish(get(output, "stop_reason"))
-    for completion in items(get(event, "completions")):
-        if not text(dig(completion, "data.text")):
-            continue
-        recognised, spoke = True, spoke | draft.say(dig(completion, "data.text"))
-        draft.finish(dig(completion, "finishReason.reason"))
-    if recognised:
-        draft.finish(get(event, "stop_reason"))
-    return spoke if recognised else None
+def _llama_or_claude(event: Any, draft: Draft) -> bool | None:
+    counted = number(get(event, "generation_token_count", "prompt_token_count")) is not None
+    said = text(get(event, "generation", "completion"))
+    if not counted and not (said and "stop_reason" in event):
+        return None
+    draft.count(event)
+    draft.finish(get(event, "stop_reason"))
+    return draft.say(said)
+
+
+def _mistral(event: Any, draft: Draft) -> bool | None:
+    outputs = [output for output in items(get(event, "outputs")) if is_record(output) and "stop_reason" in output]
+    for output in outputs:
+        draft.finish(output["stop_reason"])
+    return any([draft.say(get(output, "text")) for output in outputs]) if outputs else None
+
+
+def _ai21(event: Any, draft: Draft) -> bool | None:
+    """AI21's Jurassic lists its tokens instead of counting them."""
+    completions = [one for one in items(get(event, "completions")) if text(dig(one, "data.text"))]
+    prompt = dig(event, "prompt.tokens")
+    if not completions or not is_list(prompt):
+        return None
+    output = sum(len(list(items(dig(one, "data.tokens")))) for one in completions)
+    draft.count({"prompt_token_count": len(prompt), "generation_token_count": output})
+    for one in completions:
+        draft.finish(dig(one, "finishReason.reason"))
+    return any([draft.say(dig(one, "data.text")) for one in completions])

@@ -25,11 +25,9 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         draft.count(get(event, "usage"))
         return _message(content, draft)
     usage = dig(event, "metadata.usage")
-    metrics = get(event, "amazon-bedrock-invocationMetrics")
-    if stop is not None or usage is not None or metrics is not None:
+    if stop is not None or usage is not None:
         draft.finish(stop)
         draft.count(usage)
-        draft.count(metrics)
         return False
     known = get(event, "messageStart", "messageStop", "contentBlockStop")
     return False if known is not None else None
