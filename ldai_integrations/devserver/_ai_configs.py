@@ -9,8 +9,8 @@ from typing import Any
 from ._problems import Problem, Severity
 
 MODES = ("completion", "agent", "judge")
-# What only a variation of an AI Config or of an agent graph has.
-_MARKS = ("_ldMeta", "model", "messages", "instructions", "root")
+# What makes a flag an AI Config, or look as if it was meant to be one.
+_MARKS = ("_ldMeta", "messages", "instructions")
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,13 @@ _Found = Iterator[tuple[str, str, Severity]]
 def _wrong(value: Any) -> _Found:
     if not isinstance(value, dict):
         yield "", "must be an object, as in every AI Config: the AI SDK raises on anything else", "unreadable"
-        return
-    yield from _wrong_model(value)
-    yield from _wrong_messages(value)
-    if "_ldMeta" not in value:
+    elif "_ldMeta" not in value:
         yield "._ldMeta", 'is missing: the AI Config counts as disabled; add {"enabled": true, …}', "suspect"
     elif not isinstance(value["_ldMeta"], dict):
         yield "._ldMeta", "must be an object: the AI SDK raises on anything else", "unreadable"
     else:
+        yield from _wrong_model(value)
+        yield from _wrong_messages(value)
         yield from _wrong_meta(value, value["_ldMeta"])
 
 
@@ -73,31 +72,30 @@ def _wrong_model(value: Mapping[str, Any]) -> _Found:
     if model is None:
         return
     if not isinstance(model, dict):
-        yield ".model", 'must be an object such as {"name": "gpt-4o-mini"}', "suspect"
+        yield ".model", 'must be an object such as {"name": "gpt-4o-mini"}: the AI SDK drops it', "unreadable"
     elif "name" not in model:
-        yield (
-            ".model.name",
-            'is missing: the AI SDK raises without it; add for example "name": "gpt-4o-mini"',
-            "unreadable",
-        )
+        yield ".model.name", "is missing: the AI SDK raises without it; give the model its name", "unreadable"
     elif not isinstance(model["name"], str) or not model["name"]:
-        yield ".model.name", "must be a string that is not empty", "suspect"
+        yield ".model.name", "must be a string that is not empty", "unreadable"
 
 
 def _wrong_messages(value: Mapping[str, Any]) -> _Found:
     messages = value.get("messages")
     if messages is None:
         return
-    if not isinstance(messages, list):
-        yield ".messages", "must be an array of {role, content}", "suspect"
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        yield ".messages", "must be an array of {role, content}: the AI SDK drops them", "unreadable"
         return
     for index, message in enumerate(messages):
         for name in ("role", "content"):
-            if not isinstance(message, dict) or not isinstance(message.get(name), str):
-                yield f".messages[{index}].{name}", "must be a string: the AI SDK raises without it", "unreadable"
+            if not isinstance(message.get(name), str):
+                text = "must be a string" if name in message else "is missing: the AI SDK raises without it"
+                yield f".messages[{index}].{name}", text, "unreadable"
 
 
 def _wrong_meta(value: Mapping[str, Any], meta: Mapping[str, Any]) -> _Found:
+    if not isinstance(meta.get("version", 1), int):
+        yield "._ldMeta.version", "must be an integer: the AI SDK raises on anything else", "unreadable"
     if not isinstance(meta.get("enabled"), bool):
         yield "._ldMeta.enabled", "must be true or false: the AI Config counts as disabled without it", "suspect"
     if meta.get("enabled") is not True or "root" in value:

@@ -114,10 +114,8 @@ class EventStore:
         text = body.decode(errors="replace")
         values = {"payload_id": payload_id, "received_ms": int(time.time() * 1000), "body": text}
         with self._changed:
-            if not self._one("SELECT json_valid(:body)", body=text):
-                raise InvalidPayloadError("the payload is not valid JSON")
-            if self._one("SELECT json_type(:body)", body=text) != "array":
-                raise InvalidPayloadError("the payload is not an array of events")
+            if self._one("SELECT CASE WHEN json_valid(:body) THEN json_type(:body) END", body=text) != "array":
+                raise InvalidPayloadError("the payload is not a JSON array of events")
             if self._one("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
                 self._duplicates += 1
                 return False

@@ -8,12 +8,14 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ._responses import HangUp, error
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ._responses import HangUp
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "path": (str,),
@@ -142,7 +144,7 @@ class FaultInjector:
             await self.app(scope, receive, _nowhere)
         else:
             await _read_body(receive)
-        answer = self._hang_up if fault.status is None else error(fault.status, "injected_fault", "As asked for.")
+        answer = self._hang_up if fault.status is None else Response(status_code=fault.status)
         await answer(scope, receive, send)
 
     async def _delay(self, seconds: float) -> None:

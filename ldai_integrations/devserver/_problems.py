@@ -20,7 +20,7 @@ class Problem:
         field: Where in the item, such as ``variations[1].model.name``; empty for the item as a whole.
         text: What is wrong there, and what to do.
         severity: ``structure`` when an SDK would throw away every flag because of it, ``unreadable`` when
-            LaunchDarkly's AI SDK raises on it, ``suspect`` when it works but is hardly what was meant.
+            LaunchDarkly's AI SDK raises on it or drops it, ``suspect`` when it works but is hardly what was meant.
     """
 
     item: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -14,6 +15,16 @@ from ldai_integrations.devserver import DevServer
 from .samples import FLAGS
 
 Connect = Callable[..., LDClient]
+
+
+def eventually(condition: Callable[[], bool], *, timeout: float = 2) -> bool:
+    """Tell whether a condition that nothing announces comes true in time."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 @pytest.fixture(scope="module")

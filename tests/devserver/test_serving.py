@@ -2,31 +2,236 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import json
+import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import httpx
+import pytest
 from ldclient import Context
+from ldclient.datasystem import default
+from ldclient.hook import EvaluationSeriesContext, Hook, Metadata
 
-from .samples import edited
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.devserver._flags import FlagStore
+from ldai_integrations.devserver._streams import FlagStreams
+
+from .conftest import eventually
+from .samples import CHAT, FLAGS, Json, edited
 
 if TYPE_CHECKING:
-    from ldai_integrations.devserver import DevServer
+    from collections.abc import Iterator
+
+    from ldclient import LDClient
 
     from .conftest import Connect
 
+ADA = Context.create("ada")
+PREMIUM = Context.builder("bob").set("plan", "premium").build()
 
-def test_client_initialises(server: DevServer, connect: Connect) -> None:
-    """A client is initialised with the served flags."""
+
+def served(client: LDClient, context: Context = ADA, key: str = "chat") -> Any:
+    """Tell which variation a client serves; ``None`` where it knows no such flag."""
+    value = client.variation(key, context, None)
+    return value and value["_ldMeta"]["variationKey"]
+
+
+def changes_of(client: LDClient) -> threading.Event:
+    """Return an event that is set at the client's next flag change."""
+    seen = threading.Event()
+    client.flag_tracker.add_listener(lambda _: seen.set())
+    return seen
+
+
+def unversioned(payload: Json) -> Json:
+    """Return the flags of a payload without their versions, which earlier tests have raised."""
+    return {key: {**flag, "version": None} for key, flag in payload["flags"].items()}
+
+
+@pytest.fixture
+def raw(server: DevServer) -> Iterator[httpx.Client]:
+    """Talk to the server without an SDK."""
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield client
+
+
+def test_streaming_client_evaluates_rules(server: DevServer, connect: Connect) -> None:
+    """A streaming client is initialised and evaluates targeting rules itself."""
     client = connect(server)
     assert client.is_initialized()
-    assert client.variation("chat", Context.create("ada"), None)["_ldMeta"]["variationKey"] == "small"
+    assert (served(client), served(client, PREMIUM)) == ("small", "large")
+
+
+def test_polling_client_gets_the_same(server: DevServer, connect: Connect) -> None:
+    """A polling client is served the same flags."""
+    client = connect(server, stream=False)
+    assert client.is_initialized()
+    assert (served(client), served(client, PREMIUM)) == ("small", "large")
+
+
+def test_newer_protocol_falls_back(server: DevServer, connect: Connect) -> None:
+    """A client that speaks the newer flag delivery protocol falls back and is initialised."""
+    client = connect(server, datasystem_config=default().build())
+    assert client.is_initialized()
+    assert served(client) == "small"
 
 
 def test_change_is_pushed(server: DevServer, connect: Connect) -> None:
-    """A change reaches a running client within a second."""
-    client = connect(server)
-    seen = threading.Event()
-    client.flag_tracker.add_listener(lambda change: seen.set())
+    """A change reaches every running client within a second."""
+    clients = [connect(server) for _ in range(3)]
+    seen = [changes_of(client) for client in clients]
     server.set_flags(edited(on=False))
+    assert all(event.wait(1) for event in seen)
+    assert [served(client) for client in clients] == ["disabled"] * 3
+
+
+def test_deleted_flag_vanishes_and_can_return(server: DevServer, connect: Connect) -> None:
+    """A deletion is pushed, and the flag may come back under a version above its tombstone."""
+    client = connect(server)
+    seen = changes_of(client)
+    server.set_flags({"flags": {}})
     assert seen.wait(1)
-    assert client.variation("chat", Context.create("ada"), None)["_ldMeta"]["variationKey"] == "disabled"
+    assert served(client) is None
+    seen.clear()
+    server.set_flags(FLAGS)
+    assert seen.wait(1)
+    assert served(client) == "small"
+
+
+def test_several_changes_arrive_as_one(server: DevServer, connect: Connect) -> None:
+    """An edit of several flags is pushed as a whole, so no client sees half of it."""
+    client = connect(server)
+    seen = changes_of(client)
+    server.set_flags({"flags": {"other": {**CHAT, "key": "other"}}})
+    assert seen.wait(1)
+    assert (served(client), served(client, key="other")) == (None, "small")
+
+
+def test_segment_change_is_pushed(server: DevServer, connect: Connect) -> None:
+    """An edit of a segment alone changes what its members are served."""
+    clause = {"attribute": "", "op": "segmentMatch", "values": ["beta"]}
+    flags = edited(rules=[{"variation": 2, "clauses": [clause]}])
+    server.set_flags({**flags, "segments": {"beta": {"key": "beta", "version": 1, "included": []}}})
+    client = connect(server)
+    assert served(client) == "small"
+    seen = changes_of(client)
+    server.set_flags({**flags, "segments": {"beta": {"key": "beta", "version": 1, "included": ["ada"]}}})
+    assert seen.wait(1)
+    assert served(client) == "large"
+
+
+def test_client_finds_the_server_again(server: DevServer, connect: Connect) -> None:
+    """A client whose first connection was refused with 503 tries again and is initialised."""
+    server.inject("/all", status=503)
+    assert served(connect(server)) == "small"
+
+
+def test_environment_id_reaches_hooks(server: DevServer, connect: Connect) -> None:
+    """The SDK's hooks are told the dev server's environment id."""
+
+    found: list[str | None] = []
+
+    class Recorder(Hook):
+        @property
+        def metadata(self) -> Metadata:
+            return Metadata("recorder")
+
+        def before_evaluation(self, series_context: EvaluationSeriesContext, data: Any) -> Any:
+            found.append(series_context.environment_id)
+            return data
+
+        def after_evaluation(self, series_context: EvaluationSeriesContext, data: Any, detail: Any) -> Any:
+            return data
+
+    served(connect(server, hooks=[Recorder()]))
+    assert found == ["ldai-dev"]
+
+
+def test_wrong_sdk_key_is_told(connect: Connect) -> None:
+    """A server that was given an SDK key answers 401 to any other, and serves the right one."""
+    with DevServer(FLAGS, sdk_key="sdk-right") as server:
+        wrong = connect(server, sdk_key="sdk-wrong", start_wait=0)
+        told = threading.Event()
+        provider = wrong.data_source_status_provider
+        provider.add_listener(lambda status: told.set() if status.error else None)
+        assert told.wait(2) or provider.status.error
+        assert provider.status.error is not None
+        assert provider.status.error.status_code == 401
+        assert connect(server, sdk_key="sdk-right").is_initialized()
+
+
+def test_poll_is_not_repeated(raw: httpx.Client, server: DevServer) -> None:
+    """A poll with the current ETag is answered 304 without a body; after a change it is answered anew."""
+    first = raw.get("/sdk/latest-all")
+    assert unversioned(first.json()) == unversioned(FLAGS)
+    again = raw.get("/sdk/latest-all", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    server.set_flags(edited(on=False))
+    assert raw.get("/sdk/latest-all", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
+def test_poll_is_zipped_on_request_only(raw: httpx.Client) -> None:
+    """The body is zipped for those who accept it."""
+    with raw.stream("GET", "/sdk/latest-all", headers={"Accept-Encoding": "gzip"}) as answer:
+        zipped = b"".join(answer.iter_raw())
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert unversioned(json.loads(gzip.decompress(zipped))) == unversioned(FLAGS)
+    assert "Content-Encoding" not in raw.get("/sdk/latest-all", headers={"Accept-Encoding": "identity"}).headers
+
+
+def test_stream_is_chunked_and_says_put_first(raw: httpx.Client) -> None:
+    """The stream is chunked server-sent events and begins with all flags."""
+    with raw.stream("GET", "/all") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: put"
+        assert unversioned(json.loads(next(lines).removeprefix("data: "))["data"]) == unversioned(FLAGS)
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+
+
+def test_versions_only_grow(raw: httpx.Client, server: DevServer) -> None:
+    """Each edit raises the version, also where the file says the same or a lower one."""
+    versions = []
+    for on in (False, True, False):
+        server.set_flags(edited(on=on, version=1))
+        versions.append(raw.get("/sdk/latest-all").json()["flags"]["chat"]["version"])
+    server.set_flags(edited(on=False, version=1))
+    versions.append(raw.get("/sdk/latest-all").json()["flags"]["chat"]["version"])
+    assert versions[0] < versions[1] < versions[2] == versions[3]
+
+
+def test_abrupt_disconnects_are_forgotten(server: DevServer) -> None:
+    """Streams whose clients vanish are given up; the others go on."""
+    address = urlsplit(server.url)
+    sockets = [socket.create_connection((address.hostname, address.port)) for _ in range(20)]
+    for connection in sockets:
+        connection.sendall(b"GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            while answer.readline() != b"event: put\n":
+                pass
+    assert server.status()["streams"] >= 20
+    for connection in sockets:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+    assert eventually(lambda: server.status()["streams"] == 0)
+
+
+def test_silence_is_broken_by_comments() -> None:
+    """A stream on which nothing happens writes comments, and ends when the server closes it."""
+
+    async def read() -> list[bytes]:
+        streams = FlagStreams(FlagStore(FLAGS), heartbeat=0.01)
+        found = []
+        async for message in streams.stream():
+            found.append(message)
+            if len(found) == 3:
+                streams.close()
+        return found
+
+    put, *comments = asyncio.run(read())
+    assert put.startswith(b"event: put\n")
+    assert comments == [b":\n\n", b":\n\n"]
