@@ -95,13 +95,15 @@ class RunRecord:
     """Account for one finished run.
 
     Attributes:
-        run_id: The id that all of the run's LaunchDarkly events share.
+        run_id: The id that all of the run's LaunchDarkly events share; empty for a discarded run whose AI Config
+            nobody asked for.
         config_key: Key of the AI Config.
         mode: ``"completion"`` or ``"agent"``.
         variation_key: Key of the served variation; empty where a default was served.
         version: Version of the served variation.
         model_name: Name of the configured model; empty if there is none.
         provider_name: Name of the configured provider; empty if there is none.
+        enabled: Whether the AI Config was enabled; a disabled one is not reported.
         started_at: Wall-clock start, seconds since the epoch.
         duration_ms: From open to the true end, milliseconds.
         time_to_first_token_ms: To the first text, reasoning or tool delta, milliseconds; ``None`` if not streamed.
@@ -121,6 +123,7 @@ class RunRecord:
     version: int
     model_name: str
     provider_name: str
+    enabled: bool
     started_at: float
     duration_ms: int
     time_to_first_token_ms: int | None

@@ -1,0 +1,1 @@
+"""What happens to one run, whichever door it came through."""

@@ -1,0 +1,142 @@
+"""From evidence to the record of a run: outcome, usage, times."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING
+
+from ..records import Outcome, RunRecord, Usage
+from ..usage import estimate_prompt
+from .bodies import Output
+from .evidence import Evidence
+from .http import status_of_exception
+
+if TYPE_CHECKING:
+    from ldai.tracker import LDAIMetricSummary, TokenUsage
+
+    from .run import Run
+
+
+def account_for(run: Run, ended_at: float) -> RunRecord:
+    """Make the record of a run that has ended; counts tokens where the provider did not.
+
+    What user code said on ``run.tracker`` wins over what was measured.
+
+    Args:
+        run: A finished run.
+        ended_at: When it ended, on the run's clock, in seconds.
+    """
+    evidence = run.evidence
+    own = evidence.own_output()
+    observed = [output for output in (take() for take in evidence.observed) if output is not None]
+    outputs = observed or ([own] if own is not None else [])
+    said = run.said()
+    outcome = _outcome(evidence, said, saw_error=any(output.error for output in (*outputs, own) if output))
+    if outcome == "discarded" and not run.resolved:
+        return _discarded(run, ended_at)
+    usage = _usage(run, outputs) if evidence.generated or outcome in ("success", "cancelled") else None
+    tools = evidence.said_tools or [name for output in outputs for name in output.tool_calls]
+    first = evidence.first_token_at
+    return RunRecord(
+        run_id=run.id,
+        config_key=run.config_key,
+        mode=run.spec.mode,
+        variation_key=run.identity.variation_key,
+        version=run.identity.version,
+        model_name=run.model_name(),
+        provider_name=run.config.provider.name if run.config.provider else "",
+        enabled=run.config.enabled,
+        started_at=run.started_at,
+        duration_ms=_ms(ended_at - run.opened_at) if said.duration_ms is None else said.duration_ms,
+        time_to_first_token_ms=_first_token(said, None if first is None else first - run.opened_at),
+        usage=usage if said.tokens is None else _said_usage(said.tokens),
+        outcome=outcome,
+        error=evidence.error,
+        tool_calls=tuple(tools),
+        default_served=not run.identity.variation_key,
+        ld_context=run.ld_context,
+        tracker=run.sdk_tracker,
+    )
+
+
+def _outcome(evidence: Evidence, said: LDAIMetricSummary, *, saw_error: bool) -> Outcome:
+    """Decide, in this order: what user code said, cancelled, error, discarded, success."""
+    if said.success is not None:
+        return "success" if said.success else "error"
+    if evidence.cancelled:
+        return "cancelled"
+    if evidence.judged_error is not None:
+        return "error" if evidence.judged_error else "success"
+    status = evidence.status
+    if evidence.error is not None:
+        status = status_of_exception(evidence.error)
+        if status is None:
+            return "error"
+    if saw_error or (status is not None and status >= 500):
+        return "error"
+    if status is not None and status >= 400 and not evidence.generated:
+        return "discarded"
+    return "success"
+
+
+def _usage(run: Run, outputs: list[Output]) -> Usage | None:
+    """Add up the provider calls of a run; estimate what a provider left out.
+
+    The prompt is estimated only where there is one call whose input nobody told: of several calls we do not
+    know what each was sent.
+    """
+    said = run.evidence.said_usage
+    known = [_with_estimated_output(output) for output in outputs if said is None or output.usage is not None]
+    parts = known if said is None else [said, *known]
+    if not parts:
+        return None
+    total: Usage = reduce(add, parts)
+    if total.input_tokens is None:
+        total = total.filled_from(_estimated_prompt(run))
+    return total.with_total()
+
+
+def _with_estimated_output(output: Output) -> Usage:
+    usage = output.usage if output.usage is not None else Usage()
+    return usage if usage.output_tokens is not None else usage.filled_from(output.estimate())
+
+
+def _estimated_prompt(run: Run) -> Usage:
+    messages = run.evidence.prompt if run.evidence.prompt is not None else run.configured_messages()
+    estimate = estimate_prompt({"messages": messages}, model=run.model_name(), api="chat") if messages else None
+    return estimate if estimate is not None else Usage()
+
+
+def _said_usage(tokens: TokenUsage) -> Usage:
+    return Usage(tokens.input or None, tokens.output or None, tokens.total or None)
+
+
+def _first_token(said: LDAIMetricSummary, measured: float | None) -> int | None:
+    if said.time_to_first_token is not None:
+        return int(said.time_to_first_token)
+    return None if measured is None else _ms(measured)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _discarded(run: Run, ended_at: float) -> RunRecord:
+    """Account for a run that nobody needed: its AI Config is not even evaluated."""
+    return RunRecord(
+        run_id="",
+        config_key=run.config_key,
+        mode=run.spec.mode,
+        variation_key="",
+        version=0,
+        model_name="",
+        provider_name="",
+        enabled=True,
+        started_at=run.started_at,
+        duration_ms=_ms(ended_at - run.opened_at),
+        time_to_first_token_ms=None,
+        usage=None,
+        outcome="discarded",
+        error=run.evidence.error,
+    )

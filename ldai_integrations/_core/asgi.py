@@ -1,0 +1,87 @@
+"""One ASGI request inside a frame; shared by the doors of ASGI frameworks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .current import FRAME_KEY, bind, unbind
+
+if TYPE_CHECKING:
+    from ..typing import ASGIApp, Message, Receive, Scope, Send
+    from .door import Door
+    from .run import Run
+
+
+async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call the application in a frame, and finish what is still open when it is done."""
+    frame, outermost = scope.get(FRAME_KEY), False
+    if frame is None or frame.tracking is not door.tracking:
+        frame, outermost = door.frame(scope), True
+        scope[FRAME_KEY] = frame
+    run = door.open_run(frame, scope) if scope["type"] == "http" else None
+    if run is not None:
+        exchange = Exchange(run, receive, send)
+        receive, send = exchange.receive, exchange.send
+    token = bind(run if run is not None else frame)
+    try:
+        await app(scope, receive, send)
+    except BaseException as exc:
+        if run is not None:
+            run.end(exc)
+        raise
+    finally:
+        unbind(token)
+        if outermost:
+            scope.pop(FRAME_KEY, None)
+            frame.close()
+            if frame.had_runs and door.tracking.settings.flush == "request":
+                await door.tracking.aflush()
+
+
+class Exchange:
+    """Watch the messages of one HTTP request for its run; pass every one on unchanged."""
+
+    __slots__ = ("_receive", "_run", "_send", "_streaming")
+
+    def __init__(self, run: Run, receive: Receive, send: Send) -> None:
+        self._run = run
+        self._receive = receive
+        self._send = send
+        self._streaming = False
+
+    async def receive(self) -> Message:
+        """Receive, and notice a client that left before the last byte."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._run.finished:
+            self._run.evidence.cancelled = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send, and finish the run with the last byte: background tasks come after it."""
+        with self._run.frame.tracking.troubles.guard("response", self._run.config_key):
+            self._watch(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._run.evidence.cancelled = True
+            raise
+        kind = message["type"]
+        if kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body")):
+            self._run.finish()
+
+    def _watch(self, message: Message) -> None:
+        evidence, kind = self._run.evidence, message["type"]
+        if kind == "http.response.start":
+            headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
+            evidence.responded(
+                message["status"],
+                headers.get(b"content-type", b"text/plain").decode("latin-1"),
+                whole=b"content-length" in headers,
+                compressed=headers.get(b"content-encoding", b"identity") != b"identity",
+            )
+        elif kind == "http.response.body":
+            more = message.get("more_body", False)
+            evidence.whole = evidence.whole or not (more or self._streaming)
+            self._streaming = self._streaming or more
+            if message.get("body"):
+                evidence.put_out(message["body"])

@@ -1,0 +1,203 @@
+"""What a handler puts out: text and provider events, read as they pass and never changed."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..records import Usage
+from ..usage import Reading, SSEReader, StreamReader, TextTally, estimate_output, read
+
+_SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
+_MAX_LEAVES = 10_000
+
+
+ModelName = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one output told.
+
+    Attributes:
+        usage: The provider's own figures, if it gave any.
+        estimate: Counts the output's tokens; takes about 50 µs per 1,000 ``chars``.
+        chars: Length of the text that ``estimate`` counts.
+        tool_calls: Names of the tools the model called.
+        error: Type of the error that the output carried, if it did.
+        from_provider: Whether it was shaped like a provider's response.
+    """
+
+    usage: Usage | None
+    estimate: Callable[[], Usage]
+    chars: int
+    tool_calls: tuple[str, ...] = ()
+    error: str | None = None
+    from_provider: bool = False
+
+    @classmethod
+    def of_reading(cls, reading: Reading, model_name: ModelName) -> Output:
+        """Take over what the usage room read."""
+
+        def estimate() -> Usage:
+            return estimate_output(reading.text, model=reading.model or model_name(), tool_calls=reading.tool_calls)
+
+        names = tuple(call.name for call in reading.tool_calls)
+        chars = len(reading.text) + sum(len(call.arguments) for call in reading.tool_calls)
+        from_provider = reading.usage is not None or reading.model is not None
+        return cls(reading.usage, estimate, chars, names, reading.error, from_provider)
+
+    @classmethod
+    def of_text(cls, tally: TextTally) -> Output:
+        """Take over counted text."""
+
+        def estimate() -> Usage:
+            return Usage(output_tokens=tally.tokens(), estimated=frozenset({"output_tokens"}))
+
+        return cls(None, estimate, tally.chars)
+
+
+class OutputReader:
+    """Read the items of one output, whole or streamed, of any kind; decides by the first item.
+
+    Strings and bytes may be Server-Sent Events, a JSON document or plain text; objects may be provider events.
+
+    Args:
+        model_name: Gives the configured model, for estimates.
+        content_type: The media type of a response body, where known.
+        limit: How many bytes of a JSON document are kept.
+    """
+
+    __slots__ = ("_content_type", "_feed", "_limit", "_model_name", "_output")
+
+    def __init__(self, model_name: ModelName, *, content_type: str | None = None, limit: int = 1_000_000) -> None:
+        self._model_name = model_name
+        self._content_type = content_type.partition(";")[0].strip().lower() if content_type else None
+        self._limit = limit
+        self._feed: Callable[[Any], bool] | None = None
+        self._output: Callable[[], Output | None] = _nothing
+
+    def feed(self, item: Any) -> bool:
+        """Take one item; return whether it carries text, reasoning or a tool delta."""
+        if self._feed is None:
+            if not item and isinstance(item, (str, bytes)):
+                return False
+            self._choose(item)
+        return self._feed(item)  # type: ignore[misc]  # _choose has set it
+
+    def output(self) -> Output | None:
+        """Return what was read so far; ``None`` where there was nothing to read."""
+        return self._output()
+
+    def _choose(self, item: Any) -> None:
+        if not isinstance(item, (str, bytes, bytearray, memoryview)):
+            self._read_with(StreamReader())
+        elif self._content_type in _STREAM_TYPES or (self._content_type is None and _starts_sse(item)):
+            self._read_with(SSEReader())
+        elif self._content_type is not None and self._content_type.endswith(("/json", "+json")):
+            document = _Document(self._limit, self._model_name)
+            self._feed, self._output = document.feed, document.output
+        elif self._content_type is None or self._content_type.startswith("text/"):
+            text = _Text(self._model_name)
+            self._feed, self._output = text.feed, text.output
+        else:
+            self._feed = _ignore
+
+    def _read_with(self, reader: StreamReader | SSEReader) -> None:
+        self._feed = reader.feed if isinstance(reader, StreamReader) else _as_bytes(reader.feed)
+        self._output = lambda: Output.of_reading(reader.reading(), self._model_name)
+
+
+class _Text:
+    """Count plain text."""
+
+    __slots__ = ("_decode", "_tally")
+
+    def __init__(self, model_name: ModelName) -> None:
+        self._tally = TextTally(model_name())
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+
+    def feed(self, item: Any) -> bool:
+        text = item if isinstance(item, str) else self._decode(bytes(item))
+        self._tally.add(text)
+        return bool(text)
+
+    def output(self) -> Output | None:
+        return Output.of_text(self._tally) if self._tally.chars else None
+
+
+class _Document:
+    """Keep a JSON document, up to a limit, and look at it at the end."""
+
+    __slots__ = ("_kept", "_limit", "_model_name")
+
+    def __init__(self, limit: int, model_name: ModelName) -> None:
+        self._kept: bytearray | None = bytearray()
+        self._limit = limit
+        self._model_name = model_name
+
+    def feed(self, item: Any) -> bool:
+        if self._kept is not None:
+            self._kept += item.encode("utf-8", "replace") if isinstance(item, str) else item
+            if len(self._kept) > self._limit:
+                self._kept = None
+        return False
+
+    def output(self) -> Output | None:
+        if not self._kept:
+            return None
+        try:
+            return output_of(json.loads(self._kept), self._model_name)
+        except (ValueError, RecursionError):
+            return None
+
+
+def output_of(value: Any, model_name: ModelName) -> Output | None:
+    """Read a whole result: a provider's response, else the text in it; ``None`` where there is neither."""
+    reading = read(value)
+    if reading is not None:
+        return Output.of_reading(reading, model_name)
+    tally = TextTally(model_name())
+    for text in _leaves(value):
+        tally.add(text)
+    return Output.of_text(tally) if tally.chars else None
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Yield the strings in a plain value, depth first and bounded."""
+    stack, seen = [value], 0
+    while stack and seen < _MAX_LEAVES:
+        item = stack.pop()
+        seen += 1
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, (bytes, bytearray)):
+            yield item.decode("utf-8", "replace")
+        elif isinstance(item, Mapping):
+            stack.extend(reversed(list(item.values())))
+        elif isinstance(item, (list, tuple)):
+            stack.extend(reversed(item))
+
+
+def _as_bytes(feed: Callable[[bytes], bool]) -> Callable[[Any], bool]:
+    def fed(item: Any) -> bool:
+        return feed(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+
+    return fed
+
+
+def _starts_sse(item: Any) -> bool:
+    start = item[:8].encode("utf-8", "replace") if isinstance(item, str) else bytes(item[:8])
+    return start.startswith(_SSE_STARTS)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _ignore(_item: Any) -> bool:
+    return False

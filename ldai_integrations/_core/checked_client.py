@@ -1,0 +1,69 @@
+"""The LDClient as the AI SDK sees it: nothing malformed comes out, nothing poisonous goes in.
+
+The AI SDK raises on a malformed variation and does not compare modes; the event processor loses everybody's
+batch over one value that JSON cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ldclient import Context, LDClient
+
+from .. import signals
+from .._troubles import Troubles
+from ..delivery import safe_data, safe_metric
+from .variations import problem_with
+
+# Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
+_REMEDIES = {
+    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; check the key and the SDK key's environment",
+    "CLIENT_NOT_READY": "LaunchDarkly is not connected yet; check the SDK key and the network",
+    "USER_NOT_SPECIFIED": "the LaunchDarkly context is not valid; check ld_context",
+    "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
+}
+
+
+class CheckedClient:
+    """Stand between the AI SDK and an LDClient; has the two methods that the AI SDK calls."""
+
+    def __init__(self, client: LDClient, troubles: Troubles) -> None:
+        self._client = client
+        self._troubles = troubles
+
+    def variation(self, key: str, context: Context, default: Any) -> Any:
+        """Return the served variation, or ``default`` where it cannot be used."""
+        detail = self._client.variation_detail(key, context, default)
+        if detail.reason and detail.reason["kind"] == "ERROR":
+            kind = str(detail.reason.get("errorKind"))
+            self._serve_default(key, kind.lower(), _REMEDIES.get(kind, "see LaunchDarkly's own log lines"))
+            return default
+        if detail.is_default_value():
+            self._serve_default(key, "off", "it is off and has no variation to serve while off")
+            return default
+        problem = problem_with(detail.value, _mode_of(default))
+        if problem is None:
+            return detail.value
+        self._serve_default(key, "malformed", problem)
+        return default
+
+    def track(self, event_name: str, context: Context, data: Any = None, metric_value: float | None = None) -> None:
+        """Send an event, with every value made finite and serialisable."""
+        metric = safe_metric(metric_value, event_name, self._troubles)
+        self._client.track(event_name, context, safe_data(data, event_name, self._troubles), metric)
+
+    def _serve_default(self, key: str, reason: str, remedy: str) -> None:
+        subject = f"{key}: {reason}"
+        self._troubles.note("default_served", subject, "The default of AI Config %r is served: %s.", key, remedy)
+        try:
+            signals.default_served.send(key, reason=reason)
+        except Exception as exc:
+            self._troubles.note("signal", key, "A receiver of default_served raised; mend the receiver.", exc=exc)
+
+
+def _mode_of(default: Mapping[str, Any]) -> str:
+    """Tell which kind of AI Config is being read; the AI SDK says so only in the shape of its default."""
+    if "evaluationMetricKey" in default:
+        return "judge"
+    return "completion" if "messages" in default else "agent"

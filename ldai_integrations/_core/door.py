@@ -1,0 +1,101 @@
+"""What every middleware is told: whose tracking, which AI Config, which LaunchDarkly context."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..delivery import NOT_CONFIGURED
+from ..exceptions import ConfigurationError, TrackingNotConfiguredError
+from ..records import Mode
+from .contexts import check_context_callable
+from .current import Frame, get_current
+from .default import default_tracking
+from .run import Run, RunSpec, enclosing
+
+if TYPE_CHECKING:
+    from ldclient import Context
+
+    from .resolver import AIConfigDefault
+    from .tracking import Tracking
+
+ConfigKeyFrom = Callable[[Any], "str | None"]
+
+
+class Door:
+    """Open frames and runs for the requests that come through one middleware.
+
+    Args:
+        tracking: The application's Tracking; without one, that of the process.
+        config_key: Track each request as a run of this AI Config, or of the one that a callable names; a callable
+            is given the request and may return ``None``. Without it, only decorated code opens runs.
+        mode: ``"completion"`` or ``"agent"``.
+        default: Served where LaunchDarkly has nothing usable.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
+        ld_context: Called with the request when its LaunchDarkly context is first needed.
+
+    Raises:
+        ConfigurationError: If a value cannot work.
+        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking | None,
+        *,
+        config_key: str | ConfigKeyFrom | None = None,
+        mode: Mode = "completion",
+        default: AIConfigDefault | None = None,
+        variables: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
+        ld_context: Callable[[Any], Context | None] | None = None,
+    ) -> None:
+        check_context_callable(ld_context)
+        if inspect.iscoroutinefunction(config_key):
+            raise ConfigurationError("config_key is a coroutine function; give a plain function")
+        if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
+            raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
+        self._rest: dict[str, Any] = {"mode": mode, "default": default}
+        self._config_key = config_key
+        # Made here even for a callable, so that a wrong mode or default shows at start.
+        self._specs = {config_key: RunSpec(config_key=config_key, **self._rest)} if isinstance(config_key, str) else {}
+        if config_key is not None and not callable(config_key) and not self._specs:
+            RunSpec(config_key=config_key, **self._rest)
+        RunSpec(config_key="checked", **self._rest)
+        self._variables = variables
+        self._ld_context = ld_context
+        self.tracking = tracking if tracking is not None else _process_tracking()
+
+    def frame(self, request: Any) -> Frame:
+        """Make the frame of a request."""
+        return Frame(self.tracking, request, self._ld_context)
+
+    def open_run(self, frame: Frame, request: Any) -> Run | None:
+        """Open the run of a request, if this door tracks requests and nobody outside has opened it."""
+        if self._config_key is None:
+            return None
+        with self.tracking.troubles.guard("config_key", str(getattr(self._config_key, "__name__", self._config_key))):
+            key = self._config_key(request) if callable(self._config_key) else self._config_key
+            if key is None:
+                return None
+            spec = self._specs.get(key) or self._specs.setdefault(key, RunSpec(config_key=key, **self._rest))
+            outer = get_current()
+            outer = outer if isinstance(outer, Run) and outer.frame is frame else None
+            if enclosing(outer, key) is not None:
+                return None
+            return self.tracking.open_run(frame, spec, variables=self._variables_of(request), outer=outer)
+        return None
+
+    def _variables_of(self, request: Any) -> Mapping[str, Any]:
+        if not callable(self._variables):
+            return self._variables or {}
+        with self.tracking.troubles.guard("variables", "middleware"):
+            return dict(self._variables(request))
+        return {}
+
+
+def _process_tracking() -> Tracking:
+    tracking = default_tracking.make()
+    if tracking is None:
+        raise TrackingNotConfiguredError(NOT_CONFIGURED)
+    return tracking

@@ -1,0 +1,131 @@
+"""What was seen of one run while it was open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..records import Usage
+from .bodies import ModelName, Output, OutputReader, output_of
+from .http import is_cancellation
+
+Clock = Callable[[], float]
+
+# Counting this many characters takes about 1 ms.
+_LONG = 16_000
+
+_UNREADABLE = "application/octet-stream"
+
+
+class Evidence:
+    """Collect what doors, streams and handlers tell about one run; judge nothing.
+
+    Written from whatever thread runs the handler; every write is a single assignment or append.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_content_type",
+        "_limit",
+        "_model_name",
+        "_output",
+        "_reader",
+        "cancelled",
+        "error",
+        "first_token_at",
+        "generated",
+        "judged_error",
+        "last_item_at",
+        "observed",
+        "prompt",
+        "said_tools",
+        "said_usage",
+        "status",
+        "whole",
+    )
+
+    def __init__(self, clock: Clock, model_name: ModelName, limit: int) -> None:
+        self.cancelled = False
+        self.error: BaseException | None = None
+        self.status: int | None = None
+        self.whole = False
+        self.judged_error: bool | None = None
+        #: A provider was called or output was made: a 4xx no longer discards the run.
+        self.generated = False
+        self.prompt: list[dict[str, Any]] | None = None
+        self.said_usage: Usage | None = None
+        self.said_tools: list[str] = []
+        self.observed: list[Callable[[], Output | None]] = []
+        self.first_token_at: float | None = None
+        self.last_item_at: float | None = None
+        self._clock = clock
+        self._model_name = model_name
+        self._limit = limit
+        self._content_type: str | None = None
+        self._reader: OutputReader | None = None
+        self._output: Output | None = None
+
+    def raised(self, exc: BaseException) -> None:
+        """Note an exception; the first one counts."""
+        if is_cancellation(exc):
+            self.cancelled = True
+        elif self.error is None:
+            self.error = exc
+
+    def responded(
+        self, status: int | None, content_type: str | None, *, whole: bool = False, compressed: bool = False
+    ) -> None:
+        """Note what the head of the response says, where it is known.
+
+        Args:
+            status: The HTTP status.
+            content_type: The media type of the body.
+            whole: The body is not streamed and has no first token.
+            compressed: The body cannot be read as it passes.
+        """
+        self.status = status if status is not None else self.status
+        self.whole = self.whole or whole
+        if compressed or (status is not None and status >= 400):  # the page of an error is nobody's answer
+            content_type = _UNREADABLE
+        self._content_type = content_type if content_type is not None else self._content_type
+
+    def first_token(self) -> None:
+        """Stop the time to the first token; only the first call counts."""
+        self.generated = True
+        if self.first_token_at is None:
+            self.first_token_at = self._clock()
+
+    def put_out(self, item: Any) -> None:
+        """Take one item of output; runs for every streamed chunk, so it must stay cheap."""
+        self.last_item_at = now = self._clock()
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = OutputReader(self._model_name, content_type=self._content_type, limit=self._limit)
+        if reader.feed(item) and self.first_token_at is None and not self.whole:
+            self.first_token_at = now
+            self.generated = True
+
+    def take(self, result: Any) -> None:
+        """Take the value that a handler returned."""
+        body = getattr(result, "body", None) if self.status is not None else None
+        if isinstance(body, bytes):
+            self.whole = True
+            self.put_out(body)
+        elif self._reader is None:
+            self._output = output_of(result, self._model_name)
+            self.generated = self.generated or (self._output is not None and self._output.from_provider)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there is more to count than a request should wait for."""
+        outputs = [take() for take in self.observed] or [self.own_output()]
+        return sum(output.chars for output in outputs if output is not None and output.usage is None) > _LONG
+
+    def own_output(self) -> Output | None:
+        """Return what the handler itself put out."""
+        return self._reader.output() if self._reader is not None else self._output
+
+    def release(self) -> None:
+        """Forget texts and callables once the run is accounted for."""
+        self.observed, self.prompt, self._reader, self._output = [], None, None, None
+        self._model_name = str

@@ -1,0 +1,137 @@
+"""From what a handler returned to the true end of its run: value, generator, streaming response, provider stream."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Iterable
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from .current import bind, unbind
+from .http import status_of_response
+from .proxies import watch
+from .run import Run, take_output
+from .streams import FollowedAsyncGenerator, FollowedGenerator
+
+
+def follow(run: Run, result: Any) -> Any:
+    """Return what the handler returned, and finish its run at the end of it.
+
+    A value ends the run now. What is consumed step by step comes back in a wrapper that keeps its protocol
+    and ends the run when it is exhausted, closed or dropped.
+    """
+    try:
+        return _follow(run, result)
+    except Exception as exc:  # only ours can raise here: the handler's code has returned
+        run.frame.tracking.troubles.note(
+            "follow",
+            run.config_key,
+            "What the handler of %r returned could not be followed; its run ends at return.",
+            run.config_key,
+            exc=exc,
+        )
+        run.finish()
+        return result
+
+
+def _follow(run: Run, result: Any) -> Any:
+    if isinstance(result, (str, bytes, dict, list, int, float, type(None))):
+        return _follow_bedrock(run, result) if isinstance(result, dict) else _end_with(run, result)
+    if isinstance(result, GeneratorType):
+        return FollowedGenerator(result, run)
+    if isinstance(result, AsyncGeneratorType):
+        return FollowedAsyncGenerator(result, run)
+    if isinstance(result, asyncio.Future):
+        result.add_done_callback(lambda done: _end_with_future(run, done))
+        return result
+    if inspect.isawaitable(result):
+        return _follow_awaitable(run, result)
+    if _looks_like_stream(result):
+        return watch(result, run.evidence.put_out, run.end)
+    return _follow_response(run, result)
+
+
+async def _follow_awaitable(run: Run, awaitable: Awaitable[Any]) -> Any:
+    token = bind(run)
+    try:
+        result = await awaitable
+    except BaseException as exc:
+        run.end(exc)
+        raise
+    finally:
+        unbind(token)
+    return follow(run, result)
+
+
+def _end_with_future(run: Run, done: asyncio.Future[Any]) -> None:
+    if done.cancelled():
+        run.end(asyncio.CancelledError())
+    elif (exc := done.exception()) is not None:
+        run.end(exc)
+    else:
+        _end_with(run, done.result())
+
+
+def _follow_bedrock(run: Run, result: dict[Any, Any]) -> Any:
+    """Follow Bedrock's ``{"stream": EventStream, …}`` and end with any other dict."""
+    name = next((key for key in ("stream", "body") if _looks_like_stream(result.get(key))), None)
+    if name is None:
+        return _end_with(run, result)
+    return {**result, name: watch(result[name], run.evidence.put_out, run.end)}
+
+
+def _follow_response(run: Run, result: Any) -> Any:
+    """Follow the body of a streaming response of any framework; end with anything else."""
+    response = result[0] if type(result) is tuple and result and status_of_response(result) else result
+    run.evidence.responded(status_of_response(result), _content_type(response))
+    body_name = _streamed_body(response)
+    if body_name is not None:
+        body = getattr(response, body_name)
+        followed: Any = FollowedAsyncGenerator if hasattr(body, "__aiter__") else FollowedGenerator
+        steps = body.__aiter__() if hasattr(body, "__aiter__") else iter(body)
+        setattr(response, body_name, followed(steps, run))
+        return result
+    if response is not result:
+        inner = follow(run, response)
+        return result if inner is response else (inner, *result[1:])
+    return _end_with(run, result)
+
+
+def _streamed_body(response: Any) -> str | None:
+    """Name the attribute that holds a response's streamed body: Starlette's, Django's, Werkzeug's."""
+    if hasattr(response, "body_iterator"):
+        return "body_iterator"
+    if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):
+        return "streaming_content"
+    body = getattr(response, "response", None)
+    if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):
+        return "response"
+    return None
+
+
+def _content_type(response: Any) -> str | None:
+    for name in ("content_type", "media_type"):
+        value = getattr(response, name, None)
+        if isinstance(value, str):
+            return value
+    return None
+
+
+def _end_with(run: Run, result: Any) -> Any:
+    take_output(run, result)
+    run.finish()
+    return result
+
+
+def _looks_like_stream(value: Any) -> bool:
+    """Tell whether a value is consumed step by step.
+
+    Iterators are. Of other objects only those that call themselves a stream: a session or a lock has
+    ``__enter__`` too and is nothing to follow.
+    """
+    kind = type(value)
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        return True
+    steps = any(hasattr(kind, name) for name in ("__iter__", "__aiter__", "__enter__", "__aenter__"))
+    return steps and "stream" in kind.__name__.lower() and not hasattr(kind, "__len__")

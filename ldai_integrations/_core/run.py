@@ -1,0 +1,281 @@
+"""One AI run: open until its handler has truly ended, then accounted for once."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+
+from ..exceptions import ConfigurationError
+from ..records import Mode, Usage
+from .bodies import OutputReader, output_of
+from .current import Frame
+from .evidence import Evidence
+from .proxies import is_stream, watch
+from .resolver import NOTHING_SAID, TrackerIdentity, check_default
+from .run_tracker import RunTracker
+
+if TYPE_CHECKING:
+    from ldai.tracker import LDAIConfigTracker, LDAIMetricSummary
+    from ldclient import Context
+
+    from .resolver import AIConfig, AIConfigDefault
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What is fixed about the runs of one decorator, ``with`` block or middleware."""
+
+    config_key: str
+    mode: Mode = "completion"
+    default: AIConfigDefault | None = None
+    is_error: Callable[[Any], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config_key, str) or not self.config_key.strip():
+            raise ConfigurationError(
+                f"config_key is {self.config_key!r}; give the key of an AI Config, as LaunchDarkly shows it"
+            )
+        if self.mode not in get_args(Mode):
+            raise ConfigurationError(f"mode is {self.mode!r}; use 'completion' or 'agent'")
+        if self.is_error is not None and not callable(self.is_error):
+            raise ConfigurationError(f"is_error is {self.is_error!r}; give a callable that takes the result")
+        check_default(self.default, self.mode)
+
+
+class Run:
+    """Collect what happens in one AI run and report it once.
+
+    Handlers get it by annotation or from :func:`~ldai_integrations.current_run`. Its methods never block and
+    never raise because of LaunchDarkly; they may be called from any thread, and after the end they change nothing.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        spec: RunSpec,
+        *,
+        variables: Mapping[str, Any],
+        ld_context: Context | None = None,
+        outer: Run | None = None,
+    ) -> None:
+        tracking = frame.tracking
+        self.frame = frame
+        self.spec = spec
+        self.outer = outer
+        self.variables = variables
+        self.finished = False
+        self.started_at = time.time()
+        self.evidence = Evidence(tracking.clock, self.model_name, tracking.settings.max_body_bytes)
+        self._ld_context = ld_context
+        self._lock = threading.Lock()
+        self._config: AIConfig | None = None
+        self._sdk_tracker: LDAIConfigTracker | None = None
+        self._identity: TrackerIdentity | None = None
+        self.opened_at = tracking.clock()
+
+    # What handlers use
+
+    @property
+    def config_key(self) -> str:
+        """Key of the AI Config."""
+        return self.spec.config_key
+
+    @property
+    def id(self) -> str:
+        """The run id that all of this run's LaunchDarkly events share."""
+        return self.identity.run_id
+
+    @property
+    def config(self) -> AIConfig:
+        """The AI Config as served to this request, prompt rendered; look at ``config.enabled``."""
+        if self._config is None:
+            self._config = self.frame.tracking.resolve(self)
+        return self._config
+
+    @property
+    def ld_context(self) -> Context:
+        """The LaunchDarkly context that the AI Config is evaluated for."""
+        return self._ld_context if self._ld_context is not None else self.frame.ld_context
+
+    @property
+    def tracker(self) -> RunTracker:
+        """LaunchDarkly's tracker for this run; what you say there wins over what is measured."""
+        return RunTracker(self)
+
+    def messages(self, *, user: str | None = None) -> list[dict[str, Any]]:
+        """Return the configured messages, ready for a provider call.
+
+        Args:
+            user: What the user says, added as the last message.
+
+        Returns:
+            New ``{"role": …, "content": …}`` dicts; an agent's instructions come as a system message.
+        """
+        messages = self.configured_messages()
+        if user is not None:
+            messages.append({"role": "user", "content": user})
+        self.evidence.prompt = messages
+        return [dict(message) for message in messages]
+
+    def observe(self, response: T) -> T:
+        """Take usage, tool calls and the time to the first token from a provider's response.
+
+        Args:
+            response: An SDK object, a dict, a stream, or an awaitable of one.
+
+        Returns:
+            The same object; for a stream a proxy with the stream's protocol and type; for an awaitable another one.
+        """
+        if self.finished:
+            return response
+        with self.frame.tracking.troubles.guard("observe", self.config_key):
+            self.evidence.generated = True
+            return cast(T, self._observed(response))
+        return response
+
+    def add_usage(
+        self, usage: Usage | None = None, *, input_tokens: int | None = None, output_tokens: int | None = None
+    ) -> None:
+        """Add the tokens of one provider call that :meth:`observe` cannot read.
+
+        Args:
+            usage: All that is known, or
+            input_tokens: all prompt tokens, and
+            output_tokens: all generated tokens.
+        """
+        more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        with self._lock:
+            evidence = self.evidence
+            evidence.generated = True
+            evidence.said_usage = more if evidence.said_usage is None else evidence.said_usage + more
+
+    def first_token(self) -> None:
+        """Stop the time to the first token; only the first call counts."""
+        self.evidence.first_token()
+
+    def tool_call(self, name: str) -> None:
+        """Record that the model called a tool; takes the place of the tool calls found in responses."""
+        if self.finished:
+            self.sdk_tracker.track_tool_call(name)
+        else:
+            self.evidence.said_tools.append(name)
+
+    def fail(self, exc: BaseException) -> None:
+        """Record an exception that the handler deals with itself: the run is an error, or cancelled."""
+        self.evidence.raised(exc)
+
+    def finish(self) -> None:
+        """End the run and report it; only the first call counts. Whoever opened a run finishes it."""
+        self._finish(self.frame.tracking.clock())
+
+    # What doors, streams and the account use
+
+    def end(self, exc: BaseException | None) -> None:
+        """End the run with what its last step raised; ``None`` is its own end, ``GeneratorExit`` somebody else's."""
+        if isinstance(exc, GeneratorExit):
+            self.abandon()
+            return
+        if exc is not None:
+            self.evidence.raised(exc)
+        self.finish()
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end: it ended with the last item, not now."""
+        if not self.finished:
+            self.evidence.cancelled = True
+            last = self.evidence.last_item_at
+            self._finish(last if last is not None else self.frame.tracking.clock())
+
+    def _finish(self, ended_at: float) -> None:
+        with self._lock:
+            if self.finished:
+                return
+            self.finished = True
+        self.frame.open_runs.discard(self)
+        self.frame.tracking.report(self, ended_at)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the AI Config has been asked for."""
+        return self._config is not None
+
+    @property
+    def sdk_tracker(self) -> LDAIConfigTracker:
+        """The AI SDK's own tracker, made once."""
+        if self._sdk_tracker is None:
+            config = self.config
+            with self._lock:
+                if self._sdk_tracker is None:
+                    self._sdk_tracker = config.create_tracker()
+        return self._sdk_tracker
+
+    @property
+    def identity(self) -> TrackerIdentity:
+        """Run id, variation and version."""
+        if self._identity is None:
+            self._identity = TrackerIdentity.of(self.sdk_tracker)
+        return self._identity
+
+    def said(self) -> LDAIMetricSummary:
+        """Return what user code has said on the tracker."""
+        return NOTHING_SAID if self._sdk_tracker is None else self._sdk_tracker.get_summary()
+
+    def model_name(self) -> str:
+        """Return the name of the configured model; empty if there is none."""
+        model = self.config.model
+        return model.name if model is not None else ""
+
+    def configured_messages(self) -> list[dict[str, Any]]:
+        """Return the AI Config's messages, or its instructions as one system message."""
+        instructions = getattr(self.config, "instructions", None)
+        if instructions:
+            return [{"role": "system", "content": instructions}]
+        return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
+
+    def _observed(self, response: Any) -> Any:
+        if inspect.isawaitable(response):
+            return self._observe_later(response)
+        if isinstance(response, dict) and is_stream(response.get("stream")):
+            return {**response, "stream": self._watched(response["stream"])}
+        if is_stream(response):
+            return self._watched(response)
+        output = output_of(response, self.model_name)
+        if output is not None:
+            self.evidence.observed.append(lambda: output)
+        return response
+
+    async def _observe_later(self, response: Awaitable[Any]) -> Any:
+        return self.observe(await response)
+
+    def _watched(self, stream: Any) -> Any:
+        reader = OutputReader(self.model_name)
+        self.evidence.observed.append(reader.output)
+
+        def on_item(item: Any) -> None:
+            if reader.feed(item):
+                self.evidence.first_token()
+
+        return watch(stream, on_item, lambda _exc: None)
+
+
+def enclosing(current: Frame | Run | None, config_key: str) -> Run | None:
+    """Return the open run of a config key that the code below ``current`` belongs to, if there is one."""
+    while isinstance(current, Run):
+        if current.config_key == config_key and not current.finished:
+            return current
+        current = current.outer
+    return None
+
+
+def take_output(run: Run, result: Any) -> None:
+    """Judge and read the value that a handler returned."""
+    with run.frame.tracking.troubles.guard("result", run.config_key):
+        if run.spec.is_error is not None:
+            run.evidence.judged_error = bool(run.spec.is_error(result))
+        run.evidence.take(result)

@@ -1,0 +1,122 @@
+"""LaunchDarkly's tracker as user code sees it on a run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ldai.providers.types import LDAIMetrics
+    from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
+
+    from .run import Run
+
+T = TypeVar("T")
+
+
+class RunTracker:
+    """Answer to every tracker method of LaunchDarkly's documentation, on the run's own tracker.
+
+    What is said here is sent at once and wins over what the run measured, which then is not sent.
+    Tool calls are the exception: they are sent when the run finishes, in place of those found in responses.
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def _sdk(self) -> LDAIConfigTracker:
+        return self._run.sdk_tracker
+
+    @property
+    def resumption_token(self) -> str:
+        """LaunchDarkly's token of this run; unsigned, so keep it on the server."""
+        return self._sdk.resumption_token
+
+    def get_summary(self) -> LDAIMetricSummary:
+        """Return what has been sent for this run so far."""
+        return self._sdk.get_summary()
+
+    def track_duration(self, duration: int) -> None:
+        """Send the duration of the run, in milliseconds."""
+        self._sdk.track_duration(duration)
+
+    def track_duration_of(self, func: Callable[[], T]) -> T:
+        """Call ``func``, send how long it took, and return what it returned."""
+        result: T = self._sdk.track_duration_of(func)  # type: ignore[no-untyped-call]
+        return result
+
+    def track_time_to_first_token(self, time_to_first_token: int) -> None:
+        """Send the time to the first token, in milliseconds."""
+        self._sdk.track_time_to_first_token(time_to_first_token)
+
+    def track_tokens(self, tokens: TokenUsage) -> None:
+        """Send the token usage of the run."""
+        self._run.evidence.generated = True
+        self._sdk.track_tokens(tokens)
+
+    def track_success(self) -> None:
+        """Send that the generation succeeded."""
+        self._sdk.track_success()
+
+    def track_error(self) -> None:
+        """Send that the generation failed."""
+        self._sdk.track_error()
+
+    def track_feedback(self, feedback: dict[str, FeedbackKind]) -> None:
+        """Send a thumb up or down: ``{"kind": FeedbackKind.Positive}``; works long after the run."""
+        self._sdk.track_feedback(feedback)
+
+    def track_tool_call(self, tool_key: str) -> None:
+        """Record that the model called a tool."""
+        self._run.tool_call(tool_key)
+
+    def track_tool_calls(self, tool_calls: Iterable[str]) -> None:
+        """Record that the model called several tools."""
+        for tool_key in tool_calls:
+            self._run.tool_call(tool_key)
+
+    def track_judge_result(self, judge_result: Any) -> None:
+        """Send the score that a judge gave this run."""
+        self._sdk.track_judge_result(judge_result)
+
+    def track_metrics_of(self, metrics_extractor: Callable[[Any], LDAIMetrics | None], func: Callable[[], T]) -> T:
+        """Call ``func`` and send duration, success and what ``metrics_extractor`` finds in its result."""
+        self._run.evidence.generated = True
+        result: T = self._sdk.track_metrics_of(metrics_extractor, func)
+        return result
+
+    async def track_metrics_of_async(
+        self, metrics_extractor: Callable[[Any], LDAIMetrics | None], func: Callable[[], Awaitable[T]]
+    ) -> T:
+        """Await ``func()`` and send duration, success and what ``metrics_extractor`` finds in its result."""
+        self._run.evidence.generated = True
+        result: T = await self._sdk.track_metrics_of_async(metrics_extractor, func)
+        return result
+
+    def track_openai_metrics(self, func: Callable[[], T]) -> T:
+        """Call ``func``, which calls OpenAI, and take duration, success and usage from its result.
+
+        Of an awaitable or a stream that it returns, they are taken as it is consumed.
+        """
+        try:
+            result = func()
+        except Exception:
+            self._sdk.track_error()
+            raise
+        return self._run.observe(result)
+
+    def track_bedrock_converse_metrics(self, res: T) -> T:
+        """Take duration, success and usage from a Bedrock Converse response, and return it."""
+        if isinstance(res, Mapping):
+            status = res.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if status == 200:
+                self._sdk.track_success()
+            elif status >= 400:
+                self._sdk.track_error()
+            latency = res.get("metrics", {}).get("latencyMs")
+            if latency:
+                self._sdk.track_duration(latency)
+        return self._run.observe(res)

@@ -1,0 +1,56 @@
+"""Options that hold for a whole application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_type_hints
+
+from ..exceptions import ConfigurationError
+
+FlushWhen = Literal["auto", "request", "shutdown", "never"]
+CancelledAs = Literal["cancelled", "error", "success"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Hold the options of a :class:`Tracking`; checked when made, never changed.
+
+    Attributes:
+        flush: When buffered events are handed to the network and waited for. ``"auto"``: at shutdown;
+            ``"request"``: also after each request that had a run, once its last byte is out;
+            ``"shutdown"``: at shutdown only; ``"never"``: not by us.
+        flush_timeout: How long one flush may take, in seconds; more than 0, at most 60.
+        cancelled_as: How LaunchDarkly is told of a run that the client or a task cancelled:
+            ``"cancelled"`` reports time and tokens but neither success nor error.
+        report_estimates: Whether estimated token counts go to LaunchDarkly.
+        max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    flush: FlushWhen = "auto"
+    flush_timeout: float = 5.0
+    cancelled_as: CancelledAs = "cancelled"
+    report_estimates: bool = True
+    max_body_bytes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Settings)
+        for item in fields(self):
+            allowed, value = get_args(hints[item.name]), getattr(self, item.name)
+            if allowed and value not in allowed:
+                choices = ", ".join(map(repr, allowed))
+                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use one of {choices}")
+        if not _is_number(self.flush_timeout) or not 0 < self.flush_timeout <= 60:
+            raise ConfigurationError(
+                f"Settings.flush_timeout is {self.flush_timeout!r}; use seconds, more than 0 and at most 60"
+            )
+        if not isinstance(self.report_estimates, bool):
+            raise ConfigurationError(f"Settings.report_estimates is {self.report_estimates!r}; use True or False")
+        if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
+            raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

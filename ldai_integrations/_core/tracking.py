@@ -1,0 +1,195 @@
+"""The application's one object: opens runs, resolves their AI Configs, reports them, sees that events arrive."""
+
+from __future__ import annotations
+
+import atexit
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import signals
+from .._troubles import Troubles
+from ..delivery import Flusher, client_from_env, report_connection
+from ..exceptions import ConfigurationError
+from ..records import RunRecord
+from ..sinks import LaunchDarklySink
+from ..usage import warm_up
+from .account import account_for
+from .contexts import Contexts
+from .current import Frame
+from .off_loop import off_loop
+from .resolver import AIConfig, Resolver
+from .run import Run, RunSpec
+from .settings import Settings
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ldclient import Context, LDClient
+
+    from ..typing import Sink
+
+_NO_VARIABLES: Mapping[str, Any] = {}
+
+
+class Tracking:
+    """Hold what an application's AI runs share: the LaunchDarkly client, the settings and the sinks.
+
+    Make one per application and hand it to a door or a decorator. Thread-safe.
+
+    Args:
+        client: Your LDClient; it is never closed by us.
+        settings: Options; the defaults suit most applications.
+        sinks: More places for the records of reported runs, besides LaunchDarkly.
+        clock: A monotonic clock in seconds; tests may pass their own.
+
+    Raises:
+        ConfigurationError: If ``client`` is not an LDClient or a sink has no ``emit``.
+    """
+
+    def __init__(
+        self,
+        client: LDClient,
+        *,
+        settings: Settings | None = None,
+        sinks: Iterable[Sink] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not hasattr(client, "variation_detail") or not hasattr(client, "track"):
+            raise ConfigurationError(
+                f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
+            )
+        self.client = client
+        self.settings = settings if settings is not None else Settings()
+        self.clock = clock
+        self.troubles = Troubles()
+        self.contexts = Contexts(self.troubles)
+        self._resolver = Resolver(client, self.troubles)
+        self._sinks = (self._launchdarkly_sink(), *sinks)
+        for sink in self._sinks:
+            if not callable(getattr(sink, "emit", None)):
+                raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
+        self._worker = Worker()
+        self._flusher = Flusher(client)
+        self._owns_client = False
+        atexit.register(_flush_at_exit, weakref.ref(self))
+        warm_up()
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        settings: Settings | None = None,
+        sinks: Iterable[Sink] = (),
+        start_wait: float = 5.0,
+        environ: Mapping[str, str] | None = None,
+    ) -> Tracking:
+        """Make a Tracking, and its LDClient, from the environment.
+
+        ``LAUNCHDARKLY_SDK_KEY`` connects to LaunchDarkly, ``LDAI_DEV_SERVER`` (an address) to the dev server and
+        ``LDAI_CONFIG_FILE`` reads AI Configs from a file. The dev server wins where it is set, and is sent the key.
+
+        Args:
+            settings: Options; the defaults suit most applications.
+            sinks: More places for records, besides LaunchDarkly.
+            start_wait: Seconds to wait at most for AI Configs to arrive; a refused key is known at once.
+            environ: What to read instead of ``os.environ``.
+
+        Raises:
+            TrackingNotConfiguredError: If none of the variables is set.
+            ConfigurationError: If one of them is set to something that cannot work.
+        """
+        settings = settings if settings is not None else Settings()
+        tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
+        tracking._owns_client = True
+        report_connection(tracking.client, tracking.troubles, timeout=start_wait)
+        return tracking
+
+    def open_run(
+        self,
+        frame: Frame,
+        spec: RunSpec,
+        *,
+        variables: Mapping[str, Any] = _NO_VARIABLES,
+        ld_context: Context | None = None,
+        outer: Run | None = None,
+    ) -> Run:
+        """Open a run in a frame; whoever opens it finishes it, at the latest the frame."""
+        run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
+        frame.open_runs.add(run)
+        frame.had_runs = True
+        if signals.run_opened.receivers:
+            with self.troubles.guard("receiver of run_opened", spec.config_key):
+                signals.run_opened.send(spec.config_key, run=run)
+        return run
+
+    def resolve(self, run: Run) -> AIConfig:
+        """Resolve the AI Config of a run, once per request, config key, context and set of variables."""
+        spec, ld_context = run.spec, run.ld_context
+        cache = run.frame.resolved.setdefault((spec.config_key, spec.mode, ld_context.fully_qualified_key), [])
+        for variables, config in cache:
+            if variables == run.variables:
+                return config
+        config = self._resolver.resolve(
+            spec.config_key, ld_context, mode=spec.mode, default=spec.default, variables=run.variables
+        )
+        cache.append((run.variables, config))
+        return config
+
+    def report(self, run: Run, ended_at: float) -> None:
+        """Account for a finished run and hand the record to the sinks; long output is counted on another thread."""
+        if not run.evidence.is_long or not self._worker.submit(lambda: self._report(run, ended_at)):
+            self._report(run, ended_at)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Send all that is buffered and wait for it; not for an event loop, see :meth:`aflush`.
+
+        Args:
+            timeout: Seconds to wait at most; ``settings.flush_timeout`` unless told.
+
+        Returns:
+            True if the LaunchDarkly SDK was done in time.
+        """
+        seconds = self.settings.flush_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        self._worker.join(seconds)
+        return self._flusher.flush(max(0.0, deadline - time.monotonic()))
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
+        return await off_loop(lambda: self.flush(timeout))
+
+    def close(self) -> None:
+        """Flush, and close the LDClient if it was made by :meth:`from_env`; may be called again."""
+        self.flush()
+        if self._owns_client:
+            self._flusher.close(self.settings.flush_timeout)
+
+    def stats(self) -> dict[str, int]:
+        """Return how often each kind of trouble has happened since start."""
+        return self.troubles.counts()
+
+    def _report(self, run: Run, ended_at: float) -> None:
+        with self.troubles.guard("report", run.config_key):
+            record = account_for(run, ended_at)
+            run.evidence.release()
+            if record.enabled and record.outcome != "discarded":
+                self._emit(record)
+            if signals.run_finished.receivers:
+                with self.troubles.guard("receiver of run_finished", run.config_key):
+                    signals.run_finished.send(run.config_key, record=record)
+
+    def _emit(self, record: RunRecord) -> None:
+        for sink in self._sinks:
+            with self.troubles.guard(f"sink {type(sink).__name__}", record.config_key):
+                sink.emit(record)
+
+    def _launchdarkly_sink(self) -> LaunchDarklySink:
+        settings = self.settings
+        return LaunchDarklySink(cancelled_as=settings.cancelled_as, report_estimates=settings.report_estimates)
+
+
+def _flush_at_exit(reference: weakref.ref[Tracking]) -> None:
+    tracking = reference()
+    if tracking is not None and tracking.settings.flush != "never":
+        tracking.close()

@@ -1,0 +1,69 @@
+"""What can be wrong with the value of an AI Config variation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .templates import TemplateError, parse
+
+_MODES = {"completion", "agent", "judge"}
+
+
+def problem_with(value: Any, mode: str) -> str | None:
+    """Say why a variation cannot be served as an AI Config of ``mode``, or return ``None``.
+
+    The text names fields, never their content: prompts stay out of logs.
+    """
+    if not isinstance(value, dict):
+        return f"its variation is a {type(value).__name__}, not an AI Config; check that the key is not a plain flag's"
+    return next(_problems(value, mode), None)
+
+
+def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
+    meta = value.get("_ldMeta")
+    if not isinstance(meta, dict):
+        yield "its variation has no _ldMeta; check that the key is an AI Config's and not a plain flag's"
+        return
+    yield from _meta_problems(meta, mode)
+    model = value.get("model")
+    if isinstance(model, dict) and not isinstance(model.get("name"), str):
+        yield "model.name is missing; choose a model for the variation"
+    yield from _message_problems(value.get("messages"))
+    instructions = value.get("instructions")
+    if isinstance(instructions, str) and not _parses(instructions):
+        yield "instructions is not a well-formed template; check its {{tags}}"
+
+
+def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
+    found = meta.get("mode")
+    if meta.get("enabled") and found in _MODES and found != mode:
+        yield f"it is of mode {found!r} but is read as {mode!r}; use track_ai(mode={found!r}) or change the AI Config"
+    version = meta.get("version", 1)
+    if not isinstance(version, (int, float)):
+        yield "_ldMeta.version is not a number"
+    if not isinstance(meta.get("variationKey", ""), str):
+        yield "_ldMeta.variationKey is not a string"
+
+
+def _message_problems(messages: Any) -> Iterator[str]:
+    if messages is None:
+        return
+    if not isinstance(messages, list):
+        yield "messages is not a list"
+        return
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            yield f"messages[{index}] is not an object"
+        elif not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+            yield f"messages[{index}] has no role or no content"
+        elif not _parses(message["content"]):
+            yield f"messages[{index}].content is not a well-formed template; check its {{{{tags}}}}"
+
+
+def _parses(template: str) -> bool:
+    try:
+        parse(template)
+    except TemplateError:
+        return False
+    return True

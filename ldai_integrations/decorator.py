@@ -1,0 +1,272 @@
+"""``track_ai``: one line on a handler, or a ``with`` block."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._core.contexts import check_context_callable
+from ._core.current import Frame, bind, get_current, unbind
+from ._core.default import default_tracking
+from ._core.follow import follow
+from ._core.idle import IdleRun
+from ._core.injection import keep_signature, run_parameter
+from ._core.off_loop import off_loop
+from ._core.run import Run, RunSpec, enclosing
+from ._core.streams import FollowedAsyncGenerator, FollowedGenerator
+from .exceptions import ConfigurationError
+from .records import Mode
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ldclient import Context
+
+    from ._core.resolver import AIConfigDefault
+    from ._core.tracking import Tracking
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["track_ai"]
+
+
+class track_ai:  # noqa: N801  # a decorator is used like a function
+    """Track every call of a handler as one run of an AI Config; also a context manager, sync and async.
+
+    ::
+
+        @app.post("/chat")
+        @track_ai(config_key="support-bot")
+        def chat(run: Run) -> str: ...
+
+        with track_ai(config_key="support-bot") as run: ...
+
+    Put it directly above the function, below the route. It takes functions, coroutine functions, generators,
+    async generators, methods and callable objects, and what they return is followed to its true end. Below a
+    middleware or another decorator with the same config key it joins the run that is open there.
+
+    Args:
+        config_key: Key of the AI Config.
+        mode: ``"completion"``, or ``"agent"`` for an AI Config with instructions.
+        default: Served where LaunchDarkly has nothing usable: an ``AICompletionConfigDefault`` or
+            ``AIAgentConfigDefault``. Without one, a disabled AI Config is served.
+        variables: Values for the ``{{variables}}`` of the prompt: a mapping, or a callable that is given the
+            handler's arguments.
+        ld_context: Called with the handler's arguments, returns the LaunchDarkly context; without it the request's
+            is used, or an anonymous one.
+        is_error: Called with what the handler returned; says whether the run is an error.
+        on_disabled: Called in place of the handler where the AI Config is disabled, with the same arguments.
+        tracking: The application's :class:`Tracking`; needed only where no door and no environment variable gives one.
+
+    Raises:
+        ConfigurationError: If a value cannot work.
+    """
+
+    def __init__(
+        self,
+        config_key: str,
+        *,
+        mode: Mode = "completion",
+        default: AIConfigDefault | None = None,
+        variables: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
+        ld_context: Callable[..., Context | None] | None = None,
+        is_error: Callable[[Any], bool] | None = None,
+        on_disabled: Callable[..., Any] | None = None,
+        tracking: Tracking | None = None,
+    ) -> None:
+        self._spec = RunSpec(config_key=config_key, mode=mode, default=default, is_error=is_error)
+        check_context_callable(ld_context)
+        if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
+            raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
+        self._variables = variables
+        self._ld_context = ld_context
+        self._on_disabled = on_disabled
+        self._tracking = tracking
+        self._entered: list[tuple[Run, bool, Token[Frame | Run | None]]] = []
+
+    # As a decorator
+
+    def __call__(self, func: F) -> F:
+        """Return ``func`` tracked; it looks and behaves as before."""
+        if isinstance(func, (staticmethod, classmethod)):
+            return type(func)(self(func.__func__))
+        if inspect.isclass(func) or not callable(func):
+            raise ConfigurationError(
+                f"track_ai was put on {func!r}; put it on the function or method that handles the request"
+            )
+        call = func if inspect.isroutine(func) or isinstance(func, functools.partial) else type(func).__call__
+        if inspect.isasyncgenfunction(call):
+            wrap = self._wrap_async_generator
+        elif inspect.isgeneratorfunction(call):
+            wrap = self._wrap_generator
+        elif inspect.iscoroutinefunction(call):
+            wrap = self._wrap_async
+        else:
+            wrap = self._wrap_sync
+        hidden = run_parameter(func)
+        wrapper = functools.update_wrapper(wrap(func, hidden), func)
+        keep_signature(wrapper, func, hidden)
+        return wrapper  # type: ignore[return-value]  # the same callable to whoever calls it
+
+    def _wrap_sync(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            run, owned = self._open(args, kwargs)
+            token = bind(run)
+            try:
+                result = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
+            except BaseException as exc:
+                _raised(run, owned, exc)
+                raise
+            finally:
+                unbind(token)
+            return follow(run, result) if owned else result
+
+        return wrapper
+
+    def _wrap_async(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            await self._ready()
+            run, owned = self._open(args, kwargs)
+            token = bind(run)
+            try:
+                result = await self._handler(func, run)(*args, **_given(kwargs, hidden, run))
+            except BaseException as exc:
+                _raised(run, owned, exc)
+                raise
+            finally:
+                unbind(token)
+            return follow(run, result) if owned else result
+
+        return wrapper
+
+    def _wrap_generator(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            run, owned = self._open(args, kwargs)
+            try:
+                steps = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
+            except BaseException as exc:
+                _raised(run, owned, exc)
+                raise
+            return (yield from FollowedGenerator(steps, run) if owned else steps)
+
+        return wrapper
+
+    def _wrap_async_generator(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            await self._ready()
+            run, owned = self._open(args, kwargs)
+            try:
+                steps = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
+            except BaseException as exc:
+                _raised(run, owned, exc)
+                raise
+            if owned:
+                steps = FollowedAsyncGenerator(steps, run)
+            # What "yield from" would do, if there were one for async generators.
+            try:
+                item = await steps.__anext__()
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        await steps.aclose()
+                        raise
+                    except BaseException as exc:
+                        item = await steps.athrow(exc)
+                    else:
+                        item = await (steps.__anext__() if sent is None else steps.asend(sent))
+            except StopAsyncIteration:
+                return
+
+        return wrapper
+
+    # As a context manager
+
+    def __enter__(self) -> Run:
+        """Open a run, or join the one that is open with the same config key."""
+        run, owned = self._open((), {})
+        self._entered.append((run, owned, bind(run)))
+        return run
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Finish the run, with the exception that left the block if one did."""
+        run, owned, token = self._leave()
+        unbind(token)
+        if exc is not None:
+            _raised(run, owned, exc)
+        elif owned:
+            run.finish()
+
+    async def __aenter__(self) -> Run:
+        """Do what ``with`` does, without blocking the event loop."""
+        await self._ready()
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Finish the run, with the exception that left the block if one did."""
+        self.__exit__(kind, exc, tb)
+
+    def _leave(self) -> tuple[Run, bool, Token[Frame | Run | None]]:
+        """Find what this block entered: one object may be entered by many threads and tasks at once."""
+        current = get_current()
+        entered = next((entry for entry in reversed(self._entered) if entry[0] is current), self._entered[-1])
+        self._entered.remove(entered)
+        return entered
+
+    # Both
+
+    def _open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+        """Return the run of this call, and whether it is ours to finish."""
+        current = get_current()
+        frame = current.frame if current is not None else None
+        if self._tracking is not None and (frame is None or frame.tracking is not self._tracking):
+            current, frame = None, Frame(self._tracking)
+        joined = enclosing(current, self._spec.config_key)
+        if joined is not None:
+            return joined, False
+        if frame is None:
+            tracking = default_tracking.made or default_tracking.make()
+            if tracking is None:
+                return IdleRun(), False
+            frame = Frame(tracking)
+        run = frame.tracking.open_run(
+            frame,
+            self._spec,
+            variables=self._variables_for(frame, args, kwargs),
+            ld_context=frame.context_from(self._ld_context, *args, **kwargs) if self._ld_context is not None else None,
+            outer=current if isinstance(current, Run) else None,
+        )
+        return run, True
+
+    def _variables_for(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        variables: Any = self._variables
+        if callable(variables):
+            with frame.tracking.troubles.guard("variables", self._spec.config_key):
+                variables = dict(variables(*args, **kwargs))
+        return variables if isinstance(variables, Mapping) else {}
+
+    def _handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
+        if self._on_disabled is None or run.config.enabled:
+            return func
+        return self._on_disabled
+
+    async def _ready(self) -> None:
+        """Have the process's tracking made off the event loop, if this call is the first to need it."""
+        if self._tracking is None and default_tracking.made is None and get_current() is None:
+            await off_loop(default_tracking.make)
+
+
+def _given(kwargs: dict[str, Any], hidden: str | None, run: Run) -> dict[str, Any]:
+    return kwargs if hidden is None else {**kwargs, hidden: run}
+
+
+def _raised(run: Run, owned: bool, exc: BaseException) -> None:
+    if owned:
+        run.end(exc)
+    else:
+        run.fail(exc)

@@ -1,0 +1,124 @@
+"""The Flask extension."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import flask
+
+from ._core.contexts import check_context_callable
+from ._core.door import Door
+from ._core.wsgi import serve
+from .exceptions import ConfigurationError, TrackingNotConfiguredError
+
+if TYPE_CHECKING:
+    from ldclient import Context
+
+    from ._core.resolver import AIConfigDefault
+    from ._core.tracking import Tracking
+    from .records import Mode
+    from .typing import StartResponse, WSGIEnviron
+
+__all__ = ["AITracking", "get_tracking"]
+
+_EXTENSION = "ldai"
+
+
+class AITracking:
+    """Give each request of a Flask application a LaunchDarkly context, and optionally a run.
+
+    ::
+
+        AITracking(app, ld_context=lambda request: Context.create(request.headers["X-User"]))
+
+    or, for an application factory, ``ai_tracking = AITracking(ld_context=…)`` and ``ai_tracking.init_app(app)``. It
+    wraps ``app.wsgi_app``, because Flask's own hooks fire before a streamed body has begun. Events are flushed when
+    the process ends, and after each request with ``Settings(flush="request")``.
+
+    Args:
+        app: The application; or call :meth:`init_app` later.
+        tracking: The application's :class:`Tracking`; without one, that of the process.
+        config_key: Key of the AI Config of every request, or a callable from the request to a key or ``None``.
+            Without it, only decorated views open runs.
+        mode: ``"completion"`` or ``"agent"``.
+        default: Served where LaunchDarkly has nothing usable.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
+        ld_context: Called with the :class:`flask.Request` when a run first needs its LaunchDarkly context.
+
+    Raises:
+        ConfigurationError: If a value cannot work, or the application has been initialised before.
+        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask | None = None,
+        tracking: Tracking | None = None,
+        *,
+        config_key: str | Callable[[flask.Request], str | None] | None = None,
+        mode: Mode = "completion",
+        default: AIConfigDefault | None = None,
+        variables: Mapping[str, Any] | Callable[[flask.Request], Mapping[str, Any]] | None = None,
+        ld_context: Callable[[flask.Request], Context | None] | None = None,
+    ) -> None:
+        check_context_callable(ld_context)
+        self._tracking = tracking
+        self._options: dict[str, Any] = {
+            "config_key": config_key,
+            "mode": mode,
+            "default": default,
+            "variables": variables,
+            "ld_context": ld_context,
+        }
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Initialise an application; each application once, and one extension object may serve several."""
+        if _EXTENSION in app.extensions:
+            raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
+        door = Door(self._tracking, **{name: _of_request(value, app) for name, value in self._options.items()})
+        app.extensions[_EXTENSION] = door.tracking
+        inner = app.wsgi_app
+
+        def tracked(environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
+            return serve(inner, door, environ, start_response)
+
+        app.wsgi_app = tracked  # type: ignore[method-assign]  # what Flask's documentation recommends
+
+
+def get_tracking(app: flask.Flask | None = None) -> Tracking:
+    """Return the :class:`Tracking` of an application; without one, of the current application.
+
+    Raises:
+        TrackingNotConfiguredError: If the application has no :class:`AITracking`.
+    """
+    app = app if app is not None else flask.current_app
+    try:
+        tracking: Tracking = app.extensions[_EXTENSION]
+    except KeyError:
+        raise TrackingNotConfiguredError(
+            f"The Flask application {app.name!r} has no AITracking; call AITracking(app) or init_app(app)"
+        ) from None
+    return tracking
+
+
+def _of_request(func: Any, app: flask.Flask) -> Any:
+    """Turn a callable of the request into one of the environ; leave anything else for the door to judge."""
+    if not callable(func):
+        return func
+
+    def of_environ(environ: WSGIEnviron) -> Any:
+        return func(_request(app, environ))
+
+    return functools.update_wrapper(of_environ, func)
+
+
+def _request(app: flask.Flask, environ: WSGIEnviron) -> flask.Request:
+    """Return the current request, or, where Flask has none (before routing, in a streamed body), one of the environ."""
+    if flask.has_request_context() and flask.request.environ is environ:
+        request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        return request
+    return app.request_class(environ)
