@@ -1,0 +1,80 @@
+"""What a conversation costs with OpenAI's models: the text they are shown, rebuilt."""
+
+from __future__ import annotations
+
+from .. import _constants as constants
+from .._constants import Family
+from .._counting import count_raw
+from .._values import is_list, is_record, to_json
+from .conversation import Conversation, Format, Turn
+from .images import image_tokens
+from .typescript import namespace, starts_bare
+
+
+def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
+    """Return a conversation's input tokens, exactly where it is plain text."""
+    tokens = family.priming + sum(_turn(turn, family) for turn in conversation.turns)
+    tokens += sum(constants.HOSTED_TOOLS.get(kind, 0) for kind in conversation.hosted_tools)
+    tokens += _appendix(conversation, family, api)
+    if conversation.forced:
+        tokens += constants.FORCED_TOOL + count_raw(conversation.forced, family)
+    return tokens
+
+
+def _turn(turn: Turn, family: Family) -> int:
+    role = turn.role if turn.result_of is None else f"functions.{turn.result_of}"
+    text = turn.text
+    tokens = constants.PER_MESSAGE + count_raw(role, family) + count_raw(text, family)
+    if turn.result_of is not None:
+        tokens += constants.PER_RESULT
+    if turn.name:
+        tokens += constants.PER_NAME + count_raw(turn.name, family)
+    for call in turn.calls:
+        tokens += count_raw(call.name, family) + count_raw(call.arguments, family)
+    if len(turn.calls) == 1:
+        tokens += constants.PER_CALL
+    elif turn.calls:
+        tokens += constants.PARALLEL_CALLS + constants.PER_PARALLEL_CALL * len(turn.calls)
+    elif turn.role == "assistant" and _is_gpt5(family):
+        tokens += constants.GPT5_ASSISTANT
+    return tokens + sum(image_tokens(image, family) for image in turn.images)
+
+
+def _appendix(conversation: Conversation, family: Family, api: str) -> int:
+    """Count tools and schema, which are shown below the system message's text."""
+    parts = []
+    if conversation.tools:
+        parts.append(namespace(conversation.tools))
+    if conversation.format is not None:
+        parts.append(_format(conversation.format))
+    if not parts:
+        return 0
+    both = len(parts) == 2
+    table = constants.TOOLS_AND_SCHEMA if both else constants.TOOLS if conversation.tools else constants.SCHEMA
+    extras, system = table[api], conversation.system
+    tokens = extras.without if system is None else extras.with_system
+    tokens += extras.gpt5 if _is_gpt5(family) else 0
+    tokens -= sum(starts_bare(tool) for tool in conversation.tools)
+    text = "\n\n".join(parts)
+    if system is None:
+        return tokens + count_raw(text, family)
+    return tokens + count_raw(f"{system}\n\n{text}", family) - count_raw(system, family)
+
+
+def _format(answer: Format) -> str:
+    description = f"// {answer.description}\n" if answer.description else ""
+    return f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema, 0))}"
+
+
+def _shown(schema: object, depth: int) -> object:
+    """Return a schema without what the models are not shown."""
+    if depth > 30:
+        return None
+    if is_record(schema):
+        hidden = ("additionalProperties", "required")
+        return {name: _shown(value, depth + 1) for name, value in schema.items() if name not in hidden}
+    return [_shown(value, depth + 1) for value in schema] if is_list(schema) else schema
+
+
+def _is_gpt5(family: Family) -> bool:
+    return family.name.startswith("gpt-5")

@@ -1,0 +1,31 @@
+"""What a conversation costs with models whose prompts are not public: its texts, scaled."""
+
+from __future__ import annotations
+
+from .._constants import Family
+from .._counting import count_raw
+from .._values import to_json
+from .conversation import Conversation, Format
+from .images import image_tokens
+
+
+def other_cost(conversation: Conversation, family: Family) -> int:
+    """Return about a conversation's input tokens."""
+    texts, images = 0, 0
+    for turn in conversation.turns:
+        texts += count_raw(turn.text, family)
+        texts += sum(count_raw(call.name, family) + count_raw(call.arguments, family) for call in turn.calls)
+        images += sum(image_tokens(image, family) for image in turn.images)
+    tokens = family.priming + family.per_message * len(conversation.turns) + texts * family.factor + images
+    if conversation.tools:
+        tokens += family.per_tools
+        for tool in conversation.tools:
+            written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            tokens += count_raw(to_json(written), family) * family.tool_factor
+    if conversation.format is not None:
+        tokens += _format(conversation.format, family)
+    return round(tokens)
+
+
+def _format(answer: Format, family: Family) -> float:
+    return count_raw(to_json(answer.schema), family) * family.tool_factor

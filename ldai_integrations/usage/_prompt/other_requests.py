@@ -1,0 +1,88 @@
+"""Requests of Anthropic's Messages, Bedrock's Converse and Gemini's generateContent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._values import dig, get, is_list, items, text, to_json
+from .conversation import Call, Conversation, Tool, Turn
+from .openai_requests import content_images, content_text
+
+
+def from_messages(request: Any) -> Conversation:
+    """Return an Anthropic request as a conversation."""
+    turns = [Turn("system", content_text(get(request, "system")))] if get(request, "system") is not None else []
+    for message in items(get(request, "messages")):
+        content = get(message, "content")
+        calls, results = [], []
+        for block in items(content):
+            kind = text(get(block, "type"))
+            if kind == "tool_use":
+                calls.append(Call(text(get(block, "name")), to_json(get(block, "input"))))
+            elif kind == "tool_result":
+                results.append(content_text(get(block, "content")))
+        words = "".join((content_text(content), *results))
+        turns.append(Turn(text(get(message, "role")), words, calls=tuple(calls), images=content_images(content)))
+    tools = [
+        Tool(text(get(tool, "name")), text(get(tool, "description")), get(tool, "input_schema"))
+        for tool in items(get(request, "tools"))
+    ]
+    return Conversation(turns, tools)
+
+
+def from_converse(request: Any) -> Conversation:
+    """Return a Converse request as a conversation."""
+    system = "".join(text(get(block, "text")) for block in items(get(request, "system")))
+    turns = [Turn("system", system)] if system else []
+    for message in items(get(request, "messages")):
+        content = get(message, "content")
+        words, calls = [content_text(content)], []
+        for block in items(content):
+            call = get(block, "toolUse")
+            if call is not None:
+                calls.append(Call(text(get(call, "name")), to_json(get(call, "input"))))
+            for part in items(dig(block, "toolResult.content")):
+                words.append(text(get(part, "text")) or to_json(get(part, "json")))
+        turns.append(
+            Turn(text(get(message, "role")), "".join(words), calls=tuple(calls), images=content_images(content))
+        )
+    specs = [get(tool, "toolSpec") for tool in items(dig(request, "toolConfig.tools"))]
+    tools = [
+        Tool(text(get(spec, "name")), text(get(spec, "description")), dig(spec, "inputSchema.json"))
+        for spec in specs
+        if spec is not None
+    ]
+    return Conversation(turns, tools)
+
+
+def from_generate(request: Any) -> Conversation:
+    """Return a generateContent request as a conversation."""
+    turns: list[Turn] = []
+    config = get(request, "config", "generationConfig", "generation_config")
+    instruction = get(request, "systemInstruction", "system_instruction") or get(config, "system_instruction")
+    if instruction is not None:
+        turns.append(_gemini_turn("system", instruction))
+    contents = get(request, "contents")
+    for content in [contents] if text(contents) else items(contents):
+        turns.append(_gemini_turn(text(get(content, "role")), content))
+    tools = []
+    for group in items(get(request, "tools") or get(config, "tools")):
+        for function in items(get(group, "functionDeclarations", "function_declarations")):
+            parameters = get(function, "parameters", "parametersJsonSchema", "parameters_json_schema")
+            tools.append(Tool(text(get(function, "name")), text(get(function, "description")), parameters))
+    return Conversation(turns, tools)
+
+
+def _gemini_turn(role: str, content: Any) -> Turn:
+    parts = get(content, "parts")
+    if not is_list(parts):
+        parts = [parts if parts is not None else content]
+    words, calls = [content_text(parts)], []
+    for part in items(parts):
+        call = get(part, "functionCall", "function_call")
+        if call is not None:
+            calls.append(Call(text(get(call, "name")), to_json(get(call, "args"))))
+        result = get(part, "functionResponse", "function_response")
+        if result is not None:
+            words.append(text(get(result, "name")) + to_json(get(result, "response")))
+    return Turn(role, "".join(words), calls=tuple(calls), images=content_images(parts))
