@@ -1,0 +1,124 @@
+"""The command ``python -m example_apps.demo``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from example_apps import demo
+
+from . import show
+from .check import Report
+from .plan import CONFIG_KEYS, PLAN
+from .readback import read_bill, read_runs, read_table
+from .services import ServiceError, Services, is_real, running
+from .traffic import Exchange, send_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARRIVAL_SECONDS = 20.0  # an SDK sends what it has every 5 seconds
+QUIET_SECONDS = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0 where every figure agrees, 1 where one does not or a process does not start, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(prog="python -m example_apps.demo", description=demo.__doc__)
+    parser.add_argument("--serve", action="store_true", help="keep everything running until Ctrl-C")
+    serve = parser.parse_args(arguments).serve
+    console = Console()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave by an exception, past every stop
+    try:
+        with tempfile.TemporaryDirectory(prefix="ldai-demo-") as directory:
+            return run(console, Path(directory), serve=serve)
+    except ServiceError as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+
+
+def run(console: Console, directory: Path, *, serve: bool) -> int:
+    """Start the processes, send the traffic, check the figures; return the exit status."""
+    real = is_real(os.environ)
+    console.print(
+        "Starting the apps against " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
+    )
+    with running(directory, os.environ) as services:
+        exchanges = send(console, services)
+        differences = check_real(console, exchanges) if real else check(console, services, exchanges)
+        if serve:
+            show.addresses(console, services)
+            wait_for_ctrl_c()
+    return 1 if differences else 0
+
+
+def send(console: Console, services: Services) -> list[Exchange]:
+    """Send the plan to every app and show how far it is."""
+    plan = [step for step in PLAN if services.model_server or not step.needs_model_server]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Sending", total=len(plan) * len(services.apps))
+
+        def done(exchange: Exchange) -> None:
+            progress.update(task, advance=1, description=f"{exchange.app}: {exchange.step.title}")
+
+        exchanges = send_all(services.apps, plan, done)
+        progress.update(task, description="Sent")
+    return exchanges
+
+
+def check(console: Console, services: Services, exchanges: list[Exchange]) -> list[str]:
+    """Wait for the events, print the table, and return what does not agree."""
+    assert services.database is not None
+    database = services.database
+
+    def read() -> Report:
+        table = read_table(services.dev_server, CONFIG_KEYS)
+        return Report(exchanges, read_bill(services.model_server), read_runs(database), table)
+
+    with console.status("Waiting for the events ..."):
+        deadline = time.monotonic() + ARRIVAL_SECONDS
+        while read().differences() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(QUIET_SECONDS)  # what is reported twice comes late
+        report = read()
+    differences = report.differences()
+    console.print(show.table_of(report))
+    show.verdict(console, report, differences)
+    return differences
+
+
+def check_real(console: Console, exchanges: list[Exchange]) -> list[str]:
+    """Say what was sent to the real services, and return what the clients should not have seen."""
+    differences = [problem for exchange in exchanges for problem in exchange.problems()]
+    show.real_verdict(console, exchanges, differences)
+    return differences
+
+
+def wait_for_ctrl_c() -> None:
+    """Return when the user has had enough."""
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

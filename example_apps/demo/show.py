@@ -1,0 +1,90 @@
+"""What the demo prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from .check import Report
+    from .services import Services
+    from .traffic import Exchange
+
+COUNTS = ("generations", "success", "errors", "input_tokens", "output_tokens", "total_tokens")
+HEADINGS = ("generations", "success", "errors", "input tokens", "output tokens", "total tokens")
+
+
+def table_of(report: Report) -> Table:
+    """Return the table: one row for each variation of each AI Config, as LaunchDarkly's REST API tells it."""
+    table = Table(title="What was reported")
+    table.add_column("AI Config")
+    table.add_column("variation")
+    for heading in (*HEADINGS, "mean ms", "mean ms to first token", "👍", "👎"):
+        table.add_column(heading, justify="right")
+    sums = report.sums()
+    for variation, row in sorted(report.table.items()):
+        runs = sums.get(variation, Counter())["runs"]
+        mean = str(round(row["duration_ms"] / runs)) if runs else ""
+        first = str(row["first_token_ms"]) if row["first_token_ms"] else ""
+        counts = [str(row[name]) for name in COUNTS]
+        table.add_row(*variation, *counts, mean, first, str(row["thumbs_up"]), str(row["thumbs_down"]))
+    return table
+
+
+def verdict(console: Console, report: Report, differences: Sequence[str]) -> None:
+    """Say what was compared and what differs."""
+    runs = sum(exchange.step.variation is not None for exchange in report.exchanges)
+    broken = sum(call["state"] in ("broken", "abandoned", "open") for call in report.bill)
+    console.print(
+        f"{len(report.exchanges)} requests made {runs} runs. Each run was compared with what was sent, and the table"
+        " with the ledger and with the raw rows in the database."
+    )
+    console.print(
+        "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every answer that came to its end."
+        " Bounded: times, by what the model server and the clients measured around them; and the tokens of the"
+        f" {broken} streams that broke off, for which no provider sends usage and the library estimates."
+    )
+    _list(console, differences)
+
+
+def real_verdict(console: Console, exchanges: Sequence[Exchange], differences: Sequence[str]) -> None:
+    """Say what was sent to the real services, where nothing can be read back with an SDK key."""
+    console.print(
+        f"{len(exchanges)} requests sent. Failures and hang-ups on demand were left out: OpenAI has none. The figures"
+        " show in LaunchDarkly under Monitoring of each AI Config within two minutes; an SDK key cannot read them back,"
+        " so they were not compared. Your environment needs AI Configs like those of example_apps/configs.json."
+    )
+    _list(console, differences)
+
+
+def _list(console: Console, differences: Sequence[str]) -> None:
+    for difference in differences:
+        console.print(f"DIFFERENT: {difference}", style="red", markup=False)
+    if differences:
+        console.print(f"{len(differences)} differences.", style="bold red")
+    else:
+        console.print("Everything agrees.", style="bold green")
+
+
+def addresses(console: Console, services: Services) -> None:
+    """Say what to open, and give a line for the shell."""
+    console.print()
+    for name, address in services.apps.items():
+        console.print(f"{name:<12} http://{address}/", markup=False)
+    if services.dev_server:
+        console.print(f"dev server   http://{services.dev_server}/dev/totals", markup=False)
+    address = next(iter(services.apps.values()))
+    console.print(
+        f"\ncurl -N http://{address}/chat/stream -H 'Content-Type: application/json' -H 'X-User: ada'"
+        """ -d '{"question": "Where is my parcel?"}'""",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print("\nCtrl-C stops everything.", markup=False)

@@ -1,0 +1,151 @@
+"""A FastAPI app whose models, prompts and parameters come from LaunchDarkly AI Configs.
+
+::
+
+    ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
+    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn example_apps.fastapi_app:app
+
+With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.requests import HTTPConnection
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from ldai.tracker import FeedbackKind
+from ldclient import Context
+from openai import APIError, AsyncOpenAI
+from pydantic import BaseModel, StringConstraints
+
+from example_apps import shop
+from ldai_integrations import Run, Tracking, track_ai
+from ldai_integrations.starlette import TrackingMiddleware
+
+
+def ld_context(request: HTTPConnection) -> Context:
+    """Say who is asking: the targeting rules of the AI Configs decide on this."""
+    user = request.headers.get("X-User", "guest")  # your app asks its session
+    return Context.builder(user).name(user.title()).set("plan", shop.plan_of(user)).build()
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Close the connections to the model at shutdown."""
+    async with client:
+        yield
+
+
+tracking = Tracking.from_env()
+client = AsyncOpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
+app = FastAPI(title=shop.NAME, lifespan=lifespan)
+app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=ld_context)  # also flushes at shutdown
+trackers: dict[str, Any] = {}  # run id -> tracker, for thumbs that come later; enough for one process
+
+
+class Question(BaseModel):
+    """What a customer asks."""
+
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Feedback(BaseModel):
+    """A thumb for the run that a client names."""
+
+    run_id: str
+    kind: Literal["positive", "negative"]
+
+
+@app.get("/", response_class=HTMLResponse)
+async def home() -> str:
+    """Show the page; without AI there is nothing to track."""
+    return shop.PAGE
+
+
+@app.post("/chat")
+@track_ai(config_key="support-bot", variables={"shop": shop.NAME})
+async def chat(body: Question, run: Run) -> Response:
+    """Answer a question at once."""
+    messages = run.messages(user=body.question)
+    response = run.observe(await client.chat.completions.create(model=run.config.model.name, messages=messages))
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/chat/stream")
+@track_ai(config_key="support-bot", variables={"shop": shop.NAME})
+async def chat_stream(body: Question, run: Run) -> Response:
+    """Answer a question word by word, as server-sent events."""
+    stream = await client.chat.completions.create(
+        model=run.config.model.name,
+        messages=run.messages(user=body.question),
+        stream=True,
+        stream_options={"include_usage": True},  # without it OpenAI sends no usage and the tokens are estimated
+    )
+
+    async def events() -> AsyncIterator[str]:
+        async for chunk in run.observe(stream):
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield f"data: {json.dumps({'text': chunk.choices[0].delta.content})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    remember(run)
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Run-Id": run.id})
+
+
+@app.post("/orders/{order_id}/help")
+@track_ai(config_key="order-agent", mode="agent", variables=lambda order_id, **_: {"order_id": order_id})
+async def order_help(order_id: str, body: Question, run: Run) -> Response:
+    """Let the agent look an order up, then answer: two calls of the model, one run."""
+    if order_id not in shop.ORDERS:
+        raise HTTPException(404, "There is no such order.")  # no model was asked, so no run is reported
+    model, messages = run.config.model.name, run.messages(user=body.question)
+    tools = [{"type": "function", "function": tool.to_dict()} for tool in run.config.tools.values()]
+    response = run.observe(await client.chat.completions.create(model=model, messages=messages, tools=tools))
+    message = response.choices[0].message
+    if message.tool_calls:
+        messages.append(message.model_dump(exclude_none=True))
+        for call in message.tool_calls:
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]})
+        response = run.observe(await client.chat.completions.create(model=model, messages=messages, tools=tools))
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/summary")
+@track_ai(config_key="summary")
+async def summary(body: Question, run: Run) -> Response:
+    """Sum a text up; while the AI Config is off, show its beginning instead."""
+    if not run.config.enabled:
+        return JSONResponse({"answer": body.question[:40]})  # nothing is reported for an AI Config that is off
+    messages = run.messages(user=body.question)
+    response = run.observe(await client.chat.completions.create(model=run.config.model.name, messages=messages))
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/feedback", status_code=204)
+async def feedback(body: Feedback) -> None:
+    """Take a thumb up or down."""
+    if body.run_id not in trackers:
+        raise HTTPException(404, "There is no such run, or it was long ago.")
+    trackers[body.run_id].track_feedback({"kind": FeedbackKind(body.kind)})
+
+
+@app.exception_handler(APIError)
+async def model_failed(_: Request, __: Exception) -> Response:
+    """Tell the client that the model failed; the run has been reported as an error by then."""
+    return JSONResponse({"error": "The model does not answer. Please try again."}, status_code=502)
+
+
+def answer(run: Run, text: str | None) -> Response:
+    """Return an answer with the id of its run, which the client sends back with its thumb."""
+    remember(run)
+    return JSONResponse({"answer": text}, headers={"X-Run-Id": run.id})
+
+
+def remember(run: Run) -> None:
+    """Keep the run's tracker for a while."""
+    trackers[run.id] = run.tracker
+    if len(trackers) > 1_000:
+        trackers.pop(next(iter(trackers)), None)

@@ -1,0 +1,146 @@
+"""A Flask app whose models, prompts and parameters come from LaunchDarkly AI Configs.
+
+::
+
+    ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
+    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... waitress-serve example_apps.flask_app:app
+
+With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask, Request, Response, abort, jsonify, request
+from flask.typing import ResponseReturnValue
+from ldai.tracker import FeedbackKind
+from ldclient import Context
+from openai import APIError, OpenAI
+
+from example_apps import shop
+from ldai_integrations import Run, Tracking, track_ai
+from ldai_integrations.flask import AITracking
+
+
+def ld_context(request: Request) -> Context:
+    """Say who is asking: the targeting rules of the AI Configs decide on this."""
+    user = request.headers.get("X-User", "guest")  # your app asks its session
+    return Context.builder(user).name(user.title()).set("plan", shop.plan_of(user)).build()
+
+
+app = Flask(__name__)
+tracking = Tracking.from_env()
+AITracking(app, tracking, ld_context=ld_context)
+client = OpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
+trackers: dict[str, Any] = {}  # run id -> tracker, for thumbs that come later; enough for one process
+
+
+@app.get("/")
+def home() -> ResponseReturnValue:
+    """Show the page; without AI there is nothing to track."""
+    return shop.PAGE
+
+
+@app.post("/chat")
+@track_ai(config_key="support-bot", variables={"shop": shop.NAME})
+def chat(run: Run) -> ResponseReturnValue:
+    """Answer a question at once."""
+    messages = run.messages(user=question())
+    response = run.observe(client.chat.completions.create(model=run.config.model.name, messages=messages))
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/chat/stream")
+@track_ai(config_key="support-bot", variables={"shop": shop.NAME})
+def chat_stream(run: Run) -> ResponseReturnValue:
+    """Answer a question word by word, as server-sent events."""
+    stream = client.chat.completions.create(
+        model=run.config.model.name,
+        messages=run.messages(user=question()),
+        stream=True,
+        stream_options={"include_usage": True},  # without it OpenAI sends no usage and the tokens are estimated
+    )
+
+    def events() -> Iterator[str]:
+        for chunk in run.observe(stream):
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield f"data: {json.dumps({'text': chunk.choices[0].delta.content})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    remember(run)
+    return Response(events(), mimetype="text/event-stream", headers={"X-Run-Id": run.id})
+
+
+@app.post("/orders/<order_id>/help")
+@track_ai(config_key="order-agent", mode="agent", variables=lambda order_id: {"order_id": order_id})
+def order_help(order_id: str, run: Run) -> ResponseReturnValue:
+    """Let the agent look an order up, then answer: two calls of the model, one run."""
+    if order_id not in shop.ORDERS:
+        abort(404, "There is no such order.")  # no model was asked, so no run is reported
+    messages = run.messages(user=question())
+    tools = [{"type": "function", "function": tool.to_dict()} for tool in run.config.tools.values()]
+    response = run.observe(client.chat.completions.create(model=run.config.model.name, messages=messages, tools=tools))
+    message = response.choices[0].message
+    if message.tool_calls:
+        messages.append(message.model_dump(exclude_none=True))
+        for call in message.tool_calls:
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]})
+        response = run.observe(
+            client.chat.completions.create(model=run.config.model.name, messages=messages, tools=tools)
+        )
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/summary")
+@track_ai(config_key="summary")
+def summary(run: Run) -> ResponseReturnValue:
+    """Sum a text up; while the AI Config is off, show its beginning instead."""
+    text = question()
+    if not run.config.enabled:
+        return jsonify(answer=text[:40])  # nothing is reported for an AI Config that is off
+    response = run.observe(
+        client.chat.completions.create(model=run.config.model.name, messages=run.messages(user=text))
+    )
+    return answer(run, response.choices[0].message.content)
+
+
+@app.post("/feedback")
+def feedback() -> ResponseReturnValue:
+    """Take a thumb up or down for the run that a client names."""
+    body = request.get_json()
+    if body.get("kind") not in ("positive", "negative"):
+        abort(400, "The kind of feedback is either 'positive' or 'negative'.")
+    if body.get("run_id") not in trackers:
+        abort(404, "There is no such run, or it was long ago.")
+    trackers[body["run_id"]].track_feedback({"kind": FeedbackKind(body["kind"])})
+    return "", 204
+
+
+@app.errorhandler(APIError)
+def model_failed(_: APIError) -> ResponseReturnValue:
+    """Tell the client that the model failed; the run has been reported as an error by then."""
+    return jsonify(error="The model does not answer. Please try again."), 502
+
+
+def question() -> str:
+    """Return the question of this request, or answer 400."""
+    text = request.get_json().get("question")
+    if not isinstance(text, str) or not text.strip():
+        abort(400, 'Send a question as JSON: {"question": "..."}')
+    return text
+
+
+def answer(run: Run, text: str | None) -> Response:
+    """Return an answer with the id of its run, which the client sends back with its thumb."""
+    remember(run)
+    response = jsonify(answer=text)
+    response.headers["X-Run-Id"] = run.id
+    return response
+
+
+def remember(run: Run) -> None:
+    """Keep the run's tracker for a while."""
+    trackers[run.id] = run.tracker
+    if len(trackers) > 1_000:
+        trackers.pop(next(iter(trackers)), None)

@@ -1,0 +1,95 @@
+"""What the example apps answer, beyond the plan of the demo."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from example_apps import shop
+
+if TYPE_CHECKING:
+    from .conftest import Stage
+
+pytestmark = pytest.mark.parametrize("app", ["Flask", "FastAPI"])
+
+
+def call(stage: Stage, app: str, path: str, body: Any = None) -> tuple[int, str, str]:
+    """Send one request, a GET where there is no body; return status, text and run id."""
+    connection = HTTPConnection(stage.services.apps[app], timeout=10)
+    try:
+        method = "GET" if body is None else "POST"
+        headers = {"Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers.get("X-Run-Id", "")
+    finally:
+        connection.close()
+
+
+def test_page_needs_no_ai(stage: Stage, app: str) -> None:
+    """The page is served as it is, and nothing is reported for it."""
+    assert call(stage, app, "/") == (200, shop.PAGE, "")
+
+
+def test_stranger_gets_the_plan_of_everybody(stage: Stage, app: str) -> None:
+    """Without a user the targeting rule serves the fallthrough variation, under a run id of its own."""
+    status, text, run_id = call(stage, app, "/chat", {"question": "Where?"})
+    assert status == 200
+    assert "You asked: Where?" in json.loads(text)["answer"]
+    stage.flush()
+    events = stage.dev_server.wait_for(1, key="$ld:ai:generation:success", run_id=run_id)
+    assert [event["data"]["variationKey"] for event in events] == ["concise"]
+
+
+def test_agent_is_told_what_its_tool_says(stage: Stage, app: str) -> None:
+    """Both calls of the model are one run, whose tool call is reported by the tool's name."""
+    status, _, run_id = call(stage, app, "/orders/A-1042/help", {"question": "When?"})
+    assert status == 200
+    stage.flush()
+    events = stage.dev_server.wait_for(1, key="$ld:ai:tool_call", run_id=run_id)
+    assert [event["data"]["toolKey"] for event in events] == ["look-up-order"]
+
+
+def test_config_that_is_off_leaves_the_app_working(stage: Stage, app: str) -> None:
+    """Without a model the beginning of the text is the answer, and there is no run to vote on."""
+    status, text, run_id = call(stage, app, "/summary", {"question": "A long story. " * 9})
+    assert (status, json.loads(text)["answer"], run_id) == (200, ("A long story. " * 9)[:40], "")
+
+
+@pytest.mark.parametrize("body", [{}, {"question": ""}, {"question": 7}, {"question": " "}])
+def test_bad_question_is_refused(stage: Stage, app: str, body: dict[str, Any]) -> None:
+    """What is no question gets a 4xx of the framework's own, with a word about it."""
+    status, text, run_id = call(stage, app, "/chat", body)
+    assert status == {"Flask": 400, "FastAPI": 422}[app]
+    assert "question" in text
+    assert not run_id
+
+
+@pytest.mark.parametrize(("kind", "right"), [("positive", True), ("negative", True), ("meh", False), (None, False)])
+def test_thumb_lands_on_its_run(stage: Stage, app: str, kind: str | None, right: bool) -> None:
+    """A thumb is reported under the run id that it came with; another kind of feedback is refused."""
+    _, _, run_id = call(stage, app, "/chat", {"question": "Where?"})
+    status, _, _ = call(stage, app, "/feedback", {"run_id": run_id, "kind": kind})
+    assert status == (204 if right else {"Flask": 400, "FastAPI": 422}[app])
+    stage.flush()
+    votes = [event["key"] for event in stage.dev_server.events(run_id=run_id) if "feedback" in event["key"]]
+    assert votes == ([f"$ld:ai:feedback:user:{kind}"] if right else [])
+
+
+def test_thumb_for_an_unknown_run_is_refused(stage: Stage, app: str) -> None:
+    """A run id that the app does not remember is a 404."""
+    assert call(stage, app, "/feedback", {"run_id": "nobody", "kind": "positive"})[0] == 404
+
+
+def test_trackers_are_forgotten_in_the_end(stage: Stage, app: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app remembers the last thousand runs and no more."""
+    module = import_module(f"example_apps.{app.lower()}_app")
+    monkeypatch.setattr(module, "trackers", dict.fromkeys(map(str, range(1_000))))
+    _, _, run_id = call(stage, app, "/chat", {"question": "Where?"})
+    assert len(module.trackers) == 1_000
+    assert run_id in module.trackers
+    assert "0" not in module.trackers

@@ -1,0 +1,119 @@
+"""The demo's check agrees with what really happened, and with nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from example_apps.demo.figures import Bounds, as_row
+from example_apps.demo.plan import CONCISE, COURTEOUS, THOROUGH, Variation
+
+if TYPE_CHECKING:
+    from example_apps.demo.check import Report
+    from example_apps.demo.figures import Figures
+
+
+def one_run(report: Report, variation: Variation, **figures: int) -> Figures:
+    """Return the figures of some run of a variation that has these."""
+    return next(
+        found
+        for (of, _), found in report.runs.items()
+        if of == variation and all(found[name] == n for name, n in figures.items())
+    )
+
+
+def test_the_whole_plan_agrees(report: Report) -> None:
+    """Both apps answer the whole plan as planned, and every figure is what was sent."""
+    assert report.differences() == []
+    assert set(report.table) == {CONCISE, THOROUGH, COURTEOUS}
+    assert len(report.runs) == sum(exchange.step.variation is not None for exchange in report.exchanges)
+
+
+# What is planted, in which run, and how.
+PLANTED: dict[str, tuple[Variation, dict[str, int], dict[str, int]]] = {
+    "a success reported twice": (THOROUGH, {"success": 1}, {"success": +1}),
+    "one token too many": (THOROUGH, {"success": 1}, {"input_tokens": +1}),
+    "one token too few": (COURTEOUS, {"success": 1}, {"output_tokens": -1}),
+    "a hang-up called an error": (THOROUGH, {"success": 0, "errors": 0}, {"errors": +1}),
+    "no duration": (CONCISE, {"errors": 1}, {"runs": -1}),
+    "two durations": (CONCISE, {"errors": 1}, {"runs": +1}),
+    "no first token": (CONCISE, {"first_tokens": 1}, {"first_tokens": -1}),
+    "a first token where nothing was streamed": (COURTEOUS, {}, {"first_tokens": +1, "first_token_ms": +9}),
+    "a clock that stops at the first byte": (THOROUGH, {"first_tokens": 1, "success": 1}, {"duration_ms": -100}),
+    "a clock that stops too late": (COURTEOUS, {}, {"duration_ms": +5_000}),
+    "a lost tool call": (COURTEOUS, {}, {"tool_calls": -1}),
+    "a thumb turned": (CONCISE, {"thumbs_up": 1}, {"thumbs_up": -1, "thumbs_down": +1}),
+    "tokens for a call that failed": (CONCISE, {"errors": 1, "first_tokens": 0}, {"input_tokens": +1}),
+    "an estimate far off": (CONCISE, {"errors": 1, "first_tokens": 1}, {"output_tokens": +100}),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_wrong_run_is_found(report: Report, planted: str) -> None:
+    """One wrong figure of one run is a difference, also where the table is right."""
+    variation, figures, change = PLANTED[planted]
+    wrong = deepcopy(report)
+    one_run(wrong, variation, **figures).update(change)
+    assert any("database" not in text for text in wrong.differences())
+
+
+def test_a_lost_run_and_an_invented_one_are_found(report: Report) -> None:
+    """Every run must be there once, under its own id."""
+    wrong = deepcopy(report)
+    key = next(key for key in wrong.runs if key[0] == CONCISE)
+    wrong.runs[CONCISE, "nobody"] = wrong.runs.pop(key)
+    assert len(wrong.differences()) > 1
+    assert any(text.startswith("support-bot/concise: a run that nobody asked for") for text in wrong.differences())
+
+
+@pytest.mark.parametrize("figure", ["generations", "success", "errors", "input_tokens", "total_tokens", "thumbs_up"])
+def test_a_wrong_table_is_found_twice(report: Report, figure: str) -> None:
+    """A figure of the table that is one too high differs from the ledger or its bounds, and from the database."""
+    planted = deepcopy(report)
+    planted.table[CONCISE][figure] += 1
+    assert any(text.startswith(f"support-bot/concise, database: {figure} is") for text in planted.differences())
+
+
+def test_a_row_that_should_not_be_there_is_found(report: Report) -> None:
+    """An AI Config that is off must not show in the table."""
+    planted = deepcopy(report)
+    planted.table[Variation("summary", "disabled")] = as_row(one_run(report, CONCISE))
+    assert any(text.startswith("summary/disabled, ledger: success") for text in planted.differences())
+
+
+def test_a_model_that_was_asked_too_often_is_found(report: Report) -> None:
+    """A request that was refused must not have reached the model, and a run must have."""
+    extra = {**report.bill[0], "question": "What else?"}
+    asked = replace(report, bill=[*report.bill, extra])
+    assert asked.differences() == ["the model was asked something else: What else?"]
+    unasked = replace(report, bill=[call for call in report.bill if "#fail" not in call["question"]])
+    assert any(text.endswith("provider failure: the model was not asked") for text in unasked.differences())
+
+
+def test_what_the_client_saw_counts(report: Report) -> None:
+    """A wrong status, a stream that ends where it should break off, and a refused thumb are differences."""
+    exchanges = deepcopy(list(report.exchanges))
+    broken = next(exchange for exchange in exchanges if exchange.step.title == "failure in mid-stream")
+    voted = next(exchange for exchange in exchanges if exchange.step.vote is not None)
+    missing = next(exchange for exchange in exchanges if exchange.step.title == "unknown path")
+    broken.ended, voted.voted, missing.status = True, False, 500
+    assert [text for exchange in exchanges for text in exchange.problems()] == [
+        f"{voted.app}, {voted.step.title}: the thumb was refused",
+        f"{broken.app}, failure in mid-stream: the answer came to its end",
+        f"{missing.app}, unknown path: status 500 in place of 404",
+    ]
+
+
+def test_bounds_are_inclusive_and_say_what_they_want() -> None:
+    """A figure on a bound agrees; one outside is named with what it must be."""
+    bounds = Bounds(Counter(tokens=2, runs=1), Counter(tokens=4, runs=1))
+    assert bounds.differences(Counter(tokens=2, runs=1)) == bounds.differences(Counter(tokens=4, runs=1)) == []
+    assert bounds.differences(Counter(tokens=5, thumbs=1)) == [
+        "runs is 0, must be 1",
+        "thumbs is 1, must be 0",
+        "tokens is 5, must be between 2 and 4",
+    ]

@@ -1,0 +1,213 @@
+"""The demo as a command: real processes, real exit status."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from http.client import HTTPConnection
+from io import StringIO
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from rich.console import Console
+
+from example_apps.demo import __main__ as demo
+from example_apps.demo import services
+from example_apps.demo.plan import PLAN
+from example_apps.demo.services import ROOT, ServiceError, Services, is_real, local_environ, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Stage
+
+STATIC = ["http.server", "--bind", "127.0.0.1", "{port}"]  # answers quickly, and stands for whatever is to be stopped
+REAL_KEYS = {**os.environ, "LAUNCHDARKLY_SDK_KEY": "sdk-none", "OPENAI_API_KEY": "sk-none"}
+
+
+@pytest.fixture
+def console() -> Console:
+    """Return a console whose text can be read."""
+    return Console(file=StringIO(), width=200)
+
+
+def text_of(console: Console) -> str:
+    """Return what was printed."""
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def is_listening(address: str) -> bool:
+    """Tell whether something accepts connections."""
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_demo_from_start_to_ctrl_c() -> None:
+    """The command serves, agrees, prints addresses and a curl line that work, and leaves nothing running."""
+    environ = {name: value for name, value in os.environ.items() if name != "LAUNCHDARKLY_SDK_KEY"}
+    command = [sys.executable, "-m", "example_apps.demo", "--serve"]
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if "Ctrl-C" in line:
+                break
+        output = "".join(printed)
+        try:
+            assert "Everything agrees." in output, output
+            addresses = [word.split("/")[2] for word in output.split() if word.startswith("http://")]
+            assert len(addresses) == 4
+            assert all(map(is_listening, addresses))
+            curl = shlex.split(next(line for line in printed if line.startswith("curl")))
+            answer = post(curl[2], body=curl[-1])
+            assert answer.endswith("data: [DONE]\n\n")
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not any(map(is_listening, addresses))
+
+
+def post(url: str, body: str) -> str:
+    """Do what the curl line does."""
+    _, _, address, path = url.split("/", 3)
+    connection = HTTPConnection(address, timeout=10)
+    try:
+        connection.request("POST", f"/{path}", body, {"Content-Type": "application/json", "X-User": "ada"})
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+def test_difference_makes_the_check_fail(stage: Stage, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure that does not come is waited for, then printed as a difference."""
+    monkeypatch.setattr(demo, "ARRIVAL_SECONDS", 0.1)
+    exchanges = stage.send(PLAN[0], apps=["Flask"])
+    exchanges[0].run_id = "another"
+    differences = demo.check(console, stage.services, exchanges)
+    assert any(text.startswith(f"Flask, {PLAN[0].title}: runs is 0, must be 1") for text in differences)
+    assert f"{len(differences)} differences." in text_of(console)
+
+
+def test_real_services_get_only_what_they_can_be_asked(stage: Stage, console: Console) -> None:
+    """Without a model server nothing is sent that needs one, and what a client saw is still checked."""
+    exchanges = demo.send(console, Services(stage.services.apps))
+    assert len(exchanges) == 2 * sum("#" not in (step.question or "") for step in PLAN)
+    assert demo.check_real(console, exchanges) == []
+    assert "Everything agrees." in text_of(console)
+    exchanges[0].status = 500
+    assert demo.check_real(console, exchanges) == [f"Flask, {PLAN[0].title}: status 500 in place of 200"]
+
+
+def test_both_keys_make_it_real() -> None:
+    """One key alone does not send a demo's traffic to a paid service."""
+    assert is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "OPENAI_API_KEY": "sk-1"})
+    assert not is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1"})
+    assert not is_real({"OPENAI_API_KEY": "sk-1", "LAUNCHDARKLY_SDK_KEY": ""})
+
+
+def test_local_apps_reach_nothing_else() -> None:
+    """A key or a proxy of the user's is not used against the local servers."""
+    environ = local_environ({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "PATH": "/bin"}, "127.0.0.1:1", "127.0.0.1:2")
+    assert environ == {
+        "PATH": "/bin",
+        "LDAI_DEV_SERVER": "http://127.0.0.1:1",
+        "OPENAI_BASE_URL": "http://127.0.0.1:2/v1",
+        "OPENAI_API_KEY": "not-needed",
+        "no_proxy": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def test_error_in_between_stops_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens while the processes run, they are gone afterwards."""
+    monkeypatch.setattr(services, "FLASK", STATIC)
+    monkeypatch.setattr(services, "FASTAPI", STATIC)
+    block = running(tmp_path, REAL_KEYS)
+    started = block.__enter__()
+    assert all(map(is_listening, started.apps.values()))
+    assert not block.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+    assert not any(map(is_listening, started.apps.values()))
+
+
+def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that does not stop when asked does not outlive the demo."""
+    ignore = "import runpy, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    (tmp_path / "stubborn.py").write_text(f"{ignore}; runpy.run_module('http.server', run_name='__main__')")
+    monkeypatch.setattr(services, "FLASK", ["stubborn", *STATIC[1:]])
+    monkeypatch.setattr(services, "FASTAPI", STATIC)
+    monkeypatch.setattr(services, "STOP_SECONDS", 0.2)
+    with running(tmp_path, REAL_KEYS) as started:
+        pass
+    assert not is_listening(started.apps["Flask"])
+
+
+def test_process_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which process it was, and shows what it wrote."""
+    monkeypatch.setattr(services, "FLASK", ["no_such_module"])
+    monkeypatch.setattr(services, "FASTAPI", STATIC)
+    with pytest.raises(ServiceError, match=r"(?s)The flask does not answer.*No module named no_such_module"):
+        running(tmp_path, REAL_KEYS).__enter__()
+
+
+@pytest.fixture
+def static_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the command start something that is quickly there, and give the signals back afterwards."""
+    monkeypatch.setattr(services, "FLASK", STATIC)
+    monkeypatch.setattr(services, "FASTAPI", STATIC)
+    monkeypatch.setattr(os, "environ", REAL_KEYS)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_exit_status_tells_a_difference(static_apps: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Apps that answer wrongly make the command fail, and it says how."""
+    assert demo.main([]) == 1
+    assert "status 501 in place of 200" in capsys.readouterr().out
+
+
+def test_exit_status_tells_a_start_that_failed(
+    static_apps: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An app that cannot start makes the command fail with one message, not a traceback."""
+    monkeypatch.setattr(services, "FASTAPI", ["no_such_module"])
+    assert demo.main([]) == 1
+    assert "The fastapi does not answer" in capsys.readouterr().out
+
+
+def test_signal_in_mid_traffic_stops_it(static_apps: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM while requests are under way ends the command with 130 and its processes with it."""
+    started: list[str] = []
+
+    def send(_: Console, running: Services) -> NoReturn:
+        started.extend(running.apps.values())
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("the signal did not arrive")
+
+    monkeypatch.setattr(demo, "send", send)
+    assert demo.main([]) == 130
+    assert len(started) == 2
+    assert not any(map(is_listening, started))
+
+
+def test_serve_waits_for_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serving goes on until the user has had enough."""
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo.time, "sleep", sleep)
+    demo.wait_for_ctrl_c()
+    assert len(naps) == 3
