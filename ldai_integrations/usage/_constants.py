@@ -166,26 +166,40 @@ class Extras:
     Attributes:
         with_system: Where a system message stands before them.
         without: Where none does.
-        gpt5: More of it for the gpt-5 families.
     """
 
     with_system: int
     without: int
-    gpt5: int = 0
 
 
-# By API: what stands after the system message, in which OpenAI's models are shown tools and schemas.
-TOOLS = {"chat": Extras(-1, 3, gpt5=84), "responses": Extras(-3, -3, gpt5=6)}
-SCHEMA = {"chat": Extras(4, 8), "responses": Extras(1, 1)}
-TOOLS_AND_SCHEMA = {"chat": Extras(0, 4, gpt5=84), "responses": Extras(-2, -2, gpt5=6)}
+# By API, and whether the model is a gpt-5: what stands after the system message, where OpenAI's models are shown it.
+TOOLS = {
+    ("chat", False): Extras(-1, 3),
+    ("chat", True): Extras(84, 84),
+    ("responses", False): Extras(-3, -3),
+    ("responses", True): Extras(3, 2),
+}
+SCHEMA = {
+    ("chat", False): Extras(4, 8),
+    ("chat", True): Extras(4, 8),
+    ("responses", False): Extras(1, 1),
+    ("responses", True): Extras(0, 0),
+}
+TOOLS_AND_SCHEMA = {
+    ("chat", False): Extras(-1, 3),
+    ("chat", True): Extras(84, 84),
+    ("responses", False): Extras(-3, -3),
+    ("responses", True): Extras(3, 2),
+}
 # A message's frame, and what a tool call, its result, and several calls at once add to their texts.
 PER_MESSAGE = 3
 PER_NAME = 1
-PER_CALL = 3
+PER_CALL = 4
 PER_RESULT = 1
 PARALLEL_CALLS = 23
 PER_PARALLEL_CALL = 3
-FORCED_TOOL = 7
+# By whether the model is a gpt-5; the function's name comes on top.
+FORCED_TOOL = {False: 7, True: -9}
 GPT5_ASSISTANT = 2
 # A hosted tool's description, not what it finds.
 HOSTED_TOOLS = {"web_search": 294, "web_search_preview": 294}

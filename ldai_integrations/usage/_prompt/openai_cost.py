@@ -10,6 +10,23 @@ from .conversation import Conversation, Format, Turn
 from .images import image_tokens
 from .typescript import namespace, starts_bare
 
+# Words of a JSON schema that bind the answer without being shown to the model.
+_NOT_SHOWN = frozenset(
+    (
+        "additionalProperties",
+        "default",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxItems",
+        "maxLength",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "required",
+    )
+)
+
 
 def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
     """Return a conversation's input tokens, exactly where it is plain text."""
@@ -17,7 +34,7 @@ def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
     tokens += sum(constants.HOSTED_TOOLS.get(kind, 0) for kind in conversation.hosted_tools)
     tokens += _appendix(conversation, family, api)
     if conversation.forced:
-        tokens += constants.FORCED_TOOL + count_raw(conversation.forced, family)
+        tokens += constants.FORCED_TOOL[_is_gpt5(family)] + count_raw(conversation.forced, family)
     return tokens
 
 
@@ -51,9 +68,8 @@ def _appendix(conversation: Conversation, family: Family, api: str) -> int:
         return 0
     both = len(parts) == 2
     table = constants.TOOLS_AND_SCHEMA if both else constants.TOOLS if conversation.tools else constants.SCHEMA
-    extras, system = table[api], conversation.system
+    extras, system = table[api, _is_gpt5(family)], conversation.system
     tokens = extras.without if system is None else extras.with_system
-    tokens += extras.gpt5 if _is_gpt5(family) else 0
     tokens -= sum(starts_bare(tool) for tool in conversation.tools)
     text = "\n\n".join(parts)
     if system is None:
@@ -71,8 +87,7 @@ def _shown(schema: object, depth: int) -> object:
     if depth > 30:
         return None
     if is_record(schema):
-        hidden = ("additionalProperties", "required")
-        return {name: _shown(value, depth + 1) for name, value in schema.items() if name not in hidden}
+        return {name: _shown(value, depth + 1) for name, value in schema.items() if name not in _NOT_SHOWN}
     return [_shown(value, depth + 1) for value in schema] if is_list(schema) else schema
 
 

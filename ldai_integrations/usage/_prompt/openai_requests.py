@@ -16,10 +16,13 @@ def from_chat(request: Any) -> Conversation:
     for message in items(get(request, "messages")):
         role = text(get(message, "role"))
         calls = []
+        names: dict[str, str] = {}
         for call in items(get(message, "tool_calls")):
             function = get(call, "function", "custom")
             calls.append(Call(text(get(function, "name")), to_json(get(function, "arguments", "input"))))
-            called[text(get(call, "id"))] = calls[-1].name
+            names[text(get(call, "id"))] = calls[-1].name
+        if len(calls) == 1:  # results of calls made at once do not carry the function's name
+            called.update(names)
         function = get(message, "function_call")
         if function is not None:
             calls.append(Call(text(get(function, "name")), to_json(get(function, "arguments"))))
@@ -31,7 +34,7 @@ def from_chat(request: Any) -> Conversation:
                 text=content_text(get(message, "content")),
                 name="" if is_result else name,
                 calls=tuple(calls),
-                result_of=called.get(text(get(message, "tool_call_id")), name) if is_result else None,
+                result_of=called.get(text(get(message, "tool_call_id"))) if is_result else None,
                 images=content_images(get(message, "content")),
             )
         )
