@@ -1,0 +1,171 @@
+"""What the rooms' tests share: flags, a LaunchDarkly of this machine, and trackings that leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ldclient
+import pytest
+from ldclient import Config, LDClient
+from ldclient.integrations import Files
+from ldclient.interfaces import EventProcessor
+
+from ldai_integrations import RunRecord, Tracking, run_finished
+from ldai_integrations._core.current import get_current
+from ldai_integrations._core.default import default_tracking
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.usage import warm_up
+
+from .flags import ASTRAY, FLAGS
+
+
+@dataclass
+class Events(EventProcessor):
+    """Keep what an LDClient would send."""
+
+    custom: list[Any] = field(default_factory=list)
+
+    def send_event(self, event: Any) -> None:
+        """Keep the events of ``LDClient.track``."""
+        if hasattr(event, "metric_value"):
+            self.custom.append(event)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def of_runs(self) -> list[tuple[str, Any]]:
+        """Return ``(name, metric value)`` of the events of runs, without ``$ld:ai:``, in order."""
+        runs = (event for event in self.custom if isinstance(event.data, dict) and "runId" in event.data)
+        return [(event.key.removeprefix("$ld:ai:"), event.metric_value) for event in runs]
+
+    def named(self, name: str) -> list[Any]:
+        """Return the events with this name, which is given without ``$ld:ai:``."""
+        return [event for event in self.custom if event.key.removeprefix("$ld:ai:") == name]
+
+
+@dataclass
+class Clock:
+    """Be a clock that only the test moves."""
+
+    seconds: float = 100.0
+
+    def __call__(self) -> float:
+        """Tell the time in seconds."""
+        return self.seconds
+
+    def advance(self, ms: float) -> None:
+        """Let milliseconds pass."""
+        self.seconds += ms / 1000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Keep what the developer's shell says about LaunchDarkly, and about proxies, out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LAUNCHDARKLY_SDK_KEY", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("no_proxy", "127.0.0.1,localhost")
+        yield
+
+
+@pytest.fixture(scope="session")
+def dev_server() -> Iterator[DevServer]:
+    """Serve the flags of the tests over HTTP; ``clear()`` it to start from nothing."""
+    with DevServer(FLAGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def flag_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the flags of the tests as a file that ldclient reads."""
+    path = tmp_path_factory.mktemp("flags") / "flags.json"
+    path.write_text(json.dumps({"flags": {**FLAGS["flags"], "astray": ASTRAY}}))
+    return path
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a run bound, or a thread of ldclient behind."""
+    before = set(threading.enumerate())
+    yield
+    assert get_current() is None
+    left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("ldclient")]
+    for thread in left:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in left)
+
+
+@pytest.fixture
+def o200k() -> None:
+    """Have tokens counted exactly, with OpenAI's encoding."""
+    warm_up(timeout=30)
+
+
+@pytest.fixture
+def events() -> Events:
+    """Hold what :func:`client` sends."""
+    return Events()
+
+
+@pytest.fixture
+def client(no_leaks: None, flag_file: Path, events: Events) -> Iterator[LDClient]:
+    """Give a real LDClient with the flags of the tests, that sends its events to :func:`events`."""
+    source = Files.new_data_source(paths=[str(flag_file)])
+    config = Config("test", update_processor_class=source, event_processor_class=lambda _config: events)
+    with closing(LDClient(config)) as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give the clock of :func:`tracking`."""
+    return Clock()
+
+
+@pytest.fixture
+def tracking(client: LDClient, o200k: None, clock: Clock) -> Tracking:
+    """Give a Tracking without a network; what it reports is in :func:`events` and :func:`records`."""
+    return Tracking(client, clock=clock)
+
+
+@pytest.fixture
+def http_tracking(no_leaks: None, o200k: None, dev_server: DevServer) -> Iterator[Tracking]:
+    """Give a Tracking over HTTP to :func:`dev_server`, which has forgotten all earlier events."""
+    dev_server.clear()
+    url = dev_server.url
+    config = Config("test", base_uri=url, stream_uri=url, events_uri=url, diagnostic_opt_out=True)
+    with closing(LDClient(config)) as client:
+        assert client.is_initialized()
+        yield Tracking(client)
+
+
+@pytest.fixture
+def records() -> Iterator[list[RunRecord]]:
+    """Collect the record of every run that finishes during the test."""
+    found: list[RunRecord] = []
+
+    def keep(config_key: str, *, record: RunRecord) -> None:
+        found.append(record)
+
+    with run_finished.connected_to(keep):
+        yield found
+
+
+@pytest.fixture
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun."""
+    monkeypatch.setattr(default_tracking, "_tracking", None)
+    monkeypatch.setattr(default_tracking, "_troubles", type(default_tracking._troubles)())
+    yield
+    if default_tracking.made is not None:
+        default_tracking.made.close()
+    ldclient._reset_client()  # type: ignore[no-untyped-call]
