@@ -107,8 +107,8 @@ class Evidence:
 
     def take(self, result: Any) -> None:
         """Take the value that a handler returned."""
-        body = getattr(result, "body", None) if self.status is not None else None
-        if isinstance(body, bytes):
+        body = _body_of(result) if self.status is not None else None
+        if body is not None:
             self.whole = True
             self.put_out(body)
         elif self._reader is None:
@@ -129,3 +129,12 @@ class Evidence:
         """Forget texts and callables once the run is accounted for."""
         self.observed, self.prompt, self._reader, self._output = [], None, None, None
         self._model_name = str
+
+
+def _body_of(response: Any) -> bytes | None:
+    """Return the body of a response that holds it whole: Starlette's, Werkzeug's, Django's."""
+    if getattr(response, "is_sequence", False):
+        data = response.get_data()
+        return data if isinstance(data, bytes) else None
+    bodies = (getattr(response, name, None) for name in ("body", "content"))
+    return next((body for body in bodies if isinstance(body, bytes)), None)

@@ -1,0 +1,121 @@
+"""One running application per door, and what it reported."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, Tracking, run_finished
+from ldai_integrations.devserver import DevServer
+
+from .cases import CONFIG_KEY, DISABLED_KEY, INNER_KEY
+from .drivers import asgi, fastapi, flask, starlette, wsgi
+from .servers import Address, serve_asgi, serve_wsgi
+
+Build = Callable[[Tracking], Any]
+Serve = Callable[[Any], AbstractContextManager[Address]]
+
+DOORS: dict[str, tuple[Build, Serve]] = {
+    "wsgi": (wsgi.middleware, serve_wsgi),
+    "flask decorator": (flask.decorator, serve_wsgi),
+    "flask extension and decorator": (flask.extension_and_decorator, serve_wsgi),
+    "flask extension": (flask.extension, serve_wsgi),
+    "asgi": (asgi.middleware, serve_asgi),
+    "starlette decorator": (starlette.decorator, serve_asgi),
+    "starlette middleware and decorator": (starlette.middleware_and_decorator, serve_asgi),
+    "starlette middleware": (starlette.middleware, serve_asgi),
+    "fastapi decorator": (fastapi.decorator, serve_asgi),
+    "fastapi middleware and decorator": (fastapi.middleware_and_decorator, serve_asgi),
+}
+
+
+def _flag(key: str, *, enabled: bool = True) -> dict[str, Any]:
+    variation = {
+        "_ldMeta": {"enabled": enabled, "variationKey": "only", "version": 1, "mode": "completion"},
+        "model": {"name": "gpt-4o-mini"},
+        "provider": {"name": "OpenAI"},
+        "messages": [{"role": "system", "content": "You are helpful."}],
+    }
+    return {"key": key, "version": 1, "on": True, "fallthrough": {"variation": 0}, "variations": [variation]}
+
+
+FLAGS = {
+    "flags": {
+        CONFIG_KEY: _flag(CONFIG_KEY),
+        INNER_KEY: _flag(INNER_KEY),
+        DISABLED_KEY: _flag(DISABLED_KEY, enabled=False),
+    },
+    "segments": {},
+}
+
+
+class ExplodingSink:
+    """Fail on every record, as a sink of the user's might."""
+
+    def emit(self, record: RunRecord) -> None:
+        """Fail."""
+        raise RuntimeError("the sink exploded")
+
+
+@dataclass(frozen=True)
+class Door:
+    """A running application."""
+
+    name: str
+    address: Address
+    tracking: Tracking
+    dev_server: DevServer
+
+
+class Records:
+    """The records of one tracking's finished runs, in order."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[RunRecord] = queue.Queue()
+
+    def __call__(self, config_key: str, *, record: RunRecord) -> None:
+        self._queue.put(record)
+
+    def next(self, timeout: float = 8.0) -> RunRecord:
+        """Return the next record, discarded runs included."""
+        return self._queue.get(timeout=timeout)
+
+    def reported(self, timeout: float = 8.0) -> RunRecord:
+        """Return the next record of a run that is not discarded."""
+        while (record := self.next(timeout)).outcome == "discarded":
+            pass
+        return record
+
+    def empty(self) -> bool:
+        """Tell whether there is none left."""
+        return self._queue.empty()
+
+
+@pytest.fixture(scope="module")
+def dev_server() -> Iterator[DevServer]:
+    """Serve the AI Configs of the contract."""
+    with DevServer(FLAGS) as server:
+        yield server
+
+
+@pytest.fixture(params=DOORS, scope="module")
+def door(request: pytest.FixtureRequest, dev_server: DevServer) -> Iterator[Door]:
+    """Serve one door's application on a real socket, with a sink that fails beside LaunchDarkly's."""
+    build, serve = DOORS[request.param]
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, sinks=[ExplodingSink()])
+    with serve(build(tracking)) as address:
+        yield Door(request.param, address, tracking, dev_server)
+    tracking.close()
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    """Collect the records of the runs that finish during a test."""
+    found = Records()
+    with run_finished.connected_to(found):
+        yield found

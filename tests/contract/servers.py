@@ -1,0 +1,48 @@
+"""Real servers on loopback, each in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+import waitress.server
+
+#: Host and port of a running server.
+Address = tuple[str, int]
+
+
+@contextmanager
+def serve_wsgi(app: Any) -> Iterator[Address]:
+    """Serve a WSGI application with waitress."""
+    logging.getLogger("waitress").setLevel(logging.CRITICAL)  # applications that raise are the point here
+    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield "127.0.0.1", int(server.effective_port)
+    finally:
+        server.close()
+        thread.join(5)
+
+
+@contextmanager
+def serve_asgi(app: Any, *, lifespan: str = "on") -> Iterator[Address]:
+    """Serve an ASGI application with uvicorn."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()  # clients may connect before the server accepts
+    config = uvicorn.Config(app, lifespan=lifespan, log_level="critical", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield "127.0.0.1", int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
