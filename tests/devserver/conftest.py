@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -40,6 +42,15 @@ def server(module_server: DevServer) -> DevServer:
     module_server.set_flags(FLAGS)
     module_server.clear()
     return module_server
+
+
+@pytest.fixture
+def refusals() -> Iterator[None]:
+    """Forgive the SDK that it leaves the socket of a refused stream to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 @pytest.fixture

@@ -124,6 +124,7 @@ def test_segment_change_is_pushed(server: DevServer, connect: Connect) -> None:
     assert served(client) == "large"
 
 
+@pytest.mark.usefixtures("refusals")
 def test_client_finds_the_server_again(server: DevServer, connect: Connect) -> None:
     """A client whose first connection was refused with 503 tries again and is initialised."""
     server.inject("/all", status=503)
@@ -151,6 +152,7 @@ def test_environment_id_reaches_hooks(server: DevServer, connect: Connect) -> No
     assert found == ["ldai-dev"]
 
 
+@pytest.mark.usefixtures("refusals")
 def test_wrong_sdk_key_is_told(connect: Connect) -> None:
     """A server that was given an SDK key answers 401 to any other, and serves the right one."""
     with DevServer(FLAGS, sdk_key="sdk-right") as server:
