@@ -91,3 +91,5 @@ class Frame:
         """Finish every run that is still open: the request is over and nothing waits for the garbage collector."""
         for run in tuple(self.open_runs):
             run.abandon()
+        if self._ld_context is not None:
+            self._request = None  # a tracker that is kept for later feedback must not keep the request
