@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import httpx
 import pytest
 from ldclient import Config, LDClient
 
@@ -17,6 +18,7 @@ from ldai_integrations.devserver import DevServer
 from .samples import FLAGS
 
 Connect = Callable[..., LDClient]
+Serve = Callable[..., DevServer]
 
 
 def eventually(condition: Callable[[], bool], *, timeout: float = 2) -> bool:
@@ -44,6 +46,25 @@ def server(module_server: DevServer) -> DevServer:
     return module_server
 
 
+def flush(client: LDClient) -> None:
+    """Have a client send its events now."""
+    client.flush()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Make servers of a test's own, and stop them after its clients."""
+    with ExitStack() as servers:
+        yield lambda configs, **options: servers.enter_context(DevServer(configs, **options))
+
+
+@pytest.fixture
+def raw(server: DevServer) -> Iterator[httpx.Client]:
+    """Talk to the server without an SDK."""
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield client
+
+
 @pytest.fixture
 def refusals() -> Iterator[None]:
     """Forgive the SDK that it leaves the socket of a refused stream to the garbage collector."""
@@ -54,8 +75,8 @@ def refusals() -> Iterator[None]:
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make real clients, and close them at the end."""
+def connect(serve: Serve) -> Iterator[Connect]:
+    """Make real clients, and close them at the end, before any server."""
     with ExitStack() as clients:
 
         def connect(server: DevServer, *, start_wait: float = 5, **options: Any) -> LDClient:

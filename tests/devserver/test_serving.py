@@ -10,13 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from ldclient import Context
 from ldclient.datasystem import default
 from ldclient.hook import EvaluationSeriesContext, Hook, Metadata
 
-from ldai_integrations.devserver import DevServer
 from ldai_integrations.devserver._flags import FlagStore
 from ldai_integrations.devserver._streams import FlagStreams
 
@@ -24,11 +22,12 @@ from .conftest import eventually
 from .samples import CHAT, FLAGS, Json, edited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import httpx
     from ldclient import LDClient
 
-    from .conftest import Connect
+    from ldai_integrations.devserver import DevServer
+
+    from .conftest import Connect, Serve
 
 ADA = Context.create("ada")
 PREMIUM = Context.builder("bob").set("plan", "premium").build()
@@ -50,13 +49,6 @@ def changes_of(client: LDClient) -> threading.Event:
 def unversioned(payload: Json) -> Json:
     """Return the flags of a payload without their versions, which earlier tests have raised."""
     return {key: {**flag, "version": None} for key, flag in payload["flags"].items()}
-
-
-@pytest.fixture
-def raw(server: DevServer) -> Iterator[httpx.Client]:
-    """Talk to the server without an SDK."""
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
-        yield client
 
 
 def test_streaming_client_evaluates_rules(server: DevServer, connect: Connect) -> None:
@@ -153,17 +145,17 @@ def test_environment_id_reaches_hooks(server: DevServer, connect: Connect) -> No
 
 
 @pytest.mark.usefixtures("refusals")
-def test_wrong_sdk_key_is_told(connect: Connect) -> None:
+def test_wrong_sdk_key_is_told(serve: Serve, connect: Connect) -> None:
     """A server that was given an SDK key answers 401 to any other, and serves the right one."""
-    with DevServer(FLAGS, sdk_key="sdk-right") as server:
-        wrong = connect(server, sdk_key="sdk-wrong", start_wait=0)
-        told = threading.Event()
-        provider = wrong.data_source_status_provider
-        provider.add_listener(lambda status: told.set() if status.error else None)
-        assert told.wait(2) or provider.status.error
-        assert provider.status.error is not None
-        assert provider.status.error.status_code == 401
-        assert connect(server, sdk_key="sdk-right").is_initialized()
+    server = serve(FLAGS, sdk_key="sdk-right")
+    wrong = connect(server, sdk_key="sdk-wrong", start_wait=0)
+    told = threading.Event()
+    provider = wrong.data_source_status_provider
+    provider.add_listener(lambda status: told.set() if status.error else None)
+    assert told.wait(2) or provider.status.error
+    assert provider.status.error is not None
+    assert provider.status.error.status_code == 401
+    assert connect(server, sdk_key="sdk-right").is_initialized()
 
 
 def test_poll_is_not_repeated(raw: httpx.Client, server: DevServer) -> None:

@@ -1,0 +1,251 @@
+"""Events of real LaunchDarkly clients arrive once, as they were sent."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import sqlite3
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from ldai import LDAIClient
+from ldclient import Context
+
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.devserver import _bodies as bodies
+
+from .conftest import eventually, flush
+from .samples import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Connect
+
+ADA = Context.builder("ada").name("Ada").build()
+
+
+def custom(key: str = "$ld:ai:generation:success", **data: Any) -> dict[str, Any]:
+    """Build one event as an SDK writes it."""
+    return {"kind": "custom", "key": key, "creationDate": 1795458469850, "data": data, "metricValue": 1}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_tracked_events_arrive(zipped: bool, server: DevServer, connect: Connect) -> None:
+    """What the AI SDK tracks arrives under its run id, zipped or not."""
+    client = connect(server, enable_event_compression=zipped)
+    tracker = LDAIClient(client).completion_config("chat", ADA).create_tracker()
+    tracker.track_duration(812)
+    tracker.track_success()
+    flush(client)
+    duration, success = server.wait_for(2, config_key="chat")
+    assert (duration["key"], duration["metricValue"]) == ("$ld:ai:duration:total", 812)
+    assert success["data"]["variationKey"] == "small"
+    assert success["context"]["name"] == "Ada"
+    assert server.events(run_id=success["data"]["runId"]) == [duration, success]
+    assert {event["kind"] for event in server.events()} == {"index", "custom", "summary"}
+
+
+def test_retry_of_an_unanswered_payload_counts_once(server: DevServer, connect: Connect) -> None:
+    """A payload that the SDK sends again, because its answer was lost, is stored once."""
+    client = connect(server)
+    server.inject("/bulk", close=True, handled=True)
+    client.track("bought", ADA)
+    flush(client)
+    assert eventually(lambda: server.status()["duplicatePayloads"] == 1)
+    assert len(server.events(key="bought")) == 1
+    assert server.status()["payloads"] == 1
+
+
+def test_retry_after_503_arrives(server: DevServer, connect: Connect) -> None:
+    """A payload refused with 503 is sent again by the SDK, and stored once."""
+    client = connect(server)
+    server.inject("/bulk", status=503)
+    client.track("bought", ADA)
+    flush(client)
+    assert len(server.wait_for(1, key="bought")) == 1
+    assert server.status()["duplicatePayloads"] == 0
+
+
+def test_401_ends_the_events_of_a_client(server: DevServer, connect: Connect) -> None:
+    """After one 401 a client never sends events again, as with LaunchDarkly."""
+    given_up = threading.Event()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: given_up.set()  # type: ignore[method-assign]
+    logging.getLogger("ldclient.util").addHandler(handler)
+    client = connect(server)
+    server.inject("/bulk", status=401)
+    client.track("lost", ADA)
+    flush(client)
+    assert given_up.wait(2)
+    logging.getLogger("ldclient.util").removeHandler(handler)
+    client.track("never sent", ADA)
+    client.close()  # type: ignore[no-untyped-call]
+    assert server.events() == []
+
+
+def test_wrong_key_stores_nothing() -> None:
+    """Events under another SDK key are answered 401 and not stored, and neither key is shown."""
+    with DevServer(FLAGS, sdk_key="sdk-right") as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        refused = client.post("/bulk", json=[custom()], headers={"Authorization": "sdk-wrong"})
+        assert refused.status_code == 401
+        assert "sdk-" not in refused.text
+        assert server.events() == []
+        accepted = client.post("/bulk", json=[custom()], headers={"Authorization": "sdk-right"})
+        assert (accepted.status_code, accepted.content) == (202, b"")
+        assert "Date" in accepted.headers
+        assert len(server.events()) == 1
+
+
+def test_dropped_events_are_reported(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
+    """What an SDK's diagnostics say about dropped events is added up; a start-up report is taken as well."""
+    connect(server, diagnostic_opt_out=False)
+    for report in ({"kind": "diagnostic", "droppedEvents": 3}, {"kind": "diagnostic", "droppedEvents": 4}, ["odd"]):
+        assert raw.post("/diagnostic", json=report).status_code == 202
+    assert server.status()["droppedEvents"] == 7
+    assert raw.post("/diagnostic", content=b"{").status_code == 400
+
+
+def test_unknown_kinds_and_keys_are_kept(server: DevServer, raw: httpx.Client) -> None:
+    """Events of kinds, keys and fields nobody knows are stored as they came, with old-style context keys too."""
+    events = [
+        {"kind": "novelty", "anything": [1, {"deep": None}]},
+        {"kind": "custom", "key": "$ld:ai:new", "contextKeys": {"user": "ada"}, "data": "chat", "metricValue": "x"},
+        {"kind": "custom", "key": "k", "data": {"runId": "r\ud83d", "configKey": "chat", "nested": {"é": "ü"}}},
+        custom(runId={"odd": 1}, configKey="chat", version=2),
+    ]
+    assert raw.post("/bulk", content=json.dumps([*events, 3, None])).status_code == 202
+    assert server.events() == events
+    assert len(server.events(kind="custom", config_key="chat")) == 2
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"kind": "custom"}', b"", b'[{"metricValue": NaN}]', b"[" * 5000])
+def test_payload_that_is_no_array_is_refused(
+    body: bytes, server: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A payload that is no valid JSON array is answered 400, which the SDK survives, and told in one line."""
+    assert raw.post("/bulk", content=body).status_code == 400
+    assert server.status()["refusedPayloads"] == 1
+    (line,) = [record for record in caplog.records if record.name == "ldai_integrations.devserver"]
+    assert "not a JSON array of events" in line.getMessage()
+
+
+@pytest.mark.parametrize(("body", "encoding"), [(b"plain", "gzip"), (gzip.compress(b"[]")[:-9], "gzip"), (b"[]", "br")])
+def test_body_that_cannot_be_unzipped_is_refused(body: bytes, encoding: str, raw: httpx.Client) -> None:
+    """A body that is not encoded as its header says is answered 400."""
+    assert raw.post("/bulk", content=body, headers={"Content-Encoding": encoding}).status_code == 400
+
+
+def test_ten_megabytes_are_taken(server: DevServer, raw: httpx.Client) -> None:
+    """A zipped payload of more than 10 MB is accepted."""
+    event = {"kind": "custom", "key": "big", "data": {"text": "x" * 2**20}}
+    body = gzip.compress(json.dumps([event] * 11).encode(), compresslevel=1)
+    assert raw.post("/bulk", content=body, headers={"Content-Encoding": "gzip"}).status_code == 202
+    assert server.status()["events"] == 11
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: httpx.Client) -> None:
+    """A body over the limit, such as a gzip bomb, is never answered 413: the server hangs up and goes on."""
+    body = bytes(bodies.MAX_BYTES + 1)
+    body = gzip.compress(body, compresslevel=1) if encoding == "gzip" else body
+    with pytest.raises(httpx.TransportError):
+        raw.post("/bulk", content=body, headers={"Content-Encoding": encoding})
+    assert raw.post("/bulk", json=[custom()]).status_code == 202
+    assert server.status() == {
+        "streams": 0,
+        "events": 1,
+        "payloads": 1,
+        "duplicatePayloads": 0,
+        "refusedPayloads": 1,
+        "droppedEvents": 0,
+    }
+
+
+def test_client_that_breaks_off_is_survived(server: DevServer, raw: httpx.Client) -> None:
+    """A client that goes away in the middle of its payload leaves nothing behind."""
+
+    def half() -> Iterator[bytes]:
+        yield b'[{"kind": "custom"'
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        raw.post("/bulk", content=half())
+    assert raw.post("/bulk", json=[custom()]).status_code == 202
+    assert server.status()["events"] == 1
+
+
+def test_waiting_ends(server: DevServer, raw: httpx.Client) -> None:
+    """Waiting returns what was asked for, or says what is there."""
+    raw.post("/bulk", json=[custom(configKey="chat"), custom("other")])
+    assert len(server.wait_for(lambda events: any(event["key"] == "other" for event in events))) == 2
+    with pytest.raises(TimeoutError, match=r"3 events with {'config_key': 'chat'} did not come .* 1 are there, 2 of"):
+        server.wait_for(3, timeout=0.01, config_key="chat")
+    with pytest.raises(TimeoutError, match="the events asked for with any content"):
+        server.wait_for(lambda events: False, timeout=0.01)
+
+
+def test_unknown_filter_is_refused(server: DevServer) -> None:
+    """A misspelt filter is an error, not a filter that matches everything."""
+    with pytest.raises(TypeError, match="cannot be filtered by configkey, only by kind, key, config_key, run_id"):
+        server.events(configkey="chat")
+
+
+def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> None:
+    """Events are listed oldest first, filtered, in pages; and forgotten on request."""
+    events = [custom(runId=str(number), configKey="chat") for number in range(5)]
+    raw.post("/bulk", json=events)
+    page = raw.get("/dev/events", params={"limit": 2, "config_key": "chat"}).json()
+    assert page["events"] == events[:2]
+    rest = raw.get("/dev/events", params={"since": page["last"]}).json()
+    assert rest["events"] == events[2:]
+    assert raw.get("/dev/events", params={"since": rest["last"]}).json() == {"events": [], "last": rest["last"]}
+    assert raw.get("/dev/events", params={"run_id": "3"}).json()["events"] == [events[3]]
+    assert raw.get("/dev/events", params={"since": "x"}).status_code == 400
+    assert raw.delete("/dev/events").status_code == 204
+    assert server.events() == []
+
+
+def test_totals_count_and_sum(raw: httpx.Client, server: DevServer) -> None:
+    """Totals count and sum per AI Config, variation and key."""
+    tokens = [{**custom("$ld:ai:tokens:input", configKey="chat", variationKey="v"), "metricValue": n} for n in (5, 7)]
+    raw.post("/bulk", json=[*tokens, custom("$ld:ai:usage:completion-config")])
+    expected = [
+        {"configKey": None, "variationKey": "", "key": "$ld:ai:usage:completion-config", "count": 1, "sum": 1},
+        {"configKey": "chat", "variationKey": "v", "key": "$ld:ai:tokens:input", "count": 2, "sum": 12},
+    ]
+    assert server.totals() == expected
+    assert raw.get("/dev/totals").json() == {"totals": expected}
+
+
+def test_database_outlives_the_server(tmp_path: Path) -> None:
+    """Events in a file are there for the next server and for anybody who reads SQLite; a retry stays a duplicate."""
+    path = tmp_path / "events.db"
+    payload = {"headers": {"X-LaunchDarkly-Payload-ID": str(uuid.uuid4())}, "json": [custom(configKey="chat")]}
+    for duplicates in (0, 1):
+        with DevServer(FLAGS, db=path) as server:
+            httpx.post(f"{server.url}/bulk", trust_env=False, **payload)  # type: ignore[arg-type]
+            assert server.status()["duplicatePayloads"] == duplicates
+            assert server.events() == [custom(configKey="chat")]
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT kind, key, config_key, variation_key, metric_value FROM events").fetchall()
+    connection.close()
+    assert rows == [("custom", "$ld:ai:generation:success", "chat", "", 1)]
+
+
+def test_foreign_database_is_refused(tmp_path: Path) -> None:
+    """A file that is no database, or one of another layout, is left alone."""
+    text, other = tmp_path / "notes.txt", tmp_path / "other.db"
+    text.write_text("no database" * 100)
+    connection = sqlite3.connect(other)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"), DevServer(FLAGS, db=text):
+        pass
+    with pytest.raises(sqlite3.DatabaseError, match="its layout has version 7"), DevServer(FLAGS, db=other):
+        pass

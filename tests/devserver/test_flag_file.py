@@ -1,0 +1,180 @@
+"""A flag file is served, and followed while somebody edits it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ldclient import Context
+
+from ldai_integrations.devserver import DevServer, FlagFileError
+
+from .conftest import eventually
+from .samples import FLAGS, Json, edited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ldclient import LDClient
+
+    from .conftest import Connect, Serve
+
+ADA = Context.create("ada")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Write the sample flags to a file."""
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps(FLAGS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def serving(path: Path, serve: Serve) -> DevServer:
+    """Serve that file."""
+    return serve(path)
+
+
+@pytest.fixture
+def client(serving: DevServer, connect: Connect) -> LDClient:
+    """Connect a real client."""
+    return connect(serving)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Collect what the server says."""
+    caplog.set_level(logging.INFO, "ldai_integrations.devserver")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "ldai_integrations.devserver"]
+
+
+def served(client: LDClient) -> Any:
+    """Tell which variation a client serves."""
+    return client.variation("chat", ADA, {"_ldMeta": {"variationKey": None}})["_ldMeta"]["variationKey"]
+
+
+def write(path: Path, flags: Json) -> None:
+    """Save a file in place."""
+    path.write_text(json.dumps(flags), encoding="utf-8")
+
+
+def write_and_rename(path: Path, flags: Json) -> None:
+    """Save a file as careful editors do."""
+    draft = path.with_suffix(".tmp")
+    write(draft, flags)
+    draft.replace(path)
+
+
+@pytest.mark.parametrize("save", [write, write_and_rename])
+def test_edit_reaches_a_running_client(
+    save: Callable[[Path, Json], None], path: Path, client: LDClient, lines: Callable[[], list[str]]
+) -> None:
+    """An edit reaches a running client in under a second, however the editor saves, and is told in one line."""
+    seen = threading.Event()
+    client.flag_tracker.add_listener(lambda _: seen.set())
+    assert served(client) == "small"
+    save(path, edited(on=False))
+    assert seen.wait(1)
+    assert served(client) == "disabled"
+    assert eventually(lambda: lines() == ["flags.json: chat changed"])
+
+
+def test_edit_through_a_symbolic_link_counts(path: Path, serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    """A file that is reached through a link in another directory is followed too."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.json"
+    link.symlink_to(path)
+    client = connect(serve(link))
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+
+
+def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:
+    """An edit that cannot be served names flag and field once, and the good version goes on being served."""
+    broken = edited()
+    del broken["flags"]["chat"]["variations"][1]["model"]["name"]
+    write(path, broken)
+    assert eventually(lambda: len(lines()) == 1)
+    assert lines()[0].splitlines() == [
+        "flags.json: edit refused, the last good version stays:",
+        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; give the model its name",
+    ]
+    assert served(client) == "small"
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+    assert len(lines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
+def test_half_written_file_is_waited_for(content: bytes, path: Path, client: LDClient) -> None:
+    """A file that is no JSON for a moment costs nothing."""
+    path.write_bytes(content)
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+
+
+def test_file_may_vanish_and_come_back(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:
+    """Without its file the server keeps serving, and follows the file when it is there again."""
+    path.unlink()
+    assert eventually(lambda: lines()[-1:] == [
+        "flags.json: edit refused, the last good version stays:\nflags.json: cannot be read: is it there?"
+    ])  # fmt: skip
+    assert served(client) == "small"
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+
+
+def test_doubts_are_told(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
+    """What is suspect in an edit is served, and told."""
+    flags = edited()
+    del flags["flags"]["chat"]["variations"][1]["_ldMeta"]["enabled"]
+    write(path, flags)
+    assert eventually(lambda: len(lines()) == 2)
+    assert lines()[0].startswith("flag 'chat': variations[1]._ldMeta.enabled must be true or false")
+    assert lines()[1] == "flags.json: chat changed"
+
+
+def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> None:
+    """A file in the format of the SDK's own file reader, with bare values, is served."""
+    write(path, {"flagValues": {"greeting": "hello"}})
+    assert connect(serve(path)).variation("greeting", ADA, None) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "flags.json: cannot be read: is it there?"),
+        ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", 'the file: must be an object with "flags" or "flagValues"'),
+    ],
+)
+def test_bad_file_is_refused_at_the_start(content: str | None, said: str, tmp_path: Path) -> None:
+    """A server is not even made for a file that cannot be served."""
+    path = tmp_path / "flags.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(FlagFileError) as refusal:
+        DevServer(path)
+    assert str(refusal.value) == said
+
+
+def test_sample_files_are_served_without_a_word(serve: Serve, connect: Connect, lines: Callable[[], list[str]]) -> None:
+    """Every sample flag file is served as it is to a real client, with nothing to criticise."""
+    directory = os.environ.get("LDAI_FLAGS_DIR")
+    if not directory:
+        pytest.skip("LDAI_FLAGS_DIR names no directory with flag files")
+    paths = sorted(Path(directory).glob("*.json"))
+    assert paths
+    for path in paths:
+        server = serve(path)
+        state = connect(server, send_events=False).all_flags_state(ADA)
+        assert state.valid
+        assert state.to_values_map().keys() == json.loads(path.read_text(encoding="utf-8"))["flags"].keys()
+        assert {config.key for config in server.ai_configs} == state.to_values_map().keys()
+    assert lines() == []
