@@ -1,73 +1,59 @@
 """The one table of measured constants: model families, and what their APIs add to a text.
 
-Measured November 2026 with tiktoken 0.14 on recorded responses of public projects, as the median of the provider's own
-count against ours. A new model release can change any of them; an estimate never overwrites a provider's number.
+Figures are medians of the provider's own count against ours, with tiktoken 0.14. A new model release can change any of
+them; an estimate never overwrites a provider's number.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-EncodingName = Literal["o200k_base", "cl100k_base"]
+from ._families import Extras, Family, ImagePrice
 
+# The prices of images are from OpenAI's "Images and vision", Anthropic's "Vision" and Google's "Understand and count
+# tokens"; those of gpt-5 mini and nano as recorded (300 patches cost 360 and 450).
+_ANSWERS = "recorded answers of public projects"
+_BOTH = "recorded requests and answers of public projects"
+_NAMES = "tiktoken's table of model names"
+_MEASURED = "2026-11"
 
-@dataclass(frozen=True, slots=True)
-class ImagePrice:
-    """Say what an image costs, in one of three ways.
-
-    Attributes:
-        base, per_tile: Tokens for the image, and for each tile of 512 pixels square.
-        per_patch: Tokens for each patch of 32 pixels square, where a model counts so.
-        pixels_per_token: Pixels to the token, where a model counts so.
-        most: Most patches or tokens that are charged.
-    """
-
-    base: int = 85
-    per_tile: int = 170
-    per_patch: float = 0.0
-    pixels_per_token: int = 0
-    most: int = 1_536
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Describe how one family of models counts.
-
-    Attributes:
-        name: The family's name.
-        pattern: Regular expression, searched in the lower-cased model name.
-        encoding: The encoding that counts for it, or comes nearest.
-        factor: True tokens per token of that encoding.
-        openai: True where OpenAI's own rules for messages and tools apply.
-        hides_reasoning: True where output contains reasoning that the response does not show.
-        priming: Tokens that a prompt has before any message.
-        per_message: Tokens that each message adds, for families that are not OpenAI's.
-        per_tools: Tokens that having tools at all adds, for families that are not OpenAI's.
-        tool_factor: True tokens per token of the tools' JSON, for families that are not OpenAI's.
-        image: What an image costs.
-    """
-
-    name: str
-    pattern: str
-    encoding: EncodingName = "o200k_base"
-    factor: float = 1.0
-    openai: bool = False
-    hides_reasoning: bool = False
-    priming: int = 3
-    per_message: int = 0
-    per_tools: int = 0
-    tool_factor: float = 1.0
-    image: ImagePrice = ImagePrice()
-
-
-# Source of the tile and patch prices: OpenAI, "Images and vision"; gpt-5-mini and -nano as recorded (300 patches cost
-# 360 and 450). Anthropic, "Vision": pixels / 750. Google, "Understand and count tokens": 258 a tile.
-_MINI_TILES = ImagePrice(base=2_833, per_tile=5_667)
-_REASONING_TILES = ImagePrice(base=75, per_tile=150)
-_GPT5_TILES = ImagePrice(base=70, per_tile=140)
-_CLAUDE_PIXELS = ImagePrice(pixels_per_token=750, most=1_600)
-_GEMINI_TILE = ImagePrice(base=258, per_tile=0)
+_OPENAI = Family(name="gpt-4o", pattern="", source=_BOTH, measured=_MEASURED, openai=True)
+_O_SERIES = replace(
+    _OPENAI,
+    hides_reasoning=True,
+    priming=2,
+    per_output=10,
+    per_output_call=16,
+    image=ImagePrice(base=75, per_tile=150),
+)
+_GPT5 = replace(_O_SERIES, per_output=9, image=ImagePrice(base=70, per_tile=140))
+_CLAUDE = Family(
+    name="claude",
+    pattern="",
+    source=_BOTH,
+    measured=_MEASURED,
+    factor=1.13,
+    image=ImagePrice(pixels_per_token=750, most=1_600),
+    per_output=3,
+    per_output_call=32,
+    per_message=4,
+    per_tools=515,
+    per_call=50,
+    tool_factor=1.12,
+)
+_GEMINI = Family(
+    name="gemini",
+    pattern="",
+    source=_BOTH,
+    measured=_MEASURED,
+    factor=1.04,
+    image=ImagePrice(base=258, per_tile=0),
+    priming=0,
+    per_output_call=0,
+    tool_factor=0.5,
+)
+_THINKING_GEMINI = replace(_GEMINI, hides_reasoning=True, priming=1, tool_factor=1.0)
+_OTHER = Family(name="other", pattern="", source=_ANSWERS, measured=_MEASURED)
 
 
 def _patches(tokens: float) -> ImagePrice:
@@ -76,100 +62,74 @@ def _patches(tokens: float) -> ImagePrice:
 
 # The first whose pattern is found is meant.
 FAMILIES = (
-    Family("embedding", r"text-embedding|embedding-ada", "cl100k_base", openai=True, priming=0),
-    Family("gpt-oss", r"gpt-oss", hides_reasoning=True, priming=67),
-    Family("gpt-5 chat", r"gpt-?[5-9](\.\d+)?-chat", openai=True, priming=2, image=_GPT5_TILES),
-    Family("gpt-5.4+", r"gpt-?(5\.[4-9]|[6-9])", openai=True, hides_reasoning=True, priming=2, image=_GPT5_TILES),
-    Family("gpt-5 mini", r"gpt-?5[.\d]*-mini", openai=True, hides_reasoning=True, priming=2, image=_patches(1.2)),
-    Family("gpt-5 nano", r"gpt-?5[.\d]*-nano", openai=True, hides_reasoning=True, priming=2, image=_patches(1.5)),
-    Family("gpt-5", r"gpt-?5|codex", openai=True, hides_reasoning=True, priming=2, image=_GPT5_TILES),
-    Family("gpt-4.1 mini", r"gpt-?4[.-]?1-mini", openai=True, image=_patches(1.62)),
-    Family("gpt-4.1 nano", r"gpt-?4[.-]?1-nano", openai=True, image=_patches(2.46)),
-    Family("gpt-4o mini", r"gpt-?4o-mini", openai=True, image=_MINI_TILES),
-    Family("gpt-4o", r"gpt-?4o|gpt-?4[.-]?[15](?!\d)|gpt-(audio|realtime|image)|computer-use|omni-", openai=True),
-    Family("gpt-4", r"gpt-?4|gpt-?3|davinci|babbage", "cl100k_base", openai=True),
-    Family("o4-mini", r"(^|[/:._-])o4-mini", openai=True, hides_reasoning=True, priming=2, image=_patches(1.72)),
-    Family(
-        "o-series",
-        r"(^|[/:._-])o[1-9](-|$|:|@)",
-        openai=True,
-        hides_reasoning=True,
-        priming=2,
-        image=_REASONING_TILES,
-    ),
-    Family(
-        "claude 5",
-        r"claude-(opus-4[.-]([7-9]|\d\d)(?!\d)|[a-z]+-[5-9]|[5-9])",
-        factor=1.47,
-        per_message=4,
-        priming=4,
-        per_tools=539,
-        tool_factor=1.4,
-        image=_CLAUDE_PIXELS,
-    ),
-    Family(
-        "claude 4",
-        r"claude-[a-z]+-4|claude-4",
-        factor=1.13,
-        per_message=4,
-        priming=4,
-        per_tools=539,
-        tool_factor=1.07,
-        image=_CLAUDE_PIXELS,
-    ),
-    Family(
-        "claude 3",
-        r"claude",
-        factor=1.15,
-        per_message=4,
-        priming=4,
-        per_tools=360,
-        tool_factor=1.07,
-        image=_CLAUDE_PIXELS,
-    ),
-    Family(
-        "gemini 3",
-        r"gemini-([3-9]|flash-latest|pro-latest)",
-        factor=1.04,
-        hides_reasoning=True,
+    replace(
+        _OPENAI,
+        name="embedding",
+        pattern=r"text-embedding|embedding-ada",
+        source=_NAMES,
+        encoding="cl100k_base",
         priming=0,
-        image=_GEMINI_TILE,
     ),
-    Family("gemini 2.5", r"gemini-2[.-]5", factor=1.04, hides_reasoning=True, priming=0, image=_GEMINI_TILE),
-    Family("gemini", r"gemini|palm|bison", factor=1.04, priming=0, image=_GEMINI_TILE),
-    Family("gemma", r"gemma", factor=1.135, priming=9),
-    Family("llama 4", r"llama-?v?4", factor=1.025, priming=15),
-    Family("llama 3", r"llama", factor=1.055, priming=15),
-    Family("nova", r"nova", factor=1.01, priming=0),
-    Family("titan", r"titan", factor=1.04, priming=0),
-    Family(
-        "mistral",
-        r"mi[sx]tral|ministral|codestral|devstral|pixtral|magistral|voxtral",
-        factor=1.08,
-        priming=4,
-        per_tools=6,
+    replace(_OTHER, name="gpt-oss", pattern=r"gpt-oss", hides_reasoning=True, priming=67),
+    replace(_GPT5, name="gpt-5 chat", pattern=r"gpt-?[5-9](\.\d+)?-chat", hides_reasoning=False),
+    replace(_GPT5, name="gpt-5.4+", pattern=r"gpt-?(5\.[4-9]|[6-9])", per_output=3),
+    replace(_GPT5, name="gpt-5 mini", pattern=r"gpt-?5[.\d]*-mini", image=_patches(1.2)),
+    replace(_GPT5, name="gpt-5 nano", pattern=r"gpt-?5[.\d]*-nano", image=_patches(1.5)),
+    replace(_GPT5, name="gpt-5", pattern=r"gpt-?5|codex"),
+    replace(_OPENAI, name="gpt-4.1 mini", pattern=r"gpt-?4[.-]?1-mini", image=_patches(1.62)),
+    replace(_OPENAI, name="gpt-4.1 nano", pattern=r"gpt-?4[.-]?1-nano", image=_patches(2.46)),
+    replace(_OPENAI, name="gpt-4o mini", pattern=r"gpt-?4o-mini", image=ImagePrice(base=2_833, per_tile=5_667)),
+    replace(
+        _OPENAI,
+        name="gpt-4o",
+        pattern=r"gpt-?4o|gpt-?4[.-]?[15](?!\d)|gpt-(audio|realtime|image)|computer-use|omni-",
+    ),
+    replace(_OPENAI, name="gpt-4", pattern=r"gpt-?4|gpt-?3|(davinci|babbage)-002|text-davinci", encoding="cl100k_base"),
+    replace(_O_SERIES, name="o4-mini", pattern=r"(^|[/:._-])o4-mini", image=_patches(1.72)),
+    replace(_O_SERIES, name="o-series", pattern=r"(^|[/:._-])o[1-9](-|$|:|@)"),
+    replace(
+        _CLAUDE,
+        name="claude 5",
+        pattern=r"claude-(opus-4[.-]([7-9]|\d\d)(?!\d)|[a-z]+-[5-9]|[5-9])",
+        factor=1.47,
         tool_factor=1.47,
     ),
-    Family("cohere", r"command|cohere|aya", factor=1.05, priming=0),
-    Family("grok", r"grok", factor=0.98, hides_reasoning=True, priming=8),
-    Family("deepseek", r"deepseek", factor=1.03, priming=4),
-    Family("qwen", r"qwen|qwq", factor=1.03, priming=9),
-    Family("glm", r"glm", factor=1.065, priming=9),
-    Family("other", r""),
+    replace(_CLAUDE, name="claude 4.5", pattern=r"claude-[a-z]+-4[.-][5-9](?!\d)"),
+    replace(_CLAUDE, name="claude 4", pattern=r"claude-[a-z]+-4|claude-4", per_tools=330),
+    replace(_CLAUDE, name="claude 3", pattern=r"claude", factor=1.15, per_output=2, per_tools=330, tool_factor=1.15),
+    replace(_THINKING_GEMINI, name="gemini 3", pattern=r"gemini-([3-9]|flash-latest|pro-latest)"),
+    replace(_THINKING_GEMINI, name="gemini 2.5", pattern=r"gemini-2[.-]5"),
+    replace(_GEMINI, name="gemini", pattern=r"gemini|palm-2|(text|chat|code)-bison"),
+    replace(_OTHER, name="gemma", pattern=r"gemma", factor=1.135, priming=8),
+    replace(_OTHER, name="llama 4", pattern=r"llama-?v?4", factor=1.025, priming=15),
+    replace(_OTHER, name="llama 3", pattern=r"llama", factor=1.055, priming=15),
+    replace(_OTHER, name="nova", pattern=r"nova-", factor=1.01, priming=0),
+    replace(_OTHER, name="titan", pattern=r"titan", factor=1.04, priming=0, per_output=1),
+    replace(
+        _OTHER,
+        name="mistral 1",
+        pattern=r"mixtral|mistral-(7b|tiny)",
+        factor=1.25,
+        per_tools=10,
+        per_output_call=12,
+        tool_factor=1.47,
+    ),
+    replace(
+        _OTHER,
+        name="mistral",
+        pattern=r"mistral|ministral|codestral|devstral|pixtral|magistral|voxtral",
+        factor=1.08,
+        per_tools=10,
+        per_output_call=12,
+        tool_factor=1.47,
+    ),
+    replace(_OTHER, name="cohere", pattern=r"command|cohere|aya-", factor=1.05, priming=0, per_output_call=55),
+    replace(_OTHER, name="grok", pattern=r"grok", factor=0.98, hides_reasoning=True, priming=8),
+    replace(_OTHER, name="deepseek", pattern=r"deepseek", factor=1.03, per_output=1, per_output_call=0, per_tools=130),
+    replace(_OTHER, name="qwen", pattern=r"qwen|qwq", factor=1.03, priming=9),
+    replace(_OTHER, name="glm", pattern=r"glm", factor=1.065, priming=9),
+    _OTHER,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """Say what tools or an answer's schema cost beyond their text, in tokens.
-
-    Attributes:
-        with_system: Where a system message stands before them.
-        without: Where none does.
-    """
-
-    with_system: int
-    without: int
 
 
 # By API, and whether the model is a gpt-5: what stands after the system message, where OpenAI's models are shown it.
@@ -203,3 +163,10 @@ FORCED_TOOL = {False: 7, True: -9}
 GPT5_ASSISTANT = 2
 # A hosted tool's description, not what it finds.
 HOSTED_TOOLS = {"web_search": 294, "web_search_preview": 294}
+# What an answer costs beyond its visible text through OpenAI's APIs: a closing token with tools at hand, more with an
+# answer's schema too; always one through the Responses API. Several calls at once are wrapped in one.
+ANSWER_WITH_TOOLS = 1
+ANSWER_WITH_TOOLS_AND_SCHEMA = 5
+ANSWER_OF_RESPONSES = 1
+PARALLEL_OUTPUT_CALLS = 16
+PER_PARALLEL_OUTPUT_CALL = 6

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import _regex_counter
-from ._constants import Family
 from ._encodings import O200K, EncodingSpec, shelf
+from ._families import Family
 from ._models import encoding_of, family_of
 from ._values import text as plain
 

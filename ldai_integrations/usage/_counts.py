@@ -107,9 +107,13 @@ GEMINI_INTERACTIONS = Shape(
     tool_prompt=("total_tool_use_tokens",),
     reasoning_apart=True,
 )
-COHERE = Shape("cohere chat", input=("tokens.input_tokens",), output=("tokens.output_tokens",), cached=("cached_tokens",))
+COHERE = Shape(
+    "cohere chat", input=("tokens.input_tokens",), output=("tokens.output_tokens",), cached=("cached_tokens",)
+)
 COHERE_BILLED = Shape(
-    "cohere generate and embed", input=("billed_units.input_tokens",), output=("billed_units.output_tokens",),
+    "cohere generate and embed",
+    input=("billed_units.input_tokens",),
+    output=("billed_units.output_tokens",),
     other_is_nothing=True,
 )
 OLLAMA = Shape("ollama", input=("prompt_eval_count",), output=("eval_count",), other_is_nothing=True)

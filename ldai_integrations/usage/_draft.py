@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..records import Usage
-from ._counting import TextTally
+from ._counting import TextTally, count_tokens
 from ._counts import BEDROCK_METRICS, COHERE, Counts, counts_in
+from ._output import estimate_output
 from ._values import get, number, text
 
 # Longest text that is kept, in characters; what comes after is only counted. About 60,000 tokens of English.
@@ -42,8 +43,8 @@ class Reading:
         model: The model that answered, as the provider names it.
         error: Type or code of an error the response carries, never its message.
         finish_reasons: Why generation ended, in the provider's words.
-        extra_tokens: Estimated tokens that the response showed beyond ``text`` and ``tool_calls``: reasoning, and text
-            past the limit. Known only where the provider sent no output count.
+        reasoning: Reasoning that the response shows, at most 262,144 characters.
+        dropped_tokens: Tokens of text and reasoning past those limits.
     """
 
     usage: Usage | None = None
@@ -52,7 +53,20 @@ class Reading:
     model: str | None = None
     error: str | None = None
     finish_reasons: tuple[str, ...] = ()
-    extra_tokens: int = 0
+    reasoning: str = ""
+    dropped_tokens: int = 0
+
+    def estimate(self, *, model: str | None = None, request: Any = None) -> Usage:
+        """Estimate the output tokens from everything that was shown: about 50 µs for 1,000 characters.
+
+        Args:
+            model: The model's name where the response has none.
+            request: The request, if it is known.
+        """
+        name = self.model or model
+        usage = estimate_output(self.text, model=name, tool_calls=self.tool_calls, request=request)
+        more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
+        return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
 
 
 class BoundedText:
@@ -84,7 +98,7 @@ class BoundedText:
     def __str__(self) -> str:
         return "".join(self._chunks)
 
-    def rest_tokens(self) -> int:
+    def dropped_tokens(self) -> int:
         """Return the tokens of what was not kept."""
         return self._rest.tokens() if self._rest is not None else 0
 
@@ -225,20 +239,15 @@ class Draft:
 
     def reading(self) -> Reading:
         """Return what is known so far."""
-        usage = self.usage()
-        extra = 0
-        if usage is None or usage.output_tokens is None:
-            tally = TextTally(self.model)
-            tally.add(str(self.reasoning))
-            extra = tally.tokens() + self.reasoning.rest_tokens() + self.text.rest_tokens()
         return Reading(
-            usage=usage,
+            usage=self.usage(),
             text=str(self.text),
             tool_calls=tuple(ToolCall(call.name, str(call.arguments)) for call in self._calls.values()),
             model=self.model,
             error=self.error,
             finish_reasons=tuple(self._reasons),
-            extra_tokens=extra,
+            reasoning=str(self.reasoning),
+            dropped_tokens=self.text.dropped_tokens() + self.reasoning.dropped_tokens(),
         )
 
 

@@ -1,7 +1,7 @@
-"""Byte-pair encodings, found on this machine and loaded aside: no request waits for a file, a lock or the network.
+"""Byte-pair encodings, found on this machine and loaded aside: no request waits for a file or the network.
 
-tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here a rank file
-is used where it already lies on disk, with the right SHA-256, and an encoding is built from it without tiktoken's
+tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here a rank
+file is used where it already lies on disk, with the right SHA-256, and an encoding is built from it without tiktoken's
 registry. Downloading is for :func:`prefetch`, which somebody has to ask for.
 """
 
@@ -30,22 +30,20 @@ class EncodingSpec:
     Attributes:
         name: tiktoken's name of the encoding.
         sha256: Of the rank file.
+        url: Where the rank file is published.
         pattern: The regular expression that splits a text before merging.
     """
 
     name: str
     sha256: str
+    url: str
     pattern: str
-
-    @property
-    def url(self) -> str:
-        """Where OpenAI publishes the rank file."""
-        return f"https://openaipublic.blob.core.windows.net/encodings/{self.name}.tiktoken"
 
 
 O200K = EncodingSpec(
     name="o200k_base",
     sha256="446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+    url="https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken",
     pattern="|".join(
         (
             r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -61,6 +59,7 @@ O200K = EncodingSpec(
 CL100K = EncodingSpec(
     name="cl100k_base",
     sha256="223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+    url="https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken",
     pattern=(
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
         r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
@@ -101,11 +100,13 @@ class _Shelf:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(
-            target=lambda: [self._load(spec) for spec in wanted], name="ldai-encodings", daemon=True
-        )
+        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
         thread.start()
         return thread
+
+    def _load_all(self, specs: list[EncodingSpec]) -> None:
+        for spec in specs:
+            self._load(spec)
 
     def _load(self, spec: EncodingSpec) -> None:
         self._claimed[spec.name] = os.getpid()

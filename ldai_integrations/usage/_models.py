@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ._constants import FAMILIES, Family
+from ._constants import FAMILIES
 from ._encodings import CL100K, O200K, EncodingSpec
+from ._families import Family
 from ._values import text
 
 _COMPILED = tuple((re.compile(family.pattern), family) for family in FAMILIES)
@@ -20,8 +21,8 @@ def family_of(model: Any) -> Family:
     """Return the family of a model.
 
     The name may carry a vendor, region, gateway, fine-tune or deployment around it, in any case: ``gpt-4o``,
-    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My-GPT4o-deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown names
-    belong to the family "other".
+    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My-GPT4o-deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown
+    names belong to the family "other".
     """
     return _family(text(model)[:_LONGEST_NAME].lower())
 

@@ -59,9 +59,7 @@ def find(spec: EncodingSpec, directory: Path | None = None) -> bytes | None:
 
 def parse(data: bytes) -> dict[bytes, int]:
     """Return the ranks in a rank file: lines of a base64 token and its rank."""
-    return {
-        base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines() if line)
-    }
+    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines() if line)}
 
 
 def _candidates(spec: EncodingSpec, directory: Path | None) -> Iterator[Path]:
@@ -88,4 +86,3 @@ def _package_roots(package: str) -> list[Path]:
     except (ImportError, ValueError):
         return []
     return [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
-

@@ -9,7 +9,7 @@ from typing import Any
 from ..records import Usage
 from ._dialects import DIALECTS, Dialect
 from ._draft import Draft, Reading
-from ._values import get, is_record, text
+from ._values import get, is_a, is_record, text
 
 # What Bedrock appends to the last chunk of whatever body a model streams.
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -76,9 +76,9 @@ class StreamReader:
     def absorb(self, event: Any) -> bool | None:
         """Take one parsed event as :meth:`feed` does; return ``None`` where its shape is unknown."""
         event = _unwrapped(event)
-        if event is None or isinstance(event, (str, bytes)):
+        if event is None or is_a(event, str, bytes):
             return None
-        if isinstance(event, dict) and _METRICS in event:
+        if type(event) is dict and _METRICS in event:
             self._draft.count(event[_METRICS])
         if self._dialect is not None:
             spoke = self._dialect(event, self._draft)
@@ -110,16 +110,14 @@ class StreamReader:
 
 def _unwrapped(event: Any) -> Any:
     """Take an event out of the envelope that AWS, openai-agents or LangGraph send it in."""
-    if isinstance(event, tuple) and len(event) == 2:  # LangGraph: (message chunk, metadata)
-        return event[0]
-    if isinstance(event, dict):
-        name, payload = event.get("event"), event.get("payload")
-        if name is not None and is_record(payload):  # an AWS event stream, decoded by hand
+    if type(event) is dict:
+        name, payload = text(event.get("event")), event.get("payload")
+        if name and is_record(payload):  # an AWS event stream, decoded by hand
             return payload if name == "chunk" else {name: payload}
         chunk = event.get("chunk")
-        if is_record(chunk):  # boto3: invoke_model_with_response_stream
-            return _json(get(chunk, "bytes"))
-        return event
+        return _json(get(chunk, "bytes")) if is_record(chunk) else event  # boto3: invoke_model_with_response_stream
+    if type(event) is tuple and len(event) == 2:  # LangGraph: a message chunk and its metadata
+        return event[0]
     if text(get(event, "type")) == "raw_response_event":  # openai-agents
         return get(event, "data")
     return event

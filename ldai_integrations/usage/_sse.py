@@ -10,7 +10,6 @@ from typing import Any
 
 from ._draft import Reading
 from ._reading import StreamReader
-from ._values import is_record
 
 # Longest event that is kept, in characters; a longer one is left out.
 _LONGEST = 4_194_304
@@ -54,13 +53,18 @@ class SSEReader:
 
     def reading(self) -> Reading:
         """Return everything known so far; more bytes may follow."""
+        self._take_complete_tail()
         return self._reader.reading()
 
-    def close(self) -> bool:
-        """Take what is left as complete: a last event without its empty line. Returns as :meth:`feed` does."""
-        spoke = self._line("".join(self._parts))
-        self._parts = []
-        return self._dispatch() or spoke
+    def _take_complete_tail(self) -> None:
+        """Take a last line that lacks its end, as bodies that were cut or end without one have, if it is whole JSON."""
+        line = "".join(self._parts)
+        payload = line.removeprefix("data:").strip()
+        if payload.startswith("{") and payload.endswith("}") and _parsed(payload) is not None:
+            self._parts = []
+            self._line(line)
+        if self._data and _parsed("\n".join(self._data)) is not None:
+            self._dispatch()
 
     def _lines(self, text: str) -> Iterator[str]:
         if self._after_return and text:  # the line feed of a pair that was cut in two
@@ -102,17 +106,22 @@ class SSEReader:
         return spoke
 
     def _payload(self, data: str) -> bool:
-        try:
-            payload = json.loads(data)
-        except (ValueError, RecursionError):
+        payload = _parsed(data)
+        if not isinstance(payload, (dict, list, str)):  # plain text; a number or ``true`` is a word of it
             return self._reader.say(data)
-        if is_record(payload):
-            spoke = self._reader.absorb(payload)
-            if spoke is not None:
-                return spoke
-        elif not isinstance(payload, (list, str)):  # a number or ``true`` is a word of the text
-            return self._reader.say(data)
-        return any([self._reader.say(leaf) for leaf in _leaves(payload, _DEPTH)])
+        spoke = self._reader.absorb(payload) if isinstance(payload, dict) else None
+        if spoke is None:
+            spoke = False
+            for leaf in _leaves(payload, _DEPTH):
+                spoke |= self._reader.say(leaf)
+        return spoke
+
+
+def _parsed(data: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _leaves(value: Any, depth: int) -> Iterator[str]:

@@ -30,7 +30,7 @@ def get(source: Any, *names: str) -> Any:
     for name in names:
         try:
             value = source.get(name) if isinstance(source, (dict, Mapping)) else getattr(source, name, None)
-        except Exception:  # noqa: S112 - a property of a foreign object may raise anything
+        except Exception:  # a property of a foreign object may raise anything
             continue
         if value is not None:
             return value
@@ -53,39 +53,52 @@ def number(value: Any) -> int | None:
     integers are counts.
     """
     try:
+        if type(value) is int:
+            return value if 0 <= value <= _LARGEST else None
         if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
             return None
-        if not math.isfinite(value) or value < 0 or value > _LARGEST or value != int(value):
+        whole: Any = value  # neither ABC promises what every number in Python has
+        if not math.isfinite(whole) or not 0 <= whole <= _LARGEST or whole != int(whole):
             return None
-        return int(value)
+        return int(whole)
     except Exception:  # a number type of somebody's own
         return None
+
+
+def is_a(value: Any, *kinds: type) -> bool:
+    """Tell whether a value is of one of the types; an object whose ``__class__`` raises is of none."""
+    try:
+        return isinstance(value, kinds)
+    except Exception:
+        return False
+
+
+def is_list(value: Any) -> bool:
+    """Tell whether a value is a list or list-like, strings excepted."""
+    return is_a(value, Sequence) and not is_a(value, str, bytes, bytearray)
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether a value is a dict or another mapping."""
+    return is_a(value, dict, Mapping)
 
 
 def text(value: Any) -> str:
     """Return a plain string, or the empty string for anything else."""
     try:
         return str.__str__(value) if isinstance(value, str) else ""
-    except Exception:  # ``__class__`` may be a property that raises
+    except Exception:  # ``__class__`` may raise, or lie
         return ""
 
 
 def items(value: Any) -> Iterator[Any]:
     """Iterate over a list-like value; over nothing if it is not one."""
+    if not is_list(value):
+        return
     try:
-        if isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Sequence):
-            return
         yield from islice(value, _MOST_ITEMS)
     except Exception:  # a lazy sequence may fail half way
         return
-
-
-def is_list(value: Any) -> bool:
-    """Tell whether a value is a list or list-like, strings excepted."""
-    try:
-        return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
-    except Exception:
-        return False
 
 
 def to_json(value: Any) -> str:
@@ -98,9 +111,9 @@ def to_json(value: Any) -> str:
         return ""
 
 
-def is_record(value: Any) -> bool:
-    """Tell whether a value is a dict or another mapping."""
+def plain_json(value: Any) -> Any:
+    """Return a copy in plain dicts and lists, as a provider would get it; ``None`` where it cannot be written."""
     try:
-        return isinstance(value, (dict, Mapping))
-    except Exception:
-        return False
+        return json.loads(to_json(value))
+    except (ValueError, RecursionError):
+        return None

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from .._draft import Draft
-from . import anthropic, bedrock_invoke, cohere, common, converse, frameworks, gemini, local, openai_chat, openai_responses
+from . import (
+    anthropic,
+    bedrock_invoke,
+    cohere,
+    common,
+    converse,
+    frameworks,
+    gemini,
+    local,
+    openai_chat,
+    openai_responses,
+)
 
 # Takes an event or a whole response. ``None``: not written this way; else whether it carried text, reasoning or a tool.
 Dialect = Callable[[Any, Draft], bool | None]

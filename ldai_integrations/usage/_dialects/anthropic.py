@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import get, is_list, items, text, to_json
+from .._values import get, is_list, items, number, text, to_json
 
 _EVENTS = frozenset(
     (
@@ -40,9 +40,9 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
     if kind == "content_block_delta":
         delta = get(event, "delta")
         spoke = draft.say(get(delta, "text")) or draft.think(get(delta, "thinking"))
-        return spoke or draft.call(get(event, "index"), None, get(delta, "partial_json"))
+        return spoke or draft.call(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
     if kind == "content_block_start":
-        return _block(get(event, "index"), get(event, "content_block"), draft)
+        return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
     if kind == "message_start":
         _frame(get(event, "message"), draft)
     elif kind == "message_delta":

@@ -51,7 +51,7 @@ def _mistral(event: Any, draft: Draft) -> bool | None:
     outputs = [output for output in items(get(event, "outputs")) if is_record(output) and "stop_reason" in output]
     for output in outputs:
         draft.finish(output["stop_reason"])
-    return any([draft.say(get(output, "text")) for output in outputs]) if outputs else None
+    return draft.say("".join(text(get(output, "text")) for output in outputs)) if outputs else None
 
 
 def _ai21(event: Any, draft: Draft) -> bool | None:
@@ -64,4 +64,4 @@ def _ai21(event: Any, draft: Draft) -> bool | None:
     draft.count({"prompt_token_count": len(prompt), "generation_token_count": output})
     for one in completions:
         draft.finish(dig(one, "finishReason.reason"))
-    return any([draft.say(dig(one, "data.text")) for one in completions])
+    return draft.say("".join(text(dig(one, "data.text")) for one in completions))

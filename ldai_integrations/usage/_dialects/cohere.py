@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, is_list, items, text, to_json
+from .._values import dig, get, is_list, items, number, text, to_json
 
 _V2_EVENTS = frozenset(
     (
@@ -49,7 +49,7 @@ def _v2_event(event: Any, draft: Draft) -> bool:
     call = get(message, "tool_calls")
     if call is not None and not is_list(call):
         function = get(call, "function")
-        return draft.call(get(event, "index"), get(function, "name"), get(function, "arguments"))
+        return draft.call(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
     content = get(message, "content")
     if content is None or is_list(content):
         return draft.think(get(message, "tool_plan"))

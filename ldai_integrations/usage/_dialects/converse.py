@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, is_list, is_record, items, to_json
+from .._values import dig, get, is_list, is_record, items, number, to_json
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
@@ -17,7 +17,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         return _delta(delta, draft)
     start = get(event, "contentBlockStart")
     if start is not None:
-        return draft.call(get(start, "contentBlockIndex"), dig(start, "start.toolUse.name"))
+        return draft.call(number(get(start, "contentBlockIndex")) or 0, dig(start, "start.toolUse.name"))
     content = dig(event, "output.message.content")
     stop = get(event, "stopReason") or dig(event, "messageStop.stopReason")
     if is_list(content):
@@ -36,7 +36,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
 def _delta(event: Any, draft: Draft) -> bool:
     delta = get(event, "delta")
     spoke = draft.say(get(delta, "text")) or draft.think(dig(delta, "reasoningContent.text"))
-    return spoke or draft.call(get(event, "contentBlockIndex"), None, dig(delta, "toolUse.input"))
+    return spoke or draft.call(number(get(event, "contentBlockIndex")) or 0, None, dig(delta, "toolUse.input"))
 
 
 def _message(content: Any, draft: Draft) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, is_list, is_record, items, text, to_json
+from .._values import dig, get, is_list, is_record, items, number, text, to_json
 
 _AI = ("ai", "AIMessageChunk")
 
@@ -67,7 +67,7 @@ def _message(message: Any, draft: Draft) -> bool | None:
     spoke |= draft.think(dig(message, "additional_kwargs.reasoning_content"))
     if kind != "ai":
         for call in items(get(message, "tool_call_chunks")):
-            spoke |= draft.call(get(call, "index"), get(call, "name"), get(call, "args"))
+            spoke |= draft.call(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
         return spoke
     for call in items(get(message, "tool_calls")):
         spoke |= draft.call(None, get(call, "name"), to_json(get(call, "args")))

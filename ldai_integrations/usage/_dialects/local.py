@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, items, number, text, to_json
+from .._values import dig, get, is_a, items, number, text, to_json
 
 
 def absorb_ollama(event: Any, draft: Draft) -> bool | None:
     """Take an Ollama response or a line of one; ``None`` if it is neither."""
     counted = number(get(event, "eval_count", "prompt_eval_count")) is not None
-    if not counted and (not isinstance(get(event, "done"), bool) or not text(get(event, "model"))):
+    if not counted and (not is_a(get(event, "done"), bool) or not text(get(event, "model"))):
         return None
     draft.name_model(get(event, "model"))
     draft.count(event)

@@ -11,8 +11,8 @@ _TEXT = ("response.output_text.delta", "response.refusal.delta", "response.outpu
 _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 _CALLS = ("function_call", "custom_tool_call")
-_FRAMES = ("response.created", "response.in_progress", "response.queued")
 _LAST = ("response.completed", "response.incomplete", "response.failed")
+_FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST)
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
@@ -29,18 +29,17 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         return draft.think(get(event, "delta"))
     if kind in _ARGUMENTS:
         return draft.call(_key(event), None, get(event, "delta"))
-    if kind == "response.output_item.added":
-        item = get(event, "item")
-        if text(get(item, "type")) in _CALLS:
-            return draft.call(_key(event), get(item, "name"), get(item, "arguments", "input"))
-    elif kind in _FRAMES:
-        _frame(get(event, "response"), draft)
-    elif kind in _LAST:
-        response = get(event, "response")
-        _frame(response, draft)
-        if not draft.has_content:
-            return _output(response, draft)
-    return False
+    if kind in _FRAMES:
+        return _frame_event(kind, get(event, "response"), draft)
+    item = get(event, "item") if kind == "response.output_item.added" else None
+    if text(get(item, "type")) not in _CALLS:
+        return False
+    return draft.call(_key(event), get(item, "name"), get(item, "arguments", "input"))
+
+
+def _frame_event(kind: str, response: Any, draft: Draft) -> bool:
+    _frame(response, draft)
+    return kind in _LAST and not draft.has_content and _output(response, draft)
 
 
 def _key(event: Any) -> Any:

@@ -7,8 +7,8 @@ import math
 import struct
 from typing import Any
 
-from .._constants import Family, ImagePrice
-from .._values import dig, get, text
+from .._families import Family, ImagePrice
+from .._values import dig, get, is_a, text
 from .conversation import Image
 
 # Enough of a data address, in characters, for every format's size but a JPEG with a long preamble.
@@ -68,7 +68,7 @@ def _head(address: str) -> bytes:
 
 def _decoded(data: Any) -> bytes:
     """Return the first bytes of an image given as bytes or base64."""
-    if isinstance(data, (bytes, bytearray)):
+    if is_a(data, bytes, bytearray):
         return bytes(data[:_HEAD])
     head = text(data)[: _HEAD // 4 * 4]
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import _constants as constants
-from .._constants import Family
 from .._counting import count_raw
-from .._values import is_list, is_record, to_json
+from .._families import Family
+from .._values import to_json
 from .conversation import Conversation, Format, Turn
 from .images import image_tokens
 from .typescript import namespace, starts_bare
@@ -79,16 +81,14 @@ def _appendix(conversation: Conversation, family: Family, api: str) -> int:
 
 def _format(answer: Format) -> str:
     description = f"// {answer.description}\n" if answer.description else ""
-    return f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema, 0))}"
+    return f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema))}"
 
 
-def _shown(schema: object, depth: int) -> object:
-    """Return a schema without what the models are not shown."""
-    if depth > 30:
-        return None
-    if is_record(schema):
-        return {name: _shown(value, depth + 1) for name, value in schema.items() if name not in _NOT_SHOWN}
-    return [_shown(value, depth + 1) for value in schema] if is_list(schema) else schema
+def _shown(schema: Any) -> Any:
+    """Return a schema, which is a tree of plain dicts and lists, without what the models are not shown."""
+    if isinstance(schema, dict):
+        return {name: _shown(value) for name, value in schema.items() if name not in _NOT_SHOWN}
+    return [_shown(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def _is_gpt5(family: Family) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._values import get, is_list, items, text, to_json
+from .._values import get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Image, Tool, Turn
 from .images import image_in
 
@@ -109,8 +109,8 @@ def content_images(content: Any) -> tuple[Image, ...]:
 
 
 def _tool(tool: Any) -> Tool:
-    return Tool(text(get(tool, "name")), text(get(tool, "description")), get(tool, "parameters"))
+    return Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "parameters")))
 
 
 def _format(schema: Any) -> Format:
-    return Format(text(get(schema, "name")), text(get(schema, "description")), get(schema, "schema"))
+    return Format(text(get(schema, "name")), text(get(schema, "description")), plain_json(get(schema, "schema")))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._constants import Family
 from .._counting import count_raw
+from .._families import Family
 from .._values import to_json
 from .conversation import Conversation, Format
 from .images import image_tokens
@@ -11,12 +11,13 @@ from .images import image_tokens
 
 def other_cost(conversation: Conversation, family: Family) -> int:
     """Return about a conversation's input tokens."""
-    texts, images = 0, 0
+    texts, extras = 0, 0
     for turn in conversation.turns:
         texts += count_raw(turn.text, family)
         texts += sum(count_raw(call.name, family) + count_raw(call.arguments, family) for call in turn.calls)
-        images += sum(image_tokens(image, family) for image in turn.images)
-    tokens = family.priming + family.per_message * len(conversation.turns) + texts * family.factor + images
+        extras += family.per_call * len(turn.calls)
+        extras += sum(image_tokens(image, family) for image in turn.images)
+    tokens = family.priming + family.per_message * len(conversation.turns) + texts * family.factor + extras
     if conversation.tools:
         tokens += family.per_tools
         for tool in conversation.tools:

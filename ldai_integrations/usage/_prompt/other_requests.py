@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._values import dig, get, is_list, items, text, to_json
+from .._values import dig, get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Tool, Turn
 from .openai_requests import content_images, content_text
 
@@ -24,7 +24,7 @@ def from_messages(request: Any) -> Conversation:
         words = "".join((content_text(content), *results))
         turns.append(Turn(text(get(message, "role")), words, calls=tuple(calls), images=content_images(content)))
     tools = [
-        Tool(text(get(tool, "name")), text(get(tool, "description")), get(tool, "input_schema"))
+        Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "input_schema")))
         for tool in items(get(request, "tools"))
     ]
     return Conversation(turns, tools)
@@ -41,14 +41,14 @@ def from_converse(request: Any) -> Conversation:
             call = get(block, "toolUse")
             if call is not None:
                 calls.append(Call(text(get(call, "name")), to_json(get(call, "input"))))
-            for part in items(dig(block, "toolResult.content")):
-                words.append(text(get(part, "text")) or to_json(get(part, "json")))
+            results = items(dig(block, "toolResult.content"))
+            words.extend(text(get(part, "text")) or to_json(get(part, "json")) for part in results)
         turns.append(
             Turn(text(get(message, "role")), "".join(words), calls=tuple(calls), images=content_images(content))
         )
     specs = [get(tool, "toolSpec") for tool in items(dig(request, "toolConfig.tools"))]
     tools = [
-        Tool(text(get(spec, "name")), text(get(spec, "description")), dig(spec, "inputSchema.json"))
+        Tool(text(get(spec, "name")), text(get(spec, "description")), plain_json(dig(spec, "inputSchema.json")))
         for spec in specs
         if spec is not None
     ]
@@ -63,13 +63,13 @@ def from_generate(request: Any) -> Conversation:
     if instruction is not None:
         turns.append(_gemini_turn("system", instruction))
     contents = get(request, "contents")
-    for content in [contents] if text(contents) else items(contents):
-        turns.append(_gemini_turn(text(get(content, "role")), content))
+    contents = [contents] if text(contents) else items(contents)
+    turns.extend(_gemini_turn(text(get(content, "role")), content) for content in contents)
     tools = []
     for group in items(get(request, "tools") or get(config, "tools")):
         for function in items(get(group, "functionDeclarations", "function_declarations")):
             parameters = get(function, "parameters", "parametersJsonSchema", "parameters_json_schema")
-            tools.append(Tool(text(get(function, "name")), text(get(function, "description")), parameters))
+            tools.append(Tool(text(get(function, "name")), text(get(function, "description")), plain_json(parameters)))
     return Conversation(turns, tools)
 
 

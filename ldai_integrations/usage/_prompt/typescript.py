@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._values import get, is_list, is_record, items, text, to_json
+from .._values import get, is_record, items, text, to_json
 from .conversation import Tool
 
 # A schema may refer to itself; no real one is deeper or larger.
@@ -70,16 +70,16 @@ class _Schema:
         return ("" if commented else self._about(schema)) + self._bare_type(schema, depth)
 
     def _bare_type(self, schema: Any, depth: int) -> str:
-        if is_list(schema.get("enum")):
+        if isinstance(schema.get("enum"), list):
             return " | ".join(to_json_literal(value) for value in schema["enum"])
         if "const" in schema:
             return to_json_literal(schema["const"])
         union = get(schema, "anyOf", "oneOf", "allOf")
         kind = schema.get("type")
-        if is_list(union):
+        if isinstance(union, list):
             return self._union(union, depth)
-        if is_list(kind):
-            return self._union([{**schema, "type": one} for one in items(kind)], depth)
+        if isinstance(kind, list):
+            return self._union([{**schema, "type": one} for one in kind], depth)
         if kind == "array":
             inner = self.type_of(schema.get("items"), depth + 1)
             return f"Array<{inner}>" if "\n" in inner else f"{inner}[]"
@@ -88,7 +88,7 @@ class _Schema:
         return _PLAIN.get(text(kind), text(kind) or "any")
 
     def _union(self, members: Any, depth: int) -> str:
-        types = [self.type_of(member, depth + 1) for member in items(members)]
+        types = [self.type_of(member, depth + 1) for member in members]
         return types[0] if len(types) == 1 else "".join(f"\n | {one}" for one in types)
 
     def _properties(self, schema: Any, depth: int) -> str:

@@ -1,0 +1,82 @@
+"""What there is to say about a family of models; the table itself is in ``_constants``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EncodingName = Literal["o200k_base", "cl100k_base"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePrice:
+    """Say what an image costs, in one of three ways.
+
+    Attributes:
+        base, per_tile: Tokens for the image, and for each tile of 512 pixels square.
+        per_patch: Tokens for each patch of 32 pixels square, where a model counts so.
+        pixels_per_token: Pixels to the token, where a model counts so.
+        most: Most patches or tokens that are charged.
+    """
+
+    base: int = 85
+    per_tile: int = 170
+    per_patch: float = 0.0
+    pixels_per_token: int = 0
+    most: int = 1_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Describe how one family of models counts.
+
+    The last group of fields serves families whose prompts are not public; OpenAI's are rebuilt instead.
+
+    Attributes:
+        name: The family's name.
+        pattern: Regular expression, searched in the lower-cased model name.
+        source: Where the figures are from.
+        measured: When, as year and month.
+        encoding: The encoding that counts for it, or comes nearest.
+        factor: True tokens per token of that encoding.
+        openai: True where OpenAI's own rules for messages and tools apply.
+        hides_reasoning: True where output contains reasoning that the response does not show.
+        image: What an image costs.
+        priming: Tokens that a prompt has before any message.
+        per_output: Tokens that an answer has beyond its visible text.
+        per_output_call: Tokens that a tool call has beyond its name and arguments, as part of an answer.
+        per_message: Tokens that each message adds.
+        per_tools: Tokens that having tools at all adds.
+        per_call: Tokens that a tool call and its result add beyond their texts.
+        tool_factor: True tokens per token of the tools' JSON.
+    """
+
+    name: str
+    pattern: str
+    source: str
+    measured: str
+    encoding: EncodingName = "o200k_base"
+    factor: float = 1.0
+    openai: bool = False
+    hides_reasoning: bool = False
+    image: ImagePrice = ImagePrice()
+    priming: int = 3
+    per_output: int = 0
+    per_output_call: int = 7
+    per_message: int = 0
+    per_tools: int = 0
+    per_call: int = 0
+    tool_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Say what tools or an answer's schema cost beyond their text, in tokens.
+
+    Attributes:
+        with_system: Where a system message stands before them.
+        without: Where none does.
+    """
+
+    with_system: int
+    without: int
