@@ -1,0 +1,168 @@
+"""The metrics equal what real trackers tracked, under LaunchDarkly's paths and names."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ldai import LDAIClient
+from ldai.providers.types import JudgeResult
+from ldai.tracker import FeedbackKind, TokenUsage
+from ldclient import Context
+
+from .conftest import flush
+
+if TYPE_CHECKING:
+    import httpx
+    from ldai.tracker import LDAIConfigTracker
+
+    from ldai_integrations.devserver import DevServer
+
+    from .conftest import Connect
+
+ADA = Context.create("ada")
+BOB = Context.builder("bob").set("plan", "premium").build()
+PATH = "/api/v2/projects/default/ai-configs/chat/metrics"
+TOKEN = {"Authorization": "api-token"}
+DAY_MS = 24 * 3600 * 1000
+
+SMALL = {
+    "inputTokens": 30,
+    "outputTokens": 12,
+    "totalTokens": 42,
+    "generationSuccessCount": 2,
+    "generationErrorCount": 1,
+    "generationCount": 3,
+    "durationMs": 1500,
+    "timeToFirstTokenMs": 150,
+    "thumbsUp": 2,
+    "thumbsDown": 1,
+    "satisfactionRating": 2 / 3,
+}
+LARGE = {"generationSuccessCount": 1, "generationCount": 1, "durationMs": 2000, "judgeRelevance": 0.75}
+DEFAULT = {"generationSuccessCount": 1, "generationCount": 1}
+TOTAL = {**SMALL, "generationSuccessCount": 4, "generationCount": 5, "durationMs": 3500, "judgeRelevance": 0.75}
+
+
+def track_everything(client: LDAIClient) -> None:
+    """Track four runs: three on one variation, one on another that a rule serves."""
+
+    def run(ld_context: Context) -> LDAIConfigTracker:
+        tracker: LDAIConfigTracker = client.completion_config("chat", ld_context).create_tracker()
+        return tracker
+
+    first, second, third = run(ADA), run(ADA), run(ADA)
+    first.track_tokens(TokenUsage(total=25, input=20, output=5))
+    second.track_tokens(TokenUsage(total=17, input=10, output=7))
+    for tracker, first_token in ((first, 100), (second, 200)):
+        tracker.track_duration(500)
+        tracker.track_time_to_first_token(first_token)
+        tracker.track_success()
+        tracker.track_feedback({"kind": FeedbackKind.Positive})
+    third.track_duration(500)
+    third.track_error()
+    third.track_feedback({"kind": FeedbackKind.Negative})
+    large = run(BOB)
+    large.track_duration(2000)
+    large.track_success()
+    for score in (0.5, 1.0):
+        result = JudgeResult(success=True, sampled=True, score=score, metric_key="$ld:ai:judge:relevance")
+        large.track_judge_result(result)
+
+
+@pytest.fixture
+def tracked(server: DevServer, connect: Connect, raw: httpx.Client) -> DevServer:
+    """Return the server when all events of those runs have arrived."""
+    client = connect(server)
+    track_everything(LDAIClient(client))
+    flush(client)
+    server.wait_for(20, config_key="chat")
+    # The AI SDK has no key for a default that was served in LaunchDarkly's stead.
+    data = {"runId": "r", "configKey": "chat", "version": 1, "modelName": "", "providerName": ""}
+    event = {"kind": "custom", "creationDate": int(time.time() * 1000), "data": data, "metricValue": 1}
+    raw.post("/bulk", json=[{**event, "key": "$ld:ai:generation:success"}, {**event, "key": "$ld:ai:tool_call"}])
+    return server
+
+
+def window(**values: Any) -> dict[str, Any]:
+    """Build a query for the last day up to a second from now."""
+    now = int(time.time() * 1000)
+    return {"env": "test", "from": now - DAY_MS, "to": now + 1000, **values}
+
+
+def test_metrics_equal_what_was_tracked(tracked: DevServer) -> None:
+    """Every figure is the one that was tracked; what nobody tracked is absent."""
+    assert tracked.metrics("chat") == TOTAL
+    assert tracked.metrics("unknown") == {}
+
+
+def test_variations_are_told_apart(tracked: DevServer) -> None:
+    """Runs that a targeting rule sent to another variation, and served defaults, are counted apart."""
+    assert tracked.metrics("chat", by_variation=True) == [
+        {"variationKey": "", "metrics": DEFAULT},
+        {"variationKey": "large", "metrics": LARGE},
+        {"variationKey": "small", "metrics": SMALL},
+    ]
+
+
+def test_milliseconds_are_whole(raw: httpx.Client, server: DevServer) -> None:
+    """Durations that are no integers come out rounded, as LaunchDarkly's own client accepts no fraction."""
+    event = {"kind": "custom", "data": {"configKey": "chat"}}
+    values = {"$ld:ai:duration:total": (1.5, 2.25), "$ld:ai:tokens:ttf": (1, 2.4)}
+    raw.post("/bulk", json=[{**event, "key": key, "metricValue": n} for key, pair in values.items() for n in pair])
+    assert server.metrics("chat") == {"durationMs": 4, "timeToFirstTokenMs": 2}
+
+
+def test_rest_paths_answer_the_same(tracked: DevServer, raw: httpx.Client) -> None:
+    """LaunchDarkly's two REST paths answer with these metrics, the second as a plain array."""
+    assert raw.get(PATH, params=window(), headers=TOKEN).json() == TOTAL
+    by_variation = raw.get(f"{PATH}-by-variation", params=window(), headers=TOKEN).json()
+    assert by_variation == tracked.metrics("chat", by_variation=True)
+
+
+def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: httpx.Client) -> None:
+    """Events count from the first millisecond of the window to the last before its end."""
+    event = {"kind": "custom", "key": "$ld:ai:generation:success", "data": {"configKey": "chat"}, "metricValue": 1}
+    raw.post("/bulk", json=[{**event, "creationDate": time_ms} for time_ms in (999, 1000, 1999, 2000)])
+    answer = raw.get(PATH, params={"env": "test", "from": 1000, "to": 2000}, headers=TOKEN)
+    assert answer.json() == {"generationSuccessCount": 2, "generationCount": 2}
+    assert server.metrics("chat")["generationCount"] == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "code"),
+    [
+        ({}, {}, 401, "unauthorized"),
+        ({}, {"Authorization": "sdk-key"}, 401, "unauthorized"),
+        ({"env": ""}, TOKEN, 400, "invalid_request"),
+        ({"from": "yesterday"}, TOKEN, 400, "invalid_request"),
+        ({"to": ""}, TOKEN, 400, "invalid_request"),
+        ({"from": 2, "to": 1}, TOKEN, 400, "invalid_request"),
+        ({"from": 0, "to": 100 * DAY_MS + 1}, TOKEN, 400, "invalid_request"),
+        ({"contextKey": "ada"}, TOKEN, 400, "invalid_request"),
+    ],
+)
+def test_wrong_requests_are_refused(
+    query: dict[str, Any], headers: dict[str, str], status: int, code: str, raw: httpx.Client
+) -> None:
+    """A request that LaunchDarkly would refuse is refused in its words."""
+    for path in (PATH, f"{PATH}-by-variation"):
+        answer = raw.get(path, params=window(**query), headers=headers)
+        assert answer.status_code == status
+        assert answer.json().keys() == {"code", "message"}
+        assert answer.json()["code"] == code
+
+
+def test_unknown_ai_config_is_not_found(raw: httpx.Client) -> None:
+    """An AI Config that is neither served nor named by any event is not found; one without events has no metrics."""
+    answer = raw.get(PATH.replace("chat", "nobody"), params=window(), headers=TOKEN)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert raw.get(PATH, params=window(), headers=TOKEN).json() == {}
+    assert raw.get(f"{PATH}-by-variation", params=window(), headers=TOKEN).json() == []
+
+
+def test_range_of_a_hundred_days_is_allowed(raw: httpx.Client) -> None:
+    """The longest range that LaunchDarkly allows is allowed."""
+    answer = raw.get(PATH, params={"env": "test", "from": 0, "to": 100 * DAY_MS}, headers=TOKEN)
+    assert answer.status_code == 200

@@ -1,0 +1,147 @@
+"""The ``ldai`` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from ldai_integrations import cli
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ldai_integrations.devserver import DevServer
+
+META = {"enabled": True, "variationKey": "brief", "version": 1, "mode": "completion"}
+CHAT = {
+    "key": "chat",
+    "version": 1,
+    "on": True,
+    "fallthrough": {"variation": 0},
+    "variations": [{"_ldMeta": META, "model": {"name": "gpt-4o-mini"}, "messages": []}],
+}
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """Write a flag file."""
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"flags": {"chat": CHAT}}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def started(configs: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "ldai_integrations", "dev", "--configs", str(configs), "--port", "0"]
+    environment = {**os.environ, "http_proxy": "http://proxy.example:3128", "no_proxy": ""}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dev_serves_until_a_signal(number: int, started: subprocess.Popen[str], configs: Path) -> None:
+    """``ldai dev`` says what to set and what it serves, tells a reload in one line, and ends at once, status 0."""
+    assert started.stdout
+    assert started.stderr
+    url = started.stdout.readline().split()[-1]
+    introduction = [started.stdout.readline().split() for _ in range(7)]
+    assert introduction[0][-1] == f"LDAI_DEV_SERVER={url}"
+    assert introduction[3][:3] == ["note", "http_proxy", "is"]
+    assert introduction[5] == ["chat", "completion", "brief"]
+    assert list(httpx.get(f"{url}/sdk/latest-all", trust_env=False).json()["flags"]) == ["chat"]
+    configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "on": False}}}), encoding="utf-8")
+    assert started.stdout.readline() == "flags.json: chat changed\n"
+    start = time.monotonic()
+    started.send_signal(number)
+    assert started.wait(5) == 0
+    assert time.monotonic() - start < 1
+    assert started.stderr.read() == ""
+
+
+def test_dev_in_this_process(
+    configs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command can be called, and leaves signal handlers as they were."""
+    former = signal.getsignal(signal.SIGTERM)
+    introduced = cli._introduce
+
+    def introduce_and_end(server: DevServer, args: argparse.Namespace) -> None:
+        introduced(server, args)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(cli, "_introduce", introduce_and_end)
+    monkeypatch.delenv("http_proxy", raising=False)
+    assert cli.main(["dev", "--configs", str(configs), "--port", "0", "--db", str(configs.with_suffix(".db"))]) == 0
+    assert signal.getsignal(signal.SIGTERM) is former
+    output = capsys.readouterr().out
+    assert "flags.db" in output
+    assert "http_proxy" not in output
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    """Run the command, which must fail with status 2, and return what it says."""
+    assert cli.main(["dev", *map(str, arguments)]) == 2
+    output, said = capsys.readouterr()
+    assert output == ""
+    return said
+
+
+def test_bad_file_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be served is told by flag and field, with status 2."""
+    configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
+    assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not '1'\n"
+    assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: is it there?\n"
+
+
+def test_taken_port_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A taken port is told together with the way out."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = failure(capsys, "--configs", configs, "--port", port)
+    assert said.startswith(f"ldai: 127.0.0.1 port {port}: ")
+    assert said.endswith("choose another with --port\n")
+
+
+def test_other_hosts_are_refused(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address that others could reach is refused."""
+    assert "'0.0.0.0' is not a loopback address" in failure(capsys, "--configs", configs, "--host", "0.0.0.0")
+
+
+def test_bad_database_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A database that cannot be used is told by name."""
+    assert f"{configs} cannot take the events: file is not a database" in failure(
+        capsys, "--configs", configs, "--port", 0, "--db", configs
+    )
+
+
+def test_missing_extra_is_told(
+    configs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the server's dependencies the command says what to install."""
+    monkeypatch.setitem(sys.modules, "ldai_integrations.devserver", None)
+    assert "pip install 'ldai-integrations[dev]'" in failure(capsys, "--configs", configs)
+
+
+@pytest.mark.parametrize("arguments", [[], ["dev"], ["dev", "--configs", "x", "--port", "70000"]])
+def test_wrong_arguments_are_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong arguments end with status 2 and the usage."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: ldai")
