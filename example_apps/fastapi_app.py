@@ -69,8 +69,7 @@ async def home() -> str:
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
 async def chat(body: Question, run: Run) -> Response:
     """Answer a question at once."""
-    messages = run.messages(user=body.question)
-    response = run.observe(await client.chat.completions.create(model=run.config.model.name, messages=messages))
+    response = run.observe(await client.chat.completions.create(**request_to_model(run, body)))
     return answer(run, response.choices[0].message.content)
 
 
@@ -79,10 +78,9 @@ async def chat(body: Question, run: Run) -> Response:
 async def chat_stream(body: Question, run: Run) -> Response:
     """Answer a question word by word, as server-sent events."""
     stream = await client.chat.completions.create(
-        model=run.config.model.name,
-        messages=run.messages(user=body.question),
+        **request_to_model(run, body),
         stream=True,
-        stream_options={"include_usage": True},  # without it OpenAI sends no usage and the tokens are estimated
+        stream_options={"include_usage": True},  # without it OpenAI sends no usage, and the tokens are estimated
     )
 
     async def events() -> AsyncIterator[str]:
@@ -101,15 +99,15 @@ async def order_help(order_id: str, body: Question, run: Run) -> Response:
     """Let the agent look an order up, then answer: two calls of the model, one run."""
     if order_id not in shop.ORDERS:
         raise HTTPException(404, "There is no such order.")  # no model was asked, so no run is reported
-    model, messages = run.config.model.name, run.messages(user=body.question)
-    tools = [{"type": "function", "function": tool.to_dict()} for tool in run.config.tools.values()]
-    response = run.observe(await client.chat.completions.create(model=model, messages=messages, tools=tools))
+    asked = request_to_model(run, body) | {"tools": tools_of(run)}
+    response = run.observe(await client.chat.completions.create(**asked))
     message = response.choices[0].message
     if message.tool_calls:
-        messages.append(message.model_dump(exclude_none=True))
-        for call in message.tool_calls:
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]})
-        response = run.observe(await client.chat.completions.create(model=model, messages=messages, tools=tools))
+        found = [
+            {"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]} for call in message.tool_calls
+        ]
+        asked["messages"] += [message, *found]
+        response = run.observe(await client.chat.completions.create(**asked))
     return answer(run, response.choices[0].message.content)
 
 
@@ -119,8 +117,7 @@ async def summary(body: Question, run: Run) -> Response:
     """Sum a text up; while the AI Config is off, show its beginning instead."""
     if not run.config.enabled:
         return JSONResponse({"answer": body.question[:40]})  # nothing is reported for an AI Config that is off
-    messages = run.messages(user=body.question)
-    response = run.observe(await client.chat.completions.create(model=run.config.model.name, messages=messages))
+    response = run.observe(await client.chat.completions.create(**request_to_model(run, body)))
     return answer(run, response.choices[0].message.content)
 
 
@@ -136,6 +133,22 @@ async def feedback(body: Feedback) -> None:
 async def model_failed(_: Request, __: Exception) -> Response:
     """Tell the client that the model failed; the run has been reported as an error by then."""
     return JSONResponse({"error": "The model does not answer. Please try again."}, status_code=502)
+
+
+def request_to_model(run: Run, body: Question) -> dict[str, Any]:
+    """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
+    model = run.config.model
+    if not run.config.enabled or model is None:
+        raise HTTPException(503, "The assistant is switched off.")
+    messages = run.messages(user=body.question)
+    return {"model": model.name, "temperature": model.get_parameter("temperature"), "messages": messages}
+
+
+def tools_of(run: Run) -> list[dict[str, Any]]:
+    """Return the AI Config's tools, as the openai package wants them."""
+    tools = (run.config.tools or {}).values()
+    functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def answer(run: Run, text: str | None) -> Response:

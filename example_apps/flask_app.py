@@ -3,7 +3,7 @@
 ::
 
     ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
-    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... waitress-serve example_apps.flask_app:app
+    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... python -m waitress example_apps.flask_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
 """
@@ -46,8 +46,7 @@ def home() -> ResponseReturnValue:
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
 def chat(run: Run) -> ResponseReturnValue:
     """Answer a question at once."""
-    messages = run.messages(user=question())
-    response = run.observe(client.chat.completions.create(model=run.config.model.name, messages=messages))
+    response = run.observe(client.chat.completions.create(**request_to_model(run)))
     return answer(run, response.choices[0].message.content)
 
 
@@ -56,10 +55,9 @@ def chat(run: Run) -> ResponseReturnValue:
 def chat_stream(run: Run) -> ResponseReturnValue:
     """Answer a question word by word, as server-sent events."""
     stream = client.chat.completions.create(
-        model=run.config.model.name,
-        messages=run.messages(user=question()),
+        **request_to_model(run),
         stream=True,
-        stream_options={"include_usage": True},  # without it OpenAI sends no usage and the tokens are estimated
+        stream_options={"include_usage": True},  # without it OpenAI sends no usage, and the tokens are estimated
     )
 
     def events() -> Iterator[str]:
@@ -78,17 +76,15 @@ def order_help(order_id: str, run: Run) -> ResponseReturnValue:
     """Let the agent look an order up, then answer: two calls of the model, one run."""
     if order_id not in shop.ORDERS:
         abort(404, "There is no such order.")  # no model was asked, so no run is reported
-    messages = run.messages(user=question())
-    tools = [{"type": "function", "function": tool.to_dict()} for tool in run.config.tools.values()]
-    response = run.observe(client.chat.completions.create(model=run.config.model.name, messages=messages, tools=tools))
+    asked = request_to_model(run) | {"tools": tools_of(run)}
+    response = run.observe(client.chat.completions.create(**asked))
     message = response.choices[0].message
     if message.tool_calls:
-        messages.append(message.model_dump(exclude_none=True))
-        for call in message.tool_calls:
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]})
-        response = run.observe(
-            client.chat.completions.create(model=run.config.model.name, messages=messages, tools=tools)
-        )
+        found = [
+            {"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]} for call in message.tool_calls
+        ]
+        asked["messages"] += [message, *found]
+        response = run.observe(client.chat.completions.create(**asked))
     return answer(run, response.choices[0].message.content)
 
 
@@ -96,12 +92,9 @@ def order_help(order_id: str, run: Run) -> ResponseReturnValue:
 @track_ai(config_key="summary")
 def summary(run: Run) -> ResponseReturnValue:
     """Sum a text up; while the AI Config is off, show its beginning instead."""
-    text = question()
     if not run.config.enabled:
-        return jsonify(answer=text[:40])  # nothing is reported for an AI Config that is off
-    response = run.observe(
-        client.chat.completions.create(model=run.config.model.name, messages=run.messages(user=text))
-    )
+        return jsonify(answer=question()[:40])  # nothing is reported for an AI Config that is off
+    response = run.observe(client.chat.completions.create(**request_to_model(run)))
     return answer(run, response.choices[0].message.content)
 
 
@@ -121,6 +114,22 @@ def feedback() -> ResponseReturnValue:
 def model_failed(_: APIError) -> ResponseReturnValue:
     """Tell the client that the model failed; the run has been reported as an error by then."""
     return jsonify(error="The model does not answer. Please try again."), 502
+
+
+def request_to_model(run: Run) -> dict[str, Any]:
+    """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
+    model = run.config.model
+    if not run.config.enabled or model is None:
+        abort(503, "The assistant is switched off.")
+    messages = run.messages(user=question())
+    return {"model": model.name, "temperature": model.get_parameter("temperature"), "messages": messages}
+
+
+def tools_of(run: Run) -> list[dict[str, Any]]:
+    """Return the AI Config's tools, as the openai package wants them."""
+    tools = (run.config.tools or {}).values()
+    functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def question() -> str:

@@ -51,11 +51,6 @@ class Step:
     vote: Vote | None = None
 
     @property
-    def is_streamed(self) -> bool:
-        """Tell whether the answer comes word by word."""
-        return self.path.endswith("/stream")
-
-    @property
     def needs_model_server(self) -> bool:
         """Tell whether it asks the model for something that OpenAI does not do on request."""
         return "#" in (self.question or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -16,24 +15,37 @@ if TYPE_CHECKING:
     from .services import Services
     from .traffic import Exchange
 
-COUNTS = ("generations", "success", "errors", "input_tokens", "output_tokens", "total_tokens")
-HEADINGS = ("generations", "success", "errors", "input tokens", "output tokens", "total tokens")
+# Names in a row of figures, and what they are called here.
+LABELS = {
+    "generations": "generations",
+    "success": "success",
+    "errors": "errors",
+    "cancelled": "cancelled (neither)",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "total_tokens": "total tokens",
+    "mean_ms": "mean duration, ms",
+    "first_token_ms": "mean time to first token, ms",
+    "thumbs_up": "thumbs up",
+    "thumbs_down": "thumbs down",
+}
 
 
 def table_of(report: Report) -> Table:
-    """Return the table: one row for each variation of each AI Config, as LaunchDarkly's REST API tells it."""
-    table = Table(title="What was reported")
-    table.add_column("AI Config")
-    table.add_column("variation")
-    for heading in (*HEADINGS, "mean ms", "mean ms to first token", "👍", "👎"):
-        table.add_column(heading, justify="right")
-    sums = report.sums()
+    """Return the table: a column for each variation of each AI Config, as LaunchDarkly's REST API tells it.
+
+    That API has no number of runs, which the mean duration and the cancelled ones need: it is the database's.
+    """
+    table = Table("", title="What was reported", title_justify="left")
+    sums, columns = report.sums(), []
     for variation, row in sorted(report.table.items()):
-        runs = sums.get(variation, Counter())["runs"]
-        mean = str(round(row["duration_ms"] / runs)) if runs else ""
-        first = str(row["first_token_ms"]) if row["first_token_ms"] else ""
-        counts = [str(row[name]) for name in COUNTS]
-        table.add_row(*variation, *counts, mean, first, str(row["thumbs_up"]), str(row["thumbs_down"]))
+        runs = sums[variation]["runs"] if variation in sums else 0
+        more = {"cancelled": runs - row["generations"], "mean_ms": round(row["duration_ms"] / max(1, runs))}
+        columns.append({**row, **more})
+        table.add_column("\n".join(variation), justify="right")
+    for name, label in LABELS.items():
+        absent = "" if name == "first_token_ms" else 0  # nothing was streamed; a count that is absent is none
+        table.add_row(label, *(str(column.get(name, absent)) for column in columns))
     return table
 
 

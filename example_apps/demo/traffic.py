@@ -6,7 +6,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _ask(address: str, exchange: Exchange) -> None:
         else:
             response.read()
             exchange.ended = True
-    except IncompleteRead:
-        pass  # the app broke off; that is what `ended` is for
+    except (OSError, HTTPException):
+        pass  # the app broke off, or is not there: status and `ended` say so
     finally:
         connection.close()
         exchange.duration_ms = 1000 * (time.monotonic() - started)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-import waitress
+import waitress.server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def serving_asgi(app: Any) -> Iterator[str]:
 def serving_wsgi(app: Any) -> Iterator[str]:
     """Serve a WSGI application with waitress; gives its ``host:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = waitress.create_server(app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True)
+    server = waitress.server.create_server(app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

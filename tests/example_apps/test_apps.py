@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from http.client import HTTPConnection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from example_apps import shop
+from example_apps.demo.services import CONFIGS
+
+from .servers import eventually
 
 if TYPE_CHECKING:
     from .conftest import Stage
@@ -58,6 +62,20 @@ def test_config_that_is_off_leaves_the_app_working(stage: Stage, app: str) -> No
     """Without a model the beginning of the text is the answer, and there is no run to vote on."""
     status, text, run_id = call(stage, app, "/summary", {"question": "A long story. " * 9})
     assert (status, json.loads(text)["answer"], run_id) == (200, ("A long story. " * 9)[:40], "")
+
+
+def test_switch_reaches_the_running_app(stage: Stage, app: str) -> None:
+    """Turning AI Configs on and off in LaunchDarkly is seen without a restart, and what is off says so."""
+    configs = json.loads(CONFIGS.read_text())
+    turned = deepcopy(configs)
+    turned["flags"]["summary"]["on"], turned["flags"]["support-bot"]["on"] = True, False
+    stage.dev_server.set_flags(turned)
+    try:
+        assert eventually(lambda: call(stage, app, "/chat", {"question": "Where?"})[0] == 503)
+        assert eventually(lambda: "You asked" in call(stage, app, "/summary", {"question": "A long story."})[1])
+    finally:
+        stage.dev_server.set_flags(configs)
+    assert eventually(lambda: call(stage, app, "/chat", {"question": "Where?"})[0] == 200)
 
 
 @pytest.mark.parametrize("body", [{}, {"question": ""}, {"question": 7}, {"question": " "}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from example_apps.demo.figures import Bounds, as_row
-from example_apps.demo.plan import CONCISE, COURTEOUS, THOROUGH, Variation
+from example_apps.demo.plan import CONCISE, COURTEOUS, PLAN, THOROUGH, Variation
+from example_apps.demo.readback import read_table
+from example_apps.demo.traffic import send_all
 
 if TYPE_CHECKING:
     from example_apps.demo.check import Report
@@ -106,6 +109,22 @@ def test_what_the_client_saw_counts(report: Report) -> None:
         f"{broken.app}, failure in mid-stream: the answer came to its end",
         f"{missing.app}, unknown path: status 500 in place of 404",
     ]
+
+
+def test_an_app_that_is_not_there_is_a_difference() -> None:
+    """A client that finds nobody notes that, and the others go on."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    exchanges = send_all({"Flask": address}, PLAN[:2], lambda _: None)
+    assert [exchange.problems()[0] for exchange in exchanges] == [
+        f"Flask, {step.title}: status 0 in place of 200" for step in PLAN[:2]
+    ]
+
+
+def test_a_server_that_refuses_is_named(model_server: str) -> None:
+    """What cannot be read back is an error with the address, not an empty table."""
+    with pytest.raises(ConnectionError, match=f"http://{model_server}/api/v2/.* answers 404"):
+        read_table(model_server, ["support-bot"])
 
 
 def test_bounds_are_inclusive_and_say_what_they_want() -> None:
