@@ -10,7 +10,7 @@ from . import _constants as constants
 from ._counting import count_raw
 from ._families import Family
 from ._models import family_of
-from ._values import dig, get, is_record, to_json
+from ._values import dig, get, is_list, is_record, to_json
 from ._values import text as plain
 
 
@@ -54,9 +54,9 @@ def _forces_function(request: Any) -> bool:
 
 
 def _request_extras(request: Any, *, calls: bool) -> int:
-    schema = dig(request, "response_format.json_schema") or dig(request, "text.format.schema")
+    schema = dig(request, "response_format.json_schema", "text.format.schema")
     if get(request, "messages") is None and get(request, "input") is not None:
         return constants.ANSWER_OF_RESPONSES
-    if not calls and get(request, "tools"):
-        return constants.ANSWER_WITH_TOOLS_AND_SCHEMA if schema else constants.ANSWER_WITH_TOOLS
+    if not calls and is_list(get(request, "tools")):
+        return constants.ANSWER_WITH_TOOLS_AND_SCHEMA if schema is not None else constants.ANSWER_WITH_TOOLS
     return 0

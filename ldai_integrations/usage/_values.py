@@ -27,9 +27,15 @@ def get(source: Any, *names: str) -> Any:
         source: A mapping, or an object with attributes.
         names: Spellings of one field, the likeliest first.
     """
+    if type(source) is dict:  # what JSON gives; by far the most frequent
+        for name in names:
+            value = source.get(name)
+            if value is not None:
+                return value
+        return None
     for name in names:
         try:
-            value = source.get(name) if isinstance(source, (dict, Mapping)) else getattr(source, name, None)
+            value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
         except Exception:  # a property of a foreign object may raise anything
             continue
         if value is not None:
@@ -37,13 +43,17 @@ def get(source: Any, *names: str) -> Any:
     return None
 
 
-def dig(source: Any, path: str) -> Any:
-    """Return the field at a dotted path, or ``None``."""
-    for name in path.split("."):
-        if source is None:
-            return None
-        source = get(source, name)
-    return source
+def dig(source: Any, *paths: str) -> Any:
+    """Return the first field at one of the dotted paths that is there and not ``None``."""
+    for path in paths:
+        value = source
+        for name in path.split("."):
+            if value is None:
+                break
+            value = get(value, name)
+        if value is not None:
+            return value
+    return None
 
 
 def number(value: Any) -> int | None:
@@ -75,7 +85,7 @@ def is_a(value: Any, *kinds: type) -> bool:
 
 def is_list(value: Any) -> bool:
     """Tell whether a value is a list or list-like, strings excepted."""
-    return is_a(value, Sequence) and not is_a(value, str, bytes, bytearray)
+    return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
 def is_record(value: Any) -> bool:
@@ -85,6 +95,8 @@ def is_record(value: Any) -> bool:
 
 def text(value: Any) -> str:
     """Return a plain string, or the empty string for anything else."""
+    if type(value) is str:
+        return value
     try:
         return str.__str__(value) if isinstance(value, str) else ""
     except Exception:  # ``__class__`` may raise, or lie
@@ -93,6 +105,10 @@ def text(value: Any) -> str:
 
 def items(value: Any) -> Iterator[Any]:
     """Iterate over a list-like value; over nothing if it is not one."""
+    return iter(value) if type(value) is list else _foreign_items(value)
+
+
+def _foreign_items(value: Any) -> Iterator[Any]:
     if not is_list(value):
         return
     try:

@@ -57,8 +57,10 @@ def _frame(message: Any, draft: Draft) -> None:
     draft.count(get(message, "usage"))
 
 
-def _block(key: Any, block: Any, draft: Draft) -> bool:
+def _block(key: int | None, block: Any, draft: Draft) -> bool:
+    """Take a content block; one that opens a stream has empty arguments, which come later."""
+    streamed = key is not None
     if text(get(block, "type")) in _CALLS:
-        arguments = get(block, "input")
-        return draft.call(key, get(block, "name"), to_json(arguments) if arguments else None)
+        arguments = to_json(get(block, "input"))
+        return draft.call(key, get(block, "name"), "" if streamed and arguments == "{}" else arguments)
     return draft.say(get(block, "text")) or draft.think(get(block, "thinking"))

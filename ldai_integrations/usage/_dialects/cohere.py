@@ -67,7 +67,9 @@ def _whole(event: Any, draft: Draft) -> bool | None:
         _frame(event, draft)
         return _v1(event, draft)
     message = get(event, "message")
-    if get(event, "finish_reason") is None or not (is_list(get(message, "content")) or get(message, "tool_calls")):
+    if get(event, "finish_reason") is None or not (
+        is_list(get(message, "content")) or is_list(get(message, "tool_calls"))
+    ):
         return None
     _frame(event, draft)
     spoke = draft.think(get(message, "tool_plan"))

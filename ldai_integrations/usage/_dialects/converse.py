@@ -19,7 +19,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     if start is not None:
         return draft.call(number(get(start, "contentBlockIndex")) or 0, dig(start, "start.toolUse.name"))
     content = dig(event, "output.message.content")
-    stop = get(event, "stopReason") or dig(event, "messageStop.stopReason")
+    stop = dig(event, "stopReason", "messageStop.stopReason")
     if is_list(content):
         draft.finish(stop)
         draft.count(get(event, "usage"))

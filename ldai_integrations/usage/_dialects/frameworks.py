@@ -44,7 +44,7 @@ def _llm_result(event: Any, draft: Draft) -> bool:
             said = _message(message, draft) if message is not None else draft.say(get(generation, "text"))
             spoke |= bool(said)
     if not draft.has_usage:
-        draft.count(dig(event, "llm_output.token_usage") or dig(event, "llm_output.usage"))
+        draft.count(dig(event, "llm_output.token_usage", "llm_output.usage"))
     return spoke
 
 

@@ -19,7 +19,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
             return None
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
-    draft.finish(dig(event, "promptFeedback.blockReason") or dig(event, "prompt_feedback.block_reason"))
+    draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
     spoke = False
     for candidate in items(candidates):
         draft.finish(get(candidate, "finishReason", "finish_reason"))
@@ -45,7 +45,7 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
         delta = get(event, "delta")
         return draft.say(get(delta, "text")) or draft.think(dig(delta, "content.text"))
     whole = event if text(get(event, "object")) == "interaction" else None
-    interaction = whole or get(event, "interaction")
+    interaction = whole if whole is not None else get(event, "interaction")
     if interaction is None and not kind.startswith(("interaction.", "step.")):
         return None
     draft.name_model(get(interaction, "model"))

@@ -14,7 +14,11 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     if not is_list(choices):
         return None
     draft.name_model(get(event, "model"))
-    draft.count(get(event, "usage")) or draft.count(get(get(event, "x_groq"), "usage"))
+    usage = get(event, "usage")
+    if usage is None:
+        usage = get(get(event, "x_groq"), "usage")
+    if usage is not None:
+        draft.count(usage)
     error = get(event, "error")
     if error is not None:
         draft.fail(error)
@@ -37,7 +41,7 @@ def _choice(choice: Any, draft: Draft) -> bool:
     spoke |= draft.think(get(part, "reasoning_content", "reasoning"))
     for position, call in enumerate(items(get(part, "tool_calls"))):
         place = number(get(call, "index"))
-        function = get(call, "function") or get(call, "custom")
+        function = get(call, "function", "custom")
         key = (index, position if place is None else place)
         spoke |= draft.call(key, get(function, "name"), get(function, "arguments", "input"))
     function = get(part, "function_call")

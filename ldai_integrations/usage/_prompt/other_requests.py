@@ -58,15 +58,14 @@ def from_converse(request: Any) -> Conversation:
 def from_generate(request: Any) -> Conversation:
     """Return a generateContent request as a conversation."""
     turns: list[Turn] = []
-    config = get(request, "config", "generationConfig", "generation_config")
-    instruction = get(request, "systemInstruction", "system_instruction") or get(config, "system_instruction")
+    instruction = dig(request, "systemInstruction", "system_instruction", "config.system_instruction")
     if instruction is not None:
         turns.append(_gemini_turn("system", instruction))
     contents = get(request, "contents")
     contents = [contents] if text(contents) else items(contents)
     turns.extend(_gemini_turn(text(get(content, "role")), content) for content in contents)
     tools = []
-    for group in items(get(request, "tools") or get(config, "tools")):
+    for group in items(dig(request, "tools", "config.tools")):
         for function in items(get(group, "functionDeclarations", "function_declarations")):
             parameters = get(function, "parameters", "parametersJsonSchema", "parameters_json_schema")
             tools.append(Tool(text(get(function, "name")), text(get(function, "description")), plain_json(parameters)))
