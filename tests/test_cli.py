@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -139,9 +140,12 @@ def test_missing_extra_is_told(
 
 
 @pytest.mark.parametrize("arguments", [[], ["dev"], ["dev", "--configs", "x", "--port", "70000"]])
-def test_wrong_arguments_are_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wrong arguments end with status 2 and the usage."""
+    monkeypatch.setattr(sys, "argv", ["ldai", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main(arguments)
+        runpy.run_module("ldai_integrations", run_name="__main__")
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("usage: ldai")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +15,18 @@ from ._flags import checked_payload
 from ._problems import FlagFileError, Problem
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._flags import Payload
+
+logger = logging.getLogger("ldai_integrations.devserver")
 
 # Network and container mounts may report no changes at all: look at the file this often in any case.
 LOOK_EVERY_MS = 500
 
 
 class FlagFile:
-    """Follow one flag file. Belongs to one thread at a time."""
+    """Read one flag file, and follow it."""
 
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is read yet.
@@ -53,28 +57,49 @@ class FlagFile:
             raise FlagFileError([Problem(self.path.name, "", f"is not JSON: {error}", "structure")]) from error
         return checked_payload(source, refused=["structure", "unreadable"])
 
-    def edits(self, stop: threading.Event) -> Iterator[None]:
-        """Yield each time the content is another than the one loaded last, about 0.1 s after the edit.
+    @contextlib.contextmanager
+    def followed(self, reload: Callable[[FlagFile], None]) -> Iterator[None]:
+        """Call back after each edit, in a thread of its own, about 0.1 s later.
+
+        Args:
+            reload: Called when the content is another than the one loaded last; is to load it.
+        """
+        stop = threading.Event()
+
+        def follow() -> None:
+            for _ in self._looks(stop):
+                if self._read() != self._content:
+                    reload(self)
+
+        thread = threading.Thread(target=follow, name="ldai-devserver-file", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _looks(self, stop: threading.Event) -> Iterator[object]:
+        """Yield whenever it is time to look at the file.
 
         The directory is watched, as editors replace a file by renaming another one; that of the target too where the
         file is a symbolic link.
-
-        Args:
-            stop: Ends the iteration when set, about 0.05 s later.
         """
         names = {str(self.path.absolute()), str(self.path.resolve())}
-        looks = watchfiles.watch(
-            *{Path(name).parent for name in names},
-            watch_filter=lambda _, changed: changed in names,
-            debounce=100,
-            rust_timeout=LOOK_EVERY_MS,
-            yield_on_timeout=True,
-            stop_event=stop,
-            recursive=False,
-        )
-        for _ in looks:
-            if self._read() != self._content:
-                yield
+        try:
+            yield from watchfiles.watch(
+                *{Path(name).parent for name in names},
+                watch_filter=lambda _, changed: changed in names,
+                debounce=100,
+                rust_timeout=LOOK_EVERY_MS,
+                yield_on_timeout=True,
+                stop_event=stop,
+                recursive=False,
+            )
+        except (OSError, RuntimeError) as failure:  # such as: too many watched files on this machine
+            logger.warning("%s: edits may take %d ms to be noticed: %s", self.path.name, LOOK_EVERY_MS, failure)
+            while not stop.wait(LOOK_EVERY_MS / 1000):
+                yield None
 
     def _read(self) -> bytes | None:
         try:

@@ -53,7 +53,7 @@ class InspectionEndpoints:
         except ValueError:
             return error(400, "invalid_request", "since and limit must be whole numbers")
         filters = {name: query.get(name) for name in FILTERS}
-        rows = await asyncio.to_thread(self._stores.events.rows, filters, since=since, limit=min(limit, PAGE))
+        rows = await asyncio.to_thread(self._stores.events.rows, filters, since=since, limit=max(0, min(limit, PAGE)))
         last = rows[-1][0] if rows else since
         return JSONResponse({"events": [json.loads(raw) for _, raw in rows], "last": last})
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from ._streams import FlagStreams
 from ._thread import ServerThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 logger = logging.getLogger("ldai_integrations.devserver")
@@ -110,7 +109,7 @@ class DevServer:
             )
             opened.callback(self._thread.stop)
             if self._file is not None:
-                opened.enter_context(_followed(self._file, self._reload))
+                opened.enter_context(self._file.followed(self._reload))
             self._opened = opened.pop_all()
         return self
 
@@ -237,24 +236,6 @@ class DevServer:
         _warn(problems)
         if changed := self._thread.call(self._serve, payload):
             logger.info("%s: %s", file.path.name, ", ".join(changed))
-
-
-@contextlib.contextmanager
-def _followed(file: FlagFile, reload: Callable[[FlagFile], None]) -> Iterator[None]:
-    """Call back after each edit of a file, in a thread of its own."""
-    stop = threading.Event()
-
-    def follow() -> None:
-        for _ in file.edits(stop):
-            reload(file)
-
-    thread = threading.Thread(target=follow, name="ldai-devserver-file", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _warn(problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # What is still being answered when the server stops has this long.
 GRACE_SECONDS = 1
+KEEP_ALIVE_SECONDS = 300
 
 
 class ServerThread:
@@ -50,6 +51,8 @@ class ServerThread:
             log_config=None,
             proxy_headers=False,
             server_header=False,
+            # An SDK posts every 5 s: with uvicorn's own 5 s, connections would close just as they are used again.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._server = _Server(config, on_ready=self._ready.set)

@@ -207,6 +207,7 @@ def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> N
     assert raw.get("/dev/events", params={"since": rest["last"]}).json() == {"events": [], "last": rest["last"]}
     assert raw.get("/dev/events", params={"run_id": "3"}).json()["events"] == [events[3]]
     assert raw.get("/dev/events", params={"since": "x"}).status_code == 400
+    assert raw.get("/dev/events", params={"limit": -1}).json()["events"] == []
     assert raw.delete("/dev/events").status_code == 204
     assert server.events() == []
 

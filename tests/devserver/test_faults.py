@@ -47,6 +47,12 @@ def test_hanging_up(handled: bool, server: DevServer, raw: httpx.Client) -> None
     assert len(server.events()) == handled
 
 
+def test_long_bodies_are_read_to_the_end(server: DevServer, raw: httpx.Client) -> None:
+    """A client whose long body is refused gets to see the answer."""
+    server.inject("/bulk", status=503)
+    assert raw.post("/bulk", content=bytes(2**22)).status_code == 503
+
+
 def test_lost_answer(server: DevServer, raw: httpx.Client) -> None:
     """The work is done though the answer says otherwise."""
     server.inject("/bulk", status=500, handled=True)

@@ -85,6 +85,25 @@ def test_edit_reaches_a_running_client(
     assert eventually(lambda: lines() == ["flags.json: chat changed"])
 
 
+def test_edit_is_noticed_without_notifications(
+    path: Path,
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Callable[[], list[str]],
+) -> None:
+    """Where the system cannot tell about file changes, that is said, and an edit still arrives in under a second."""
+
+    def watch(*_: Any, **__: Any) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr("watchfiles.watch", watch)
+    client = connect(serve(path))
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled", timeout=1)
+    assert lines()[0] == "flags.json: edits may take 500 ms to be noticed: OS file watch limit reached"
+
+
 def test_edit_through_a_symbolic_link_counts(path: Path, serve: Serve, connect: Connect, tmp_path: Path) -> None:
     """A file that is reached through a link in another directory is followed too."""
     (tmp_path / "elsewhere").mkdir()
