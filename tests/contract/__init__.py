@@ -1,0 +1,1 @@
+"""One list of promises, and every door that must keep it."""

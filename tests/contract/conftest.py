@@ -79,6 +79,7 @@ class Records:
         self._queue: queue.Queue[RunRecord] = queue.Queue()
 
     def __call__(self, config_key: str, *, record: RunRecord) -> None:
+        """Receive a record."""
         self._queue.put(record)
 
     def next(self, timeout: float = 8.0) -> RunRecord:

@@ -20,7 +20,7 @@ Address = tuple[str, int]
 def serve_wsgi(app: Any) -> Iterator[Address]:
     """Serve a WSGI application with waitress."""
     logging.getLogger("waitress").setLevel(logging.CRITICAL)  # applications that raise are the point here
-    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4)
+    server: Any = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

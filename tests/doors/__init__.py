@@ -1,0 +1,1 @@
+"""The doors: what each does beside keeping the contract."""

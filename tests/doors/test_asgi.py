@@ -1,0 +1,370 @@
+"""The ASGI middleware."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import pytest
+from ldclient import Context
+
+from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
+from ldai_integrations._core.current import FRAME_KEY, get_current
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.devserver import DevServer
+
+from ..conftest import Clock, Events
+from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, call, http_scope, start
+
+ANSWER = json.dumps(
+    {
+        "object": "chat.completion",
+        "model": "gpt-4o-mini",
+        "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
+    }
+).encode()
+
+
+@track_ai(config_key="chat")
+async def ask() -> str:
+    """Be tracked."""
+    return current_run().ld_context.key
+
+
+def test_messages_pass_unchanged(tracking: Tracking) -> None:
+    """The very messages of the application reach the server, tracked or not."""
+    messages = [start(content_type="text/plain"), body(b"one", more=True), body(b"two")]
+    app = app_that_sends(*messages)
+
+    for middleware in (ASGITrackingMiddleware(app, tracking), ASGITrackingMiddleware(app, tracking, config_key="chat")):
+        assert all(sent is message for sent, message in zip(call(middleware), messages, strict=True))
+
+
+def test_a_route_without_ai_costs_no_context_and_no_event(tracking: Tracking, events: Events) -> None:
+    """Without a run nobody asks for the LaunchDarkly context, and nothing is evaluated."""
+
+    def never(scope: Any) -> Context:
+        raise AssertionError("asked for a context that nobody needs")
+
+    before = len(events.custom)
+    call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, ld_context=never))
+
+    assert len(events.custom) == before
+    assert tracking.stats() == {}
+    assert get_current() is None
+
+
+def test_the_context_is_asked_for_once_per_request(tracking: Tracking, records: list[RunRecord]) -> None:
+    """All runs of a request share the context that the callable made of its scope."""
+    asked = []
+
+    def ld_context(scope: Any) -> Context:
+        asked.append(scope["path"])
+        return Context.create("ada")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert {await ask(), await ask()} == {"ada"}
+
+    call(ASGITrackingMiddleware(app, tracking, ld_context=ld_context), http_scope("/chat"))
+
+    assert asked == ["/chat"]
+    assert [record.outcome for record in records] == ["success", "success"]
+
+
+def test_without_a_context_the_key_is_anonymous_and_the_requests_own(tracking: Tracking) -> None:
+    """Two runs of one request have one anonymous key, and two requests have two."""
+    keys: list[set[str]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        keys.append({await ask(), await ask()})
+
+    middleware = ASGITrackingMiddleware(app, tracking)
+    call(middleware)
+    call(middleware)
+
+    assert [len(pair) for pair in keys] == [1, 1]
+    assert keys[0].isdisjoint(keys[1])
+
+
+def test_the_frame_is_in_the_scope_while_the_request_lasts(tracking: Tracking) -> None:
+    """Code that cannot see the ContextVar finds the frame in the scope, and nothing stays there."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope[FRAME_KEY])
+
+    scope = http_scope()
+    call(ASGITrackingMiddleware(app, tracking), scope)
+
+    assert seen[0].tracking is tracking
+    assert FRAME_KEY not in scope
+
+
+@pytest.mark.parametrize("inner_key", ["chat", "summary"])
+def test_mounted_twice(tracking: Tracking, records: list[RunRecord], inner_key: str) -> None:
+    """Two middlewares with one key make one run; with two keys, two."""
+    inner = ASGITrackingMiddleware(app_that_sends(start(), body(b"Hello")), tracking, config_key=inner_key)
+    call(ASGITrackingMiddleware(inner, tracking, config_key="chat"))
+
+    assert {record.config_key for record in records} == {"chat", inner_key}
+    assert len(records) == len({"chat", inner_key})
+
+
+def test_the_key_may_depend_on_the_scope(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A callable names the AI Config of a request, or none."""
+    keys = {"/chat": "chat", "/summary": "summary"}
+    app = ASGITrackingMiddleware(
+        app_that_sends(start(), body(b"Hello")), tracking, config_key=lambda scope: keys.get(scope["path"])
+    )
+    for path in ("/chat", "/health", "/summary"):
+        call(app, http_scope(path))
+
+    assert [record.config_key for record in records] == ["chat", "summary"]
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("broken"), 7, ""])
+def test_a_callable_that_gives_no_key_does_not_hurt(tracking: Tracking, records: list[RunRecord], answer: Any) -> None:
+    """A key callable that raises or returns nonsense is logged and counted, and the request is served."""
+
+    def config_key(scope: Any) -> str:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    sent = call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key=config_key))
+
+    assert sent == [start(), body()]
+    assert records == []
+    assert tracking.stats() == {"config_key": 1}
+
+
+def test_usage_from_a_json_body(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The usage in a provider-shaped body is taken as it is, however the body is cut."""
+    whole = app_that_sends(start(content_type="application/json"), body(ANSWER))
+    cut = app_that_sends(start(content_type="application/json"), body(ANSWER[:50], more=True), body(ANSWER[50:]))
+    for app in (whole, cut):
+        call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    usages = [record.usage for record in records]
+    assert [(usage.input_tokens, usage.output_tokens, usage.source) for usage in usages if usage] == [
+        (5, 1, "provider"),
+        (5, 1, "provider"),
+    ]
+    assert [record.time_to_first_token_ms for record in records] == [None, None]
+
+
+def test_a_body_over_the_limit_is_not_kept(client: Any, records: list[RunRecord]) -> None:
+    """A body larger than the setting allows passes through, and its tokens stay unknown."""
+    tracking = Tracking(client, settings=Settings(max_body_bytes=100))
+    app = app_that_sends(start(content_type="application/json"), body(ANSWER))
+    sent = call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert sent[1]["body"] == ANSWER
+    assert (records[0].outcome, records[0].usage) == ("success", None)
+
+
+def test_a_compressed_body_is_not_read(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Bytes of a compressed body are not taken for text."""
+    data = gzip.compress(ANSWER)
+    app = app_that_sends(start(content_type="application/json", content_encoding="gzip"), body(data))
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert (records[0].outcome, records[0].usage) == ("success", None)
+
+
+def test_time_to_first_token_is_the_first_text_of_a_stream(
+    tracking: Tracking, records: list[RunRecord], clock: Clock
+) -> None:
+    """A role-only event does not stop the clock; the duration runs to the last byte, not to the background task."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(content_type="text/event-stream"))
+        clock.advance(100)
+        await send(body(b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n', more=True))
+        clock.advance(200)
+        await send(body(b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n', more=True))
+        clock.advance(300)
+        await send(body())
+        clock.advance(5_000)
+
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert records[0].time_to_first_token_ms == 300
+    assert records[0].duration_ms == 600
+
+
+def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The application's exception comes out as it was raised, and the run is an error."""
+    error = RuntimeError("broken")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert caught.value is error
+    assert (records[0].outcome, records[0].error) == ("error", error)
+
+
+async def _receive() -> Any:
+    return REQUEST
+
+
+async def _send_to_nobody(message: Any) -> None:
+    raise OSError("the client is gone")
+
+
+def test_a_client_that_left_shows_in_send(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A send that fails (ASGI 2.4) means that the client has gone, whatever the framework makes of it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send(start())
+        except OSError as exc:
+            raise RuntimeError("what a framework makes of it") from exc
+
+    with pytest.raises(RuntimeError, match="what a framework makes of it"):
+        asyncio.run(ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), _receive, _send_to_nobody))
+
+    assert records[0].outcome == "cancelled"
+
+
+def test_a_client_that_left_shows_in_receive(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A disconnect that the application receives before the last byte cancels the run."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body(b"Hello", more=True))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), received=[REQUEST, DISCONNECT])
+
+    assert records[0].outcome == "cancelled"
+
+
+def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking, records: list[RunRecord]) -> None:
+    """An application that waits for the client to go after it has answered was successful."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body(b"Hello"))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), received=[REQUEST, DISCONNECT])
+
+    assert [record.outcome for record in records] == ["success"]
+
+
+def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A response that the server sends from a path has its end there."""
+    app = app_that_sends(start(), {"type": "http.response.pathsend", "path": "/dev/null"})
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert [record.outcome for record in records] == ["success"]
+
+
+def test_a_run_left_open_ends_with_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
+    """What nobody finished is finished when the application returns, without the garbage collector."""
+    kept = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(track_ai(config_key="chat").__enter__())
+
+    call(ASGITrackingMiddleware(app, tracking))
+
+    assert [record.outcome for record in records] == ["cancelled"]
+    assert kept[0].finished
+
+
+def test_a_websocket_is_no_run_and_its_exchanges_are(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A connection gets a context; each exchange in it is a run, and its time is not the connection's."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await ask()
+        await ask()
+
+    call(ASGITrackingMiddleware(app, tracking, config_key="summary"), {**http_scope(), "type": "websocket"})
+
+    assert [record.config_key for record in records] == ["chat", "chat"]
+    assert records[0].run_id != records[1].run_id
+
+
+def test_unknown_scopes_pass(tracking: Tracking) -> None:
+    """What is neither a request nor a lifespan is none of our business."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["type"], get_current()))
+
+    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), {"type": "something.new"})
+
+    assert seen == [("something.new", None)]
+
+
+LIFESPAN = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+
+@pytest.mark.parametrize("flush", ["auto", "shutdown", "never"])
+def test_events_are_out_before_shutdown_completes(dev_server: DevServer, flush: Any) -> None:
+    """When the server is told that shutdown is complete, the events have arrived; unless flushing is switched off."""
+    dev_server.clear()
+    settings = Settings(flush=flush)
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
+    arrived = []
+
+    async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+        with track_ai(config_key="chat", tracking=tracking) as run:
+            run.first_token()
+        await _quiet_lifespan(scope, receive, send)
+
+    async def serve() -> None:
+        waiting = list(LIFESPAN)
+
+        async def receive() -> Any:
+            return waiting.pop(0)
+
+        async def send(message: Any) -> None:
+            if message["type"] == "lifespan.shutdown.complete":
+                arrived.append({event["key"] for event in dev_server.events(config_key="chat")})
+
+        await ASGITrackingMiddleware(lifespan, tracking)({"type": "lifespan"}, receive, send)
+
+    asyncio.run(serve())
+    tracking.close()
+
+    assert bool(arrived[0]) == (flush != "never")
+
+
+async def _quiet_lifespan(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def test_an_application_without_lifespan_says_so_as_before(tracking: Tracking) -> None:
+    """The exception by which an application refuses the lifespan reaches the server."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise NotImplementedError("no lifespan here")
+
+    with pytest.raises(NotImplementedError, match="no lifespan here"):
+        call(ASGITrackingMiddleware(app, tracking), {"type": "lifespan"}, LIFESPAN)
+
+
+def test_flush_per_request(dev_server: DevServer) -> None:
+    """Where asked for, the events of a request have arrived when its application has returned."""
+    dev_server.clear()
+    settings = Settings(flush="request")
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
+    call(ASGITrackingMiddleware(app_that_sends(start(), body(b"Hello")), tracking, config_key="chat"))
+    arrived = {event["key"] for event in dev_server.events(config_key="chat")}
+    tracking.close()
+
+    assert "$ld:ai:generation:success" in arrived

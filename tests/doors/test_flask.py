@@ -1,0 +1,188 @@
+"""The Flask extension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import flask
+import pytest
+from flask.views import MethodView
+from ldclient import Context
+
+from ldai_integrations import (
+    ConfigurationError,
+    Run,
+    RunRecord,
+    Tracking,
+    TrackingNotConfiguredError,
+    current_run,
+    track_ai,
+)
+from ldai_integrations.flask import AITracking, get_tracking
+
+from ..conftest import Clock
+
+
+def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
+    """The callable is given Flask's own request, with its session and what routing found."""
+    app = flask.Flask(__name__)
+    app.secret_key = "secret"
+    asked: list[Any] = []
+
+    def ld_context(request: flask.Request) -> Context:
+        asked.append((request, request.view_args, flask.session.get("user")))
+        return Context.create("ada")
+
+    AITracking(app, tracking, ld_context=ld_context)
+
+    @app.get("/users/<name>")
+    @track_ai(config_key="chat")
+    def chat(name: str, run: Run) -> str:
+        assert run.ld_context.key == "ada"
+        assert asked[0][0] is flask.request._get_current_object()  # type: ignore[attr-defined]
+        return name
+
+    assert app.test_client().get("/users/grace").text == "grace"
+    assert asked[0][1:] == ({"name": "grace"}, None)
+
+
+def test_the_context_of_a_body_that_outlives_the_request(tracking: Tracking) -> None:
+    """Where Flask's request is gone, in a streamed body, the callable is given one of the environ."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking, ld_context=lambda request: Context.create(request.headers["X-User"]))
+
+    @track_ai(config_key="chat")
+    def ask() -> str:
+        return current_run().ld_context.key
+
+    @app.get("/")
+    def stream() -> flask.Response:
+        def chunks() -> Iterator[str]:
+            assert not flask.has_request_context()
+            yield ask()
+
+        return flask.Response(chunks())
+
+    assert app.test_client().get("/", headers={"X-User": "ada"}).text == "ada"
+
+
+def test_a_callable_key_is_given_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The AI Config of a request may depend on its endpoint's path."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking, config_key=lambda request: "chat" if request.path == "/chat" else None)
+    app.add_url_rule("/chat", "chat", lambda: "Hello")
+    app.add_url_rule("/health", "health", lambda: "ok")
+    client = app.test_client()
+
+    assert (client.get("/chat").text, client.get("/health").text) == ("Hello", "ok")
+    assert [record.config_key for record in records] == ["chat"]
+
+
+def test_streams_are_timed_to_their_end(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
+    """Flask's teardown fires before a streamed body begins; the run ends when it has been sent."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking)
+
+    @app.get("/")
+    @track_ai(config_key="chat")
+    def stream() -> flask.Response:
+        def chunks() -> Iterator[str]:
+            for _ in range(3):
+                clock.advance(100)
+                yield "word "
+
+        return flask.Response(flask.stream_with_context(chunks()))
+
+    assert app.test_client().get("/").text == "word word word "
+    assert [(record.time_to_first_token_ms, record.duration_ms) for record in records] == [(100, 300)]
+
+
+@pytest.mark.parametrize("propagate", [True, False])
+def test_an_unhandled_exception_is_an_error(tracking: Tracking, records: list[RunRecord], propagate: bool) -> None:
+    """Whether Flask propagates it or makes a 500 of it, the run is an error with that exception."""
+    app = flask.Flask(__name__)
+    app.testing = propagate
+    AITracking(app, tracking)
+
+    @app.get("/")
+    @track_ai(config_key="chat")
+    def broken() -> str:
+        raise RuntimeError("broken")
+
+    client = app.test_client()
+    if propagate:
+        with pytest.raises(RuntimeError, match="broken"):
+            client.get("/")
+    else:
+        assert client.get("/").status_code == 500
+
+    assert [record.outcome for record in records] == ["error"]
+    assert str(records[0].error) == "broken"
+
+
+def test_method_views_and_async_views(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Methods of class-based views are decorated, by hand or by ``decorators``; async views run as Flask runs them."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking)
+
+    class Chat(MethodView):
+        decorators = (track_ai(config_key="chat"),)
+
+        def get(self) -> str:
+            return "got"
+
+        @track_ai(config_key="summary")
+        def post(self, run: Run) -> str:
+            return run.config_key
+
+    app.add_url_rule("/chat", view_func=Chat.as_view("chat"))
+    client = app.test_client()
+
+    assert (client.get("/chat").text, client.post("/chat").text) == ("got", "summary")
+    assert [record.config_key for record in records] == ["chat", "summary", "chat"]
+
+
+@pytest.mark.parametrize("result", [("refused", 400), ("refused", 404, {"X-Why": "no"})])
+def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord], result: Any) -> None:
+    """Flask's ``(body, status)`` says what became of the run; a body that is streamed is followed."""
+    app = flask.Flask(__name__)
+    app.add_url_rule("/refused", "refused", track_ai(config_key="chat", tracking=tracking)(lambda: result))
+
+    def streamed() -> Any:
+        return (chunk for chunk in ("Hello ", "there")), 200
+
+    app.add_url_rule("/streamed", "streamed", track_ai(config_key="chat", tracking=tracking)(streamed))
+    client = app.test_client()
+
+    assert client.get("/refused").status_code == result[1]
+    assert client.get("/streamed").text == "Hello there"
+    assert [record.outcome for record in records] == ["discarded", "success"]
+    assert records[1].time_to_first_token_ms is not None
+
+
+def test_one_extension_serves_several_applications(tracking: Tracking) -> None:
+    """An extension of an application factory holds no application; each knows its tracking."""
+    ai_tracking = AITracking(tracking=tracking)
+    apps = [flask.Flask("one"), flask.Flask("two")]
+    for app in apps:
+        ai_tracking.init_app(app)
+
+    assert [get_tracking(app) for app in apps] == [tracking, tracking]
+    with apps[0].app_context():
+        assert get_tracking() is tracking
+
+
+def test_an_application_is_initialised_once(tracking: Tracking) -> None:
+    """A second extension on one application is a mistake, and is told so."""
+    app = flask.Flask("shop")
+    AITracking(app, tracking)
+
+    with pytest.raises(ConfigurationError, match=r"already on the Flask application 'shop'; initialise it once"):
+        AITracking(app, tracking)
+
+
+def test_an_application_without_the_extension() -> None:
+    """Asking for the tracking of an application that has none says how to give it one."""
+    with pytest.raises(TrackingNotConfiguredError, match=r"'shop' has no AITracking; call AITracking\(app\)"):
+        get_tracking(flask.Flask("shop"))

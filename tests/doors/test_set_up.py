@@ -1,0 +1,93 @@
+"""What is told at start, by every door alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import flask
+import pytest
+from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, LDMessage, ModelConfig
+from ldclient import Context
+
+from ldai_integrations import ConfigurationError, Tracking, TrackingNotConfiguredError, track_ai
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.flask import AITracking
+from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations.wsgi import WSGITrackingMiddleware
+
+from .asgi_calls import app_that_sends
+
+Open = Callable[..., Any]
+
+DOORS: dict[str, Open] = {
+    "decorator": lambda tracking, **options: track_ai(tracking=tracking, **{"config_key": "chat", **options}),
+    "asgi": lambda tracking, **options: ASGITrackingMiddleware(app_that_sends(), tracking, **options),
+    "wsgi": lambda tracking, **options: WSGITrackingMiddleware(lambda environ, start: [], tracking, **options),
+    "flask": lambda tracking, **options: AITracking(flask.Flask("shop"), tracking, **options),
+    "starlette": lambda tracking, **options: TrackingMiddleware(app_that_sends(), tracking, **options),
+}
+
+
+async def _coroutine_function(request: Any) -> Any: ...
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "empty key": ({"config_key": " "}, "config_key is ' '; give the key of an AI Config"),
+    "key of another type": ({"config_key": 7}, "config_key is 7; give the key of an AI Config"),
+    "mode": ({"mode": "chat"}, "mode is 'chat'; use 'completion' or 'agent'"),
+    "default of another mode": (
+        {"default": AIAgentConfigDefault(enabled=True)},
+        "default is of type AIAgentConfigDefault; for mode='completion' give a ldai.AICompletionConfigDefault",
+    ),
+    "default that JSON cannot hold": (
+        {"default": AICompletionConfigDefault(enabled=True, model=ModelConfig("m", parameters={"stop": {1, 2}}))},
+        "use JSON values only",
+    ),
+    "default with a broken template": (
+        {"default": AICompletionConfigDefault(enabled=True, messages=[LDMessage("system", "{{#open")])},
+        "messages[0].content is not a well-formed template",
+    ),
+    "variables": ({"variables": 7}, "variables is 7; give a mapping, or a callable that returns one"),
+    "context": ({"ld_context": Context.create("ada")}, "ld_context is a Context; give a function that returns one"),
+    "context of another type": ({"ld_context": "ada"}, "ld_context is 'ada'; give a function"),
+    "context from a coroutine": ({"ld_context": _coroutine_function}, "where nothing can be awaited"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_the_value_and_the_remedy(tracking: Tracking, door: str, mistake: str) -> None:
+    """A value that cannot work raises ConfigurationError when the door is made, not when a request comes."""
+    options, text = MISTAKES[mistake]
+
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        DOORS[door](tracking, **options)
+
+
+def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:
+    """A middleware cannot await its key."""
+    with pytest.raises(ConfigurationError, match="config_key is a coroutine function; give a plain function"):
+        ASGITrackingMiddleware(app_that_sends(), tracking, config_key=_coroutine_function)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("door", [name for name in DOORS if name != "decorator"])
+def test_a_door_without_launchdarkly(fresh_process: None, door: str) -> None:
+    """A door that was given no tracking, in a process that has none, names the ways to give one."""
+    with pytest.raises(TrackingNotConfiguredError, match=r"LAUNCHDARKLY_SDK_KEY.*LDAI_DEV_SERVER.*LDAI_CONFIG_FILE"):
+        DOORS[door](None)
+
+
+@pytest.mark.parametrize("door", [name for name in DOORS if name != "decorator"])
+def test_a_door_makes_the_tracking_of_the_process(
+    fresh_process: None, monkeypatch: pytest.MonkeyPatch, flag_file: Any, door: str
+) -> None:
+    """A door that was given no tracking makes one of the environment, and the next door uses the same."""
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
+    DOORS[door](None)
+    other = ASGITrackingMiddleware(app_that_sends())
+
+    from ldai_integrations._core.default import default_tracking
+
+    assert other._door.tracking is default_tracking.made
