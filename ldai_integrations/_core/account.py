@@ -44,7 +44,7 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
         mode=run.spec.mode,
         variation_key=run.identity.variation_key,
         version=run.identity.version,
-        model_name=run.model_name(),
+        model_name=run.model,
         provider_name=run.config.provider.name if run.config.provider else "",
         enabled=run.config.enabled,
         started_at=run.started_at,
@@ -104,7 +104,7 @@ def _with_estimated_output(output: Output) -> Usage:
 
 def _estimated_prompt(run: Run) -> Usage:
     messages = run.evidence.prompt if run.evidence.prompt is not None else run.configured_messages()
-    estimate = estimate_prompt({"messages": messages}, model=run.model_name(), api="chat") if messages else None
+    estimate = estimate_prompt({"messages": messages}, model=run.model, api="chat") if messages else None
     return estimate if estimate is not None else Usage()
 
 

@@ -71,7 +71,7 @@ class Run:
         self.variables = variables
         self.finished = False
         self.started_at = time.time()
-        self.evidence = Evidence(tracking.clock, self.model_name, tracking.settings.max_body_bytes)
+        self.evidence = Evidence(tracking.clock, lambda: self.model, tracking.settings.max_body_bytes)
         self._ld_context = ld_context
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
@@ -99,6 +99,18 @@ class Run:
         return self._config
 
     @property
+    def model(self) -> str:
+        """Name of the configured model; empty if there is none."""
+        model = self.config.model
+        return model.name if model is not None else ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
+        model = self.config.model
+        return dict(model.to_dict()["parameters"] or {}) if model is not None else {}
+
+    @property
     def ld_context(self) -> Context:
         """The LaunchDarkly context that the AI Config is evaluated for."""
         return self._ld_context if self._ld_context is not None else self.frame.ld_context
@@ -108,14 +120,15 @@ class Run:
         """LaunchDarkly's tracker for this run; what you say there wins over what is measured."""
         return RunTracker(self)
 
-    def messages(self, *, user: str | None = None) -> list[dict[str, Any]]:
+    def messages(self, *, user: str | None = None) -> list[Any]:
         """Return the configured messages, ready for a provider call.
 
         Args:
             user: What the user says, added as the last message.
 
         Returns:
-            New ``{"role": …, "content": …}`` dicts; an agent's instructions come as a system message.
+            New ``{"role": …, "content": …}`` dicts, typed so that every provider's client takes them; an agent's
+            instructions come as a system message.
         """
         messages = self.configured_messages()
         if user is not None:
@@ -226,11 +239,6 @@ class Run:
         """Return what user code has said on the tracker."""
         return NOTHING_SAID if self._sdk_tracker is None else self._sdk_tracker.get_summary()
 
-    def model_name(self) -> str:
-        """Return the name of the configured model; empty if there is none."""
-        model = self.config.model
-        return model.name if model is not None else ""
-
     def configured_messages(self) -> list[dict[str, Any]]:
         """Return the AI Config's messages, or its instructions as one system message."""
         instructions = getattr(self.config, "instructions", None)
@@ -245,7 +253,7 @@ class Run:
             return {**response, "stream": self._watched(response["stream"])}
         if is_stream(response):
             return self._watched(response)
-        output = output_of(response, self.model_name)
+        output = output_of(response, lambda: self.model)
         if output is not None:
             self.evidence.observed.append(lambda: output)
         return response
@@ -254,7 +262,7 @@ class Run:
         return self.observe(await response)
 
     def _watched(self, stream: Any) -> Any:
-        reader = OutputReader(self.model_name)
+        reader = OutputReader(lambda: self.model)
         self.evidence.observed.append(reader.output)
 
         def on_item(item: Any) -> None:

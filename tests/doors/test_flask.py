@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import flask
 import pytest
@@ -127,7 +127,7 @@ def test_method_views_and_async_views(tracking: Tracking, records: list[RunRecor
     AITracking(app, tracking)
 
     class Chat(MethodView):
-        decorators = (track_ai(config_key="chat"),)
+        decorators: ClassVar[list[Any]] = [track_ai(config_key="chat")]
 
         def get(self) -> str:
             return "got"
