@@ -135,7 +135,9 @@ def test_payload_that_is_no_array_is_refused(
     assert "not a JSON array of events" in line.getMessage()
 
 
-@pytest.mark.parametrize(("body", "encoding"), [(b"plain", "gzip"), (gzip.compress(b"[]")[:-9], "gzip"), (b"[]", "br")])
+@pytest.mark.parametrize(
+    ("body", "encoding"), [(b"plain", "gzip"), (gzip.compress(b"[]", mtime=0)[:-9], "gzip"), (b"[]", "br")]
+)
 def test_body_that_cannot_be_unzipped_is_refused(body: bytes, encoding: str, raw: httpx.Client) -> None:
     """A body that is not encoded as its header says is answered 400."""
     assert raw.post("/bulk", content=body, headers={"Content-Encoding": encoding}).status_code == 400
