@@ -55,7 +55,8 @@ class InspectionEndpoints:
         filters = {name: query.get(name) for name in FILTERS}
         rows = await asyncio.to_thread(self._stores.events.rows, filters, since=since, limit=max(0, min(limit, PAGE)))
         last = rows[-1][0] if rows else since
-        return JSONResponse({"events": [json.loads(raw) for _, raw in rows], "last": last})
+        body = f'{{"events":[{",".join(raw for _, raw in rows)}],"last":{last}}}'
+        return Response(body, media_type="application/json")
 
     async def _delete_events(self, _request: Request) -> Response:
         await asyncio.to_thread(self._stores.events.clear)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v2/projects/{project}/ai-configs/{config}"
 MAX_RANGE_MS = 100 * 24 * 3600 * 1000  # LaunchDarkly's own limit
+MAX_TIME_MS = 2**63 - 1  # what SQLite can compare
 
 
 class MetricsEndpoints:
@@ -67,7 +68,7 @@ class MetricsEndpoints:
             span = _range(request)
         except (KeyError, ValueError):
             return error(400, "invalid_request", "from and to are required: milliseconds since the epoch")
-        if not 0 <= span["until_ms"] - span["since_ms"] <= MAX_RANGE_MS:
+        if not 0 <= span["since_ms"] <= span["until_ms"] <= min(span["since_ms"] + MAX_RANGE_MS, MAX_TIME_MS):
             return error(400, "invalid_request", "to must follow from by at most 100 days")
         key = request.path_params["config"]
         if key not in self._flags.payload["flags"] and not self._events.count({"config_key": key}):

@@ -20,7 +20,6 @@ from ._events import InvalidPayloadError
 from ._responses import HangUp, error
 
 if TYPE_CHECKING:
-    from ._responses import HangUp
     from ._stores import Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")

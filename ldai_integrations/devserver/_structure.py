@@ -66,7 +66,14 @@ SEGMENT = Shape(
     },
 )
 
-_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false", list: "an array"}
+_NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+}
 
 
 def check_flag(key: str, flag: object) -> list[Problem]:
@@ -100,7 +107,9 @@ def _mismatches(value: Any, kind: Kind, path: str) -> Iterator[tuple[str, str]]:
         for index, item in enumerate(value):
             yield from _mismatches(item, kind[0], f"{path}[{index}]")
     elif not _is_a(value, kind):
-        yield path, f"must be {_NAMES[kind]}, not {value!r:.40}"
+        # Objects and arrays may hold prompts, which are nobody's business in a log.
+        found = _NAMES[type(value)] if isinstance(value, (dict, list)) else f"{value!r:.40}"
+        yield path, f"must be {_NAMES[kind]}, not {found}"
 
 
 def _is_a(value: object, kind: type) -> bool:

@@ -122,6 +122,7 @@ def test_unknown_kinds_and_keys_are_kept(server: DevServer, raw: httpx.Client) -
     assert raw.post("/bulk", content=json.dumps([*events, 3, None])).status_code == 202
     assert server.events() == events
     assert len(server.events(kind="custom", config_key="chat")) == 2
+    assert raw.get("/dev/events").json()["events"] == events
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"kind": "custom"}', b"", b'[{"metricValue": NaN}]', b"[" * 5000])

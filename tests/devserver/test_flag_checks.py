@@ -34,7 +34,7 @@ WRONG_FLAGS: list[tuple[Json, str]] = [
     ({"version": "1"}, "version must be an integer, not '1'"),
     ({"version": 1.5}, "version must be an integer, not 1.5"),
     ({"on": "yes"}, "on must be true or false, not 'yes'"),
-    ({"variations": {}}, "variations must be an array, not {}"),
+    ({"variations": {}}, "variations must be an array, not an object"),
     ({"offVariation": "0"}, "offVariation must be an integer, not '0'"),
     ({"fallthrough": 1}, "fallthrough must be an object"),
     ({"fallthrough": {"rollout": {}}}, "fallthrough.rollout.variations is missing"),

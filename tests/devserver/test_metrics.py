@@ -140,6 +140,7 @@ def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: 
         ({"to": ""}, TOKEN, 400, "invalid_request"),
         ({"from": 2, "to": 1}, TOKEN, 400, "invalid_request"),
         ({"from": 0, "to": 100 * DAY_MS + 1}, TOKEN, 400, "invalid_request"),
+        ({"from": 2**70, "to": 2**70}, TOKEN, 400, "invalid_request"),
         ({"contextKey": "ada"}, TOKEN, 400, "invalid_request"),
     ],
 )
