@@ -137,11 +137,9 @@ async def model_failed(_: Request, __: Exception) -> Response:
 
 def request_to_model(run: Run, body: Question) -> dict[str, Any]:
     """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
-    model = run.config.model
-    if not run.config.enabled or model is None:
+    if not run.config.enabled:
         raise HTTPException(503, "The assistant is switched off.")
-    messages = run.messages(user=body.question)
-    return {"model": model.name, "temperature": model.get_parameter("temperature"), "messages": messages}
+    return {"model": run.model, "messages": run.messages(user=body.question), **run.parameters}
 
 
 def tools_of(run: Run) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 ::
 
     ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
-    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... python -m waitress example_apps.flask_app:app
+    export LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=...
+    waitress-serve --listen=127.0.0.1:8080 example_apps.flask_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
 """
@@ -118,11 +119,9 @@ def model_failed(_: APIError) -> ResponseReturnValue:
 
 def request_to_model(run: Run) -> dict[str, Any]:
     """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
-    model = run.config.model
-    if not run.config.enabled or model is None:
+    if not run.config.enabled:
         abort(503, "The assistant is switched off.")
-    messages = run.messages(user=question())
-    return {"model": model.name, "temperature": model.get_parameter("temperature"), "messages": messages}
+    return {"model": run.model, "messages": run.messages(user=question()), **run.parameters}
 
 
 def tools_of(run: Run) -> list[dict[str, Any]]:
