@@ -1,0 +1,135 @@
+"""What README.md shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from ldclient import Context
+from openai import OpenAI
+
+from example_apps.model_server import create_app
+from ldai_integrations import Run, RunRecord, Tracking, run_finished, track_ai
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.wsgi import WSGITrackingMiddleware
+
+from .example_apps.servers import serving_asgi
+from .flags import CHAT, FLAGS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block(start: str) -> str:
+    """Return the one block of Python code that contains a text."""
+    found = [code for code in BLOCKS if start in code]
+    assert len(found) == 1, f"README.md has {len(found)} blocks with {start!r}"
+    return found[0]
+
+
+@pytest.fixture
+def launchdarkly(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
+    """Be the newcomer whose environment names a dev server and a model server."""
+    keys = ("support-bot", "nightly-report")
+    flags = {"flags": {**FLAGS["flags"], **{key: {**CHAT, "key": key} for key in keys}}, "segments": {}}
+    with DevServer(flags) as dev_server, serving_asgi(create_app()) as model_server:
+        monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://{model_server}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        yield dev_server
+
+
+def run_block(start: str, **names: Any) -> dict[str, Any]:
+    """Execute a block as a module of its own, with names that the text around it supposes."""
+    space: dict[str, Any] = {"__name__": "readme", **names}
+    exec(compile(block(start), "README.md", "exec", dont_inherit=True), space)
+    return space
+
+
+def test_the_flask_example(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The Flask application answers, and its run is reported with the provider's usage."""
+    space = run_block("app = Flask(__name__)")
+    answer = space["app"].test_client().post("/chat", json={"question": "Hello?"}, headers={"X-User": "ada"})
+    space["tracking"].close()
+    space["client"].close()
+
+    assert answer.status_code == 200
+    assert answer.text
+    assert [(record.outcome, record.config_key) for record in records] == [("success", "support-bot")]
+    assert records[0].usage is not None
+    assert records[0].usage.source == "provider"
+    assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
+
+
+def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The FastAPI application streams, hides the run from its schema, and reports it with the provider's usage."""
+    space = run_block("app = FastAPI()")
+    with TestClient(space["app"]) as client:
+        answer = client.post("/chat/stream", params={"question": "Hello?"}, headers={"X-User": "ada"})
+        parameters = client.get("/openapi.json").json()["paths"]["/chat/stream"]["post"]["parameters"]
+        client.portal.call(space["client"].close)  # type: ignore[union-attr]
+    space["tracking"].close()
+
+    assert answer.text
+    assert [parameter["name"] for parameter in parameters] == ["question"]
+    assert [(record.outcome, record.config_key) for record in records] == [("success", "support-bot")]
+    assert records[0].usage is not None
+    assert records[0].usage.source == "provider"
+    assert records[0].time_to_first_token_ms is not None
+    assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
+
+
+def test_the_first_example_is_the_flask_examples_view() -> None:
+    """What the page begins with is part of an application that works."""
+    view = BLOCKS[0].splitlines()[2:]
+
+    assert "\n".join(view[1:]) in block("app = Flask(__name__)")
+
+
+def test_the_middlewares_and_the_block(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The lines about middlewares, and code with no request, run as they stand."""
+    tracking = Tracking.from_env()
+    run_block(
+        "application = WSGITrackingMiddleware",
+        application=object(),
+        tracking=tracking,
+        WSGITrackingMiddleware=WSGITrackingMiddleware,
+        ASGITrackingMiddleware=ASGITrackingMiddleware,
+    )
+    with OpenAI() as client:
+        run_block(
+            "nightly-report",
+            track_ai=lambda **options: track_ai(**options, tracking=tracking),
+            Context=Context,
+            client=client,
+            Run=Run,
+        )
+    tracking.close()
+
+    assert [(record.outcome, record.config_key) for record in records] == [("success", "nightly-report")]
+
+
+def test_the_signal_example(tracking: Tracking, capsys: pytest.CaptureFixture[str]) -> None:
+    """The receiver is called for its AI Config, and prints what the page says."""
+    space = run_block("run_finished.connect_via")
+    try:
+        with track_ai(config_key="support-bot", tracking=tracking) as run:
+            run.tracker.track_success()
+    finally:
+        run_finished.disconnect(space["bill"])
+
+    assert capsys.readouterr().out.startswith("success ")
+
+
+def test_the_test_command_is_what_ci_runs() -> None:
+    """The command that CI looks for stands in the page, once."""
+    commands = re.findall(r"^python3 -m venv .*tox run$", README, re.MULTILINE)
+
+    assert len(commands) == 1
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
