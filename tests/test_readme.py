@@ -28,7 +28,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 def block(start: str) -> str:
     """Return the one block of Python code that contains a text."""
-    found = [code for code in BLOCKS if start in code]
+    found: list[str] = [code for code in BLOCKS if start in code]
     assert len(found) == 1, f"README.md has {len(found)} blocks with {start!r}"
     return found[0]
 
