@@ -15,6 +15,9 @@ _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
 _MAX_LEAVES = 10_000
 
+# How many chunks of text, or how long a chunk, make it worth counting.
+_WAITING_CHUNKS, _WAITING_CHARS = 64, 1_024
+
 
 ModelName = Callable[[], str]
 
@@ -72,26 +75,25 @@ class OutputReader:
         limit: How many bytes of a JSON document are kept.
     """
 
-    __slots__ = ("_content_type", "_feed", "_limit", "_model_name", "_output")
+    __slots__ = ("_content_type", "_limit", "_model_name", "_output", "feed")
 
     def __init__(self, model_name: ModelName, *, content_type: str | None = None, limit: int = 1_000_000) -> None:
         self._model_name = model_name
         self._content_type = content_type.partition(";")[0].strip().lower() if content_type else None
         self._limit = limit
-        self._feed: Callable[[Any], bool] | None = None
         self._output: Callable[[], Output | None] = _nothing
-
-    def feed(self, item: Any) -> bool:
-        """Take one item; return whether it carries text, reasoning or a tool delta."""
-        if self._feed is None:
-            if not item and isinstance(item, (str, bytes)):
-                return False
-            self._choose(item)
-        return self._feed(item)  # type: ignore[misc]  # _choose has set it
+        #: Takes one item; returns whether it carries text, reasoning or a tool delta.
+        self.feed: Callable[[Any], bool] = self._feed_first
 
     def output(self) -> Output | None:
         """Return what was read so far; ``None`` where there was nothing to read."""
         return self._output()
+
+    def _feed_first(self, item: Any) -> bool:
+        if not item and isinstance(item, (str, bytes)):
+            return False
+        self._choose(item)
+        return self.feed(item)
 
     def _choose(self, item: Any) -> None:
         if not isinstance(item, (str, bytes, bytearray, memoryview)):
@@ -100,34 +102,44 @@ class OutputReader:
             self._read_with(SSEReader())
         elif self._content_type is not None and self._content_type.endswith(("/json", "+json")):
             document = _Document(self._limit, self._model_name)
-            self._feed, self._output = document.feed, document.output
+            self.feed, self._output = document.feed, document.output
         elif self._content_type is None or self._content_type.startswith("text/"):
             text = _Text(self._model_name)
-            self._feed, self._output = text.feed, text.output
+            self.feed, self._output = text.feed, text.output
         else:
-            self._feed = _ignore
+            self.feed = _ignore
 
     def _read_with(self, reader: StreamReader | SSEReader) -> None:
-        self._feed = reader.feed if isinstance(reader, StreamReader) else _as_bytes(reader.feed)
+        self.feed = reader.feed if isinstance(reader, StreamReader) else _as_bytes(reader.feed)
         self._output = lambda: Output.of_reading(reader.reading(), self._model_name)
 
 
 class _Text:
-    """Count plain text."""
+    """Count plain text; chunks wait for each other, because handing each to the tally costs more than keeping it."""
 
-    __slots__ = ("_decode", "_tally")
+    __slots__ = ("_decode", "_tally", "_waiting")
 
     def __init__(self, model_name: ModelName) -> None:
         self._tally = TextTally(model_name())
+        self._waiting: list[str] = []
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def feed(self, item: Any) -> bool:
-        text = item if isinstance(item, str) else self._decode(bytes(item))
-        self._tally.add(text)
-        return bool(text)
+        if type(item) is not str:
+            item = str(item) if isinstance(item, str) else self._decode(bytes(item))
+        waiting = self._waiting
+        waiting.append(item)
+        if len(waiting) >= _WAITING_CHUNKS or len(item) >= _WAITING_CHARS:
+            self._settle()
+        return item != ""
 
     def output(self) -> Output | None:
+        self._settle()
         return Output.of_text(self._tally) if self._tally.chars else None
+
+    def _settle(self) -> None:
+        self._tally.add("".join(self._waiting))
+        self._waiting.clear()
 
 
 class _Document:

@@ -7,45 +7,40 @@ across a ``yield``, so nothing leaks to the consumer and a stream may be closed 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from contextvars import Token
+from typing import Any
 
-from .current import bind, unbind
-
-if TYPE_CHECKING:
-    from .run import Run
+from .current import Frame, bind, unbind
+from .run import Run
 
 
 class FollowedGenerator(Generator[Any, Any, Any]):
     """Step a generator, or any iterator, inside its run; finish the run when it ends, is closed or is dropped."""
 
-    __slots__ = ("_inner", "_run")
+    __slots__ = ("_advance", "_inner", "_put_out", "_run")
 
     def __init__(self, inner: Iterator[Any], run: Run) -> None:
-        self._inner = inner
+        self._inner: Any = inner
+        self._advance = inner.__next__
         self._run = run
+        self._put_out = run.evidence.put_out
 
     def __next__(self) -> Any:
-        run = self._run
-        token = bind(run)
+        token = bind(self._run)
         try:
-            item = next(self._inner)
-        except StopIteration:
-            run.finish()
-            raise
+            item = self._advance()
         except BaseException as exc:
-            run.end(exc)
+            _ended(self._run, token, exc)
             raise
-        finally:
-            unbind(token)
-        run.evidence.put_out(item)
+        unbind(token)
+        self._put_out(item)
         return item
 
     def send(self, value: Any) -> Any:
-        return self._step(self._inner.send, value)  # type: ignore[attr-defined]  # only generators are sent to
+        return self._step(self._inner.send, value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        exc = typ if val is None else val
-        return self._step(self._inner.throw, exc)  # type: ignore[attr-defined]
+        return self._step(self._inner.throw, typ if val is None else val)
 
     def close(self) -> None:
         token = bind(self._run)
@@ -64,39 +59,44 @@ class FollowedGenerator(Generator[Any, Any, Any]):
         self._run.abandon()
 
     def _step(self, step: Callable[[Any], Any], value: Any) -> Any:
-        run = self._run
-        token = bind(run)
+        token = bind(self._run)
         try:
             item = step(value)
-        except StopIteration:
-            run.finish()
-            raise
         except BaseException as exc:
-            run.end(exc)
+            _ended(self._run, token, exc)
             raise
-        finally:
-            unbind(token)
-        run.evidence.put_out(item)
+        unbind(token)
+        self._put_out(item)
         return item
 
 
 class FollowedAsyncGenerator(AsyncGenerator[Any, Any]):
     """The same for an async generator or iterator, stepped in the consumer's task."""
 
-    __slots__ = ("_inner", "_run")
+    __slots__ = ("_advance", "_inner", "_put_out", "_run")
 
     def __init__(self, inner: Any, run: Run) -> None:
         self._inner = inner
+        self._advance = inner.__anext__
         self._run = run
+        self._put_out = run.evidence.put_out
 
     async def __anext__(self) -> Any:
-        return await self._step(self._inner.__anext__)
+        token = bind(self._run)
+        try:
+            item = await self._advance()
+        except BaseException as exc:
+            _ended(self._run, token, exc)
+            raise
+        unbind(token)
+        self._put_out(item)
+        return item
 
     async def asend(self, value: Any) -> Any:
-        return await self._step(self._inner.asend, value)
+        return await self._step(self._inner.asend(value))
 
     async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        return await self._step(self._inner.athrow, typ if val is None else val)
+        return await self._step(self._inner.athrow(typ if val is None else val))
 
     async def aclose(self) -> None:
         token = bind(self._run)
@@ -114,18 +114,19 @@ class FollowedAsyncGenerator(AsyncGenerator[Any, Any]):
     def __del__(self) -> None:
         self._run.abandon()
 
-    async def _step(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        run = self._run
-        token = bind(run)
+    async def _step(self, step: Awaitable[Any]) -> Any:
+        token = bind(self._run)
         try:
-            item = await step(*args)
-        except StopAsyncIteration:
-            run.finish()
-            raise
+            item = await step
         except BaseException as exc:
-            run.end(exc)
+            _ended(self._run, token, exc)
             raise
-        finally:
-            unbind(token)
-        run.evidence.put_out(item)
+        unbind(token)
+        self._put_out(item)
         return item
+
+
+def _ended(run: Run, token: Token[Frame | Run | None], exc: BaseException) -> None:
+    """End the run with what its last step raised; the end of an iteration is an exception too."""
+    unbind(token)
+    run.end(None if isinstance(exc, (StopIteration, StopAsyncIteration)) else exc)
