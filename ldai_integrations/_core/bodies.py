@@ -125,17 +125,19 @@ class _Text:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def feed(self, item: Any) -> bool:
-        if type(item) is not str:
-            item = str(item) if isinstance(item, str) else self._decode(bytes(item))
+        text: str = item if type(item) is str else self._text(item)
         waiting = self._waiting
-        waiting.append(item)
-        if len(waiting) >= _WAITING_CHUNKS or len(item) >= _WAITING_CHARS:
+        waiting.append(text)
+        if len(waiting) >= _WAITING_CHUNKS or len(text) >= _WAITING_CHARS:
             self._settle()
-        return item != ""
+        return text != ""
 
     def output(self) -> Output | None:
         self._settle()
         return Output.of_text(self._tally) if self._tally.chars else None
+
+    def _text(self, item: Any) -> str:
+        return str(item) if isinstance(item, str) else self._decode(bytes(item))
 
     def _settle(self) -> None:
         self._tally.add("".join(self._waiting))

@@ -10,11 +10,20 @@ from .bodies import ModelName, Output, OutputReader, output_of
 from .http import is_cancellation
 
 Clock = Callable[[], float]
+OnTrouble = Callable[[Exception], None]
 
 # Counting this many characters takes about 1 ms.
 _LONG = 16_000
 
 _UNREADABLE = "application/octet-stream"
+
+
+def _ignore(_exc: Exception) -> None:
+    return None
+
+
+def _unread(_item: Any) -> bool:
+    return False
 
 
 class Evidence:
@@ -28,6 +37,7 @@ class Evidence:
         "_content_type",
         "_limit",
         "_model_name",
+        "_on_trouble",
         "_output",
         "_reader",
         "cancelled",
@@ -44,7 +54,7 @@ class Evidence:
         "whole",
     )
 
-    def __init__(self, clock: Clock, model_name: ModelName, limit: int) -> None:
+    def __init__(self, clock: Clock, model_name: ModelName, limit: int, on_trouble: OnTrouble = _ignore) -> None:
         self.cancelled = False
         self.error: BaseException | None = None
         self.status: int | None = None
@@ -61,6 +71,7 @@ class Evidence:
         self._clock = clock
         self._model_name = model_name
         self._limit = limit
+        self._on_trouble = on_trouble
         self._content_type: str | None = None
         self._reader: OutputReader | None = None
         self._output: Output | None = None
@@ -101,7 +112,13 @@ class Evidence:
         reader = self._reader
         if reader is None:
             reader = self._reader = OutputReader(self._model_name, content_type=self._content_type, limit=self._limit)
-        if reader.feed(item) and self.first_token_at is None and not self.whole:
+        try:
+            spoke = reader.feed(item)
+        except Exception as exc:  # an item that lies about its type must not break the stream it is in
+            reader.feed = _unread
+            self._on_trouble(exc)
+            return
+        if spoke and self.first_token_at is None and not self.whole:
             self.first_token_at = now
             self.generated = True
 
@@ -128,7 +145,7 @@ class Evidence:
     def release(self) -> None:
         """Forget texts and callables once the run is accounted for."""
         self.observed, self.prompt, self._reader, self._output = [], None, None, None
-        self._model_name = str
+        self._model_name, self._on_trouble = str, _ignore
 
 
 def _body_of(response: Any) -> bytes | None:

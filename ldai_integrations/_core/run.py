@@ -71,7 +71,9 @@ class Run:
         self.variables = variables
         self.finished = False
         self.started_at = time.time()
-        self.evidence = Evidence(tracking.clock, lambda: self.model, tracking.settings.max_body_bytes)
+        self.evidence = Evidence(
+            tracking.clock, lambda: self.model, tracking.settings.max_body_bytes, self._could_not_read
+        )
         self._ld_context = ld_context
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
@@ -258,16 +260,26 @@ class Run:
             self.evidence.observed.append(lambda: output)
         return response
 
+    def _could_not_read(self, exc: Exception) -> None:
+        self.frame.tracking.troubles.note(
+            "output", self.config_key, "Output of %r cannot be read; its tokens stay unknown.", self.config_key, exc=exc
+        )
+
     async def _observe_later(self, response: Awaitable[Any]) -> Any:
         return self.observe(await response)
 
     def _watched(self, stream: Any) -> Any:
-        reader = OutputReader(lambda: self.model)
-        self.evidence.observed.append(reader.output)
+        evidence, reader = self.evidence, OutputReader(lambda: self.model)
+        evidence.observed.append(reader.output)
 
         def on_item(item: Any) -> None:
-            if reader.feed(item):
-                self.evidence.first_token()
+            try:
+                spoke = reader.feed(item)
+            except Exception as exc:
+                self._could_not_read(exc)
+                return
+            if spoke and evidence.first_token_at is None:
+                evidence.first_token()
 
         return watch(stream, on_item, lambda _exc: None)
 

@@ -11,6 +11,7 @@ from contextvars import Token
 from typing import Any
 
 from .current import Frame, bind, unbind
+from .http import is_cancellation
 from .run import Run
 
 
@@ -40,7 +41,8 @@ class FollowedGenerator(Generator[Any, Any, Any]):
         return self._step(self._inner.send, value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        return self._step(self._inner.throw, typ if val is None else val)
+        exc = typ if val is None else val
+        return self._step(self._inner.throw, exc, thrown=exc)
 
     def close(self) -> None:
         token = bind(self._run)
@@ -58,12 +60,12 @@ class FollowedGenerator(Generator[Any, Any, Any]):
     def __del__(self) -> None:
         self._run.abandon()
 
-    def _step(self, step: Callable[[Any], Any], value: Any) -> Any:
+    def _step(self, step: Callable[[Any], Any], value: Any, thrown: object = None) -> Any:
         token = bind(self._run)
         try:
             item = step(value)
         except BaseException as exc:
-            _ended(self._run, token, exc)
+            _ended(self._run, token, exc, thrown)
             raise
         unbind(token)
         self._put_out(item)
@@ -96,7 +98,8 @@ class FollowedAsyncGenerator(AsyncGenerator[Any, Any]):
         return await self._step(self._inner.asend(value))
 
     async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        return await self._step(self._inner.athrow(typ if val is None else val))
+        exc = typ if val is None else val
+        return await self._step(self._inner.athrow(exc), thrown=exc)
 
     async def aclose(self) -> None:
         token = bind(self._run)
@@ -114,19 +117,27 @@ class FollowedAsyncGenerator(AsyncGenerator[Any, Any]):
     def __del__(self) -> None:
         self._run.abandon()
 
-    async def _step(self, step: Awaitable[Any]) -> Any:
+    async def _step(self, step: Awaitable[Any], thrown: object = None) -> Any:
         token = bind(self._run)
         try:
             item = await step
         except BaseException as exc:
-            _ended(self._run, token, exc)
+            _ended(self._run, token, exc, thrown)
             raise
         unbind(token)
         self._put_out(item)
         return item
 
 
-def _ended(run: Run, token: Token[Frame | Run | None], exc: BaseException) -> None:
-    """End the run with what its last step raised; the end of an iteration is an exception too."""
+def _ended(run: Run, token: Token[Frame | Run | None], exc: BaseException, thrown: object = None) -> None:
+    """End the run with what its last step raised; the end of an iteration is an exception too.
+
+    A cancellation that was thrown in found the stream idle: its run ended with the last item.
+    """
     unbind(token)
-    run.end(None if isinstance(exc, (StopIteration, StopAsyncIteration)) else exc)
+    if isinstance(exc, (StopIteration, StopAsyncIteration)):
+        run.finish()
+    elif exc is thrown and is_cancellation(exc):
+        run.abandon()
+    else:
+        run.end(exc)

@@ -1,0 +1,781 @@
+"""``track_ai`` on every kind of callable, and as a block."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from ldclient import Context
+
+from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, current_run, track_ai
+from ldai_integrations._core.current import get_current
+
+from .conftest import Clock, Events
+
+Decorate = Callable[[Any], Any]
+
+
+@pytest.fixture
+def track(tracking: Tracking) -> Decorate:
+    """Decorate with the AI Config ``chat``."""
+    return track_ai(config_key="chat", tracking=tracking)
+
+
+def outcomes(records: list[RunRecord]) -> list[str]:
+    """Return the outcomes of the runs, in order."""
+    return [record.outcome for record in records]
+
+
+def test_a_function(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """A function returns what it returned, in a run that lasts as long as the call."""
+
+    @track
+    def ask(question: str) -> str:
+        clock.advance(120)
+        return f"{question} {current_run().config_key}"
+
+    assert ask("Hello") == "Hello chat"
+    assert (outcomes(records), records[0].duration_ms) == (["success"], 120)
+    assert get_current() is None
+
+
+def test_a_coroutine_function(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """A coroutine function is awaited in its run."""
+
+    @track
+    async def ask() -> str:
+        await asyncio.sleep(0)
+        clock.advance(30)
+        return current_run().config_key
+
+    assert asyncio.run(ask()) == "chat"
+    assert (outcomes(records), records[0].duration_ms) == (["success"], 30)
+
+
+def test_a_generator_function(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """A generator is stepped in its run and in nothing between, and ends it."""
+
+    @track
+    def words() -> Iterator[str]:
+        for _ in range(3):
+            clock.advance(10)
+            yield current_run().config_key
+
+    seen = [(word, get_current()) for word in words()]
+
+    assert seen == [("chat", None)] * 3
+    assert (records[0].time_to_first_token_ms, records[0].duration_ms, records[0].outcome) == (10, 30, "success")
+
+
+def test_an_async_generator_function(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """The same for an async generator."""
+
+    @track
+    async def words() -> AsyncIterator[str]:
+        for _ in range(3):
+            clock.advance(10)
+            await asyncio.sleep(0)
+            yield current_run().config_key
+
+    async def consume() -> list[Any]:
+        return [(word, get_current()) async for word in words()]
+
+    assert asyncio.run(consume()) == [("chat", None)] * 3
+    assert (records[0].time_to_first_token_ms, records[0].duration_ms, records[0].outcome) == (10, 30, "success")
+
+
+def test_send_throw_and_return_reach_the_generator(track: Decorate, records: list[RunRecord]) -> None:
+    """``send``, ``throw`` and the value of ``return`` work as on the bare generator."""
+
+    @track
+    def echo() -> Generator[str, str, str]:
+        received = yield "ready"
+        try:
+            yield received.upper()
+        except KeyError as exc:
+            yield f"caught {exc.args[0]}"
+        return "done"
+
+    steps = echo()
+    assert next(steps) == "ready"
+    assert steps.send("hello") == "HELLO"
+    assert steps.throw(KeyError("it")) == "caught it"
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+
+    assert stopped.value.value == "done"
+    assert outcomes(records) == ["success"]
+
+
+def test_asend_athrow_and_aclose_reach_the_async_generator(track: Decorate, records: list[RunRecord]) -> None:
+    """``asend``, ``athrow`` and ``aclose`` work as on the bare async generator."""
+    closed = []
+
+    @track
+    async def echo() -> Any:
+        try:
+            received = yield "ready"
+            try:
+                yield received.upper()
+            except KeyError as exc:
+                yield f"caught {exc.args[0]}"
+            yield "never asked for"
+        finally:
+            closed.append(current_run().config_key)
+
+    async def consume() -> list[str]:
+        steps = echo()
+        seen = [await steps.__anext__(), await steps.asend("hello"), await steps.athrow(KeyError("it"))]
+        await steps.aclose()
+        return seen
+
+    assert asyncio.run(consume()) == ["ready", "HELLO", "caught it"]
+    assert closed == ["chat"]
+    assert outcomes(records) == ["cancelled"]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine", "generator", "async generator"])
+def test_an_exception_comes_out_as_it_was_raised(track: Decorate, records: list[RunRecord], kind: str) -> None:
+    """The handler's own exception is not changed, and the run is an error with it."""
+    error = ValueError("broken")
+
+    def function() -> None:
+        raise error
+
+    async def coroutine() -> None:
+        raise error
+
+    def generator() -> Iterator[int]:
+        yield 1
+        raise error
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+        raise error
+
+    async def consume(steps: Any) -> None:
+        async for _ in steps:
+            pass
+
+    calls: dict[str, Callable[[], Any]] = {
+        "function": lambda: track(function)(),
+        "coroutine": lambda: asyncio.run(track(coroutine)()),
+        "generator": lambda: list(track(generator)()),
+        "async generator": lambda: asyncio.run(consume(track(async_generator)())),
+    }
+    with pytest.raises(ValueError, match="broken") as caught:
+        calls[kind]()
+
+    assert caught.value is error
+    assert [(record.outcome, record.error) for record in records] == [("error", error)]
+
+
+def test_a_generator_left_early(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """A ``break`` closes the inner generator and ends the run with its last item, cancelled, once."""
+    closed = []
+
+    @track
+    def words() -> Iterator[str]:
+        try:
+            for _ in range(100):
+                clock.advance(10)
+                yield "word "
+        finally:
+            closed.append(True)
+
+    steps = words()
+    for _ in steps:
+        break
+    clock.advance(9_000)
+    steps.close()
+    steps.close()
+
+    assert closed == [True]
+    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
+
+
+def test_an_abandoned_generator_ends_with_its_last_item(
+    track: Decorate, records: list[RunRecord], clock: Clock
+) -> None:
+    """A generator that is dropped ends its run without the time until somebody noticed."""
+
+    @track
+    def words() -> Iterator[str]:
+        while True:
+            clock.advance(10)
+            yield "word "
+
+    steps = words()
+    next(steps)
+    clock.advance(9_000)
+    del steps
+
+    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
+
+
+def test_an_abandoned_async_generator_ends_with_its_last_item(
+    track: Decorate, records: list[RunRecord], clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event loop closes an abandoned async generator in another task; nobody complains of a different Context."""
+
+    @track
+    async def words() -> AsyncIterator[str]:
+        while True:
+            clock.advance(10)
+            yield "word "
+
+    async def abandon() -> None:
+        async for _ in words():
+            break
+        clock.advance(9_000)
+
+    asyncio.run(abandon())
+
+    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
+    assert caplog.records == []
+
+
+def test_a_generator_never_iterated_is_no_run(track: Decorate, records: list[RunRecord]) -> None:
+    """What never began was no generation."""
+
+    @track
+    def words() -> Iterator[str]:
+        yield "word"
+
+    words().close()
+
+    assert records == []
+
+
+def test_a_stream_closed_elsewhere(track: Decorate, records: list[RunRecord]) -> None:
+    """A generator stepped in one thread and closed in another ends its run without noise."""
+
+    @track
+    def words() -> Iterator[str]:
+        while True:
+            yield current_run().config_key
+
+    steps = words()
+    next(steps)
+    thread = threading.Thread(target=steps.close)
+    thread.start()
+    thread.join()
+
+    assert outcomes(records) == ["cancelled"]
+    assert get_current() is None
+
+
+def test_an_async_generator_is_stepped_in_the_consumers_task(track: Decorate) -> None:
+    """A cancel scope that is entered in the generator may be left in it: no step runs in a task of its own."""
+    anyio = pytest.importorskip("anyio", reason="anyio comes with Starlette")
+    tasks = set()
+
+    @track
+    async def words() -> AsyncIterator[str]:
+        with anyio.CancelScope():
+            for _ in range(3):
+                tasks.add(asyncio.current_task())
+                yield "word"
+
+    async def consume() -> None:
+        assert [word async for word in words()] == ["word"] * 3
+        assert tasks == {asyncio.current_task()}
+
+    asyncio.run(consume())
+
+
+def test_cancellation(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+    """A cancelled task raises CancelledError as before; the run has its time and tokens, and neither verdict."""
+
+    @track
+    async def ask(run: Run) -> None:
+        run.add_usage(input_tokens=3, output_tokens=1)
+        clock.advance(50)
+        await asyncio.sleep(60)
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(cancel())
+
+    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 50)]
+    assert records[0].usage is not None
+    assert records[0].usage.total_tokens == 4
+
+
+def test_a_timeout_is_an_error(track: Decorate, records: list[RunRecord]) -> None:
+    """A handler that gives up by itself has failed: nobody else cancelled it."""
+
+    @track
+    async def ask() -> None:
+        raise asyncio.TimeoutError
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(ask())
+
+    assert outcomes(records) == ["error"]
+
+
+def test_a_context_variable_set_inside_is_seen_after(track: Decorate) -> None:
+    """The handler runs in the caller's Context, not in a copy."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    @track
+    def ask() -> None:
+        variable.set("set inside")
+
+    ask()
+
+    assert variable.get() == "set inside"
+
+
+async def _answer(clock: Clock) -> str:
+    clock.advance(40)
+    return current_run().config_key
+
+
+RETURNS: dict[str, Callable[[Clock], Any]] = {
+    "a coroutine": _answer,
+    "a future": lambda clock: asyncio.ensure_future(_answer(clock)),
+}
+
+
+@pytest.mark.parametrize("kind", RETURNS)
+def test_a_plain_function_that_returns_an_awaitable(
+    track: Decorate, records: list[RunRecord], clock: Clock, kind: str
+) -> None:
+    """The run ends when what the function returned has been awaited."""
+
+    @track
+    def ask() -> Awaitable[str]:
+        clock.advance(5)
+        return RETURNS[kind](clock)  # type: ignore[no-any-return]
+
+    async def consume() -> str:
+        pending = ask()
+        assert records == []
+        assert isinstance(pending, asyncio.Future) == (kind == "a future")
+        return str(await pending)
+
+    assert asyncio.run(consume()) == "chat"
+    assert (outcomes(records), records[0].duration_ms) == (["success"], 45)
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), asyncio.CancelledError()])
+def test_an_awaitable_that_fails(track: Decorate, records: list[RunRecord], error: BaseException) -> None:
+    """What goes wrong in a returned coroutine or future goes wrong in the run."""
+
+    async def fail() -> None:
+        raise error
+
+    async def consume(pending: Any) -> None:
+        with pytest.raises(type(error)):
+            await pending
+
+    async def both() -> None:
+        await consume(track(lambda: fail())())
+        await consume(track(lambda: asyncio.ensure_future(fail()))())
+        await asyncio.sleep(0)
+
+    asyncio.run(both())
+
+    assert outcomes(records) == ["error" if isinstance(error, ValueError) else "cancelled"] * 2
+
+
+@pytest.mark.parametrize("source", [lambda: (word for word in ["one ", "two"]), lambda: iter(["one ", "two"])])
+def test_a_plain_function_that_returns_an_iterator(
+    track: Decorate, records: list[RunRecord], source: Callable[[], Iterator[str]], o200k: None
+) -> None:
+    """A returned generator or iterator is followed to its end, and what it yields is output."""
+    stream = track(source)()
+    assert records == []
+
+    assert list(stream) == ["one ", "two"]
+    assert outcomes(records) == ["success"]
+    assert records[0].usage is not None
+    assert records[0].usage.output_tokens == 2
+
+
+def test_a_plain_function_that_returns_an_async_generator(track: Decorate, records: list[RunRecord]) -> None:
+    """The same for an async generator; closed early it is cancelled."""
+
+    async def words() -> AsyncIterator[str]:
+        yield "one"
+        yield "two"
+
+    async def consume() -> None:
+        assert [word async for word in track(lambda: words())()] == ["one", "two"]
+        stream = track(lambda: words())()
+        await stream.__anext__()
+        await stream.aclose()
+
+    asyncio.run(consume())
+
+    assert outcomes(records) == ["success", "cancelled"]
+
+
+class Assistant:
+    """Has methods of every kind."""
+
+    def method(self, run: Run) -> tuple[str, str]:
+        """Be an instance method."""
+        return type(self).__name__, run.config_key
+
+    @classmethod
+    def of_class(cls, run: Run) -> tuple[str, str]:
+        """Be a class method."""
+        return cls.__name__, run.config_key
+
+    @staticmethod
+    def static(run: Run) -> tuple[str, str]:
+        """Be a static method."""
+        return "static", run.config_key
+
+
+def test_methods(track: Decorate) -> None:
+    """Instance methods, class methods and static methods, decorated above or below, are bound as before."""
+
+    class Tracked(Assistant):
+        method = track(Assistant.method)
+        of_class = track(Assistant.__dict__["of_class"])
+        static = track(Assistant.__dict__["static"])
+
+        @classmethod
+        @track
+        def below(cls, run: Run) -> tuple[str, str]:
+            return cls.__name__, run.config_key
+
+    assert Tracked().method() == ("Tracked", "chat")
+    assert Tracked.of_class() == Tracked().of_class() == Tracked.below() == ("Tracked", "chat")
+    assert Tracked.static() == Tracked().static() == ("static", "chat")
+
+
+class _Callable:
+    def __call__(self) -> str:
+        return current_run().config_key
+
+
+class _AsyncCallable:
+    async def __call__(self) -> str:
+        return current_run().config_key
+
+
+def test_partials_and_callable_objects(track: Decorate, records: list[RunRecord]) -> None:
+    """Callables without a name of their own work, and an async ``__call__`` is awaited."""
+
+    def ask(first: str, second: str) -> str:
+        return f"{first} {second} {current_run().config_key}"
+
+    async def aask(word: str) -> str:
+        return f"{word} {current_run().config_key}"
+
+    assert track(functools.partial(ask, "one"))("two") == "one two chat"
+    assert asyncio.run(track(functools.partial(aask, "one"))()) == "one chat"
+    assert track(_Callable())() == "chat"
+    tracked = track(_AsyncCallable())
+    assert inspect.iscoroutinefunction(tracked)
+    assert asyncio.run(tracked()) == "chat"
+    assert outcomes(records) == ["success"] * 4
+
+
+def test_inspect_answers_as_before(track: Decorate) -> None:
+    """The kind, name, documentation and module of a function are what they were."""
+
+    def function() -> None:
+        """Document it."""
+
+    async def coroutine() -> None: ...
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+
+    for func in (function, coroutine, generator, async_generator):
+        tracked = track(func)
+        for question in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+            assert question(tracked) == question(func)
+        assert (tracked.__name__, tracked.__doc__, tracked.__module__) == (func.__name__, func.__doc__, __name__)
+        assert tracked.__wrapped__ is func
+
+
+def test_the_run_parameter_is_filled_in_and_hidden(track: Decorate) -> None:
+    """A parameter annotated ``Run``, as a type or as text, is given; nobody sees it in the signature."""
+
+    def ask(question: str, run: Run, *, loud: bool = False) -> str:
+        return f"{question} {run.config_key} {loud}"
+
+    tracked = track(ask)
+
+    assert tracked("Hello", loud=True) == "Hello chat True"
+    assert list(inspect.signature(tracked).parameters) == ["question", "loud"]
+    assert inspect.signature(tracked).parameters["question"].annotation is str
+    assert inspect.signature(tracked).return_annotation is str
+    assert "run" not in tracked.__annotations__
+
+
+def test_annotations_that_cannot_be_evaluated_stay(track: Decorate) -> None:
+    """A name that is only known to type checkers does not hinder the decorator."""
+
+    def ask(question: Unknown) -> str:  # type: ignore[name-defined]  # noqa: F821
+        return current_run().config_key
+
+    assert track(ask)("Hello") == "chat"
+    assert inspect.signature(track(ask)).parameters["question"].annotation == "Unknown"
+
+
+def test_applied_twice_is_one_run(track: Decorate, records: list[RunRecord]) -> None:
+    """The inner decorator joins the run of the outer one, and what is raised there is known to it."""
+
+    def ask(fails: bool) -> str:
+        if fails:
+            raise ValueError
+        return "Hello"
+
+    twice = track(track(ask))
+    twice(False)
+    with pytest.raises(ValueError):  # noqa: PT011  # raised just above
+        twice(True)
+
+    assert outcomes(records) == ["success", "error"]
+
+
+def test_nested_runs(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Another key is a run of its own, each call of it; the same key, at any depth, joins the one that is open."""
+
+    @track_ai(config_key="summary", tracking=tracking)
+    def summarise() -> str:
+        return chat_again()
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def chat_again() -> str:
+        return current_run().id
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def chat() -> bool:
+        return summarise() == summarise() == current_run().id
+
+    assert chat() is True
+    assert [record.config_key for record in records] == ["summary", "summary", "chat"]
+    assert len({record.run_id for record in records}) == 3
+
+
+def test_a_generator_below_a_run_of_its_key_joins(track: Decorate, records: list[RunRecord]) -> None:
+    """Joined generators, sync and async, are stepped as they are; the outer run has their words in its own time."""
+
+    @track
+    def words() -> Iterator[str]:
+        yield current_run().config_key
+
+    @track
+    async def awords() -> AsyncIterator[str]:
+        yield current_run().config_key
+
+    @track
+    async def ask() -> list[str]:
+        return list(words()) + [word async for word in awords()]
+
+    assert asyncio.run(ask()) == ["chat", "chat"]
+    assert outcomes(records) == ["success"]
+
+
+def test_arguments_reach_context_and_variables(tracking: Tracking) -> None:
+    """The callables are given the handler's arguments, without the run."""
+
+    @track_ai(
+        config_key="greeting",
+        tracking=tracking,
+        ld_context=lambda user, greeting: Context.create(user),
+        variables=lambda user, greeting: {"greeting": greeting},
+    )
+    def greet(user: str, greeting: str) -> Any:
+        return current_run().messages()[0]["content"]
+
+    assert greet("ada", greeting="A&B's <hello>") == "A&B's <hello> ada"
+
+
+def test_callables_that_raise_do_not_hurt(
+    tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken callables of the user's are logged once each and counted; the handler runs and its result is its own."""
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("broken")
+
+    @track_ai(config_key="chat", tracking=tracking, ld_context=broken, variables=broken, is_error=broken)
+    def ask() -> str:
+        return "Hello"
+
+    assert [ask() for _ in range(3)] == ["Hello"] * 3
+    assert outcomes(records) == ["success"] * 3
+    assert tracking.stats() == {"ld_context": 3, "variables": 3, "result": 3}
+    assert len(caplog.records) == 3
+
+
+def test_is_error_decides(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The user's judgement of a result is the run's outcome."""
+
+    def answer(text: str) -> str:
+        return text
+
+    ask = track_ai(config_key="chat", tracking=tracking, is_error=lambda text: text == "")(answer)
+
+    assert [ask("Hello"), ask("")] == ["Hello", ""]
+    assert outcomes(records) == ["success", "error"]
+
+
+def test_a_disabled_config(tracking: Tracking, records: list[RunRecord], events: Events) -> None:
+    """The handler runs and sees it, or ``on_disabled`` is called in its place; nothing of a run is reported."""
+
+    def ask(name: str) -> str:
+        return f"{name}: {current_run().config.enabled}"
+
+    async def aask(name: str) -> str:
+        return ask(name)
+
+    async def afallback(name: str) -> str:
+        return f"no {name}"
+
+    def decorate(**options: Any) -> Decorate:
+        return track_ai(config_key="disabled", tracking=tracking, **options)
+
+    assert decorate()(ask)("chat") == "chat: False"
+    assert decorate(on_disabled=lambda name: f"no {name}")(ask)("chat") == "no chat"
+    assert asyncio.run(decorate(on_disabled=afallback)(aask)("chat")) == "no chat"
+    assert [record.enabled for record in records] == [False] * 3
+    assert events.of_runs() == []
+
+
+def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> None:
+    """An enabled AI Config is the handler's."""
+
+    def handler() -> str:
+        return "handler"
+
+    ask = track_ai(config_key="chat", tracking=tracking, on_disabled=lambda: "fallback")(handler)
+
+    assert ask() == "handler"
+
+
+@pytest.mark.parametrize("target", [Assistant, 7, None, "handler"])
+def test_what_cannot_be_decorated(target: Any) -> None:
+    """A class or a value is refused with what to decorate instead."""
+    with pytest.raises(ConfigurationError, match="put it on the function or method that handles the request"):
+        track_ai(config_key="chat")(target)
+
+
+def test_the_block(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
+    """A ``with`` block is a run: bound inside, finished at its end, an error if an exception leaves it."""
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        assert current_run() is run
+        clock.advance(20)
+    with pytest.raises(ValueError, match="broken"), track_ai(config_key="chat", tracking=tracking):
+        raise ValueError("broken")
+
+    assert get_current() is None
+    assert [(record.outcome, record.duration_ms) for record in records] == [("success", 20), ("error", 0)]
+
+
+def test_the_async_block(tracking: Tracking, records: list[RunRecord]) -> None:
+    """An ``async with`` block is one too, and joins an open run of its key."""
+
+    async def ask() -> None:
+        async with track_ai(config_key="chat", tracking=tracking) as outer:
+            async with track_ai(config_key="chat", tracking=tracking) as inner:
+                assert inner is outer
+            assert not outer.finished
+
+    asyncio.run(ask())
+
+    assert outcomes(records) == ["success"]
+
+
+def test_one_block_entered_by_many_at_once(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A ``track_ai`` kept as an object holds no state of a run: tasks and threads may be in it together."""
+    block = track_ai(config_key="chat", tracking=tracking)
+
+    async def enter(number: int) -> str:
+        async with block as run:
+            await asyncio.sleep(0.001 * (number % 3))
+            assert current_run() is run
+            return run.id
+
+    async def together() -> list[str]:
+        return await asyncio.gather(*(enter(number) for number in range(50)))
+
+    ids = asyncio.run(together())
+
+    assert len(set(ids)) == 50
+    assert sorted(ids) == sorted(record.run_id for record in records)
+
+
+def test_tasks_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
+    """A thousand interleaved tasks, each with its own run throughout."""
+
+    @track
+    async def ask(number: int) -> str:
+        mine = current_run()
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert current_run() is mine
+        return mine.id
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*(ask(number) for number in range(1_000)))
+
+    assert len(set(asyncio.run(together()))) == 1_000
+    assert len(records) == 1_000
+
+
+def test_threads_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
+    """Neither do threads; an executor that is given a copy of the context sees the run it was copied in."""
+    barrier = threading.Barrier(8)
+
+    @track
+    def ask() -> str:
+        mine = current_run()
+        barrier.wait(10)
+        assert current_run() is mine
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            context = contextvars.copy_context()
+            assert executor.submit(context.run, current_run).result() is mine
+        return mine.id
+
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        ids = list(executor.map(lambda _: ask(), range(64)))
+
+    assert len(set(ids)) == 64
+    assert len(records) == 64
+
+
+def test_nothing_configured_is_told_once(
+    fresh_process: None, caplog: pytest.LogCaptureFixture, records: list[RunRecord]
+) -> None:
+    """Without any LaunchDarkly the handler runs, sync and async, and one line names the ways to give one."""
+
+    @track_ai(config_key="chat")
+    def ask() -> bool:
+        return current_run().config.enabled
+
+    @track_ai(config_key="chat")
+    async def aask() -> bool:
+        current_run().observe({"usage": {}})
+        return current_run().config.enabled
+
+    assert [ask(), ask(), asyncio.run(aask())] == [False] * 3
+    assert records == []
+    assert len(caplog.records) == 1
+    assert "LAUNCHDARKLY_SDK_KEY" in caplog.text
