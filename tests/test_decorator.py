@@ -484,9 +484,7 @@ def test_partials_and_callable_objects(track: Decorate, records: list[RunRecord]
     assert track(functools.partial(ask, "one"))("two") == "one two chat"
     assert asyncio.run(track(functools.partial(aask, "one"))()) == "one chat"
     assert track(_Callable())() == "chat"
-    tracked = track(_AsyncCallable())
-    assert inspect.iscoroutinefunction(tracked)
-    assert asyncio.run(tracked()) == "chat"
+    assert asyncio.run(track(_AsyncCallable())()) == "chat"
     assert outcomes(records) == ["success"] * 4
 
 

@@ -97,7 +97,7 @@ class OutputReader:
 
     def _choose(self, item: Any) -> None:
         if not isinstance(item, (str, bytes, bytearray, memoryview)):
-            self._read_with(StreamReader())
+            self._read_with(_Events())
         elif self._content_type in _STREAM_TYPES or (self._content_type is None and _starts_sse(item)):
             self._read_with(SSEReader())
         elif self._content_type is not None and self._content_type.endswith(("/json", "+json")):
@@ -109,9 +109,34 @@ class OutputReader:
         else:
             self.feed = _ignore
 
-    def _read_with(self, reader: StreamReader | SSEReader) -> None:
-        self.feed = reader.feed if isinstance(reader, StreamReader) else _as_bytes(reader.feed)
+    def _read_with(self, reader: _Events | SSEReader) -> None:
+        self.feed = reader.feed if isinstance(reader, _Events) else _as_bytes(reader.feed)
         self._output = lambda: Output.of_reading(reader.reading(), self._model_name)
+
+
+class _Events:
+    """Read provider events; of others, the data that a Server-Sent Events response has still to encode."""
+
+    __slots__ = ("_events", "_lines", "feed")
+
+    def __init__(self) -> None:
+        self._events = StreamReader()
+        self._lines = SSEReader()
+        self.feed: Callable[[Any], bool] = self._feed_first
+
+    def reading(self) -> Reading:
+        return (self._events if self._events.recognised else self._lines).reading()
+
+    def _feed_first(self, item: Any) -> bool:
+        spoke = self._events.feed(item)
+        if self._events.recognised:
+            self.feed = self._events.feed
+            return spoke
+        name, data = (
+            item.get(key) if isinstance(item, dict) else getattr(item, key, None) for key in ("event", "data")
+        )
+        event = f"event: {name}\n" if isinstance(name, str) else ""
+        return self._lines.feed(f"{event}data: {data}\n\n".encode()) if isinstance(data, str) else False
 
 
 class _Text:

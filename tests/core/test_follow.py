@@ -1,0 +1,152 @@
+"""Responses of every framework, followed with the decorator alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+from sse_starlette import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+
+from ..conftest import Clock
+
+CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}],"model":"m"}\n\n'
+
+
+class OwnStreamingResponse(StreamingResponse):
+    """Be a subclass under another name."""
+
+
+async def _words(clock: Clock) -> AsyncIterator[str]:
+    for word in ("Hello ", "there"):
+        clock.advance(10)
+        assert current_run().config_key == "chat"
+        yield word
+
+
+async def _events(clock: Clock) -> AsyncIterator[dict[str, str]]:
+    async for word in _words(clock):
+        yield {"data": word}
+
+
+def _sync_words(clock: Clock) -> Iterator[str]:
+    for word in ("Hello ", "there"):
+        clock.advance(10)
+        yield word
+
+
+STREAMED: dict[str, Callable[[Clock], Response]] = {
+    "a streaming response": lambda clock: StreamingResponse(_words(clock)),
+    "of a sync generator": lambda clock: StreamingResponse(_sync_words(clock)),
+    "a subclass of it": lambda clock: OwnStreamingResponse(_words(clock)),
+    "sse-starlette's": lambda clock: EventSourceResponse(_events(clock)),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+def test_a_streamed_body_is_followed(tracking: Tracking, records: list[RunRecord], clock: Clock, kind: str) -> None:
+    """The run ends with the last chunk of the body, whatever the class of the response is called."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    async def endpoint(request: Request) -> Response:
+        return STREAMED[kind](clock)
+
+    answer = TestClient(Starlette(routes=[Route("/", endpoint)])).get("/")
+
+    assert "there" in answer.text
+    assert [(record.outcome, record.time_to_first_token_ms, record.duration_ms) for record in records] == [
+        ("success", 10, 20)
+    ]
+
+
+WHOLE: dict[str, Callable[[], Response]] = {
+    "a file": lambda: FileResponse(Path(__file__)),
+    "a redirect": lambda: RedirectResponse("/elsewhere"),
+    "nothing": lambda: Response(status_code=204),
+    "JSON": lambda: JSONResponse({"answer": "Hello"}),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_any_other_response_ends_the_run(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
+    """A response without a streamed body is the very one that the endpoint returned, and ends the run."""
+    response = WHOLE[kind]()
+
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: response)() is response
+    assert [record.outcome for record in records] == ["success"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, "success"), (404, "discarded"), (429, "discarded"), (502, "error")]
+)
+def test_the_status_of_a_response(tracking: Tracking, records: list[RunRecord], status: int, outcome: str) -> None:
+    """The status that a handler answers with is the run's outcome."""
+    track_ai(config_key="chat", tracking=tracking)(lambda: Response("no", status))()
+
+    assert [record.outcome for record in records] == [outcome]
+
+
+def test_a_4xx_after_a_provider_call_is_reported(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Once a model was asked, a refusal is the answer of a run that took place."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def ask() -> Response:
+        current_run().add_usage(input_tokens=3, output_tokens=1)
+        return Response("I must not answer that", 403)
+
+    ask()
+
+    assert [(record.outcome, record.usage and record.usage.total_tokens) for record in records] == [("success", 4)]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_flask_responses(tracking: Tracking, records: list[RunRecord], clock: Clock, streamed: bool) -> None:
+    """Werkzeug's responses are followed by their body, streamed or whole."""
+    app = flask.Flask(__name__)
+
+    @app.get("/")
+    @track_ai(config_key="chat", tracking=tracking)
+    def view() -> flask.Response:
+        return flask.Response(_sync_words(clock) if streamed else list(_sync_words(clock)))
+
+    assert app.test_client().get("/").text == "Hello there"
+    assert [(record.outcome, record.duration_ms) for record in records] == [("success", 20)]
+    assert (records[0].time_to_first_token_ms is not None) == streamed
+
+
+@pytest.mark.parametrize("result", [("Hello", 404), ("Hello", 450), ["Hello", 500], {"status": 500}])
+def test_a_tuple_is_a_response_in_a_view_only(tracking: Tracking, records: list[RunRecord], result: Any) -> None:
+    """A function that is no view may return an answer and a number, and the number is no status."""
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: result)() is result
+    assert [record.outcome for record in records] == ["success"]
+
+
+def test_a_response_never_sent_ends_when_it_is_dropped(
+    tracking: Tracking, records: list[RunRecord], clock: Clock
+) -> None:
+    """A streaming response that nobody iterates leaves no run open."""
+    response = track_ai(config_key="chat", tracking=tracking)(lambda: StreamingResponse(_words(clock)))()
+    assert records == []
+    del response
+
+    assert [record.outcome for record in records] == ["cancelled"]
+
+
+def test_an_error_event_in_a_stream(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A stream that began well and tells of a failure is an error, with the words that came before it."""
+    events = [CHUNK, 'event: error\ndata: {"error": {"type": "overloaded_error", "message": "later"}}\n\n']
+    list(track_ai(config_key="chat", tracking=tracking)(lambda: iter(events))())
+
+    record = records[0]
+    assert record.outcome == "error"
+    assert record.usage is not None
+    assert record.usage.output_tokens == 1

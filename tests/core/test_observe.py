@@ -1,0 +1,373 @@
+"""``run.observe``: responses, streams of the real openai package, stream managers, awaitables."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
+from types import TracebackType
+from typing import Any, cast
+
+import httpx
+import openai
+import pytest
+
+from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations.records import Usage
+
+from ..conftest import Clock
+
+ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+HELLO = {"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}]}
+USAGE: dict[str, Any] = {
+    "choices": [],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+}
+CHUNKS = [
+    {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini", **chunk}
+    for chunk in (ROLE, HELLO, USAGE)
+]
+SSE = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n"
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    """Be OpenAI."""
+    return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=SSE)
+
+
+@pytest.fixture
+def block(tracking: Tracking) -> track_ai:
+    """Open a run with ``with``."""
+    return track_ai(config_key="chat", tracking=tracking)
+
+
+@pytest.fixture
+def model() -> Iterator[openai.OpenAI]:
+    """Give the real client over a wire that answers at once."""
+    wire = httpx.Client(transport=httpx.MockTransport(answer))
+    with openai.OpenAI(api_key="none", base_url="http://model/v1", http_client=cast(Any, wire)) as client:
+        yield client
+
+
+def ask(model: openai.OpenAI) -> openai.Stream[Any]:
+    """Ask for a stream."""
+    return model.chat.completions.create(model="gpt-4o-mini", messages=[], stream=True)
+
+
+def test_a_stream_of_openai(block: track_ai, model: openai.OpenAI, records: list[RunRecord], clock: Clock) -> None:
+    """Chunks pass untouched, the first text stops the clock, and the usage frame is the run's usage."""
+    with block as run:
+        seen = []
+        for chunk in run.observe(ask(model)):
+            clock.advance(10)
+            seen.append(chunk.model_dump(exclude_unset=True))
+
+    assert seen == CHUNKS
+    record = records[0]
+    assert (record.outcome, record.time_to_first_token_ms, record.duration_ms) == ("success", 10, 30)
+    assert record.usage == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
+
+
+def test_a_stream_keeps_its_protocol(block: track_ai, model: openai.OpenAI) -> None:
+    """Attributes, type and methods are the stream's own, and there are no others."""
+    with block as run, ask(model) as stream:
+        observed = run.observe(stream)
+
+        assert isinstance(observed, openai.Stream)
+        assert observed.response is stream.response
+        assert hasattr(observed, "close")
+        assert not hasattr(observed, "aclose")
+        assert not hasattr(observed, "__aiter__")
+        assert iter(observed) is observed
+        assert next(observed).model == "gpt-4o-mini"
+
+
+def test_a_stream_in_a_block(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:
+    """The stream's own ``with`` block works on the observed stream, and closes the response."""
+    with block as run:
+        with run.observe(ask(model)) as stream:
+            next(stream)
+        assert stream.response.is_closed
+
+    assert records[0].outcome == "success"
+
+
+def test_an_async_stream_of_openai(block: track_ai, records: list[RunRecord], clock: Clock) -> None:
+    """The same for the async client, whether the awaitable or the stream is observed."""
+
+    async def consume() -> None:
+        wire = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        async with openai.AsyncOpenAI(api_key="none", base_url="http://model/v1", http_client=cast(Any, wire)) as model:
+            async with block as run:
+                pending = model.chat.completions.create(model="gpt-4o-mini", messages=[], stream=True)
+                stream = await run.observe(pending)
+                assert isinstance(stream, openai.AsyncStream)
+                assert not hasattr(stream, "__iter__")
+                clock.advance(5)
+                assert [chunk.model for chunk in [chunk async for chunk in stream]] == ["gpt-4o-mini"] * 3
+            async with block as run:
+                stream = run.observe(await model.chat.completions.create(model="m", messages=[], stream=True))
+                async with stream:
+                    await stream.__anext__()
+                await stream.close()
+
+    asyncio.run(consume())
+
+    assert [record.outcome for record in records] == ["success", "success"]
+    assert records[0].usage == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
+    assert records[0].time_to_first_token_ms == 5
+
+
+def test_a_stream_that_is_returned_is_followed(
+    tracking: Tracking, model: openai.OpenAI, records: list[RunRecord], clock: Clock
+) -> None:
+    """A function that returns the provider's stream has its run ended by the stream, with the stream's usage."""
+    stream = track_ai(config_key="chat", tracking=tracking)(lambda: ask(model))()
+    assert isinstance(stream, openai.Stream)
+    clock.advance(70)
+    assert records == []
+
+    assert len(list(stream)) == 3
+    assert (records[0].outcome, records[0].duration_ms) == ("success", 70)
+    assert records[0].usage == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
+
+
+def test_a_returned_stream_that_is_closed_early(
+    tracking: Tracking, model: openai.OpenAI, records: list[RunRecord]
+) -> None:
+    """Closed before its end, the run is cancelled, and what the provider did not say is estimated."""
+    stream = track_ai(config_key="chat", tracking=tracking)(lambda: ask(model))()
+    next(stream), next(stream)
+    stream.close()
+
+    usage = records[0].usage
+    assert records[0].outcome == "cancelled"
+    assert usage is not None
+    assert usage.output_tokens == 1
+    assert usage.source == "estimate"
+
+
+class Events:
+    """Be a stream that is iterated but is no iterator, as Bedrock's event stream is."""
+
+    def __init__(self, events: list[Any]) -> None:
+        self._events = events
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        for event in self._events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def close(self) -> None:
+        """Close it."""
+        self.closed = True
+
+
+class EventStream(Events):
+    """Be called a stream."""
+
+
+BEDROCK = [
+    {"messageStart": {"role": "assistant"}},
+    {"contentBlockDelta": {"delta": {"text": "Hello"}, "contentBlockIndex": 0}},
+    {"messageStop": {"stopReason": "end_turn"}},
+    {"metadata": {"usage": {"inputTokens": 4, "outputTokens": 1, "totalTokens": 5}, "metrics": {"latencyMs": 9}}},
+]
+
+
+def test_bedrocks_stream_in_a_dict(tracking: Tracking, block: track_ai, records: list[RunRecord]) -> None:
+    """The stream in Bedrock's response is watched in its place, to the usage that comes after the stop."""
+    response = {"ResponseMetadata": {"HTTPStatusCode": 200}, "stream": EventStream(BEDROCK)}
+    with block as run:
+        assert list(run.observe(cast(Any, response))["stream"]) == BEDROCK
+    followed: Any = track_ai(config_key="chat", tracking=tracking)(lambda: response)()
+    assert followed.keys() == response.keys()
+    assert list(followed["stream"]) == BEDROCK
+
+    assert [record.usage for record in records] == [Usage(input_tokens=4, output_tokens=1, total_tokens=5)] * 2
+
+
+def test_a_stream_that_fails(tracking: Tracking, records: list[RunRecord]) -> None:
+    """What the stream raises comes out, and is the run's error."""
+    stream = track_ai(config_key="chat", tracking=tracking)(lambda: EventStream([BEDROCK[1], OSError("reset")]))()
+
+    with pytest.raises(OSError, match="reset"):
+        list(stream)
+
+    assert [(record.outcome, str(record.error)) for record in records] == [("error", "reset")]
+
+
+class MessageStreamManager:
+    """Be a context manager that gives a stream, as Anthropic's is."""
+
+    def __init__(self, *, suppress: bool = False) -> None:
+        self.stream = iter(BEDROCK)
+        self.suppress = suppress
+        self.left: list[Any] = []
+
+    def __enter__(self) -> Iterator[Any]:
+        return self.stream
+
+    def __exit__(self, kind: Any, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+        self.left.append(exc)
+        return self.suppress
+
+    async def __aenter__(self) -> AsyncIterator[Any]:
+        return _asynchronously(self.stream)
+
+    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: TracebackType | None) -> bool:
+        self.left.append(exc)
+        return self.suppress
+
+
+async def _asynchronously(events: Iterator[Any]) -> AsyncIterator[Any]:
+    for event in events:
+        yield event
+
+
+class Manager:
+    """Be the synchronous manager of a stream."""
+
+    def __init__(self, manager: MessageStreamManager) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> Iterator[Any]:
+        return self._manager.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> bool:
+        return self._manager.__exit__(*exc_info)
+
+
+class StreamManager(Manager):
+    """Be called one."""
+
+
+def test_a_stream_manager(block: track_ai, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The stream that a manager gives is watched, and leaving the block leaves the manager's."""
+    manager = MessageStreamManager()
+    with block as run, run.observe(StreamManager(manager)) as stream:
+        assert list(stream) == BEDROCK
+    with track_ai(config_key="chat", tracking=tracking)(lambda: StreamManager(MessageStreamManager()))() as stream:
+        assert list(stream) == BEDROCK
+
+    assert manager.left == [None]
+    assert [record.usage for record in records] == [Usage(input_tokens=4, output_tokens=1, total_tokens=5)] * 2
+    assert [record.outcome for record in records] == ["success"] * 2
+
+
+def test_an_async_stream_manager(block: track_ai, records: list[RunRecord]) -> None:
+    """The same for an async one."""
+
+    async def consume() -> None:
+        async with block as run, run.observe(MessageStreamManager()) as stream:
+            assert [event async for event in stream] == BEDROCK
+
+    asyncio.run(consume())
+
+    assert records[0].usage == Usage(input_tokens=4, output_tokens=1, total_tokens=5)
+
+
+@pytest.mark.parametrize(("suppress", "outcome"), [(True, "cancelled"), (False, "error")])
+def test_an_exception_in_the_block_of_a_followed_stream(
+    tracking: Tracking, records: list[RunRecord], suppress: bool, outcome: str
+) -> None:
+    """An exception that the manager suppresses is no error of the run; one that comes out is."""
+    manager = MessageStreamManager(suppress=suppress)
+    followed = track_ai(config_key="chat", tracking=tracking)(lambda: StreamManager(manager))()
+    error = ValueError("broken")
+    with nullcontext() if suppress else pytest.raises(ValueError, match="broken"), followed as stream:
+        next(stream)
+        raise error
+
+    assert manager.left == [error]
+    assert [record.outcome for record in records] == [outcome]
+
+
+def test_several_calls_add_up(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:
+    """The usage of all provider calls of a run is reported once, as a sum."""
+    with block as run:
+        for _ in range(3):
+            list(run.observe(ask(model)))
+        run.add_usage(input_tokens=1, output_tokens=1)
+        run.add_usage(Usage(input_tokens=2, output_tokens=2, total_tokens=4))
+
+    assert records[0].usage == Usage(input_tokens=30, output_tokens=9, total_tokens=39)
+
+
+def test_a_provider_wins_over_the_handlers_own_words(
+    tracking: Tracking, model: openai.OpenAI, records: list[RunRecord]
+) -> None:
+    """What the handler makes of an observed stream is not counted again."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def words() -> Iterator[str]:
+        from ldai_integrations import current_run
+
+        for chunk in current_run().observe(ask(model)):
+            yield from (choice.delta.content or "" for choice in chunk.choices)
+
+    assert "".join(words()) == "Hello"
+    assert records[0].usage == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
+
+
+class Hostile:
+    """Raise on everything one might do with it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"touched {name}")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("shown")
+
+
+def test_what_cannot_be_read_is_returned(block: track_ai, records: list[RunRecord]) -> None:
+    """A hostile object comes back as it is, observed or returned."""
+    hostile = Hostile()
+    with block as run:
+        assert run.observe(hostile) is hostile
+
+    assert records[0].outcome == "success"
+
+
+def test_a_hostile_result(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A handler may return an object that raises on everything."""
+    hostile = Hostile()
+
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: hostile)() is hostile
+    assert [record.outcome for record in records] == ["success"]
+
+
+class Liar(str):
+    """Be a string that cannot be used as one."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    def encode(self, *args: Any) -> bytes:
+        """Refuse."""
+        raise RuntimeError("no")
+
+
+def test_output_that_cannot_be_read(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A chunk that lies about its type passes, is told once, and the stream goes on."""
+    stream = track_ai(config_key="chat", tracking=tracking)(lambda: iter([Liar("a"), Liar("b"), "c"]))()
+
+    assert list(stream) == ["a", "b", "c"]
+    assert records[0].outcome == "success"
+    assert tracking.stats() == {"output": 1}
+
+
+def test_after_the_end_nothing_changes(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:
+    """A run that has ended passes responses on and is reported once."""
+    with block as run:
+        pass
+    stream = ask(model)
+
+    assert run.observe(stream) is stream
+    run.finish()
+    run.abandon()
+    assert len(records) == 1
+    stream.close()

@@ -1,0 +1,213 @@
+"""``run.tracker``: every tracker method of LaunchDarkly's documentation, and nothing reported twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from ldai.providers.types import JudgeResult, LDAIMetrics
+from ldai.tracker import FeedbackKind, TokenUsage
+
+from ldai_integrations import RunRecord, Tracking, track_ai
+
+from ..conftest import Clock, Events
+
+OPENAI = {
+    "object": "chat.completion",
+    "model": "gpt-4o-mini",
+    "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
+}
+CONVERSE = {
+    "ResponseMetadata": {"HTTPStatusCode": 200},
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hello"}]}},
+    "usage": {"inputTokens": 7, "outputTokens": 2, "totalTokens": 9},
+    "metrics": {"latencyMs": 321},
+    "stopReason": "end_turn",
+}
+
+
+@pytest.fixture
+def block(tracking: Tracking) -> track_ai:
+    """Open a run with ``with``."""
+    return track_ai(config_key="chat", tracking=tracking)
+
+
+def test_what_is_said_wins(block: track_ai, events: Events, records: list[RunRecord], clock: Clock) -> None:
+    """Duration, first token, tokens and verdict of user code are sent, once, in place of what was measured."""
+    with block as run:
+        run.observe(OPENAI)
+        run.first_token()
+        clock.advance(10_000)
+        run.tracker.track_duration(12)
+        run.tracker.track_time_to_first_token(3)
+        run.tracker.track_tokens(TokenUsage(total=30, input=10, output=20))
+        run.tracker.track_error()
+
+    assert sorted(events.of_runs()) == [
+        ("duration:total", 12),
+        ("generation:error", 1),
+        ("tokens:input", 10),
+        ("tokens:output", 20),
+        ("tokens:total", 30),
+        ("tokens:ttf", 3),
+    ]
+    record = records[0]
+    assert (record.outcome, record.duration_ms, record.time_to_first_token_ms) == ("error", 12, 3)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (10, 20)
+
+
+def test_the_rest_is_measured(block: track_ai, events: Events, clock: Clock) -> None:
+    """What user code does not say is sent as measured."""
+    with block as run:
+        run.observe(OPENAI)
+        clock.advance(40)
+        run.tracker.track_success()
+
+    assert sorted(events.of_runs()) == [
+        ("duration:total", 40),
+        ("generation:success", 1),
+        ("tokens:input", 5),
+        ("tokens:output", 1),
+        ("tokens:total", 6),
+    ]
+
+
+def test_tool_calls_that_are_said_replace_those_found(
+    block: track_ai, events: Events, records: list[RunRecord]
+) -> None:
+    """A tool call that a response shows and that user code tracks as well is one event; later ones still arrive."""
+    call = {"index": 0, "function": {"name": "search", "arguments": "{}"}}
+    response = {**OPENAI, "choices": [{"message": {"role": "assistant", "tool_calls": [call]}}]}
+    with block as run:
+        run.observe(response)
+    with block as other:
+        other.observe(response)
+        other.tracker.track_tool_call("search")
+        other.tracker.track_tool_calls(["weather", "search"])
+    other.tool_call("late")
+
+    assert [record.tool_calls for record in records] == [("search",), ("search", "weather", "search")]
+    assert [event.data["toolKey"] for event in events.named("tool_call")] == [
+        "search",
+        "search",
+        "weather",
+        "search",
+        "late",
+    ]
+
+
+def test_feedback_comes_long_after(block: track_ai, events: Events) -> None:
+    """A thumb is sent under the run's id, after its end, once."""
+    with block as run:
+        pass
+    run.tracker.track_feedback({"kind": FeedbackKind.Positive})
+    run.tracker.track_feedback({"kind": FeedbackKind.Negative})
+
+    assert [event.data["runId"] for event in events.named("feedback:user:positive")] == [run.id]
+    assert events.named("feedback:user:negative") == []
+
+
+def test_a_judges_score(block: track_ai, events: Events) -> None:
+    """A judge's result is tracked on the run that was judged."""
+    result = JudgeResult(
+        judge_config_key="relevance", success=True, sampled=True, metric_key="$ld:ai:judge:relevance", score=0.75
+    )
+    with block as run:
+        run.tracker.track_judge_result(result)
+
+    assert [(event.metric_value, event.data["runId"]) for event in events.named("judge:relevance")] == [(0.75, run.id)]
+
+
+def test_duration_of(block: track_ai, records: list[RunRecord]) -> None:
+    """The duration of a call is the run's, and its result comes back."""
+    with block as run:
+        assert run.tracker.track_duration_of(lambda: "Hello") == "Hello"
+        summary = run.tracker.get_summary()
+
+    assert records[0].duration_ms == summary.duration_ms
+
+
+def test_metrics_of(block: track_ai, events: Events) -> None:
+    """What an extractor of the user's finds is sent; sync and async."""
+
+    def metrics(result: Any) -> LDAIMetrics:
+        return LDAIMetrics(success=True, tokens=TokenUsage(total=3, input=2, output=1))
+
+    async def ask() -> str:
+        return "Hello"
+
+    with block as run:
+        assert run.tracker.track_metrics_of(metrics, lambda: "Hello") == "Hello"
+    with block as run:
+        assert asyncio.run(run.tracker.track_metrics_of_async(metrics, ask)) == "Hello"
+
+    assert [event.metric_value for event in events.named("tokens:total")] == [3, 3]
+    assert len(events.named("generation:success")) == 2
+
+
+def test_openai_metrics(block: track_ai, events: Events, records: list[RunRecord]) -> None:
+    """The documented OpenAI wrapper returns the response and takes its usage, awaited or not."""
+
+    async def ask() -> dict[str, Any]:
+        return OPENAI
+
+    with block as run:
+        assert run.tracker.track_openai_metrics(lambda: OPENAI) is OPENAI
+    with block as run:
+        assert asyncio.run(_awaited(run.tracker.track_openai_metrics(ask))) is OPENAI
+
+    assert [(record.outcome, record.usage.total_tokens) for record in records if record.usage] == [("success", 6)] * 2
+    assert len(events.named("generation:success")) == 2
+
+
+async def _awaited(pending: Any) -> Any:
+    return await pending
+
+
+def test_openai_metrics_of_a_failure(block: track_ai, records: list[RunRecord]) -> None:
+    """A failed call is an error of the run even where the handler deals with the exception."""
+
+    def fail() -> None:
+        raise ConnectionError("no model")
+
+    with block as run, pytest.raises(ConnectionError, match="no model"):
+        run.tracker.track_openai_metrics(fail)
+
+    assert [record.outcome for record in records] == ["error"]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, "success"), (500, "error")])
+def test_bedrock_metrics(block: track_ai, records: list[RunRecord], status: int, outcome: str) -> None:
+    """The documented Bedrock wrapper takes verdict, latency and usage, and returns the response."""
+    response = {**CONVERSE, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with block as run:
+        assert run.tracker.track_bedrock_converse_metrics(response) is response
+
+    record = records[0]
+    assert (record.outcome, record.duration_ms) == (outcome, 321)
+    assert record.usage is not None
+    assert record.usage.total_tokens == 9
+
+
+@pytest.mark.parametrize("response", [{}, None, {"ResponseMetadata": {}}])
+def test_bedrock_metrics_of_something_else(block: track_ai, records: list[RunRecord], response: Any) -> None:
+    """What is no Bedrock response is returned, and measured as any run."""
+    with block as run:
+        assert run.tracker.track_bedrock_converse_metrics(response) == response
+
+    assert records[0].outcome == "success"
+
+
+def test_the_resumption_token_is_the_runs(block: track_ai, tracking: Tracking) -> None:
+    """LaunchDarkly's own token of the run is there for code that knows what to do with it."""
+    with block as run:
+        token = run.tracker.resumption_token
+
+    from ldai import LDAIClient
+
+    resumed: Any = LDAIClient(tracking.client).create_tracker(token, run.ld_context)
+    assert resumed.is_success()
+    assert resumed.value.resumption_token == token
