@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._core.callables import TrackedCallable
 from ._core.contexts import check_context_callable
 from ._core.current import Frame, bind, get_current, unbind
 from ._core.default import default_tracking
@@ -109,7 +110,9 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         hidden = run_parameter(func)
         wrapper = functools.update_wrapper(wrap(func, hidden), func)
         keep_signature(wrapper, func, hidden)
-        return wrapper  # type: ignore[return-value]  # the same callable to whoever calls it
+        # Only a function may come back as a function: frameworks treat other callables differently.
+        tracked = wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper)
+        return tracked  # type: ignore[return-value]  # the same callable to whoever calls it
 
     def _wrap_sync(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -136,20 +136,28 @@ class Body:
 
     def close(self) -> None:
         """Close the body; a streamed one that was not read to its end was cancelled by the client."""
-        run = self._run
-        token = bind(run if run is not None else self._frame)
+        token = bind(self._run if self._run is not None else self._frame)
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
                 close()
         finally:
             unbind(token)
-            if run is not None:
-                if self._head or run.evidence.whole:
-                    run.finish()
-                else:
-                    run.abandon()
+            self._end()
             self._close()
+
+    def __del__(self) -> None:
+        """End the run for a server, or a test client, that drops a body without closing it."""
+        self._end()
+
+    def _end(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        if self._head or run.evidence.whole:
+            run.finish()
+        else:
+            run.abandon()
 
 
 def _nothing() -> None:

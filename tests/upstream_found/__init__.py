@@ -1,0 +1,1 @@
+"""Promises that the frameworks' own test suites found broken once."""
