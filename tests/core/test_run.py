@@ -1,0 +1,273 @@
+"""One run: what it offers a handler, and its account."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from typing import Any
+
+import pytest
+from ldclient import Context, LDClient
+
+from ldai_integrations import ConfigurationError, Run, RunRecord, Settings, Tracking, current_run, run_opened, track_ai
+from ldai_integrations.records import Usage
+from ldai_integrations.sinks import LogSink
+
+from ..conftest import Clock, Events
+
+
+def block(tracking: Tracking, key: str = "chat", **options: Any) -> track_ai:
+    """Return a block that opens a run."""
+    return track_ai(config_key=key, tracking=tracking, **options)
+
+
+def test_what_a_provider_call_needs(tracking: Tracking) -> None:
+    """Model, parameters and messages come as a provider's client takes them, new each time."""
+    with block(tracking, variables={"company": "Acme"}) as run:
+        messages = run.messages(user="Hello?")
+        run.parameters["temperature"] = 2
+
+        assert (run.model, run.parameters) == ("gpt-4o-mini", {"temperature": 0.2})
+        assert messages == [
+            {"role": "system", "content": "You help Acme."},
+            {"role": "user", "content": "Hello?"},
+        ]
+        messages.clear()
+        assert run.messages() == [{"role": "system", "content": "You help Acme."}]
+
+
+def test_an_agents_instructions(tracking: Tracking) -> None:
+    """The instructions of an agent come as a system message."""
+    with block(tracking, "agent", mode="agent", variables={"company": "Acme"}) as run:
+        assert run.messages(user="Hello?") == [
+            {"role": "system", "content": "Help Acme."},
+            {"role": "user", "content": "Hello?"},
+        ]
+
+
+def test_the_variation_is_the_contexts(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Targeting rules decide for the LaunchDarkly context of the run, and the record names what was served."""
+    ada = Context.builder("ada").set("plan", "premium").build()
+    with block(tracking, ld_context=lambda: ada) as run:
+        assert run.model == "gpt-4o"
+
+    record = records[0]
+    assert (record.variation_key, record.version, record.model_name) == ("large", 3, "gpt-4o")
+    assert (record.provider_name, record.mode, record.default_served) == ("OpenAI", "completion", False)
+    assert record.ld_context is ada
+
+
+def test_an_ai_config_is_evaluated_once(tracking: Tracking, events: Events) -> None:
+    """Runs of one request share the evaluation of an AI Config; another set of variables is rendered anew."""
+    with block(tracking, "summary") as outer:
+        configs, prompts = [], []
+        for company in ("Acme", "Acme", "Knits"):
+            with block(tracking, variables={"company": company}) as run:
+                configs.append(run.config)
+                prompts.append(run.messages()[0]["content"])
+                assert run.frame is outer.frame
+
+    assert configs[0] is configs[1]
+    assert prompts == ["You help Acme.", "You help Acme.", "You help Knits."]
+    assert [event.data for event in events.named("usage:completion-config")].count("chat") == 2
+
+
+def test_outside_of_a_run() -> None:
+    """``current_run`` answers everywhere; what it gives outside of a run does nothing."""
+    run = current_run()
+    run.add_usage(input_tokens=1)
+    run.tool_call("search")
+    run.first_token()
+    run.fail(ValueError())
+    run.tracker.track_success()
+    run.tracker.track_success()
+    run.finish()
+    run.abandon()
+
+    assert run.observe("anything") == "anything"
+    assert (run.config.enabled, run.model, run.parameters, run.messages()) == (False, "", {}, [])
+    assert run.messages(user="Hello?") == [{"role": "user", "content": "Hello?"}]
+    assert isinstance(run, Run)
+
+
+def test_a_receiver_of_run_opened(tracking: Tracking) -> None:
+    """The signal sends the open run under its config key; a receiver that raises is counted and nothing else."""
+    opened = []
+
+    def receive(config_key: str, *, run: Run) -> None:
+        opened.append((config_key, run.finished))
+        raise RuntimeError("broken")
+
+    with run_opened.connected_to(receive), block(tracking):
+        pass
+
+    assert opened == [("chat", False)]
+    assert tracking.stats() == {"receiver of run_opened": 1}
+
+
+def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
+    """A receiver of run_finished that raises, or is a coroutine function, costs neither request nor events."""
+    from ldai_integrations import run_finished
+
+    async def coroutine(config_key: str, *, record: RunRecord) -> None: ...
+
+    def broken(config_key: str, *, record: RunRecord) -> None:
+        raise RuntimeError("broken")
+
+    for receiver in (broken, coroutine):
+        with run_finished.connected_to(receiver), block(tracking):
+            pass
+
+    assert tracking.stats() == {"receiver of run_finished": 2}
+    assert len(events.named("generation:success")) == 2
+
+
+def test_long_output_is_counted_on_another_thread(client: LDClient, o200k: None, events: Events) -> None:
+    """What takes milliseconds to count is not counted where the request is served; flush waits for it."""
+    threads = []
+
+    class Sink:
+        def emit(self, record: RunRecord) -> None:
+            threads.append(threading.current_thread())
+
+    tracking = Tracking(client, sinks=[Sink()])
+    track_ai(config_key="chat", tracking=tracking)(lambda: "word " * 10)()
+    track_ai(config_key="chat", tracking=tracking)(lambda: "word " * 100_000)()
+    tracking.flush()
+
+    assert threads[0] is threading.current_thread()
+    assert threads[1] is not threading.current_thread()
+    assert [event.metric_value for event in events.named("tokens:output")] == [11, 100_001]
+
+
+def test_estimates_fill_only_what_is_missing(tracking: Tracking, records: list[RunRecord], o200k: None) -> None:
+    """A provider that told one side keeps it; the other side is estimated and named."""
+    with block(tracking) as run:
+        run.messages(user="Hello?")
+        run.add_usage(output_tokens=20)
+
+    usage = records[0].usage
+    assert usage is not None
+    assert usage.output_tokens == 20
+    assert usage.input_tokens is not None
+    assert usage.source == "partial"
+    assert usage.estimated == {"input_tokens", "total_tokens"}
+
+
+def test_estimates_may_be_kept_to_oneself(client: LDClient, o200k: None, events: Events) -> None:
+    """With ``report_estimates=False`` only the provider's own figures go to LaunchDarkly."""
+    tracking = Tracking(client, settings=Settings(report_estimates=False))
+    track_ai(config_key="chat", tracking=tracking)(lambda: "Hello there")()
+    with block(tracking) as run:
+        run.add_usage(output_tokens=20)
+
+    assert [name for name, _ in events.of_runs() if name.startswith("tokens")] == ["tokens:output"]
+
+
+@pytest.mark.parametrize(("cancelled_as", "sent"), [("cancelled", []), ("error", ["error"]), ("success", ["success"])])
+def test_what_a_cancelled_run_counts_as(client: LDClient, events: Events, cancelled_as: Any, sent: list[str]) -> None:
+    """A cancelled run is neither success nor error, unless the settings say so."""
+    tracking = Tracking(client, settings=Settings(cancelled_as=cancelled_as))
+    with block(tracking) as run:
+        run.fail(asyncio.CancelledError())
+
+    assert [event.key.rpartition(":")[2] for event in events.custom if ":generation:" in event.key] == sent
+    assert len(events.named("duration:total")) == 1
+
+
+def test_a_failure_that_the_handler_deals_with(tracking: Tracking, records: list[RunRecord]) -> None:
+    """``run.fail`` makes a run an error whose handler answers all the same."""
+    error = TimeoutError()
+    with block(tracking) as run:
+        run.fail(error)
+        run.fail(ValueError("a later one"))
+
+    assert (records[0].outcome, records[0].error) == ("error", error)
+
+
+def test_a_run_is_finished_once(tracking: Tracking, records: list[RunRecord], events: Events) -> None:
+    """However many threads finish a run, it is reported once."""
+    with block(tracking) as run:
+        threads = [threading.Thread(target=run.finish) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert len(records) == 1
+    assert len(events.named("duration:total")) == 1
+
+
+def test_a_finished_run_keeps_nothing_alive(tracking: Tracking) -> None:
+    """A tracker kept for later feedback keeps neither what was observed nor the request."""
+
+    class Request(dict[str, Any]):
+        pass
+
+    request = Request()
+    gone = weakref.ref(request)
+
+    @track_ai(config_key="chat", tracking=tracking, variables=lambda request: {"company": "Acme"})
+    def ask(request: Request) -> Any:
+        return current_run().tracker
+
+    tracker = ask(request)
+    del request
+    gc.collect()
+
+    assert gone() is None
+    assert tracker.resumption_token
+
+
+def test_no_garbage_is_left(tracking: Tracking) -> None:
+    """A run is freed when it is over, without the garbage collector."""
+    runs = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            with block(tracking) as run:
+                run.observe({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+                runs.append(weakref.ref(run))
+        del run
+        assert [reference() for reference in runs] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_the_log_sink(client: LDClient, caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    """One line per run, with its figures and without words of the user's."""
+    tracking = Tracking(client, sinks=[LogSink()], clock=clock)
+    with caplog.at_level("INFO", logger="ldai_integrations.runs"), block(tracking) as run:
+        run.add_usage(input_tokens=3, output_tokens=4)
+        clock.advance(25)
+
+    assert [record.message for record in caplog.records] == ["chat success in 25 ms, 7 tokens"]
+
+
+@pytest.mark.parametrize("wrong", [None, "sdk-key", object()])
+def test_a_tracking_of_something_else(wrong: Any) -> None:
+    """What is no LDClient is refused at start."""
+    with pytest.raises(ConfigurationError, match=r"give an ldclient.LDClient, or use Tracking.from_env\(\)"):
+        Tracking(wrong)
+
+
+def test_a_sink_without_emit(client: LDClient) -> None:
+    """What is no sink is refused at start."""
+    with pytest.raises(ConfigurationError, match=r"has no emit\(record\) method"):
+        Tracking(client, sinks=[print])  # type: ignore[list-item]
+
+
+def test_usage_adds_up() -> None:
+    """Counts are added, unknown ones stay unknown, and estimates stay named."""
+    known = Usage(input_tokens=1, output_tokens=2, cached_input_tokens=1)
+    estimated = Usage(output_tokens=5, estimated=frozenset({"output_tokens"}), lower_bound=True)
+
+    assert known + known == Usage(input_tokens=2, output_tokens=4, total_tokens=6, cached_input_tokens=2)
+    together = known + estimated
+    assert (together.input_tokens, together.output_tokens, together.reasoning_tokens) == (1, 7, None)
+    assert (together.source, together.lower_bound) == ("partial", True)
+    assert (known.source, estimated.source) == ("provider", "estimate")
+    with pytest.raises(TypeError):
+        known + 1  # type: ignore[operator]
