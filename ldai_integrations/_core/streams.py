@@ -15,13 +15,30 @@ from .http import is_cancellation
 from .run import Run
 
 
-class FollowedGenerator(Generator[Any, Any, Any]):
+class _Alike:
+    """Answer as the followed generator would: frameworks ask a value what it is before they stream it."""
+
+    __slots__ = ()
+    _inner: Any
+
+    @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
+    def __class__(self) -> type:
+        return type(self._inner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # a generator cannot be copied, and says so
+        return self._inner.__reduce_ex__(protocol)
+
+
+class FollowedGenerator(_Alike, Generator[Any, Any, Any]):
     """Step a generator, or any iterator, inside its run; finish the run when it ends, is closed or is dropped."""
 
     __slots__ = ("_advance", "_inner", "_put_out", "_run")
 
     def __init__(self, inner: Iterator[Any], run: Run) -> None:
-        self._inner: Any = inner
+        self._inner = inner
         self._advance = inner.__next__
         self._run = run
         self._put_out = run.evidence.put_out
@@ -72,7 +89,7 @@ class FollowedGenerator(Generator[Any, Any, Any]):
         return item
 
 
-class FollowedAsyncGenerator(AsyncGenerator[Any, Any]):
+class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
     """The same for an async generator or iterator, stepped in the consumer's task."""
 
     __slots__ = ("_advance", "_inner", "_put_out", "_run")
