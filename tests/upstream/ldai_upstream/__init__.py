@@ -1,0 +1,1 @@
+"""The library around every application and every endpoint of somebody else's test suite."""
