@@ -52,12 +52,16 @@ class Troubles:
         try:
             yield
         except Exception as exc:
-            self.note(
-                kind,
-                subject,
-                "%s failed for %r (%s); the request is not affected. The traceback shows which callable to mend.",
-                kind,
-                subject,
-                type(exc).__name__,
-                exc=exc,
-            )
+            self.failed(kind, subject, exc)
+
+    def failed(self, kind: str, subject: str, exc: Exception) -> None:
+        """Note an exception that must not reach the request."""
+        self.note(
+            kind,
+            subject,
+            "%s failed for %r (%s); the request is not affected. The traceback shows which callable to mend.",
+            kind,
+            subject,
+            type(exc).__name__,
+            exc=exc,
+        )

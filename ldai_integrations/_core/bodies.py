@@ -197,7 +197,9 @@ class _Document:
 
 def output_of(value: Any, model_name: ModelName) -> Output | None:
     """Read a whole result: a provider's response, else the text in it; ``None`` where there is neither."""
-    reading = read(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return None
+    reading = None if isinstance(value, str) else read(value)
     if reading is not None:
         return Output.of_reading(reading, model_name)
     tally = TextTally(model_name())

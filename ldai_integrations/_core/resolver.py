@@ -42,7 +42,7 @@ class TrackerIdentity:
     @classmethod
     def of(cls, tracker: LDAIConfigTracker) -> TrackerIdentity:
         """Read the token, the only public place where variation and version are told."""
-        token = tracker.resumption_token
+        token = tracker.get_summary().resumption_token or ""  # made with the tracker; its own property makes it anew
         payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return cls(payload["runId"], payload.get("variationKey", ""), payload["version"])
 

@@ -295,7 +295,9 @@ def enclosing(current: Frame | Run | None, config_key: str) -> Run | None:
 
 def take_output(run: Run, result: Any) -> None:
     """Judge and read the value that a handler returned."""
-    with run.frame.tracking.troubles.guard("result", run.config_key):
+    try:
         if run.spec.is_error is not None:
             run.evidence.judged_error = bool(run.spec.is_error(result))
         run.evidence.take(result)
+    except Exception as exc:
+        run.frame.tracking.troubles.failed("result", run.config_key, exc)

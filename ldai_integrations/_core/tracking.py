@@ -170,19 +170,24 @@ class Tracking:
         return self.troubles.counts()
 
     def _report(self, run: Run, ended_at: float) -> None:
-        with self.troubles.guard("report", run.config_key):
+        try:
             record = account_for(run, ended_at)
-            run.evidence.release()
-            if record.enabled and record.outcome != "discarded":
-                self._emit(record)
-            if signals.run_finished.receivers:
-                with self.troubles.guard("receiver of run_finished", run.config_key):
-                    signals.run_finished.send(run.config_key, record=record)
+        except Exception as exc:
+            self.troubles.failed("account", run.config_key, exc)
+            return
+        run.evidence.release()
+        if record.enabled and record.outcome != "discarded":
+            self._emit(record)
+        if signals.run_finished.receivers:
+            with self.troubles.guard("receiver of run_finished", run.config_key):
+                signals.run_finished.send(run.config_key, record=record)
 
     def _emit(self, record: RunRecord) -> None:
         for sink in self._sinks:
-            with self.troubles.guard(f"sink {type(sink).__name__}", record.config_key):
+            try:
                 sink.emit(record)
+            except Exception as exc:
+                self.troubles.failed(f"sink {type(sink).__name__}", record.config_key, exc)
 
     def _launchdarkly_sink(self) -> LaunchDarklySink:
         settings = self.settings
