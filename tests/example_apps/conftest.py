@@ -66,16 +66,13 @@ def model_server() -> Iterator[str]:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Serve both apps, importing them as a server would: with the environment that they read at import."""
     database: Path = tmp_path_factory.mktemp("stage") / "events.sqlite"
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        serving_asgi(create_app()) as model_server,
-        DevServer(CONFIGS, db=database) as dev_server,
-    ):
-        patch.delenv("LAUNCHDARKLY_SDK_KEY", raising=False)
+    with serving_asgi(create_app()) as model_server, DevServer(CONFIGS, db=database) as dev_server:
         address = dev_server.url.removeprefix("http://")
-        for name, value in local_environ({}, address, model_server).items():
-            patch.setenv(name, value)
-        flask_app, fastapi_app = import_module("example_apps.flask_app"), import_module("example_apps.fastapi_app")
+        with pytest.MonkeyPatch.context() as patch:  # for the import only: other tests have an environment of their own
+            patch.delenv("LAUNCHDARKLY_SDK_KEY", raising=False)
+            for name, value in local_environ({}, address, model_server).items():
+                patch.setenv(name, value)
+            flask_app, fastapi_app = import_module("example_apps.flask_app"), import_module("example_apps.fastapi_app")
         trackings = flask_app.tracking, fastapi_app.tracking
         with serving_wsgi(flask_app.app) as flask, serving_asgi(fastapi_app.app) as fastapi:
             services = Services({"Flask": flask, "FastAPI": fastapi}, address, model_server, database)
