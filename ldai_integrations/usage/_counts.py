@@ -128,9 +128,11 @@ BEDROCK_METRICS = Shape(
     cache_apart=True,
 )
 REPLICATE = Shape("replicate metrics", input=("input_token_count",), output=("output_token_count",))
+HUGGING_FACE = Shape("hugging face text generation", input=(), output=("generated_tokens",))
 TOTAL_ONLY = Shape("voyage", input=(), total=("total_tokens",))
 
-# The first whose input or output is there is meant; names that two providers share stand with the richer one first.
+# The first whose input and output are there is meant, else the one that names most of the fields; where two providers
+# share names, the richer one stands first.
 _SHAPES = (
     OPENAI_CHAT,
     ANTHROPIC,
@@ -145,6 +147,7 @@ _SHAPES = (
     TITAN,
     BEDROCK_METRICS,
     REPLICATE,
+    HUGGING_FACE,
 )
 
 
@@ -211,10 +214,15 @@ def counts_in(raw: Any) -> Counts | None:
     """Return the counts of a usage object, or ``None`` if it is none."""
     if raw is None:
         return None
+    best: tuple[Shape, dict[str, int]] | None = None
     for shape in _SHAPES:
         values = _values(raw, shape)
-        if "input" in values or "output" in values:
+        if "input" in values and "output" in values:
             return _completed(raw, shape, values)
+        if ("input" in values or "output" in values) and (best is None or len(values) > len(best[1])):
+            best = shape, values
+    if best is not None:
+        return _completed(raw, *best)
     values = _values(raw, TOTAL_ONLY)
     return Counts(TOTAL_ONLY, values) if values else None
 

@@ -1,0 +1,1 @@
+"""Usage: responses to counts, texts to tokens."""

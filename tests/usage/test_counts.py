@@ -1,0 +1,201 @@
+"""Usage objects: what a provider leaves out or counts apart is put right."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import extract, extract_stream
+
+
+def chat(**usage: Any) -> Usage | None:
+    """Extract from a chat completion with this usage."""
+    return extract({"choices": [], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        pytest.param(
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 45,
+                "completion_tokens_details": {"reasoning_tokens": 30},
+            },
+            Usage(10, 35, 45, reasoning_tokens=30),
+            id="xai leaves reasoning out of the output",
+        ),
+        pytest.param(
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45},
+            Usage(10, 35, 45),
+            id="gemini's compatible endpoint shows reasoning in the total only",
+        ),
+        pytest.param(
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115, "prompt_audio_seconds": 7},
+            Usage(110, 5, 115),
+            id="mistral leaves audio out of the input",
+        ),
+        pytest.param(
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "completion_tokens_details": {"reasoning_tokens": 9},
+            },
+            Usage(10, 5, 15, reasoning_tokens=9),
+            id="a gateway's reasoning may exceed the output it reports",
+        ),
+        pytest.param(
+            {"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 2},
+            Usage(10, 5, 15, cached_input_tokens=8),
+            id="deepseek",
+        ),
+        pytest.param(
+            {
+                "prompt_tokens": 130,
+                "completion_tokens": 5,
+                "total_tokens": 135,
+                "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 20,
+            },
+            Usage(130, 5, 135, cached_input_tokens=100, cache_write_input_tokens=20),
+            id="litellm includes the cache that it also names in anthropic's words",
+        ),
+        pytest.param(
+            {"prompt_tokens": 4, "total_tokens": 4, "completion_tokens": 0}, Usage(4, 0, 4), id="zero is a count"
+        ),
+    ],
+)
+def test_openai_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
+    """What hosts that speak OpenAI's dialect count apart is found by the total."""
+    assert chat(**usage) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        pytest.param(
+            {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "input_token_details": {"cache_read": 4}},
+            Usage(10, 5, 15, cached_input_tokens=4),
+            id="langchain includes the cache",
+        ),
+        pytest.param(
+            {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "cache_read_input_tokens": 4},
+            Usage(10, 5, 15, cached_input_tokens=4),
+            id="a total shows that the cache is in the input",
+        ),
+        pytest.param(
+            {"input_tokens": 10, "output_tokens": 5, "total_tokens": 19, "cache_read_input_tokens": 4},
+            Usage(14, 5, 19, cached_input_tokens=4),
+            id="a total shows that the cache is not",
+        ),
+        pytest.param(
+            {
+                "input_tokens": 100,
+                "output_tokens": 10,
+                "iterations": [
+                    {"type": "compaction", "input_tokens": 9_000, "output_tokens": 300},
+                    {"type": "message", "input_tokens": 100, "output_tokens": 10},
+                ],
+            },
+            Usage(9_100, 310, 9_410),
+            id="passes of a compaction that the top level leaves out",
+        ),
+    ],
+)
+def test_anthropic_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
+    """Cached tokens are added where they are apart, and passes where they are left out."""
+    assert extract({"usage": usage}) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        pytest.param(
+            {
+                "promptTokenCount": 75,
+                "candidatesTokenCount": 414,
+                "toolUsePromptTokenCount": 573,
+                "thoughtsTokenCount": 117,
+                "totalTokenCount": 1179,
+            },
+            Usage(75, 531, 1179, reasoning_tokens=117),
+            id="tool prompts are in the total only",
+        ),
+        pytest.param({"promptTokenCount": 8, "totalTokenCount": 8}, Usage(8, 0, 8), id="nothing was generated"),
+        pytest.param(
+            {"promptTokenCount": 30, "thoughtsTokenCount": 47, "totalTokenCount": 77},
+            Usage(30, 47, 77, reasoning_tokens=47),
+            id="only thoughts",
+        ),
+        pytest.param({"prompt_token_count": 3, "candidates_token_count": 4}, Usage(3, 4, 7), id="the SDK's spelling"),
+    ],
+)
+def test_gemini_usage(usage: dict[str, Any], expected: Usage) -> None:
+    """Output is candidates and thoughts together."""
+    assert extract({"candidates": [], "usageMetadata": usage}) == expected
+
+
+def test_bedrock_bills_cohere_apart() -> None:
+    """Where Bedrock meters a Cohere call, its figure wins over a body that counts a hidden preamble."""
+    end = {
+        "event_type": "stream-end",
+        "response": {"text": "Hi", "meta": {"tokens": {"input_tokens": 73, "output_tokens": 8}}},
+        "amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 7},
+    }
+
+    assert extract_stream([end]) == Usage(7, 7, 14)
+
+
+def test_bedrock_metering_fills_what_a_body_lacks() -> None:
+    """A body's own count stays, and metering supplies the other one."""
+    event = {
+        "generation": "Hi",
+        "stop_reason": "stop",
+        "generation_token_count": 3,
+        "amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 2},
+    }
+
+    assert extract_stream([event]) == Usage(7, 3, 10)
+
+
+def test_groq_sends_usage_in_its_own_field() -> None:
+    """A usage under ``x_groq`` counts like any other."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+    assert extract_stream([{"choices": [], "x_groq": {"usage": usage}}]) == Usage(1, 2, 3)
+
+
+def test_repeated_usage_is_not_added_up() -> None:
+    """The last of several running totals is the figure."""
+    chunks = [
+        {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": n, "total_tokens": 9 + n}} for n in (1, 5, 5)
+    ]
+
+    assert extract_stream(chunks) == Usage(9, 5, 14)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, -1, -0.5, 1.5, float("nan"), float("inf"), 1e300, 10**30, "12", [], {}, MagicMock(), 3 + 0j]
+    + [Decimal("NaN"), Decimal("1.5"), Decimal("-1"), Fraction(1, 3)],
+)
+def test_what_is_no_count_is_dropped(value: Any) -> None:
+    """A malformed number never comes through and never raises."""
+    assert chat(prompt_tokens=value, completion_tokens=2) == Usage(output_tokens=2)
+
+
+@pytest.mark.parametrize("value", [12, 12.0, Decimal(12), Fraction(12)])
+def test_whole_numbers_of_any_type_are_counts(value: Any) -> None:
+    """Counts are plain integers, whatever type they came as."""
+    usage = chat(prompt_tokens=value, completion_tokens=2)
+
+    assert usage == Usage(12, 2, 14)
+    assert usage is not None
+    assert type(usage.input_tokens) is int

@@ -1,0 +1,229 @@
+"""Responses and streams of every provider are read alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import StreamReader, extract, extract_stream, read
+
+from .bodies import BODIES, Body
+
+WHOLE = [body for body in BODIES if body.whole is not None]
+STREAMED = [body for body in BODIES if body.events]
+
+
+def name(body: Body) -> str:
+    """Return the id of a case."""
+    return body.provider
+
+
+@pytest.mark.parametrize("body", WHOLE, ids=name)
+def test_a_whole_response_gives_the_providers_usage(body: Body) -> None:
+    """Input includes cached tokens and output includes reasoning, whoever the provider is."""
+    assert extract(body.whole) == body.usage
+    assert body.usage.source == "provider"
+
+
+@pytest.mark.parametrize("body", STREAMED, ids=name)
+def test_a_stream_gives_the_same_usage(body: Body) -> None:
+    """Running totals and split counts end up as the figures of the whole response."""
+    assert extract_stream(body.events) == body.usage
+
+
+@pytest.mark.parametrize("body", WHOLE, ids=name)
+def test_a_whole_response_is_read_completely(body: Body) -> None:
+    """Text, tool calls, model and finish reasons are found in each provider's place for them."""
+    reading = read(body.whole)
+
+    assert reading is not None
+    found = (reading.text, reading.tool_calls, reading.model, reading.finish_reasons, reading.error)
+    assert found == (body.text, body.tool_calls, body.model, body.finish_reasons, None)
+
+
+@pytest.mark.parametrize("body", STREAMED, ids=name)
+def test_a_stream_is_read_completely(body: Body) -> None:
+    """Deltas add up to the text, the calls and the reasons of the whole response."""
+    reader = StreamReader()
+    for event in body.events:
+        reader.feed(event)
+    reading = reader.reading()
+
+    assert reader.recognised
+    found = (reading.text, reading.tool_calls, reading.model, reading.finish_reasons, reading.error)
+    assert found == (body.text, body.tool_calls, body.model, body.finish_reasons, None)
+
+
+@pytest.mark.parametrize("body", STREAMED, ids=name)
+def test_only_content_counts_as_a_first_token(body: Body) -> None:
+    """Role-only, empty and usage frames carry nothing; the event with the first word does."""
+    reader = StreamReader()
+    spoke = [reader.feed(event) for event in body.events]
+    first = next(i for i, event in enumerate(body.events) if "Hello" in str(event) and "in_progress" not in str(event))
+
+    assert spoke.index(True) == first
+    assert not spoke[-1] or "usage" not in str(body.events[-1]).lower() or body.provider == "gemini"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"choices": [{"delta": {"reasoning_content": "hm"}}]},
+        {"choices": [{"delta": {"content": [{"type": "thinking", "thinking": [{"text": "hm"}]}]}}]},
+        {"type": "response.reasoning_summary_text.delta", "delta": "hm"},
+        {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "hm"}}}},
+        {"candidates": [{"content": {"parts": [{"text": "hm", "thought": True}]}}]},
+        {"model": "m", "done": False, "message": {"content": "", "thinking": "hm"}},
+        {"type": "tool-plan-delta", "delta": {"message": {"tool_plan": "hm"}}},
+        {"event_type": "step.delta", "delta": {"content": {"text": "hm"}}},
+    ],
+)
+def test_reasoning_is_a_first_token_but_no_text(event: Any) -> None:
+    """A reasoning delta stops the clock and stays out of the visible text."""
+    reader = StreamReader()
+
+    assert reader.feed(event)
+    reading = reader.reading()
+    assert (reading.text, reading.reasoning) == ("", "hm")
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "secret"}}, "overloaded_error"),
+        ({"type": "error", "code": "rate_limit_exceeded", "message": "secret"}, "rate_limit_exceeded"),
+        ({"type": "error", "error": "secret"}, "error"),
+        ({"error": {"message": "secret", "code": 503}}, "503"),
+        ({"error": {"code": 429, "message": "secret", "status": "RESOURCE_EXHAUSTED"}}, "RESOURCE_EXHAUSTED"),
+        ({"error": "secret"}, "error"),
+        ({"error": "secret", "error_type": "overloaded"}, "overloaded"),
+        ({"throttlingException": {"message": "secret"}}, "throttlingException"),
+        ({"event": "throttlingException", "payload": {"message": "secret"}}, "throttlingException"),
+        ({"choices": [], "error": {"code": "server_error", "message": "secret"}}, "server_error"),
+        ({"choices": [{"error": {"type": "upstream"}}]}, "upstream"),
+        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, "server_error"),
+    ],
+)
+def test_an_error_is_known_by_its_type_only(event: Any, error: str) -> None:
+    """A stream's error object gives a type or code and never its message."""
+    reader = StreamReader()
+    reader.feed(event)
+
+    assert reader.recognised
+    assert reader.reading().error == error
+    assert "secret" not in str(reader.reading())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "text",
+        b"data",
+        3,
+        [],
+        {},
+        {"answer": "Hello"},
+        {"completion": "Hello"},
+        {"text": "Hello", "id": 1},
+        {"messages": ["Hello"]},
+        {"done": True},
+        {"error": {"detail": "no"}},
+        {"error": "no", "path": "/", "status": 404},
+        object(),
+    ],
+)
+def test_what_no_provider_wrote_is_left_alone(value: Any) -> None:
+    """An application's own values are not taken for a provider's response."""
+    assert read(value) is None
+    assert extract(value) is None
+
+
+def test_a_usage_object_alone_is_enough() -> None:
+    """The usage of a response may be handed over without the response."""
+    assert extract({"input_tokens": 3, "output_tokens": 4}) == Usage(3, 4, 7)
+
+
+def test_envelopes_are_opened() -> None:
+    """Events arrive inside those of AWS, openai-agents or LangGraph."""
+    delta = {"type": "response.output_text.delta", "delta": "Hi"}
+    reader = StreamReader()
+
+    assert reader.feed({"event": "contentBlockDelta", "payload": {"delta": {"text": "Hi"}}})
+    assert reader.feed({"chunk": {"bytes": b'{"outputText": "Hi", "inputTextTokenCount": 1}'}})
+    assert not reader.feed({"chunk": {"bytes": b"no json"}})
+    assert reader.feed(type("Event", (), {"type": "raw_response_event", "data": delta}))
+    assert reader.feed((delta, {"langgraph_node": "agent"}))
+    assert reader.reading().text == "Hi" * 4
+
+
+def test_a_response_that_comes_only_at_the_end_is_read_there() -> None:
+    """Text that no delta carried is taken from the final event, once."""
+    response = {"id": "r", "status": "completed", "output": [{"content": [{"text": "Hi"}]}]}
+    reader = StreamReader()
+
+    assert reader.feed({"type": "response.completed", "response": response})
+    assert not reader.feed({"type": "response.completed", "response": response})
+    assert reader.reading().text == "Hi"
+
+
+def test_calls_of_one_stream_add_up() -> None:
+    """An agent's stream holds several provider calls; their usage is summed and their tool calls stay apart."""
+    reader = StreamReader()
+    for call in ("a", "b"):
+        reader.feed({"type": "response.created", "response": {"id": call}})
+        item = {"type": "function_call", "name": f"tool_{call}", "arguments": ""}
+        reader.feed({"type": "response.output_item.added", "output_index": 0, "item": item})
+        usage = {"input_tokens": 10, "output_tokens": 1, "total_tokens": 11}
+        reader.feed({"type": "response.completed", "response": {"id": call, "status": "completed", "usage": usage}})
+
+    assert reader.usage() == Usage(20, 2, 22)
+    assert [call.name for call in reader.reading().tool_calls] == ["tool_a", "tool_b"]
+
+
+def test_a_reading_may_be_taken_at_any_time() -> None:
+    """A reading holds what came so far, and reading does not change what is still to come."""
+    reader = StreamReader()
+    reader.feed({"choices": [{"delta": {"content": "Hel"}}]})
+    early = reader.reading()
+    reader.feed({"choices": [{"delta": {"content": "lo"}}]})
+
+    assert (early.text, reader.reading().text) == ("Hel", "Hello")
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
+    """A text past the limit is cut, and the estimate still includes the rest."""
+    reader = StreamReader()
+    for _ in range(300):
+        reader.feed({"choices": [{"delta": {"content": " word" * 200}}]})
+    reading = reader.reading()
+
+    assert len(reading.text) == 262_144
+    assert abs(reading.dropped_tokens - (300_000 - 262_144) / 5) <= 2
+    assert abs((reading.estimate().output_tokens or 0) - 60_000) <= 2
+
+
+def test_tool_calls_and_reasons_are_bounded() -> None:
+    """A stream of nothing but tool calls does not grow without end."""
+    reader = StreamReader()
+    call = {"function": {"name": "f", "arguments": {}}}
+    for _ in range(20):
+        reader.feed({"model": "m", "done": True, "done_reason": "stop", "message": {"tool_calls": [call] * 100}})
+
+    assert len(reader.reading().tool_calls) == 1_024
+    for _ in range(100):
+        reader.feed({"model": "m", "done": True, "done_reason": "stop"})
+    assert len(reader.reading().finish_reasons) == 64
+
+
+def test_an_estimate_of_a_reading_includes_reasoning() -> None:
+    """Reasoning that a provider shows was generated too."""
+    silent = read({"choices": [{"message": {"content": "Hi"}}]})
+    thinking = read({"choices": [{"message": {"content": "Hi", "reasoning_content": "let me think"}}]})
+
+    assert silent is not None
+    assert thinking is not None
+    assert (thinking.estimate().output_tokens or 0) - (silent.estimate().output_tokens or 0) == 3
