@@ -31,6 +31,9 @@ from ldai_integrations.usage import (
 
 Record = Mapping[str, Any]
 
+# A provider with fewer records than this says nothing about the rest.
+_FEWEST = 10
+
 _API_OF = {
     "openai-chat": "chat",
     "azure-openai-chat": "chat",
@@ -158,11 +161,10 @@ def _print_outputs(records: Iterable[Record]) -> None:
             continue
         model = record.get("response_model") or record.get("model") or ""
         for name, estimate in contestants.items():
-            errors[record["provider"]][name].append(
-                abs((estimate(reading, model) or 0) - truth["output"]) / truth["output"]
-            )
+            error = abs((estimate(reading, model) or 0) - truth["output"]) / truth["output"]
+            errors[record["provider"]][name].append(error)
     print("\nestimated output of 10 tokens and more, text only: median / 95th percentile, share exact")
-    _print_errors({provider: rows for provider, rows in errors.items() if len(rows["ours"]) >= 10})
+    _print_errors({provider: rows for provider, rows in errors.items() if len(rows["ours"]) >= _FEWEST})
 
 
 def _read(record: Record) -> Reading | None:
@@ -180,7 +182,7 @@ def _read(record: Record) -> Reading | None:
 def _print_errors(errors: Mapping[str, Mapping[str, list[float]]]) -> None:
     for category, rows in sorted(errors.items(), key=lambda item: -len(item[1]["ours"])):
         figures = "   ".join(
-            f"{name} {statistics.median(found):.1%} / {_percentile(found, 95):.1%}, {_share([not one for one in found])}"
+            f"{name} {statistics.median(found):.1%} / {_percentile(found, 95):.1%}, {_share([not e for e in found])}"
             for name, found in rows.items()
         )
         print(f"  {category:24} {len(rows['ours']):5}   {figures}")
