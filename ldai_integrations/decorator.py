@@ -111,7 +111,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         wrapper = functools.update_wrapper(wrap(func, hidden), func)
         keep_signature(wrapper, func, hidden)
         # Only a function may come back as a function: frameworks treat other callables differently.
-        tracked = wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper)
+        tracked = wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper, self)
         return tracked  # type: ignore[return-value]  # the same callable to whoever calls it
 
     def _wrap_sync(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:

@@ -47,7 +47,12 @@ def _evaluated(annotation: Any, func: Callable[..., Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
     target = inspect.unwrap(func)
-    names = getattr(target, "__globals__", None) or getattr(getattr(target, "func", None), "__globals__", {})
+    written: tuple[Any, ...] = (
+        target,
+        getattr(target, "func", None),
+        type(target).__call__,
+    )  # a function, a partial, an object
+    names = next((holder.__globals__ for holder in written if hasattr(holder, "__globals__")), {})
     try:
         return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
     except Exception:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import pytest
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 
 
 class Assistant:
@@ -84,12 +85,35 @@ def test_attributes_belong_to_the_object(tracking: Tracking) -> None:
     assert not hasattr(tracked, "unknown")
 
 
-def test_a_copy_is_tracked_too(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Frameworks copy handlers; a copy is as good as the first."""
-    tracked = copy.copy(track_ai(config_key="chat", tracking=tracking)(Assistant()))
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_is_a_copy_of_the_object(
+    tracking: Tracking, records: list[RunRecord], copied: Callable[[Any], Any]
+) -> None:
+    """Litestar copies handlers; a copy is tracked and calls what it is a copy of."""
+    first = track_ai(config_key="chat", tracking=tracking)(Assistant())
+    second = copied(first)
 
-    assert tracked(None).body == b"Hello chat"
-    assert len(records) == 1
+    second.greeting = "Good morning"
+
+    assert (first(None).body, second(None).body) == (b"Hello chat", b"Good morning chat")
+    assert len(records) == 2
+
+
+class Asked:
+    """A callable object that wants its run."""
+
+    def __call__(self, question: str, run: Run) -> str:
+        """Answer."""
+        return f"{question} {run.config_key}"
+
+
+def test_type_hints_are_found(tracking: Tracking) -> None:
+    """Hints that were written as text are evaluated where they were written, and the run is filled in and hidden."""
+    tracked = track_ai(config_key="chat", tracking=tracking)(Asked())
+
+    assert get_type_hints(tracked) == {"question": str, "return": str}
+    assert list(inspect.signature(tracked).parameters) == ["question"]
+    assert tracked("Who?") == "Who? chat"  # type: ignore[call-arg]
 
 
 def test_an_object_in_a_class_is_no_method(tracking: Tracking) -> None:
