@@ -183,8 +183,27 @@ def test_repeated_usage_is_not_added_up() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, False, -1, -0.5, 1.5, float("nan"), float("inf"), 1e300, 10**30, "12", [], {}, MagicMock(), 3 + 0j]
-    + [Decimal("NaN"), Decimal("1.5"), Decimal("-1"), Fraction(1, 3)],
+    [
+        None,
+        True,
+        False,
+        -1,
+        -0.5,
+        1.5,
+        float("nan"),
+        float("inf"),
+        1e300,
+        10**30,
+        "12",
+        [],
+        {},
+        MagicMock(),
+        3 + 0j,
+        Decimal("NaN"),
+        Decimal("1.5"),
+        Decimal("-1"),
+        Fraction(1, 3),
+    ],
 )
 def test_what_is_no_count_is_dropped(value: Any) -> None:
     """A malformed number never comes through and never raises."""

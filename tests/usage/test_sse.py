@@ -1,0 +1,101 @@
+"""Server-Sent Events, however they are cut."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import SSEReader
+
+CHUNKS = [
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "model": "m"},
+    {"choices": [{"index": 0, "delta": {"content": "Grüße"}}], "model": "m"},
+    {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}, "model": "m"},
+]
+
+
+def encoded(newline: str = "\n") -> bytes:
+    """Return the chunks as a provider sends them."""
+    events = [f"data: {json.dumps(chunk, ensure_ascii=False)}{newline}{newline}" for chunk in CHUNKS]
+    return ("".join([f": comment{newline}", *events, f"data: [DONE]{newline}{newline}"])).encode()
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
+def test_a_stream_is_read_however_it_is_cut(newline: str, size: int) -> None:
+    """Chunks may end within a character or a line end; text, usage and model are the same."""
+    reader, data = SSEReader(), encoded(newline)
+    spoke = [reader.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    reading = reader.reading()
+
+    assert any(spoke)
+    assert (reading.text, reading.model) == ("Grüße", "m")
+    assert reading.usage == Usage(9, 2, 11)
+
+
+def test_words_without_a_providers_shape() -> None:
+    """Plain text and the strings in other JSON are output; the end marker is not."""
+    reader = SSEReader()
+    spoke = [
+        reader.feed(f"data: {data}\n\n".encode())
+        for data in ("Hello", '{"text": " there"}', "", "[DONE]", '{"n": 1}', "[1, 2]")
+    ]
+
+    assert spoke == [True, True, False, False, False, False]
+    assert reader.reading().text == "Hello there"
+
+
+def test_several_data_lines_are_one_event() -> None:
+    """Data of one event that stands on several lines is joined by line ends."""
+    reader = SSEReader()
+    reader.feed(b"data: Hello\ndata: there\n\n")
+
+    assert reader.reading().text == "Hello\nthere"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'event: error\ndata: {"error": {"type": "overloaded_error", "message": "secret"}}\n\n',
+        b'data: {"error": {"type": "overloaded_error", "message": "secret"}}\n\n',
+        b'data: {"type": "error", "error": {"type": "overloaded_error"}}\n\n',
+        b"event: error\ndata: it broke\n\n",
+    ],
+)
+def test_an_error_in_a_stream(data: bytes) -> None:
+    """An error event is told by its type, never by its words."""
+    reader = SSEReader()
+    reader.feed(b'data: {"choices": [{"index": 0, "delta": {"content": "Hello"}}], "model": "m"}\n\n' + data)
+    error = reader.reading().error
+
+    assert error is not None
+    assert "secret" not in error
+
+
+def test_lines_of_json() -> None:
+    """Streams of one JSON object a line, as Ollama sends them, are read too."""
+    lines: list[dict[str, Any]] = [
+        {"model": "llama3", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+        {"model": "llama3", "message": {"content": ""}, "done": True, "prompt_eval_count": 5, "eval_count": 1},
+    ]
+    reader = SSEReader()
+    for line in lines:
+        reader.feed(json.dumps(line).encode() + b"\n")
+
+    assert reader.reading().usage == Usage(5, 1, 6)
+
+
+@pytest.mark.parametrize(
+    "data", [b"x" * 3_000_000, b"data: " + b"x" * 3_000_000, b"\xff\xfe\n\n", b"\n\n\n", b": ping\n\n"]
+)
+def test_nonsense_is_bounded_and_never_raises(data: bytes) -> None:
+    """A line without an end does not fill the memory; the reader goes on afterwards."""
+    reader = SSEReader()
+    for _ in range(3):
+        reader.feed(data)
+    reader.feed(b"\n\n" + encoded())
+
+    assert reader.reading().usage == Usage(9, 2, 11)
