@@ -43,16 +43,12 @@ def _parameters(func: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _evaluated(annotation: Any, func: Callable[..., Any]) -> Any:
-    """Evaluate a string annotation in the module of ``func``; one that cannot be stays as it is."""
+    """Evaluate a string annotation in the module of a function, a partial or an object; if it cannot be, keep it."""
     if not isinstance(annotation, str):
         return annotation
     target = inspect.unwrap(func)
-    written: tuple[Any, ...] = (
-        target,
-        getattr(target, "func", None),
-        type(target).__call__,
-    )  # a function, a partial, an object
-    names = next((holder.__globals__ for holder in written if hasattr(holder, "__globals__")), {})
+    homes: tuple[Any, ...] = (target, getattr(target, "func", None), type(target).__call__)
+    names: dict[str, Any] = next((home.__globals__ for home in homes if hasattr(home, "__globals__")), {})
     try:
         return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
     except Exception:

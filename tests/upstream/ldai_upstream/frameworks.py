@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 from .offline import Instrument
@@ -20,7 +22,19 @@ Change = Callable[[Any], Any]
 
 def instrument_all(instrument: Instrument) -> None:
     """Change every framework that is installed."""
-    for change in (_httpx, _httpx2, _starlette, _fastapi, _flask, _werkzeug, _quart, _litestar, _asgiref):
+    for change in (
+        _httpx,
+        _httpx2,
+        _starlette,
+        _sse_starlette,
+        _fastapi,
+        _flask,
+        _werkzeug,
+        _quart,
+        _litestar,
+        _django,
+        _asgiref,
+    ):
         if find_spec(change.__name__[1:]):
             change(instrument)
 
@@ -89,34 +103,37 @@ def _handle_methods(owner: Any, names: tuple[str, ...], instrument: Instrument) 
     owner.__init_subclass__ = classmethod(init_subclass)
 
 
-def _httpx2(instrument: Instrument) -> None:
-    import httpx2
-
-    _change_argument(httpx2.ASGITransport, "__init__", "app", instrument.asgi)
-    _change_argument(httpx2.WSGITransport, "__init__", "app", instrument.wsgi)
-
-
 def _httpx(instrument: Instrument) -> None:
-    import httpx
-
+    httpx = import_module("httpx")
     _change_argument(httpx.ASGITransport, "__init__", "app", instrument.asgi)
     _change_argument(httpx.WSGITransport, "__init__", "app", instrument.wsgi)
 
 
-def _starlette(instrument: Instrument) -> None:
-    from starlette import applications, endpoints, routing, testclient
+def _httpx2(instrument: Instrument) -> None:
+    httpx2 = import_module("httpx2")
+    _change_argument(httpx2.ASGITransport, "__init__", "app", instrument.asgi)
+    _change_argument(httpx2.WSGITransport, "__init__", "app", instrument.wsgi)
 
-    _change_argument(testclient._TestClientTransport, "__init__", "app", instrument.asgi)
-    _serve_class(applications.Starlette, instrument)
+
+def _starlette(instrument: Instrument) -> None:
+    endpoints, routing = import_module("starlette.endpoints"), import_module("starlette.routing")
+    transport = import_module("starlette.testclient")._TestClientTransport
+    _change_argument(transport, "__init__", "app", instrument.asgi)
+    _serve_class(import_module("starlette.applications").Starlette, instrument)
     _change_argument(routing.Route, "__init__", "endpoint", instrument.handler)
     _change_argument(routing.WebSocketRoute, "__init__", "endpoint", instrument.handler)
+    _change_argument(import_module("starlette.responses").StreamingResponse, "__init__", "content", instrument.output)
     _handle_methods(endpoints.HTTPEndpoint, _HTTP_METHODS, instrument)
     _handle_methods(endpoints.WebSocketEndpoint, ("on_receive",), instrument)
 
 
-def _fastapi(instrument: Instrument) -> None:
-    from fastapi import routing
+def _sse_starlette(instrument: Instrument) -> None:
+    response = import_module("sse_starlette.sse").EventSourceResponse
+    _change_argument(response, "__init__", "content", instrument.output)
 
+
+def _fastapi(instrument: Instrument) -> None:
+    routing = import_module("fastapi.routing")
     for decorator in ("api_route", "websocket"):
         _change_decorated(routing.APIRouter, decorator, instrument.handler)
     _change_argument(routing.APIRoute, "__init__", "endpoint", instrument.handler)
@@ -124,54 +141,67 @@ def _fastapi(instrument: Instrument) -> None:
 
 
 def _flask(instrument: Instrument) -> None:
-    import flask
-    from flask.sansio.app import App
-    from flask.sansio.scaffold import Scaffold
-
-    from ldai_integrations.flask import AITracking
-
-    for decorator in ("route", "endpoint"):
-        _change_decorated(Scaffold, decorator, instrument.handler)
-    _change_argument(App, "add_url_rule", "view_func", instrument.handler)
-    _after_init(flask.Flask, lambda app: AITracking(app, instrument.tracking, **instrument.options))
+    extension = import_module("ldai_integrations.flask").AITracking
+    for decorator in ("route", "endpoint"):  # also Quart's
+        _change_decorated(import_module("flask.sansio.scaffold").Scaffold, decorator, instrument.handler)
+    _change_argument(import_module("flask.sansio.app").App, "add_url_rule", "view_func", instrument.handler)
+    _after_init(import_module("flask").Flask, lambda app: extension(app, instrument.tracking, **instrument.options))
 
 
 def _werkzeug(instrument: Instrument) -> None:
-    from werkzeug import serving, test
-    from werkzeug.wrappers import Request
-
-    _change_argument(test, "run_wsgi_app", "app", instrument.wsgi)
-    _change_argument(serving.BaseWSGIServer, "__init__", "app", instrument.wsgi)
-    application = Request.application.__func__  # type: ignore[attr-defined]  # behind a classmethod
-    Request.application = classmethod(  # type: ignore[assignment, method-assign]
-        lambda cls, func: application(cls, instrument.handler(func))
-    )
+    _change_argument(import_module("werkzeug.test"), "run_wsgi_app", "app", instrument.wsgi)
+    _change_argument(import_module("werkzeug.serving").BaseWSGIServer, "__init__", "app", instrument.wsgi)
+    request = import_module("werkzeug.wrappers").Request
+    application = request.application.__func__  # behind a classmethod
+    request.application = classmethod(lambda cls, func: application(cls, instrument.handler(func)))
 
 
 def _quart(instrument: Instrument) -> None:
-    import quart
+    def serve(app: Any) -> None:
+        app.asgi_app = instrument.asgi(app.asgi_app)
 
-    def serve(app: quart.Quart) -> None:
-        app.asgi_app = instrument.asgi(app.asgi_app)  # type: ignore[method-assign, arg-type, assignment]
-
-    _after_init(quart.Quart, serve)
-    if "add_url_rule" in vars(quart.Quart):
-        _change_argument(quart.Quart, "add_url_rule", "view_func", instrument.handler)
+    _after_init(import_module("quart").Quart, serve)
 
 
 def _litestar(instrument: Instrument) -> None:
-    from litestar import Litestar
-    from litestar.handlers.base import BaseRouteHandler
+    http, asgi = (import_module(f"litestar.handlers.{name}") for name in ("http_handlers.base", "asgi_handlers"))
+    websocket = import_module("litestar.handlers.websocket_handlers")
+    listener_handler = import_module("litestar.handlers.websocket_handlers._utils").ListenerHandler
 
-    _serve_class(Litestar, instrument)
-    _change_argument(BaseRouteHandler, "__call__", "fn", instrument.handler)
+    def handler(func: Any) -> Any:  # a listener comes again, in an object of Litestar's own
+        return func if isinstance(func, listener_handler) else instrument.handler(func)
+
+    _serve_class(import_module("litestar").Litestar, instrument)
+    for owner in (
+        http.HTTPRouteHandler,
+        asgi.ASGIRouteHandler,
+        websocket.WebsocketListenerRouteHandler,
+        websocket.WebsocketRouteHandler,
+    ):
+        _change_argument(owner, "__call__", "fn", handler)
+    _change_argument(websocket.stream._WebSocketStreamOptions, "__init__", "generator_fn", handler)
+
+
+def _django(instrument: Instrument) -> None:
+    base: Any = import_module("django.core.handlers.base")
+    door: Any = import_module("ldai_integrations.django")
+    settings, handlers = base.settings, base.BaseHandler
+    make_view = handlers.make_view_atomic
+
+    class Settings:
+        """Django's settings with one middleware more, whichever a test puts there."""
+
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(settings, name)
+            return ["ldai_integrations.django.TrackingMiddleware", *value] if name == "MIDDLEWARE" else value
+
+    base.settings = Settings()
+    door.settings = SimpleNamespace(LDAI={"tracking": instrument.tracking, **instrument.options})
+    handlers.make_view_atomic = lambda self, view: instrument.handler(make_view(self, view))
 
 
 def _asgiref(instrument: Instrument) -> None:
-    from asgiref import compatibility, testing, wsgi
-
-    def single(app: Any) -> Any:
-        return instrument.asgi(compatibility.guarantee_single_callable(app))  # type: ignore[no-untyped-call]
-
-    _change_argument(testing.ApplicationCommunicator, "__init__", "application", single)
-    _change_argument(wsgi.WsgiToAsgi, "__init__", "wsgi_application", instrument.wsgi)
+    single = import_module("asgiref.compatibility").guarantee_single_callable
+    communicator = import_module("asgiref.testing").ApplicationCommunicator
+    _change_argument(communicator, "__init__", "application", lambda app: instrument.asgi(single(app)))
+    _change_argument(import_module("asgiref.wsgi").WsgiToAsgi, "__init__", "wsgi_application", instrument.wsgi)

@@ -24,6 +24,9 @@ from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 CONFIG_KEY = "support-bot"
 
+#: What ``LDAI_UPSTREAM`` may say, and whether the middleware opens a run for each request then.
+MODES = {"lazy": False, "tracking": True}
+
 _VARIATION = {
     "_ldMeta": {"enabled": True, "variationKey": "small", "version": 1, "mode": "completion"},
     "model": {"name": "gpt-4o-mini"},
@@ -57,12 +60,14 @@ class WatchedTracking(Tracking):
 
     def __init__(self, client: LDClient) -> None:
         super().__init__(client)
+        self.opened = 0
         self.lost: list[str] = []
         self._open: dict[int, str] = {}
 
     def open_run(self, *args: Any, **kwargs: Any) -> Run:
         """Open a run; a known id belongs to a run that was dropped without a report."""
         run = super().open_run(*args, **kwargs)
+        self.opened += 1
         if id(run) in self._open:
             self.lost.append(self._open[id(run)])
         self._open[id(run)] = os.environ.get("PYTEST_CURRENT_TEST", "outside tests")
@@ -117,6 +122,10 @@ class Instrument:
             decorated = track_ai(config_key=CONFIG_KEY, tracking=self.tracking)(func)
             self._decorated[id(func)] = self._decorated[id(decorated)] = decorated
         return cast(T, decorated)
+
+    def output(self, content: T) -> T:
+        """Return the content of a streamed response as a tracked function would have returned it."""
+        return self.handler(lambda: content)()
 
     def breaches(self, *, last: bool) -> list[str]:
         """Say what has gone wrong since the last call; after the last test, also which tests left runs open."""

@@ -14,18 +14,16 @@ from pathlib import Path
 import pytest
 
 from .frameworks import instrument_all
-from .offline import Instrument
-
-_MODES = {"lazy": False, "tracking": True}
+from .offline import MODES, Instrument
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Change the frameworks before any test module is imported."""
     mode = os.environ.get("LDAI_UPSTREAM", "")
-    if mode not in _MODES:
-        raise pytest.UsageError(f"LDAI_UPSTREAM is {mode!r}; set it to one of {', '.join(_MODES)}")
+    if mode not in MODES:
+        raise pytest.UsageError(f"LDAI_UPSTREAM is {mode!r}; set it to one of {', '.join(MODES)}")
     with tempfile.TemporaryDirectory() as directory:
-        instrument = Instrument(Path(directory, "flags.json"), track_requests=_MODES[mode])
+        instrument = Instrument(Path(directory, "flags.json"), track_requests=MODES[mode])
     instrument_all(instrument)
     config.pluginmanager.register(_Watch(instrument))
 
@@ -41,3 +39,7 @@ class _Watch:
         breaches = self._instrument.breaches(last=nextitem is None)
         if breaches:
             pytest.fail("; ".join(breaches), pytrace=False)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say how much was tracked; with pytest-xdist the workers do it, and nobody hears them."""
+        terminalreporter.write_line(f"{self._instrument.tracking.opened} runs were tracked")
