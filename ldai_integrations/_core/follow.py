@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -85,12 +85,13 @@ def _follow_response(run: Run, result: Any) -> Any:
     """Follow the body of a streaming response of any framework; end with anything else."""
     response = result[0] if type(result) is tuple and result and status_of_response(result) else result
     run.evidence.responded(status_of_response(result), _content_type(response))
-    body_name = _streamed_body(response)
-    if body_name is not None:
-        body = getattr(response, body_name)
+    streamed = _streamed_body(response)
+    if streamed is not None:
+        holder, name = streamed
+        body = getattr(holder, name)
         followed: Any = FollowedAsyncGenerator if hasattr(body, "__aiter__") else FollowedGenerator
         steps = body.__aiter__() if hasattr(body, "__aiter__") else iter(body)
-        setattr(response, body_name, followed(steps, run))
+        setattr(holder, name, followed(steps, run))
         return result
     if response is not result:
         inner = follow(run, response)
@@ -98,16 +99,24 @@ def _follow_response(run: Run, result: Any) -> Any:
     return _end_with(run, result)
 
 
-def _streamed_body(response: Any) -> str | None:
-    """Name the attribute that holds a response's streamed body: Starlette's, Django's, Werkzeug's."""
+def _streamed_body(response: Any) -> tuple[Any, str] | None:
+    """Find the attribute with a response's streamed body: Starlette's, Django's, Litestar's, Quart's, Werkzeug's."""
     if hasattr(response, "body_iterator"):
-        return "body_iterator"
+        return response, "body_iterator"
     if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):
-        return "streaming_content"
+        return response, "streaming_content"
+    if hasattr(response, "to_asgi_response") and _is_iterable(getattr(response, "iterator", None)):
+        return response, "iterator"
     body = getattr(response, "response", None)
+    if isinstance(getattr(body, "iter", None), AsyncIterator):  # Quart asks the body itself for its type
+        return body, "iter"
     if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):
-        return "response"
+        return response, "response"
     return None
+
+
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, (AsyncIterable, Iterable))
 
 
 def _content_type(response: Any) -> str | None:
