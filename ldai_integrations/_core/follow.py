@@ -47,7 +47,7 @@ def _follow(run: Run, result: Any) -> Any:
         return result
     if inspect.isawaitable(result):
         return _follow_awaitable(run, result)
-    if _looks_like_stream(result):
+    if _looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
         return watch(result, run.evidence.put_out, run.end)
     return _follow_response(run, result)
 
@@ -84,7 +84,8 @@ def _follow_bedrock(run: Run, result: dict[Any, Any]) -> Any:
 def _follow_response(run: Run, result: Any) -> Any:
     """Follow the body of a streaming response of any framework; end with anything else."""
     response = result[0] if type(result) is tuple and result and status_of_response(result) else result
-    run.evidence.responded(status_of_response(result), _content_type(response))
+    compressed = (_header(response, "Content-Encoding") or "identity") != "identity"
+    run.evidence.responded(status_of_response(result), _content_type(response), compressed=compressed)
     streamed = _streamed_body(response)
     if streamed is not None:
         holder, name = streamed
@@ -104,7 +105,8 @@ def _streamed_body(response: Any) -> tuple[Any, str] | None:
     if hasattr(response, "body_iterator"):
         return response, "body_iterator"
     if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):
-        return response, "streaming_content"
+        # A wrapped file would no longer be sent by the operating system.
+        return (response, "streaming_content") if getattr(response, "file_to_stream", None) is None else None
     if hasattr(response, "to_asgi_response") and _is_iterable(getattr(response, "iterator", None)):
         return response, "iterator"
     body = getattr(response, "response", None)
@@ -124,7 +126,13 @@ def _content_type(response: Any) -> str | None:
         value = getattr(response, name, None)
         if isinstance(value, str):
             return value
-    return None
+    return _header(response, "Content-Type")
+
+
+def _header(response: Any, name: str) -> str | None:
+    headers = getattr(response, "headers", None)
+    value = headers.get(name) if headers is not None and hasattr(headers, "get") else None
+    return value if isinstance(value, str) else None
 
 
 def _end_with(run: Run, result: Any) -> Any:

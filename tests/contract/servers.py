@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -46,3 +46,8 @@ def serve_asgi(app: Any, *, lifespan: str = "on") -> Iterator[Address]:
         server.should_exit = True
         thread.join(10)
         listener.close()
+
+
+def serve_asgi_without_lifespan(app: Any) -> AbstractContextManager[Address]:
+    """Serve an ASGI application that knows no lifespan."""
+    return serve_asgi(app, lifespan="off")
