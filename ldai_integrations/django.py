@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from ._core.current import FRAME_KEY, bind, get_current, unbind
+from ._core.current import FRAME_KEY, bind, get_current, unbind, within
 from ._core.door import Door
 from ._core.follow import follow
 from ._core.run import Run
@@ -103,7 +103,7 @@ class _Exchange:
         self._run = door.open_run(self._frame, request)
 
     def __enter__(self) -> _Exchange:
-        self._token = bind(self._run if self._run is not None else self._frame)
+        self._token = bind(self._run if self._run is not None else within(self._frame))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -117,6 +117,8 @@ class _Exchange:
         """Follow the response to its end: for a stream that is exhaustion, or Django's closing it before."""
         if self._run is not None:
             response = follow(self._run, response)
+            if self._head:
+                self._run.finish()  # servers need not read a body that they do not send
         if self._outermost:
             response._resource_closers.append(self._close)
         return response
@@ -128,8 +130,6 @@ class _Exchange:
             tracking.flush()  # on a thread under ASGI too
 
     def _leave(self) -> None:
-        if self._head and self._run is not None:
-            self._run.finish()  # servers need not read a body that they do not send
         if self._outermost:
             self._carrier.pop(FRAME_KEY, None)
             self._frame.close()

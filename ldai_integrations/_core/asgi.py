@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .current import FRAME_KEY, bind, unbind
+from .current import FRAME_KEY, bind, unbind, within
 
 if TYPE_CHECKING:
     from ..typing import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: 
     if run is not None:
         exchange = Exchange(run, receive, send)
         receive, send = exchange.receive, exchange.send
-    token = bind(run if run is not None else frame)
+    token = bind(run if run is not None else within(frame))
     try:
         await app(scope, receive, send)
     except BaseException as exc:

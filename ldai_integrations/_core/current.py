@@ -93,3 +93,9 @@ class Frame:
             run.abandon()
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request
+
+
+def within(frame: Frame) -> Frame | Run:
+    """Return what is bound of a frame already: the run that is under way in it, else the frame itself."""
+    current = get_current()
+    return current if current is not None and current.frame is frame else frame

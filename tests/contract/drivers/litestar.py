@@ -1,4 +1,4 @@
-"""Litestar: the decorator alone, and below the ASGI middleware, which tracks too; sync and async handlers."""
+"""Litestar: the decorator alone, and below two ASGI middlewares, which track too; sync and async handlers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def decorator(tracking: Tracking) -> Litestar:
 
 
 def middleware_and_decorator(tracking: Tracking) -> Litestar:
-    """Decorate the route handlers of an application whose middleware tracks too: one run each."""
+    """Decorate the route handlers of an application that has a tracking middleware twice: one run each."""
 
     def middleware(app: Any) -> ASGITrackingMiddleware:
         return ASGITrackingMiddleware(app, tracking, config_key=lambda scope: handlers.config_key_of(scope["path"]))
 
-    return _application(lambda key: track_ai(config_key=key), [middleware])
+    return _application(lambda key: track_ai(config_key=key), [middleware, middleware])
 
 
 def _application(decorate: Decorate, middleware: Sequence[Any] = ()) -> Litestar:
