@@ -41,18 +41,19 @@ async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: 
 class Exchange:
     """Watch the messages of one HTTP request for its run; pass every one on unchanged."""
 
-    __slots__ = ("_receive", "_run", "_send", "_streaming")
+    __slots__ = ("_complete", "_receive", "_run", "_send", "_streaming")
 
     def __init__(self, run: Run, receive: Receive, send: Send) -> None:
         self._run = run
         self._receive = receive
         self._send = send
         self._streaming = False
+        self._complete = False
 
     async def receive(self) -> Message:
         """Receive, and notice a client that left before the last byte."""
         message = await self._receive()
-        if message["type"] == "http.disconnect" and not self._run.finished:
+        if message["type"] == "http.disconnect" and not (self._complete or self._run.finished):
             self._run.evidence.cancelled = True
         return message
 
@@ -60,14 +61,22 @@ class Exchange:
         """Send, and finish the run with the last byte: background tasks come after it."""
         with self._run.frame.tracking.troubles.guard("response", self._run.config_key):
             self._watch(message)
+        kind = message["type"]
+        # Set before the last byte is passed on: Hypercorn tells of a disconnect, and so gets us cancelled, meanwhile.
+        self._complete = kind == "http.response.pathsend" or (
+            kind == "http.response.body" and not message.get("more_body")
+        )
         try:
             await self._send(message)
         except OSError:
             self._run.evidence.cancelled = True
             raise
-        kind = message["type"]
-        if kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body")):
-            self._run.finish()
+        except Exception as exc:
+            self._run.fail(exc)
+            raise
+        finally:
+            if self._complete:
+                self._run.finish()
 
     def _watch(self, message: Message) -> None:
         evidence, kind = self._run.evidence, message["type"]

@@ -1,0 +1,121 @@
+"""The promises on servers that bring a process of their own: nothing is lost between a request and SIGTERM."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations.devserver import DevServer
+
+from .cases import CASES, EVENTS
+from .client import request
+from .conftest import FLAGS
+from .servers import Address
+
+ROOT = Path(__file__).parents[2]
+
+_APPLICATIONS = "tests.contract.applications"
+_GUNICORN = ["gunicorn", "--bind", "fd://{fd}", "--log-level", "critical"]
+
+_WSGI, _ASGI = f"{_APPLICATIONS}:wsgi()", f"{_APPLICATIONS}:asgi()"
+
+#: The arguments of ``python -m``.
+SERVERS = {
+    "gunicorn sync": [*_GUNICORN, "--worker-class", "sync", _WSGI],
+    "gunicorn gthread": [*_GUNICORN, "--worker-class", "gthread", "--threads", "4", _WSGI],
+    "gunicorn gevent": [*_GUNICORN, "--worker-class", "gevent", _WSGI],
+    "gunicorn uvicorn": [*_GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker", _ASGI],
+    "gevent": ["tests.contract.gevent_server", "{fd}"],
+    "hypercorn": ["hypercorn", "--bind", "fd://{fd}", "--log-level", "critical", "--graceful-timeout", "1", _ASGI],
+    "uvicorn": ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "1", "--factory", f"{_APPLICATIONS}:asgi"],
+}
+
+_ASKED = [case for case in CASES if case.name in ("ok", "observed", "stream", "raise", "stream-raises", "slow")]
+
+
+_TOKENS = {f"$ld:ai:tokens:{name}" for name in ("input", "output", "total", "ttf")}
+
+
+@pytest.fixture(scope="module")
+def dev_server() -> Iterator[DevServer]:
+    """Serve the AI Configs of the contract to other processes."""
+    with DevServer(FLAGS) as server:
+        yield server
+
+
+@contextmanager
+def serve(arguments: list[str], dev_server: DevServer, log: Path) -> Iterator[tuple[Address, subprocess.Popen[bytes]]]:
+    """Start a server on a socket that is already listening, so that clients need not wait for it."""
+    with socket.socket() as listener, log.open("wb") as output:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(argument.format(fd=listener.fileno()) for argument in arguments)],
+            cwd=ROOT,
+            env={**os.environ, "LDAI_DEV_SERVER": dev_server.url},
+            pass_fds=[listener.fileno()],
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield listener.getsockname(), process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server as a process manager does; Uvicorn passes the signal on to itself when it is done."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) in (0, -signal.SIGTERM)
+
+
+def events_by_run(dev_server: DevServer) -> dict[str, list[str]]:
+    """Return the names of the events of each run."""
+    runs: dict[str, list[str]] = {}
+    for event in dev_server.events():
+        if event["kind"] == "custom" and "runId" in event["data"]:
+            runs.setdefault(event["data"]["runId"], []).append(event["key"])
+    return runs
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_event_has_arrived_when_the_server_has_ended(dev_server: DevServer, tmp_path: Path, server: str) -> None:
+    """Each request's run is told once, with its outcome, and SIGTERM loses nothing."""
+    dev_server.clear()
+    log = tmp_path / "log"
+    with serve(SERVERS[server], dev_server, log) as (address, process):
+        for case in _ASKED:
+            answer = request(address, f"/{case.name}", method=case.method, hangs_up=case.hangs_up)
+            assert (answer.status, answer.truncated) == (case.status, case.truncated), log.read_text()
+        end(process)
+
+    runs = events_by_run(dev_server).values()
+    expected = [EVENTS[case.outcome] for case in _ASKED if case.outcome is not None]
+    assert Counter(frozenset(names) - _TOKENS for names in runs) == Counter(map(frozenset, expected)), log.read_text()
+    assert all(len(names) == len(set(names)) for names in runs), "an event was sent twice"
+
+
+@pytest.mark.parametrize("server", ["hypercorn"])
+def test_a_stream_that_the_shutdown_breaks_off(dev_server: DevServer, tmp_path: Path, server: str) -> None:
+    """What does not end in the time that the server gives it is cancelled, and told."""
+    dev_server.clear()
+    with serve(SERVERS[server], dev_server, tmp_path / "log") as (address, process):
+        connection = http.client.HTTPConnection(*address, timeout=10)
+        connection.request("GET", "/slow")
+        assert connection.getresponse().read(20)
+        end(process)
+        connection.close()
+
+    assert [set(names) - _TOKENS for names in events_by_run(dev_server).values()] == [EVENTS["cancelled"]]

@@ -1,0 +1,64 @@
+"""What a server does while it is given the last byte of an ASGI response."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, Tracking
+from ldai_integrations.asgi import ASGITrackingMiddleware
+
+from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, http_scope, start
+
+
+def test_a_disconnect_while_the_last_byte_is_passed_on(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Hypercorn tells of one before its ``send`` returns, upon which an application cancels what is sending."""
+
+    async def serve() -> None:
+        closed = asyncio.Event()
+        sending: asyncio.Task[None]
+
+        async def receive() -> Any:
+            await closed.wait()
+            return DISCONNECT
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body" and not message["more_body"]:
+                closed.set()
+                await asyncio.Event().wait()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal sending
+            sending = asyncio.create_task(app_that_sends(start(), body(b"a", more=True), body())(scope, receive, send))
+            assert await receive() == DISCONNECT
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+        await ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), receive, send)
+
+    asyncio.run(serve())
+
+    assert [record.outcome for record in records] == ["success"]
+
+
+@pytest.mark.parametrize(("raised", "outcome"), [(RuntimeError("too short"), "error"), (OSError("gone"), "cancelled")])
+def test_a_server_that_refuses_the_last_byte(
+    tracking: Tracking, records: list[RunRecord], raised: Exception, outcome: str
+) -> None:
+    """An answer that was not taken to its end is no success."""
+
+    async def receive() -> Any:
+        return REQUEST
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            raise raised
+
+    app = app_that_sends(start(), body(b"a", more=True), body())
+    with pytest.raises(type(raised)):
+        asyncio.run(ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), receive, send))
+
+    assert [record.outcome for record in records] == [outcome]
