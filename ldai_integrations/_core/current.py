@@ -50,7 +50,6 @@ class Frame:
         "_ld_context",
         "_ld_context_from",
         "_request",
-        "frame",
         "had_runs",
         "open_runs",
         "resolved",
@@ -59,7 +58,6 @@ class Frame:
 
     def __init__(self, tracking: Tracking, request: Any = None, ld_context_from: LDContextFrom | None = None) -> None:
         self.tracking = tracking
-        self.frame = self  # a Run has a frame as well: both answer where the request is
         self.open_runs: set[Run] = set()
         self.had_runs = False
         self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
@@ -67,6 +65,11 @@ class Frame:
         self._ld_context_from = ld_context_from
         self._ld_context: Context | None = None
         self._anonymous: Context | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """Return itself: a Run has a frame as well, and both answer where the request is."""
+        return self
 
     @property
     def ld_context(self) -> Context:

@@ -88,7 +88,7 @@ def _views(decorate: Decorate) -> dict[str, View]:
     views = {name: _view(handler) for name, handler in handlers.VALUES.items()}
     views |= {name: _stream_view(chunks) for name, chunks in {**handlers.STREAMS, "slow": handlers.slow}.items()}
     views["text"] = lambda request: HttpResponse(handlers.text(), content_type=handlers.TEXT)
-    views |= {name: _raising_view(exc) for name, exc in _RAISED.items()}
+    views |= {name: _raising_view(make) for name, make in _RAISED.items()}
     return {name: decorate(DISABLED_KEY if name == "disabled" else CONFIG_KEY)(view) for name, view in views.items()}
 
 
@@ -103,7 +103,7 @@ def _async_views(decorate: Decorate) -> dict[str, View]:
     return {name: decorate(DISABLED_KEY if name == "disabled" else CONFIG_KEY)(view) for name, view in views.items()}
 
 
-_RAISED = {"raise": RuntimeError("the handler broke"), "handled": handlers.HandledError(), "bad": BadRequest()}
+_RAISED = {"raise": lambda: RuntimeError("the handler broke"), "handled": handlers.HandledError, "bad": BadRequest}
 
 
 def _itself(view: View) -> View:
@@ -117,9 +117,9 @@ def _view(handler: Callable[[], Any]) -> View:
     return view
 
 
-def _raising_view(exc: Exception) -> View:
+def _raising_view(make: Callable[[], Exception]) -> View:
     def view(request: HttpRequest) -> HttpResponse:
-        raise exc
+        raise make()
 
     return view
 

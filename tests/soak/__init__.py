@@ -1,0 +1,1 @@
+"""Many requests: none sees another's run, and nothing is left of any."""
