@@ -69,6 +69,7 @@ def check_context_callable(source: object) -> None:
         raise ConfigurationError(f"ld_context is {source!r}; give a function that returns an ldclient.Context")
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
         raise ConfigurationError(
-            f"ld_context is the coroutine function {getattr(source, '__qualname__', source)!r}; it is called when a run "
-            "first needs it, where nothing can be awaited. Give a plain function, and do what must be awaited before."
+            f"ld_context is the coroutine function {getattr(source, '__qualname__', source)!r}; it is called when a "
+            "run first needs it, where nothing can be awaited. "
+            "Give a plain function, and do what must be awaited before."
         )

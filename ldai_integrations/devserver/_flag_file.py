@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ logger = logging.getLogger("ldai_integrations.devserver")
 
 # Network and container mounts may report no changes at all: look at the file this often in any case.
 LOOK_EVERY_MS = 500
+
+# No editor takes this long between emptying a file and writing it.
+STAYS_SECONDS = 0.4
 
 
 class FlagFile:
@@ -48,28 +52,38 @@ class FlagFile:
         Raises:
             FlagFileError: The file cannot be read, is no JSON, or holds flags that an SDK cannot read.
         """
-        self._content = self._read()
-        if self._content is None:
+        return self.parse(self._read())
+
+    def parse(self, content: bytes | None) -> tuple[Payload, list[Problem]]:
+        """Do what :meth:`load` does with content that was read already; ``None`` is that of a missing file."""
+        self._content = content
+        if content is None:
             raise FlagFileError([Problem(self.path.name, "", "cannot be read: is it there?", "structure")])
         try:
-            source = json.loads(self._content)
+            source = json.loads(content)
         except ValueError as error:
             raise FlagFileError([Problem(self.path.name, "", f"is not JSON: {error}", "structure")]) from error
         return checked_payload(source, refused=["structure", "unreadable"])
 
     @contextlib.contextmanager
-    def followed(self, reload: Callable[[FlagFile], None]) -> Iterator[None]:
+    def followed(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
         """Call back after each edit, in a thread of its own, about 0.1 s later.
 
+        A file that somebody is writing may be empty, cut off or gone for a moment: what is no JSON has to stay.
+
         Args:
-            reload: Called when the content is another than the one loaded last; is to load it.
+            reload: Called when the content is another than the one parsed last; is to parse it.
         """
         stop = threading.Event()
 
         def follow() -> None:
+            found, since = self._content, time.monotonic()
             for _ in self._looks(stop):
-                if self._read() != self._content:
-                    reload(self)
+                former, found = found, self._read()
+                if found != former:
+                    since = time.monotonic()
+                if found != self._content and (_is_json(found) or time.monotonic() - since >= STAYS_SECONDS):
+                    reload(self, found)
 
         thread = threading.Thread(target=follow, name="ldai-devserver-file", daemon=True)
         thread.start()
@@ -106,3 +120,11 @@ class FlagFile:
             return self.path.read_bytes()
         except OSError:
             return None
+
+
+def _is_json(content: bytes | None) -> bool:
+    try:
+        json.loads(content or b"")
+    except ValueError:
+        return False
+    return True

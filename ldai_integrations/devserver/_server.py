@@ -228,10 +228,10 @@ class DevServer:
         self._stores.streams.publish(changes)
         return [f"{change.key} {'changed' if change.item else 'deleted'}" for change in changes]
 
-    def _reload(self, file: FlagFile) -> None:
+    def _reload(self, file: FlagFile, content: bytes | None) -> None:
         """Serve an edited flag file, if it can be served."""
         try:
-            payload, problems = file.load()
+            payload, problems = file.parse(content)
         except FlagFileError as refusal:
             logger.error("%s: edit refused, the last good version stays:\n%s", file.path.name, refusal)
             return

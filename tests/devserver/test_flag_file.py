@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +132,24 @@ def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, 
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
-def test_half_written_file_is_waited_for(content: bytes, path: Path, client: LDClient) -> None:
-    """A file that is no JSON for a moment costs nothing."""
+def test_half_written_file_is_waited_for(
+    content: bytes, path: Path, client: LDClient, lines: Callable[[], list[str]]
+) -> None:
+    """A file that is no JSON for a moment, longer than a change takes to be noticed, costs nothing."""
     path.write_bytes(content)
+    time.sleep(0.2)
     write(path, edited(on=False))
     assert eventually(lambda: served(client) == "disabled")
+    assert eventually(lambda: lines() == ["flags.json: chat changed"])
+
+
+def test_file_that_stays_no_json_is_told_once(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
+    """What is still no JSON at the next look is a mistake, and said once."""
+    path.write_bytes(b"{")
+    assert eventually(lambda: len(lines()) == 1)
+    assert lines()[0].startswith("flags.json: edit refused, the last good version stays:\nflags.json: is not JSON")
+    time.sleep(1.2)
+    assert len(lines()) == 1
 
 
 def test_file_may_vanish_and_come_back(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:

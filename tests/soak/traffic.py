@@ -19,7 +19,7 @@ def send_wsgi(app: Any, requests: int) -> None:
     for path in _paths(requests):
         environ: dict[str, Any] = {"PATH_INFO": f"/{path}"}
         setup_testing_defaults(environ)
-        body = None
+        body: Any = None
         with suppress(RuntimeError):  # the handler broke, or the stream
             body = app(environ, lambda status, headers, exc_info=None: lambda data: None)
             for _ in body:
@@ -84,5 +84,3 @@ def _scope(path: str) -> dict[str, Any]:
 
 def _paths(requests: int) -> Iterator[str]:
     return (PATHS[number % len(PATHS)] for number in range(requests))
-
-
