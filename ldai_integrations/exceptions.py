@@ -4,6 +4,7 @@
 
     LDAIIntegrationError
     ├── ConfigurationError (ValueError)            a value given at set-up cannot work
+    ├── MetricsError                               LaunchDarkly's metrics cannot be read back
     └── TrackingNotConfiguredError (RuntimeError)  something was asked of a tracking that does not exist
 
 They are raised at set-up or on direct misuse, never while a request is served.
@@ -11,7 +12,7 @@ They are raised at set-up or on direct misuse, never while a request is served.
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "LDAIIntegrationError", "TrackingNotConfiguredError"]
+__all__ = ["ConfigurationError", "LDAIIntegrationError", "MetricsError", "TrackingNotConfiguredError"]
 
 
 class LDAIIntegrationError(Exception):
@@ -20,6 +21,18 @@ class LDAIIntegrationError(Exception):
 
 class ConfigurationError(LDAIIntegrationError, ValueError):
     """Say which set-up value cannot work and what to do about it."""
+
+
+class MetricsError(LDAIIntegrationError):
+    """Say why metrics cannot be read back, and what to do about it.
+
+    Attributes:
+        status: The HTTP status of the answer; ``None`` where there was none.
+    """
+
+    def __init__(self, message: str, *, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TrackingNotConfiguredError(LDAIIntegrationError, RuntimeError):

@@ -1,0 +1,187 @@
+"""One GET of LaunchDarkly's REST API: where it goes, how often it is tried, and what its failure means."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from .._version import __version__
+from ..exceptions import ConfigurationError, MetricsError
+
+#: LaunchDarkly's instances by name (https://launchdarkly.com/docs/api, "Federal and EU environments").
+HOSTS = {
+    "launchdarkly": "https://app.launchdarkly.com",
+    "eu": "https://app.eu.launchdarkly.com",
+    "federal": "https://app.launchdarkly.us",
+}
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+_TRIES = 5  # of one request, the first included
+_BACKOFF_SECONDS = 0.5  # urllib3 tries again at once, then after twice this, and doubles it each time: 7 s in all
+_API_VERSION = "20240415"  # the current one; without it, the token's own version decides
+
+_REMEDIES = {
+    400: "check env, the keys and the time range",
+    401: "give an API access token (api-…) that is valid; SDK keys do not work here",
+    403: "give the access token a role that may read this project's AI Configs",
+    404: "check the keys of the AI Config and the project, and that the token belongs to this LaunchDarkly instance",
+    429: "wait, or ask less often; the limits are shared by all tokens of the account",
+}
+
+
+class Connection:
+    """Get JSON from one LaunchDarkly instance; thread-safe.
+
+    Args:
+        base_url: A name in :data:`HOSTS`, or an address; plain http on this machine only.
+        token: What to send in the Authorization header, and nowhere else.
+        timeout: Seconds for one try, to connect and to read each.
+        max_wait: Seconds that one wait for a rate limit may last.
+    """
+
+    def __init__(self, base_url: str, token: str, *, timeout: float, max_wait: float) -> None:
+        self.base_url = _checked_url(HOSTS.get(base_url, base_url))
+        self._token = token
+        self._timeout = timeout
+        self._pool = _pool(self.base_url)
+        self._retry = _Retry(max_wait=max_wait)
+
+    def get(self, path: str, query: Mapping[str, str]) -> Any:
+        """Return the JSON at a path.
+
+        Raises:
+            MetricsError: If it cannot be had; the text says why and what to do.
+        """
+        headers = {
+            "Authorization": self._token,
+            "LD-API-Version": _API_VERSION,
+            "User-Agent": f"ldai-integrations/{__version__}",
+        }
+        try:
+            response = self._pool.request(
+                "GET",
+                f"{self.base_url}{path}",
+                fields=dict(query),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+                retries=self._retry,
+            )
+        except urllib3.exceptions.HTTPError as exc:
+            raise self._unreachable(exc) from exc
+        if response.status != 200:
+            raise self._refused(response)
+        try:
+            return json.loads(response.data)
+        except ValueError as exc:
+            raise MetricsError(
+                f"{self.base_url} answered with something that is not JSON; check the address", status=200
+            ) from exc
+
+    def _refused(self, response: Any) -> MetricsError:
+        status: int = response.status
+        said = _message(response.data).replace(self._token, "…")
+        remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
+        wait = _wait_seconds(response)
+        if wait is not None:
+            remedy = f"try again in {wait:.0f} s; the limits are shared by all tokens of the account"
+        answer = f"HTTP {status}{f' ({said})' if said else ''}"
+        return MetricsError(f"{self.base_url} answered {answer}: {remedy}", status=status)
+
+    def _unreachable(self, exc: urllib3.exceptions.HTTPError) -> MetricsError:
+        reason = getattr(exc, "reason", None) or exc
+        refused = isinstance(reason, urllib3.exceptions.NewConnectionError)  # a kind of time-out, to urllib3
+        if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
+            cause = f"did not answer within {self._timeout:g} s, {_TRIES} times"
+        else:
+            cause = f"could not be reached ({type(reason).__name__})"
+        return MetricsError(f"{self.base_url} {cause}: check the address, the network and https_proxy", status=None)
+
+
+class _Retry(urllib3.Retry):
+    """Try again after server errors, lost connections and rate limits, as long as a wait stays within bounds."""
+
+    def __init__(self, *, max_wait: float, **options: Any) -> None:
+        defaults = {
+            "total": _TRIES - 1,
+            "backoff_factor": _BACKOFF_SECONDS,
+            "status_forcelist": (429, 500, 502, 503, 504),
+            "raise_on_status": False,
+            "redirect": False,  # the token is for this host alone
+            "raise_on_redirect": False,
+        }
+        super().__init__(**{**defaults, **options})
+        self._max_wait = max_wait
+
+    def new(self, **changes: Any) -> _Retry:
+        """Carry the bound over to the next try."""
+        return super().new(max_wait=self._max_wait, **changes)
+
+    def increment(self, method: Any = None, url: Any = None, response: Any = None, *args: Any, **options: Any) -> Any:
+        """Give up at once where the rate limit asks for more patience than there is; the answer then stands."""
+        wait = None if response is None else _wait_seconds(response)
+        if wait is not None and wait > self._max_wait:
+            raise urllib3.exceptions.MaxRetryError(options["_pool"], url)
+        return super().increment(method, url, response, *args, **options)
+
+    def get_retry_after(self, response: Any) -> float | None:
+        """Return the seconds to wait, with some jitter; ``None`` leaves it to the backoff."""
+        wait = _wait_seconds(response)
+        return None if wait is None else wait + random.uniform(0, 0.5)
+
+
+def _wait_seconds(response: Any) -> float | None:
+    """Tell how long LaunchDarkly asks to wait; where it names several moments, until the last.
+
+    Resets are in milliseconds since the epoch and stand on every answer, so they say something on a 429 only.
+    """
+    headers, now = response.headers, time.time()
+    resets = [v for k, v in headers.items() if k.lower().startswith("x-ratelimit-") and k.lower().endswith("reset")]
+    waits = [int(value) / 1000 - now for value in resets if value.isdecimal() and response.status == 429]
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        waits.append(float(after))
+    elif after and (moment := email.utils.parsedate_tz(after)):
+        waits.append(email.utils.mktime_tz(moment) - now)
+    return max(0.0, *waits) if waits else None
+
+
+def _message(body: bytes) -> str:
+    """Return LaunchDarkly's own words about an error, shortened; nothing where it sent something else."""
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return message[:200] if isinstance(message, str) else ""
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ConfigurationError(f"base_url is {url!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ConfigurationError(
+            f"base_url is {url!r}: over plain http the access token would be readable on the network; use https"
+        )
+    return url.rstrip("/")
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """Connect as the environment says: through https_proxy or http_proxy, unless no_proxy names the host."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return urllib3.PoolManager()
+    credentials = urlsplit(proxy)
+    headers = None
+    if credentials.username:
+        userinfo = f"{unquote(credentials.username)}:{unquote(credentials.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=userinfo)
+    return urllib3.ProxyManager(proxy, proxy_headers=headers)

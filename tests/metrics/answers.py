@@ -1,0 +1,98 @@
+"""A REST API that answers as it is told, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+#: Shaped as in LaunchDarkly's OpenAPI text (``Metrics``), every field set.
+FULL = {
+    "inputTokens": 120_000,
+    "outputTokens": 30_000,
+    "totalTokens": 150_000,
+    "generationCount": 400,
+    "generationSuccessCount": 380,
+    "generationErrorCount": 20,
+    "thumbsUp": 30,
+    "thumbsDown": 10,
+    "durationMs": 600_000,
+    "timeToFirstTokenMs": 250,
+    "satisfactionRating": 0.75,
+    "inputCost": 0.018,
+    "outputCost": 0.018,
+    "judgeAccuracy": 0.9,
+    "judgeRelevance": 0.8,
+    "judgeToxicity": 0.01,
+}
+
+
+@dataclass
+class Answer:
+    """One answer: a status, headers, and a body that is JSON unless it is bytes."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+
+
+@dataclass
+class API:
+    """What is to be answered, and what was asked."""
+
+    url: str = ""
+    answers: list[Answer] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def will_answer(self, *bodies: Any) -> None:
+        """Answer the next requests with these."""
+        self.answers += [body if isinstance(body, Answer) else Answer(body) for body in bodies]
+
+
+@contextmanager
+def serving() -> Iterator[API]:
+    """Serve on a free port of this machine; an unexpected request is answered 418."""
+    api = API()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            api.paths.append(parts.path)
+            api.queries.append({name: values[0] for name, values in parse_qs(parts.query).items()})
+            api.headers.append({name.lower(): value for name, value in self.headers.items()})
+            answer = api.answers.pop(0) if api.answers else Answer({"message": "nothing is left to answer"}, 418)
+            time.sleep(answer.delay)
+            body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Forgive a client that does not wait for its answer."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        api.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,352 @@
+"""Metrics come back as LaunchDarkly tells them, or an error says what to do."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import socket
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from ldai_integrations import ConfigurationError, LDAIIntegrationError
+from ldai_integrations.exceptions import MetricsError
+from ldai_integrations.metrics import HOSTS, Metrics, MetricsClient
+
+from .answers import API, FULL, Answer
+from .conftest import TOKEN
+
+NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
+NOW_MS = 1_795_132_800_000
+DAY_MS = 24 * 3600 * 1000
+
+
+def ask(client: MetricsClient, *, days: float = 1, **options: Any) -> Metrics:
+    """Ask for the days before :data:`NOW`."""
+    return client.metrics("support-bot", env="production", start=NOW - timedelta(days=days), end=NOW, **options)
+
+
+def test_every_field_is_read(api: API, client: MetricsClient) -> None:
+    """All sixteen fields of LaunchDarkly's come back, money as it was written."""
+    api.will_answer(FULL)
+
+    assert ask(client) == Metrics(
+        input_tokens=120_000,
+        output_tokens=30_000,
+        total_tokens=150_000,
+        generation_count=400,
+        generation_success_count=380,
+        generation_error_count=20,
+        thumbs_up=30,
+        thumbs_down=10,
+        duration_ms=600_000,
+        time_to_first_token_ms=250,
+        satisfaction_rating=0.75,
+        input_cost=Decimal("0.018"),
+        output_cost=Decimal("0.018"),
+        judge_accuracy=0.9,
+        judge_relevance=0.8,
+        judge_toxicity=0.01,
+    )
+
+
+def test_the_request_is_what_launchdarkly_documents(api: API, client: MetricsClient) -> None:
+    """Path, milliseconds, environment, token and API version are those of LaunchDarkly's reference."""
+    api.will_answer(FULL)
+    ask(client)
+
+    assert api.paths == ["/api/v2/projects/shop/ai-configs/support-bot/metrics"]
+    assert api.queries == [{"env": "production", "from": str(NOW_MS - DAY_MS), "to": str(NOW_MS)}]
+    assert api.headers[0]["authorization"] == TOKEN
+    assert api.headers[0]["ld-api-version"] == "20240415"
+
+
+def test_absent_is_unknown(api: API, client: MetricsClient) -> None:
+    """An absent or null field is ``None``, zero is zero, and what is computed from unknowns is unknown."""
+    api.will_answer({"thumbsUp": 0, "inputTokens": None, "inputCost": 0.5, "somethingNew": "x"})
+    metrics = ask(client)
+
+    assert metrics == Metrics(thumbs_up=0, input_cost=Decimal("0.5"))
+    assert (metrics.generations, metrics.error_rate, metrics.mean_duration_ms, metrics.total_cost) == (None,) * 4
+
+
+def test_fractions_are_tolerated(api: API, client: MetricsClient) -> None:
+    """A fractional number of milliseconds, or a rating above one, is no reason to fail."""
+    api.will_answer({"durationMs": 1234.6, "timeToFirstTokenMs": 0.4, "satisfactionRating": 1.02, "judgeAccuracy": 1})
+
+    assert ask(client) == Metrics(
+        duration_ms=1235, time_to_first_token_ms=0, satisfaction_rating=1.02, judge_accuracy=1.0
+    )
+
+
+def test_what_is_computed() -> None:
+    """Rates and means are computed as the Monitoring tab does."""
+    metrics = Metrics(generation_success_count=380, generation_error_count=20, duration_ms=600_000)
+    assert (metrics.generations, metrics.error_rate, metrics.mean_duration_ms) == (400, 0.05, 1500)
+    assert Metrics(generation_success_count=3).error_rate == 0
+    assert Metrics(generation_error_count=3).error_rate == 1
+    assert Metrics(generation_error_count=0).error_rate is None
+    assert Metrics(generation_count=7).generations == 7
+    assert Metrics(input_cost=Decimal("0.1"), output_cost=Decimal("0.2")).total_cost == Decimal("0.3")
+
+
+def test_by_variation(api: API, client: MetricsClient) -> None:
+    """The plain array of variations comes back by key; a variation without a key is a served default."""
+    api.will_answer([{"variationKey": "small", "metrics": FULL}, {"metrics": {"thumbsUp": 1}}, {"variationKey": "x"}])
+    found = client.metrics_by_variation("support-bot", env="production", start=NOW - timedelta(days=1), end=NOW)
+
+    assert api.paths == ["/api/v2/projects/shop/ai-configs/support-bot/metrics-by-variation"]
+    assert [variation.variation_key for variation in found] == ["small", "", "x"]
+    assert (found[0].metrics.thumbs_up, found[1].metrics.thumbs_up, found[2].metrics) == (30, 1, Metrics())
+
+
+def test_long_ranges_are_split(api: API, client: MetricsClient) -> None:
+    """More than 100 days take several requests that touch, do not overlap, and are told to whoever wants to know."""
+    api.will_answer(*[{"inputTokens": n} for n in (1, 10, 100)])
+    progress: list[tuple[int, int]] = []
+    total = ask(client, days=250, on_progress=lambda done, of: progress.append((done, of)))
+
+    spans = [(int(query["from"]), int(query["to"])) for query in api.queries]
+    assert spans[0][0] == NOW_MS - 250 * DAY_MS
+    assert spans[-1][1] == NOW_MS
+    assert [end - start for start, end in spans] == [100 * DAY_MS, 100 * DAY_MS, 50 * DAY_MS]
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+    assert total.input_tokens == 111
+    assert progress == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_hundred_days_are_one_request(api: API, client: MetricsClient) -> None:
+    """The longest range that LaunchDarkly allows is not split."""
+    api.will_answer(FULL)
+    ask(client, days=100)
+
+    assert len(api.queries) == 1
+
+
+def test_over_time(api: API, client: MetricsClient) -> None:
+    """Steps of time are asked for one by one, in total or by variation."""
+    api.will_answer({"inputTokens": 1}, {}, [{"variationKey": "small", "metrics": {"inputTokens": 2}}], [])
+    window: Any = {"env": "production", "start": NOW_MS - 100, "end": NOW_MS, "points": 2}
+    totals = client.metrics_over_time("support-bot", **window)
+    apart = client.metrics_over_time("support-bot", **window, by_variation=True)
+
+    assert [(point.start_ms - NOW_MS, point.end_ms - NOW_MS) for point in totals] == [(-100, -50), (-50, 0)]
+    assert [point.variations for point in totals] == [{None: Metrics(input_tokens=1)}, {None: Metrics()}]
+    assert [point.variations for point in apart] == [{"small": Metrics(input_tokens=2)}, {}]
+
+
+def test_keys_are_quoted(api: API, client: MetricsClient) -> None:
+    """A key with unusual characters stays one part of the path."""
+    api.will_answer({})
+    client.metrics("a/b ?c", env="production", start=NOW_MS - 1, end=NOW_MS)
+
+    assert api.paths == ["/api/v2/projects/shop/ai-configs/a%2Fb%20%3Fc/metrics"]
+
+
+@pytest.mark.parametrize("header", ["X-Ratelimit-Reset", "X-Ratelimit-Auth-Token-Reset", "Retry-After", "date"])
+def test_rate_limits_are_waited_for(header: str, api: API, client: MetricsClient) -> None:
+    """After a 429 nothing is asked before the moment that LaunchDarkly names, then the answer comes."""
+    again = time.time() + 2
+    value = {"Retry-After": "1", "date": formatdate(again, usegmt=True)}.get(header, str(round(again * 1000)))
+    api.will_answer(Answer({"code": "rate_limited"}, 429, {"Retry-After" if header == "date" else header: value}), FULL)
+    start = time.time()
+
+    assert ask(client).thumbs_up == 30
+    assert time.time() - start >= 0.9
+    assert len(api.paths) == 2
+
+
+def test_the_last_reset_counts(api: API) -> None:
+    """Where several limits are named, the longest wait is asked for; one beyond the bound is an error that tells it."""
+    client = MetricsClient(TOKEN, "shop", base_url=api.url, max_wait=5)
+    resets = {"X-Ratelimit-Reset": "1", "Retry-After": "3", "x-ratelimit-auth-token-reset": "9999999999999"}
+    api.will_answer(Answer({"message": "slow down"}, 429, resets))
+
+    with pytest.raises(MetricsError, match=r"HTTP 429 \(slow down\): try again in \d+ s") as raised:
+        ask(client)
+    assert raised.value.status == 429
+    assert len(api.paths) == 1
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_passing_failures_are_tried_again(status: int, api: API, client: MetricsClient) -> None:
+    """A few failures of the server cost time only; one that lasts is an error after five tries."""
+    api.will_answer(Answer({}, status), Answer({}, status), FULL)
+    assert ask(client).thumbs_up == 30
+
+    api.will_answer(*[Answer({"message": "no"}, status)] * 9)
+    with pytest.raises(MetricsError, match=rf"HTTP {status} \(no\)") as raised:
+        ask(client)
+    assert raised.value.status == status
+    assert len(api.paths) == 3 + 5
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (400, "check env"),
+        (401, "SDK keys do not work here"),
+        (403, "role that may read"),
+        (404, "check the keys"),
+        (418, "check the address"),
+        (302, "check the address"),
+    ],
+)
+def test_refusals_say_what_to_do(status: int, remedy: str, api: API, client: MetricsClient) -> None:
+    """A refusal is not tried again, or followed elsewhere; its error has LaunchDarkly's words, the remedy, no token."""
+    body = {"code": "x", "message": f"not for {TOKEN}"}
+    api.will_answer(Answer(body, status, {"Location": "/elsewhere"}))
+
+    with pytest.raises(LDAIIntegrationError, match=rf"HTTP {status} \(not for …\): .*{remedy}") as raised:
+        ask(client)
+    assert isinstance(raised.value, MetricsError)
+    assert raised.value.status == status
+    assert TOKEN not in str(raised.value)
+    assert len(api.paths) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", [], {"inputTokens": "7"}, {"thumbsUp": True}, b'{"durationMs":NaN}'])
+def test_answers_that_are_no_metrics(body: Any, api: API, client: MetricsClient) -> None:
+    """What cannot be read is an error that says so."""
+    api.will_answer(body)
+
+    with pytest.raises(MetricsError, match=r"not JSON|cannot be read"):
+        ask(client)
+
+
+@pytest.mark.parametrize("body", [{}, ["small"], [{"metrics": 3}]])
+def test_answers_that_are_no_variations(body: Any, api: API, client: MetricsClient) -> None:
+    """The same by variation."""
+    api.will_answer(body)
+
+    with pytest.raises(MetricsError, match="cannot be read"):
+        client.metrics_by_variation("support-bot", env="production", start=NOW_MS - 1, end=NOW_MS)
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_server_that_does_not_answer(api: API) -> None:
+    """A hanging server is given up after the timeout, five times, and the error says so."""
+    client = MetricsClient(TOKEN, "shop", base_url=api.url, timeout=0.05)
+    api.will_answer(*[Answer({}, delay=0.5)] * 5)
+
+    with pytest.raises(MetricsError, match=r"did not answer within 0.05 s, 5 times: .* https_proxy") as raised:
+        ask(client)
+    assert raised.value.status is None
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_server_that_is_not_there() -> None:
+    """A refused connection is an error with the address and what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(MetricsError, match=f"{url} could not be reached"):
+        ask(MetricsClient(TOKEN, "shop", base_url=url))
+
+
+def test_the_token_is_nowhere(api: API, client: MetricsClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a debug log, nor a repr, nor an error with its causes shows the token."""
+    api.will_answer(Answer({}, 401))
+    with caplog.at_level(logging.DEBUG), pytest.raises(MetricsError) as raised:
+        ask(client)
+
+    assert any("GET" in record.getMessage() for record in caplog.records)
+    shown = [caplog.text, repr(client), str(client), repr(raised.value), repr(raised.getrepr(style="value"))]
+    assert not any(TOKEN in text for text in shown)
+    assert repr(client) == f"MetricsClient(project_key='shop', base_url='{api.url}')"
+
+
+def test_one_client_serves_many_threads(api: API, client: MetricsClient) -> None:
+    """A client may be shared by threads."""
+    api.will_answer(*[FULL] * 20)
+    found: list[Metrics] = []
+    threads = [threading.Thread(target=lambda: found.append(ask(client))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(found)) == 1
+    assert len(found) == 20
+
+
+def test_the_hosts_have_names() -> None:
+    """LaunchDarkly's instances are known by name; its commercial one is the default."""
+    assert "https://app.launchdarkly.com" in repr(MetricsClient(TOKEN, "shop"))
+    assert "https://app.eu.launchdarkly.com" in repr(MetricsClient(TOKEN, "shop", base_url="eu"))
+    assert "https://app.launchdarkly.us" in repr(MetricsClient(TOKEN, "shop", base_url="federal"))
+    assert set(HOSTS) == {"launchdarkly", "eu", "federal"}
+
+
+def test_proxies_of_the_environment(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests go through http_proxy, with its credentials, unless no_proxy names the host."""
+    api.will_answer({"thumbsUp": 1}, {"thumbsUp": 2})
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", api.url.replace("//", "//me:p%40ss@"))
+    assert ask(MetricsClient(TOKEN, "shop", base_url="http://localhost:1")).thumbs_up == 1
+    assert api.headers[0]["proxy-authorization"] == "Basic bWU6cEBzcw=="
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert ask(MetricsClient(TOKEN, "shop", base_url=api.url)).thumbs_up == 2
+    assert "proxy-authorization" not in api.headers[1]
+
+
+@pytest.mark.parametrize("token", ["", " ", None, "api-1\n2", "sdk-0123456789", "mob-0123456789"])
+def test_what_is_no_token(token: Any) -> None:
+    """What cannot be an access token is refused at once, without being shown."""
+    with pytest.raises(ConfigurationError, match="api_token") as raised:
+        MetricsClient(token, "shop")
+    assert "0123456789" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["app.launchdarkly.com", "ftp://x", "https://", "http://ld.example", "https://a@b", ""])
+def test_addresses_that_cannot_be_meant(url: str) -> None:
+    """An address that cannot work, or would show the token to the network, is refused."""
+    with pytest.raises(ConfigurationError, match="base_url"):
+        MetricsClient(TOKEN, "shop", base_url=url)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": 301}, {"max_wait": -1}, {"project_key": " "}])
+def test_options_out_of_range(options: dict[str, Any]) -> None:
+    """A value out of its range is refused with its name."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        MetricsClient(**{"api_token": TOKEN, "project_key": "shop", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"env": ""}, "env"),
+        ({"config_key": ""}, "config_key"),
+        ({"start": datetime(2026, 1, 1)}, "without a time zone"),
+        ({"start": NOW_MS // 1000}, "not seconds"),
+        ({"start": 1.5}, "start"),
+        ({"start": True}, "start"),
+        ({"start": NOW, "end": NOW}, "end must follow start"),
+        ({"start": NOW - timedelta(days=4000), "end": NOW}, "ten years"),
+    ],
+)
+def test_questions_that_cannot_be_meant(options: dict[str, Any], said: str, client: MetricsClient) -> None:
+    """A question that cannot be answered is refused before anything is asked."""
+    with pytest.raises(ConfigurationError, match=said):
+        client.metrics(**{"config_key": "support-bot", "env": "production", "start": NOW - timedelta(1), **options})
+
+
+@pytest.mark.parametrize(("points", "days"), [(0, 1), (201, 1), (2, 300)])
+def test_steps_out_of_range(points: int, days: int, client: MetricsClient) -> None:
+    """A number of steps that cannot be asked for is refused."""
+    with pytest.raises(ConfigurationError, match="points"):
+        client.metrics_over_time("support-bot", env="e", start=NOW - timedelta(days), end=NOW, points=points)
+
+
+def test_values_can_be_kept() -> None:
+    """Results are values: comparable, hashable and picklable."""
+    metrics = Metrics(input_tokens=1)
+    assert pickle.loads(pickle.dumps(metrics)) == metrics
+    assert len({metrics, Metrics(input_tokens=1)}) == 1

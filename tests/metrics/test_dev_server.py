@@ -1,0 +1,179 @@
+"""What real trackers tell the dev server comes back through the client, figure by figure."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ldai.tracker import FeedbackKind
+from ldclient import Context
+
+from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.exceptions import MetricsError
+from ldai_integrations.metrics import Metrics, MetricsClient
+
+ADA = Context.builder("ada").set("plan", "premium").build()
+PATH = "/api/v2/projects/default/ai-configs/chat/metrics"
+USAGE = {"choices": [{"message": {"content": "Hi."}}], "usage": {"prompt_tokens": 30, "completion_tokens": 7}}
+
+
+@pytest.fixture
+def client(dev_server: DevServer) -> MetricsClient:
+    """Read from the dev server."""
+    return MetricsClient("api-any", "default", base_url=dev_server.url)
+
+
+@pytest.fixture
+def window() -> dict[str, Any]:
+    """Ask for the last hour, and the next."""
+    now = datetime.now(timezone.utc)
+    return {"env": "test", "start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+
+
+def stream(_question: str) -> Any:
+    """Answer in chunks, the usage last."""
+    for word in ("Hel", "lo"):
+        yield {"choices": [{"delta": {"content": word}}]}
+    yield {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}}
+
+
+def traffic(tracking: Tracking) -> None:
+    """Track successes, streams, errors and votes on two variations."""
+    for number in range(12):
+        ld_context = ADA if number % 3 == 0 else Context.create("bob")
+        with track_ai(config_key="chat", tracking=tracking, ld_context=lambda found=ld_context: found) as run:
+            if number % 4 == 3:
+                run.fail(TimeoutError())
+            elif number % 2:
+                assert len(list(run.observe(stream("Hello?")))) == 3
+            else:
+                run.observe(USAGE)
+        if number % 5 == 0:
+            kind = FeedbackKind.Positive if number else FeedbackKind.Negative
+            run.tracker.track_feedback({"kind": kind})
+
+
+def figures(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compute the fields from raw events, in another way than the server does."""
+    sums: Counter[str] = Counter()
+    for event in events:
+        sums[event["key"].removeprefix("$ld:ai:")] += event["metricValue"]
+    firsts = [event["metricValue"] for event in events if event["key"] == "$ld:ai:tokens:ttf"]
+    votes = sums["feedback:user:positive"] + sums["feedback:user:negative"]
+    return {
+        "input_tokens": sums["tokens:input"],
+        "output_tokens": sums["tokens:output"],
+        "total_tokens": sums["tokens:total"],
+        "generation_success_count": sums["generation:success"],
+        "generation_error_count": sums["generation:error"] or None,
+        "generation_count": sums["generation:success"] + sums["generation:error"],
+        "thumbs_up": sums["feedback:user:positive"] or None,
+        "thumbs_down": sums["feedback:user:negative"] or None,
+        "satisfaction_rating": sums["feedback:user:positive"] / votes if votes else None,
+        "duration_ms": sums["duration:total"],
+        "time_to_first_token_ms": round(sum(firsts) / len(firsts)) if firsts else None,
+    }
+
+
+def test_figures_equal_the_raw_events(
+    http_tracking: Tracking,
+    dev_server: DevServer,
+    records: list[RunRecord],
+    client: MetricsClient,
+    window: dict[str, Any],
+) -> None:
+    """Every figure, in total and by variation, is that of the raw events, and that of the records."""
+    traffic(http_tracking)
+    assert http_tracking.flush()
+    sent = dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    assert len(sent) == len(records) == 12
+    events = dev_server.events(kind="custom", config_key="chat")
+
+    total = client.metrics("chat", **window)
+    assert total == Metrics(**figures(events))
+    assert total.generations == 12
+    assert total.error_rate == 3 / 12
+    assert total.input_tokens == sum(r.usage.input_tokens or 0 for r in records if r.usage is not None)
+    assert total.duration_ms == sum(record.duration_ms for record in records)
+
+    by_variation = client.metrics_by_variation("chat", **window)
+    assert [variation.variation_key for variation in by_variation] == ["large", "small"]
+    for variation in by_variation:
+        own = [event for event in events if event["data"]["variationKey"] == variation.variation_key]
+        assert variation.metrics == Metrics(**figures(own))
+
+
+def test_split_ranges_add_up(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
+    """A range of a year is asked for in parts, and gives the figures of the raw events."""
+    traffic(http_tracking)
+    http_tracking.flush()
+    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    now = datetime.now(timezone.utc)
+    parts: list[tuple[int, int]] = []
+    total = client.metrics(
+        "chat",
+        env="test",
+        start=now - timedelta(days=364),
+        end=now + timedelta(days=1),
+        on_progress=lambda *step: parts.append(step),
+    )
+
+    assert parts[-1] == (4, 4)
+    assert total == Metrics(**figures(dev_server.events(kind="custom", config_key="chat")))
+
+
+def test_steps_add_up(
+    http_tracking: Tracking, dev_server: DevServer, client: MetricsClient, window: dict[str, Any]
+) -> None:
+    """The steps of time hold each event once."""
+    traffic(http_tracking)
+    http_tracking.flush()
+    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    points = client.metrics_over_time("chat", **window, points=7, by_variation=True)
+
+    found = [metrics.generations or 0 for point in points for metrics in point.variations.values()]
+    assert sum(found) == 12
+    assert len(points) == 7
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_server_that_fails_for_a_while(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
+    """Errors, lost connections and rate limits that pass cost time only."""
+    dev_server.clear()
+    dev_server.inject(PATH, status=503)
+    dev_server.inject(PATH, close=True)
+    dev_server.inject(PATH, status=429)
+
+    assert client.metrics("chat", **window) == Metrics()
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_server_that_hangs_up_for_good(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
+    """A connection that is lost each time is an error after five tries."""
+    dev_server.clear()
+    dev_server.inject(PATH, close=True, count=5)
+
+    with pytest.raises(MetricsError, match="could not be reached") as raised:
+        client.metrics("chat", **window)
+    assert raised.value.status is None
+    assert client.metrics("chat", **window) == Metrics()
+
+
+def test_what_the_dev_server_refuses(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
+    """An unknown AI Config is told with the remedy, as LaunchDarkly would."""
+    with pytest.raises(MetricsError, match=r"HTTP 404 .*check the keys"):
+        client.metrics("nobody", **window)
+
+
+def test_the_end_is_now_unless_told(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
+    """Without an end, everything up to now counts."""
+    traffic(http_tracking)
+    http_tracking.flush()
+    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    time.sleep(0.01)
+
+    assert client.metrics("chat", env="test", start=datetime.now(timezone.utc) - timedelta(minutes=5)).generations == 12
