@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._cli import metrics
+from ._cli.output import failed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; ``None`` takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 where the command could not start.
+        The exit status: 0, 2 where the command could not run, or 1 where it found what it was to look for.
     """
     args = _parser().parse_args(argv)
     status: int = args.run(args)
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
     dev.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
     dev.add_argument("--sdk-key", metavar="KEY", help="the only SDK key to accept; default: accept any")
+    metrics.add_to(commands)
     return parser
 
 
@@ -62,7 +66,7 @@ def _dev(args: argparse.Namespace) -> int:
     try:
         from .devserver import DevServer
     except ImportError as missing:
-        return _failed(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
+        return failed(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
     with _log_lines("ldai_integrations.devserver"), _stop_signal() as stop:
         try:
             with DevServer(args.configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
@@ -71,11 +75,11 @@ def _dev(args: argparse.Namespace) -> int:
                 while not stop.wait(0.5):
                     pass
         except ValueError as problem:
-            return _failed(str(problem))
+            return failed(str(problem))
         except sqlite3.Error as problem:
-            return _failed(f"{args.db} cannot take the events: {problem}")
+            return failed(f"{args.db} cannot take the events: {problem}")
         except OSError as problem:
-            return _failed(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
+            return failed(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
     return 0
 
 
@@ -91,11 +95,6 @@ def _introduce(server: DevServer, args: argparse.Namespace) -> None:
     for config in server.ai_configs:
         print(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}")
     print("Ctrl-C ends it.", flush=True)
-
-
-def _failed(message: str) -> int:
-    print(f"ldai: {message}", file=sys.stderr)
-    return 2
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -71,8 +72,9 @@ class Clock:
 def _own_environment() -> Iterator[None]:
     """Keep what the developer's shell says about LaunchDarkly, and about proxies, out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LAUNCHDARKLY_SDK_KEY", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"):
-            patch.delenv(name, raising=False)
+        for name in os.environ:
+            if name.startswith(("LAUNCHDARKLY_", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE")):
+                patch.delenv(name)
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         yield
 

@@ -1,0 +1,1 @@
+"""The commands of ``ldai``, one module each; every module adds its own arguments and runs them."""

@@ -1,0 +1,345 @@
+"""``ldai metrics``: figures for people, for programs and for gates."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ldai_integrations import cli
+from ldai_integrations._cli.figures import FIGURES, UNKNOWN
+from ldai_integrations._cli.table import progress
+from ldai_integrations.devserver import DevServer
+
+from ..metrics.answers import API, FULL, serving
+
+NOW_MS = 1_795_132_800_000
+WINDOW = ("--from", "2026-11-18", "--to", "2026-11-20")
+Ask = Callable[..., int]
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
+    """Be LaunchDarkly, and say in the environment who asks."""
+    with serving() as api:
+        monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
+        monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-secret")
+        monkeypatch.setenv("LAUNCHDARKLY_PROJECT_KEY", "shop")
+        monkeypatch.setenv("LAUNCHDARKLY_ENVIRONMENT_KEY", "production")
+        yield api
+
+
+def ask(*arguments: str) -> int:
+    """Run the command for an AI Config and two days."""
+    return cli.main(["metrics", "chat", *WINDOW, *arguments])
+
+
+def test_the_table(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures stand in a table with their units; what is unknown everywhere is left out."""
+    api.will_answer({**FULL, "inputCost": None, "judgeToxicity": None})
+    assert ask() == 0
+
+    output = capsys.readouterr().out
+    assert output.startswith("chat (production), 2026-11-18 00:00 UTC to 2026-11-20 00:00 UTC\n")
+    rows = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in output.splitlines() if "│" in line}
+    assert rows == {
+        "Generations": "400",
+        "succeeded": "380",
+        "failed": "20",
+        "Error rate": "5.0%",
+        "Duration, mean": "1,500 ms",
+        "First token, mean": "250 ms",
+        "Input tokens": "120,000",
+        "Output tokens": "30,000",
+        "Total tokens": "150,000",
+        "Output cost": "$0.018",
+        "Satisfaction": "75.0%",
+        "thumbs up": "30",
+        "thumbs down": "10",
+        "Judge: accuracy": "90.0%",
+        "Judge: relevance": "80.0%",
+    }
+    assert api.queries[0]["env"] == "production"
+
+
+def test_the_table_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """Variations stand beside the total; one that does not know a figure shows a dash."""
+    api.will_answer(FULL, [{"variationKey": "small", "metrics": FULL}, {"variationKey": "", "metrics": {}}])
+    assert ask("--by-variation") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].replace("┃", " ").split() == ["all", "small", "(default", "served)"]
+    assert lines[4].replace("│", " ").split() == ["Generations", "400", "400", UNKNOWN]
+
+
+def test_nothing_happened(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A time without events is told in words."""
+    api.will_answer({})
+    assert ask() == 0
+    assert "nothing is known" in capsys.readouterr().out
+
+
+def test_means_of_long_ranges_are_marked(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mean that was put together approximately is marked and explained."""
+    api.will_answer(FULL, FULL)
+    assert cli.main(["metrics", "chat", "--from", "2026-06-01", "--to", "2026-11-20"]) == 0
+
+    output = capsys.readouterr().out
+    assert "≈ 250 ms" in output
+    assert "800 " in output
+    assert output.splitlines()[-1].startswith("≈ weighted by generations")
+
+
+def test_json(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has every field and what is computed; an unknown figure is null."""
+    api.will_answer(FULL, [{"variationKey": "small", "metrics": {"inputTokens": 3}}])
+    assert ask("--json", "--by-variation") == 0
+
+    found = json.loads(capsys.readouterr().out)
+    total, small = found.pop("metrics")
+    assert found == {
+        "config_key": "chat",
+        "env": "production",
+        "from": "2026-11-18T00:00:00+00:00",
+        "to": "2026-11-20T00:00:00+00:00",
+    }
+    assert (total["variation"], total["error_rate"], total["total_cost"]) == ("all", 0.05, 0.036)
+    assert (small["variation"], small["input_tokens"], small["output_tokens"]) == ("small", 3, None)
+    assert total.keys() == small.keys()
+
+
+def test_csv(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """CSV has a line of names and one per variation; an unknown figure is empty."""
+    api.will_answer({**FULL, "inputCost": 1e-7, "thumbsUp": None})
+    assert ask("--csv") == 0
+
+    [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["config_key"], row["variation"], row["input_cost"]) == ("chat", "all", "0.0000001")
+    assert (row["thumbs_up"], row["thumbs_down"]) == ("", "10")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status", "said"),
+    [
+        (["errors > 5%"], 0, ""),
+        (["errors >= 5%"], 1, "errors >= 5% holds: it is 5.0%"),
+        (["errors>19"], 1, "errors>19 holds: it is 20"),
+        (["error_rate > 0.04"], 1, "it is 5.0%"),
+        (["duration > 2s"], 0, ""),
+        (["Duration > 1.4 s"], 1, "it is 1,500 ms"),
+        (["first_token > 249ms"], 1, "it is 250 ms"),
+        (["cost > $0.03"], 1, "it is $0.036"),
+        (["cost < 1 USD"], 1, "it is $0.036"),
+        (["satisfaction < 80%"], 1, "it is 75.0%"),
+        (["errors > 50%", "generations < 1000"], 1, "generations < 1000 holds: it is 400"),
+        (["toxicity > 1%"], 0, ""),
+    ],
+)
+def test_gates(conditions: list[str], status: int, said: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A condition that holds ends with status 1 and says what was found; else the status is 0."""
+    api.will_answer(FULL)
+    assert ask("--json", *(word for text in conditions for word in ("--fail-if", text))) == status
+    assert said in capsys.readouterr().err
+
+
+def test_gates_on_what_is_unknown(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A figure that is unknown ends with status 2, unless another condition holds."""
+    api.will_answer({"thumbsUp": 3}, {"thumbsUp": 3})
+    assert ask("--json", "--fail-if", "errors > 5%") == 2
+    assert capsys.readouterr().err == "ldai: errors > 5% cannot be told: error_rate is unknown\n"
+    assert ask("--json", "--fail-if", "errors > 5%", "--fail-if", "thumbs_up > 2") == 1
+
+
+def test_gates_on_healthy_configs(api: API) -> None:
+    """Where LaunchDarkly names successes and no errors, there are none."""
+    api.will_answer({"generationSuccessCount": 7})
+    assert ask("--json", "--fail-if", "errors > 0", "--fail-if", "errors > 0%") == 0
+
+
+def test_gates_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """By variation, each variation is judged by itself, and named."""
+    bad = {"generationSuccessCount": 1, "generationErrorCount": 1}
+    api.will_answer(FULL, [{"variationKey": "good", "metrics": FULL}, {"variationKey": "bad", "metrics": bad}])
+    assert ask("--csv", "--by-variation", "--fail-if", "errors > 10%") == 1
+    assert capsys.readouterr().err == "ldai: errors > 10% holds in variation 'bad': it is 50.0%\n"
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("errors", "write it like"),
+        ("errors > five", "write it like"),
+        ("errors > 5% and cost > 1", "write it like"),
+        ("__import__('os').exit() > 1", "write it like"),
+        ("speed > 5", "there is no figure 'speed'; use one of generations, "),
+        ("duration > 5%", "duration is a ms; % does not suit it"),
+        ("cost > 5ms", "cost is a USD"),
+    ],
+)
+def test_conditions_that_are_none(condition: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no condition is refused with the reason, before anything is asked."""
+    with pytest.raises(SystemExit) as ended:
+        ask("--fail-if", condition)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "yesterday"], "'yesterday' is no date or time"),
+        (["--hours", "0"], "is not a number of hours"),
+        (["--hours", "soon"], "is not a number of hours"),
+    ],
+)
+def test_times_that_are_none(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no time is refused with an example."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["metrics", "chat", *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_times_that_contradict(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two starts, or an end before the start, are refused."""
+    assert ask("--hours", "3") == 2
+    assert "--hours and --from contradict" in capsys.readouterr().err
+    assert cli.main(["metrics", "chat", "--from", "2026-11-20T01:00+02:00", "--to", "2026-11-19T22:00Z"]) == 2
+    assert "is not before --to" in capsys.readouterr().err
+
+
+def test_the_time_asked_for(api: API) -> None:
+    """Dates are UTC, offsets count, and the last day is the default."""
+    api.will_answer({}, {}, {})
+    assert ask("--json") == 0
+    assert api.queries[0]["to"] == str(NOW_MS)
+    assert cli.main(["metrics", "chat", "--hours", "1", "--to", "2026-11-20T01:30+01:00", "--json"]) == 0
+    assert (int(api.queries[1]["from"]), int(api.queries[1]["to"])) == (NOW_MS - 1_800_000, NOW_MS + 1_800_000)
+    assert cli.main(["metrics", "chat", "--json"]) == 0
+    assert int(api.queries[2]["to"]) - int(api.queries[2]["from"]) == 24 * 3600 * 1000
+    assert abs(int(api.queries[2]["to"]) / 1000 - datetime.now(timezone.utc).timestamp()) < 60
+
+
+def test_nothing_is_configured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a token, project and environment, the names of all three are told, and the way without an account."""
+    for name in ("ACCESS_TOKEN", "PROJECT_KEY", "ENVIRONMENT_KEY", "API_HOST"):
+        monkeypatch.delenv(f"LAUNCHDARKLY_{name}", raising=False)
+    assert ask() == 2
+    said = capsys.readouterr().err
+    for name in ("LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_PROJECT_KEY", "LAUNCHDARKLY_ENVIRONMENT_KEY", "LDAI_DEV_"):
+        assert name in said
+
+
+def test_an_sdk_key_for_a_token(api: API, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual mistake is named, without showing the key."""
+    monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "sdk-0123456789")
+    assert ask() == 2
+    said = capsys.readouterr().err
+    assert "that is the key of an SDK" in said
+    assert "0123456789" not in said
+
+
+def test_refusals(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """What LaunchDarkly refuses is told on standard error, status 2, without a traceback."""
+    assert ask("--project", "other", "--env", "test") == 2
+    output, said = capsys.readouterr()
+    assert output == ""
+    assert said.startswith(f"ldai: {api.url} answered HTTP 418 (nothing is left to answer)")
+    assert api.paths == ["/api/v2/projects/other/ai-configs/chat/metrics"]
+
+
+def test_the_dev_server_needs_nothing_else(
+    dev_server: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With LDAI_DEV_SERVER set, nothing else has to be."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
+    assert cli.main(["metrics", "summary", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["env"] == "dev"
+
+
+def test_an_address_in_the_arguments_wins(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said on the command line wins over the environment."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", "http://127.0.0.1:1")
+    api.will_answer({})
+    assert ask("--base-url", api.url, "--json") == 0
+    assert len(api.paths) == 1
+
+
+@pytest.mark.parametrize("by_variation", [False, True])
+def test_the_plot(by_variation: bool, api: API, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The picture is a PNG of the size meant, drawn from 24 steps of time."""
+    path = tmp_path / "metrics.png"
+    points: Any = [FULL, {}] * 12
+    if by_variation:
+        points = [[{"variationKey": key, "metrics": point} for key in ("small", "")] for point in points]
+        api.will_answer(FULL, [], *points)
+    else:
+        api.will_answer(FULL, *points)
+    assert ask("--csv", "--plot", str(path), *(["--by-variation"] if by_variation else [])) == 0
+
+    assert struct.unpack(">II", path.read_bytes()[16:24]) == (1540, 825)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert len(api.paths) == (26 if by_variation else 25)
+    assert capsys.readouterr().err == f"ldai: drawn to {path}\n"
+
+
+@pytest.mark.parametrize(("name", "said"), [("x.foo", "'foo' is not supported"), ("no/dir.png", "cannot be written")])
+def test_plots_that_cannot_be_written(
+    name: str, said: str, api: API, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture that cannot be written is told by name."""
+    api.will_answer(*[{}] * 25)
+    assert ask("--csv", "--plot", str(tmp_path / name)) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "said"),
+    [
+        ("rich.console", [], "'ldai-integrations[metrics]', or use --json or --csv"),
+        ("matplotlib.figure", ["--csv", "--plot", "x.png"], "'ldai-integrations[plot]'"),
+    ],
+)
+def test_missing_extras_are_told(
+    missing: str,
+    arguments: list[str],
+    said: str,
+    api: API,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without rich or matplotlib the command says what to install."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    api.will_answer(*[{}] * 25)
+    assert ask(*arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar shows on a terminal's standard error, and nothing where there is none or rich is missing."""
+    with progress("chat") as on_progress:
+        assert on_progress is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress("chat") as on_progress:
+        assert on_progress is not None
+        on_progress(1, 3)
+        on_progress(3, 3)
+    output, said = capsys.readouterr()
+    assert output == ""
+    assert "chat" in said
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with progress("chat") as on_progress:
+        assert on_progress is None
+
+
+def test_figures_have_names_of_their_own() -> None:
+    """No two figures share a name or a label."""
+    assert len({figure.name for figure in FIGURES}) == len({figure.label for figure in FIGURES}) == len(FIGURES)
