@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -90,6 +92,34 @@ class Usage:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Hold what the tokens of one run cost, in USD, and by which price.
+
+    Amounts are decimals, so that the sum of many runs is exact; ``float(cost.input_cost)`` where JSON needs a number.
+
+    Attributes:
+        input_cost: Of the input tokens, those of a cache at their own price; ``None`` is unknown, never zero.
+        output_cost: Of the output tokens; ``None`` is unknown, never zero.
+        price_source: ``"ai-config"`` for the AI Config's own prices, else name and version of the price list.
+        price_date: The day from which the price holds, where the source says so.
+        estimated: True where tokens behind it were estimated.
+    """
+
+    input_cost: Decimal | None
+    output_cost: Decimal | None
+    price_source: str
+    price_date: date | None = None
+    estimated: bool = False
+
+    @property
+    def total_cost(self) -> Decimal | None:
+        """Input and output together, USD; ``None`` unless both are known."""
+        if self.input_cost is None or self.output_cost is None:
+            return None
+        return self.input_cost + self.output_cost
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """Account for one finished run.
@@ -112,6 +142,7 @@ class RunRecord:
         error: The exception that ended the run, if one did.
         tool_calls: Names of the tools called, in order.
         default_served: True where LaunchDarkly had no usable variation and the default was served.
+        cost: What the tokens cost, by which price; ``None`` where the usage or the price is unknown.
         ld_context: The LaunchDarkly context the AI Config was evaluated for.
         tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
     """
@@ -132,5 +163,16 @@ class RunRecord:
     error: BaseException | None = field(default=None, compare=False)
     tool_calls: tuple[str, ...] = ()
     default_served: bool = False
+    cost: Cost | None = None
     ld_context: Context | None = field(default=None, repr=False, compare=False)
     tracker: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def input_cost(self) -> Decimal | None:
+        """Cost of the input tokens, USD; ``None`` where unknown."""
+        return None if self.cost is None else self.cost.input_cost
+
+    @property
+    def output_cost(self) -> Decimal | None:
+        """Cost of the output tokens, USD; ``None`` where unknown."""
+        return None if self.cost is None else self.cost.output_cost

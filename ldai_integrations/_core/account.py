@@ -6,7 +6,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
-from ..records import Outcome, RunRecord, Usage
+from ..records import Cost, Outcome, RunRecord, Usage
 from ..usage import estimate_prompt
 from .bodies import Output
 from .evidence import Evidence
@@ -36,6 +36,8 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     if outcome == "discarded" and not run.resolved:
         return _discarded(run, ended_at)
     usage = _usage(run, outputs) if evidence.generated or outcome in ("success", "cancelled") else None
+    usage = usage if said.tokens is None else _said_usage(said.tokens)
+    provider_name = run.config.provider.name if run.config.provider else ""
     tools = evidence.said_tools or [name for output in outputs for name in output.tool_calls]
     first = evidence.first_token_at
     return RunRecord(
@@ -45,16 +47,17 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
         variation_key=run.identity.variation_key,
         version=run.identity.version,
         model_name=run.model,
-        provider_name=run.config.provider.name if run.config.provider else "",
+        provider_name=provider_name,
         enabled=run.config.enabled,
         started_at=run.started_at,
         duration_ms=_ms(ended_at - run.opened_at) if said.duration_ms is None else said.duration_ms,
         time_to_first_token_ms=_first_token(said, None if first is None else first - run.opened_at),
-        usage=usage if said.tokens is None else _said_usage(said.tokens),
+        usage=usage,
         outcome=outcome,
         error=evidence.error,
         tool_calls=tuple(tools),
         default_served=not run.identity.variation_key,
+        cost=_cost(run, usage, provider_name),
         ld_context=run.ld_context,
         tracker=run.sdk_tracker,
     )
@@ -110,6 +113,20 @@ def _estimated_prompt(run: Run) -> Usage:
 
 def _said_usage(tokens: TokenUsage) -> Usage:
     return Usage(tokens.input or None, tokens.output or None, tokens.total or None)
+
+
+def _cost(run: Run, usage: Usage | None, provider_name: str) -> Cost | None:
+    costs, model = run.frame.tracking.costs, run.config.model
+    if costs is None or model is None:
+        return None
+    return costs.of(
+        usage,
+        config_key=run.config_key,
+        model_name=model.name,
+        provider_name=provider_name,
+        get_custom=model.get_custom,
+        started_at=run.started_at,
+    )
 
 
 def _first_token(said: LDAIMetricSummary, measured: float | None) -> int | None:

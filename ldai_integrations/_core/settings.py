@@ -23,6 +23,7 @@ class Settings:
         cancelled_as: How LaunchDarkly is told of a run that the client or a task cancelled:
             ``"cancelled"`` reports time and tokens but neither success nor error.
         report_estimates: Whether estimated token counts go to LaunchDarkly.
+        costs: Whether records carry what a run cost, where its price is known; the price list is loaded at start.
         max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
 
     Raises:
@@ -33,6 +34,7 @@ class Settings:
     flush_timeout: float = 5.0
     cancelled_as: CancelledAs = "cancelled"
     report_estimates: bool = True
+    costs: bool = True
     max_body_bytes: int = 1_000_000
 
     def __post_init__(self) -> None:
@@ -46,8 +48,9 @@ class Settings:
             raise ConfigurationError(
                 f"Settings.flush_timeout is {self.flush_timeout!r}; use seconds, more than 0 and at most 60"
             )
-        if not isinstance(self.report_estimates, bool):
-            raise ConfigurationError(f"Settings.report_estimates is {self.report_estimates!r}; use True or False")
+        for name in ("report_estimates", "costs"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"Settings.{name} is {getattr(self, name)!r}; use True or False")
         if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
             raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
 

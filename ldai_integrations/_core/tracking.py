@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import signals
 from .._troubles import Troubles
+from ..costs import Costs
 from ..delivery import Flusher, client_from_env, report_connection
 from ..exceptions import ConfigurationError
 from ..records import RunRecord
@@ -64,6 +65,7 @@ class Tracking:
         self.clock = clock
         self.troubles = Troubles()
         self.contexts = Contexts(self.troubles)
+        self.costs = Costs(self.troubles) if self.settings.costs else None
         self._resolver = Resolver(client, self.troubles)
         self._sinks = (self._launchdarkly_sink(), *sinks)
         for sink in self._sinks:

@@ -1,0 +1,334 @@
+"""A run's usage is priced by the AI Config's own prices, else by the list; unknown stays unknown."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import genai_prices
+import pytest
+from genai_prices import data_snapshot
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    Tier,
+    TieredPrices,
+)
+from ldclient import Config, LDClient
+from ldclient.integrations.test_data import TestData
+
+from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, Usage, track_ai
+from ldai_integrations._troubles import Troubles
+from ldai_integrations.costs import Costs
+from ldai_integrations.costs._list import PriceList
+from ldai_integrations.costs._price import Price, cost_of
+from ldai_integrations.records import Cost
+
+from ..conftest import Events
+from ..flags import meta, system
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+VERSION = f"genai-prices {genai_prices.__version__}"
+PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6, "costPerCachedInputToken": 2.5e-7}
+
+
+@pytest.fixture
+def served(events: Events) -> Iterator[Any]:
+    """Serve one AI Config, whose model a test chooses; gives a function that makes its Tracking."""
+    data = TestData.data_source()
+    config = Config("test", update_processor_class=data, event_processor_class=lambda _config: events)
+    with closing(LDClient(config)) as client:
+
+        def tracking(model: Any, provider: str = "OpenAI", **settings: Any) -> Tracking:
+            value = {"_ldMeta": meta("v"), "model": model, "provider": {"name": provider}, "messages": system("Hi.")}
+            data.update(data.flag("bot").variations(value).variation_for_all(0))
+            return Tracking(client, settings=Settings(**settings))
+
+        yield tracking
+
+
+def run(tracking: Tracking, usage: Usage | None = None) -> None:
+    """Track one run with this usage."""
+    with track_ai(config_key="bot", tracking=tracking) as run:
+        run.add_usage(usage if usage is not None else Usage(input_tokens=1000, output_tokens=100))
+
+
+def test_the_price_list(served: Any, records: list[RunRecord]) -> None:
+    """A known model is priced by the list, which is named with its version."""
+    run(served({"name": "gpt-4o-mini"}))
+
+    assert records[0].cost == Cost(
+        input_cost=Decimal("0.00015"), output_cost=Decimal("0.00006"), price_source=VERSION, estimated=False
+    )
+    assert (records[0].input_cost, records[0].output_cost) == (Decimal("0.00015"), Decimal("0.00006"))
+
+
+def test_the_ai_configs_own_prices_win(served: Any, records: list[RunRecord]) -> None:
+    """Prices among the model's custom parameters are used in place of the list's, cached tokens at their own."""
+    run(served({"name": "gpt-4o-mini", "custom": PRICES}), Usage(1000, 100, cached_input_tokens=400))
+
+    assert records[0].cost == Cost(
+        input_cost=Decimal("0.0007"), output_cost=Decimal("0.0004"), price_source="ai-config", price_date=None
+    )
+    assert records[0].cost.total_cost == Decimal("0.0011")
+
+
+def test_one_price_is_not_two(served: Any, records: list[RunRecord]) -> None:
+    """Where the AI Config prices one side only, the other is unknown, and so is the total."""
+    run(served({"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1}}))
+
+    assert (records[0].input_cost, records[0].output_cost) == (Decimal(1000), None)
+    assert records[0].cost is not None
+    assert records[0].cost.total_cost is None
+
+
+def test_free_is_not_unknown(served: Any, records: list[RunRecord]) -> None:
+    """A price of zero is a cost of zero."""
+    run(served({"name": "own-model", "custom": {"costPerInputToken": 0, "costPerOutputToken": 0}}))
+
+    assert (records[0].input_cost, records[0].output_cost) == (Decimal(0), Decimal(0))
+
+
+@pytest.mark.parametrize(("model", "provider"), [("own-model", "OpenAI"), ("gpt-4o-mini", "Our gateway"), ("", "")])
+def test_unknown_stays_unknown(model: str, provider: str, served: Any, records: list[RunRecord]) -> None:
+    """A model, or a provider, that nobody prices has no cost."""
+    run(served({"name": model}, provider))
+
+    assert (records[0].cost, records[0].input_cost, records[0].output_cost) == (None, None, None)
+
+
+def test_usage_that_is_unknown(served: Any, records: list[RunRecord]) -> None:
+    """What was not counted is not priced."""
+    tracking = served({"name": "gpt-4o-mini"})
+    with pytest.raises(ZeroDivisionError), track_ai(config_key="bot", tracking=tracking):
+        _ = 1 / 0
+
+    assert (records[0].usage, records[0].cost) == (None, None)
+
+
+def test_estimates_are_marked(served: Any, records: list[RunRecord], o200k: None) -> None:
+    """A cost that rests on estimated tokens says so."""
+    track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"}))(lambda: "Hello there.")()
+
+    assert records[0].cost is not None
+    assert records[0].cost.estimated
+
+
+def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) -> None:
+    """Tokens that user code tracked are the ones that are priced."""
+    from ldai.tracker import TokenUsage
+
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"})) as run:
+        run.add_usage(input_tokens=1, output_tokens=1)
+        run.tracker.track_tokens(TokenUsage(total=2_000_000, input=1_000_000, output=1_000_000))
+
+    assert (records[0].input_cost, records[0].output_cost) == (Decimal("0.15"), Decimal("0.6"))
+
+
+def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
+    """With ``costs=False`` nothing is priced."""
+    run(served({"name": "gpt-4o-mini", "custom": PRICES}, costs=False))
+
+    assert records[0].cost is None
+    with pytest.raises(ConfigurationError, match=r"Settings\.costs is 'yes'; use True or False"):
+        Settings(costs="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["0.1", -1, True, [1], float("inf")])
+def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord], caplog: Any) -> None:
+    """A price that cannot be meant makes the cost unknown, not another one, and is told once with the remedy."""
+    tracking = served({"name": "gpt-4o-mini", "custom": {**PRICES, "costPerOutputToken": wrong}})
+    run(tracking)
+    run(tracking)
+
+    assert [record.cost for record in records] == [None, None]
+    assert tracking.stats() == {"price": 2}
+    [line] = [record.getMessage() for record in caplog.records if record.name == "ldai_integrations"]
+    assert line.startswith("The cost of 'bot' is unknown: its model's costPerOutputToken must be USD per token")
+
+
+def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, AI Configs' own prices work, and the rest is unknown."""
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    tracking = served({"name": "gpt-4o-mini", "custom": PRICES})
+    run(tracking)
+    run(served({"name": "gpt-4o-mini"}))
+
+    assert [record.input_cost for record in records] == [Decimal("0.001"), None]
+    assert tracking.stats() == {}
+
+
+def test_a_package_that_does_not_work(
+    served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A package that breaks on import costs prices only."""
+    imported = builtins.__import__
+
+    def broken(name: str, *args: Any, **options: Any) -> Any:
+        if name == "genai_prices":
+            raise RuntimeError("broken")
+        return imported(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    tracking = served({"name": "gpt-4o-mini"})
+    run(tracking)
+
+    assert records[0].cost is None
+    assert tracking.stats() == {"price list": 1}
+
+
+def test_a_list_that_breaks() -> None:
+    """What goes wrong while a price is looked up is counted, and the cost is unknown."""
+    costs = Costs(troubles := Troubles())
+    costs._list = object()  # type: ignore[assignment]
+    found = costs.of(
+        Usage(1, 1),
+        config_key="bot",
+        model_name="m",
+        provider_name="",
+        get_custom=lambda _name: None,
+        started_at=NOON.timestamp(),
+    )
+
+    assert found is None
+    assert troubles.counts() == {"cost": 1}
+
+
+@pytest.mark.parametrize(
+    ("usage", "input_cost"),
+    [
+        (Usage(input_tokens=10), 10),
+        (Usage(input_tokens=10, cached_input_tokens=4), Decimal("6.4")),
+        (Usage(input_tokens=10, cached_input_tokens=4, cache_write_input_tokens=3), Decimal("9.4")),
+        (Usage(input_tokens=10, cached_input_tokens=40, cache_write_input_tokens=3), 1),
+        (Usage(input_tokens=0), 0),
+        (Usage(output_tokens=1), None),
+    ],
+)
+def test_each_input_token_is_priced_once(usage: Usage, input_cost: Any) -> None:
+    """Tokens read from a cache, written to one, and plain ones each have their price, and add up to the input."""
+    price = Price(
+        input=Decimal(1), output=Decimal(3), cached_input=Decimal("0.1"), cache_write=Decimal(2), source="test"
+    )
+    cost = cost_of(usage, price)
+    assert cost is not None or input_cost is not None
+    assert cost is not None
+    assert cost.input_cost == input_cost
+
+
+def test_a_cache_without_a_price() -> None:
+    """Where a cache has no price of its own, its tokens cost what all input does."""
+    cost = cost_of(Usage(input_tokens=10, cached_input_tokens=4), Price(input=Decimal(2), source="test"))
+    assert cost is not None
+    assert (cost.input_cost, cost.output_cost) == (Decimal(20), None)
+    assert cost_of(Usage(output_tokens=4), Price(input=Decimal(2), source="test")) is None
+
+
+def test_the_list_is_read_as_its_package_reads_it() -> None:
+    """For every model of the list, plain and cached tokens cost what the package itself computes."""
+    prices, compared = PriceList(), 0
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            for size in (1_000, 300_000):
+                price = prices.price(model.id, provider.id, input_tokens=size, at=NOON)
+                usage = genai_prices.Usage(input_tokens=size, cache_read_tokens=size // 2, output_tokens=100)
+                try:
+                    found = genai_prices.calc_price(
+                        usage, model.id, provider_id=provider.id, genai_request_timestamp=NOON
+                    )
+                except LookupError:
+                    assert price is None
+                    continue
+                assert price is not None
+                ours = cost_of(Usage(size, 100, cached_input_tokens=size // 2), price)
+                assert ours is None or ours.input_cost in (None, found.input_price), model.id
+                assert ours is None or ours.output_cost in (None, found.output_price), model.id
+                compared += ours is not None and ours.input_cost is not None
+    assert compared > 1000
+
+
+@pytest.mark.parametrize("provider", ["OpenAI", "openai", ""])
+def test_providers_by_any_usual_name(provider: str) -> None:
+    """The names that LaunchDarkly gives to providers are understood; without one the model's name decides."""
+    price = PriceList().price("gpt-4o-mini", provider, input_tokens=1, at=NOON)
+    assert price is not None
+    assert price.input == Decimal("0.15") / 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("claude-sonnet-4-0", "Anthropic"),
+        ("anthropic.claude-3-5-sonnet-20240620-v1:0", "Bedrock"),
+        ("gpt-4o-mini", "Azure"),
+        ("gemini-2.5-pro", "Gemini"),
+        ("mistral-large-latest", "Mistral"),
+        ("command-r", "Cohere"),
+    ],
+)
+def test_providers_of_launchdarkly(model: str, provider: str) -> None:
+    """Models of the providers in LaunchDarkly's list have prices."""
+    assert PriceList().price(model, provider, input_tokens=1, at=NOON) is not None
+
+
+@pytest.fixture
+def own_list() -> Iterator[None]:
+    """Put a list of one provider into the place of the package's, as its updates do."""
+    before = ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2))
+    after = ModelPrice(
+        input_mtok=TieredPrices(base=Decimal(10), tiers=[Tier(start=100, price=Decimal(20))]), output_mtok=Decimal(30)
+    )
+    prices = [
+        ConditionalPrice(prices=before),
+        ConditionalPrice(StartDateConstraint(start_date=date(2026, 11, 1)), prices=after),
+    ]
+    model = ModelInfo(id="tiny", match=ClauseEquals(equals="tiny"), prices=prices)
+    provider = Provider(id="acme", name="Acme", api_pattern="acme", models=[model])
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers=[provider], from_auto_update=False))
+    yield
+    data_snapshot.set_custom_snapshot(None)
+
+
+def test_prices_change_with_time_and_size(own_list: None) -> None:
+    """The price of the day counts, with the day it began; above a threshold all tokens cost the higher one."""
+    prices = PriceList()
+    october = datetime(2026, 10, 31, tzinfo=timezone.utc)
+    old = prices.price("tiny", "acme", input_tokens=5, at=october)
+    new, large = (prices.price("tiny", "acme", input_tokens=size, at=NOON) for size in (100, 101))
+
+    assert old is not None
+    assert new is not None
+    assert large is not None
+    assert (old.input, old.output, old.day) == (Decimal("0.000001"), Decimal("0.000002"), None)
+    assert (new.input, new.output, new.day) == (Decimal("0.00001"), Decimal("0.00003"), date(2026, 11, 1))
+    assert large.input == Decimal("0.00002")
+
+
+def test_an_updated_list_is_used(own_list: None) -> None:
+    """An application that updates the package's list gets the new prices, with the day of the update."""
+    prices = PriceList()
+    assert prices.price("gpt-4o-mini", "openai", input_tokens=1, at=NOON) is None
+    snapshot = data_snapshot._bundled_snapshot()
+    updated = data_snapshot.DataSnapshot(providers=snapshot.providers, from_auto_update=True, timestamp=NOON)
+    data_snapshot.set_custom_snapshot(updated)
+
+    price = prices.price("gpt-4o-mini", "openai", input_tokens=1, at=NOON)
+    assert price is not None
+    assert price.day == NOON.date()
+
+
+def test_memory_is_bounded() -> None:
+    """However many models are asked for, few are remembered."""
+    prices = PriceList()
+    for number in range(2_100):
+        prices.price(f"model {number}", "openai", input_tokens=1, at=NOON)
+    assert len(prices._models) <= 1_000
