@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._cli import metrics
+from ._cli import doctor, metrics
 from ._cli.output import failed
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
     dev.add_argument("--sdk-key", metavar="KEY", help="the only SDK key to accept; default: accept any")
     metrics.add_to(commands)
+    doctor.add_to(commands)
     return parser
 
 

@@ -6,6 +6,7 @@ nothing touches the network but :func:`prefetch`.
 
 from __future__ import annotations
 
+from ._at_hand import encoding_at_hand
 from ._counting import TextTally, count_tokens, warm_up
 from ._download import prefetch
 from ._draft import Reading, ToolCall
@@ -21,6 +22,7 @@ __all__ = [
     "TextTally",
     "ToolCall",
     "count_tokens",
+    "encoding_at_hand",
     "estimate_output",
     "estimate_prompt",
     "extract",

