@@ -1,13 +1,16 @@
 """Compute LaunchDarkly's AI Config metrics from the raw events.
 
-The names are those of LaunchDarkly's REST API. A field is absent where no event says anything about it; costs always
-are, as no event carries money. Its documentation does not say whether ``timeToFirstTokenMs`` is a sum or a mean: here
-it is the mean, which is what the Monitoring tab shows, while ``durationMs`` is the sum the API documents.
+The names are those of LaunchDarkly's REST API. A field is absent where no event says anything about it. No event
+carries money: costs are tokens times the prices of the variation's model, and absent where tokens of any variation have
+none. LaunchDarkly's documentation does not say whether ``timeToFirstTokenMs`` is a sum or a mean: here it is the mean,
+which is what the Monitoring tab shows, while ``durationMs`` is the sum the API documents.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ._prices import NO_PRICES, Prices, costs, total_costs
 
 if TYPE_CHECKING:
     from ._events import EventStore
@@ -41,22 +44,36 @@ WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
 
 
 def metrics(
-    events: EventStore, config_key: str, *, since_ms: int | None = None, until_ms: int | None = None
+    events: EventStore,
+    config_key: str,
+    *,
+    prices: Prices = NO_PRICES,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> Metrics:
     """Return the metrics of an AI Config over all its variations.
 
     Args:
         events: Where to look.
         config_key: Key of the AI Config.
+        prices: What tokens cost, by variation.
         since_ms: The first millisecond since the epoch that counts, by the SDK's clock.
         until_ms: The first one that does not count any more.
     """
     rows = events.select(f"{SELECT} GROUP BY key", config_key=config_key, since_ms=since_ms, until_ms=until_ms)
-    return _named(rows)
+    if not prices:
+        return _named(rows)
+    parts = metrics_by_variation(events, config_key, prices=prices, since_ms=since_ms, until_ms=until_ms)
+    return _named(rows) | total_costs([part["metrics"] for part in parts])
 
 
 def metrics_by_variation(
-    events: EventStore, config_key: str, *, since_ms: int | None = None, until_ms: int | None = None
+    events: EventStore,
+    config_key: str,
+    *,
+    prices: Prices = NO_PRICES,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the metrics of each variation as ``{"variationKey", "metrics"}``; arguments as for :func:`metrics`.
 
@@ -69,7 +86,11 @@ def metrics_by_variation(
         until_ms=until_ms,
     )
     keys = dict.fromkeys(row[0] for row in rows)
-    return [{"variationKey": key, "metrics": _named([row for row in rows if row[0] == key])} for key in keys]
+    found = {key: _named([row for row in rows if row[0] == key]) for key in keys}
+    return [
+        {"variationKey": key, "metrics": metrics | costs(metrics, prices.get(key, {}))}
+        for key, metrics in found.items()
+    ]
 
 
 def _named(rows: list[tuple[Any, ...]]) -> Metrics:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ._metrics import metrics, metrics_by_variation
+from ._prices import token_prices
 from ._responses import error
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class MetricsEndpoints:
 
     def _answer(self, request: Request, compute: Callable[..., object]) -> Response:
         refusal = self._refusal(request)
-        return refusal or JSONResponse(compute(self._events, request.path_params["config"], **_range(request)))
+        if refusal is not None:
+            return refusal
+        key = request.path_params["config"]
+        prices = token_prices(self._flags.payload["flags"].get(key))
+        return JSONResponse(compute(self._events, key, prices=prices, **_range(request)))
 
     def _refusal(self, request: Request) -> Response | None:
         """Return what LaunchDarkly would answer to a wrong request."""

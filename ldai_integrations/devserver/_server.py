@@ -17,6 +17,7 @@ from ._flag_file import FlagFile
 from ._flags import FlagStore, Payload, load_mapping
 from ._guard import is_loopback
 from ._metrics import metrics, metrics_by_variation
+from ._prices import token_prices
 from ._problems import FlagFileError, Problem
 from ._responses import HangUp
 from ._stores import Stores
@@ -167,7 +168,8 @@ class DevServer:
             config_key: Key of the AI Config.
             by_variation: Ask for a list of ``{"variationKey", "metrics"}`` in place of one object.
         """
-        return (metrics_by_variation if by_variation else metrics)(self._stores.events, config_key)
+        prices = token_prices(self._flags.payload["flags"].get(config_key))
+        return (metrics_by_variation if by_variation else metrics)(self._stores.events, config_key, prices=prices)
 
     def totals(self) -> list[dict[str, Any]]:
         """Count and sum the custom events, per AI Config, variation and event key."""

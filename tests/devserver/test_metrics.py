@@ -12,6 +12,7 @@ from ldai.tracker import FeedbackKind, TokenUsage
 from ldclient import Context
 
 from .conftest import flush
+from .samples import FLAGS, edited
 
 if TYPE_CHECKING:
     import httpx
@@ -167,3 +168,46 @@ def test_range_of_a_hundred_days_is_allowed(raw: httpx.Client) -> None:
     """The longest range that LaunchDarkly allows is allowed."""
     answer = raw.get(PATH, params={"env": "test", "from": 0, "to": 100 * DAY_MS}, headers=TOKEN)
     assert answer.status_code == 200
+
+
+def priced(**prices: Any) -> dict[str, Any]:
+    """Return the sample flags with prices for the variations named."""
+    variations = []
+    for value in FLAGS["flags"]["chat"]["variations"]:
+        key = value["_ldMeta"]["variationKey"]
+        variations.append({**value, "model": {"name": "m", "custom": prices[key]}} if key in prices else value)
+    return edited(variations=variations)
+
+
+SMALL_PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6}
+
+
+def test_costs_are_tokens_times_prices(tracked: DevServer, raw: httpx.Client) -> None:
+    """A variation's tokens cost what the custom parameters of its model say, in total too."""
+    tracked.set_flags(priced(small=SMALL_PRICES))
+    money = {"inputCost": 0.00003, "outputCost": 0.000048}
+
+    assert tracked.metrics("chat") == {**TOTAL, **money}
+    assert tracked.metrics("chat", by_variation=True)[2] == {"variationKey": "small", "metrics": {**SMALL, **money}}
+    assert tracked.metrics("chat", by_variation=True)[1] == {"variationKey": "large", "metrics": LARGE}
+    assert raw.get(PATH, params=window(), headers=TOKEN).json() == {**TOTAL, **money}
+
+
+def test_tokens_without_a_price_make_the_total_unknown(tracked: DevServer, raw: httpx.Client) -> None:
+    """Where tokens of another variation have no price, the total is absent; a price of zero is one."""
+    data = {"configKey": "chat", "variationKey": "large"}
+    event = {"kind": "custom", "creationDate": 1, "data": data, "key": "$ld:ai:tokens:input", "metricValue": 100}
+    raw.post("/bulk", json=[event])
+    tracked.set_flags(priced(small=SMALL_PRICES))
+    assert "inputCost" not in tracked.metrics("chat")
+    assert tracked.metrics("chat")["outputCost"] == 0.000048
+
+    tracked.set_flags(priced(small=SMALL_PRICES, large={"costPerInputToken": 0}))
+    assert tracked.metrics("chat")["inputCost"] == 0.00003
+
+
+@pytest.mark.parametrize("price", ["0.1", -1, True, None])
+def test_what_is_no_price(price: Any, tracked: DevServer) -> None:
+    """What is no price is none."""
+    tracked.set_flags(priced(small={"costPerInputToken": price}))
+    assert tracked.metrics("chat") == TOTAL

@@ -16,6 +16,8 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import MetricsError
 from ldai_integrations.metrics import Metrics, MetricsClient
 
+from ..flags import flag, meta, system
+
 ADA = Context.builder("ada").set("plan", "premium").build()
 PATH = "/api/v2/projects/default/ai-configs/chat/metrics"
 USAGE = {"choices": [{"message": {"content": "Hi."}}], "usage": {"prompt_tokens": 30, "completion_tokens": 7}}
@@ -138,6 +140,23 @@ def test_steps_add_up(
     found = [metrics.generations or 0 for point in points for metrics in point.variations.values()]
     assert sum(found) == 12
     assert len(points) == 7
+
+
+def test_costs_are_those_of_the_records(records: list[RunRecord], no_leaks: None, window: dict[str, Any]) -> None:
+    """What the dev server computes from events and prices is the sum of what the records say."""
+    priced = {"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1.5e-7, "costPerOutputToken": 6e-7}}
+    config = flag("chat", {"_ldMeta": meta("v"), "model": priced, "messages": system("Hi.")})
+    with DevServer({"flags": {"chat": config}, "segments": {}}) as server:
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+        traffic(tracking)
+        tracking.flush()
+        server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+        found = MetricsClient("api-any", "default", base_url=server.url).metrics("chat", **window)
+        tracking.close()
+
+    assert found.input_cost == sum(record.input_cost or 0 for record in records)
+    assert found.output_cost == sum(record.output_cost or 0 for record in records)
+    assert found.total_cost
 
 
 @pytest.mark.usefixtures("no_backoff")

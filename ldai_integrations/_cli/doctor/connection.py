@@ -162,16 +162,6 @@ def _wrong_file(file: str) -> Finding | None:
     return None
 
 
-class _Heard(Troubles):
-    """Keep what would be logged."""
-
-    text = ""
-
-    def note(self, _kind: str, _subject: str, message: str, *args: object, **_options: Any) -> None:
-        """Keep it."""
-        self.text = message % args
-
-
 @contextmanager
 def heard_from(name: str) -> Iterator[list[str]]:
     """Collect the warnings of a logger in place of printing them."""
