@@ -1,7 +1,7 @@
 """What tokens cost, by the prices among the custom parameters of a variation's model.
 
 LaunchDarkly multiplies the token events by the prices of the model config that a variation uses. A flag file has no
-model configs; ``model.custom`` may hold the same names, ``costPerInputToken`` and ``costPerOutputToken``, USD per token.
+model configs; ``model.custom`` may hold the same names: ``costPerInputToken`` and ``costPerOutputToken``, USD a token.
 """
 
 from __future__ import annotations
