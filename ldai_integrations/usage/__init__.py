@@ -9,10 +9,10 @@ from __future__ import annotations
 from ._at_hand import encoding_at_hand
 from ._counting import TextTally, count_tokens, warm_up
 from ._download import prefetch
-from ._draft import Reading, ToolCall
 from ._output import estimate_output
 from ._prompt import estimate_prompt
 from ._reading import StreamReader, extract, extract_stream, read
+from ._readings import Reading, ToolCall
 from ._sse import SSEReader
 
 __all__ = [

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..records import Usage
-from ._dialects import DIALECTS, Dialect
-from ._draft import Draft, Reading
-from ._values import get, is_a, is_record, text
+from ._dialects import DIALECTS, NESTED, Dialect
+from ._draft import Draft
+from ._envelopes import held, is_database_row, unwrapped
+from ._readings import Reading
+from ._values import is_a
 
 # What Bedrock appends to the last chunk of whatever body a model streams.
 _METRICS = "amazon-bedrock-invocationMetrics"
+# How many envelopes are opened around one response, how many responses a list may have, and how many of its entries
+# may be something else before the rest is taken to be so too.
+_DEPTH = 4
+_MOST_RESPONSES = 1_000
+_MOST_STRANGERS = 3
 
 
 def read(response: Any) -> Reading | None:
@@ -75,21 +81,52 @@ class StreamReader:
 
     def absorb(self, event: Any) -> bool | None:
         """Take one parsed event as :meth:`feed` does; return ``None`` where its shape is unknown."""
-        event = _unwrapped(event)
+        return self._absorb(event, _DEPTH)
+
+    def _absorb(self, event: Any, depth: int) -> bool | None:
+        event = unwrapped(event)
         if event is None or is_a(event, str, bytes):
             return None
-        if type(event) is dict and _METRICS in event:
-            self._draft.count(event[_METRICS])
+        if type(event) in (list, tuple):
+            return self._absorb_each(event, depth)
+        if type(event) is dict:
+            if _METRICS in event:
+                self._draft.count(event[_METRICS])
+        elif is_database_row(event):
+            return None
         if self._dialect is not None:
             spoke = self._dialect(event, self._draft)
             if spoke is not None:
                 return spoke
-        for dialect in DIALECTS:
+        for dialect in DIALECTS if depth == _DEPTH else NESTED:
             spoke = dialect(event, self._draft)
             if spoke is not None:
                 self._dialect = dialect
                 return spoke
-        return None
+        return self._absorb_held(event, depth - 1) if depth else None
+
+    def _absorb_held(self, event: Any, depth: int) -> bool | None:
+        """Take the first response with usage that an unknown record holds, or else the first response."""
+        recognised = None
+        for inner in held(event):
+            spoke = self._absorb(inner, depth)
+            if spoke is not None:
+                recognised = spoke or recognised or False
+                if self._draft.meter.has_usage:
+                    break
+        return recognised
+
+    def _absorb_each(self, events: Sequence[Any], depth: int) -> bool | None:
+        """Take a list of responses, each a call of its own unless ids say otherwise."""
+        recognised, strangers = None, 0
+        for position, event in enumerate(events[:_MOST_RESPONSES]):
+            self._draft.begin(f"entry {position}")
+            spoke = self._absorb(event, depth - 1) if depth else None
+            if spoke is not None:
+                recognised = spoke or recognised or False
+            elif (strangers := strangers + 1) == _MOST_STRANGERS:
+                break
+        return recognised
 
     def say(self, text: str) -> bool:
         """Take output text of a stream that has no provider's shape; tell whether there was any."""
@@ -101,30 +138,8 @@ class StreamReader:
 
     def usage(self) -> Usage | None:
         """Return the provider's usage so far."""
-        return self._draft.usage()
+        return self._draft.meter.usage()
 
     def reading(self) -> Reading:
         """Return everything known so far; more events may follow."""
         return self._draft.reading()
-
-
-def _unwrapped(event: Any) -> Any:
-    """Take an event out of the envelope that AWS, openai-agents or LangGraph send it in."""
-    if type(event) is dict:
-        name, payload = text(event.get("event")), event.get("payload")
-        if name and is_record(payload):  # an AWS event stream, decoded by hand
-            return payload if name == "chunk" else {name: payload}
-        chunk = event.get("chunk")
-        return _json(get(chunk, "bytes")) if is_record(chunk) else event  # boto3: invoke_model_with_response_stream
-    if type(event) is tuple and len(event) == 2:  # LangGraph: a message chunk and its metadata
-        return event[0]
-    if text(get(event, "type")) == "raw_response_event":  # openai-agents
-        return get(event, "data")
-    return event
-
-
-def _json(data: Any) -> Any:
-    try:
-        return json.loads(data)
-    except Exception:  # not JSON, not bytes, or nested too deep
-        return None

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ._draft import Reading
 from ._reading import StreamReader
+from ._readings import Reading
 
 # Longest event that is kept, in characters; a longer one is left out.
 _LONGEST = 4_194_304

@@ -16,6 +16,7 @@ from typing import Any
 
 # The largest integer that JSON readers agree on (RFC 8259, section 6); no provider counts that far.
 _LARGEST = 2**53 - 1
+_LONGEST_COUNT = 16
 # A sequence that never ends must not hold a request; no response has this many parts.
 _MOST_ITEMS = 100_000
 
@@ -59,12 +60,14 @@ def dig(source: Any, *paths: str) -> Any:
 def number(value: Any) -> int | None:
     """Return a count of tokens, or ``None`` for anything that is not a whole number of zero or more.
 
-    Booleans, strings, NaN, fractions, negative numbers and mocks are refused; ``12.0``, ``Decimal(12)`` and numpy's
-    integers are counts.
+    Booleans, NaN, fractions, negative numbers and mocks are refused; ``12.0``, ``Decimal(12)`` and numpy's integers
+    are counts, and so is ``"12"``, as HTTP headers and protobuf's JSON write numbers.
     """
     try:
         if type(value) is int:
             return value if 0 <= value <= _LARGEST else None
+        if type(value) is str:
+            return int(value) if len(value) < _LONGEST_COUNT and value.isascii() and value.isdigit() else None
         if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
             return None
         whole: Any = value  # neither ABC promises what every number in Python has

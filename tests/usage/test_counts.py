@@ -194,7 +194,11 @@ def test_repeated_usage_is_not_added_up() -> None:
         float("inf"),
         1e300,
         10**30,
-        "12",
+        "",
+        "-12",
+        "1.5",
+        "１２",
+        "9" * 30,
         [],
         {},
         MagicMock(),
@@ -210,7 +214,7 @@ def test_what_is_no_count_is_dropped(value: Any) -> None:
     assert chat(prompt_tokens=value, completion_tokens=2) == Usage(output_tokens=2)
 
 
-@pytest.mark.parametrize("value", [12, 12.0, Decimal(12), Fraction(12)])
+@pytest.mark.parametrize("value", [12, 12.0, Decimal(12), Fraction(12), "12"])
 def test_whole_numbers_of_any_type_are_counts(value: Any) -> None:
     """Counts are plain integers, whatever type they came as."""
     usage = chat(prompt_tokens=value, completion_tokens=2)

@@ -36,6 +36,10 @@ DIALECTS: tuple[Dialect, ...] = (
     frameworks.absorb_langchain,
     frameworks.absorb_agents,
     gemini.absorb_interaction,
+    gemini.absorb_predictions,
     common.absorb_error,
     common.absorb_usage,
+    common.absorb_counts,
 )
+# What is looked for inside an unknown record, where an "error" or a "total_tokens" may be anybody's.
+NESTED = tuple(one for one in DIALECTS if one not in (common.absorb_error, common.absorb_counts))

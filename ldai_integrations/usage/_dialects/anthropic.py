@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import get, is_list, items, number, text, to_json
+from .._values import dig, get, is_list, items, number, text, to_json
 
 _EVENTS = frozenset(
     (
@@ -44,6 +44,7 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
     if kind == "content_block_start":
         return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
     if kind == "message_start":
+        draft.begin(dig(event, "message.id"), anew=True)
         _frame(get(event, "message"), draft)
     elif kind == "message_delta":
         draft.count(get(event, "usage"))

@@ -12,11 +12,16 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     """Take a Titan, Llama, Mistral, AI21 or Claude 2 body or a chunk of one; ``None`` if it is neither."""
     if not is_record(event):
         return None
-    for absorb_one in (_titan, _llama_or_claude, _mistral, _ai21):
+    for absorb_one in (_metered, _titan, _llama_or_claude, _mistral, _ai21):
         spoke = absorb_one(event, draft)
         if spoke is not None:
             return spoke
     return None
+
+
+def _metered(event: Any, draft: Draft) -> bool | None:
+    """Take what boto3 returns, whose body is a stream that only the caller may read; its headers count the tokens."""
+    return False if draft.count(dig(event, "ResponseMetadata.HTTPHeaders")) else None
 
 
 def _titan(event: Any, draft: Draft) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._counts import counts_in
 from .._draft import Draft
 from .._values import dig, get, is_record, text
 
@@ -15,6 +16,23 @@ _AWS_ERRORS = (
     "serviceUnavailableException",
     "throttlingException",
     "validationException",
+)
+
+
+# Where a response keeps its usage, whoever wrote it.
+_USAGE = (
+    "usage",
+    "usage_metadata",
+    "usageMetadata",
+    "token_usage",
+    "models_usage",
+    "meta.usage",
+    "meta",
+    "metrics.accumulated_usage",
+    "metrics",
+    "metadata.usage",
+    "metadata.tokenMetadata",
+    "additional_kwargs",
 )
 
 
@@ -36,9 +54,22 @@ def absorb_error(event: Any, draft: Draft) -> bool | None:
 
 
 def absorb_usage(event: Any, draft: Draft) -> bool | None:
-    """Take nothing but the usage of a response, or a usage object itself; ``None`` if there is none."""
-    for path in ("usage", "usage_metadata", "usageMetadata", "token_usage", "meta", "metrics", "metadata.usage"):
+    """Take a response of which only the usage, and at most a plain text, is found; ``None`` if it has none."""
+    for path in _USAGE:
         if draft.count(dig(event, path)):
-            draft.name_model(get(event, "model"))
-            return False
-    return False if draft.count(event) else None
+            draft.name_model(get(event, "model", "model_name", "model_id"))
+            said = get(event, "text", "response", "content") if not draft.has_content else None
+            return draft.say(said)
+    return None
+
+
+def absorb_counts(event: Any, draft: Draft) -> bool | None:
+    """Take a usage object itself, or one for each model, as LangChain's callback keeps them; ``None`` if it is none."""
+    if draft.count(event):
+        return False
+    if not is_record(event) or not event or not all(counts_in(usage) is not None for usage in event.values()):
+        return None
+    for model, usage in event.items():
+        draft.begin(model)
+        draft.count(usage)
+    return False

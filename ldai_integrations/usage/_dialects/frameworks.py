@@ -8,6 +8,8 @@ from .._draft import Draft
 from .._values import dig, get, is_list, is_record, items, number, text, to_json
 
 _AI = ("ai", "AIMessageChunk")
+# Most nodes of a graph that answer in one event.
+_MOST_NODES = 32
 
 
 def absorb_langchain(event: Any, draft: Draft) -> bool | None:
@@ -15,10 +17,13 @@ def absorb_langchain(event: Any, draft: Draft) -> bool | None:
     messages = get(event, "messages")
     if is_list(messages):
         return _last_turn(list(items(messages)), draft)
-    generations = get(event, "generations")
-    if is_list(generations) and is_record(get(event, "llm_output")):
-        return _llm_result(event, draft)
-    return _message(event, draft)
+    if messages is not None:  # a node may return one message without a list
+        return _message(messages, draft)
+    rows = [row for row in items(get(event, "generations")) if is_list(row)]
+    if rows:
+        return _llm_result(event, rows, draft)
+    spoke = _message(event, draft)
+    return spoke if spoke is not None or type(event) is not dict else _updates(event, draft)
 
 
 def _last_turn(messages: list[Any], draft: Draft) -> bool | None:
@@ -28,22 +33,36 @@ def _last_turn(messages: list[Any], draft: Draft) -> bool | None:
         if text(get(message, "type")) == "human":
             start = position + 1
     spoke = None
-    for message in messages[start:]:
-        draft.begin(get(message, "id"))
+    for position, message in enumerate(messages[start:]):
+        if not text(get(message, "id")):
+            draft.begin(f"message {position}")
         said = _message(message, draft)
         if said is not None:
             spoke = said or bool(spoke)
     return spoke
 
 
-def _llm_result(event: Any, draft: Draft) -> bool:
-    spoke = False
-    for row in items(get(event, "generations")):
+def _updates(event: dict[Any, Any], draft: Draft) -> bool | None:
+    """Take what LangGraph streams after each step: the changed part of the state, by the name of the node."""
+    spoke = None
+    for state in list(event.values())[:_MOST_NODES]:
+        messages = state.get("messages") if type(state) is dict else None
+        said = _last_turn(list(items(messages)), draft) if is_list(messages) else _message(messages, draft)
+        if said is not None:
+            spoke = said or bool(spoke)
+    return spoke
+
+
+def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
+    spoke, counted = False, False
+    for position, row in enumerate(rows):
+        draft.begin(f"prompt {position}")
         for generation in items(row):
             message = get(generation, "message")
             said = _message(message, draft) if message is not None else draft.say(get(generation, "text"))
             spoke |= bool(said)
-    if not draft.has_usage:
+            counted |= get(message, "usage_metadata") is not None
+    if not counted:
         draft.count(dig(event, "llm_output.token_usage", "llm_output.usage"))
     return spoke
 
@@ -53,11 +72,12 @@ def _message(message: Any, draft: Draft) -> bool | None:
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
         return None
+    draft.begin(get(message, "id"))
     usage = get(message, "usage_metadata")
-    if kind == "ai":
-        draft.count(usage) or draft.count(get(metadata, "token_usage", "usage"))
-    else:
-        draft.count_delta(usage)
+    if kind == "AIMessageChunk":
+        draft.meter.count_delta(usage)
+    elif not draft.count(usage):
+        draft.count(get(metadata, "token_usage", "usage", "usage_metadata")) or draft.count(metadata)
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
     draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason"))
     content = get(message, "content")
@@ -65,7 +85,12 @@ def _message(message: Any, draft: Draft) -> bool | None:
     for part in items(content):
         spoke |= draft.say(part) or draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
     spoke |= draft.think(dig(message, "additional_kwargs.reasoning_content"))
-    if kind != "ai":
+    return _calls(message, kind, draft) or spoke
+
+
+def _calls(message: Any, kind: str, draft: Draft) -> bool:
+    spoke = False
+    if kind == "AIMessageChunk":
         for call in items(get(message, "tool_call_chunks")):
             spoke |= draft.call(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
         return spoke
@@ -81,6 +106,6 @@ def absorb_agents(event: Any, draft: Draft) -> bool | None:
         return None
     if not draft.count(dig(event, "context_wrapper.usage")):
         for position, response in enumerate(items(responses)):
-            draft.begin(get(response, "response_id") or f"response {position}")
+            draft.begin(f"response {position}")
             draft.count(get(response, "usage"))
     return draft.say(get(event, "final_output"))

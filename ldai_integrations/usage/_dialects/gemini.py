@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._counts import GEMINI, counts_in
+from .._counts import counts_in
 from .._draft import Draft
-from .._values import dig, get, is_list, items, text, to_json
+from .._shapes import GEMINI
+from .._values import dig, get, is_list, items, number, text, to_json
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
     """Take a generateContent response or a chunk of one; ``None`` if it is neither."""
     candidates = get(event, "candidates")
     usage = get(event, "usageMetadata", "usage_metadata")
-    if not is_list(candidates):
+    live = get(event, "serverContent", "server_content")
+    if not is_list(candidates) and live is None:
         counts = counts_in(usage)
         if counts is None or counts.shape is not GEMINI:
             return None
+    draft.begin(get(event, "responseId", "response_id"))
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
     draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
-    spoke = False
+    spoke = _parts(get(live, "modelTurn", "model_turn"), draft)
     for candidate in items(candidates):
         draft.finish(get(candidate, "finishReason", "finish_reason"))
-        for part in items(dig(candidate, "content.parts")):
-            spoke |= _part(part, draft)
+        spoke |= _parts(get(candidate, "content"), draft)
+    return spoke
+
+
+def _parts(content: Any, draft: Draft) -> bool:
+    spoke = False
+    for part in items(get(content, "parts")):
+        spoke |= _part(part, draft)
     return spoke
 
 
@@ -41,7 +50,7 @@ def _part(part: Any, draft: Draft) -> bool:
 def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     """Take an interaction or an event of one; ``None`` if it is neither."""
     kind = text(get(event, "event_type"))
-    if kind == "step.delta":
+    if kind in ("step.delta", "content.delta"):
         delta = get(event, "delta")
         return draft.say(get(delta, "text")) or draft.think(dig(delta, "content.text"))
     whole = event if text(get(event, "object")) == "interaction" else None
@@ -58,3 +67,15 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
         for part in items(get(step, "content")):
             spoke |= draft.say(get(part, "text"))
     return spoke
+
+
+def absorb_predictions(event: Any, draft: Draft) -> bool | None:
+    """Take embeddings of Vertex, which count each text; ``None`` if it is something else."""
+    vectors = [get(one, "embeddings") for one in items(get(event, "predictions"))] or items(get(event, "embeddings"))
+    statistics = (get(vector, "statistics") for vector in vectors)
+    counts = [number(get(one, "token_count", "tokenCount")) for one in statistics if one is not None]
+    if not any(counts):
+        return None
+    together = sum(count or 0 for count in counts)
+    draft.count({"prompt_tokens": together, "total_tokens": together})
+    return False

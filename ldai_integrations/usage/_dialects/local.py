@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import dig, get, is_a, items, number, text, to_json
+from .._values import dig, get, is_a, is_list, items, number, text, to_json
 
 
 def absorb_ollama(event: Any, draft: Draft) -> bool | None:
@@ -31,6 +31,9 @@ def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
         return None
     details = get(event, "details")
     draft.count(details)
+    prefill = get(details, "prefill")
+    if is_list(prefill) and len(prefill):
+        draft.count({"input_length": len(prefill)})
     draft.finish(get(details, "finish_reason"))
     if text(get(token, "text")):
         return get(token, "special") is not True and draft.say(get(token, "text"))

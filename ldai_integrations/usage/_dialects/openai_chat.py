@@ -14,6 +14,8 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     if not is_list(choices):
         return None
     draft.name_model(get(event, "model"))
+    if any(get(choice, "message") is not None for choice in items(choices)):  # chunks may change their id
+        draft.begin(get(event, "id"))
     usage = get(event, "usage")
     if usage is None:
         usage = get(get(event, "x_groq"), "usage")
@@ -30,6 +32,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
 
 def _choice(choice: Any, draft: Draft) -> bool:
     draft.finish(get(choice, "finish_reason"))
+    draft.count(get(choice, "usage"))  # Moonshot's streams
     error = get(choice, "error")
     if error is not None:
         draft.fail(error)

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, whole and as a stream of typed events."""
+"""OpenAI's Responses and Realtime APIs, whole and as a stream of typed events."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from typing import Any
 from .._draft import Draft
 from .._values import get, items, number, text
 
-_TEXT = ("response.output_text.delta", "response.refusal.delta", "response.output_audio_transcript.delta")
+_TEXT = (
+    "response.output_text.delta",
+    "response.refusal.delta",
+    "response.output_audio_transcript.delta",
+    "response.audio_transcript.delta",
+    "response.text.delta",
+    "transcript.text.delta",
+)
 _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 _CALLS = ("function_call", "custom_tool_call")
-_LAST = ("response.completed", "response.incomplete", "response.failed")
+_LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
+_OBJECTS = ("response", "realtime.response")
 _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST)
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
     """Take a response or an event of one; ``None`` if it is neither."""
     kind = text(get(event, "type"))
+    if kind in _TEXT:
+        return draft.say(get(event, "delta"))
     if not kind.startswith("response."):
-        if text(get(event, "object")) != "response":
+        if text(get(event, "object")) not in _OBJECTS:
             return None
         _frame(event, draft)
         return _output(event, draft)
-    if kind in _TEXT:
-        return draft.say(get(event, "delta"))
     if kind in _REASONING:
         return draft.think(get(event, "delta"))
     if kind in _ARGUMENTS:
@@ -38,6 +46,8 @@ def absorb(event: Any, draft: Draft) -> bool | None:
 
 
 def _frame_event(kind: str, response: Any, draft: Draft) -> bool:
+    if kind == "response.created":  # openai-agents gives every response of other providers the same id
+        draft.begin(get(response, "id"), anew=True)
     _frame(response, draft)
     return kind in _LAST and not draft.has_content and _output(response, draft)
 
@@ -70,5 +80,5 @@ def _output(response: Any, draft: Draft) -> bool:
                 spoke |= draft.think(get(part, "text"))
         else:
             for part in items(get(item, "content")):
-                spoke |= draft.say(get(part, "text", "refusal"))
+                spoke |= draft.say(get(part, "text", "refusal", "transcript"))
     return spoke
