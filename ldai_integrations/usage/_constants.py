@@ -17,7 +17,7 @@ _BOTH = "recorded requests and answers of public projects"
 _NAMES = "tiktoken's table of model names"
 _MEASURED = "2026-11"
 
-_OPENAI = Family(name="gpt-4o", pattern="", source=_BOTH, measured=_MEASURED, openai=True)
+_OPENAI = Family(name="gpt-4o", pattern="", source=_BOTH, measured=_MEASURED, openai=True, per_page=8)
 _O_SERIES = replace(
     _OPENAI,
     hides_reasoning=True,
@@ -36,10 +36,14 @@ _CLAUDE = Family(
     image=ImagePrice(pixels_per_token=750, most=1_600),
     per_output=3,
     per_output_call=32,
-    per_message=4,
+    priming=5,
+    per_message=2,
     per_tools=515,
     per_call=50,
     tool_factor=1.12,
+    per_format=60,
+    format_factor=2.3,
+    per_page=1_580,
 )
 _GEMINI = Family(
     name="gemini",
@@ -51,6 +55,7 @@ _GEMINI = Family(
     priming=0,
     per_output_call=0,
     tool_factor=0.5,
+    per_page=258,
 )
 _THINKING_GEMINI = replace(_GEMINI, hides_reasoning=True, priming=1, tool_factor=1.0)
 _OTHER = Family(name="other", pattern="", source=_ANSWERS, measured=_MEASURED)
@@ -99,6 +104,12 @@ FAMILIES = (
     replace(_CLAUDE, name="claude 3", pattern=r"claude", factor=1.15, per_output=2, per_tools=330, tool_factor=1.15),
     replace(_THINKING_GEMINI, name="gemini 3", pattern=r"gemini-([3-9]|flash-latest|pro-latest)"),
     replace(_THINKING_GEMINI, name="gemini 2.5", pattern=r"gemini-2[.-]5"),
+    replace(
+        _GEMINI,
+        name="gemini 2.0",
+        pattern=r"gemini-2",
+        image=ImagePrice(base=258, per_tile=258, crops=True),
+    ),
     replace(_GEMINI, name="gemini", pattern=r"gemini|palm-2|(text|chat|code)-bison"),
     replace(_OTHER, name="gemma", pattern=r"gemma", factor=1.135, priming=8),
     replace(_OTHER, name="llama 4", pattern=r"llama-?v?4", factor=1.025, priming=15),

@@ -17,6 +17,7 @@ class ImagePrice:
         per_patch: Tokens for each patch of 32 pixels square, where a model counts so.
         pixels_per_token: Pixels to the token, where a model counts so.
         most: Most patches or tokens that are charged.
+        crops: Tiles are squares of two thirds of the short side; an image of at most 384 pixels square has none.
     """
 
     base: int = 85
@@ -24,13 +25,14 @@ class ImagePrice:
     per_patch: float = 0.0
     pixels_per_token: int = 0
     most: int = 1_536
+    crops: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Describe how one family of models counts.
 
-    The last group of fields serves families whose prompts are not public; OpenAI's are rebuilt instead.
+    The last group of fields, but ``per_page``, serves families whose prompts are not public; OpenAI's are rebuilt instead.
 
     Attributes:
         name: The family's name.
@@ -49,6 +51,9 @@ class Family:
         per_tools: Tokens that having tools at all adds.
         per_call: Tokens that a tool call and its result add beyond their texts.
         tool_factor: True tokens per token of the tools' JSON.
+        per_format: Tokens that asking for an answer of a schema adds.
+        format_factor: True tokens per token of that schema.
+        per_page: Tokens that a page of a document costs.
     """
 
     name: str
@@ -67,6 +72,9 @@ class Family:
     per_tools: int = 0
     per_call: int = 0
     tool_factor: float = 1.0
+    per_format: int = 0
+    format_factor: float = 1.0
+    per_page: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,17 +47,21 @@ class Meter:
         self._current = _Call()
         self._calls: dict[str | None, _Call] = {None: self._current}
 
-    def begin(self, call_id: Any, *, anew: bool = False) -> None:
-        """Turn to a call: what is counted from now on is its; ids that a provider does not send change nothing.
+    def begin(self, call_id: Any, *, anew: bool = False) -> bool:
+        """Turn to a call: what is counted from now on is its. Tell whether it was there before.
+
+        An id that the provider does not send changes nothing.
 
         Args:
             call_id: The provider's id of a response, which it may come back to.
             anew: This event opens a response: an id that was there before is another call's.
         """
         name = text(call_id)
+        known = name in self._calls
         if (anew and self._current.counts is not None) or (name and name != self.call_id):
-            if len(self._calls) < _MOST_CALLS:
+            if known or len(self._calls) < _MOST_CALLS:
                 self._open(name, anew=anew)
+        return known
 
     def _open(self, name: str, *, anew: bool) -> None:
         if anew and name in self._calls:

@@ -19,8 +19,8 @@ def absorb_langchain(event: Any, draft: Draft) -> bool | None:
         return _last_turn(list(items(messages)), draft)
     if messages is not None:  # a node may return one message without a list
         return _message(messages, draft)
-    rows = [row for row in items(get(event, "generations")) if is_list(row)]
-    if rows:
+    rows = list(items(get(event, "generations")))
+    if rows and (is_list(rows[0]) or get(rows[0], "message") is not None):
         return _llm_result(event, rows, draft)
     spoke = _message(event, draft)
     return spoke if spoke is not None or type(event) is not dict else _updates(event, draft)
@@ -57,7 +57,7 @@ def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
     spoke, counted = False, False
     for position, row in enumerate(rows):
         draft.begin(f"prompt {position}")
-        for generation in items(row):
+        for generation in items(row) if is_list(row) else (row,):
             message = get(generation, "message")
             said = _message(message, draft) if message is not None else draft.say(get(generation, "text"))
             spoke |= bool(said)
@@ -72,7 +72,7 @@ def _message(message: Any, draft: Draft) -> bool | None:
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
         return None
-    draft.begin(get(message, "id"))
+    known = draft.begin(get(message, "id"))
     usage = get(message, "usage_metadata")
     if kind == "AIMessageChunk":
         draft.meter.count_delta(usage)
@@ -80,6 +80,8 @@ def _message(message: Any, draft: Draft) -> bool | None:
         draft.count(get(metadata, "token_usage", "usage", "usage_metadata")) or draft.count(metadata)
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
     draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason"))
+    if known and kind == "ai":  # a state repeats what chunks or an earlier state said
+        return False
     content = get(message, "content")
     spoke = draft.say(content)
     for part in items(content):

@@ -39,6 +39,7 @@ class Turn:
         calls: Tools it calls.
         result_of: Name of the tool whose result it is.
         images: Pictures in it.
+        pages: Pages of the documents in it.
     """
 
     role: str
@@ -47,6 +48,7 @@ class Turn:
     calls: tuple[Call, ...] = ()
     result_of: str | None = None
     images: tuple[Image, ...] = ()
+    pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

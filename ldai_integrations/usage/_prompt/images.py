@@ -44,7 +44,7 @@ def image_tokens(image: Image, family: Family) -> int:
         return min(price.most, math.ceil(width * height / price.pixels_per_token))
     if image.low:
         return price.base
-    return price.base + price.per_tile * _tiles(width, height)
+    return price.base + price.per_tile * (_crops(width, height) if price.crops else _tiles(width, height))
 
 
 def _tiles(width: int, height: int) -> int:
@@ -52,6 +52,14 @@ def _tiles(width: int, height: int) -> int:
     scale = min(1.0, 2048 / max(width, height))
     scale *= min(1.0, 768 / (min(width, height) * scale))
     return math.ceil(round(width * scale) / 512) * math.ceil(round(height * scale) / 512)
+
+
+def _crops(width: int, height: int) -> int:
+    """Count Gemini's tiles, which come on top of the whole image."""
+    if max(width, height) <= 384:
+        return 0
+    side = min(768, max(256, int(min(width, height) / 1.5)))
+    return math.ceil(width / side) * math.ceil(height / side)
 
 
 def _patches(width: int, height: int, price: ImagePrice) -> int:

@@ -56,6 +56,7 @@ def _turn(turn: Turn, family: Family) -> int:
         tokens += constants.PARALLEL_CALLS + constants.PER_PARALLEL_CALL * len(turn.calls)
     elif turn.role == "assistant" and _is_gpt5(family):
         tokens += constants.GPT5_ASSISTANT
+    tokens += family.per_page * turn.pages
     return tokens + sum(image_tokens(image, family) for image in turn.images)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from .._values import get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Image, Tool, Turn
+from .documents import document_in
 from .images import image_in
 
 
@@ -32,6 +33,7 @@ def from_chat(request: Any) -> Conversation:
             Turn(
                 role=role,
                 text=content_text(get(message, "content")),
+                pages=content_pages(get(message, "content")),
                 name="" if is_result else name,
                 calls=tuple(calls),
                 result_of=called.get(text(get(message, "tool_call_id"))) if is_result else None,
@@ -84,7 +86,8 @@ def _item(item: Any, called: dict[str, str]) -> Turn | None:
     kind = text(get(item, "type")) or "message"
     if kind == "message":
         content = get(item, "content")
-        return Turn(text(get(item, "role")), content_text(content), images=content_images(content))
+        images, pages = content_images(content), content_pages(content)
+        return Turn(text(get(item, "role")), content_text(content), images=images, pages=pages)
     if kind == "function_call":
         name = text(get(item, "name"))
         called[text(get(item, "call_id"))] = name
@@ -99,13 +102,20 @@ def content_text(content: Any) -> str:
     """Return the text of a message's content, which is a string or a list of parts."""
     if not is_list(content):
         return text(content)
-    return "".join(text(part) or text(get(part, "text", "refusal")) for part in items(content))
+    return "".join(
+        text(part) or text(get(part, "text", "refusal")) or document_in(part)[0] for part in items(content)
+    )
 
 
 def content_images(content: Any) -> tuple[Image, ...]:
     """Return the images in a message's content."""
     found = (image_in(part) for part in items(content))
     return tuple(image for image in found if image is not None)
+
+
+def content_pages(content: Any) -> int:
+    """Return the pages of the documents in a message's content."""
+    return sum(document_in(part)[1] for part in items(content))
 
 
 def _tool(tool: Any) -> Tool:

@@ -16,8 +16,9 @@ def other_cost(conversation: Conversation, family: Family) -> int:
         texts += count_raw(turn.text, family)
         texts += sum(count_raw(call.name, family) + count_raw(call.arguments, family) for call in turn.calls)
         extras += family.per_call * len(turn.calls)
-        extras += sum(image_tokens(image, family) for image in turn.images)
-    tokens = family.priming + family.per_message * len(conversation.turns) + texts * family.factor + extras
+        extras += sum(image_tokens(image, family) for image in turn.images) + family.per_page * turn.pages
+        extras += family.per_message if turn.role != "system" else 0
+    tokens = family.priming + texts * family.factor + extras
     if conversation.tools:
         tokens += family.per_tools
         for tool in conversation.tools:
@@ -29,4 +30,4 @@ def other_cost(conversation: Conversation, family: Family) -> int:
 
 
 def _format(answer: Format, family: Family) -> float:
-    return count_raw(to_json(answer.schema), family) * family.tool_factor
+    return family.per_format + count_raw(to_json(answer.schema), family) * family.format_factor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._values import dig, get, is_list, items, plain_json, text, to_json
-from .conversation import Call, Conversation, Tool, Turn
-from .openai_requests import content_images, content_text
+from .conversation import Call, Conversation, Format, Tool, Turn
+from .openai_requests import content_images, content_pages, content_text
 
 
 def from_messages(request: Any) -> Conversation:
@@ -22,12 +22,22 @@ def from_messages(request: Any) -> Conversation:
             elif kind == "tool_result":
                 results.append(content_text(get(block, "content")))
         words = "".join((content_text(content), *results))
-        turns.append(Turn(text(get(message, "role")), words, calls=tuple(calls), images=content_images(content)))
+        turns.append(
+            Turn(
+                text(get(message, "role")),
+                words,
+                calls=tuple(calls),
+                images=content_images(content),
+                pages=content_pages(content),
+            )
+        )
     tools = [
         Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "input_schema")))
         for tool in items(get(request, "tools"))
     ]
-    return Conversation(turns, tools)
+    answer = dig(request, "output_config.format", "output_format")
+    schema = plain_json(get(answer, "schema"))
+    return Conversation(turns, tools, format=Format("", "", schema) if schema is not None else None)
 
 
 def from_converse(request: Any) -> Conversation:
@@ -38,13 +48,20 @@ def from_converse(request: Any) -> Conversation:
         content = get(message, "content")
         words, calls = [content_text(content)], []
         for block in items(content):
+            words.append(text(dig(block, "guardContent.text.text")))
             call = get(block, "toolUse")
             if call is not None:
                 calls.append(Call(text(get(call, "name")), to_json(get(call, "input"))))
             results = items(dig(block, "toolResult.content"))
             words.extend(text(get(part, "text")) or to_json(get(part, "json")) for part in results)
         turns.append(
-            Turn(text(get(message, "role")), "".join(words), calls=tuple(calls), images=content_images(content))
+            Turn(
+                text(get(message, "role")),
+                "".join(words),
+                calls=tuple(calls),
+                images=content_images(content),
+                pages=content_pages(content),
+            )
         )
     specs = [get(tool, "toolSpec") for tool in items(dig(request, "toolConfig.tools"))]
     tools = [
@@ -84,4 +101,6 @@ def _gemini_turn(role: str, content: Any) -> Turn:
         result = get(part, "functionResponse", "function_response")
         if result is not None:
             words.append(text(get(result, "name")) + to_json(get(result, "response")))
-    return Turn(role, "".join(words), calls=tuple(calls), images=content_images(parts))
+    return Turn(
+        role, "".join(words), calls=tuple(calls), images=content_images(parts), pages=content_pages(parts)
+    )
