@@ -39,6 +39,7 @@ class Draft:
         """Take visible text; tell whether there was any."""
         chunk = text(value)
         if chunk:
+            self.meter.current.spoke = True
             self.text.add(chunk)
         return bool(chunk)
 
@@ -67,6 +68,7 @@ class Draft:
             if len(self._calls) >= _MOST_CALLS:
                 return True
             call = self._calls[self.meter.call_id, key] = _Call()
+        self.meter.current.spoke = True
         call.name = call.name or title
         if piece:
             call.arguments.add(piece)
@@ -74,8 +76,8 @@ class Draft:
 
     @property
     def has_content(self) -> bool:
-        """Tell whether any text or tool call was seen."""
-        return bool(self.text) or bool(self._calls)
+        """Tell whether any text or tool call of this call was seen."""
+        return self.meter.current.spoke
 
     def finish(self, reason: Any) -> None:
         """Take the reason why generation ended."""

@@ -45,7 +45,7 @@ def unwrapped(event: Any) -> Any:
             return payload if name == "chunk" else {name: payload}
         data = event.get("data")
         if name and data is not None and not is_a(data, str, bytes):
-            return data
+            return None if _repeats_chunks(name, data) else data
         chunk = event.get("chunk")
         if is_record(chunk):  # boto3: invoke_model_with_response_stream
             return parsed(get(chunk, "bytes"))
@@ -53,6 +53,11 @@ def unwrapped(event: Any) -> Any:
     if text(get(event, "type")) == "raw_response_event":
         return get(event, "data")
     return event
+
+
+def _repeats_chunks(name: str, data: Any) -> bool:
+    """Tell whether an event of LangChain only puts together the chunks that came before it."""
+    return name.endswith("_end") and text(get(get(data, "output"), "type")) == "AIMessageChunk"
 
 
 def held(event: Any) -> Iterator[Any]:

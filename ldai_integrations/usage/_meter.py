@@ -20,6 +20,7 @@ _MOST_CALLS = 4_096
 class _Call:
     counts: Counts | None = None
     metrics: Counts | None = None
+    spoke: bool = False
 
     def usage(self) -> Usage | None:
         """Return the body's usage with what it leaves out taken from Bedrock's own metering."""
@@ -40,12 +41,12 @@ class _Call:
 class Meter:
     """Keep the latest counts of each call, and add up the calls."""
 
-    __slots__ = ("_calls", "_current", "call_id")
+    __slots__ = ("_calls", "call_id", "current")
 
     def __init__(self) -> None:
         self.call_id: str | None = None
-        self._current = _Call()
-        self._calls: dict[str | None, _Call] = {None: self._current}
+        self.current = _Call()
+        self._calls: dict[str | None, _Call] = {None: self.current}
 
     def begin(self, call_id: Any, *, anew: bool = False) -> bool:
         """Turn to a call: what is counted from now on is its. Tell whether it was there before.
@@ -58,7 +59,8 @@ class Meter:
         """
         name = text(call_id)
         known = name in self._calls
-        if (anew and self._current.counts is not None) or (name and name != self.call_id):
+        current = self.current
+        if (anew and (current.spoke or current.counts is not None)) or (name and name != self.call_id):
             if known or len(self._calls) < _MOST_CALLS:
                 self._open(name, anew=anew)
         return known
@@ -67,14 +69,14 @@ class Meter:
         if anew and name in self._calls:
             self._calls[f"{name} {len(self._calls)}"] = self._calls.pop(name)
         self.call_id = name
-        self._current = self._calls.setdefault(name, _Call())
+        self.current = self._calls.setdefault(name, _Call())
 
     def count(self, raw: Any) -> bool:
         """Take a usage object; tell whether it was one."""
         counts = counts_in(raw)
         if counts is None:
             return False
-        call = self._current
+        call = self.current
         if counts.shape is BEDROCK_METRICS:
             call.metrics = counts
         else:
@@ -89,10 +91,10 @@ class Meter:
         counts = counts_in(raw)
         if counts is None:
             return
-        before = self._current.counts
+        before = self.current.counts
         if before is not None and not counts.values.get("input"):
             counts = before.plus(counts)
-        self._current.counts = counts
+        self.current.counts = counts
 
     @property
     def has_usage(self) -> bool:
