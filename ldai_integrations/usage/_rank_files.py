@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,13 +48,19 @@ def find(spec: EncodingSpec, directory: Path | None = None) -> bytes | None:
         spec: The encoding.
         directory: A further directory to look in, before installed packages.
     """
+    found = locate(spec, directory)
+    return found[1] if found is not None else None
+
+
+def locate(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, bytes] | None:
+    """Return where that file lies, and what is in it."""
     for path in _candidates(spec, directory):
-        with contextlib.suppress(OSError, EOFError, ValueError):
+        with contextlib.suppress(OSError, EOFError, ValueError, zlib.error):
             data = path.read_bytes()
             if path.suffix == ".gz":
                 data = gzip.decompress(data)
             if hashlib.sha256(data).hexdigest() == spec.sha256:
-                return data
+                return path, data
     return None
 
 

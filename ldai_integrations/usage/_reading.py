@@ -84,16 +84,15 @@ class StreamReader:
         return self._absorb(event, _DEPTH)
 
     def _absorb(self, event: Any, depth: int) -> bool | None:
+        if type(event) is not dict and is_database_row(event):
+            return None
         event = unwrapped(event)
         if event is None or is_a(event, str, bytes):
             return None
         if type(event) in (list, tuple):
             return self._absorb_each(event, depth)
-        if type(event) is dict:
-            if _METRICS in event:
-                self._draft.count(event[_METRICS])
-        elif is_database_row(event):
-            return None
+        if type(event) is dict and _METRICS in event:
+            self._draft.count(event[_METRICS])
         if self._dialect is not None:
             spoke = self._dialect(event, self._draft)
             if spoke is not None:

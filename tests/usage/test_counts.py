@@ -197,7 +197,7 @@ def test_repeated_usage_is_not_added_up() -> None:
         "",
         "-12",
         "1.5",
-        "１２",
+        "\uff11\uff12",
         "9" * 30,
         [],
         {},

@@ -102,9 +102,7 @@ def content_text(content: Any) -> str:
     """Return the text of a message's content, which is a string or a list of parts."""
     if not is_list(content):
         return text(content)
-    return "".join(
-        text(part) or text(get(part, "text", "refusal")) or document_in(part)[0] for part in items(content)
-    )
+    return "".join(text(part) or text(get(part, "text", "refusal")) or document_in(part)[0] for part in items(content))
 
 
 def content_images(content: Any) -> tuple[Image, ...]:

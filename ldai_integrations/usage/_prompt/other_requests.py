@@ -101,6 +101,4 @@ def _gemini_turn(role: str, content: Any) -> Turn:
         result = get(part, "functionResponse", "function_response")
         if result is not None:
             words.append(text(get(result, "name")) + to_json(get(result, "response")))
-    return Turn(
-        role, "".join(words), calls=tuple(calls), images=content_images(parts), pages=content_pages(parts)
-    )
+    return Turn(role, "".join(words), calls=tuple(calls), images=content_images(parts), pages=content_pages(parts))

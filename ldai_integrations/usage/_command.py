@@ -1,0 +1,95 @@
+"""The ``ldai encodings`` commands: what tokens are counted with, and fetching it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..exceptions import ConfigurationError
+from ._download import Progress, prefetch
+from ._encodings import CL100K, O200K
+from ._rank_files import locate
+
+_DEFAULT_TIMEOUT = 120.0
+
+
+def add_encodings(commands: Any) -> None:
+    """Add the commands to a parser's subcommands.
+
+    Args:
+        commands: What :meth:`argparse.ArgumentParser.add_subparsers` returned.
+    """
+    about = "Have the rank files that tokens are counted with on this machine."
+    encodings = commands.add_parser("encodings", help="what tokens are counted with", description=about)
+    actions = encodings.add_subparsers(required=True, metavar="COMMAND")
+    listing = actions.add_parser("list", help="say where the rank files lie; status 1 if one is lacking")
+    listing.set_defaults(run=_list)
+    fetching = actions.add_parser("prefetch", help="download the rank files that are lacking")
+    fetching.set_defaults(run=_prefetch)
+    fetching.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=_DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="longest time for all of them, default %(default)g",
+    )
+    for action in (listing, fetching):
+        action.add_argument(
+            "--dir", type=Path, metavar="DIRECTORY", help="where they are put; default: where tiktoken looks"
+        )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not a time: choose seconds from more than 0 to 86400")
+    return seconds
+
+
+def _list(args: argparse.Namespace) -> int:
+    lacking = 0
+    for spec in (O200K, CL100K):
+        found = locate(spec, args.dir)
+        lacking += found is None
+        print(f"{spec.name:<12}  {found[0] if found is not None else 'not on this machine'}")
+    return 1 if lacking else 0
+
+
+def _prefetch(args: argparse.Namespace) -> int:
+    try:
+        with _shown() as progress:
+            written = prefetch(timeout=args.timeout, progress=progress, directory=args.dir)
+    except (ConfigurationError, OSError) as problem:
+        print(f"ldai: {problem}", file=sys.stderr)
+        return 1
+    for path in written:
+        print(f"wrote {path}")
+    if not written:
+        print("Every rank file is on this machine already.")
+    return 0
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Progress | None]:
+    """Give what draws a bar on a terminal, where rich is installed; otherwise nothing is drawn."""
+    try:
+        rich = import_module("rich.progress")
+        console = import_module("rich.console").Console(stderr=True)
+    except ImportError:
+        yield None
+        return
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
+    with rich.Progress(*columns, rich.TransferSpeedColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(name: str, done: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=size or None)
+            bar.update(tasks[name], completed=done)
+
+        yield step

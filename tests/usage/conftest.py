@@ -1,0 +1,45 @@
+"""What tests of the usage room share."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from ldai_integrations.usage import _download as download
+from ldai_integrations.usage._encodings import EncodingSpec
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """Publish rank files on this machine, by the name of the encoding."""
+    files: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = files.get(self.path.strip("/"), b"")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    for name in ("O200K", "CL100K"):
+        spec: EncodingSpec = getattr(download, name)
+        files[spec.name] = f"{name} ranks".encode()
+        url = f"http://127.0.0.1:{server.server_port}/{spec.name}"
+        mine = replace(spec, url=url, sha256=hashlib.sha256(files[spec.name]).hexdigest())
+        monkeypatch.setattr(download, name, mine)
+    yield files
+    server.shutdown()
+    server.server_close()
+    thread.join()

@@ -1,0 +1,80 @@
+"""``ldai encodings``: rank files are listed and fetched, and the exit status says what came of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations.cli import main
+from ldai_integrations.usage import _command as command
+from ldai_integrations.usage import _download as download
+from ldai_integrations.usage._encodings import CL100K, O200K
+
+
+@pytest.fixture(autouse=True)
+def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for rank files in an empty directory only."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("DATA_GYM_CACHE_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("ldai_integrations.usage._rank_files._package_roots", lambda _package: [])
+
+
+def test_fetch_and_list(
+    published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is lacking is fetched once; then the list says where it lies."""
+    for name in ("O200K", "CL100K"):
+        monkeypatch.setattr(command, name, getattr(download, name))
+    place = tmp_path / "elsewhere"
+
+    assert main(["encodings", "list", "--dir", str(place)]) == 1
+    assert capsys.readouterr().out.count("not on this machine") == 2
+    assert main(["encodings", "prefetch", "--dir", str(place)]) == 0
+    assert capsys.readouterr().out.count(f"wrote {place}") == 2
+    assert main(["encodings", "prefetch", "--dir", str(place)]) == 0
+    assert "already" in capsys.readouterr().out
+    assert main(["encodings", "list", "--dir", str(place)]) == 0
+    assert {path.read_bytes() for path in place.iterdir()} == set(published.values())
+
+
+def test_fetch_without_rich(published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar is drawn where rich is installed; the files come without it too."""
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+
+    assert main(["encodings", "prefetch"]) == 0
+
+
+def test_a_failure_has_its_status_and_its_reason(
+    published: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not the rank file gives status 1 and one line; nothing is left behind."""
+    published[O200K.name] = b"<html>"
+
+    assert main(["encodings", "prefetch"]) == 1
+    assert "something else than the rank file of o200k_base" in capsys.readouterr().err
+
+
+def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that takes the connection and never answers costs no more than the timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/ranks"
+        monkeypatch.setattr(download, "O200K", replace(O200K, url=url))
+        monkeypatch.setattr(download, "CL100K", CL100K)
+
+        assert main(["encodings", "prefetch", "--timeout", "0.2"]) == 1
+    assert "timed out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "1e9", "soon"])
+def test_a_timeout_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before anything is fetched."""
+    with pytest.raises(SystemExit) as ended:
+        main(["encodings", "prefetch", "--timeout", seconds])
+
+    assert ended.value.code == 2
+    assert "--timeout" in capsys.readouterr().err
