@@ -93,6 +93,8 @@ class StreamReader:
             return self._absorb_each(event, depth)
         if type(event) is dict and _METRICS in event:
             self._draft.count(event[_METRICS])
+            if len(event) == 1:
+                return False
         if self._dialect is not None:
             spoke = self._dialect(event, self._draft)
             if spoke is not None:

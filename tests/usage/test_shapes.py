@@ -18,7 +18,7 @@ COMPLETION = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
     "usage": CHAT,
 }
-ANTHROPIC = {
+ANTHROPIC: dict[str, int] = {
     "input_tokens": 10,
     "cache_read_input_tokens": 100,
     "cache_creation_input_tokens": 20,

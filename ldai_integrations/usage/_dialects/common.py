@@ -67,7 +67,9 @@ def absorb_counts(event: Any, draft: Draft) -> bool | None:
     """Take a usage object itself, or one for each model, as LangChain's callback keeps them; ``None`` if it is none."""
     if draft.count(event):
         return False
-    if not is_record(event) or not event or not all(counts_in(usage) is not None for usage in event.values()):
+    if type(event) is not dict or not event:
+        return None
+    if not all(type(usage) is dict and counts_in(usage) is not None for usage in event.values()):
         return None
     for model, usage in event.items():
         draft.begin(model)
