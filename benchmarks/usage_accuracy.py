@@ -10,6 +10,7 @@ import argparse
 import base64
 import json
 import lzma
+import os
 import re
 import statistics
 import struct
@@ -83,7 +84,8 @@ def _print_extraction(records: Iterable[Record]) -> None:
         if record.get("set") != "no_usage" and record.get("usage_true"):
             exact[record["provider"]].append(_is_exact(_extracted(record), record["usage_true"]))
     everything = [hit for hits in exact.values() for hit in hits]
-    print(f"extracted usage equal to the truth: {_share(everything)} of {len(everything)} records")
+    wrong = everything.count(False)
+    print(f"extracted usage equal to the truth: {_share(everything)}, all but {wrong} of {len(everything)} records")
     for provider, hits in sorted(exact.items(), key=lambda item: -len(item[1])):
         print(f"  {provider:30} {len(hits):5} {_share(hits):>8}")
 
@@ -118,8 +120,7 @@ def _print_prompts(records: Iterable[Record]) -> None:
 
 
 def _our_prompt(record: Record, api: str) -> int | None:
-    model = record.get("response_model") or record.get("model")
-    usage = estimate_prompt(record["request_json"], model=model, api=api)  # type: ignore[arg-type]  # one of the APIs
+    usage = estimate_prompt(record["request_json"], model=_model(record), api=api)  # type: ignore[arg-type]  # one of the APIs
     return usage.input_tokens if usage is not None else None
 
 
@@ -138,18 +139,55 @@ def _prompt_text(record: Record) -> str:
 
 
 def _peer_prompts() -> dict[str, Callable[[Record, str], int | None]]:
+    peers = {"litellm": _litellm_counter(), "langchain-openai": _langchain_counter()}
+    return {name: _for_chats(counter) for name, counter in peers.items() if counter is not None}
+
+
+def _for_chats(count: Callable[[Record], int]) -> Callable[[Record, str], int | None]:
+    """Let a peer count OpenAI's chats, the only requests that both know; what it cannot count is left out."""
+
+    def counted(record: Record, api: str) -> int | None:
+        if api != "chat":
+            return None
+        try:
+            return count(record)
+        except Exception:  # a part it does not know, or an image it wants to fetch
+            return None
+
+    return counted
+
+
+def _litellm_counter() -> Callable[[Record], int] | None:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # nothing here goes to the network
     try:
         token_counter = import_module("litellm").token_counter
     except ImportError:
-        return {}
+        return None
 
-    def litellm(record: Record, api: str) -> int | None:
-        if api != "chat":
-            return None
+    def count(record: Record) -> int:
         request = record["request_json"]
-        return int(token_counter(model="gpt-4o", messages=request["messages"], tools=request.get("tools")))
+        return int(token_counter(model=_model(record), messages=request["messages"], tools=request.get("tools")))
 
-    return {"litellm": litellm}
+    return count
+
+
+def _langchain_counter() -> Callable[[Record], int] | None:
+    try:
+        chat_model = import_module("langchain_openai").ChatOpenAI
+        to_messages = import_module("langchain_core.messages").convert_to_messages
+    except ImportError:
+        return None
+
+    def count(record: Record) -> int:
+        request, model = record["request_json"], chat_model(model=_model(record), api_key="none")
+        messages, tools = to_messages(request["messages"]), request.get("tools")
+        return int(model.get_num_tokens_from_messages(messages, tools=tools, allow_fetching_images=False))
+
+    return count
+
+
+def _model(record: Record) -> str:
+    return record.get("response_model") or record.get("model") or ""
 
 
 # Outputs
@@ -171,9 +209,8 @@ def _print_outputs(records: Iterable[Record]) -> None:
             continue
         if reading.tool_calls or truth["output"] < 10:
             continue
-        model = record.get("response_model") or record.get("model") or ""
         for name, estimate in contestants.items():
-            error = abs((estimate(reading, model) or 0) - truth["output"]) / truth["output"]
+            error = abs((estimate(reading, _model(record)) or 0) - truth["output"]) / truth["output"]
             errors[record["provider"]][name].append(error)
     print("\nestimated output of 10 tokens and more, text only: median / 95th percentile, share exact")
     _print_errors({provider: rows for provider, rows in errors.items() if len(rows["ours"]) >= _FEWEST})

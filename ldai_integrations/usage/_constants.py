@@ -75,7 +75,7 @@ FAMILIES = (
         encoding="cl100k_base",
         priming=0,
     ),
-    replace(_OTHER, name="gpt-oss", pattern=r"gpt-oss", hides_reasoning=True, priming=67),
+    replace(_OTHER, name="gpt-oss", pattern=r"gpt-oss", factor=1.07, hides_reasoning=True, priming=67),
     replace(_GPT5, name="gpt-5 chat", pattern=r"gpt-?[5-9](\.\d+)?-chat", hides_reasoning=False),
     replace(_GPT5, name="gpt-5.4+", pattern=r"gpt-?(5\.[4-9]|[6-9])", per_output=3),
     replace(_GPT5, name="gpt-5 mini", pattern=r"gpt-?5[.\d]*-mini", image=_patches(1.2)),

@@ -108,5 +108,5 @@ class Draft:
             error=self.error,
             finish_reasons=tuple(self._reasons),
             reasoning=str(self.reasoning),
-            dropped_tokens=self.text.dropped_tokens() + self.reasoning.dropped_tokens(),
+            rest=tuple(kept.rest for kept in (self.text, self.reasoning) if kept.rest is not None),
         )

@@ -12,7 +12,7 @@ import pytest
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import extract, extract_stream, read
 
-CHAT = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
+CHAT: dict[str, int] = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
 COMPLETION = {
     "id": "c",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
@@ -191,7 +191,7 @@ def test_places(response: Any, expected: Usage) -> None:
             id="nothing but zeros last",
         ),
         pytest.param(
-            [{"id": str(n), "choices": [{"delta": {}}], "usage": {**CHAT, "completion_tokens": n}} for n in (1, 5, 9)],
+            [{"id": str(n), "choices": [{"delta": {}}], "usage": dict(CHAT, completion_tokens=n)} for n in (1, 5, 9)],
             ONE,
             id="running totals under changing ids",
         ),
