@@ -10,15 +10,12 @@ import argparse
 import base64
 import json
 import lzma
-import os
 import re
 import statistics
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import (
@@ -33,7 +30,7 @@ from ldai_integrations.usage import (
     warm_up,
 )
 
-Record = Mapping[str, Any]
+from ._peers import Record, model_of, peer_counters
 
 # What stands in the corpus in place of an image's data.
 _CUT_IMAGE = re.compile(r"<<b64 removed [^<>]*?kind=(?!pdf|wav|mp3)\w+ w=(?P<width>\d+) h=(?P<height>\d+)[^<>]*>>")
@@ -105,7 +102,7 @@ def _is_exact(usage: Usage | None, truth: Mapping[str, int]) -> bool:
 
 
 def _print_prompts(records: Iterable[Record]) -> None:
-    contestants = {"ours": _our_prompt, "words x 4/3": _words, "plain count": _plain, **_peer_prompts()}
+    contestants = {"ours": _our_prompt, "words x 4/3": _words, "plain count": _plain, **peer_counters()}
     errors: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         api, truth = _API_OF.get(record["provider"]), (record.get("usage_true") or {}).get("input")
@@ -120,7 +117,7 @@ def _print_prompts(records: Iterable[Record]) -> None:
 
 
 def _our_prompt(record: Record, api: str) -> int | None:
-    usage = estimate_prompt(record["request_json"], model=_model(record), api=api)  # type: ignore[arg-type]  # one of the APIs
+    usage = estimate_prompt(record["request_json"], model=model_of(record), api=api)  # type: ignore[arg-type]  # one of the APIs
     return usage.input_tokens if usage is not None else None
 
 
@@ -136,58 +133,6 @@ def _prompt_text(record: Record) -> str:
     request = record["request_json"]
     said = (request.get(name) for name in ("messages", "input", "instructions", "contents", "system"))
     return " ".join(json.dumps(part, ensure_ascii=False) for part in said if part)
-
-
-def _peer_prompts() -> dict[str, Callable[[Record, str], int | None]]:
-    peers = {"litellm": _litellm_counter(), "langchain-openai": _langchain_counter()}
-    return {name: _for_chats(counter) for name, counter in peers.items() if counter is not None}
-
-
-def _for_chats(count: Callable[[Record], int]) -> Callable[[Record, str], int | None]:
-    """Let a peer count OpenAI's chats, the only requests that both know; what it cannot count is left out."""
-
-    def counted(record: Record, api: str) -> int | None:
-        if api != "chat":
-            return None
-        try:
-            return count(record)
-        except Exception:  # a part it does not know, or an image it wants to fetch
-            return None
-
-    return counted
-
-
-def _litellm_counter() -> Callable[[Record], int] | None:
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # nothing here goes to the network
-    try:
-        token_counter = import_module("litellm").token_counter
-    except ImportError:
-        return None
-
-    def count(record: Record) -> int:
-        request = record["request_json"]
-        return int(token_counter(model=_model(record), messages=request["messages"], tools=request.get("tools")))
-
-    return count
-
-
-def _langchain_counter() -> Callable[[Record], int] | None:
-    try:
-        chat_model = import_module("langchain_openai").ChatOpenAI
-        to_messages = import_module("langchain_core.messages").convert_to_messages
-    except ImportError:
-        return None
-
-    def count(record: Record) -> int:
-        request, model = record["request_json"], chat_model(model=_model(record), api_key="none")
-        messages, tools = to_messages(request["messages"]), request.get("tools")
-        return int(model.get_num_tokens_from_messages(messages, tools=tools, allow_fetching_images=False))
-
-    return count
-
-
-def _model(record: Record) -> str:
-    return record.get("response_model") or record.get("model") or ""
 
 
 # Outputs
@@ -210,7 +155,7 @@ def _print_outputs(records: Iterable[Record]) -> None:
         if reading.tool_calls or truth["output"] < 10:
             continue
         for name, estimate in contestants.items():
-            error = abs((estimate(reading, _model(record)) or 0) - truth["output"]) / truth["output"]
+            error = abs((estimate(reading, model_of(record)) or 0) - truth["output"]) / truth["output"]
             errors[record["provider"]][name].append(error)
     print("\nestimated output of 10 tokens and more, text only: median / 95th percentile, share exact")
     _print_errors({provider: rows for provider, rows in errors.items() if len(rows["ours"]) >= _FEWEST})

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ldai_integrations import ConfigurationError
-from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, warm_up
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._encodings import CL100K, O200K, shelf
 from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, parse
@@ -88,6 +89,23 @@ def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
     assert tally.tokens() == count_tokens(text, model="gpt-4o")
     assert tally.chars == len(text)
     assert sum(map(len, tally._chunks)) < 40_000
+
+
+@pytest.mark.usefixtures("_exact")
+def test_a_text_in_one_piece_waits_to_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a long answer counts nothing; only asking for its tokens does."""
+    counted: list[int] = []
+
+    def count(text: str, _family: object) -> int:
+        counted.append(len(text))
+        return 7
+
+    monkeypatch.setattr("ldai_integrations.usage._counting.count_raw", count)
+    reading = read({"choices": [{"message": {"content": "a" * 10_000_000}}], "usage": {"prompt_tokens": 3}})
+
+    assert reading is not None
+    assert (reading.usage, counted) == (Usage(3), [])
+    assert (reading.dropped_tokens, counted) == (7, [10_000_000 - 262_144])
 
 
 @pytest.mark.usefixtures("_exact")

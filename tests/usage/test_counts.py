@@ -165,6 +165,14 @@ def test_bedrock_metering_fills_what_a_body_lacks() -> None:
     assert extract_stream([event]) == Usage(7, 3, 10)
 
 
+def test_an_event_of_nothing_but_metering() -> None:
+    """Bedrock's last chunk may hold no more than its metering, which is not another call's usage."""
+    said = {"generation": "Hi", "stop_reason": "stop", "prompt_token_count": 7, "generation_token_count": 3}
+    metered = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 3}}
+
+    assert extract_stream([said, metered]) == extract_stream([metered]) == Usage(7, 3, 10)
+
+
 def test_groq_sends_usage_in_its_own_field() -> None:
     """A usage under ``x_groq`` counts like any other."""
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}

@@ -306,3 +306,77 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
         {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}, model="gpt-4o", api="chat"
     )
     assert usage is None or usage.input_tokens
+
+
+def one_page_more(part: Json, *, model: str, api: str) -> int:
+    """Return what a part adds to a message."""
+    key, parts = ("contents", "parts") if api == "generate" else ("messages", "content")
+    text: Json = {"text": "Hi"} if api != "messages" else {"type": "text", "text": "Hi"}
+    without, with_part = ({key: [{"role": "user", parts: more}]} for more in ([text], [text, part]))
+    return estimated(with_part, model=model, api=api) - estimated(without, model=model, api=api)
+
+
+def encoded(data: bytes) -> str:
+    """Return data in base64."""
+    return base64.b64encode(data).decode()
+
+
+def pdf(pages: int) -> bytes:
+    """Return what there is to see of a PDF of so many pages."""
+    return b"%PDF-1.4 << /Type /Pages >>" + b"<< /Type /Page /Parent 1 >>" * pages
+
+
+@pytest.mark.parametrize(
+    ("part", "model", "api"),
+    [
+        ({"type": "document", "source": {"type": "base64", "data": encoded(pdf(3))}}, "claude-sonnet-4", "messages"),
+        ({"document": {"format": "pdf", "source": {"bytes": pdf(3)}}}, "anthropic.claude-sonnet-4", "converse"),
+        ({"inlineData": {"mimeType": "application/pdf", "data": encoded(pdf(3))}}, "gemini-2.5-pro", "generate"),
+    ],
+)
+def test_a_document_costs_its_pages(part: Json, model: str, api: str) -> None:
+    """Each page has its price; one that cannot be looked into is taken for a single page."""
+    unknown = {"document": {"format": "pdf", "source": {"s3Location": {}}}}
+    blank: dict[str, Json] = {"messages": {"type": "document", "source": {"type": "url"}}, "converse": unknown}
+    page = one_page_more(blank.get(api, {"fileData": {"mimeType": "application/pdf"}}), model=model, api=api)
+
+    assert page > 200
+    assert one_page_more(part, model=model, api=api) == 3 * page
+
+
+@pytest.mark.parametrize(
+    ("part", "model", "api"),
+    [
+        ({"type": "document", "source": {"type": "text", "data": "word " * 500}}, "claude-sonnet-4", "messages"),
+        ({"type": "document", "source": {"content": [{"text": "word " * 500}]}}, "claude-sonnet-4", "messages"),
+        ({"document": {"format": "txt", "source": {"bytes": b"word " * 500}}}, "amazon.nova-pro", "converse"),
+        ({"inlineData": {"mimeType": "text/plain", "data": encoded(b"word " * 500)}}, "gemini-2.5-pro", "generate"),
+        ({"guardContent": {"text": {"text": "word " * 500}}}, "amazon.nova-pro", "converse"),
+    ],
+)
+def test_a_plain_document_costs_its_text(part: Json, model: str, api: str) -> None:
+    """Text is counted wherever a request puts it."""
+    assert 480 <= one_page_more(part, model=model, api=api) <= 580
+
+
+def test_gemini_2_crops_large_images() -> None:
+    """An image of at most 384 pixels square costs one tile; a larger one also the tiles it is cut into."""
+
+    def cost(size: tuple[int, int]) -> int:
+        part = {"inlineData": {"mimeType": "image/png", "data": encoded(png(*size))}}
+        return one_page_more(part, model="gemini-2.0-flash", api="generate")
+
+    assert (cost((384, 384)), cost((640, 480))) == (258, 1_290)
+
+
+def test_claude_is_shown_an_answers_schema() -> None:
+    """A schema has its price in either place that the API had for it; a system message costs its text."""
+    question: Json = {"messages": [{"role": "user", "content": "Hi"}]}
+    answer = {"type": "json_schema", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    plain, early, late, instructed = (
+        estimated({**question, **more}, model="claude-sonnet-4-5", api="messages")
+        for more in ({}, {"output_format": answer}, {"output_config": {"format": answer}}, {"system": "Hi"})
+    )
+
+    assert early == late > plain + 60
+    assert instructed == plain + 1

@@ -1,0 +1,63 @@
+"""Model names, in every form in which providers, gateways and deployments write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ldai_integrations.usage._constants import FAMILIES
+from ldai_integrations.usage._models import family_of
+
+NAMES = {
+    "gpt-4o": "gpt-4o openai/gpt-4o azure/gpt-4o openrouter/openai/gpt-4o openai:gpt-4o GPT-4o gpt-4o@eu "
+    "my-gpt4o-deployment chatgpt-4o-latest ft:gpt-4o:acme::id gpt-4.5 gpt-4.1 gpt-realtime gpt-audio gpt-image-1 "
+    "computer-use-preview omni-moderation-latest gpt-4o-transcribe azure-gpt-41",
+    "gpt-4.1 mini": "gpt-4.1-mini ft:gpt-4.1-mini:acme::id",
+    "gpt-4": "gpt-4 gpt-4-turbo gpt-3.5-turbo gpt-35-turbo gpt-3.5-turbo-instruct davinci-002",
+    "gpt-5": "gpt-5 gpt-5.1 codex-mini-latest",
+    "gpt-5 chat": "gpt-5-chat-latest gpt-5.2-chat",
+    "gpt-5.4+": "gpt-5.4 gpt-6",
+    "gpt-5 nano": "gpt-5-nano my-gpt5-nano-deployment",
+    "o-series": "o1 o1-preview o3-mini o5 openai/o3",
+    "o4-mini": "o4-mini-2025-04-16 ft:o4-mini:acme::id",
+    "gpt-oss": "gpt-oss:20b openai.gpt-oss-120b-1:0 us.openai.gpt-oss-20b",
+    "embedding": "text-embedding-3-small text-embedding-ada-002-v2",
+    "claude 3": "claude-3-5-haiku-20241022 anthropic.claude-3-haiku-20240307-v1:0 claude-2.1 claude-instant-v1 "
+    "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "claude 4": "claude-sonnet-4-20250514 us.anthropic.claude-sonnet-4-20250514-v1:0 "
+    "vertex_ai/claude-sonnet-4@20250514",
+    "claude 4.5": "claude-haiku-4-5 anthropic/claude-opus-4.6 global.anthropic.claude-sonnet-4-6",
+    "claude 5": "claude-opus-4-7 claude-opus-4.8 claude-opus-4-10 claude-opus-5",
+    "gemini 2.5": "models/gemini-2.5-pro google/gemini-2.5-flash",
+    "gemini 2.0": "publishers/google/models/gemini-2.0-flash",
+    "gemini 3": "gemini-3-pro-preview gemini-flash-latest",
+    "nova": "amazon.nova-lite-v1:0 us.amazon.nova-pro-v1:0",
+    "titan": "amazon.titan-text-express-v1",
+    "llama 3": "llama3.2 meta.llama3-2-1b-instruct-v1:0 @cf/meta/llama-3.1-8b-instruct "
+    "accounts/fireworks/models/llama-v3p1-8b-instruct",
+    "llama 4": "us.meta.llama4-maverick-17b-instruct-v1:0",
+    "mistral": "mistral-large-latest ministral-8b codestral-latest",
+    "cohere": "command-r-plus cohere.command-text-v14",
+    "deepseek": "deepseek-chat deepseek/deepseek-r1",
+    "grok": "grok-4 x-ai/grok-4",
+    "qwen": "qwen3:8b",
+    "other": "whisper-1 tts-1 kimi-k2 sonar-pro solo1",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [(name, family) for family, names in NAMES.items() for name in names.split()]
+)
+def test_a_name_gives_its_family(name: str, family: str) -> None:
+    """Vendor, region, gateway, fine-tune and deployment around a name do not hide the model."""
+    assert family_of(name).name == family
+
+
+@pytest.mark.parametrize("name", [None, "", 7, object(), "x" * 10_000])
+def test_what_is_no_name_has_the_family_of_the_unknown(name: object) -> None:
+    """Anything at all may stand where a model's name should."""
+    assert family_of(name) is FAMILIES[-1]
+
+
+def test_every_figure_has_a_source_and_a_date() -> None:
+    """The table says of each family where its figures are from and when they were measured."""
+    assert all(family.source and family.measured.startswith("20") for family in FAMILIES)
