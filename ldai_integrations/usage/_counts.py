@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
 from ._values import dig, items, number
 
+# The names that an object of a shape has one of.
+_NAMES = {shape: frozenset(path.partition(".")[0] for path in shape.input + shape.output) for shape in SHAPES}
 _REST = ("total", "cached", "cache_write", "reasoning", "tool_prompt")
 
 
@@ -101,7 +103,7 @@ def counts_in(raw: Any) -> Counts | None:
     if raw is None:
         return None
     best: tuple[Shape, dict[str, int]] | None = None
-    for shape in SHAPES:
+    for shape in _candidates(raw):
         values = _values(raw, shape, ("input", "output"))
         if values:
             values |= _values(raw, shape, _REST)
@@ -116,6 +118,13 @@ def counts_in(raw: Any) -> Counts | None:
     elif shape is OPENAI_CHAT and number(dig(raw, "prompt_audio_seconds")):
         values["audio"] = 1
     return Counts(shape, values)
+
+
+def _candidates(raw: Any) -> Iterable[Shape]:
+    """Leave out the shapes of whose names a dict has none; streams bring a usage object with every event."""
+    if type(raw) is not dict:
+        return SHAPES
+    return [shape for shape in SHAPES if not _NAMES[shape].isdisjoint(raw)]
 
 
 def _values(raw: Any, shape: Shape, fields: tuple[str, ...]) -> dict[str, int]:

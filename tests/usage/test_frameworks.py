@@ -11,7 +11,8 @@ import pytest
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import StreamReader, extract, extract_stream
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Importing some of these packages takes a minute on a busy machine, and they warn of their own affairs.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
 TOKENS = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
 ONE, TWO = Usage(20, 9, 29), Usage(40, 18, 58)

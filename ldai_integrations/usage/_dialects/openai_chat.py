@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .._draft import Draft
-from .._values import get, is_list, items, number
+from .._values import get, is_list, items, number, text
+
+_CHUNK = "chat.completion.chunk"
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
@@ -14,7 +16,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     if not is_list(choices):
         return None
     draft.name_model(get(event, "model"))
-    if any(get(choice, "message") is not None for choice in items(choices)):  # chunks may change their id
+    if text(get(event, "object")) != _CHUNK and _is_whole(choices):  # a chunk's id may change within a stream
         draft.begin(get(event, "id"))
     usage = get(event, "usage")
     if usage is None:
@@ -28,6 +30,10 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     for choice in items(choices):
         spoke |= _choice(choice, draft)
     return spoke
+
+
+def _is_whole(choices: Any) -> bool:
+    return any(get(choice, "message") is not None for choice in items(choices))
 
 
 def _choice(choice: Any, draft: Draft) -> bool:
