@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         if args.plot is not None:
             _plot(args, asked, start, end)
     except ImportError as missing:
-        extra = "plot" if missing.name and missing.name.startswith("matplotlib") else "metrics"
+        extra = "plot" if missing.name and missing.name.startswith("matplotlib") else "cli"
         way_out = "" if extra == "plot" else ", or use --json or --csv"
         return failed(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{way_out}")
     except (LDAIIntegrationError, ValueError) as problem:

@@ -304,7 +304,7 @@ def test_plots_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("missing", "arguments", "said"),
     [
-        ("rich.console", [], "'ldai-integrations[metrics]', or use --json or --csv"),
+        ("rich.console", [], "'ldai-integrations[cli]', or use --json or --csv"),
         ("matplotlib.figure", ["--csv", "--plot", "x.png"], "'ldai-integrations[plot]'"),
     ],
 )
