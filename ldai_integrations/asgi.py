@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._core.asgi import serve
+from ._core.asgi_feedback import ASGIFeedback
 from ._core.door import Door
 from ._core.lifespan import flush_at_shutdown
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .records import Mode
     from .typing import ASGIApp, Receive, Scope, Send
 
-__all__ = ["ASGITrackingMiddleware"]
+__all__ = ["ASGIFeedback", "ASGITrackingMiddleware"]
 
 
 class ASGITrackingMiddleware:

@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.http import HttpResponse
+from django.urls import path
 from django.utils.module_loading import import_string
+from django.views.decorators.csrf import csrf_exempt
 
 from ._core.current import FRAME_KEY, bind, get_current, unbind, within
-from ._core.door import Door
-from ._core.follow import follow
+from ._core.door import Door, process_tracking
+from ._core.endpoint import Endpoint
+from ._core.follow import follow, offer_on
 from ._core.run import Run
 from .exceptions import ConfigurationError
+from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+    from django.urls import URLPattern
+    from ldclient import Context
 
-__all__ = ["TrackingMiddleware"]
+__all__ = ["TrackingMiddleware", "feedback_urls"]
 
 _OPTIONS = ("tracking", "config_key", "mode", "default", "variables", "ld_context")
 _IMPORTED = ("tracking", "default", "variables", "ld_context")  # a config key is a string already
@@ -62,7 +69,7 @@ class TrackingMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self._get_response = get_response
-        self._door = Door(**_options())
+        self._door = Door(**_options(), secrets=_secrets())
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -115,10 +122,14 @@ class _Exchange:
 
     def followed(self, response: HttpResponseBase) -> HttpResponseBase:
         """Follow the response to its end: for a stream that is exhaustion, or Django's closing it before."""
+        offer = self._frame.offer
         if self._run is not None:
             response = follow(self._run, response)
             if self._head:
                 self._run.finish()  # servers need not read a body that they do not send
+        if self._outermost and offer is not None:
+            with self._door.tracking.troubles.guard("feedback offer", "response"):
+                offer_on(response, offer, response.status_code, head=self._head)
         if self._outermost:
             response._resource_closers.append(self._close)
         return response
@@ -133,6 +144,57 @@ class _Exchange:
         if self._outermost:
             self._carrier.pop(FRAME_KEY, None)
             self._frame.close()
+
+
+def feedback_urls(*, ld_context: Callable[[HttpRequest], Context | None] | None = None) -> list[URLPattern]:
+    """Return the URL patterns that take votes and serve the widget.
+
+    ::
+
+        urlpatterns = [path("feedback", include(feedback_urls())), …]
+
+    Votes are posted to the path that they are included under, and the widget is at that path + ``/widget.js``. They are
+    exempt from Django's CSRF protection: the token, which another site cannot know, protects them.
+
+    Args:
+        ld_context: Called with the ``HttpRequest``, returns the LaunchDarkly context of whoever votes; without it the
+            one that :class:`TrackingMiddleware` has for the request.
+
+    Raises:
+        ConfigurationError: If feedback is not asked for, has no secret, or ``ld_context`` cannot work.
+        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+    """
+    tracking = _options()["tracking"]
+    endpoint = Endpoint(tracking or process_tracking(), ld_context=ld_context, secrets=_secrets())
+
+    def vote(request: HttpRequest) -> HttpResponse:
+        said = request.META.get("CONTENT_LENGTH") or ""
+        answer = endpoint.refuse(
+            request.method or "", request.META.get("REMOTE_ADDR", ""), int(said) if said.isdecimal() else 0
+        )
+        if answer is None and request.content_type == FORM:  # which may have been read already
+            answer = endpoint.vote(request, request.POST.dict())
+        elif answer is None:
+            body = request.read(MOST_BYTES + 1)
+            whole = len(body) <= MOST_BYTES
+            answer = endpoint.vote(request, fields_of(request.content_type or "", body)) if whole else too_long()
+        return _response(answer)
+
+    def script(_request: HttpRequest) -> HttpResponse:
+        endpoint.keep_out_of_runs()
+        return _response(widget())
+
+    return [path("", csrf_exempt(vote)), path("/widget.js", script)]
+
+
+def _response(answer: Answer) -> HttpResponse:
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+
+
+def _secrets() -> list[str | bytes]:
+    """Return the project's secrets, the one that signs last; Django has the newest fallback first."""
+    fallbacks = getattr(settings, "SECRET_KEY_FALLBACKS", ())
+    return [*reversed(fallbacks), settings.SECRET_KEY]
 
 
 def _options() -> dict[str, Any]:

@@ -10,8 +10,10 @@ import flask
 
 from ._core.contexts import check_context_callable
 from ._core.door import Door
+from ._core.endpoint import Endpoint
 from ._core.wsgi import serve
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
+from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from .records import Mode
     from .typing import StartResponse, WSGIEnviron
 
-__all__ = ["AITracking", "get_tracking"]
+__all__ = ["AITracking", "feedback_blueprint", "get_tracking"]
 
 _EXTENSION = "ldai"
+_FEEDBACK = "ldai_feedback"
 
 
 class AITracking:
@@ -79,7 +82,8 @@ class AITracking:
         """Initialise an application; each application once, and one extension object may serve several."""
         if _EXTENSION in app.extensions:
             raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
-        door = Door(self._tracking, **{name: _of_request(value, app) for name, value in self._options.items()})
+        options = {name: _of_request(value, app) for name, value in self._options.items()}
+        door = Door(self._tracking, **options, secrets=_secrets(app))
         app.extensions[_EXTENSION] = door.tracking
         inner = app.wsgi_app
 
@@ -103,6 +107,68 @@ def get_tracking(app: flask.Flask | None = None) -> Tracking:
             f"The Flask application {app.name!r} has no AITracking; call AITracking(app) or init_app(app)"
         ) from None
     return tracking
+
+
+def feedback_blueprint(
+    *, url_prefix: str = "/feedback", ld_context: Callable[[flask.Request], Context | None] | None = None
+) -> flask.Blueprint:
+    """Return a blueprint that takes votes and serves the widget; register it after :class:`AITracking`.
+
+    ::
+
+        AITracking(app, tracking, ld_context=…)
+        app.register_blueprint(feedback_blueprint())
+
+    The token protects it from cross-site requests: exempt it from Flask-WTF with ``csrf.exempt(blueprint)``.
+
+    Args:
+        url_prefix: Where votes are posted; the widget is at ``url_prefix`` + ``/widget.js``.
+        ld_context: Called with the :class:`flask.Request`, returns the LaunchDarkly context of whoever votes; without
+            it the one that :class:`AITracking` has for the request.
+
+    Raises:
+        ConfigurationError: When it is registered, if feedback is not asked for or has no secret; now, if ``ld_context``
+            cannot work.
+        TrackingNotConfiguredError: When it is registered, if the application has no :class:`AITracking`.
+    """
+    check_context_callable(ld_context)
+    blueprint = flask.Blueprint(_FEEDBACK, __name__, url_prefix=url_prefix)
+
+    def set_up(state: Any) -> None:
+        app = state.app
+        app.extensions[_FEEDBACK] = Endpoint(get_tracking(app), ld_context=ld_context, secrets=_secrets(app))
+
+    blueprint.record(set_up)
+    blueprint.add_url_rule("", "vote", _vote, methods=["POST"])
+    blueprint.add_url_rule("/widget.js", "widget", _widget)
+    return blueprint
+
+
+def _vote() -> flask.Response:
+    request, endpoint = flask.request, flask.current_app.extensions[_FEEDBACK]
+    answer = endpoint.refuse(request.method, request.remote_addr or "", request.content_length or 0)
+    if answer is None and request.mimetype == FORM:  # which may have been read already, by a CSRF protection
+        answer = endpoint.vote(request, request.form)
+    elif answer is None:
+        body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
+        whole = len(body) <= MOST_BYTES
+        answer = endpoint.vote(request, fields_of(request.content_type or "", body)) if whole else too_long()
+    return _response(answer)
+
+
+def _widget() -> flask.Response:
+    flask.current_app.extensions[_FEEDBACK].keep_out_of_runs()
+    return _response(widget())
+
+
+def _response(answer: Answer) -> flask.Response:
+    return flask.Response(answer.body, answer.status, answer.headers)
+
+
+def _secrets(app: flask.Flask) -> list[str | bytes]:
+    """Return the application's secrets, the one that signs last."""
+    fallbacks = app.config.get("SECRET_KEY_FALLBACKS") or ()  # since Flask 3.1, the newest first
+    return [*reversed(fallbacks), app.secret_key] if app.secret_key else []
 
 
 def _of_request(func: Any, app: flask.Flask) -> Any:

@@ -8,8 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
+from starlette.routing import Route
 
 from ._core.asgi import serve
+from ._core.asgi_feedback import ASGIFeedback
 from ._core.contexts import check_context_callable
 from ._core.door import Door
 from ._core.idle import current_run
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .records import Mode
     from .typing import ASGIApp, Receive, Scope, Send
 
-__all__ = ["TrackingMiddleware", "lifespan", "run_dependency"]
+__all__ = ["TrackingMiddleware", "feedback_routes", "lifespan", "run_dependency"]
 
 
 class TrackingMiddleware:
@@ -107,6 +109,33 @@ def lifespan(
             await flush(tracking)
 
     return flushing
+
+
+def feedback_routes(
+    tracking: Tracking,
+    path: str = "/feedback",
+    *,
+    ld_context: Callable[[HTTPConnection], Context | None] | None = None,
+) -> list[Route]:
+    """Return the routes that take votes and serve the widget.
+
+    ::
+
+        app = Starlette(routes=[…, *feedback_routes(tracking)])
+        app.router.routes.extend(feedback_routes(tracking))  # FastAPI
+
+    Args:
+        tracking: The application's :class:`Tracking`, with ``Settings.feedback``.
+        path: Where votes are posted; the widget is at ``path`` + ``/widget.js``.
+        ld_context: Called with the request, returns the LaunchDarkly context of whoever votes; without it the one
+            that the middleware has for the request.
+
+    Raises:
+        ConfigurationError: If feedback is not asked for, has no secret, or ``ld_context`` cannot work.
+    """
+    check_context_callable(ld_context)
+    app = ASGIFeedback(tracking, ld_context=_of_request(ld_context))
+    return [Route(path, app), Route(f"{path}/widget.js", app)]
 
 
 def run_dependency() -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from .records import RunRecord, Usage
@@ -18,6 +18,8 @@ __all__ = [
     "StartResponse",
     "TokenCounter",
     "UsageExtractor",
+    "VoteKind",
+    "VoteStore",
     "WSGIApp",
     "WSGIEnviron",
 ]
@@ -35,6 +37,9 @@ StartResponse = Callable[..., Callable[[bytes], object]]
 WSGIApp = Callable[[WSGIEnviron, StartResponse], Iterable[bytes]]
 
 Variables = Mapping[str, Any]
+
+#: LaunchDarkly's words for a thumb up and a thumb down.
+VoteKind = Literal["positive", "negative"]
 
 
 class Sink(Protocol):
@@ -60,3 +65,17 @@ class UsageExtractor(Protocol):
 
     def __call__(self, response: Any, /) -> Usage | None:
         """Return the usage of ``response``."""
+
+
+class VoteStore(Protocol):
+    """Remember the first vote of each run, for all processes that share the store.
+
+    Called from any thread, never from an event loop. Where it raises, the vote is answered with a 503 and not counted.
+    """
+
+    def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
+        """Keep a vote for that many seconds unless the run has one, in one step that no other process can come between.
+
+        Returns:
+            The vote that the run had, or ``None`` where this is its first.
+        """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core.door import Door
 from ._core.wsgi import serve
+from ._core.wsgi_feedback import WSGIFeedback
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .records import Mode
     from .typing import StartResponse, WSGIApp, WSGIEnviron
 
-__all__ = ["WSGITrackingMiddleware"]
+__all__ = ["WSGIFeedback", "WSGITrackingMiddleware"]
 
 
 class WSGITrackingMiddleware:

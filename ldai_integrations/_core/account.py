@@ -65,6 +65,8 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
 
 def _outcome(evidence: Evidence, said: LDAIMetricSummary, *, saw_error: bool) -> Outcome:
     """Decide, in this order: what user code said, cancelled, error, discarded, success."""
+    if evidence.no_generation:
+        return "discarded"
     if said.success is not None:
         return "success" if said.success else "error"
     if evidence.cancelled:

@@ -9,6 +9,7 @@ from .current import FRAME_KEY, bind, unbind, within
 if TYPE_CHECKING:
     from ..typing import ASGIApp, Message, Receive, Scope, Send
     from .door import Door
+    from .offer import Offer
     from .run import Run
 
 
@@ -18,6 +19,8 @@ async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: 
     if frame is None or frame.tracking is not door.tracking:
         frame, outermost = door.frame(scope), True
         scope[FRAME_KEY] = frame
+        if frame.offer is not None and scope["type"] == "http":
+            send = _offering(frame.offer, door, scope, send)
     run = door.open_run(frame, scope) if scope["type"] == "http" else None
     if run is not None:
         exchange = Exchange(run, receive, send)
@@ -36,6 +39,33 @@ async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: 
             frame.close()
             if frame.had_runs and door.tracking.settings.flush == "request":
                 await door.tracking.aflush()
+
+
+def _offering(offer: Offer, door: Door, scope: Scope, send: Send) -> Send:
+    """Add the feedback token to what is sent: a header to the head, an event to the last bytes of a stream."""
+
+    async def offered(message: Message) -> None:
+        with door.tracking.troubles.guard("feedback offer", message["type"]):
+            if message["type"] == "http.response.start":
+                added = offer.begin(message["status"], _named(message), head=scope.get("method") == "HEAD")
+                if added:
+                    encoded = [(name.lower().encode(), value.encode()) for name, value in added.items()]
+                    message = {**message, "headers": [*message.get("headers", ()), *encoded]}
+            elif message["type"] == "http.response.body" and offer.streams:
+                offer.passed(message.get("body", b""))
+                if not message.get("more_body"):
+                    message = {**message, "body": message.get("body", b"") + offer.last_event()}
+        await send(message)
+
+    return offered
+
+
+def _named(message: Message) -> dict[str, str]:
+    """Return the headers of a response by their names in lower case."""
+    return {
+        bytes(name).lower().decode("latin-1"): bytes(value).decode("latin-1")
+        for name, value in message.get("headers", ())
+    }
 
 
 class Exchange:
@@ -81,12 +111,12 @@ class Exchange:
     def _watch(self, message: Message) -> None:
         evidence, kind = self._run.evidence, message["type"]
         if kind == "http.response.start":
-            headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
+            headers = _named(message)
             evidence.responded(
                 message["status"],
-                headers.get(b"content-type", b"text/plain").decode("latin-1"),
-                whole=b"content-length" in headers,
-                compressed=headers.get(b"content-encoding", b"identity") != b"identity",
+                headers.get("content-type", "text/plain"),
+                whole="content-length" in headers,
+                compressed=headers.get("content-encoding", "identity") != "identity",
             )
         elif kind == "http.response.body":
             more = message.get("more_body", False)

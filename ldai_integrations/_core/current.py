@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ldclient import Context
 
+    from .offer import Offer
     from .resolver import AIConfig
     from .run import Run
     from .tracking import Tracking
@@ -51,13 +52,22 @@ class Frame:
         "_ld_context_from",
         "_request",
         "had_runs",
+        "offer",
         "open_runs",
         "resolved",
         "tracking",
     )
 
-    def __init__(self, tracking: Tracking, request: Any = None, ld_context_from: LDContextFrom | None = None) -> None:
+    def __init__(
+        self,
+        tracking: Tracking,
+        request: Any = None,
+        ld_context_from: LDContextFrom | None = None,
+        offer: Offer | None = None,
+    ) -> None:
         self.tracking = tracking
+        #: Only the frame of a door has one, where feedback tokens go out with responses.
+        self.offer = offer
         self.open_runs: set[Run] = set()
         self.had_runs = False
         self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
@@ -90,10 +100,15 @@ class Frame:
             self._anonymous = self.tracking.contexts.anonymous(str(uuid.uuid4()))
         return self._anonymous
 
+    def made_up(self, ld_context: Context) -> bool:
+        """Tell whether a LaunchDarkly context is the anonymous one of this request, which no other request has."""
+        return ld_context is self._anonymous
+
     def close(self) -> None:
         """Finish every run that is still open: the request is over and nothing waits for the garbage collector."""
         for run in tuple(self.open_runs):
             run.abandon()
+        self.offer = None  # it knows a run, and the run knows this frame
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..delivery import NOT_CONFIGURED
@@ -12,11 +12,13 @@ from ..records import Mode
 from .contexts import check_context_callable
 from .current import Frame, get_current
 from .default import default_tracking
+from .offer import Offer
 from .run import Run, RunSpec, enclosing
 
 if TYPE_CHECKING:
     from ldclient import Context
 
+    from ..feedback import Secret
     from .resolver import AIConfigDefault
     from .tracking import Tracking
 
@@ -34,6 +36,7 @@ class Door:
         default: Served where LaunchDarkly has nothing usable.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
         ld_context: Called with the request when its LaunchDarkly context is first needed.
+        secrets: The framework's own, for feedback tokens; the last one signs.
 
     Raises:
         ConfigurationError: If a value cannot work.
@@ -49,6 +52,7 @@ class Door:
         default: AIConfigDefault | None = None,
         variables: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
         ld_context: Callable[[Any], Context | None] | None = None,
+        secrets: Sequence[Secret] = (),
     ) -> None:
         check_context_callable(ld_context)
         if inspect.iscoroutinefunction(config_key):
@@ -64,11 +68,14 @@ class Door:
         RunSpec(config_key="checked", **self._rest)
         self._variables = variables
         self._ld_context = ld_context
-        self.tracking = tracking if tracking is not None else _process_tracking()
+        self.tracking = tracking if tracking is not None else process_tracking()
+        self._feedback = self.tracking.feedback
+        if self._feedback is not None:
+            self._feedback.require_secret(secrets)
 
     def frame(self, request: Any) -> Frame:
         """Make the frame of a request."""
-        return Frame(self.tracking, request, self._ld_context)
+        return Frame(self.tracking, request, self._ld_context, Offer.of(self._feedback))
 
     def open_run(self, frame: Frame, request: Any) -> Run | None:
         """Open the run of a request, if this door tracks requests and nobody outside has opened it."""
@@ -94,7 +101,12 @@ class Door:
         return {}
 
 
-def _process_tracking() -> Tracking:
+def process_tracking() -> Tracking:
+    """Return the tracking of the process, for a door that was given none.
+
+    Raises:
+        TrackingNotConfiguredError: If there is nothing to make one of.
+    """
     tracking = default_tracking.make()
     if tracking is None:
         raise TrackingNotConfiguredError(NOT_CONFIGURED)

@@ -46,6 +46,7 @@ class Evidence:
         "generated",
         "judged_error",
         "last_item_at",
+        "no_generation",
         "observed",
         "prompt",
         "said_tools",
@@ -62,6 +63,8 @@ class Evidence:
         self.judged_error: bool | None = None
         #: A provider was called or output was made: a 4xx no longer discards the run.
         self.generated = False
+        #: The request was for something of ours, such as a vote: the run is discarded.
+        self.no_generation = False
         self.prompt: list[dict[str, Any]] | None = None
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .current import bind, unbind
 from .http import status_of_response
+from .offer import EndedAsyncBody, EndedBody, Offer
 from .proxies import watch
 from .run import Run, take_output
 from .streams import FollowedAsyncGenerator, FollowedGenerator
@@ -86,18 +87,44 @@ def _follow_response(run: Run, result: Any) -> Any:
     response = result[0] if type(result) is tuple and result and status_of_response(result) else result
     compressed = (_header(response, "Content-Encoding") or "identity") != "identity"
     run.evidence.responded(status_of_response(result), _content_type(response), compressed=compressed)
-    streamed = _streamed_body(response)
-    if streamed is not None:
-        holder, name = streamed
-        body = getattr(holder, name)
-        followed: Any = FollowedAsyncGenerator if hasattr(body, "__aiter__") else FollowedGenerator
-        steps = body.__aiter__() if hasattr(body, "__aiter__") else iter(body)
-        setattr(holder, name, followed(steps, run))
+    followed = _replace_body(
+        response, lambda steps: FollowedGenerator(steps, run), lambda steps: FollowedAsyncGenerator(steps, run)
+    )
+    offer = Offer.alone(run)
+    if offer is not None:
+        offer_on(response, offer, status_of_response(result))
+    if followed:
         return result
     if response is not result:
         inner = follow(run, response)
         return result if inner is response else (inner, *result[1:])
     return _end_with(run, result)
+
+
+def offer_on(response: Any, offer: Offer, status: int | None, *, head: bool = False) -> None:
+    """Add the feedback token to a response of any framework: a header, and an event after a streamed body."""
+    if not hasattr(response, "set_cookie"):  # a provider's or an HTTP client's, for nobody's browser
+        return
+    looked_at = ("Content-Length", "Content-Encoding", offer.header or "Content-Type")
+    headers = {name.lower(): value for name in looked_at if (value := _header(response, name)) is not None}
+    added = offer.begin(status, {**headers, "content-type": _content_type(response) or ""}, head=head)
+    for name, value in added.items():
+        response.headers[name] = value
+    if offer.streams:
+        _replace_body(response, lambda steps: EndedBody(steps, offer), lambda steps: EndedAsyncBody(steps, offer))
+
+
+def _replace_body(
+    response: Any, sync: Callable[[Iterator[Any]], Any], asynchronous: Callable[[AsyncIterator[Any]], Any]
+) -> bool:
+    """Put a wrapper in the place of a response's streamed body; tell whether it has one."""
+    streamed = _streamed_body(response)
+    if streamed is None:
+        return False
+    holder, name = streamed
+    body = getattr(holder, name)
+    setattr(holder, name, asynchronous(aiter(body)) if hasattr(body, "__aiter__") else sync(iter(body)))
+    return True
 
 
 def _streamed_body(response: Any) -> tuple[Any, str] | None:

@@ -52,6 +52,11 @@ class IdleRun(Run):
         """A tracker that sends nothing."""
         return self._tracker()
 
+    @property
+    def feedback_token(self) -> str:
+        """Empty: there is nothing to vote on."""
+        return ""
+
     def observe(self, response: T) -> T:
         """Return the response."""
         return response

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from ldai import AIAgentConfig, AICompletionConfig
@@ -29,22 +27,6 @@ AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
 NOTHING_SAID = LDAIMetricSummary()  # type: ignore[no-untyped-call]
 
 _DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfigDefault}
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerIdentity:
-    """What a tracker's resumption token says about the run it reports."""
-
-    run_id: str
-    variation_key: str
-    version: int
-
-    @classmethod
-    def of(cls, tracker: LDAIConfigTracker) -> TrackerIdentity:
-        """Read the token, the only public place where variation and version are told."""
-        token = tracker.get_summary().resumption_token or ""  # made with the tracker; its own property makes it anew
-        payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return cls(payload["runId"], payload.get("variationKey", ""), payload["version"])
 
 
 class Resolver:

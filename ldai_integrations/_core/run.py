@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
+from .._identity import TrackerIdentity
 from ..exceptions import ConfigurationError
 from ..records import Mode, Usage
 from .bodies import OutputReader, output_of
 from .current import Frame
 from .evidence import Evidence
 from .proxies import is_stream, watch
-from .resolver import NOTHING_SAID, TrackerIdentity, check_default
+from .resolver import NOTHING_SAID, check_default
 from .run_tracker import RunTracker
 
 if TYPE_CHECKING:
@@ -121,6 +122,22 @@ class Run:
     def tracker(self) -> RunTracker:
         """LaunchDarkly's tracker for this run; what you say there wins over what is measured."""
         return RunTracker(self)
+
+    @property
+    def feedback_token(self) -> str:
+        """What the browser sends back with a thumb: for templates and JSON, signed for this user and a limited time.
+
+        Empty where there is nothing to vote on: without ``Settings.feedback``, for AI Configs that are not among its
+        ``config_keys``, and while the AI Config is disabled.
+        """
+        feedback = self.frame.tracking.feedback
+        if feedback is None or not feedback.votes_on(self.config_key):
+            return ""
+        with self.frame.tracking.troubles.guard("feedback token", self.config_key):
+            if self.config.enabled:
+                ld_context = self.ld_context
+                return feedback.token(self.sdk_tracker, ld_context, anonymous=self.frame.made_up(ld_context))
+        return ""
 
     def messages(self, *, user: str | None = None) -> list[Any]:
         """Return the configured messages, ready for a provider call.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..exceptions import ConfigurationError
+from ..feedback import FeedbackSettings
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]
@@ -25,6 +26,7 @@ class Settings:
         report_estimates: Whether estimated token counts go to LaunchDarkly.
         costs: Whether records carry what a run cost, where its price is known; the price list is loaded at start.
         max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
+        feedback: Thumbs up and down from the browser; ``None`` for none.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -36,12 +38,13 @@ class Settings:
     report_estimates: bool = True
     costs: bool = True
     max_body_bytes: int = 1_000_000
+    feedback: FeedbackSettings | None = None
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Settings)
         for item in fields(self):
             allowed, value = get_args(hints[item.name]), getattr(self, item.name)
-            if allowed and value not in allowed:
+            if get_origin(hints[item.name]) is Literal and value not in allowed:
                 choices = ", ".join(map(repr, allowed))
                 raise ConfigurationError(f"Settings.{item.name} is {value!r}; use one of {choices}")
         if not _is_number(self.flush_timeout) or not 0 < self.flush_timeout <= 60:
@@ -53,6 +56,11 @@ class Settings:
                 raise ConfigurationError(f"Settings.{name} is {getattr(self, name)!r}; use True or False")
         if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
             raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
+        if self.feedback is not None and not isinstance(self.feedback, FeedbackSettings):
+            raise ConfigurationError(
+                f"Settings.feedback is of type {type(self.feedback).__name__}; "
+                "give a ldai_integrations.feedback.FeedbackSettings"
+            )
 
 
 def _is_number(value: object) -> bool:

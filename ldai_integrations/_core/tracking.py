@@ -13,6 +13,7 @@ from .._troubles import Troubles
 from ..costs import Costs
 from ..delivery import Flusher, client_from_env, report_connection
 from ..exceptions import ConfigurationError
+from ..feedback import Feedback
 from ..records import RunRecord
 from ..sinks import LaunchDarklySink
 from ..usage import warm_up
@@ -66,6 +67,8 @@ class Tracking:
         self.troubles = Troubles()
         self.contexts = Contexts(self.troubles)
         self.costs = Costs(self.troubles) if self.settings.costs else None
+        asked = self.settings.feedback
+        self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._resolver = Resolver(client, self.troubles)
         self._sinks = (self._launchdarkly_sink(), *sinks)
         for sink in self._sinks:
@@ -120,6 +123,8 @@ class Tracking:
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
         frame.had_runs = True
+        if frame.offer is not None:
+            frame.offer.consider(run)
         if signals.run_opened.receivers:
             with self.troubles.guard("receiver of run_opened", spec.config_key):
                 signals.run_opened.send(spec.config_key, run=run)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .current import FRAME_KEY, Frame, bind, unbind
 from .http import as_status
+from .offer import EndedBody
 
 if TYPE_CHECKING:
     from ..typing import StartResponse, WSGIApp, WSGIEnviron
     from .door import Door
+    from .offer import Offer
     from .run import Run
 
 
@@ -19,6 +21,9 @@ def serve(app: WSGIApp, door: Door, environ: WSGIEnviron, start_response: StartR
     if isinstance(environ.get(FRAME_KEY), Frame) and environ[FRAME_KEY].tracking is door.tracking:
         return _serve_inner(app, door, environ, start_response)
     frame = environ[FRAME_KEY] = door.frame(environ)
+    offer = frame.offer
+    if offer is not None:
+        start_response = _offering(offer, door, environ, start_response)
     run = door.open_run(frame, environ)
 
     def close() -> None:
@@ -27,7 +32,28 @@ def serve(app: WSGIApp, door: Door, environ: WSGIEnviron, start_response: StartR
         if frame.had_runs and door.tracking.settings.flush == "request":
             door.tracking.flush()
 
-    return _call(app, environ, start_response, frame, run, close)
+    body = _call(app, environ, start_response, frame, run, close)
+    return body if offer is None else _with_event(body, offer, environ)
+
+
+def _offering(offer: Offer, door: Door, environ: WSGIEnviron, start_response: StartResponse) -> StartResponse:
+    """Add the feedback token to the headers."""
+
+    def started(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        with door.tracking.troubles.guard("feedback offer", "headers"):
+            named = {name.lower(): value for name, value in headers}
+            added = offer.begin(as_status(status), named, head=environ.get("REQUEST_METHOD") == "HEAD")
+            headers = [*headers, *added.items()]
+        return start_response(status, headers, *exc_info)
+
+    return started
+
+
+def _with_event(body: Iterable[bytes], offer: Offer, environ: WSGIEnviron) -> Iterable[bytes]:
+    """Add the feedback token to the end of a stream; a body that cannot be one is returned as it is."""
+    if offer.began and not offer.streams:
+        return body
+    return body if _is_file(body, environ) else EndedBody(body, offer)
 
 
 def _serve_inner(app: WSGIApp, door: Door, environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
@@ -91,8 +117,12 @@ def _watching(start_response: StartResponse, run: Run) -> StartResponse:
 
 def _is_whole(body: Iterable[bytes], environ: WSGIEnviron) -> bool:
     """Tell whether the body is all there: servers treat a list, and a file, better than an iterator."""
+    return isinstance(body, (list, tuple)) or _is_file(body, environ)
+
+
+def _is_file(body: Iterable[bytes], environ: WSGIEnviron) -> bool:
     wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
 class Body:

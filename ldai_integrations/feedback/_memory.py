@@ -1,0 +1,77 @@
+"""What one process remembers of votes and of who sends them; bounded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_MOST_VOTES = 100_000
+_MOST_CLIENTS = 10_000
+_MINUTE = 60.0
+
+
+class MemoryVotes:
+    """Keep the first vote of each run in memory; thread-safe.
+
+    Other processes do not see it: with several workers and no shared store, a run can be voted on once in each.
+
+    Args:
+        most: How many votes are kept, at about 260 bytes each; the oldest are forgotten first.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, most: int = _MOST_VOTES, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._votes: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
+        """Keep the vote unless the run has one; return the one it had, or ``None``."""
+        now = self._clock()
+        with self._lock:
+            earlier = self._votes.get(run_id)
+            if earlier is not None and earlier[1] > now:
+                return earlier[0]
+            self._votes.pop(run_id, None)
+            self._votes[run_id] = (kind, now + seconds)
+            if len(self._votes) > self._most:
+                self._votes.popitem(last=False)
+        return None
+
+
+class RateLimit:
+    """Count the requests of each client in each minute; thread-safe.
+
+    Args:
+        per_minute: How many one client may send; 0 for any number.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clients: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def seconds_to_wait(self, client: str) -> int:
+        """Count a request and return 0, or, where it is one too many, the seconds until the next is taken.
+
+        Args:
+            client: The client's address. One that the server does not know (on a Unix socket) is empty, stands for
+                everybody and is not limited.
+        """
+        if not self._per_minute or not client:
+            return 0
+        now = self._clock()
+        minute = int(now / _MINUTE)
+        with self._lock:
+            counted_in, count = self._clients.get(client, (minute, 0))
+            count = count + 1 if counted_in == minute else 1
+            self._clients[client] = (minute, count)
+            self._clients.move_to_end(client)
+            if len(self._clients) > _MOST_CLIENTS:
+                self._clients.popitem(last=False)
+        return 0 if count <= self._per_minute else max(1, round((minute + 1) * _MINUTE - now))
