@@ -146,17 +146,19 @@ class _Exchange:
             self._frame.close()
 
 
-def feedback_urls(*, ld_context: Callable[[HttpRequest], Context | None] | None = None) -> list[URLPattern]:
+def feedback_urls(
+    route: str = "feedback", *, ld_context: Callable[[HttpRequest], Context | None] | None = None
+) -> list[URLPattern]:
     """Return the URL patterns that take votes and serve the widget.
 
     ::
 
-        urlpatterns = [path("feedback", include(feedback_urls())), …]
+        urlpatterns = [*feedback_urls(), …]
 
-    Votes are posted to the path that they are included under, and the widget is at that path + ``/widget.js``. They are
-    exempt from Django's CSRF protection: the token, which another site cannot know, protects them.
+    They are exempt from Django's CSRF protection: the token, which another site cannot know, protects them.
 
     Args:
+        route: Where votes are posted; the widget is at ``route`` + ``/widget.js``.
         ld_context: Called with the ``HttpRequest``, returns the LaunchDarkly context of whoever votes; without it the
             one that :class:`TrackingMiddleware` has for the request.
 
@@ -184,7 +186,7 @@ def feedback_urls(*, ld_context: Callable[[HttpRequest], Context | None] | None 
         endpoint.keep_out_of_runs()
         return _response(widget())
 
-    return [path("", csrf_exempt(vote)), path("/widget.js", script)]
+    return [path(route, csrf_exempt(vote)), path(f"{route}/widget.js", script)]
 
 
 def _response(answer: Answer) -> HttpResponse:

@@ -61,12 +61,13 @@ class ASGIFeedback:
         )
         if answer is not None:
             return answer
-        body = b""
-        while len(body) <= MOST_BYTES:
+        body, more = b"", True
+        while more and len(body) <= MOST_BYTES:
             message = await receive()
             if message["type"] != "http.request":
                 return None
             body += message.get("body", b"")
-            if not message.get("more_body"):
-                return await self._endpoint.avote(scope, fields_of(headers.get(b"content-type", ""), body))
-        return too_long()
+            more = message.get("more_body", False)
+        if len(body) > MOST_BYTES:
+            return too_long()
+        return await self._endpoint.avote(scope, fields_of(headers.get(b"content-type", ""), body))

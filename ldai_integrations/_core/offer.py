@@ -87,8 +87,13 @@ class Offer:
         self.streams = False
         if not token:
             return b""
-        apart = b"" if not self._tail or self._tail.endswith(_BLANK_LINES) else b"\n\n"
-        return apart + f"event: {self._feedback.settings.event}\ndata: {token}\n\n".encode()
+        return self._apart() + f"event: {self._feedback.settings.event}\ndata: {token}\n\n".encode()
+
+    def _apart(self) -> bytes:
+        """Return what ends an event that the application has left open."""
+        if not self._tail or self._tail.endswith(_BLANK_LINES):
+            return b""
+        return b"\n" if self._tail.endswith((b"\n", b"\r")) else b"\n\n"
 
     def _token(self) -> str:
         run = self._run

@@ -26,7 +26,7 @@ def serve_wsgi(app: Any) -> Iterator[Address]:
     try:
         yield "127.0.0.1", int(server.effective_port)
     finally:
-        server.close()
+        server.trigger.pull_trigger(server.close)  # in its own thread: it may be waiting for the socket
         thread.join(5)
 
 

@@ -62,12 +62,16 @@ def asgi_middleware_and_decorator(tracking: Tracking) -> Any:
 
 
 def application(
-    views: Mapping[str, View], make: Callable[[], Any], middleware: Iterable[str] = (OURS,), **ldai: Any
+    views: Mapping[str, View],
+    make: Callable[[], Any],
+    middleware: Iterable[str] = (OURS,),
+    urls: Callable[[], Iterable[Any]] = tuple,
+    **ldai: Any,
 ) -> Any:
     """Make an application with views and settings of its own; Django itself has one of each per process."""
     with override_settings(MIDDLEWARE=[*middleware, f"{__name__}.HandledErrors"], LDAI=ldai):
         app = make()
-    routes = tuple(path(name, view) for name, view in views.items())
+        routes = (*(path(name, view) for name, view in views.items()), *urls())
     app.request_class = type("Request", (app.request_class,), {"urlconf": routes})
     return app
 

@@ -1,0 +1,122 @@
+"""One running application per door, and what it reported."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ldai_integrations import Settings, Tracking
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.feedback import FeedbackSettings
+
+from ..flags import FLAGS
+from .cases import SECRET, Request
+from .doors import DOORS, KEY
+
+HEADER, EVENT = "X-Feedback-Token", "feedback"
+
+# Django itself forgets to close the request's body when it refuses one.
+_PARAMS = [
+    pytest.param(name, marks=pytest.mark.filterwarnings("ignore:Unclosed file <tempfile:ResourceWarning"))
+    for name in DOORS
+]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a client sees."""
+
+    status: int
+    body: bytes
+    headers: http.client.HTTPMessage
+
+    def json(self) -> Any:
+        """Return the body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Door:
+    """A running application."""
+
+    address: tuple[str, int]
+    tracking: Tracking
+    dev_server: DevServer
+
+    def get(self, path: str, user: str = "ada", method: str = "GET") -> Response:
+        """Ask as a user; an empty one has not signed in."""
+        return self.send(path, Request(b"", {}, method), user)
+
+    def vote(self, request: Request, user: str = "ada") -> Response:
+        """Send a vote as a user."""
+        return self.send("/feedback", request, user)
+
+    def send(self, path: str, request: Request, user: str) -> Response:
+        """Send a request on a connection of its own."""
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        headers = {**request.headers, "Connection": "close", **({"X-User": user} if user else {})}
+        try:
+            try:
+                connection.request(request.method, path, request.body or None, headers)
+            except OSError:  # it has answered before it was sent everything
+                pass
+            response = connection.getresponse()
+            return Response(response.status, response.read(), response.headers)
+        finally:
+            connection.close()
+
+    def votes(self, run_id: str | None = None) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return name, user and data of all votes that have arrived, or of those of a run."""
+        assert self.tracking.flush(10)
+        events = self.dev_server.events(kind="custom", **({"run_id": run_id} if run_id else {}))
+        prefix = "$ld:ai:feedback:user:"
+        return [
+            (event["key"].removeprefix(prefix), event["context"]["key"], event["data"])
+            for event in events
+            if event["key"].startswith(prefix)
+        ]
+
+
+def feedback_settings(**options: Any) -> FeedbackSettings:
+    """Ask for feedback as the tests do."""
+    given = {"config_keys": {KEY}, "secret": SECRET, "header": HEADER, "event": EVENT, "requests_per_minute": 0}
+    return FeedbackSettings(**{**given, **options})
+
+
+@pytest.fixture(scope="session")
+def feedback_server() -> Iterator[DevServer]:
+    """Serve the flags of the tests; events of different tests are told apart by run id."""
+    with DevServer(FLAGS) as server:
+        yield server
+
+
+@contextmanager
+def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Door]:
+    """Serve the application of a door."""
+    build, serve = DOORS[name]
+    settings = Settings(feedback=feedback_settings(**options))
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
+    try:
+        with serve(build(tracking)) as address:
+            yield Door(address, tracking, dev_server)
+    finally:
+        tracking.close()
+
+
+@pytest.fixture(params=_PARAMS, scope="module")
+def door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Door]:
+    """Serve one door's application on a real socket."""
+    with serving(request.param, feedback_server) as door:
+        yield door
+
+
+@pytest.fixture(params=_PARAMS)
+def make_door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
+    """Give a function that serves one door's application with options of the test's own."""
+    return lambda **options: serving(request.param, feedback_server, **options)
