@@ -9,21 +9,23 @@ With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks
 """
 
 import json
+import os
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.requests import HTTPConnection
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
-from ldai.tracker import FeedbackKind
 from ldclient import Context
 from openai import APIError, AsyncOpenAI
 from pydantic import BaseModel, StringConstraints
 
 from example_apps import shop
-from ldai_integrations import Run, Tracking, track_ai
-from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations import Run, Settings, Tracking, track_ai
+from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 
 
 def ld_context(request: HTTPConnection) -> Context:
@@ -39,24 +41,23 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-tracking = Tracking.from_env()
+voted_on = FeedbackSettings(
+    config_keys={"support-bot", "order-agent", "summary"},
+    header="X-Feedback-Token",
+    event="feedback",
+    secret=os.environ.get("SECRET_KEY") or secrets.token_hex(),  # signs the tokens that thumbs come back with
+)
+tracking = Tracking.from_env(settings=Settings(feedback=voted_on))
 client = AsyncOpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
 app = FastAPI(title=shop.NAME, lifespan=lifespan)
 app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=ld_context)  # also flushes at shutdown
-trackers: dict[str, Any] = {}  # run id -> tracker, for thumbs that come later; enough for one process
+app.router.routes.extend(feedback_routes(tracking))
 
 
 class Question(BaseModel):
     """What a customer asks."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Feedback(BaseModel):
-    """A thumb for the run that a client names."""
-
-    run_id: str
-    kind: Literal["positive", "negative"]
 
 
 @app.get("/", response_class=HTMLResponse)
@@ -89,7 +90,6 @@ async def chat_stream(body: Question, run: Run) -> Response:
                 yield f"data: {json.dumps({'text': chunk.choices[0].delta.content})}\n\n"
         yield "data: [DONE]\n\n"
 
-    remember(run)
     return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Run-Id": run.id})
 
 
@@ -121,14 +121,6 @@ async def summary(body: Question, run: Run) -> Response:
     return answer(run, response.choices[0].message.content)
 
 
-@app.post("/feedback", status_code=204)
-async def feedback(body: Feedback) -> None:
-    """Take a thumb up or down."""
-    if body.run_id not in trackers:
-        raise HTTPException(404, "There is no such run, or it was long ago.")
-    trackers[body.run_id].track_feedback({"kind": FeedbackKind(body.kind)})
-
-
 @app.exception_handler(APIError)
 async def model_failed(_: Request, __: Exception) -> Response:
     """Tell the client that the model failed; the run has been reported as an error by then."""
@@ -150,13 +142,5 @@ def tools_of(run: Run) -> list[dict[str, Any]]:
 
 
 def answer(run: Run, text: str | None) -> Response:
-    """Return an answer with the id of its run, which the client sends back with its thumb."""
-    remember(run)
+    """Return an answer with the id of its run, for whoever looks it up in LaunchDarkly."""
     return JSONResponse({"answer": text}, headers={"X-Run-Id": run.id})
-
-
-def remember(run: Run) -> None:
-    """Keep the run's tracker for a while."""
-    trackers[run.id] = run.tracker
-    if len(trackers) > 1_000:
-        trackers.pop(next(iter(trackers)), None)

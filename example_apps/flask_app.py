@@ -10,18 +10,20 @@ With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks
 """
 
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Request, Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
-from ldai.tracker import FeedbackKind
 from ldclient import Context
 from openai import APIError, OpenAI
 
 from example_apps import shop
-from ldai_integrations import Run, Tracking, track_ai
-from ldai_integrations.flask import AITracking
+from ldai_integrations import Run, Settings, Tracking, track_ai
+from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.flask import AITracking, feedback_blueprint
 
 
 def ld_context(request: Request) -> Context:
@@ -31,10 +33,14 @@ def ld_context(request: Request) -> Context:
 
 
 app = Flask(__name__)
-tracking = Tracking.from_env()
+app.secret_key = os.environ.get("SECRET_KEY") or secrets.token_hex()  # signs the tokens that thumbs come back with
+voted_on = FeedbackSettings(
+    config_keys={"support-bot", "order-agent", "summary"}, header="X-Feedback-Token", event="feedback"
+)
+tracking = Tracking.from_env(settings=Settings(feedback=voted_on))
 AITracking(app, tracking, ld_context=ld_context)
+app.register_blueprint(feedback_blueprint())
 client = OpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
-trackers: dict[str, Any] = {}  # run id -> tracker, for thumbs that come later; enough for one process
 
 
 @app.get("/")
@@ -67,7 +73,6 @@ def chat_stream(run: Run) -> ResponseReturnValue:
                 yield f"data: {json.dumps({'text': chunk.choices[0].delta.content})}\n\n"
         yield "data: [DONE]\n\n"
 
-    remember(run)
     return Response(events(), mimetype="text/event-stream", headers={"X-Run-Id": run.id})
 
 
@@ -99,18 +104,6 @@ def summary(run: Run) -> ResponseReturnValue:
     return answer(run, response.choices[0].message.content)
 
 
-@app.post("/feedback")
-def feedback() -> ResponseReturnValue:
-    """Take a thumb up or down for the run that a client names."""
-    body = request.get_json()
-    if body.get("kind") not in ("positive", "negative"):
-        abort(400, "The kind of feedback is either 'positive' or 'negative'.")
-    if body.get("run_id") not in trackers:
-        abort(404, "There is no such run, or it was long ago.")
-    trackers[body["run_id"]].track_feedback({"kind": FeedbackKind(body["kind"])})
-    return "", 204
-
-
 @app.errorhandler(APIError)
 def model_failed(_: APIError) -> ResponseReturnValue:
     """Tell the client that the model failed; the run has been reported as an error by then."""
@@ -140,15 +133,7 @@ def question() -> str:
 
 
 def answer(run: Run, text: str | None) -> Response:
-    """Return an answer with the id of its run, which the client sends back with its thumb."""
-    remember(run)
+    """Return an answer with the id of its run, for whoever looks it up in LaunchDarkly."""
     response = jsonify(answer=text)
     response.headers["X-Run-Id"] = run.id
     return response
-
-
-def remember(run: Run) -> None:
-    """Keep the run's tracker for a while."""
-    trackers[run.id] = run.tracker
-    if len(trackers) > 1_000:
-        trackers.pop(next(iter(trackers)), None)

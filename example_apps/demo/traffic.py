@@ -28,6 +28,7 @@ class Exchange:
         question: The question as it was sent, with a number that no other has.
         status: HTTP status; 0 before there is one.
         run_id: The id that the app gave the run; empty where it gave none.
+        token: What a vote is sent back with: of a stream its last event, else a header; empty where there is none.
         words: How many pieces of a stream came.
         ended: Whether the answer came to its end.
         first_ms: Until the first piece, milliseconds.
@@ -40,6 +41,7 @@ class Exchange:
     question: str
     status: int = 0
     run_id: str = ""
+    token: str = ""
     words: int = 0
     ended: bool = False
     first_ms: float = 0.0
@@ -65,7 +67,7 @@ def send_all(apps: Mapping[str, str], plan: Iterable[Step], done: Callable[[Exch
     def send(number: int, name: str, step: Step) -> Exchange:
         exchange = Exchange(name, step, f"{step.question} ({name} {number})" if step.question else "")
         _ask(apps[name], exchange)
-        if step.vote is not None and exchange.run_id:
+        if step.vote is not None and exchange.token:
             exchange.voted = _vote(apps[name], exchange)
         done(exchange)
         return exchange
@@ -91,7 +93,7 @@ def _ask(address: str, exchange: Exchange) -> None:
             _read_stream(response, exchange, started)
         else:
             response.read()
-            exchange.ended = True
+            exchange.ended, exchange.token = True, response.headers.get("X-Feedback-Token", "")
     except (OSError, HTTPException):
         pass  # the app broke off, or is not there: status and `ended` say so
     finally:
@@ -101,10 +103,18 @@ def _ask(address: str, exchange: Exchange) -> None:
 
 def _read_stream(response: HTTPResponse, exchange: Exchange, started: float) -> None:
     """Read server-sent events to their end, or as many as the step wants."""
+    name = b""
     for line in response:
-        if line.startswith(b"data: [DONE]"):
+        field, _, value = line.strip().partition(b": ")
+        if field == b"event":
+            name = value
+        elif not field:
+            name = b""
+        elif name == b"feedback":
+            exchange.token = value.decode()
+        elif value == b"[DONE]":
             exchange.ended = True
-        elif line.startswith(b"data: "):
+        else:
             exchange.first_ms = exchange.first_ms or 1000 * (time.monotonic() - started)
             exchange.words += 1
             if exchange.words == exchange.step.hang_up_after:
@@ -113,9 +123,10 @@ def _read_stream(response: HTTPResponse, exchange: Exchange, started: float) -> 
 
 def _vote(address: str, exchange: Exchange) -> bool:
     connection = HTTPConnection(address, timeout=TIMEOUT_SECONDS)
-    body = json.dumps({"run_id": exchange.run_id, "kind": exchange.step.vote})
+    body = json.dumps({"token": exchange.token, "kind": exchange.step.vote})
+    headers = {"X-User": exchange.step.user, "Content-Type": "application/json"}
     try:
-        connection.request("POST", "/feedback", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/feedback", body, headers)
         return connection.getresponse().status == 204
     finally:
         connection.close()

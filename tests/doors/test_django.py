@@ -108,7 +108,7 @@ def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
 def test_settings_name_what_they_cannot_import_yet(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dotted paths stand for the objects, so that the settings need not import the application."""
     monkeypatch.setattr(f"{__name__}.found_by_path", tracking, raising=False)
-    paths = {"tracking": f"{__name__}.found_by_path", "ld_context": f"{__name__}.context_of_header"}
+    paths: dict[str, Any] = {"tracking": f"{__name__}.found_by_path", "ld_context": f"{__name__}.context_of_header"}
     app = application({"": lambda request: HttpResponse(ask())}, get_wsgi_application, **paths)
 
     assert get(app, HTTP_X_USER="grace") == b"grace"

@@ -73,6 +73,32 @@ def _random(token: str) -> Request:
     return vote(random.Random(7).randbytes(len(token)).decode("latin-1"))
 
 
+def _with_token(token: Any) -> Callable[[str], Request]:
+    return lambda _: vote(token)
+
+
+def _with_kind(kind: Any) -> Callable[[str], Request]:
+    return lambda token: vote(token, kind)
+
+
+def _with_body(body: bytes) -> Callable[[str], Request]:
+    return lambda _: Request(body)
+
+
+def _with_method(method: str) -> Callable[[str], Request]:
+    return lambda token: Request(vote(token).body, method=method)
+
+
+def _with_part(token: str, place: int, part: str) -> str:
+    parts = token.split(".")
+    parts[place] = part
+    return ".".join(parts)
+
+
+TOKENS: list[Any] = [None, True, 0, 1.5, "", [], ["a"], {}, {"token": "a"}]
+KINDS: list[Any] = [None, True, 1, "", "meh", "Positive", ["positive"], {"positive": 1}]
+BODIES = [b"", b"null", b"true", b"7", b'"text"', b"[]", b"{", b"{}", b"\xff\xfe", b"[" * 8_000, b"NaN"]
+
 HOSTILE = [
     # Forged
     Hostile("of another secret", 400, lambda _: vote(signed(secret="another secret of somebody's"))),
@@ -107,18 +133,9 @@ HOSTILE = [
     Hostile("of 1 MB", 413, lambda token: vote(token + "A" * 1_000_000)),
     Hostile("with a comment of 1 MB", 413, lambda token: vote(token, comment="A" * 1_000_000)),
     # Not a vote at all
-    *(
-        Hostile(f"the token {value!r}"[:40], 400, lambda _, value=value: vote(value))  # type: ignore[misc]
-        for value in (None, True, 0, 1.5, "", [], ["a"], {}, {"token": "a"})
-    ),
-    *(
-        Hostile(f"the kind {value!r}", 400, lambda token, value=value: vote(token, value))  # type: ignore[misc]
-        for value in (None, True, 1, "", "meh", "Positive", ["positive"], {"positive": 1})
-    ),
-    *(
-        Hostile(f"the body {body[:20]!r}", 400, lambda _, body=body: Request(body))  # type: ignore[misc]
-        for body in (b"", b"null", b"true", b"7", b'"text"', b"[]", b"{", b"{}", b"\xff\xfe", b"[" * 8_000, b"NaN")
-    ),
+    *(Hostile(f"the token {value!r}", 400, _with_token(value)) for value in TOKENS),
+    *(Hostile(f"the kind {value!r}", 400, _with_kind(value)) for value in KINDS),
+    *(Hostile(f"the body {body[:20]!r}", 400, _with_body(body)) for body in BODIES),
     Hostile("no media type", 400, lambda token: Request(vote(token).body, {})),
     Hostile("plain text", 400, lambda token: Request(vote(token).body, {"Content-Type": "text/plain"})),
     Hostile("XML", 400, lambda _: Request(b"<vote/>", {"Content-Type": "application/xml"})),
@@ -126,20 +143,12 @@ HOSTILE = [
     Hostile("a form with another token", 400, lambda token: _form(token[1:], "positive")),
     Hostile("a form with many fields", 400, lambda _: Request(b"a=1&" * 100, dict(FORM))),
     Hostile("a form that is no text", 400, lambda _: Request(b"\xff\xfe=\xff", dict(FORM))),
-    *(
-        Hostile(f"the method {method}", 405, lambda token, method=method: Request(vote(token).body, method=method))  # type: ignore[misc]
-        for method in ("GET", "PUT", "PATCH", "DELETE")
-    ),
+    *(Hostile(f"the method {method}", 405, _with_method(method)) for method in ("GET", "PUT", "PATCH", "DELETE")),
 ]
 
-GOOD = {
-    "JSON": vote,
-    "JSON with more in it": lambda token, kind="positive": vote(token, kind, comment="So helpful!", n=1),
-    "form": _form,
-}
+
+def _talkative(token: str, kind: str) -> Request:
+    return vote(token, kind, comment="So helpful!", n=1)
 
 
-def _with_part(token: str, place: int, part: str) -> str:
-    parts = token.split(".")
-    parts[place] = part
-    return ".".join(parts)
+GOOD: dict[str, Callable[[str, str], Request]] = {"JSON": vote, "JSON with more in it": _talkative, "form": _form}

@@ -1,0 +1,203 @@
+"""What somebody with a browser does on the pages of the example apps; skipped where there is no browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+if TYPE_CHECKING:
+    from .conftest import Stage
+
+SECONDS = 60
+
+_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (_CHROMIUM and _DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+    ),
+    pytest.mark.timeout(300),
+    pytest.mark.parametrize("app", ["Flask", "FastAPI"]),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Give a headless Chromium with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(_CHROMIUM)
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"),
+        *("--window-size=700,600", f"--user-data-dir={profile}"),
+    ):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(str(_DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+class Page:
+    """The page of an app, as somebody uses it."""
+
+    def __init__(self, browser: webdriver.Chrome, address: str) -> None:
+        self._browser = browser
+        browser.get(f"http://{address}/")
+
+    def ask(self, question: str = "Where is my parcel?", user: str = "grace") -> None:
+        """Ask, and wait for the thumbs that come with the end of the answer."""
+        field = self._browser.find_element(By.ID, "question")
+        field.clear()
+        self._browser.find_element(By.CSS_SELECTOR, f"option[value={user}]").click()
+        field.send_keys(question, Keys.ENTER)
+        self.until(lambda: self.thumbs.is_displayed())
+
+    @property
+    def thumbs(self) -> Any:
+        """The element with the thumbs."""
+        return self._browser.find_element(By.TAG_NAME, "ai-feedback")
+
+    def button(self, label: str) -> Any:
+        """Find a button as a screen reader names it."""
+        return self.thumbs.find_element(By.CSS_SELECTOR, f'button[aria-label="{label}"]')
+
+    @property
+    def status(self) -> str:
+        """What a screen reader is told."""
+        return str(self.thumbs.find_element(By.CSS_SELECTOR, '[role=status][aria-live="polite"]').text)
+
+    def pressed(self) -> list[str]:
+        """Return the labels of the buttons that are shown as pressed."""
+        found = self.thumbs.find_elements(By.CSS_SELECTOR, 'button[aria-pressed="true"]')
+        return [button.get_attribute("aria-label") for button in found]
+
+    def until(self, condition: Any) -> None:
+        """Wait for a condition."""
+        WebDriverWait(self._browser, SECONDS).until(lambda _: condition())
+
+    def picture(self, name: str) -> None:
+        """Leave a screenshot where ``LDAI_SCREENSHOTS`` says, for people to look at."""
+        folder = os.environ.get("LDAI_SCREENSHOTS")
+        if folder:
+            self._browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, stage: Stage, app: str) -> Page:
+    """Open an app's page; what was voted before is forgotten."""
+    stage.flush()
+    stage.dev_server.clear()
+    return Page(browser, stage.services.apps[app])
+
+
+def votes(stage: Stage) -> list[tuple[str, str, str]]:
+    """Return name, user and run id of the votes that have arrived, with the run's own user and id beside it."""
+    stage.flush()
+    events = stage.dev_server.events(kind="custom")
+    prefix = "$ld:ai:feedback:user:"
+    return [
+        (event["key"].removeprefix(prefix), event["context"]["key"], event["data"]["runId"])
+        for event in events
+        if event["key"].startswith(prefix)
+    ]
+
+
+def run_of(stage: Stage) -> tuple[str, str]:
+    """Return user and run id of the one run that has succeeded."""
+    [event] = stage.dev_server.wait_for(1, key="$ld:ai:generation:success")
+    return event["context"]["key"], event["data"]["runId"]
+
+
+@pytest.mark.parametrize(("label", "kind"), [("Good answer", "positive"), ("Bad answer", "negative")])
+def test_a_click_lands_on_the_run(page: Page, stage: Stage, app: str, label: str, kind: str) -> None:
+    """The thumbs come with the end of the answer; a click is reported once, on the answer's run, and is thanked for."""
+    assert not page.thumbs.is_displayed()
+    page.ask(user="ada")
+    page.picture(f"{app}-asked")
+    page.button(label).click()
+    page.until(lambda: page.status)
+    page.picture(f"{app}-{kind}")
+
+    assert page.status == "Thank you for your feedback."
+    assert page.pressed() == [label]
+    page.button("Good answer").click()
+    page.button("Bad answer").click()
+    assert votes(stage) == [(kind, *run_of(stage))]
+    assert votes(stage)[0][1] == "ada"
+    [row] = stage.dev_server.metrics("support-bot", by_variation=True)
+    assert (row["variationKey"], row["metrics"].get("thumbsUp", 0)) == ("thorough", int(kind == "positive"))
+
+
+def test_the_keyboard_is_enough(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """Tab reaches both thumbs, Space votes, and whoever did keeps their place on the page."""
+    page.ask()
+    browser.find_element(By.CSS_SELECTOR, "form button").send_keys(Keys.TAB, Keys.TAB)
+    focused = browser.switch_to.active_element
+    labels = []
+    for _ in range(2):
+        labels.append(browser.switch_to.active_element.get_attribute("aria-label"))
+        browser.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
+    assert focused is not None
+    page.button("Bad answer").send_keys(Keys.SPACE)
+    page.until(lambda: page.status)
+
+    assert "Good answer" in labels
+    assert browser.switch_to.active_element.get_attribute("aria-label") == "Bad answer"
+    assert [kind for kind, _, _ in votes(stage)] == ["negative"]
+
+
+def test_another_answer_is_another_vote(page: Page, stage: Stage, app: str) -> None:
+    """Asking again puts the thumbs back, and both answers have their vote."""
+    for label in ("Good answer", "Bad answer"):
+        page.ask()
+        page.until(lambda: not page.pressed())
+        page.button(label).click()
+        page.until(lambda: page.status)
+
+    assert sorted(kind for kind, _, _ in votes(stage)) == ["negative", "positive"]
+    assert len({run_id for _, _, run_id in votes(stage)}) == 2
+
+
+def test_a_token_of_somebody_else_is_refused(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """The page says that it did not work, lets one try again, and nothing is reported."""
+    page.ask(user="grace")
+    browser.execute_script("arguments[0].headers = {'X-User': 'ada'}", page.thumbs)  # type: ignore[no-untyped-call]
+    page.button("Good answer").click()
+    page.until(lambda: page.status)
+    page.picture(f"{app}-refused")
+
+    assert page.status == "That did not work. Please try again."
+    assert page.pressed() == []
+    assert votes(stage) == []
+
+
+def test_a_vote_from_another_window_is_told(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """Where the answer was voted on already, the thumb that counts is shown."""
+    page.ask()
+    browser.execute_script(  # type: ignore[no-untyped-call]
+        "const other = document.createElement('ai-feedback'); other.headers = arguments[0].headers;"
+        "other.token = arguments[0].token; document.body.append(other);",
+        page.thumbs,
+    )
+    other = browser.find_elements(By.TAG_NAME, "ai-feedback")[1]
+    page.button("Good answer").click()
+    page.until(lambda: page.status)
+    other.find_element(By.CSS_SELECTOR, 'button[aria-label="Bad answer"]').click()
+    page.until(lambda: other.text.endswith("Your first vote counts."))
+    page.picture(f"{app}-already")
+
+    pressed = other.find_elements(By.CSS_SELECTOR, 'button[aria-pressed="true"]')
+    assert [button.get_attribute("aria-label") for button in pressed] == ["Good answer"]
+    assert [kind for kind, _, _ in votes(stage)] == ["positive"]
