@@ -131,6 +131,9 @@ class EndedBody(_Ended, Iterator[Any]):
             if not event:
                 raise
             return event
+        except BaseException:
+            self._offer.streams = False  # it broke off, and must not look complete
+            raise
         self._passed(item)
         return item
 
@@ -157,6 +160,9 @@ class EndedAsyncBody(_Ended, AsyncIterator[Any]):
             if not event:
                 raise
             return event
+        except BaseException:
+            self._offer.streams = False  # it broke off, and must not look complete
+            raise
         self._passed(item)
         return item
 

@@ -1,0 +1,183 @@
+"""What is wrong at set-up is said at set-up."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import django.urls
+import flask
+import pytest
+from django.core.wsgi import get_wsgi_application
+from django.test import override_settings
+from ldclient import LDClient
+
+from ldai_integrations import ConfigurationError, Settings, Tracking, TrackingNotConfiguredError, track_ai
+from ldai_integrations.asgi import ASGIFeedback, ASGITrackingMiddleware
+from ldai_integrations.django import feedback_urls
+from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.flask import AITracking, feedback_blueprint
+from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
+from ldai_integrations.wsgi import WSGIFeedback, WSGITrackingMiddleware
+
+from ..contract.drivers.django import application
+from .cases import SECRET
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"config_keys": "chat"}, "config_keys is 'chat'"),
+        ({"config_keys": ()}, "config_keys is ()"),
+        ({"config_keys": [""]}, "config_keys is ['']"),
+        ({"config_keys": [7]}, "config_keys is [7]"),
+        ({"secret": ""}, "secret is empty, shorter"),
+        ({"secret": "hunter2"}, "secret is empty, shorter"),
+        ({"secret": []}, "secret is empty, shorter"),
+        ({"secret": [SECRET, None]}, "secret is empty, shorter"),
+        ({"max_age": 0}, "max_age is 0"),
+        ({"max_age": 91 * 24 * 3600}, "max_age is 7862400"),
+        ({"max_age": True}, "max_age is True"),
+        ({"max_age": 1.5}, "max_age is 1.5"),
+        ({"requests_per_minute": -1}, "requests_per_minute is -1"),
+        ({"header": "X Token"}, "header is 'X Token'"),
+        ({"header": "X-Token\r\nSet-Cookie"}, "header is"),
+        ({"header": ""}, "header is ''"),
+        ({"event": "a\nb"}, "event is"),
+        ({"votes": {}}, "votes is {}"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
+    """The error names the option and its value, and never the secret."""
+    with pytest.raises(ConfigurationError) as raised:
+        FeedbackSettings(**{"config_keys": {"chat"}, **options})
+    assert said in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_secret_is_in_no_repr() -> None:
+    """Settings may be logged."""
+    assert SECRET not in repr(Settings(feedback=FeedbackSettings(config_keys={"chat"}, secret=SECRET)))
+
+
+def test_feedback_is_asked_for_with_feedback_settings() -> None:
+    """Anything else in its place is refused."""
+    with pytest.raises(ConfigurationError, match="type bool; give a"):
+        Settings(feedback=True)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def without_secret(client: LDClient) -> Tracking:
+    """Give a Tracking that is asked for feedback and has no secret."""
+    return Tracking(client, settings=Settings(feedback=FeedbackSettings(config_keys={"chat"})))
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        ASGIFeedback,
+        WSGIFeedback,
+        feedback_routes,
+        lambda tracking: ASGITrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
+        lambda tracking: WSGITrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
+        lambda tracking: TrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
+        lambda tracking: AITracking(flask.Flask(__name__), tracking),
+    ],
+)
+def test_a_missing_secret_shows_at_set_up(without_secret: Tracking, door: Any) -> None:
+    """No door serves requests whose tokens it could not sign, and each says how to give a secret."""
+    with pytest.raises(ConfigurationError, match=r"FeedbackSettings\(secret=…\).*SECRET_KEY"):
+        door(without_secret)
+
+
+@pytest.mark.parametrize("endpoint", [ASGIFeedback, WSGIFeedback, feedback_routes])
+def test_an_endpoint_needs_feedback_to_be_asked_for(tracking: Tracking, endpoint: Any) -> None:
+    """An endpoint on a Tracking without feedback says what to add."""
+    with pytest.raises(ConfigurationError, match=r"settings=Settings\(feedback=FeedbackSettings"):
+        endpoint(tracking)
+
+
+@pytest.mark.parametrize("endpoint", [ASGIFeedback, WSGIFeedback, feedback_routes, None])
+def test_an_endpoint_needs_a_callable_for_the_context(without_secret: Tracking, endpoint: Any) -> None:
+    """A coroutine function cannot be asked who votes."""
+
+    async def ld_context(_request: object) -> None:
+        return None
+
+    with pytest.raises(ConfigurationError, match="coroutine function"):
+        feedback_blueprint(ld_context=ld_context) if endpoint is None else endpoint(  # type: ignore[arg-type]
+            without_secret, ld_context=ld_context
+        )
+
+
+def token(tracking: Tracking) -> str:
+    """Return the token of a run."""
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        return run.feedback_token
+
+
+def test_flask_gives_its_secret_key(without_secret: Tracking) -> None:
+    """An application factory need not know the secret when the Tracking is made; fallbacks stay good."""
+    app = flask.Flask(__name__)
+    app.secret_key = "of Flask"
+    AITracking(app, without_secret)
+    app.register_blueprint(feedback_blueprint())
+    old = token(without_secret)
+    renewed = flask.Flask(__name__)
+    renewed.config.update(SECRET_KEY="of Flask, newer", SECRET_KEY_FALLBACKS=["of Flask", "older yet"])
+    tracking = Tracking(without_secret.client, settings=without_secret.settings)
+    AITracking(renewed, tracking)
+    renewed.register_blueprint(feedback_blueprint())
+
+    for good in (old, token(tracking)):
+        assert renewed.test_client().post("/feedback", json={"token": good, "kind": "positive"}).status_code == 204
+    with pytest.raises(ConfigurationError, match="different SECRET_KEYs share one Tracking"):
+        AITracking(renewed_again(), without_secret)
+
+
+def renewed_again() -> flask.Flask:
+    """Make another application with another secret."""
+    app = flask.Flask(__name__)
+    app.secret_key = "of another Flask"
+    return app
+
+
+def test_the_blueprint_comes_after_the_extension() -> None:
+    """In the other order, registering it says what is missing."""
+    with pytest.raises(TrackingNotConfiguredError, match="has no AITracking"):
+        renewed_again().register_blueprint(feedback_blueprint())
+
+
+def test_django_gives_its_secret_key(without_secret: Tracking) -> None:
+    """Middleware and endpoint sign and verify with the project's own secret."""
+    app = application({}, get_wsgi_application, urls=feedback_urls, tracking=without_secret)
+    assert app is not None
+    assert token(without_secret).count(".") == 3
+
+
+def test_django_needs_a_tracking(fresh_process: None) -> None:
+    """Without one the URL patterns say what to set."""
+    with override_settings(LDAI={}), pytest.raises(TrackingNotConfiguredError, match="LAUNCHDARKLY_SDK_KEY"):
+        django.urls.include(feedback_urls())
+
+
+def test_a_decorator_without_a_secret_says_so_once(without_secret: Tracking, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a door there is no set-up to fail: the run goes on without a token, and the log says why, once."""
+    with caplog.at_level(logging.WARNING, "ldai_integrations"):
+        assert [token(without_secret) for _ in range(3)] == ["", "", ""]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…)."
+    ]
+    assert without_secret.stats()["feedback"] == 3
+
+
+def test_a_token_that_would_be_too_long_is_left_out(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A config key that no endpoint would take back leaves its runs without a token, and says so."""
+    key = "k" * 2_000
+    settings = Settings(feedback=FeedbackSettings(config_keys={key}, secret=SECRET))
+    from ldai import AICompletionConfigDefault
+
+    default = AICompletionConfigDefault(enabled=True)
+    with track_ai(config_key=key, tracking=Tracking(client, settings=settings), default=default) as run:
+        assert run.feedback_token == ""
+    assert "too long" in caplog.text

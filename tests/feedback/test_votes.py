@@ -1,0 +1,144 @@
+"""Votes beyond one door: replays, several workers, privacy."""
+
+from __future__ import annotations
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import flask
+import pytest
+from ldclient import Context, LDClient
+
+from ldai_integrations import Settings, Tracking, current_run, track_ai
+from ldai_integrations.feedback import MemoryVotes
+from ldai_integrations.flask import AITracking, feedback_blueprint
+from ldai_integrations.wsgi import WSGIFeedback
+
+from ..conftest import Events
+from .cases import signed, vote
+from .conftest import feedback_settings
+
+
+def worker(client: LDClient, **options: Any) -> Any:
+    """Make one worker's application and return a test client of it."""
+    app = flask.Flask(__name__)
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings(**options)))
+    AITracking(app, tracking, ld_context=lambda request: Context.create(request.headers.get("X-User", "ada")))
+    app.register_blueprint(feedback_blueprint())
+    app.add_url_rule("/token", "token", track_ai(config_key="chat")(lambda: current_run().feedback_token))
+    return app.test_client()
+
+
+def feedback_events(events: Events) -> list[Any]:
+    """Return the votes that were sent."""
+    return [event for event in events.custom if "feedback" in event.key]
+
+
+def test_a_replay_changes_nothing(client: LDClient, events: Events) -> None:
+    """The same vote a thousand times, from eight clients at once and with changes of mind, is one vote."""
+    browser = worker(client)
+    token = browser.get("/token").text
+
+    def send(number: int) -> int:
+        kind = "positive" if number % 2 else "negative"
+        app: flask.Flask = browser.application
+        return app.test_client().post("/feedback", json={"token": token, "kind": kind}).status_code
+
+    first = send(1)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(send, range(1_000)))
+
+    assert first == 204
+    assert (statuses.count(204), statuses.count(409)) == (500, 500)
+    assert len(feedback_events(events)) == 1
+
+
+def test_workers_with_a_store_of_their_own_count_once_each(client: LDClient, events: Events) -> None:
+    """Without a shared store any worker verifies any token, and each takes a run's vote once; with one, all do once."""
+    for options, counted in (({}, 3), ({"votes": MemoryVotes()}, 1)):
+        workers = [worker(client, **options) for _ in range(3)]
+        token = workers[0].get("/token").text
+        for browser in workers * 5:
+            assert browser.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
+        assert len(feedback_events(events)) == counted
+        events.custom.clear()
+
+
+def test_the_vote_is_what_launchdarklys_tracker_sends(client: LDClient, events: Events) -> None:
+    """Key, data, value and context are those of a tracker that LaunchDarkly's SDK rebuilds from its own token."""
+    app = flask.Flask(__name__)
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
+    AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))
+    app.register_blueprint(feedback_blueprint())
+    from ldai import LDAIClient
+    from ldai.tracker import FeedbackKind
+
+    ada = Context.create("ada")
+    with track_ai(config_key="chat", tracking=tracking, ld_context=lambda: ada) as run:
+        token, resumption_token = run.feedback_token, run.tracker.resumption_token
+    LDAIClient(client).create_tracker(resumption_token, ada).value.track_feedback({"kind": FeedbackKind.Negative})
+    assert app.test_client().post("/feedback", json={"token": token, "kind": "negative"}).status_code == 204
+
+    theirs, ours = feedback_events(events)
+    for name in ("key", "data", "metric_value", "context"):
+        assert getattr(ours, name) == getattr(theirs, name)
+
+
+def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither token, nor comment, nor user is in a log line, whatever happens."""
+
+    class Broken:
+        def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
+            raise ConnectionError("the store is down")
+
+    browser = worker(client, votes=Broken())
+    token = browser.get("/token", headers={"X-User": "grace@example.org"}).text
+    with caplog.at_level(logging.DEBUG):
+        for kind in ("positive", "meh"):
+            body = {"token": token, "kind": kind, "comment": "my diagnosis"}
+            browser.post("/feedback", json=body, headers={"X-User": "grace@example.org"})
+            browser.post("/feedback", json=body, headers={"X-User": "eve@example.org"})
+
+    assert "feedback store failed" in caplog.text
+    assert not any(secret in caplog.text for secret in (token, "diagnosis", "grace", "eve@"))
+
+
+def test_an_endpoint_that_knows_nobody_says_so_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """With neither a middleware in front nor an ld_context of its own, votes of users are refused and the log helps."""
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
+    endpoint = WSGIFeedback(tracking)
+    app = flask.Flask(__name__)
+    app.wsgi_app = endpoint  # type: ignore[method-assign]
+    with caplog.at_level(logging.WARNING, "ldai_integrations"):
+        for _ in range(3):
+            assert app.test_client().post("/", json=json.loads(vote(signed()).body)).status_code == 400
+
+    said = [record.getMessage() for record in caplog.records if "cannot be matched" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].endswith("or give the endpoint ld_context=….")
+
+
+def test_a_form_that_was_read_before_is_taken(client: LDClient, events: Events) -> None:
+    """A CSRF protection that reads the form first, as Flask-WTF's does, leaves the vote readable."""
+    browser = worker(client)
+    browser.application.before_request(lambda: flask.request.form.get("csrf_token") and None)
+    token = browser.get("/token").text
+
+    assert browser.post("/feedback", data={"token": token, "kind": "positive"}).status_code == 204
+    assert len(feedback_events(events)) == 1
+
+
+def test_a_vote_is_flushed_where_requests_are(client: LDClient, events: Events, monkeypatch: Any) -> None:
+    """With flush="request" a vote leaves before its request is over: there may be no later."""
+    app = flask.Flask(__name__)
+    tracking = Tracking(client, settings=Settings(flush="request", feedback=feedback_settings()))
+    AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))
+    app.register_blueprint(feedback_blueprint())
+    flushed: list[int] = []
+    monkeypatch.setattr(tracking, "flush", lambda: flushed.append(len(feedback_events(events))))
+
+    browser = app.test_client()
+    assert browser.post("/feedback", json={"token": signed(), "kind": "positive"}, buffered=True).status_code == 204
+    assert flushed == [1]
