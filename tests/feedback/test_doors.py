@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import re
 from collections.abc import Callable
 from typing import Any
@@ -53,8 +55,6 @@ def test_every_way_to_the_browser_carries_a_token_of_the_run(door: Door) -> None
 
 def test_the_user_cannot_be_read_from_the_token(door: Door) -> None:
     """No part of a token has the user's key, encoded or not."""
-    import base64
-
     token = door.get("/answer", user="grace@example.org").json()["token"]
     decoded = base64.urlsafe_b64decode(token.split(".")[0] + "==")
     assert b"grace" not in decoded
@@ -195,8 +195,6 @@ def test_a_run_of_another_config_has_no_token(make_door: Callable[..., Any]) -> 
 
 def test_a_body_in_chunks_is_read_no_further_than_a_vote(door: Door) -> None:
     """Without a length, a vote in chunks is taken or refused, and an endless one is not read to its end."""
-    import http.client
-
     token = door.get("/answer").json()["token"]
     statuses = []
     for parts in ([vote(token).body[:9], vote(token).body[9:]], [b" " * 4_096] * 16):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import flask
+import httpx
 import pytest
 from ldclient import LDClient
 from litestar import Litestar, get
@@ -252,15 +254,11 @@ def test_of_nested_runs_the_outer_is_voted_on(voted: Tracking) -> None:
 
 
 def _decoded(token: str) -> bytes:
-    import base64
-
     return base64.urlsafe_b64decode(token.split(".")[0] + "==")
 
 
 def test_a_provider_response_is_nobodys_answer(voted: Tracking) -> None:
     """What a tracked function gets from an HTTP client keeps its headers: it goes to no browser."""
-    import httpx
-
     response = httpx.Response(200, headers={"Content-Type": SSE}, content=b"data: a\n\n")
     assert track_ai(config_key="chat", tracking=voted)(lambda: response)() is response
     assert HEADER not in response.headers

@@ -10,6 +10,7 @@ import flask
 import pytest
 from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
+from ldai import AICompletionConfigDefault
 from ldclient import LDClient
 
 from ldai_integrations import ConfigurationError, Settings, Tracking, TrackingNotConfiguredError, track_ai
@@ -175,8 +176,6 @@ def test_a_token_that_would_be_too_long_is_left_out(client: LDClient, caplog: py
     """A config key that no endpoint would take back leaves its runs without a token, and says so."""
     key = "k" * 2_000
     settings = Settings(feedback=FeedbackSettings(config_keys={key}, secret=SECRET))
-    from ldai import AICompletionConfigDefault
-
     default = AICompletionConfigDefault(enabled=True)
     with track_ai(config_key=key, tracking=Tracking(client, settings=settings), default=default) as run:
         assert run.feedback_token == ""

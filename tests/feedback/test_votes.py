@@ -9,6 +9,8 @@ from typing import Any
 
 import flask
 import pytest
+from ldai import LDAIClient
+from ldai.tracker import FeedbackKind
 from ldclient import Context, LDClient
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
@@ -72,13 +74,12 @@ def test_the_vote_is_what_launchdarklys_tracker_sends(client: LDClient, events: 
     tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
     AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))
     app.register_blueprint(feedback_blueprint())
-    from ldai import LDAIClient
-    from ldai.tracker import FeedbackKind
-
     ada = Context.create("ada")
     with track_ai(config_key="chat", tracking=tracking, ld_context=lambda: ada) as run:
         token, resumption_token = run.feedback_token, run.tracker.resumption_token
-    LDAIClient(client).create_tracker(resumption_token, ada).value.track_feedback({"kind": FeedbackKind.Negative})
+    resumed = LDAIClient(client).create_tracker(resumption_token, ada).value
+    assert resumed is not None
+    resumed.track_feedback({"kind": FeedbackKind.Negative})
     assert app.test_client().post("/feedback", json={"token": token, "kind": "negative"}).status_code == 204
 
     theirs, ours = feedback_events(events)
