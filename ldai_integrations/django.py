@@ -18,7 +18,7 @@ from ._core.endpoint import Endpoint
 from ._core.follow import follow, offer_on
 from ._core.run import Run
 from .exceptions import ConfigurationError
-from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
+from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -170,10 +170,9 @@ def feedback_urls(
     endpoint = Endpoint(tracking or process_tracking(), ld_context=ld_context, secrets=_secrets())
 
     def vote(request: HttpRequest) -> HttpResponse:
-        said = request.META.get("CONTENT_LENGTH") or ""
-        answer = endpoint.refuse(
-            request.method or "", request.META.get("REMOTE_ADDR", ""), int(said) if said.isdecimal() else 0
-        )
+        meta = request.META
+        length = length_of(meta.get("CONTENT_LENGTH") or "")
+        answer = endpoint.refuse(request.method or "", meta.get("REMOTE_ADDR") or "", length)
         if answer is None and request.content_type == FORM:  # which may have been read already
             answer = endpoint.vote(request, request.POST.dict())
         elif answer is None:

@@ -111,12 +111,12 @@ class Exchange:
     def _watch(self, message: Message) -> None:
         evidence, kind = self._run.evidence, message["type"]
         if kind == "http.response.start":
-            headers = _named(message)
+            headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
             evidence.responded(
                 message["status"],
-                headers.get("content-type", "text/plain"),
-                whole="content-length" in headers,
-                compressed=headers.get("content-encoding", "identity") != "identity",
+                headers.get(b"content-type", b"text/plain").decode("latin-1"),
+                whole=b"content-length" in headers,
+                compressed=headers.get(b"content-encoding", b"identity") != b"identity",
             )
         elif kind == "http.response.body":
             more = message.get("more_body", False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..feedback import MOST_BYTES, Answer, fields_of, too_long, widget
+from ..feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ class ASGIFeedback:
             return widget()
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client")
-        length = headers.get(b"content-length", "")
-        answer = self._endpoint.refuse(
-            scope["method"], client[0] if client else "", int(length) if length.isdecimal() else 0
-        )
+        length = length_of(headers.get(b"content-length", ""))
+        answer = self._endpoint.refuse(scope["method"], client[0] if client else "", length)
         if answer is not None:
             return answer
         body, more = b"", True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ..feedback import MOST_BYTES, Answer, fields_of, too_long, widget
+from ..feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class WSGIFeedback:
-    """Take votes, and serve the widget, as a WSGI application of its own that any other can mount.
-
-    ``POST`` a JSON object or a form with ``token`` and ``kind`` (``"positive"`` or ``"negative"``) to it; every path
-    that ends in ``/widget.js`` is the widget.
+    """Do what :class:`~ldai_integrations.asgi.ASGIFeedback` does, as a WSGI application that any other can mount.
 
     Args:
         tracking: The application's :class:`Tracking`, with ``Settings.feedback``.
@@ -51,7 +48,7 @@ class WSGIFeedback:
             self._endpoint.keep_out_of_runs()
             return widget()
         said = environ.get("CONTENT_LENGTH") or ""
-        length = int(said) if said.isdecimal() else 0
+        length = length_of(said)
         answer = self._endpoint.refuse(method, environ.get("REMOTE_ADDR", ""), length)
         if answer is not None:
             return answer

@@ -7,7 +7,7 @@ LaunchDarkly. Nothing is kept between the two but which runs have been voted on.
 from __future__ import annotations
 
 from ._answers import Answer, widget
-from ._body import FORM, MOST_BYTES, fields_of
+from ._body import FORM, MOST_BYTES, fields_of, length_of
 from ._feedback import Feedback, too_long
 from ._memory import MemoryVotes
 from ._settings import FeedbackSettings, Secret
@@ -21,6 +21,7 @@ __all__ = [
     "MemoryVotes",
     "Secret",
     "fields_of",
+    "length_of",
     "too_long",
     "widget",
 ]

@@ -11,7 +11,16 @@ MOST_BYTES = 8_192
 
 _MOST_FIELDS = 20
 
+_MOST_DIGITS = 18
+
 FORM = "application/x-www-form-urlencoded"
+
+
+def length_of(content_length: str) -> int:
+    """Return what a ``Content-Length`` header says, in bytes; 0 where it says nothing."""
+    if not content_length.isdecimal():
+        return 0
+    return int(content_length) if len(content_length) <= _MOST_DIGITS else MOST_BYTES + 1
 
 
 def fields_of(content_type: str, body: bytes) -> Mapping[str, object]:

@@ -58,6 +58,8 @@ class Feedback:
         if self.settings.secret is not None:
             return
         secrets = [secret for secret in of_framework if secret]
+        if not secrets and self._secrets:  # another door's framework has brought one
+            return
         if not secrets:
             raise ConfigurationError(
                 "Feedback tokens cannot be signed: there is no secret. Give FeedbackSettings(secret=…), or with Flask "

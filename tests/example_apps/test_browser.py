@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 import pytest
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from ldai_integrations import Run, Settings, Tracking, track_ai
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking, feedback_blueprint
 
 from .servers import serving_wsgi
+
+pytest.importorskip("selenium", reason="selenium comes with the extra [browser-tests]")
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 if TYPE_CHECKING:
     from .conftest import Stage

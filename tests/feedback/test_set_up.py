@@ -132,6 +132,7 @@ def test_flask_gives_its_secret_key(without_secret: Tracking) -> None:
 
     for good in (old, token(tracking)):
         assert renewed.test_client().post("/feedback", json={"token": good, "kind": "positive"}).status_code == 204
+    assert WSGIFeedback(without_secret)
     with pytest.raises(ConfigurationError, match="different SECRET_KEYs share one Tracking"):
         AITracking(renewed_again(), without_secret)
 
