@@ -25,7 +25,7 @@ class Offer:
     def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
         self._run: Run | None = None
-        self._tail = b""
+        self._tail: bytes | str = b""
         #: Whether the head of the response is known, and whether an event follows its body.
         self.began = False
         self.streams = False
@@ -78,8 +78,8 @@ class Offer:
 
     def passed(self, chunk: Any) -> None:
         """Note how far the stream has come; runs for every chunk."""
-        data = chunk[-_LONGEST_BLANK:].encode("utf-8", "replace") if isinstance(chunk, str) else chunk[-_LONGEST_BLANK:]
-        self._tail = (self._tail + data)[-_LONGEST_BLANK:]
+        if isinstance(chunk, (bytes, str)):  # anything else is an event that the framework encodes
+            self._tail = chunk if len(chunk) >= _LONGEST_BLANK else _ending(self._tail) + _ending(chunk)
 
     def last_event(self) -> bytes:
         """Return the event that ends the stream, once; empty where there is none."""
@@ -91,13 +91,19 @@ class Offer:
 
     def _apart(self) -> bytes:
         """Return what ends an event that the application has left open."""
-        if not self._tail or self._tail.endswith(_BLANK_LINES):
+        tail = _ending(self._tail)
+        if not tail or tail.endswith(_BLANK_LINES):
             return b""
-        return b"\n" if self._tail.endswith((b"\n", b"\r")) else b"\n\n"
+        return b"\n" if tail.endswith((b"\n", b"\r")) else b"\n\n"
 
     def _token(self) -> str:
         run = self._run
         return "" if run is None or run.evidence.no_generation else run.feedback_token
+
+
+def _ending(chunk: bytes | str) -> bytes:
+    ending = chunk[-_LONGEST_BLANK:]
+    return ending.encode("utf-8", "replace") if isinstance(ending, str) else ending
 
 
 class _Ended:
@@ -109,10 +115,6 @@ class _Ended:
         self._body = body
         self._offer = offer
         self._next: Callable[[], Any] | None = None
-
-    def _passed(self, item: Any) -> None:
-        if isinstance(item, (str, bytes, bytearray)):  # anything else is an event that the framework encodes
-            self._offer.passed(item)
 
 
 class EndedBody(_Ended, Iterator[Any]):
@@ -134,7 +136,7 @@ class EndedBody(_Ended, Iterator[Any]):
         except BaseException:
             self._offer.streams = False  # it broke off, and must not look complete
             raise
-        self._passed(item)
+        self._offer.passed(item)
         return item
 
     def close(self) -> None:
@@ -163,7 +165,7 @@ class EndedAsyncBody(_Ended, AsyncIterator[Any]):
         except BaseException:
             self._offer.streams = False  # it broke off, and must not look complete
             raise
-        self._passed(item)
+        self._offer.passed(item)
         return item
 
     async def aclose(self) -> None:
