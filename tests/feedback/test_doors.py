@@ -12,7 +12,7 @@ import pytest
 
 from ldai_integrations import RunRecord
 
-from .cases import GOOD, HOSTILE, Hostile, Request, vote
+from .cases import GOOD, HOSTILE, NO_RUN, Hostile, Request, vote
 from .conftest import EVENT, HEADER, Door
 from .doors import EVENTS
 
@@ -73,15 +73,15 @@ def test_nobody_hears_of_tokens_in_other_responses(door: Door) -> None:
 def test_what_is_hostile_changes_nothing(door: Door, case: Hostile) -> None:
     """It gets its 4xx with a reason that repeats nothing of it, no event is sent, and the run can be voted on."""
     answer = door.get("/answer").json()
-    before = len(door.votes())
     response = door.vote(case.make(answer["token"]))
 
     assert response.status == case.status
     if response.headers.get_content_type() == "application/json":
         assert response.json().keys() == {"error"}
         assert len(response.body) < 120
-    assert len(door.votes()) == before
-    assert door.vote(vote(answer["token"])).status == 204
+    assert door.vote(vote(answer["token"], "negative")).status == 204
+    assert [name for name, _, _ in door.votes(answer["run_id"])] == ["negative"]
+    assert door.dev_server.events(run_id=NO_RUN) == []
 
 
 def test_the_first_vote_counts(door: Door) -> None:
