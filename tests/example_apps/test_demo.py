@@ -69,7 +69,7 @@ def test_demo_from_start_to_ctrl_c() -> None:
             assert all(map(is_listening, addresses))
             curl = shlex.split(next(line for line in printed if line.startswith("curl")))
             answer = post(curl[2], body=curl[-1])
-            assert answer.endswith("data: [DONE]\n\n")
+            assert "data: [DONE]\n\nevent: feedback\n" in answer
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
