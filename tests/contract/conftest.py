@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -149,6 +150,7 @@ def door(request: pytest.FixtureRequest, dev_server: DevServer) -> Iterator[Door
     with serve(build(tracking)) as address:
         yield Door(request.param, address, tracking, dev_server)
     tracking.close()
+    gc.collect()  # what a framework forgets to close is known for this door only, and is to be found here
 
 
 @pytest.fixture
