@@ -29,8 +29,7 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     """
     evidence = run.evidence
     own = evidence.own_output()
-    observed = [output for output in (take() for take in evidence.observed) if output is not None]
-    outputs = observed or ([own] if own is not None else [])
+    outputs = evidence.outputs() or ([own] if own is not None else [])
     said = run.said()
     outcome = _outcome(evidence, said, saw_error=any(output.error for output in (*outputs, own) if output))
     if outcome == "discarded" and not run.resolved:
@@ -88,11 +87,11 @@ def _outcome(evidence: Evidence, said: LDAIMetricSummary, *, saw_error: bool) ->
 def _usage(run: Run, outputs: list[Output]) -> Usage | None:
     """Add up the provider calls of a run; estimate what a provider left out.
 
-    The prompt is estimated only where there is one call whose input nobody told: of several calls we do not
-    know what each was sent.
+    Of calls that a wrapped client made we know what was asked. Otherwise the configured prompt is taken, and only where
+    there is one call whose input nobody told: of several calls we do not know what each was sent.
     """
     said = run.evidence.said_usage
-    known = [_with_estimated_output(output) for output in outputs if said is None or output.usage is not None]
+    known = [_with_estimates(run, output) for output in outputs if said is None or output.usage is not None]
     parts = known if said is None else [said, *known]
     if not parts:
         return None
@@ -102,9 +101,14 @@ def _usage(run: Run, outputs: list[Output]) -> Usage | None:
     return total.with_total()
 
 
-def _with_estimated_output(output: Output) -> Usage:
+def _with_estimates(run: Run, output: Output) -> Usage:
     usage = output.usage if output.usage is not None else Usage()
-    return usage if usage.output_tokens is not None else usage.filled_from(output.estimate())
+    if usage.output_tokens is None and (output.usage is None or output.chars):
+        usage = usage.filled_from(output.estimate())
+    if usage.input_tokens is None and output.asked is not None:
+        prompt = output.asked.estimate(output.model or output.asked.model or run.model)
+        usage = usage if prompt is None else usage.filled_from(prompt)
+    return usage
 
 
 def _estimated_prompt(run: Run) -> Usage:

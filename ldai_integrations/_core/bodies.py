@@ -10,6 +10,7 @@ from typing import Any
 
 from ..records import Usage
 from ..usage import Reading, SSEReader, StreamReader, TextTally, estimate_output, read
+from .asked import Asked
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
@@ -33,6 +34,9 @@ class Output:
         tool_calls: Names of the tools the model called.
         error: Type of the error that the output carried, if it did.
         from_provider: Whether it was shaped like a provider's response.
+        ids: How the provider names the response, or those that it is made of.
+        model: The model that answered; empty if it was not named.
+        asked: The request, where its tokens have to be estimated.
     """
 
     usage: Usage | None
@@ -41,6 +45,14 @@ class Output:
     tool_calls: tuple[str, ...] = ()
     error: str | None = None
     from_provider: bool = False
+    ids: tuple[str, ...] = ()
+    model: str = ""
+    asked: Asked | None = None
+
+    @property
+    def chars_to_count(self) -> int:
+        """How much text has to be counted for want of the provider's figures."""
+        return (self.chars if self.usage is None else 0) + (self.asked.chars if self.asked is not None else 0)
 
     @classmethod
     def of_reading(cls, reading: Reading, model_name: ModelName) -> Output:
@@ -52,7 +64,9 @@ class Output:
         names = tuple(call.name for call in reading.tool_calls)
         chars = len(reading.text) + sum(len(call.arguments) for call in reading.tool_calls)
         from_provider = reading.usage is not None or reading.model is not None
-        return cls(reading.usage, estimate, chars, names, reading.error, from_provider)
+        return cls(
+            reading.usage, estimate, chars, names, reading.error, from_provider, reading.ids, reading.model or ""
+        )
 
     @classmethod
     def of_text(cls, tally: TextTally) -> Output:

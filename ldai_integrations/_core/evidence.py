@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..records import Usage
 from .bodies import ModelName, Output, OutputReader, output_of
 from .http import is_cancellation
+
+if TYPE_CHECKING:
+    from .observing import Observation
 
 Clock = Callable[[], float]
 OnTrouble = Callable[[Exception], None]
@@ -40,6 +44,7 @@ class Evidence:
         "_on_trouble",
         "_output",
         "_reader",
+        "_seen",
         "cancelled",
         "error",
         "first_token_at",
@@ -68,7 +73,7 @@ class Evidence:
         self.prompt: list[dict[str, Any]] | None = None
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []
-        self.observed: list[Callable[[], Output | None]] = []
+        self.observed: list[Observation] = []
         self.first_token_at: float | None = None
         self.last_item_at: float | None = None
         self._clock = clock
@@ -78,6 +83,7 @@ class Evidence:
         self._content_type: str | None = None
         self._reader: OutputReader | None = None
         self._output: Output | None = None
+        self._seen: dict[int, Callable[[], Any]] = {}
 
     def raised(self, exc: BaseException) -> None:
         """Note an exception; the first one counts."""
@@ -135,11 +141,34 @@ class Evidence:
             self._output = output_of(result, self._model_name)
             self.generated = self.generated or (self._output is not None and self._output.from_provider)
 
+    def saw(self, response: Any) -> None:
+        """Remember an object that has been read, without keeping it alive where that can be helped."""
+        try:
+            self._seen[id(response)] = weakref.ref(response)
+        except TypeError:  # dicts, and what boto3 puts into them
+            self._seen[id(response)] = lambda: response
+
+    def has_seen(self, response: Any) -> bool:
+        """Tell whether this very object has been read."""
+        seen = self._seen.get(id(response))
+        return seen is not None and seen() is response
+
+    def outputs(self) -> list[Output]:
+        """Return what was observed; what a handler tells of a call that a wrapped client saw is left out."""
+        outputs = [(one.by_client, one.output()) for one in self.observed]
+        known = {name for by_client, output in outputs if by_client and output is not None for name in output.ids}
+        return [
+            output
+            for by_client, output in outputs
+            if output is not None and (by_client or not output.ids or not known.issuperset(output.ids))
+        ]
+
     @property
     def is_long(self) -> bool:
         """Whether there is more to count than a request should wait for."""
-        outputs = [take() for take in self.observed] or [self.own_output()]
-        return sum(output.chars for output in outputs if output is not None and output.usage is None) > _LONG
+        own = self.own_output()
+        outputs = self.outputs() or ([own] if own is not None else [])
+        return sum(output.chars_to_count for output in outputs) > _LONG
 
     def own_output(self) -> Output | None:
         """Return what the handler itself put out."""
@@ -147,7 +176,9 @@ class Evidence:
 
     def release(self) -> None:
         """Forget texts and callables once the run is accounted for."""
-        self.observed, self.prompt, self._reader, self._output = [], None, None, None
+        for observation in self.observed:
+            observation.release()
+        self.observed, self.prompt, self._reader, self._output, self._seen = [], None, None, None, {}
         self._model_name, self._on_trouble = str, _ignore
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-OnItem = Callable[[Any], None]
+#: Takes an item; a true answer keeps it from the consumer.
+OnItem = Callable[[Any], object]
 #: Called with the exception that ended the stream: ``None`` at its end, ``GeneratorExit`` if it was closed before.
 OnEnd = Callable[["BaseException | None"], None]
+#: Takes what a manager gives when it is entered, and returns what its block gets.
+OnEnter = Callable[[Any], Any]
+
+# Private attributes where helpers of openai and anthropic (their streams of events that accumulate), and cohere's raw
+# responses, keep the stream that all their methods step. Where it is not found, the helper is watched from outside.
+_INSIDE = ("_raw_stream", "_data")
 
 
 def is_stream(value: Any) -> bool:
@@ -21,20 +28,45 @@ def is_stream(value: Any) -> bool:
     return (entered and not hasattr(kind, "__len__")) or (iterated and closes and not hasattr(kind, "__len__"))
 
 
-def watch(stream: Any, on_item: OnItem, on_end: OnEnd) -> Any:
-    """Return a proxy of ``stream`` that reports each item, and the end once or more than once."""
+def inside(holder: Any, replace: Callable[[Any], Any]) -> bool:
+    """Replace the stream that a helper steps, and tell whether there is one: its own methods then go through it."""
+    attributes = getattr(holder, "__dict__", None)
+    name = next((name for name in _INSIDE if name in attributes), None) if type(attributes) is dict else None
+    if name is None:
+        return False
+    setattr(holder, name, replace(getattr(holder, name)))
+    return True
+
+
+def watch(stream: Any, on_item: OnItem, on_end: OnEnd, on_enter: OnEnter | None = None) -> Any:
+    """Return a proxy of ``stream`` that reports each item, and the end once or more than once.
+
+    Args:
+        stream: What is iterated, or entered for what is.
+        on_item: Takes each item.
+        on_end: Takes how it ended.
+        on_enter: Takes what a manager gives; without it, that is watched alike.
+    """
+
+    def watched(value: Any) -> Any:
+        return watch(value, on_item, on_end)
+
+    if inside(stream, watched):
+        return stream
     kind = type(stream)
     asynchronous = any(hasattr(kind, name) for name in ("__anext__", "__aiter__", "__aenter__"))
-    return (AsyncStreamProxy if asynchronous else SyncStreamProxy)(stream, on_item, on_end)
+    proxy = AsyncStreamProxy if asynchronous else SyncStreamProxy
+    return proxy(stream, on_item, on_end, watched if on_enter is None else on_enter)
 
 
 class _Proxy:
-    __slots__ = ("__weakref__", "_on_end", "_on_item", "_stream")
+    __slots__ = ("__weakref__", "_on_end", "_on_enter", "_on_item", "_stream")
 
-    def __init__(self, stream: Any, on_item: OnItem, on_end: OnEnd) -> None:
+    def __init__(self, stream: Any, on_item: OnItem, on_end: OnEnd, on_enter: OnEnter) -> None:
         self._stream = stream
         self._on_item = on_item
         self._on_end = on_end
+        self._on_enter = on_enter
 
     @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
     def __class__(self) -> type:
@@ -50,7 +82,7 @@ class _Proxy:
         self._on_end(GeneratorExit())
 
     def _entered(self, value: Any) -> Any:
-        return self if value is self._stream else watch(value, self._on_item, self._on_end)
+        return self if value is self._stream else self._on_enter(value)
 
     def _left(self, exc: BaseException | None, suppressed: object) -> None:
         self._on_end(GeneratorExit() if exc is None or suppressed else exc)
@@ -89,24 +121,25 @@ class SyncStreamProxy(_Proxy):
     def _steps(self) -> Iterator[Any]:
         try:
             for item in self._stream:
-                self._on_item(item)
-                yield item
+                if not self._on_item(item):
+                    yield item
         except BaseException as exc:
             self._on_end(exc)
             raise
         self._on_end(None)
 
     def __next__(self) -> Any:
-        try:
-            item = next(self._stream)
-        except StopIteration:
-            self._on_end(None)
-            raise
-        except BaseException as exc:
-            self._on_end(exc)
-            raise
-        self._on_item(item)
-        return item
+        while True:
+            try:
+                item = next(self._stream)
+            except StopIteration:
+                self._on_end(None)
+                raise
+            except BaseException as exc:
+                self._on_end(exc)
+                raise
+            if not self._on_item(item):
+                return item
 
     def __enter__(self) -> Any:
         return self._entered(self._stream.__enter__())
@@ -128,24 +161,25 @@ class AsyncStreamProxy(_Proxy):
     async def _steps(self) -> AsyncIterator[Any]:
         try:
             async for item in self._stream:
-                self._on_item(item)
-                yield item
+                if not self._on_item(item):
+                    yield item
         except BaseException as exc:
             self._on_end(exc)
             raise
         self._on_end(None)
 
     async def __anext__(self) -> Any:
-        try:
-            item = await self._stream.__anext__()
-        except StopAsyncIteration:
-            self._on_end(None)
-            raise
-        except BaseException as exc:
-            self._on_end(exc)
-            raise
-        self._on_item(item)
-        return item
+        while True:
+            try:
+                item = await self._stream.__anext__()
+            except StopAsyncIteration:
+                self._on_end(None)
+                raise
+            except BaseException as exc:
+                self._on_end(exc)
+                raise
+            if not self._on_item(item):
+                return item
 
     async def __aenter__(self) -> Any:
         return self._entered(await self._stream.__aenter__())

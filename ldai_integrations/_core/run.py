@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from .._identity import TrackerIdentity
 from ..exceptions import ConfigurationError
 from ..records import Mode, Usage
-from .bodies import OutputReader, output_of
 from .current import Frame
 from .evidence import Evidence
-from .proxies import is_stream, watch
+from .observing import observe
 from .resolver import NOTHING_SAID, check_default
 from .run_tracker import RunTracker
 
@@ -73,7 +71,7 @@ class Run:
         self.finished = False
         self.started_at = time.time()
         self.evidence = Evidence(
-            tracking.clock, lambda: self.model, tracking.settings.max_body_bytes, self._could_not_read
+            tracking.clock, lambda: self.model, tracking.settings.max_body_bytes, self.could_not_read
         )
         self._ld_context = ld_context
         self._lock = threading.Lock()
@@ -163,13 +161,9 @@ class Run:
 
         Returns:
             The same object; for a stream a proxy with the stream's protocol and type; for an awaitable another one.
+            What was observed before, by a wrapped client or here, is not counted again.
         """
-        if self.finished:
-            return response
-        with self.frame.tracking.troubles.guard("observe", self.config_key):
-            self.evidence.generated = True
-            return cast(T, self._observed(response))
-        return response
+        return response if self.finished else cast(T, observe(self, response))
 
     def add_usage(
         self, usage: Usage | None = None, *, input_tokens: int | None = None, output_tokens: int | None = None
@@ -265,40 +259,11 @@ class Run:
             return [{"role": "system", "content": instructions}]
         return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
 
-    def _observed(self, response: Any) -> Any:
-        if inspect.isawaitable(response):
-            return self._observe_later(response)
-        if isinstance(response, dict) and is_stream(response.get("stream")):
-            return {**response, "stream": self._watched(response["stream"])}
-        if is_stream(response):
-            return self._watched(response)
-        output = output_of(response, lambda: self.model)
-        if output is not None:
-            self.evidence.observed.append(lambda: output)
-        return response
-
-    def _could_not_read(self, exc: Exception) -> None:
+    def could_not_read(self, exc: Exception) -> None:
+        """Tell, once, of output that cannot be read."""
         self.frame.tracking.troubles.note(
             "output", self.config_key, "Output of %r cannot be read; its tokens stay unknown.", self.config_key, exc=exc
         )
-
-    async def _observe_later(self, response: Awaitable[Any]) -> Any:
-        return self.observe(await response)
-
-    def _watched(self, stream: Any) -> Any:
-        evidence, reader = self.evidence, OutputReader(lambda: self.model)
-        evidence.observed.append(reader.output)
-
-        def on_item(item: Any) -> None:
-            try:
-                spoke = reader.feed(item)
-            except Exception as exc:
-                self._could_not_read(exc)
-                return
-            if spoke and evidence.first_token_at is None:
-                evidence.first_token()
-
-        return watch(stream, on_item, lambda _exc: None)
 
 
 def enclosing(current: Frame | Run | None, config_key: str) -> Run | None:

@@ -34,6 +34,7 @@ class Draft:
         self.meter = Meter()
         self.count = self.meter.count
         self.begin = self.meter.begin
+        self._ids: dict[str, None] = {}
 
     def say(self, value: Any) -> bool:
         """Take visible text; tell whether there was any."""
@@ -79,6 +80,17 @@ class Draft:
         """Tell whether any text or tool call of this call was seen."""
         return self.meter.current.spoke
 
+    @property
+    def is_identified(self) -> bool:
+        """Tell whether the response has been named."""
+        return bool(self._ids)
+
+    def identify(self, response_id: Any) -> None:
+        """Take the provider's name of the response, or of one that it is made of."""
+        name = text(response_id)
+        if name and len(self._ids) < _MOST_CALLS:
+            self._ids[name] = None
+
     def finish(self, reason: Any) -> None:
         """Take the reason why generation ended."""
         word = text(reason) or (text(get(reason, "value", "name")) if reason is not None else "")
@@ -109,4 +121,5 @@ class Draft:
             finish_reasons=tuple(self._reasons),
             reasoning=str(self.reasoning),
             rest=tuple(kept.rest for kept in (self.text, self.reasoning) if kept.rest is not None),
+            ids=tuple(self._ids),
         )

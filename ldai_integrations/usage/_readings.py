@@ -39,6 +39,7 @@ class Reading:
         finish_reasons: Why generation ended, in the provider's words.
         reasoning: Reasoning that the response shows, at most 262,144 characters.
         rest: Counts text and reasoning past those limits.
+        ids: How the provider names the response, or those that it is made of.
     """
 
     usage: Usage | None = None
@@ -49,6 +50,7 @@ class Reading:
     finish_reasons: tuple[str, ...] = ()
     reasoning: str = ""
     rest: tuple[TextTally, ...] = field(default=(), repr=False, compare=False)
+    ids: tuple[str, ...] = ()
 
     @property
     def dropped_tokens(self) -> int:

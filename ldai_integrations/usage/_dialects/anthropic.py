@@ -54,6 +54,7 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
 
 def _frame(message: Any, draft: Draft) -> None:
     draft.begin(get(message, "id"))
+    draft.identify(get(message, "id"))
     draft.name_model(get(message, "model"))
     draft.count(get(message, "usage"))
 

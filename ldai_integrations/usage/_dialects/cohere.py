@@ -81,6 +81,7 @@ def _whole(event: Any, draft: Draft) -> bool | None:
 
 
 def _frame(response: Any, draft: Draft) -> None:
+    draft.identify(get(response, "id", "response_id", "generation_id"))
     draft.count(get(response, "usage")) or draft.count(get(response, "meta"))
     draft.finish(get(response, "finish_reason"))
 

@@ -73,6 +73,7 @@ def _message(message: Any, draft: Draft) -> bool | None:
     if kind not in _AI or not is_record(metadata):
         return None
     known = draft.begin(get(message, "id"))
+    draft.identify(get(metadata, "id") or get(message, "id"))
     usage = get(message, "usage_metadata")
     if kind == "AIMessageChunk":
         draft.meter.count_delta(usage)
@@ -106,8 +107,10 @@ def absorb_agents(event: Any, draft: Draft) -> bool | None:
     responses = get(event, "raw_responses")
     if not is_list(responses):
         return None
-    if not draft.count(dig(event, "context_wrapper.usage")):
-        for position, response in enumerate(items(responses)):
+    whole = draft.count(dig(event, "context_wrapper.usage"))
+    for position, response in enumerate(items(responses)):
+        draft.identify(get(response, "response_id"))
+        if not whole:
             draft.begin(f"response {position}")
             draft.count(get(response, "usage"))
     return draft.say(get(event, "final_output"))

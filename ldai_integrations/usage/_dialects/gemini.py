@@ -20,6 +20,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         if counts is None or counts.shape is not GEMINI:
             return None
     draft.begin(get(event, "responseId", "response_id"))
+    draft.identify(get(event, "responseId", "response_id"))
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
     draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))

@@ -15,6 +15,8 @@ def absorb(event: Any, draft: Draft) -> bool | None:
     choices = get(event, "choices")
     if not is_list(choices):
         return None
+    if not draft.is_identified:
+        draft.identify(get(event, "id"))
     draft.name_model(get(event, "model"))
     if text(get(event, "object")) != _CHUNK and _is_whole(choices):  # a chunk's id may change within a stream
         draft.begin(get(event, "id"))

@@ -59,6 +59,7 @@ def _key(event: Any) -> Any:
 
 def _frame(response: Any, draft: Draft) -> None:
     draft.begin(get(response, "id"))
+    draft.identify(get(response, "id"))
     draft.name_model(get(response, "model"))
     draft.count(get(response, "usage"))
     error = get(response, "error")

@@ -1,0 +1,226 @@
+"""A client, its resources and its methods, in a wrapper that answers as they do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .._core.asked import Asked
+from .._core.current import get_current
+from .._core.observing import observe
+from .._core.run import Run
+from ._providers import RAW, Again, Call, Part, Through, Tree
+from ._usage_option import with_usage
+
+IncludeUsage = Literal[False, True, "always"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Say where in a client a wrapped object is.
+
+    Attributes:
+        client: The provider's client.
+        tree: What there is to be seen below.
+        include_usage: What the user said to :func:`~ldai_integrations.wrap_client`.
+        raw: Whether calls give the HTTP response.
+    """
+
+    client: Any
+    tree: Tree
+    include_usage: IncludeUsage
+    raw: bool = False
+
+
+class Wrapped:
+    """Be whatever is wrapped; what the place's tree names of it comes out wrapped."""
+
+    __slots__ = ("__weakref__", "_ldai_inner", "_ldai_made", "_ldai_place")
+
+    def __init__(self, inner: Any, place: Place) -> None:
+        object.__setattr__(self, "_ldai_inner", inner)
+        object.__setattr__(self, "_ldai_place", place)
+        object.__setattr__(self, "_ldai_made", {})
+
+    _ldai_inner: Any
+    _ldai_place: Place
+    _ldai_made: dict[str, tuple[Any, Any]]
+
+    @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
+    def __class__(self) -> type:
+        return type(self._ldai_inner)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        return vars(self._ldai_inner)  # type: ignore[no-any-return]
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self._ldai_inner.__doc__  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._ldai_inner, name)
+        place = self._ldai_place
+        part = place.tree.get(name)
+        if part is None and name not in RAW:
+            return value
+        made = self._ldai_made.get(name)
+        if made is not None and made[0] is value:
+            return made[1]
+        if part is None:
+            wrapped: Any = wrap(value, Place(place.client, place.tree, place.include_usage, raw=True))
+        else:
+            wrapped = _part(value, part, self)
+        self._ldai_made[name] = value, wrapped
+        return wrapped
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._ldai_inner, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._ldai_inner, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._ldai_inner)
+
+    def __repr__(self) -> str:
+        return repr(self._ldai_inner)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._ldai_inner == unwrapped(other))
+
+    def __hash__(self) -> int:
+        return hash(self._ldai_inner)
+
+    def __copy__(self) -> Any:
+        return self._ldai_again(copy.copy(self._ldai_inner))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self._ldai_again(copy.deepcopy(self._ldai_inner, memo))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # what cannot be pickled says so itself
+        return wrap, (self._ldai_inner, self._ldai_place)
+
+    def _ldai_again(self, inner: Any) -> Any:
+        """Wrap another object of the same kind; a client is the client of its own place."""
+        place = self._ldai_place
+        client = inner if place.client is self._ldai_inner else place.client
+        return wrap(inner, Place(client, place.tree, place.include_usage, place.raw))
+
+
+class _Entered(Wrapped):
+    """Be a client for a ``with`` block."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Any:
+        entered = self._ldai_inner.__enter__()
+        return self if entered is self._ldai_inner else self._ldai_again(entered)
+
+    def __exit__(self, *exc_info: Any) -> Any:
+        return self._ldai_inner.__exit__(*exc_info)
+
+
+class _EnteredAsync(Wrapped):
+    """Be a client for an ``async with`` block."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Any:
+        entered = await self._ldai_inner.__aenter__()
+        return self if entered is self._ldai_inner else self._ldai_again(entered)
+
+    async def __aexit__(self, *exc_info: Any) -> Any:
+        return await self._ldai_inner.__aexit__(*exc_info)
+
+
+class _EnteredBoth(_Entered, _EnteredAsync):
+    """Be a client for either."""
+
+    __slots__ = ()
+
+
+class _Method(Wrapped):
+    """Be a method of a client; subclasses say what a call does."""
+
+    __slots__ = ()
+
+
+class _Seen(_Method):
+    """Be a method that calls a model, and have the run in which it is called learn from the answer."""
+
+    __slots__ = ("_ldai_call",)
+    _ldai_call: Call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run = get_current()
+        if not isinstance(run, Run) or run.finished:
+            return self._ldai_inner(*args, **kwargs)
+        call, place = self._ldai_call, self._ldai_place
+        asked = Asked(call.api, kwargs)
+        if place.include_usage and call.streams_usage_on_demand and not place.raw:
+            kwargs, hides_usage = with_usage(kwargs, place.client, place.include_usage)
+            return observe(run, self._ldai_inner(*args, **kwargs), asked=asked, hides_usage=hides_usage)
+        return observe(run, self._ldai_inner(*args, **kwargs), asked=asked)
+
+
+class _Substituted(_Method):
+    """Be a method that is called on a wrapped ``self``, so that what it calls there is seen."""
+
+    __slots__ = ("_ldai_self",)
+    _ldai_self: Any
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._ldai_inner.__func__(self._ldai_self, *args, **kwargs)
+
+
+class _Again(_Method):
+    """Be a method that makes a client, which is wrapped as the one that makes it."""
+
+    __slots__ = ("_ldai_maker",)
+    _ldai_maker: Wrapped
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._ldai_maker._ldai_again(self._ldai_inner(*args, **kwargs))
+
+
+_KINDS = {
+    (False, False): Wrapped,
+    (True, False): _Entered,
+    (False, True): _EnteredAsync,
+    (True, True): _EnteredBoth,
+}
+
+
+def wrap(inner: Any, place: Place) -> Any:
+    """Wrap a client or a resource of one."""
+    kind = type(inner)
+    return _KINDS[hasattr(kind, "__enter__"), hasattr(kind, "__aenter__")](inner, place)
+
+
+def unwrapped(value: Any) -> Any:
+    """Return what is in a wrapper; anything else as it is."""
+    return value._ldai_inner if issubclass(type(value), Wrapped) else value
+
+
+def _part(value: Any, part: Part, owner: Wrapped) -> Any:
+    place = owner._ldai_place
+    if isinstance(part, Mapping):
+        return wrap(value, Place(place.client, part, place.include_usage, place.raw))
+    if isinstance(part, Again):
+        return _method(_Again, value, place, "_ldai_maker", owner)
+    if isinstance(part, Through):
+        holder = getattr(value, "__self__", None)
+        if hasattr(value, "__func__") and all(hasattr(holder, name) for name in part.tree):
+            substitute = wrap(holder, Place(place.client, part.tree, place.include_usage))
+            return _method(_Substituted, value, place, "_ldai_self", substitute)
+        return value if part.otherwise is None else _part(value, part.otherwise, owner)
+    return _method(_Seen, value, place, "_ldai_call", part)
+
+
+def _method(kind: Callable[..., Any], value: Any, place: Place, name: str, detail: Any) -> Any:
+    method = kind(value, Place(place.client, {}, place.include_usage, place.raw))
+    object.__setattr__(method, name, detail)
+    return method

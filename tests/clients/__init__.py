@@ -1,0 +1,1 @@
+"""Clients of the providers' real packages, wrapped, against a provider of this machine."""
