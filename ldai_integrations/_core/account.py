@@ -107,7 +107,8 @@ def _with_estimates(run: Run, output: Output) -> Usage:
         usage = usage.filled_from(output.estimate())
     if usage.input_tokens is None and output.asked is not None:
         prompt = output.asked.estimate(output.model or output.asked.model or run.model)
-        usage = usage if prompt is None else usage.filled_from(prompt)
+        if prompt is not None:
+            usage = prompt if usage == Usage() else usage.filled_from(prompt)
     return usage
 
 

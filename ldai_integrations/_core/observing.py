@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..records import Usage
 from .asked import MOST_KEPT, Asked
-from .bedrock import metered, read_through, readable_once
+from .bedrock import metered, read_through, readable_once, usage_in_headers
 from .bodies import Output, OutputReader, output_of
 from .proxies import inside, is_stream, watch
 from .raw_responses import content_type_of, http_response_of, tee
@@ -114,6 +115,8 @@ class Observation:
 
     def _take_whole(self, response: Any) -> None:
         output = output_of(response, self._model_name)
+        if output is None and self._asked is not None:
+            output = Output(None, Usage, 0)  # the prompt is known all the same
         if output is not None:
             self._output = lambda: output
             self._keep(needs_asked=output.usage is None or output.usage.input_tokens is None)

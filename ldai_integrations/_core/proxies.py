@@ -30,11 +30,13 @@ def is_stream(value: Any) -> bool:
 
 def inside(holder: Any, replace: Callable[[Any], Any]) -> bool:
     """Replace the stream that a helper steps, and tell whether there is one: its own methods then go through it."""
-    attributes = getattr(holder, "__dict__", None)
-    name = next((name for name in _INSIDE if name in attributes), None) if type(attributes) is dict else None
+    attributes: Any = getattr(holder, "__dict__", None)
+    names = _INSIDE if type(attributes) is dict else ()
+    # What is read is a connection, as botocore's streams keep it under the same name, and no stream of events.
+    name = next((name for name in names if name in attributes and not hasattr(attributes[name], "read")), None)
     if name is None:
         return False
-    setattr(holder, name, replace(getattr(holder, name)))
+    setattr(holder, name, replace(attributes[name]))
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, Literal
 
 from .._core.asked import Asked
@@ -166,14 +167,16 @@ class _Seen(_Method):
         return observe(run, self._ldai_inner(*args, **kwargs), asked=asked)
 
 
-class _Substituted(_Method):
-    """Be a method that is called on a wrapped ``self``, so that what it calls there is seen."""
+class _Self(Wrapped):
+    """Be the ``self`` of a method that calls others, which are called on it in turn: so its tree is seen from within."""
 
-    __slots__ = ("_ldai_self",)
-    _ldai_self: Any
+    __slots__ = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ldai_inner.__func__(self._ldai_self, *args, **kwargs)
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        if type(value) is MethodType and value.__self__ is self._ldai_inner:
+            return MethodType(value.__func__, self)
+        return value
 
 
 class _Again(_Method):
@@ -213,9 +216,8 @@ def _part(value: Any, part: Part, owner: Wrapped) -> Any:
         return _method(_Again, value, place, "_ldai_maker", owner)
     if isinstance(part, Through):
         holder = getattr(value, "__self__", None)
-        if hasattr(value, "__func__") and all(hasattr(holder, name) for name in part.tree):
-            substitute = wrap(holder, Place(place.client, part.tree, place.include_usage))
-            return _method(_Substituted, value, place, "_ldai_self", substitute)
+        if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
+            return MethodType(value.__func__, _Self(holder, Place(place.client, part.tree, place.include_usage)))
         return value if part.otherwise is None else _part(value, part.otherwise, owner)
     return _method(_Seen, value, place, "_ldai_call", part)
 
