@@ -11,6 +11,7 @@ from ._core.run import Run
 from ._core.settings import Settings
 from ._core.tracking import Tracking
 from ._version import __version__
+from .clients import wrap_client
 from .decorator import track_ai
 from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
 from .records import RunRecord, Usage
@@ -31,4 +32,5 @@ __all__ = [
     "run_finished",
     "run_opened",
     "track_ai",
+    "wrap_client",
 ]

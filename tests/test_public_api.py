@@ -65,6 +65,7 @@ def test_exactly_these_names_are_public() -> None:
         "run_finished",
         "run_opened",
         "track_ai",
+        "wrap_client",
     ]
 
     assert ldai_integrations.__all__ == names

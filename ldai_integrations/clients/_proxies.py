@@ -61,6 +61,9 @@ class Wrapped:
     def __doc__(self) -> str | None:  # type: ignore[override]
         return self._ldai_inner.__doc__  # type: ignore[no-any-return]
 
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = vars(Wrapped)["__doc__"]  # type: ignore[method-assign]  # else the class's own would be shown
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._ldai_inner, name)
         place = self._ldai_place
@@ -168,7 +171,7 @@ class _Seen(_Method):
 
 
 class _Self(Wrapped):
-    """Be the ``self`` of a method that calls others, which are called on it in turn: so its tree is seen from within."""
+    """Be the ``self`` of a method that calls others, which are called on it in turn: its tree is seen from within."""
 
     __slots__ = ()
 

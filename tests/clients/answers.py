@@ -129,7 +129,7 @@ def messages(request: dict[str, Any]) -> Answer:
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "model": "claude-sonnet-4-5",
+        "model": "claude-for-tests",
         "content": [{"type": "text", "text": "Hello there"}],
         "stop_reason": "end_turn",
         "stop_sequence": None,

@@ -1,0 +1,125 @@
+"""Asking OpenAI for the usage of a stream whose caller did not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from ldai_integrations import ConfigurationError, RunRecord, Tracking, track_ai, wrap_client
+from ldai_integrations.records import Usage
+
+from .cases import CHAT, MESSAGES
+from .makers import anthropic, async_openai, openai
+from .provider import Provider
+
+TOLD = Usage(input_tokens=20, output_tokens=9, total_tokens=29)
+STREAM: dict[str, Any] = {**CHAT, "stream": True}
+
+
+def test_the_frame_is_kept_from_the_caller(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The stream is what it would have been, and the run has the provider's figures."""
+    client: Any = openai(provider.url)
+    plain = [chunk.model_dump() for chunk in client.chat.completions.create(**STREAM)]
+    wrapped = wrap_client(client, include_usage="always")
+    with track_ai(config_key="chat", tracking=tracking):
+        assert [chunk.model_dump() for chunk in wrapped.chat.completions.create(**STREAM)] == plain
+
+    assert provider.requests[-1]["stream_options"] == {"include_usage": True}
+    assert records[0].usage == TOLD
+
+
+def test_async_streams_and_completions(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for the async client and for completions, in a ``with`` block and after ``with_options``."""
+    sync: Any = wrap_client(openai(provider.url), include_usage="always").with_options(timeout=9)
+    asked = {"model": "gpt-3.5-turbo-instruct", "prompt": "Hi", "stream": True}
+    with track_ai(config_key="chat", tracking=tracking), sync.completions.create(**asked) as stream:
+        assert [chunk.choices[0].text for chunk in stream] == ["Hello", " there"]
+
+    async def consume() -> None:
+        client: Any = wrap_client(async_openai(provider.url), include_usage="always")
+        async with client, track_ai(config_key="chat", tracking=tracking):
+            stream = await client.chat.completions.create(**STREAM)
+            assert [bool(chunk.choices) async for chunk in stream] == [True] * 4
+
+    asyncio.run(consume())
+
+    assert [record.usage for record in records] == [TOLD, TOLD]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"stream_options": None},
+        {"stream_options": {"include_usage": False}},
+        {"stream_options": {"include_usage": True}},
+        {"extra_body": {"stream_options": {"include_usage": True}}},
+    ],
+    ids=["none", "no", "yes", "in the body"],
+)
+def test_a_caller_who_says_anything_is_not_overruled(said: Any, provider: Provider, tracking: Tracking) -> None:
+    """With ``stream_options`` of their own, callers get what they ask for, the frame too."""
+    client: Any = openai(provider.url)
+    wrapped = wrap_client(client, include_usage="always")
+    plain = len(list(client.chat.completions.create(**STREAM, **said)))
+    with track_ai(config_key="chat", tracking=tracking):
+        assert len(list(wrapped.chat.completions.create(**STREAM, **said))) == plain
+
+    assert provider.requests[0] == provider.requests[1]
+
+
+def test_nothing_is_asked_where_it_makes_no_sense(provider: Provider, tracking: Tracking) -> None:
+    """Whole answers, raw responses, other APIs, other providers and calls outside of a run go out as they were."""
+    client: Any = wrap_client(openai(provider.url), include_usage="always")
+    claude: Any = wrap_client(anthropic(provider.url), include_usage="always")
+    list(client.chat.completions.create(**STREAM))
+    with track_ai(config_key="chat", tracking=tracking):
+        client.chat.completions.create(**CHAT)
+        client.chat.completions.with_raw_response.create(**STREAM)
+        with client.chat.completions.with_streaming_response.create(**STREAM) as response:
+            list(response.iter_lines())
+        list(client.responses.create(model="gpt-4o-mini", input="Hi", stream=True))
+        list(claude.messages.create(**MESSAGES, stream=True))
+
+    assert len(provider.requests) == 6
+    assert not [request for request in provider.requests if "stream_options" in request]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "include_usage", "asked"),
+    [
+        ("https://api.openai.com/v1", True, True),
+        ("https://eu.api.openai.com/v1", True, True),
+        ("https://api.openai.com/v1", False, False),
+        ("https://openai.com.example/v1", True, False),
+        ("https://notopenai.com/v1", True, False),
+        ("http://127.0.0.1:11434/v1", True, False),
+        ("https://my-resource.openai.azure.com/openai/v1", True, False),
+        ("https://my-resource.openai.azure.com/openai/v1", "always", True),
+    ],
+)
+def test_which_servers_are_asked(
+    base_url: str, include_usage: Any, asked: bool, provider: Provider, tracking: Tracking
+) -> None:
+    """``True`` asks OpenAI's own servers only; ``"always"`` asks any."""
+    package = pytest.importorskip("openai")
+
+    def relay(request: httpx.Request) -> httpx.Response:
+        answered = httpx.post(f"{provider.url}/openai/v1/chat/completions", content=request.content)
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=answered.content)
+
+    wire: Any = httpx.Client(transport=httpx.MockTransport(relay))
+    with package.OpenAI(api_key="none", base_url=base_url, http_client=wire) as made:
+        client = wrap_client(made, include_usage=include_usage)
+        with track_ai(config_key="chat", tracking=tracking):
+            assert len(list(client.chat.completions.create(**STREAM))) == 4
+
+    assert ("stream_options" in provider.requests[0]) is asked
+
+
+def test_an_unknown_value() -> None:
+    """Any other value is refused at once."""
+    with pytest.raises(ConfigurationError, match="include_usage is 'sometimes'"):
+        wrap_client(openai("http://127.0.0.1:9"), include_usage="sometimes")  # type: ignore[arg-type]
