@@ -45,6 +45,7 @@ class Evidence:
         "_output",
         "_reader",
         "_seen",
+        "asked_chars",
         "cancelled",
         "error",
         "first_token_at",
@@ -74,6 +75,8 @@ class Evidence:
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []
         self.observed: list[Observation] = []
+        #: Length of the requests that are kept for estimates.
+        self.asked_chars = 0
         self.first_token_at: float | None = None
         self.last_item_at: float | None = None
         self._clock = clock

@@ -155,18 +155,13 @@ class Observation:
             return
         self._kept = True
         if self._asked is not None:
-            room = MOST_KEPT - sum(one.asked_chars for one in evidence.observed)
-            self._asked = self._asked.kept(room) if needs_asked else None
+            self._asked = self._asked.kept(MOST_KEPT - evidence.asked_chars) if needs_asked else None
+            evidence.asked_chars += self._asked.chars if self._asked is not None else 0
         evidence.observed.append(self)
 
     def release(self) -> None:
         """Forget what was asked and answered."""
         self._asked, self._output = None, _nothing
-
-    @property
-    def asked_chars(self) -> int:
-        """Length of the request that is kept."""
-        return self._asked.chars if self._asked is not None else 0
 
 
 def _is_usage_frame(item: Any) -> bool:

@@ -133,7 +133,7 @@ class SyncStreamProxy(_Proxy):
     def __next__(self) -> Any:
         while True:
             try:
-                item = next(self._stream)
+                item = self._stream.__next__()
             except StopIteration:
                 self._on_end(None)
                 raise

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ..exceptions import ConfigurationError
+from ._place import IncludeUsage, Place
 from ._providers import tree_of
-from ._proxies import Place, unwrapped, wrap
+from ._proxies import unwrapped, wrap
 
 __all__ = ["wrap_client"]
 
 C = TypeVar("C")
 
 
-def wrap_client(client: C, *, include_usage: bool | Literal["always"] = False) -> C:
+def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
     """Return a client whose calls, streamed or not, tell the run they are made in of their usage.
 
     ::

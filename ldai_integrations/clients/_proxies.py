@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MethodType
-from typing import Any, Literal
+from typing import Any
 
 from .._core.asked import Asked
 from .._core.current import get_current
 from .._core.observing import observe
 from .._core.run import Run
-from ._providers import RAW, Again, Call, Part, Through, Tree
+from ._place import Place
+from ._providers import RAW, Again, Call, Part
 from ._usage_option import with_usage
-
-IncludeUsage = Literal[False, True, "always"]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Say where in a client a wrapped object is.
-
-    Attributes:
-        client: The provider's client.
-        tree: What there is to be seen below.
-        include_usage: What the user said to :func:`~ldai_integrations.wrap_client`.
-        raw: Whether calls give the HTTP response.
-    """
-
-    client: Any
-    tree: Tree
-    include_usage: IncludeUsage
-    raw: bool = False
 
 
 class Wrapped:
@@ -71,12 +52,9 @@ class Wrapped:
         if part is None and name not in RAW:
             return value
         made = self._ldai_made.get(name)
-        if made is not None and made[0] is value:
+        if made is not None and (made[0] is value or (type(value) is MethodType and made[0] == value)):
             return made[1]
-        if part is None:
-            wrapped: Any = wrap(value, Place(place.client, place.tree, place.include_usage, raw=True))
-        else:
-            wrapped = _part(value, part, self)
+        wrapped = wrap(value, place.with_raw()) if part is None else _part(value, part, self)
         self._ldai_made[name] = value, wrapped
         return wrapped
 
@@ -110,8 +88,7 @@ class Wrapped:
     def _ldai_again(self, inner: Any) -> Any:
         """Wrap another object of the same kind; a client is the client of its own place."""
         place = self._ldai_place
-        client = inner if place.client is self._ldai_inner else place.client
-        return wrap(inner, Place(client, place.tree, place.include_usage, place.raw))
+        return wrap(inner, place.in_client(inner) if place.client is self._ldai_inner else place)
 
 
 class _Entered(Wrapped):
@@ -149,20 +126,36 @@ class _EnteredBoth(_Entered, _EnteredAsync):
 class _Method(Wrapped):
     """Be a method of a client; subclasses say what a call does."""
 
-    __slots__ = ()
+    __slots__ = ("_ldai_detail", "_ldai_owner")
+    _ldai_owner: Wrapped
+    _ldai_detail: Any
+
+    def __init__(self, inner: Any, owner: Wrapped, detail: Any = None) -> None:
+        super().__init__(inner, owner._ldai_place.with_tree({}))
+        object.__setattr__(self, "_ldai_owner", owner)
+        object.__setattr__(self, "_ldai_detail", detail)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return getattr(copy.deepcopy(self._ldai_owner, memo), self._ldai_inner.__name__)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr, (self._ldai_owner, self._ldai_inner.__name__)
 
 
 class _Seen(_Method):
     """Be a method that calls a model, and have the run in which it is called learn from the answer."""
 
-    __slots__ = ("_ldai_call",)
-    _ldai_call: Call
+    __slots__ = ()
+    _ldai_detail: Call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = get_current()
         if not isinstance(run, Run) or run.finished:
             return self._ldai_inner(*args, **kwargs)
-        call, place = self._ldai_call, self._ldai_place
+        call, place = self._ldai_detail, self._ldai_place
         asked = Asked(call.api, kwargs)
         if place.include_usage and call.streams_usage_on_demand and not place.raw:
             kwargs, hides_usage = with_usage(kwargs, place.client, place.include_usage)
@@ -185,11 +178,10 @@ class _Self(Wrapped):
 class _Again(_Method):
     """Be a method that makes a client, which is wrapped as the one that makes it."""
 
-    __slots__ = ("_ldai_maker",)
-    _ldai_maker: Wrapped
+    __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ldai_maker._ldai_again(self._ldai_inner(*args, **kwargs))
+        return self._ldai_owner._ldai_again(self._ldai_inner(*args, **kwargs))
 
 
 _KINDS = {
@@ -214,18 +206,12 @@ def unwrapped(value: Any) -> Any:
 def _part(value: Any, part: Part, owner: Wrapped) -> Any:
     place = owner._ldai_place
     if isinstance(part, Mapping):
-        return wrap(value, Place(place.client, part, place.include_usage, place.raw))
+        return wrap(value, place.with_tree(part))
     if isinstance(part, Again):
-        return _method(_Again, value, place, "_ldai_maker", owner)
-    if isinstance(part, Through):
-        holder = getattr(value, "__self__", None)
-        if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
-            return MethodType(value.__func__, _Self(holder, Place(place.client, part.tree, place.include_usage)))
-        return value if part.otherwise is None else _part(value, part.otherwise, owner)
-    return _method(_Seen, value, place, "_ldai_call", part)
-
-
-def _method(kind: Callable[..., Any], value: Any, place: Place, name: str, detail: Any) -> Any:
-    method = kind(value, Place(place.client, {}, place.include_usage, place.raw))
-    object.__setattr__(method, name, detail)
-    return method
+        return _Again(value, owner)
+    if isinstance(part, Call):
+        return _Seen(value, owner, part)
+    holder = getattr(value, "__self__", None)
+    if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
+        return MethodType(value.__func__, _Self(holder, place.with_tree(part.tree)))
+    return value if part.otherwise is None else _part(value, part.otherwise, owner)

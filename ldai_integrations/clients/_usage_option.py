@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
+from ._place import IncludeUsage
 
-def with_usage(
-    kwargs: dict[str, Any], client: Any, include_usage: Literal[True, "always"]
-) -> tuple[dict[str, Any], bool]:
+
+def with_usage(kwargs: dict[str, Any], client: Any, include_usage: IncludeUsage) -> tuple[dict[str, Any], bool]:
     """Return the arguments of a call with the option added, and whether it was.
 
     Args:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import islice
 from numbers import Real
 from typing import Any
@@ -19,6 +20,8 @@ _LARGEST = 2**53 - 1
 _LONGEST_COUNT = 16
 # A sequence that never ends must not hold a request; no response has this many parts.
 _MOST_ITEMS = 100_000
+# Classes whose make is remembered.
+_MOST_KINDS = 4_096
 
 
 def get(source: Any, *names: str) -> Any:
@@ -34,11 +37,42 @@ def get(source: Any, *names: str) -> Any:
             if value is not None:
                 return value
         return None
+    kind = type(source)
+    if _is_model(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        return _model_field(source, kind, names)
     for name in names:
         try:
             value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
         except Exception:  # a property of a foreign object may raise anything
             continue
+        if value is not None:
+            return value
+    return None
+
+
+@lru_cache(_MOST_KINDS)
+def _is_model(kind: type) -> bool:
+    """Tell pydantic's models, of which nearly all SDK objects are made."""
+    return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
+
+
+@lru_cache(_MOST_KINDS)
+def _has(kind: type, name: str) -> bool:
+    return hasattr(kind, name)
+
+
+def _model_field(source: Any, kind: type, names: tuple[str, ...]) -> Any:
+    """Read a model where it keeps its fields: asking it for one that it has not got costs as much as ten that it has."""
+    fields, more = source.__dict__, source.__pydantic_extra__
+    for name in names:
+        value = fields.get(name)
+        if value is None and more:
+            value = more.get(name)
+        if value is None and _has(kind, name):
+            try:
+                value = getattr(source, name, None)
+            except Exception:  # a property may raise anything
+                continue
         if value is not None:
             return value
     return None

@@ -189,6 +189,18 @@ def test_copies_stay_wrapped(again: Callable[[Any], Any], tracking: Tracking, re
 
     with track_ai(config_key="chat", tracking=tracking):
         copied.chat.complete(model="m")
+        again(wrap_client(client).chat.complete)(model="m")
+
+    assert records[0].usage is not None
+    assert records[0].usage.total_tokens == 6
+
+
+def test_a_method_that_is_not_made_as_expected(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Where a package's inside is another than we know, the method itself is what is seen."""
+    answer = {"candidates": [], "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 1}}
+    client = wrap_client(SimpleNamespace(models=SimpleNamespace(generate_content=lambda **_asked: answer)))
+    with track_ai(config_key="chat", tracking=tracking):
+        client.models.generate_content(model="m", contents="Hi")
 
     assert records[0].usage is not None
     assert records[0].usage.total_tokens == 3
