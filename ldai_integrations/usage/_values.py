@@ -62,7 +62,7 @@ def _has(kind: type, name: str) -> bool:
 
 
 def _model_field(source: Any, kind: type, names: tuple[str, ...]) -> Any:
-    """Read a model where it keeps its fields: asking it for one that it has not costs as much as for ten that it has."""
+    """Read a model where it keeps its fields: asking it for one that it has not costs as much as ten that it has."""
     try:
         fields, more = source.__dict__, source.__pydantic_extra__
     except Exception:  # one that was made past its constructor

@@ -77,7 +77,7 @@ def test_what_is_observed(observed: Any, provider: Provider, tracking: Tracking,
 
 
 def test_a_body_is_read_as_it_was(provider: Provider, tracking: Tracking) -> None:
-    """The observed body is of the same class, reads in steps, and can be read once, as the one it takes the place of."""
+    """The observed body is of the same class, reads in steps, and can be read once, as the original."""
     client = bedrock(provider.url)
     plain = client.invoke_model(**CLAUDE)["body"]
     with track_ai(config_key="chat", tracking=tracking) as run:
