@@ -14,15 +14,17 @@ from ._version import __version__
 from .clients import wrap_client
 from .decorator import track_ai
 from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
-from .records import RunRecord, Usage
+from .records import FlushReport, RunRecord, Stats, Usage
 from .signals import default_served, run_finished, run_opened
 
 __all__ = [
     "ConfigurationError",
+    "FlushReport",
     "LDAIIntegrationError",
     "Run",
     "RunRecord",
     "Settings",
+    "Stats",
     "Tracking",
     "TrackingNotConfiguredError",
     "Usage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
@@ -176,3 +177,53 @@ class RunRecord:
     def output_cost(self) -> Decimal | None:
         """Cost of the output tokens, USD; ``None`` where unknown."""
         return None if self.cost is None else self.cost.output_cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushReport:
+    """Say what one flush did.
+
+    Every count is in events as LaunchDarkly receives them; one that still waits to be formatted counts as one.
+    ``None`` is what an LDClient of yours does not tell.
+
+    Attributes:
+        sent: Events that LaunchDarkly took while the flush lasted.
+        pending: Events that still waited at its end; they are tried again.
+        dropped: Events that were lost while the flush lasted; ``Tracking.stats()`` says why.
+    """
+
+    sent: int | None
+    pending: int | None
+    dropped: int | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether, as far as can be known, everything was sent that was there."""
+        return self.pending == 0 and not self.dropped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Say what has happened since start; of one process.
+
+    Attributes:
+        runs: Runs that were reported.
+        sent: Events that LaunchDarkly took; ``None`` where the LDClient does not tell.
+        pending: Events that wait; ``None`` where the LDClient does not tell.
+        dropped: Events lost, by reason: ``"spool_full"`` (the endpoint was away for longer than there was room),
+            ``"inbox_full"``, ``"too_large"``, ``"malformed"`` (refused by themselves), ``"unserialisable"``,
+            ``"closed"`` (not sent before the end, or tracked after it). Empty where the LDClient does not tell.
+        connection: Whether AI Configs arrive: ``"ok"``, ``"initializing"``, ``"off"``, ``"unreachable"``, or what was
+            answered, such as ``"HTTP 401"``.
+        endpoint: What the events endpoint said last: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before
+            the first post, ``None`` where the LDClient does not tell.
+        troubles: How often each kind of trouble happened on our side.
+    """
+
+    runs: int
+    sent: int | None
+    pending: int | None
+    dropped: Mapping[str, int]
+    connection: str
+    endpoint: str | None
+    troubles: Mapping[str, int]

@@ -1,7 +1,6 @@
-"""The LDClient as the AI SDK sees it: nothing malformed comes out, nothing poisonous goes in.
+"""The LDClient as the AI SDK sees it: nothing malformed comes out, and events go in by way of their delivery.
 
-The AI SDK raises on a malformed variation and does not compare modes; the event processor loses everybody's
-batch over one value that JSON cannot hold.
+The AI SDK raises on a malformed variation and does not compare modes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from ldclient import Context, LDClient
 
 from .. import signals
 from .._troubles import Troubles
-from ..delivery import safe_data, safe_metric
+from ..delivery import Delivery
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
@@ -28,9 +27,11 @@ _REMEDIES = {
 class CheckedClient:
     """Stand between the AI SDK and an LDClient; has the two methods that the AI SDK calls."""
 
-    def __init__(self, client: LDClient, troubles: Troubles) -> None:
+    def __init__(self, client: LDClient, delivery: Delivery, troubles: Troubles) -> None:
         self._client = client
         self._troubles = troubles
+        #: Send an event, with every value made finite and serialisable.
+        self.track = delivery.track
 
     def variation(self, key: str, context: Context, default: Any) -> Any:
         """Return the served variation, or ``default`` where it cannot be used."""
@@ -47,11 +48,6 @@ class CheckedClient:
             return detail.value
         self._serve_default(key, "malformed", problem)
         return default
-
-    def track(self, event_name: str, context: Context, data: Any = None, metric_value: float | None = None) -> None:
-        """Send an event, with every value made finite and serialisable."""
-        metric = safe_metric(metric_value, event_name, self._troubles)
-        self._client.track(event_name, context, safe_data(data, event_name, self._troubles), metric)
 
     def _serve_default(self, key: str, reason: str, remedy: str) -> None:
         subject = f"{key}: {reason}"

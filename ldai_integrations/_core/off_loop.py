@@ -9,6 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def on_event_loop() -> bool:
+    """Tell whether this is called on a running asyncio event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def off_loop(call: Callable[[], T]) -> T:
     """Call ``call`` on a thread and wait for it without blocking the event loop, asyncio's or Trio's."""
     try:

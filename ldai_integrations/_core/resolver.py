@@ -14,6 +14,7 @@ from ldai.tracker import LDAIConfigTracker, LDAIMetricSummary
 from ldclient import Context, LDClient
 
 from .._troubles import Troubles
+from ..delivery import Delivery
 from ..exceptions import ConfigurationError
 from ..records import Mode
 from .ai_client import AIClient
@@ -32,9 +33,9 @@ _DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfi
 class Resolver:
     """Resolve AI Configs through LaunchDarkly's AI SDK; thread-safe, never raises."""
 
-    def __init__(self, client: LDClient, troubles: Troubles) -> None:
+    def __init__(self, client: LDClient, delivery: Delivery, troubles: Troubles) -> None:
         self._troubles = troubles
-        self._client = cast(LDClient, CheckedClient(client, troubles))
+        self._client = cast(LDClient, CheckedClient(client, delivery, troubles))
         self._ai_client = AIClient(self._client, troubles)
 
     def resolve(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import signals
 from .._troubles import Troubles
 from ..costs import Costs
-from ..delivery import Flusher, client_from_env, report_connection
+from ..delivery import client_from_env, connection_of, delivery_of, report_connection, watch_connection
 from ..exceptions import ConfigurationError
 from ..feedback import Feedback
-from ..records import RunRecord
+from ..records import FlushReport, RunRecord, Stats
 from ..sinks import LaunchDarklySink
 from ..usage import warm_up
 from .account import account_for
 from .contexts import Contexts
 from .current import Frame
-from .off_loop import off_loop
+from .off_loop import off_loop, on_event_loop
 from .resolver import AIConfig, Resolver
 from .run import Run, RunSpec
 from .settings import Settings
@@ -69,14 +70,17 @@ class Tracking:
         self.costs = Costs(self.troubles) if self.settings.costs else None
         asked = self.settings.feedback
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
-        self._resolver = Resolver(client, self.troubles)
+        self._delivery = delivery_of(client, self.troubles)
+        self._resolver = Resolver(client, self._delivery, self.troubles)
         self._sinks = (self._launchdarkly_sink(), *sinks)
         for sink in self._sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
         self._worker = Worker()
-        self._flusher = Flusher(client)
+        self._runs = 0
         self._owns_client = False
+        with self.troubles.guard("connection", "watching"):
+            watch_connection(client, self.troubles)
         atexit.register(_flush_at_exit, weakref.ref(self))
         warm_up()
 
@@ -148,33 +152,56 @@ class Tracking:
         if not run.evidence.is_long or not self._worker.submit(lambda: self._report(run, ended_at)):
             self._report(run, ended_at)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Send all that is buffered and wait for it; not for an event loop, see :meth:`aflush`.
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Send all that is buffered and wait until it has arrived or is lost.
+
+        Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
 
         Args:
             timeout: Seconds to wait at most; ``settings.flush_timeout`` unless told.
 
         Returns:
-            True if the LaunchDarkly SDK was done in time.
+            What was sent, what still waits, and what was lost.
         """
+        if on_event_loop():
+            self.troubles.note(
+                "flush_on_loop", "flush", "flush() was called on an event loop and does not wait; await aflush() there."
+            )
+            return self._delivery.flush(0)
+        return self._flush(timeout)
+
+    async def aflush(self, timeout: float | None = None) -> FlushReport:
+        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
+        return await off_loop(lambda: self._flush(timeout))
+
+    def close(self) -> FlushReport:
+        """Flush, and close the LDClient if it was made by :meth:`from_env`; may be called again.
+
+        Waits, ``settings.flush_timeout`` seconds at most for each of the two, wherever it is called.
+        """
+        if not self._owns_client:
+            return self._flush(None)
+        self._worker.join(self.settings.flush_timeout)
+        return self._delivery.close(self.settings.flush_timeout)
+
+    def stats(self) -> Stats:
+        """Return what has happened since start: runs, events sent, pending and lost, and troubles of ours."""
+        sent, pending, dropped = self._delivery.counts()
+        return Stats(
+            runs=self._runs,
+            sent=sent,
+            pending=pending,
+            dropped=dropped,
+            connection=connection_of(self.client),
+            endpoint=self._delivery.endpoint(),
+            troubles=dict(Counter(self.troubles.counts()) + Counter(self._delivery.troubles())),
+        )
+
+    def _flush(self, timeout: float | None) -> FlushReport:
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         self._worker.join(seconds)
-        return self._flusher.flush(max(0.0, deadline - time.monotonic()))
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
-        return await off_loop(lambda: self.flush(timeout))
-
-    def close(self) -> None:
-        """Flush, and close the LDClient if it was made by :meth:`from_env`; may be called again."""
-        self.flush()
-        if self._owns_client:
-            self._flusher.close(self.settings.flush_timeout)
-
-    def stats(self) -> dict[str, int]:
-        """Return how often each kind of trouble has happened since start."""
-        return self.troubles.counts()
+        return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     def _report(self, run: Run, ended_at: float) -> None:
         try:
@@ -190,6 +217,7 @@ class Tracking:
                 signals.run_finished.send(run.config_key, record=record)
 
     def _emit(self, record: RunRecord) -> None:
+        self._runs += 1  # nothing switches threads within this statement
         for sink in self._sinks:
             try:
                 sink.emit(record)

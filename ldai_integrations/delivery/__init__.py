@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from ._client import NOT_CONFIGURED, client_from_env, report_connection
-from ._flush import Flusher
-from ._payload import safe_context, safe_data, safe_metric
+from ._client import NOT_CONFIGURED, client_from_env
+from ._connection import connection_of, report_connection, watch_connection
+from ._delivery import Delivery, delivery_of
+from ._payload import safe_context
+from ._processor import SpoolingEventProcessor
 
 __all__ = [
     "NOT_CONFIGURED",
-    "Flusher",
+    "Delivery",
+    "SpoolingEventProcessor",
     "client_from_env",
+    "connection_of",
+    "delivery_of",
     "report_connection",
     "safe_context",
-    "safe_data",
-    "safe_metric",
+    "watch_connection",
 ]

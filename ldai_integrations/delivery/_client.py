@@ -1,30 +1,32 @@
-"""An LDClient from the environment, and a clear word about whether it got through."""
+"""An LDClient from the environment."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 from ldclient.integrations import Files
 
-from .._troubles import Troubles, logger
+from .._troubles import logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
+from ._connection import SDK_KEY, problem_with_key
+from ._processor import INBOX_EVENTS, SpoolingEventProcessor
+from ._sdk import SdkChangedError
 
-SDK_KEY, DEV_SERVER, CONFIG_FILE = "LAUNCHDARKLY_SDK_KEY", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
+DEV_SERVER, CONFIG_FILE = "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
 
 # What ldclient accepts (it silently replaces any other key by an empty one).
 _SDK_KEY_FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_POLL_SECONDS = 0.01
 
-# close() sends the last batch in at most twice the read timeout plus a second; the SDK's default is 15 s.
+# After this long a batch is posted again, under the same id; the SDK's default is 15 s.
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 
 NOT_CONFIGURED = (
@@ -39,6 +41,9 @@ NOT_CONFIGURED = (
 def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     """Make the LDClient that the environment describes, without waiting for it to connect.
 
+    Args:
+        environ: What to read; ``None`` is ``os.environ``.
+
     Raises:
         TrackingNotConfiguredError: If none of the three variables is set.
         ConfigurationError: If one is set to something that cannot work.
@@ -46,53 +51,32 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     env = os.environ if environ is None else environ
     key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     if server:
-        return _make(_dev_server_config(server, _checked_key(key) if key else "dev"))
+        uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _checked_address(server))
+        return _make(_checked_key(key) if key else "dev", **uris)
     if key:
-        return _make(Config(_checked_key(key), http=_HTTP))
+        problem = problem_with_key(key)
+        if problem is not None:
+            raise ConfigurationError(f"{SDK_KEY}: {problem}")
+        return _make(_checked_key(key))
     if file:
-        return _make(_file_config(Path(file)))
+        return LDClient(_file_config(Path(file)), start_wait=0)
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
 
 
-def report_connection(client: LDClient, troubles: Troubles, *, timeout: float) -> bool:
-    """Wait until the client is connected or has failed, and say so once if it has.
-
-    Args:
-        client: A client that was just made.
-        troubles: Where a failure is noted.
-        timeout: Seconds to wait at most; a key that is refused is known in milliseconds.
-
-    Returns:
-        True if flags are there.
-    """
-    deadline = time.monotonic() + timeout
-    error = None
-    while not client.is_initialized():
-        error = client.data_source_status_provider.status.error
-        if error is not None or time.monotonic() >= deadline:
-            break
-        time.sleep(_POLL_SECONDS)
-    if client.is_initialized():
-        return True
-    status = error.status_code if error is not None else 0
-    if status in (401, 403):
-        cause = f"it refused the SDK key (HTTP {status}); set {SDK_KEY} to the SDK key of the right environment"
-    elif status:
-        cause = f"it answered HTTP {status}; check the address and LaunchDarkly's status page"
-    else:
-        cause = (
-            "it could not be reached; check the network, and that http_proxy and https_proxy (lower case: they apply "
-            "to 127.0.0.1 too, unless no_proxy names it) let the process through"
-        )
-    troubles.note(
-        "connection", cause, "LaunchDarkly is not connected: %s. Default AI Configs are served until it is.", cause
-    )
-    return False
-
-
-def _make(config: Config) -> LDClient:
+def _make(key: str, **options: Any) -> LDClient:
     # ldclient waits the whole start_wait even for a key that is refused; report_connection does not.
-    return LDClient(config, start_wait=0)
+    try:
+        config = Config(
+            key, event_processor_class=SpoolingEventProcessor, events_max_pending=INBOX_EVENTS, http=_HTTP, **options
+        )
+        return LDClient(config, start_wait=0)
+    except SdkChangedError as exc:
+        logger.warning(
+            "This version of launchdarkly-server-sdk is made differently (%s): its own event delivery is used, which "
+            "loses events under load and when the endpoint fails. Use a version ldai_integrations was tested with.",
+            exc,
+        )
+        return LDClient(Config(key, http=_HTTP, **options), start_wait=0)
 
 
 def _checked_key(key: str) -> str:
@@ -104,7 +88,7 @@ def _checked_key(key: str) -> str:
     )
 
 
-def _dev_server_config(url: str, key: str) -> Config:
+def _checked_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints")
@@ -114,7 +98,7 @@ def _dev_server_config(url: str, key: str) -> Config:
             "use https, or run `ldai dev` on this machine"
         )
     logger.info("LaunchDarkly is replaced by the dev server at %s; unset %s to reach LaunchDarkly.", url, DEV_SERVER)
-    return Config(key, base_uri=url, stream_uri=url, events_uri=url, http=_HTTP)
+    return url
 
 
 def _file_config(path: Path) -> Config:
