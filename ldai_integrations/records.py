@@ -188,7 +188,7 @@ class FlushReport:
 
     Attributes:
         sent: Events that LaunchDarkly took while the flush lasted.
-        pending: Events that still waited at its end; they are tried again.
+        pending: Events of before the flush that still wait at its end; they are tried again.
         dropped: Events that were lost while the flush lasted; ``Tracking.stats()`` says why.
     """
 

@@ -52,10 +52,12 @@ def test_exactly_these_names_are_public() -> None:
     """The public names are the documented ones, in order, and each is there."""
     names = [
         "ConfigurationError",
+        "FlushReport",
         "LDAIIntegrationError",
         "Run",
         "RunRecord",
         "Settings",
+        "Stats",
         "Tracking",
         "TrackingNotConfiguredError",
         "Usage",

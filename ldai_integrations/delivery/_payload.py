@@ -30,11 +30,11 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     """Tell whether ``json.dumps`` makes JSON of a value that every receiver can read, each number finite."""
     kind = type(value)
     if kind is str:
-        return bool(value.isascii()) or _has_utf8(value)
+        return _has_utf8(value)
     if kind is bool or value is None:
         return True
     if kind is int:
-        return -_MAX_INT <= value < _MAX_INT
+        return bool(-_MAX_INT <= value < _MAX_INT)
     if kind is float:
         return math.isfinite(value)
     if depth > _MAX_DEPTH:
@@ -221,6 +221,8 @@ def _clean(text: str) -> str:
 
 
 def _has_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -94,15 +95,15 @@ class SpoolingEventProcessor(EventProcessor):
         """
         if self._pid != os.getpid():
             return FlushReport(sent=0, pending=0, dropped=0)
-        return self._during(lambda: self._wait_for(self._ask(), timeout))
+        return self._during(lambda upto: self._wait_for(upto, timeout))
 
     def close(self, timeout: float) -> FlushReport:
         """Deliver what is here and end; what does not arrive within ``timeout`` seconds is lost."""
         if self._closed or self._pid != os.getpid():
             return FlushReport(sent=0, pending=0, dropped=0)
 
-        def deliver_and_end() -> None:
-            self._wait_for(self._ask(), timeout)
+        def deliver_and_end(upto: int) -> None:
+            self._wait_for(upto, timeout)
             with self._changed:
                 self._closed, self._pressed_from = True, -1
                 self._spool.drop(len(self._inbox), "closed")
@@ -153,18 +154,24 @@ class SpoolingEventProcessor(EventProcessor):
 
     def _wait_for(self, upto: int, timeout: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._formed >= upto and not self._spool.has_before(upto), timeout)
+            self._changed.wait_for(lambda: not self._pending(upto), timeout)
 
-    def _during(self, action: Callable[[], None]) -> FlushReport:
-        sent, _, dropped = self.counts()
-        action()
-        sent_now, pending, dropped_now = self.counts()
-        return FlushReport(
-            sent=sent_now - sent, pending=pending, dropped=sum(dropped_now.values()) - sum(dropped.values())
-        )
+    def _during(self, action: Callable[[int], None]) -> FlushReport:
+        """Report what becomes of events while ``action`` waits for those that are here now."""
+        tally = self._spool.tally
+        with self._changed:
+            sent, dropped = tally.sent, tally.dropped.total()
+        upto = self._ask()
+        action(upto)
+        with self._changed:
+            return FlushReport(
+                sent=tally.sent - sent, pending=self._pending(upto), dropped=tally.dropped.total() - dropped
+            )
 
-    def _pending(self) -> int:
-        return len(self._inbox) + self._forming + self._spool.pending()
+    def _pending(self, upto: float = math.inf) -> int:
+        """Count the events here, or those of inputs up to one; with the lock held."""
+        unformed = min(self._forming + len(self._inbox), max(0, upto - self._formed))
+        return int(unformed) + self._spool.pending(upto)
 
     # The thread that makes batches
 

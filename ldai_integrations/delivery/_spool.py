@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -70,13 +71,9 @@ class Spool:
         """How many batches wait."""
         return len(self._queue)
 
-    def pending(self) -> int:
-        """Count the events here; with ``changed`` held."""
-        return sum(batch.events for batch in (*self._queue, *self._under_way))
-
-    def has_before(self, position: int) -> bool:
-        """Tell whether events of an input before this one are here; with ``changed`` held."""
-        return any(batch.first < position for batch in (*self._queue, *self._under_way))
+    def pending(self, upto: float = math.inf) -> int:
+        """Count the events here, or those in batches begun before this input; with ``changed`` held."""
+        return sum(batch.events for batch in (*self._queue, *self._under_way) if batch.first < upto)
 
     def put(self, batch: Batch) -> None:
         """Take a batch in, and let go of the oldest where there is no room."""

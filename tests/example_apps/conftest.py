@@ -41,7 +41,7 @@ class Stage:
     def flush(self) -> None:
         """Have everything reported that there is."""
         for tracking in self.trackings:
-            assert tracking.flush()
+            assert tracking.flush().complete
 
     def report(self, exchanges: Sequence[Exchange], *, billed_before: int) -> Report:
         """Have everything reported, and return the report, without the first lines of the bill."""

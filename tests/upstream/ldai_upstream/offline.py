@@ -132,7 +132,7 @@ class Instrument:
         found = []
         if get_current() is not None:
             found.append(f"{get_current()!r} was left bound")
-        troubles, self._troubles = self._troubles, self.tracking.stats()
+        troubles, self._troubles = self._troubles, dict(self.tracking.stats().troubles)
         if troubles != self._troubles:
             found.append(f"failures of the library: {self._troubles}, before: {troubles}")
         if last:  # a traceback that pytest keeps may hold a response for some tests
