@@ -45,7 +45,7 @@ def _flag(key: str, **fields: Any) -> dict[str, Any]:
 
 
 _JUDGE = {"judges": [{"key": "relevance", "samplingRate": 0.1}]}
-_FLAGS = {"flags": {KEY: _flag(KEY), JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_JUDGE)}}
+FLAGS = {"flags": {KEY: _flag(KEY), JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_JUDGE)}}
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def local_client() -> Iterator[tuple[LDClient, CountedEvents]]:
     events = CountedEvents()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flags.json"
-        path.write_text(json.dumps(_FLAGS))
+        path.write_text(json.dumps(FLAGS))
         source = Files.new_data_source(paths=[str(path)])
         config = Config("benchmark", update_processor_class=source, event_processor_class=lambda _config: events)
         with closing(LDClient(config)) as client:

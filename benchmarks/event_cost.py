@@ -1,0 +1,65 @@
+"""What an event costs: ``LDClient.track`` with our event processor against the SDK's, to a receiver that takes all."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+
+from ldclient import Config, Context, LDClient
+
+from ldai_integrations.delivery import SpoolingEventProcessor
+
+from ._measure import Contestant, Figure, interleaved, ratio
+from ._receiver import Faults, receiving
+
+_EVENTS, _ROUNDS = 5_000, 15
+_CONTEXT = Context.create("ada")
+_DATA = {"runId": "r", "configKey": "c", "version": 1, "modelName": "gpt-4o-mini", "providerName": "OpenAI"}
+
+
+def figures() -> list[Figure]:
+    """Measure the time of the caller, and the CPU time of the process until all is delivered."""
+    with ExitStack() as opened:
+        url = opened.enter_context(receiving(Faults()))
+        clients = {
+            name: opened.enter_context(closing(LDClient(Config("benchmark", **options, **_uris(url)))))
+            for name, options in {"sdk": {}, "ours": {"event_processor_class": SpoolingEventProcessor}}.items()
+        }
+        callers = interleaved({name: _caller(client) for name, client in clients.items()}, rounds=_ROUNDS)
+        totals = interleaved({name: _total(client) for name, client in clients.items()}, rounds=_ROUNDS)
+    return [
+        Figure("event, CPU of the caller / SDK", f"{ratio(callers, 'ours', 'sdk'):.2f}", "the SDK's own is 1"),
+        Figure("event, CPU of the process / SDK", f"{ratio(totals, 'ours', 'sdk'):.2f}", "the SDK's own is 1"),
+    ]
+
+
+def _caller(client: LDClient) -> Contestant:
+    def contestant() -> float:
+        begun = time.thread_time()
+        for _ in range(_EVENTS):
+            client.track("event", _CONTEXT, _DATA, 1)
+        seconds = time.thread_time() - begun
+        _settle(client)
+        return seconds / _EVENTS
+
+    return contestant
+
+
+def _total(client: LDClient) -> Contestant:
+    def contestant() -> float:
+        begun = time.process_time()
+        for _ in range(_EVENTS):
+            client.track("event", _CONTEXT, _DATA, 1)
+        _settle(client)
+        return (time.process_time() - begun) / _EVENTS
+
+    return contestant
+
+
+def _settle(client: LDClient) -> None:
+    client.flush()  # type: ignore[no-untyped-call]
+    time.sleep(0.5)
+
+
+def _uris(url: str) -> dict[str, str]:
+    return {"base_uri": url, "stream_uri": url, "events_uri": url}
