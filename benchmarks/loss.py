@@ -22,6 +22,7 @@ from ._receiver import Faults, counts, receiving
 from .tracked_call import by_hand, tracked
 
 _EVENTS = 6
+_NO_FAULTS = Faults()
 # How long the SDK, which has no flush that waits, is given at the end.
 _SDK_SECONDS = 10.0
 
@@ -42,7 +43,7 @@ class Load:
 
     runs: int
     rate: int = 0
-    faults: Faults = Faults()
+    faults: Faults = _NO_FAULTS
     patience: float = 60.0
 
 
@@ -54,10 +55,10 @@ LOADS = {
     "burst of 20000": Load(20_000),
     "2 s a post, 280/s": Load(2_800, 280, Faults(delay=2.0)),
     "2 s a post, 2000/s for 20 s": Load(40_000, 2_000, Faults(delay=2.0), patience=180.0),
-    "two 503": Load(500, 100, Faults(statuses=(503, 503))),
-    "one 401": Load(500, 100, Faults(statuses=(401,))),
-    "one 404": Load(500, 100, Faults(statuses=(404,))),
-    "one 413": Load(500, 100, Faults(statuses=(413,))),
+    "two 503": Load(1_000, 100, Faults(statuses=(503, 503))),
+    "one 401": Load(1_000, 100, Faults(statuses=(401,))),
+    "one 404": Load(1_000, 100, Faults(statuses=(404,))),
+    "one 413": Load(1_000, 100, Faults(statuses=(413,))),
     "down for 60 s, 100/s": Load(3_000, 100, Faults(down=60.0), patience=120.0),
     "down for 60 s, 2000/s for 20 s": Load(40_000, 2_000, Faults(down=60.0), patience=180.0),
 }

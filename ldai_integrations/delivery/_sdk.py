@@ -50,6 +50,7 @@ class Engine:
             self._format, self._seen = dispatcher._formatter.make_output_events, dispatcher._context_keys
             self.answered = dispatcher._handle_response
             self._no_summary = self._outbox.get_payload().summary
+            self._outbox.clear()  # it goes on to write into the summary that it gave away
             changed = "" if self._no_summary.is_empty() else "an outbox that is not empty"
             changed = changed or ("" if inbox.stopped.wait(_START_SECONDS) else "how the dispatcher stops")
         except (ImportError, AttributeError, TypeError) as exc:

@@ -1,0 +1,172 @@
+"""Whatever the events endpoint answers, nothing is lost that it would take later, and the cause is said once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from ldclient import Config, LDClient
+
+from ldai_integrations import Tracking
+from ldai_integrations.delivery import SpoolingEventProcessor
+from ldai_integrations.delivery._batch import Batch
+from ldai_integrations.delivery._post import Answer, Poster
+from ldai_integrations.delivery._sdk import Engine
+from ldai_integrations.devserver import DevServer
+
+from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 408, 413, 429, 500, 503])
+def test_one_bad_answer_loses_nothing(status: int, tracking: Tracking, server: DevServer) -> None:
+    """After one answer of any kind the same events arrive, each once."""
+    server.inject("/bulk", status=status)
+    send_runs(tracking, 5)
+    report = tracking.flush(30)
+    assert (report.pending, report.dropped) == (0, 0)
+    assert complete_runs(server) == 5
+    assert tracking.stats().endpoint == "ok"
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_an_answer_that_never_comes_loses_nothing(handled: bool, tracking: Tracking, server: DevServer) -> None:
+    """A post that is cut off, before or after the endpoint has taken it, is sent again and counted once."""
+    server.inject("/bulk", close=True, handled=handled, count=2)
+    send_runs(tracking, 5)
+    assert tracking.flush(30).complete
+    assert complete_runs(server) == 5
+    assert server.status()["duplicatePayloads"] == (2 if handled else 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, "SDK key"), (403, "SDK key"), (404, "events_uri"), (405, "proxy"), (503, "status page")],
+)
+def test_a_refusing_endpoint_is_said_once(
+    status: int, remedy: str, tracking: Tracking, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An endpoint that keeps refusing is in stats() and, with the remedy, in one warning; events wait for it."""
+    tracking.flush(30)
+    server.inject("/bulk", status=status, count=None)
+    send_runs(tracking, 2)
+    assert not tracking.flush(1.5).complete
+    assert tracking.stats().endpoint == f"HTTP {status}"
+    (warning,) = [record for record in caplog.records if f"(HTTP {status})" in record.message]
+    assert (warning.levelno, remedy in warning.message) == (logging.WARNING, True)
+    server.clear()
+    assert tracking.flush(30).complete
+    assert complete_runs(server) == 2
+
+
+def test_nobody_there(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that cannot be reached is said once, and the events wait."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as unused:
+        port = unused.server_port
+    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), f"http://127.0.0.1:{port}")
+    client = LDClient(Config("test", use_ldd=True, event_processor_class=SpoolingEventProcessor, **uris))
+    client.track("event", CONTEXT)
+    processor = processor_of(client)
+    assert processor.deliver(0.5).pending == 2
+    assert processor.state == "unreachable"
+    assert processor.close(0).dropped == 2
+    assert sum("(unreachable)" in record.message for record in caplog.records) == 1
+    client.close()  # type: ignore[no-untyped-call]
+
+
+def test_too_large_a_batch_is_halved(connect: Connect, server: DevServer) -> None:
+    """Batches that are too large are halved until they are taken; no event is lost on the way."""
+    client = connect(SpoolingEventProcessor)
+    server.inject("/bulk", status=413, count=6)
+    for number in range(100):
+        client.track("event", CONTEXT, {"number": number})
+    assert processor_of(client).deliver(30).dropped == 0
+    assert sorted(event["data"]["number"] for event in server.events(key="event")) == list(range(100))
+
+
+@pytest.mark.parametrize(("status", "reason"), [(413, "too_large"), (400, "malformed")])
+def test_an_event_that_is_refused_by_itself(
+    status: int, reason: str, connect: Connect, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that is refused alone is lost, counted and said; the next are sent."""
+    client = connect(SpoolingEventProcessor, omit_anonymous_contexts=True)
+    processor = processor_of(client)
+    client.track("event", CONTEXT)
+    processor.deliver(30)
+    server.inject("/bulk", status=status, count=3 if status == 400 else 1)
+    client.track("event", CONTEXT)
+    assert processor.deliver(30).dropped == 1
+    assert processor.counts()[2] == {reason: 1}
+    assert sum(f"({reason})" in record.message for record in caplog.records) == 1
+    client.track("event", CONTEXT)
+    assert processor.deliver(30).complete
+    assert len(server.events(key="event")) == 2
+
+
+def test_a_full_spool_lets_go_of_the_oldest(
+    connect: Connect, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Past its bound the spool loses the oldest events, counts them exactly, and says so once."""
+    client = connect(small(max_spool_bytes=20_000))
+    processor = processor_of(client)
+    server.inject("/bulk", status=503, count=None)
+    for number in range(10_000):
+        client.track("event", CONTEXT, {"number": number})
+    processor.deliver(2)
+    server.clear()
+    assert processor.deliver(30).pending == 0
+    sent, pending, dropped = processor.counts()
+    arrived = [event["data"]["number"] for event in server.events(key="event")]
+    assert dropped["spool_full"] > 0
+    assert (pending, dropped.keys(), sent + dropped["spool_full"]) == (0, {"spool_full"}, 10_001)
+    assert len(arrived) == len(set(arrived)) == sent - len(server.events(kind="index"))
+    assert 9_999 in arrived
+    assert sum("the oldest are lost" in record.message for record in caplog.records) == 1
+
+
+def test_compressed_events(connect: Connect, server: DevServer) -> None:
+    """A client that asks for compressed posts gets them."""
+    client = connect(SpoolingEventProcessor, enable_event_compression=True)
+    client.track("event", CONTEXT, {"text": "x" * 1_000})
+    assert processor_of(client).deliver(30).complete
+    assert server.events(key="event")[0]["data"] == {"text": "x" * 1_000}
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """Answer with the headers that the path names."""
+
+    def do_POST(self) -> None:
+        """Ask for patience."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(429)
+        self.send_header("Retry-After", self.path.split("/")[1].replace("_", " "))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def asking() -> Iterator[str]:
+    """Serve :class:`_Asking`."""
+    with HTTPServer(("127.0.0.1", 0), _Asking) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("Thu,_01_Jan_2015_00:00:00_GMT", 0.0), ("100000", 300.0), ("soon", 0.0)],
+)
+def test_retry_after_is_read(header: str, seconds: float, asking: str) -> None:
+    """Retry-After is understood in seconds and as a date, bounded, and ignored where it is neither."""
+    config = Config("test", events_uri=f"{asking}/{header}")
+    poster = Poster(config, Engine(config))
+    assert poster.post(Batch(b"[]", 1, 0)) == Answer(429, seconds)
+    poster.close()

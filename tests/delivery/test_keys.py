@@ -1,0 +1,89 @@
+"""A key that cannot work is said at start, and one that is refused when it happens."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import pytest
+from ldclient import Config, LDClient
+
+from ldai_integrations import ConfigurationError, Tracking
+from ldai_integrations.devserver import DevServer
+
+from ..flags import FLAGS
+
+# ldclient leaves the connection of a stream that was refused to the garbage collector.
+_FORGOTTEN_STREAM = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+OTHER_KEYS = [
+    ("mob-5a4e7d2c-0000-0000-0000-0123456789ab", "a mobile key"),
+    ("api-5a4e7d2c-0000-0000-0000-0123456789ab", "an API access token"),
+    ("5a4e7d2c0123456789abcdef", "a client-side ID"),
+]
+
+
+@pytest.mark.parametrize(("key", "what"), OTHER_KEYS)
+def test_another_kind_of_key_is_refused_at_start(key: str, what: str) -> None:
+    """A mobile key, an API token or a client-side ID in the place of the SDK key is named, with the remedy."""
+    with pytest.raises(ConfigurationError, match=f"LAUNCHDARKLY_SDK_KEY: .* is {what}.*use the SDK key") as refused:
+        Tracking.from_env(environ={"LAUNCHDARKLY_SDK_KEY": key})
+    assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize(("key", "what"), OTHER_KEYS)
+def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a client that is there already it is said once."""
+    client = LDClient(Config(key, offline=True))
+    tracking = Tracking(client)
+    (warning,) = [record.message for record in caplog.records if what in record.message]
+    assert "use the SDK key" in warning
+    assert key not in warning
+    assert tracking.stats().troubles == {"connection": 1}
+    client.close()  # type: ignore[no-untyped-call]
+
+
+@_FORGOTTEN_STREAM
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key(status: int, server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """A key that LaunchDarkly refuses is known at start, said once with the remedy, and in stats()."""
+    server.inject("/all", status=status, count=None)
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+    assert tracking.stats().connection == f"HTTP {status}"
+    (warning,) = [
+        record.message for record in caplog.records if f"refused the SDK key (HTTP {status})" in record.message
+    ]
+    assert "set LAUNCHDARKLY_SDK_KEY" in warning
+    tracking.close()
+
+
+@_FORGOTTEN_STREAM
+def test_a_key_that_is_refused_to_a_client_of_your_own(
+    server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal that comes after the Tracking was made is said as well."""
+    server.inject("/all", status=401, delay=0.5, count=None)
+    tracking = Tracking(connect_without_waiting(server))
+    deadline = time.monotonic() + 30
+    while tracking.stats().connection != "HTTP 401" or not tracking.stats().troubles:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sum("refused the SDK key (HTTP 401)" in record.message for record in caplog.records) == 1
+    tracking.client.close()  # type: ignore[no-untyped-call]
+    gc.collect()
+
+
+def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    """An address where nobody answers is said, and stats() tell."""
+    with DevServer(FLAGS) as gone:
+        url = gone.url
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url})
+    assert tracking.stats().connection == "unreachable"
+    assert any("could not be reached" in record.message for record in caplog.records)
+    tracking.close()
+
+
+def connect_without_waiting(server: DevServer) -> LDClient:
+    """Make a client that is not connected yet."""
+    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), server.url)
+    return LDClient(Config("test", diagnostic_opt_out=True, **uris), start_wait=0)

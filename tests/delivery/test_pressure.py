@@ -1,0 +1,83 @@
+"""Bursts arrive; what does not fit is counted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from ldclient import Config, LDClient
+
+from ldai_integrations import FlushReport, Tracking
+from ldai_integrations.delivery import SpoolingEventProcessor
+from ldai_integrations.devserver import DevServer
+
+from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs
+
+
+def test_a_burst_arrives(tracking: Tracking, server: DevServer) -> None:
+    """Two thousand runs at once, twice what the SDK has room for, arrive whole."""
+    send_runs(tracking, 2_000)
+    report = tracking.flush(50)
+    assert (report.pending, report.dropped) == (0, 0)
+    assert complete_runs(server) == 2_000
+
+
+def test_a_burst_at_a_slow_endpoint_arrives(tracking: Tracking, server: DevServer) -> None:
+    """An endpoint that takes half a second for each post gets every run of a burst from eight threads."""
+    server.inject("/bulk", delay=0.5, count=None)
+    threads = [threading.Thread(target=send_runs, args=(tracking, 100)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tracking.flush(50) == FlushReport(sent=tracking.stats().sent, pending=0, dropped=0)
+    assert complete_runs(server) == 800
+
+
+def test_an_outage_is_ridden_out(tracking: Tracking, server: DevServer) -> None:
+    """Runs of before, in and after an outage arrive, in bounded posts."""
+    send_runs(tracking, 100)
+    server.inject("/bulk", status=503, count=None)
+    send_runs(tracking, 400)
+    assert not tracking.flush(1.5).complete
+    server.clear()
+    before = complete_runs(server)
+    send_runs(tracking, 100)
+    assert tracking.flush(50).complete
+    assert complete_runs(server) - before in range(500, 601)
+    assert (tracking.stats().dropped, tracking.stats().runs) == ({}, 600)
+
+
+def test_a_burst_through_a_client_of_your_own_arrives(connect: Connect, server: DevServer) -> None:
+    """With the SDK's own event processor we flush by count and yield, so that a burst arrives there as well."""
+    tracking = Tracking(connect())
+    send_runs(tracking, 2_000)
+    assert tracking.flush(50).pending == 0
+    assert complete_runs(server) == 2_000
+
+
+def test_small_queues_lose_nothing_to_their_size(connect: Connect, server: DevServer) -> None:
+    """An inbox of ninety events takes a thousand from one thread, which yields while they are formatted."""
+    client = connect(SpoolingEventProcessor, events_max_pending=90)
+    for number in range(1_000):
+        client.track("event", CONTEXT, {"number": number})
+    assert processor_of(client).deliver(30).dropped == 0
+    assert len(server.events(key="event")) == 1_000
+
+
+def test_what_does_not_fit_is_counted(
+    monkeypatch: pytest.MonkeyPatch, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where formatting cannot keep up at all, callers are held up for a bounded time, and the loss is counted."""
+    stuck = threading.Event()
+    monkeypatch.setattr("ldai_integrations.delivery._sdk.Engine.process", lambda *_: stuck.wait(30))
+    processor = SpoolingEventProcessor(Config("test", events_uri=server.url, events_max_pending=30))
+    factory = LDClient(Config("test", offline=True))._event_factory_default
+    for _ in range(100):
+        processor.send_event(factory.new_custom_event("event", CONTEXT, None, 1))
+    _, pending, dropped = processor.counts()
+    assert (pending + dropped["inbox_full"], dropped.keys()) == (100, {"inbox_full"})
+    assert dropped["inbox_full"] >= 50
+    assert sum("raise events_max_pending" in record.message for record in caplog.records) == 1
+    stuck.set()
+    processor.close(5)

@@ -1,0 +1,117 @@
+"""The private parts of ldclient are what we take them for, and we do without them where they are not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from ldclient import Config, LDClient
+from ldclient.impl.events import event_processor as sdk
+
+from ldai_integrations import Tracking
+from ldai_integrations.delivery import SpoolingEventProcessor
+from ldai_integrations.delivery._sdk import Engine, SdkChangedError, SdkQueue
+from ldai_integrations.devserver import DevServer
+
+from .conftest import CONTEXT, Connect, complete_runs, send_runs
+
+
+def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) -> None:
+    """From the same calls come the same events, by our event processor and by the SDK's."""
+    context = CONTEXT.builder_from_context(CONTEXT).set("email", "a@b.c").set("plan", "free").private("email").build()
+
+    def sent_by(processor: Any) -> list[dict[str, Any]]:
+        server.clear()
+        client = connect(processor)
+        client.identify(context)
+        client.variation("chat", context, None)
+        client.variation("no-such-flag", CONTEXT, "default")
+        client.track("event", context, {"a": [1, "ü", None]}, 2.5)
+        client.track("event", CONTEXT.create("other"))
+        client.close()  # type: ignore[no-untyped-call]
+        events = server.events()
+        for event in events:
+            event.pop("creationDate", None), event.pop("startDate", None), event.pop("endDate", None)
+        return events
+
+    ours = sent_by(SpoolingEventProcessor)
+    assert ours == sent_by(None)
+    assert [event["kind"] for event in ours] == ["identify", "custom", "index", "custom", "summary"]
+
+
+def test_headers_are_the_sdks(server: DevServer) -> None:
+    """A post carries what the SDK says about itself and the application, and the schema of the events."""
+    config = Config("test", wrapper_name="w", application={"id": "shop", "version": "1"})
+    headers = Engine(config).headers
+    assert headers["Authorization"] == "test"
+    assert headers["X-LaunchDarkly-Tags"] == "application-id/shop application-version/1"
+    assert (headers["X-LaunchDarkly-Wrapper"], headers["X-LaunchDarkly-Event-Schema"]) == ("w", "4")
+
+
+def test_contexts_are_told_anew() -> None:
+    """A context is told once, until its keys are forgotten."""
+    engine = Engine(Config("test"))
+    factory = LDClient(Config("test", offline=True))._event_factory_default
+
+    def kinds() -> list[str]:
+        engine.process(factory.new_custom_event("event", CONTEXT, None, 1))
+        return [event["kind"] for event in engine.format(engine.take()[0])]
+
+    assert (kinds(), kinds()) == (["index", "custom"], ["custom"])
+    engine.forget_contexts()
+    assert kinds() == ["index", "custom"]
+
+
+def test_the_sdks_queue_can_be_seen(connect: Connect) -> None:
+    """The SDK's own event processor has the inbox that we watch and flush."""
+    queue = SdkQueue(connect(events_max_pending=123))
+    assert (queue.is_known, queue.is_current, queue.sends_nothing, queue.capacity) == (True, True, False, 123)
+    assert not SdkQueue(connect(SpoolingEventProcessor)).is_known
+
+
+class _Deaf(sdk.EventDispatcher):
+    """Ask the inbox for messages and understand none."""
+
+    def _run_main_loop(self) -> None:
+        with suppress(SystemExit):
+            while True:
+                self._inbox.get(block=True)
+        self._do_shutdown()
+
+
+def _without(name: str) -> type:
+    class Dispatcher(sdk.EventDispatcher):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            delattr(self, name)
+
+    return Dispatcher
+
+
+@pytest.mark.parametrize("dispatcher", [_Deaf, _without("_outbox"), _without("_formatter"), None, lambda _inbox: None])
+def test_a_changed_sdk_is_used_as_it_is(
+    dispatcher: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    server: DevServer,
+    no_leaks: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where the SDK's insides have changed, its own event processor is used, which is said once, and events arrive."""
+    monkeypatch.setattr("ldai_integrations.delivery._sdk._START_SECONDS", 0.2)
+    original = sdk.EventDispatcher
+    monkeypatch.setattr(sdk, "EventDispatcher", dispatcher)
+    with pytest.raises(SdkChangedError):
+        Engine(Config("test"))
+    default = sdk.DefaultEventProcessor.__init__
+
+    def with_original(self: Any, config: Config, **options: Any) -> None:
+        default(self, config, dispatcher_class=original, **options)
+
+    monkeypatch.setattr(sdk.DefaultEventProcessor, "__init__", with_original)
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+    send_runs(tracking, 3)
+    assert tracking.flush(30).pending == 0
+    assert complete_runs(server) == 3
+    assert sum("is made differently" in record.message for record in caplog.records) == 1
+    tracking.close()
