@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from typing import Any
 
 from ldclient import Config, Context, LDClient
 
@@ -22,8 +23,8 @@ def figures() -> list[Figure]:
     with ExitStack() as opened:
         url = opened.enter_context(receiving(Faults()))
         clients = {
-            name: opened.enter_context(closing(LDClient(Config("benchmark", **options, **_uris(url)))))
-            for name, options in {"sdk": {}, "ours": {"event_processor_class": SpoolingEventProcessor}}.items()
+            name: opened.enter_context(closing(LDClient(Config("benchmark", event_processor_class=kind, **_uris(url)))))
+            for name, kind in {"sdk": None, "ours": SpoolingEventProcessor}.items()
         }
         callers = interleaved({name: _caller(client) for name, client in clients.items()}, rounds=_ROUNDS)
         totals = interleaved({name: _total(client) for name, client in clients.items()}, rounds=_ROUNDS)
@@ -61,5 +62,5 @@ def _settle(client: LDClient) -> None:
     time.sleep(0.5)
 
 
-def _uris(url: str) -> dict[str, str]:
+def _uris(url: str) -> dict[str, Any]:
     return {"base_uri": url, "stream_uri": url, "events_uri": url}

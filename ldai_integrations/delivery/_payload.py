@@ -219,7 +219,7 @@ def _text(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    return text if _has_utf8(text) else text.encode(errors="replace").decode()
+    return text if _has_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _has_utf8(text: str) -> bool:

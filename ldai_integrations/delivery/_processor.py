@@ -16,6 +16,7 @@ from ldclient.interfaces import EventProcessor
 from .._troubles import Troubles
 from ..records import FlushReport
 from ._batch import MAX_EVENTS, batches
+from ._payload import safe_context
 from ._post import Poster
 from ._sdk import Engine
 from ._spool import Spool
@@ -237,11 +238,18 @@ class SpoolingEventProcessor(EventProcessor):
     def _formatted(self, events: list[Any]) -> list[dict[str, Any]]:
         try:
             return self._engine.format(events)
+        except Exception:
+            return [made for event in events for made in self._formatted_alone(event)]
+
+    def _formatted_alone(self, event: Any) -> list[dict[str, Any]]:
+        """Format an event that may be the one which cannot be: one whose context contains itself."""
+        source = getattr(event, "original_input", event)
+        try:
+            source.context = safe_context(source.context, self.troubles)
+            return self._engine.format([event])
         except Exception as exc:
-            if len(events) == 1:
-                self._lost(1, exc)
-                return []
-        return [made for event in events for made in self._formatted([event])]
+            self._lost(1, exc)
+            return []
 
     def _lost(self, events: int, exc: Exception) -> None:
         self._spool.drop(events, "unserialisable")

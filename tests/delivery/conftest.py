@@ -43,8 +43,8 @@ def connect(no_leaks: None, server: DevServer) -> Iterator[Connect]:
     with ExitStack() as opened:
 
         def connect(processor: Any = None, **options: Any) -> LDClient:
-            uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), server.url)
-            config = Config("test", diagnostic_opt_out=True, event_processor_class=processor, **uris, **options)
+            options = {"diagnostic_opt_out": True, "event_processor_class": processor, **uris(server.url), **options}
+            config = Config("test", **options)
             client = LDClient(config)
             opened.callback(client.close)
             return client
@@ -65,7 +65,12 @@ def processor_of(client: LDClient) -> SpoolingEventProcessor:
     return found
 
 
-def small(**bounds: int) -> Any:
+def uris(url: str) -> dict[str, Any]:
+    """Return what makes a Config of a client for this address."""
+    return dict.fromkeys(("base_uri", "stream_uri", "events_uri"), url)
+
+
+def small(**bounds: Any) -> Any:
     """Return an event processor class with bounds that a test can reach."""
     return partial(SpoolingEventProcessor, **bounds)
 

@@ -17,7 +17,7 @@ from ldai_integrations.delivery._post import Answer, Poster
 from ldai_integrations.delivery._sdk import Engine
 from ldai_integrations.devserver import DevServer
 
-from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small
+from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small, uris
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 408, 413, 429, 500, 503])
@@ -65,8 +65,8 @@ def test_nobody_there(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     """An endpoint that cannot be reached is said once, and the events wait."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as unused:
         port = unused.server_port
-    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), f"http://127.0.0.1:{port}")
-    client = LDClient(Config("test", use_ldd=True, event_processor_class=SpoolingEventProcessor, **uris))
+    address = uris(f"http://127.0.0.1:{port}")
+    client = LDClient(Config("test", use_ldd=True, event_processor_class=SpoolingEventProcessor, **address))
     client.track("event", CONTEXT)
     processor = processor_of(client)
     assert processor.deliver(0.5).pending == 2
@@ -120,7 +120,7 @@ def test_a_full_spool_lets_go_of_the_oldest(
     sent, pending, dropped = processor.counts()
     arrived = [event["data"]["number"] for event in server.events(key="event")]
     assert dropped["spool_full"] > 0
-    assert (pending, dropped.keys(), sent + dropped["spool_full"]) == (0, {"spool_full"}, 10_001)
+    assert (pending, list(dropped), sent + dropped["spool_full"]) == (0, ["spool_full"], 10_001)
     assert len(arrived) == len(set(arrived)) == sent - len(server.events(kind="index"))
     assert 9_999 in arrived
     assert sum("the oldest are lost" in record.message for record in caplog.records) == 1

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from ldclient import Config, LDClient
@@ -188,12 +189,13 @@ def test_a_full_queue_of_the_sdk_is_waited_for(connect: Connect, server: DevServ
     """A flush that the SDK would refuse, its inbox being full, is tried until there is room, and counted."""
     client = connect(events_max_pending=50)
     tracking = Tracking(client)
-    inbox = client._event_processor._inbox
+    processor: Any = client._event_processor
+    inbox = processor._inbox
     factory = client._event_factory_default
     blocked = threading.Event()
     inbox.put(type("Message", (), {"type": "test_sync", "param": type("Reply", (), {"set": blocked.wait})})())
     for _ in range(60):
-        client._event_processor.send_event(factory.new_custom_event("event", CONTEXT, None, 1))
+        processor.send_event(factory.new_custom_event("event", CONTEXT, None, 1))
     report: list[FlushReport] = []
     flusher = threading.Thread(target=lambda: report.append(tracking.flush(30)))
     flusher.start()
@@ -246,8 +248,8 @@ def test_unknown_event_processors(tracking: Tracking, client: LDClient) -> None:
 
 def test_a_client_that_sends_nothing() -> None:
     """Where events are off nothing is pending, and that is known."""
-    for options in ({"offline": True}, {"send_events": False, "use_ldd": True}):
-        client = LDClient(Config("test", **options))
+    for config in (Config("test", offline=True), Config("test", send_events=False, use_ldd=True)):
+        client = LDClient(config)
         tracking = Tracking(client)
         send_runs(tracking, 1)
         assert tracking.flush(5) == FlushReport(sent=0, pending=0, dropped=0)

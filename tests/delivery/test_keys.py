@@ -12,6 +12,7 @@ from ldai_integrations import ConfigurationError, Tracking
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS
+from .conftest import uris
 
 # ldclient leaves the connection of a stream that was refused to the garbage collector.
 _FORGOTTEN_STREAM = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -63,7 +64,7 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
 ) -> None:
     """A refusal that comes after the Tracking was made is said as well."""
     server.inject("/all", status=401, delay=0.5, count=None)
-    tracking = Tracking(connect_without_waiting(server))
+    tracking = Tracking(LDClient(Config("test", diagnostic_opt_out=True, **uris(server.url)), start_wait=0))
     deadline = time.monotonic() + 30
     while tracking.stats().connection != "HTTP 401" or not tracking.stats().troubles:
         assert time.monotonic() < deadline
@@ -81,9 +82,3 @@ def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     assert tracking.stats().connection == "unreachable"
     assert any("could not be reached" in record.message for record in caplog.records)
     tracking.close()
-
-
-def connect_without_waiting(server: DevServer) -> LDClient:
-    """Make a client that is not connected yet."""
-    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), server.url)
-    return LDClient(Config("test", diagnostic_opt_out=True, **uris), start_wait=0)

@@ -77,13 +77,13 @@ class _Deaf(sdk.EventDispatcher):
         with suppress(SystemExit):
             while True:
                 self._inbox.get(block=True)
-        self._do_shutdown()
+        self._do_shutdown()  # type: ignore[no-untyped-call]
 
 
 def _without(name: str) -> type:
     class Dispatcher(sdk.EventDispatcher):
         def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
+            super().__init__(*args)  # type: ignore[no-untyped-call]
             delattr(self, name)
 
     return Dispatcher
@@ -103,7 +103,7 @@ def test_a_changed_sdk_is_used_as_it_is(
     monkeypatch.setattr(sdk, "EventDispatcher", dispatcher)
     with pytest.raises(SdkChangedError):
         Engine(Config("test"))
-    default = sdk.DefaultEventProcessor.__init__
+    default: Any = sdk.DefaultEventProcessor.__init__
 
     def with_original(self: Any, config: Config, **options: Any) -> None:
         default(self, config, dispatcher_class=original, **options)
