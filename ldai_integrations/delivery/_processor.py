@@ -16,7 +16,7 @@ from ldclient.interfaces import EventProcessor
 from .._troubles import Troubles
 from ..records import FlushReport
 from ._batch import MAX_EVENTS, batches
-from ._payload import safe_context
+from ._formatter import Formatter
 from ._post import Poster
 from ._sdk import Engine
 from ._spool import Spool
@@ -27,8 +27,6 @@ _SPOOL_BYTES = 32_000_000
 _MAX_POSTERS = 4
 # A caller waits so long at most where the inbox is full, and in proportion from half full on.
 _MAX_YIELD_SECONDS = 0.005
-# After so many events the processor lets other threads run; all together would hold up an event loop for 20 ms.
-_SLICE = 50
 # How long LDClient.close() may take.
 _CLOSE_SECONDS = 10.0
 
@@ -64,6 +62,7 @@ class SpoolingEventProcessor(EventProcessor):
         self._wake = threading.Event()
         self._spool = Spool(max_spool_bytes, self.troubles, self._wake.set)
         self._changed = self._spool.changed
+        self._formatter = Formatter(self._engine, self.troubles, self._spool.drop)
         # Counts of what was sent to us: made into batches, being made into one, and to be made into one at once.
         self._formed = self._forming = self._asked_upto = 0
         self._closed = False
@@ -208,9 +207,9 @@ class SpoolingEventProcessor(EventProcessor):
             self._forming, first = len(inputs), self._formed
         made = []
         try:
-            made = list(batches(self._events_of(inputs), first, self.troubles))
-        except Exception as exc:
-            self._lost(len(inputs), exc)
+            made = list(batches(self._formatter.events_of(inputs), first, self.troubles))
+        except Exception as exc:  # this thread must live on
+            self._formatter.lost(len(inputs), exc)
         with self._changed:
             for batch in made:
                 self._spool.put(batch)
@@ -218,48 +217,6 @@ class SpoolingEventProcessor(EventProcessor):
             self._changed.notify_all()
         if self._spool.waiting > 1:
             self._add_poster()
-
-    def _events_of(self, inputs: list[Any]) -> list[dict[str, Any]]:
-        engine = self._engine
-        for position, event in enumerate(inputs):
-            try:
-                engine.process(event)
-            except Exception as exc:
-                self._lost(1, exc)
-            if position % _SLICE == 0:
-                time.sleep(0)
-        events, summary = engine.take()
-        made = []
-        for start in range(0, len(events), _SLICE):
-            made += self._formatted(events[start : start + _SLICE])
-            time.sleep(0)
-        return made + engine.format((), summary)
-
-    def _formatted(self, events: list[Any]) -> list[dict[str, Any]]:
-        try:
-            return self._engine.format(events)
-        except Exception:
-            return [made for event in events for made in self._formatted_alone(event)]
-
-    def _formatted_alone(self, event: Any) -> list[dict[str, Any]]:
-        """Format an event that may be the one which cannot be: one whose context contains itself."""
-        source = getattr(event, "original_input", event)
-        try:
-            source.context = safe_context(source.context, self.troubles)
-            return self._engine.format([event])
-        except Exception as exc:
-            self._lost(1, exc)
-            return []
-
-    def _lost(self, events: int, exc: Exception) -> None:
-        self._spool.drop(events, "unserialisable")
-        self.troubles.note(
-            "payload",
-            type(exc).__name__,
-            "An event for LaunchDarkly could not be formatted (%s) and is lost; the traceback shows why.",
-            type(exc).__name__,
-            exc=exc,
-        )
 
     # The threads that post
 

@@ -21,7 +21,8 @@ from ldclient import Context
 from ldai_integrations import Tracking
 from ldai_integrations._troubles import Troubles
 from ldai_integrations.delivery import SpoolingEventProcessor
-from ldai_integrations.delivery._payload import encode_event, is_plain, safe_context, safe_data, safe_metric, to_plain
+from ldai_integrations.delivery._payload import encode_event, safe_context, safe_data, safe_metric
+from ldai_integrations.delivery._plain import is_plain, to_plain
 from ldai_integrations.devserver import DevServer
 
 from .conftest import CONTEXT, Connect, processor_of, send_runs
