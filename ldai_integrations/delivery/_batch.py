@@ -10,9 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from .._troubles import Troubles
 from ._payload import encode_event
 
-#: A run costs seven events of about 270 bytes, so this is a payload of some 270 kB.
-MAX_EVENTS = 1_000
-# No limit of LaunchDarkly's is published; proxies commonly take 1 MB.
+# No limit of LaunchDarkly's is published; proxies commonly take 1 MB, which is 4,000 events of common size.
 _MAX_BYTES = 1_000_000
 
 
@@ -65,7 +63,7 @@ def batches(events: Iterable[dict[str, object]], first: int, troubles: Troubles)
     size = 0
     for event in events:
         text = encode_event(event, troubles)
-        if written and (size + len(text) > _MAX_BYTES or len(written) == MAX_EVENTS):
+        if written and size + len(text) > _MAX_BYTES:
             yield _joined(written, first)
             written, size = [], 0
         written.append(text)

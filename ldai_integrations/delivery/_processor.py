@@ -15,7 +15,7 @@ from ldclient.interfaces import EventProcessor
 
 from .._troubles import Troubles
 from ..records import FlushReport
-from ._batch import MAX_EVENTS, batches
+from ._batch import batches
 from ._formatter import Formatter
 from ._post import Poster
 from ._sdk import Engine
@@ -25,6 +25,8 @@ from ._spool import Spool
 INBOX_EVENTS = 100_000
 _SPOOL_BYTES = 32_000_000
 _MAX_POSTERS = 4
+# A batch is made of so many inputs; while others wait for a slow endpoint, of four times as many.
+_BATCH_INPUTS, _BACKLOG = 1_000, 4
 # A caller waits so long at most where the inbox is full, and in proportion from half full on.
 _MAX_YIELD_SECONDS = 0.005
 # How long LDClient.close() may take.
@@ -58,7 +60,7 @@ class SpoolingEventProcessor(EventProcessor):
         self._inbox: deque[Any] = deque()
         self._capacity = max(1, config.events_max_pending)
         # The SDK makes up to three events of one.
-        self._chunk = self._pressed_from = max(1, min(MAX_EVENTS, self._capacity // 3))
+        self._chunk = self._pressed_from = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
         self._wake = threading.Event()
         self._spool = Spool(max_spool_bytes, self.troubles, self._wake.set)
         self._changed = self._spool.changed
@@ -197,13 +199,13 @@ class SpoolingEventProcessor(EventProcessor):
 
         So a thousand flushes while the endpoint is slow make one batch, not a thousand.
         """
-        if len(self._inbox) >= self._chunk:
-            return True
-        return self._asked_upto > self._formed and not self._spool.waiting
+        if self._spool.waiting:
+            return len(self._inbox) >= self._chunk * _BACKLOG
+        return len(self._inbox) >= self._chunk or self._asked_upto > self._formed
 
     def _form(self) -> None:
         with self._changed:
-            inputs = [self._inbox.popleft() for _ in range(min(len(self._inbox), self._chunk))]
+            inputs = [self._inbox.popleft() for _ in range(min(len(self._inbox), self._chunk * _BACKLOG))]
             self._forming, first = len(inputs), self._formed
         made = []
         try:
