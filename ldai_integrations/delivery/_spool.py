@@ -207,7 +207,7 @@ class Spool:
         )
 
     def _make_room(self) -> None:
-        while self._size > self._max_bytes and self._queue:
+        while self._size > self._max_bytes and len(self._queue) > 1:  # the newest stays, however large
             oldest = self._queue.popleft()
             self._size -= oldest.size
             self._drop(oldest, "spool_full")
