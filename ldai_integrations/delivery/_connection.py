@@ -75,8 +75,10 @@ def watch_connection(client: LDClient, troubles: Troubles) -> None:
 def connection_of(client: LDClient) -> str:
     """Return ``"ok"``, or why AI Configs do not arrive; the words are those of ``Stats.connection``."""
     status = client.data_source_status_provider.status
-    if status.state == DataSourceState.VALID or client.is_offline():
+    if status.state == DataSourceState.VALID:
         return "ok"
+    if status.state == DataSourceState.INITIALIZING and client.is_initialized():
+        return "ok"  # from a file or a store: those do not tell their state
     if status.error is None:
         return str(status.state.value).lower()
     return f"HTTP {status.error.status_code}" if status.error.status_code else "unreachable"

@@ -151,7 +151,7 @@ def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord],
     run(tracking)
 
     assert [record.cost for record in records] == [None, None]
-    assert tracking.stats() == {"price": 2}
+    assert tracking.stats().troubles == {"price": 2}
     [line] = [record.getMessage() for record in caplog.records if record.name == "ldai_integrations"]
     assert line.startswith("The cost of 'bot' is unknown: its model's costPerOutputToken must be USD per token")
 
@@ -164,7 +164,7 @@ def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch:
     run(served({"name": "gpt-4o-mini"}))
 
     assert [record.input_cost for record in records] == [Decimal("0.001"), None]
-    assert tracking.stats() == {}
+    assert tracking.stats().troubles == {}
 
 
 def test_a_package_that_does_not_work(
@@ -183,7 +183,7 @@ def test_a_package_that_does_not_work(
     run(tracking)
 
     assert records[0].cost is None
-    assert tracking.stats() == {"price list": 1}
+    assert tracking.stats().troubles == {"price list": 1}
 
 
 def test_a_list_that_breaks() -> None:

@@ -194,13 +194,16 @@ def test_a_full_queue_of_the_sdk_is_waited_for(connect: Connect, server: DevServ
     factory = client._event_factory_default
     blocked = threading.Event()
     inbox.put(type("Message", (), {"type": "test_sync", "param": type("Reply", (), {"set": blocked.wait})})())
+    deadline = time.monotonic() + 30
+    while not inbox.empty():  # until the SDK's thread is held up
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     for _ in range(60):
         processor.send_event(factory.new_custom_event("event", CONTEXT, None, 1))
     report: list[FlushReport] = []
     flusher = threading.Thread(target=lambda: report.append(tracking.flush(30)))
     flusher.start()
     try:
-        deadline = time.monotonic() + 30
         while "flush_refused" not in tracking.stats().troubles:
             assert time.monotonic() < deadline
             time.sleep(0.01)

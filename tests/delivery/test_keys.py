@@ -82,3 +82,8 @@ def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     assert tracking.stats().connection == "unreachable"
     assert any("could not be reached" in record.message for record in caplog.records)
     tracking.close()
+
+
+def test_ai_configs_from_a_file(client: LDClient) -> None:
+    """AI Configs that come from a file are there, though such a source does not tell its state."""
+    assert Tracking(client).stats().connection == "ok"

@@ -90,7 +90,7 @@ def test_figures_equal_the_raw_events(
 ) -> None:
     """Every figure, in total and by variation, is that of the raw events, and that of the records."""
     traffic(http_tracking)
-    assert http_tracking.flush()
+    assert http_tracking.flush().complete
     sent = dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
     assert len(sent) == len(records) == 12
     events = dev_server.events(kind="custom", config_key="chat")
