@@ -65,7 +65,7 @@ class ASGITrackingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
-        kind = scope["type"]
+        kind = scope.get("type")  # what is no ASGI scope is for the application to judge
         if kind in ("http", "websocket"):
             await serve(self.app, self._door, scope, receive, send)
         elif kind == "lifespan":

@@ -25,7 +25,8 @@ class TrackedCallable:
 
     @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
     def __class__(self) -> type:
-        return type(self.__wrapped__)
+        kind: type = self.__wrapped__.__class__  # not its type: it may be decorated as well
+        return kind
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.__dict__["__call__"](*args, **kwargs)

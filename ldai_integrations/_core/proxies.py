@@ -72,7 +72,8 @@ class _Proxy:
 
     @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
     def __class__(self) -> type:
-        return type(self._stream)
+        kind: type = self._stream.__class__  # not its type: it may be watched by another run as well
+        return kind
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._stream, name)

@@ -23,7 +23,8 @@ class _Alike:
 
     @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
     def __class__(self) -> type:
-        return type(self._inner)
+        kind: type = self._inner.__class__  # not its type: it may be followed by another run as well
+        return kind
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
