@@ -190,5 +190,7 @@ def _body_of(response: Any) -> bytes | None:
     if getattr(response, "is_sequence", False):
         data = response.get_data()
         return data if isinstance(data, bytes) else None
+    if getattr(response, "is_rendered", True) is False:  # Django renders it after its view; to ask before is an error
+        return None
     bodies = (getattr(response, name, None) for name in ("body", "content"))
     return next((body for body in bodies if isinstance(body, bytes)), None)

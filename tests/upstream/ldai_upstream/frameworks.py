@@ -34,6 +34,9 @@ def instrument_all(instrument: Instrument) -> None:
         _litestar,
         _django,
         _asgiref,
+        _bottle,
+        _falcon,
+        _uvicorn,
     ):
         if find_spec(change.__name__[1:]):
             change(instrument)
@@ -87,6 +90,17 @@ def _serve_class(owner: Any, instrument: Instrument) -> None:
     @functools.wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
         await instrument.asgi(functools.partial(original, self))(scope, receive, send)
+
+    owner.__call__ = call
+
+
+def _serve_wsgi_class(owner: Any, instrument: Instrument) -> None:
+    """Have every instance of a WSGI application class served below the middleware."""
+    original = owner.__call__
+
+    @functools.wraps(original)
+    def call(self: Any, environ: Any, start_response: Any) -> Any:
+        return instrument.wsgi(functools.partial(original, self))(environ, start_response)
 
     owner.__call__ = call
 
@@ -205,3 +219,32 @@ def _asgiref(instrument: Instrument) -> None:
     communicator = import_module("asgiref.testing").ApplicationCommunicator
     _change_argument(communicator, "__init__", "application", lambda app: instrument.asgi(single(app)))
     _change_argument(import_module("asgiref.wsgi").WsgiToAsgi, "__init__", "wsgi_application", instrument.wsgi)
+
+
+def _bottle(instrument: Instrument) -> None:
+    bottle = import_module("bottle")
+    _serve_wsgi_class(bottle.Bottle, instrument)
+    _change_argument(bottle.Route, "__init__", "callback", instrument.handler)
+
+
+def _falcon(instrument: Instrument) -> None:
+    router = import_module("falcon.routing.compiled").CompiledRouter
+    find_responders = router.map_http_methods
+
+    def map_http_methods(self: Any, resource: Any, **kwargs: Any) -> dict[str, Any]:
+        return {name: instrument.handler(func) for name, func in find_responders(self, resource, **kwargs).items()}
+
+    router.map_http_methods = map_http_methods
+    _serve_wsgi_class(import_module("falcon").App, instrument)
+    _serve_class(import_module("falcon.asgi").App, instrument)
+
+
+def _uvicorn(instrument: Instrument) -> None:
+    config: Any = import_module("uvicorn.config").Config
+    load = config.load
+
+    def load_served(self: Any) -> None:
+        load(self)
+        self.loaded_app = instrument.asgi(self.loaded_app)
+
+    config.load = load_served
