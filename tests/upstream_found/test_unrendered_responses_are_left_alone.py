@@ -23,7 +23,7 @@ class Page:
 
 def view(request: HttpRequest) -> TemplateResponse:
     """Answer with a template."""
-    return TemplateResponse(request, Page(), {"name": "Ada"})  # type: ignore[arg-type]
+    return TemplateResponse(request, Page(), {"name": "Ada"})
 
 
 def test_the_decorator_ends_the_run_at_return(tracking: Tracking, records: list[RunRecord]) -> None:

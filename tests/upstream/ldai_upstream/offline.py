@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 from types import MethodType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from ldclient import Config, LDClient
@@ -22,10 +22,20 @@ from ldai_integrations.typing import ASGIApp, WSGIApp
 from ldai_integrations.usage import warm_up
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-CONFIG_KEY = "support-bot"
 
-#: What ``LDAI_UPSTREAM`` may say, and whether the middleware opens a run for each request then.
-MODES = {"lazy": False, "tracking": True}
+class Mode(NamedTuple):
+    """The config keys of every middleware and of every decorator, the outermost first."""
+
+    middleware: tuple[str | None, ...]
+    decorators: tuple[str, ...]
+
+
+#: What ``LDAI_UPSTREAM`` may say. In ``nested`` runs are joined, and followed in one another, in every way.
+MODES = {
+    "lazy": Mode((None,), ("handler",)),
+    "tracking": Mode(("handler",), ("handler",)),
+    "nested": Mode(("request", "request"), ("request", "outer", "handler", "handler")),
+}
 
 _VARIATION = {
     "_ldMeta": {"enabled": True, "variationKey": "small", "version": 1, "mode": "completion"},
@@ -33,7 +43,7 @@ _VARIATION = {
     "provider": {"name": "OpenAI"},
     "messages": [{"role": "system", "content": "You help customers."}],
 }
-_FLAG = {"key": CONFIG_KEY, "version": 1, "salt": "salt", "on": True, "fallthrough": {"variation": 0}}
+_FLAG = {"version": 1, "salt": "salt", "on": True, "fallthrough": {"variation": 0}, "offVariation": 0}
 
 T = TypeVar("T")
 
@@ -88,28 +98,35 @@ class Instrument:
     """Wrap applications and handlers, and account for the runs in them.
 
     Args:
-        flag_file: Where to write the AI Config.
-        track_requests: Whether the middleware opens a run for each request, or only decorated handlers do.
+        flag_file: Where to write the AI Configs.
+        mode: How often to wrap, and with which config keys.
     """
 
-    def __init__(self, flag_file: Path, *, track_requests: bool) -> None:
-        flag = {**_FLAG, "offVariation": 0, "variations": [_VARIATION]}
-        flag_file.write_text(json.dumps({"flags": {CONFIG_KEY: flag}}))
+    def __init__(self, flag_file: Path, mode: Mode) -> None:
+        keys = {key for key in (*mode.middleware, *mode.decorators) if key is not None}
+        flags = {key: {**_FLAG, "key": key, "variations": [_VARIATION]} for key in keys}
+        flag_file.write_text(json.dumps({"flags": flags}))
         source = Files.new_data_source(paths=[str(flag_file)])
         self.client = LDClient(Config("offline", update_processor_class=source, event_processor_class=Kept))
         self.tracking = WatchedTracking(self.client)
         warm_up(timeout=30)
-        self.options: dict[str, Any] = {"config_key": CONFIG_KEY if track_requests else None}
+        self._mode = mode
+        #: For what can be put around an application only once.
+        self.options: dict[str, Any] = {"config_key": mode.middleware[0]}
         self._decorated: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._troubles: dict[str, int] = {}
 
-    def asgi(self, app: ASGIApp) -> ASGITrackingMiddleware:
+    def asgi(self, app: ASGIApp) -> ASGIApp:
         """Put the middleware around an ASGI application."""
-        return ASGITrackingMiddleware(app, self.tracking, **self.options)
+        for key in reversed(self._mode.middleware):
+            app = ASGITrackingMiddleware(app, self.tracking, config_key=key)
+        return app
 
-    def wsgi(self, app: WSGIApp) -> WSGITrackingMiddleware:
+    def wsgi(self, app: WSGIApp) -> WSGIApp:
         """Put the middleware around a WSGI application."""
-        return WSGITrackingMiddleware(app, self.tracking, **self.options)
+        for key in reversed(self._mode.middleware):
+            app = WSGITrackingMiddleware(app, self.tracking, config_key=key)
+        return app
 
     def handler(self, func: T) -> T:
         """Decorate a handler, once however often it is registered; leave a class, or what cannot be called."""
@@ -119,7 +136,9 @@ class Instrument:
             return cast(T, MethodType(self.handler(func.__func__), func.__self__))
         decorated = self._decorated.get(id(func))
         if decorated is None:  # while it lives it keeps the handler, and so its id
-            decorated = track_ai(config_key=CONFIG_KEY, tracking=self.tracking)(func)
+            decorated = func
+            for key in reversed(self._mode.decorators):
+                decorated = track_ai(config_key=key, tracking=self.tracking)(decorated)
             self._decorated[id(func)] = self._decorated[id(decorated)] = decorated
         return cast(T, decorated)
 

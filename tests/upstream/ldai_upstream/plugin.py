@@ -1,7 +1,8 @@
 """A pytest plugin for a framework's own suite: ``pytest -p ldai_upstream.plugin``.
 
-``LDAI_UPSTREAM=lazy`` puts the middleware around every application without a config key, ``tracking`` with one; in
-both every endpoint is decorated. A test that leaves a run open or bound, or makes the library fail, is an error.
+``LDAI_UPSTREAM=lazy`` puts the middleware around every application without a config key, ``tracking`` with one, and
+``nested`` puts all of it there more than once; in each, every endpoint is decorated. A test that leaves a run open or
+bound, or makes the library fail, is an error.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if mode not in MODES:
         raise pytest.UsageError(f"LDAI_UPSTREAM is {mode!r}; set it to one of {', '.join(MODES)}")
     with tempfile.TemporaryDirectory() as directory:
-        instrument = Instrument(Path(directory, "flags.json"), track_requests=MODES[mode])
+        instrument = Instrument(Path(directory, "flags.json"), MODES[mode])
     instrument_all(instrument)
     config.pluginmanager.register(_Watch(instrument))
 

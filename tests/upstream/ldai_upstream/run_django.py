@@ -19,7 +19,7 @@ from .offline import MODES, Instrument
 def main() -> None:
     """Run the script that is named first, with its arguments, below the instrument."""
     with tempfile.TemporaryDirectory() as directory:
-        instrument = Instrument(Path(directory, "flags.json"), track_requests=MODES[os.environ["LDAI_UPSTREAM"]])
+        instrument = Instrument(Path(directory, "flags.json"), MODES[os.environ["LDAI_UPSTREAM"]])
     instrument_all(instrument)
     run = unittest.TestCase.run
 
