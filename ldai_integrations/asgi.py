@@ -67,8 +67,8 @@ class ASGITrackingMiddleware:
         """Serve one request, websocket or lifespan."""
         kind = scope.get("type")  # what is no ASGI scope is for the application to judge
         if kind in ("http", "websocket"):
-            await serve(self.app, self._door, scope, receive, send)
-        elif kind == "lifespan":
-            await flush_at_shutdown(self.app, self._door.tracking, scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            # Nothing is what an application should return; what it does return is for the server to judge.
+            return await serve(self.app, self._door, scope, receive, send)  # type: ignore[return-value]
+        if kind == "lifespan":
+            return await flush_at_shutdown(self.app, self._door.tracking, scope, receive, send)
+        return await self.app(scope, receive, send)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .current import FRAME_KEY, bind, unbind, within
 
 if TYPE_CHECKING:
-    from ..typing import ASGIApp, Message, Receive, Scope, Send
+    from ..typing import Message, Receive, Scope, Send
     from .door import Door
     from .offer import Offer
     from .run import Run
 
 
-async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
-    """Call the application in a frame, and finish what is still open when it is done."""
+async def serve(
+    app: Callable[[Scope, Receive, Send], Awaitable[object]], door: Door, scope: Scope, receive: Receive, send: Send
+) -> object:
+    """Call the application in a frame, and finish what is still open when it is done; return what it returned."""
     frame, outermost = scope.get(FRAME_KEY), False
     if frame is None or frame.tracking is not door.tracking:
         frame, outermost = door.frame(scope), True
@@ -27,7 +30,7 @@ async def serve(app: ASGIApp, door: Door, scope: Scope, receive: Receive, send: 
         receive, send = exchange.receive, exchange.send
     token = bind(run if run is not None else within(frame))
     try:
-        await app(scope, receive, send)
+        return await app(scope, receive, send)
     except BaseException as exc:
         if run is not None:
             run.end(exc)
@@ -89,6 +92,8 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Send, and finish the run with the last byte: background tasks come after it."""
+        if isinstance(message.get("headers"), Iterator):  # which only one of us could read
+            message = {**message, "headers": [*message["headers"]]}
         with self._run.frame.tracking.troubles.guard("response", self._run.config_key):
             self._watch(message)
         kind = message["type"]

@@ -20,7 +20,7 @@ async def flush_at_shutdown(app: ASGIApp, tracking: Tracking, scope: Scope, rece
             await flush(tracking)
         await send(message)
 
-    await app(scope, receive, flushing)
+    return await app(scope, receive, flushing)
 
 
 async def flush(tracking: Tracking) -> None:

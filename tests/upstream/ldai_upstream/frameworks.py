@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -240,11 +241,14 @@ def _falcon(instrument: Instrument) -> None:
 
 
 def _uvicorn(instrument: Instrument) -> None:
-    config: Any = import_module("uvicorn.config").Config
-    load = config.load
+    def serve(protocol: Any) -> None:
+        protocol.app = instrument.asgi(protocol.app)
 
-    def load_served(self: Any) -> None:
-        load(self)
-        self.loaded_app = instrument.asgi(self.loaded_app)
-
-    config.load = load_served
+    for module, protocol in (
+        ("http.h11_impl", "H11Protocol"),
+        ("http.httptools_impl", "HttpToolsProtocol"),
+        ("websockets.websockets_impl", "WebSocketProtocol"),
+        ("websockets.wsproto_impl", "WSProtocol"),
+    ):
+        with suppress(ImportError):  # what they need is optional
+            _after_init(getattr(import_module(f"uvicorn.protocols.{module}"), protocol), serve)
