@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -250,5 +251,6 @@ def _uvicorn(instrument: Instrument) -> None:
         ("websockets.websockets_impl", "WebSocketProtocol"),
         ("websockets.wsproto_impl", "WSProtocol"),
     ):
-        with suppress(ImportError):  # what they need is optional
+        with suppress(ImportError), warnings.catch_warnings():  # what they need is optional, or deprecated
+            warnings.simplefilter("ignore")
             _after_init(getattr(import_module(f"uvicorn.protocols.{module}"), protocol), serve)
