@@ -41,7 +41,9 @@ def instrument_all(instrument: Instrument) -> None:
         _uvicorn,
     ):
         if find_spec(change.__name__[1:]):
-            change(instrument)
+            with warnings.catch_warnings():  # a suite may make errors of them, and need not import what we do
+                warnings.simplefilter("ignore")
+                change(instrument)
 
 
 def _change_argument(owner: Any, function: str, argument: str, change: Change) -> None:
@@ -251,6 +253,5 @@ def _uvicorn(instrument: Instrument) -> None:
         ("websockets.websockets_impl", "WebSocketProtocol"),
         ("websockets.wsproto_impl", "WSProtocol"),
     ):
-        with suppress(ImportError), warnings.catch_warnings():  # what they need is optional, or deprecated
-            warnings.simplefilter("ignore")
+        with suppress(ImportError):  # what they need is optional
             _after_init(getattr(import_module(f"uvicorn.protocols.{module}"), protocol), serve)
