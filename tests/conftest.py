@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +17,15 @@ from ldclient import Config, LDClient
 from ldclient.integrations import Files
 from ldclient.interfaces import EventProcessor
 
-from ldai_integrations import RunRecord, Tracking, run_finished
+from ldai_integrations import RunRecord, Tracking, run_finished, track_ai
 from ldai_integrations._core.current import get_current
 from ldai_integrations._core.default import default_tracking
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.usage import warm_up
 
 from .flags import ASTRAY, FLAGS
+
+Decorate = Callable[[Any], Any]
 
 
 @dataclass
@@ -137,6 +139,12 @@ def clock() -> Clock:
 def tracking(client: LDClient, o200k: None, clock: Clock) -> Tracking:
     """Give a Tracking without a network; what it reports is in :func:`events` and :func:`records`."""
     return Tracking(client, clock=clock)
+
+
+@pytest.fixture
+def track(tracking: Tracking) -> Decorate:
+    """Decorate with the AI Config ``chat``."""
+    return track_ai(config_key="chat", tracking=tracking)
 
 
 @pytest.fixture

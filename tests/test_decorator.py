@@ -8,7 +8,7 @@ import contextvars
 import functools
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +17,7 @@ from ldclient import Context
 from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations._core.current import get_current
 
-from .conftest import Clock, Events
-
-Decorate = Callable[[Any], Any]
-
-
-@pytest.fixture
-def track(tracking: Tracking) -> Decorate:
-    """Decorate with the AI Config ``chat``."""
-    return track_ai(config_key="chat", tracking=tracking)
+from .conftest import Clock, Decorate, Events
 
 
 def outcomes(records: list[RunRecord]) -> list[str]:
@@ -91,56 +83,6 @@ def test_an_async_generator_function(track: Decorate, records: list[RunRecord], 
     assert (records[0].time_to_first_token_ms, records[0].duration_ms, records[0].outcome) == (10, 30, "success")
 
 
-def test_send_throw_and_return_reach_the_generator(track: Decorate, records: list[RunRecord]) -> None:
-    """``send``, ``throw`` and the value of ``return`` work as on the bare generator."""
-
-    @track
-    def echo() -> Generator[str, str, str]:
-        received = yield "ready"
-        try:
-            yield received.upper()
-        except KeyError as exc:
-            yield f"caught {exc.args[0]}"
-        return "done"
-
-    steps = echo()
-    assert next(steps) == "ready"
-    assert steps.send("hello") == "HELLO"
-    assert steps.throw(KeyError("it")) == "caught it"
-    with pytest.raises(StopIteration) as stopped:
-        next(steps)
-
-    assert stopped.value.value == "done"
-    assert outcomes(records) == ["success"]
-
-
-def test_asend_athrow_and_aclose_reach_the_async_generator(track: Decorate, records: list[RunRecord]) -> None:
-    """``asend``, ``athrow`` and ``aclose`` work as on the bare async generator."""
-    closed = []
-
-    @track
-    async def echo() -> Any:
-        try:
-            received = yield "ready"
-            try:
-                yield received.upper()
-            except KeyError as exc:
-                yield f"caught {exc.args[0]}"
-            yield "never asked for"
-        finally:
-            closed.append(current_run().config_key)
-
-    async def consume() -> list[str]:
-        steps = echo()
-        seen = [await steps.__anext__(), await steps.asend("hello"), await steps.athrow(KeyError("it"))]
-        await steps.aclose()
-        return seen
-
-    assert asyncio.run(consume()) == ["ready", "HELLO", "caught it"]
-    assert closed == ["chat"]
-    assert outcomes(records) == ["cancelled"]
-
-
 @pytest.mark.parametrize("kind", ["function", "coroutine", "generator", "async generator"])
 def test_an_exception_comes_out_as_it_was_raised(track: Decorate, records: list[RunRecord], kind: str) -> None:
     """The handler's own exception is not changed, and the run is an error with it."""
@@ -177,30 +119,6 @@ def test_an_exception_comes_out_as_it_was_raised(track: Decorate, records: list[
     assert [(record.outcome, record.error) for record in records] == [("error", error)]
 
 
-def test_a_generator_left_early(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
-    """A ``break`` closes the inner generator and ends the run with its last item, cancelled, once."""
-    closed = []
-
-    @track
-    def words() -> Iterator[str]:
-        try:
-            for _ in range(100):
-                clock.advance(10)
-                yield "word "
-        finally:
-            closed.append(True)
-
-    steps = words()
-    for _ in steps:
-        break
-    clock.advance(9_000)
-    steps.close()
-    steps.close()
-
-    assert closed == [True]
-    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
-
-
 def test_an_abandoned_generator_ends_with_its_last_item(
     track: Decorate, records: list[RunRecord], clock: Clock
 ) -> None:
@@ -220,28 +138,6 @@ def test_an_abandoned_generator_ends_with_its_last_item(
     assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
 
 
-def test_an_abandoned_async_generator_ends_with_its_last_item(
-    track: Decorate, records: list[RunRecord], clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The event loop closes an abandoned async generator in another task; nobody complains of a different Context."""
-
-    @track
-    async def words() -> AsyncIterator[str]:
-        while True:
-            clock.advance(10)
-            yield "word "
-
-    async def abandon() -> None:
-        async for _ in words():
-            break
-        clock.advance(9_000)
-
-    asyncio.run(abandon())
-
-    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
-    assert caplog.records == []
-
-
 def test_a_generator_never_iterated_is_no_run(track: Decorate, records: list[RunRecord]) -> None:
     """What never began was no generation."""
 
@@ -252,67 +148,6 @@ def test_a_generator_never_iterated_is_no_run(track: Decorate, records: list[Run
     words().close()
 
     assert records == []
-
-
-def test_a_stream_closed_elsewhere(track: Decorate, records: list[RunRecord]) -> None:
-    """A generator stepped in one thread and closed in another ends its run without noise."""
-
-    @track
-    def words() -> Iterator[str]:
-        while True:
-            yield current_run().config_key
-
-    steps = words()
-    next(steps)
-    thread = threading.Thread(target=steps.close)
-    thread.start()
-    thread.join()
-
-    assert outcomes(records) == ["cancelled"]
-    assert get_current() is None
-
-
-def test_an_async_generator_is_stepped_in_the_consumers_task(track: Decorate) -> None:
-    """A cancel scope that is entered in the generator may be left in it: no step runs in a task of its own."""
-    anyio = pytest.importorskip("anyio", reason="anyio comes with Starlette")
-    tasks = set()
-
-    @track
-    async def words() -> AsyncIterator[str]:
-        with anyio.CancelScope():
-            for _ in range(3):
-                tasks.add(asyncio.current_task())
-                yield "word"
-
-    async def consume() -> None:
-        assert [word async for word in words()] == ["word"] * 3
-        assert tasks == {asyncio.current_task()}
-
-    asyncio.run(consume())
-
-
-def test_cancellation(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
-    """A cancelled task raises CancelledError as before; the run has its time and tokens, and neither verdict."""
-
-    @track
-    async def ask(run: Run) -> None:
-        run.add_usage(input_tokens=3, output_tokens=1)
-        clock.advance(50)
-        await asyncio.sleep(60)
-
-    async def cancel() -> None:
-        task = asyncio.ensure_future(ask())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert task.cancelled()
-
-    asyncio.run(cancel())
-
-    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 50)]
-    assert records[0].usage is not None
-    assert records[0].usage.total_tokens == 4
 
 
 def test_a_timeout_is_an_error(track: Decorate, records: list[RunRecord]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..records import Usage
-from ..usage import Reading, SSEReader, StreamReader, TextTally, estimate_output, read
+from ..usage import Reading, SSEReader, StreamReader, TextTally, read
 from .asked import Asked
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -59,10 +59,10 @@ class Output:
         """Take over what the usage room read."""
 
         def estimate() -> Usage:
-            return estimate_output(reading.text, model=reading.model or model_name(), tool_calls=reading.tool_calls)
+            return reading.estimate(model=model_name())
 
         names = tuple(call.name for call in reading.tool_calls)
-        chars = len(reading.text) + sum(len(call.arguments) for call in reading.tool_calls)
+        chars = len(reading.text) + len(reading.reasoning) + sum(len(call.arguments) for call in reading.tool_calls)
         from_provider = reading.usage is not None or reading.model is not None
         return cls(
             reading.usage, estimate, chars, names, reading.error, from_provider, reading.ids, reading.model or ""

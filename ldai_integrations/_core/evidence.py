@@ -78,6 +78,7 @@ class Evidence:
         #: Length of the requests that are kept for estimates.
         self.asked_chars = 0
         self.first_token_at: float | None = None
+        #: When the last item passed, or the handler returned what is to pass.
         self.last_item_at: float | None = None
         self._clock = clock
         self._model_name = model_name
@@ -117,6 +118,10 @@ class Evidence:
         self.generated = True
         if self.first_token_at is None:
             self.first_token_at = self._clock()
+
+    def returned(self) -> None:
+        """Note that the handler has returned; a stream that nobody begins ended here."""
+        self.last_item_at = self._clock()
 
     def put_out(self, item: Any) -> None:
         """Take one item of output; runs for every streamed chunk, so it must stay cheap."""

@@ -22,6 +22,7 @@ def follow(run: Run, result: Any) -> Any:
     A value ends the run now. What is consumed step by step comes back in a wrapper that keeps its protocol
     and ends the run when it is exhausted, closed or dropped.
     """
+    run.evidence.returned()
     try:
         return _follow(run, result)
     except Exception as exc:  # only ours can raise here: the handler's code has returned

@@ -57,7 +57,8 @@ def watch(stream: Any, on_item: OnItem, on_end: OnEnd, on_enter: OnEnter | None 
         return stream
     kind = type(stream)
     asynchronous = any(hasattr(kind, name) for name in ("__anext__", "__aiter__", "__aenter__"))
-    proxy = AsyncStreamProxy if asynchronous else SyncStreamProxy
+    synchronous = any(hasattr(kind, name) for name in ("__next__", "__iter__", "__enter__"))
+    proxy = (StreamProxy if synchronous else AsyncStreamProxy) if asynchronous else SyncStreamProxy
     return proxy(stream, on_item, on_end, watched if on_enter is None else on_enter)
 
 
@@ -88,7 +89,10 @@ class _Proxy:
         return self if value is self._stream else self._on_enter(value)
 
     def _left(self, exc: BaseException | None, suppressed: object) -> None:
-        self._on_end(GeneratorExit() if exc is None or suppressed else exc)
+        if exc is not None:
+            self._on_end(None if suppressed else exc)
+        else:
+            self._on_end(GeneratorExit())
 
     def _closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
         def closed(*args: Any, **kwargs: Any) -> Any:
@@ -191,3 +195,9 @@ class AsyncStreamProxy(_Proxy):
         suppressed = await self._stream.__aexit__(kind, exc, traceback)
         self._left(exc, suppressed)
         return suppressed
+
+
+class StreamProxy(SyncStreamProxy, AsyncStreamProxy):
+    """Watch a stream that may be iterated or entered either way."""
+
+    __slots__ = ()

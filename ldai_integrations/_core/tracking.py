@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..typing import Sink
 
 _NO_VARIABLES: Mapping[str, Any] = {}
+_POLL_SECONDS = 0.005
 
 
 class Tracking:
@@ -76,6 +77,7 @@ class Tracking:
         for sink in self._sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
+        self._open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._worker = Worker()
         self._runs = 0
         self._owns_client = False
@@ -126,6 +128,7 @@ class Tracking:
         """Open a run in a frame; whoever opens it finishes it, at the latest the frame."""
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
+        self._open_runs.add(run)
         frame.had_runs = True
         if frame.offer is not None:
             frame.offer.consider(run)
@@ -149,8 +152,16 @@ class Tracking:
 
     def report(self, run: Run, ended_at: float) -> None:
         """Account for a finished run and hand the record to the sinks; long output is counted on another thread."""
+        self._open_runs.discard(run)
         if not run.evidence.is_long or not self._worker.submit(lambda: self._report(run, ended_at)):
             self._report(run, ended_at)
+
+    def wait_for_open_runs(self, timeout: float) -> bool:
+        """Wait until no run is open, ``timeout`` seconds at most; not on an event loop, whose tasks must end them."""
+        deadline = time.monotonic() + timeout
+        while self._open_runs and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return not self._open_runs
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Send all that is buffered and wait until it has arrived or is lost.
@@ -231,5 +242,9 @@ class Tracking:
 
 def _flush_at_exit(reference: weakref.ref[Tracking]) -> None:
     tracking = reference()
-    if tracking is not None and tracking.settings.flush != "never":
+    if tracking is None:
+        return
+    for run in tuple(tracking._open_runs):  # nobody is left who could go on with them
+        run.abandon()
+    if tracking.settings.flush != "never":
         tracking.close()

@@ -25,7 +25,7 @@ class Answer:
 
 def request(address: Address, path: str, *, method: str = "GET", hangs_up: bool = False) -> Answer:
     """Send one request on a connection of its own and read the answer, or its first bytes only."""
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request(method, path, headers={"Connection": "close"})
         response = connection.getresponse()

@@ -42,6 +42,8 @@ SERVERS = {
 
 _ASKED = [case for case in CASES if case.name in ("ok", "observed", "stream", "raise", "stream-raises", "slow")]
 
+# How many streams are open when the server is told to end.
+_TOGETHER = 5
 
 _TOKENS = {f"$ld:ai:tokens:{name}" for name in ("input", "output", "total", "ttf")}
 
@@ -78,7 +80,7 @@ def serve(arguments: list[str], dev_server: DevServer, log: Path) -> Iterator[tu
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a server as a process manager does; Uvicorn passes the signal on to itself when it is done."""
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) in (0, -signal.SIGTERM)
+    assert process.wait(50) in (0, -signal.SIGTERM)
 
 
 def events_by_run(dev_server: DevServer) -> dict[str, list[str]]:
@@ -107,15 +109,34 @@ def test_every_event_has_arrived_when_the_server_has_ended(dev_server: DevServer
     assert all(len(names) == len(set(names)) for names in runs), "an event was sent twice"
 
 
-@pytest.mark.parametrize("server", ["hypercorn"])
-def test_a_stream_that_the_shutdown_breaks_off(dev_server: DevServer, tmp_path: Path, server: str) -> None:
-    """What does not end in the time that the server gives it is cancelled, and told."""
-    dev_server.clear()
-    with serve(SERVERS[server], dev_server, tmp_path / "log") as (address, process):
-        connection = http.client.HTTPConnection(*address, timeout=10)
-        connection.request("GET", "/slow")
-        assert connection.getresponse().read(20)
-        end(process)
-        connection.close()
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn"])
+def test_streams_that_the_shutdown_breaks_off(dev_server: DevServer, tmp_path: Path, server: str) -> None:
+    """What does not end in the time that the server gives it is cancelled, and told; what ends is a success.
 
-    assert [set(names) - _TOKENS for names in events_by_run(dev_server).values()] == [EVENTS["cancelled"]]
+    Hypercorn waits for open connections first where Python's own servers do, which is since 3.12.1.
+    """
+    dev_server.clear()
+    log = tmp_path / "log"
+    with serve(SERVERS[server], dev_server, log) as (address, process):
+        connections = [http.client.HTTPConnection(*address, timeout=60) for _ in range(_TOGETHER)]
+        for connection in connections:
+            connection.request("GET", "/slow")
+        responses = [connection.getresponse() for connection in connections]
+        assert all(response.read(20) for response in responses), log.read_text()
+        process.send_signal(signal.SIGTERM)
+        whole = [_reads_to_its_end(response) for response in responses]
+        end(process)
+        for connection in connections:
+            connection.close()
+
+    told = Counter(frozenset(names) - _TOKENS for names in events_by_run(dev_server).values())
+    expected = (EVENTS["success" if ended else "cancelled"] for ended in whole)
+    assert told == Counter(map(frozenset, expected)), log.read_text()
+
+
+def _reads_to_its_end(response: http.client.HTTPResponse) -> bool:
+    try:
+        response.read()
+    except http.client.IncompleteRead:
+        return False
+    return True

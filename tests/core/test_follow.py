@@ -8,22 +8,13 @@ from typing import Any
 
 import flask
 import pytest
-from sse_starlette import EventSourceResponse
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 
 from ..conftest import Clock
 
 CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}],"model":"m"}\n\n'
-
-
-class OwnStreamingResponse(StreamingResponse):
-    """Be a subclass under another name."""
 
 
 async def _words(clock: Clock) -> AsyncIterator[str]:
@@ -33,39 +24,10 @@ async def _words(clock: Clock) -> AsyncIterator[str]:
         yield word
 
 
-async def _events(clock: Clock) -> AsyncIterator[dict[str, str]]:
-    async for word in _words(clock):
-        yield {"data": word}
-
-
 def _sync_words(clock: Clock) -> Iterator[str]:
     for word in ("Hello ", "there"):
         clock.advance(10)
         yield word
-
-
-STREAMED: dict[str, Callable[[Clock], Response]] = {
-    "a streaming response": lambda clock: StreamingResponse(_words(clock)),
-    "of a sync generator": lambda clock: StreamingResponse(_sync_words(clock)),
-    "a subclass of it": lambda clock: OwnStreamingResponse(_words(clock)),
-    "sse-starlette's": lambda clock: EventSourceResponse(_events(clock)),
-}
-
-
-@pytest.mark.parametrize("kind", STREAMED)
-def test_a_streamed_body_is_followed(tracking: Tracking, records: list[RunRecord], clock: Clock, kind: str) -> None:
-    """The run ends with the last chunk of the body, whatever the class of the response is called."""
-
-    @track_ai(config_key="chat", tracking=tracking)
-    async def endpoint(request: Request) -> Response:
-        return STREAMED[kind](clock)
-
-    answer = TestClient(Starlette(routes=[Route("/", endpoint)])).get("/")
-
-    assert "there" in answer.text
-    assert [(record.outcome, record.time_to_first_token_ms, record.duration_ms) for record in records] == [
-        ("success", 10, 20)
-    ]
 
 
 WHOLE: dict[str, Callable[[], Response]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, cast
 
@@ -67,20 +66,6 @@ def test_a_stream_of_openai(block: track_ai, model: openai.OpenAI, records: list
     record = records[0]
     assert (record.outcome, record.time_to_first_token_ms, record.duration_ms) == ("success", 10, 30)
     assert record.usage == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
-
-
-def test_a_stream_keeps_its_protocol(block: track_ai, model: openai.OpenAI) -> None:
-    """Attributes, type and methods are the stream's own, and there are no others."""
-    with block as run, ask(model) as stream:
-        observed = run.observe(stream)
-
-        assert isinstance(observed, openai.Stream)
-        assert observed.response is stream.response
-        assert hasattr(observed, "close")
-        assert not hasattr(observed, "aclose")
-        assert not hasattr(observed, "__aiter__")
-        assert iter(observed) is observed
-        assert next(observed).model == "gpt-4o-mini"
 
 
 def test_a_stream_in_a_block(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:
@@ -268,22 +253,6 @@ def test_an_async_stream_manager(block: track_ai, records: list[RunRecord]) -> N
     asyncio.run(consume())
 
     assert records[0].usage == Usage(input_tokens=4, output_tokens=1, total_tokens=5)
-
-
-@pytest.mark.parametrize(("suppress", "outcome"), [(True, "cancelled"), (False, "error")])
-def test_an_exception_in_the_block_of_a_followed_stream(
-    tracking: Tracking, records: list[RunRecord], suppress: bool, outcome: str
-) -> None:
-    """An exception that the manager suppresses is no error of the run; one that comes out is."""
-    manager = MessageStreamManager(suppress=suppress)
-    followed = track_ai(config_key="chat", tracking=tracking)(lambda: StreamManager(manager))()
-    error = ValueError("broken")
-    with nullcontext() if suppress else pytest.raises(ValueError, match="broken"), followed as stream:
-        next(stream)
-        raise error
-
-    assert manager.left == [error]
-    assert [record.outcome for record in records] == [outcome]
 
 
 def test_several_calls_add_up(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:
