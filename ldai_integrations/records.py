@@ -138,6 +138,8 @@ class RunRecord:
         started_at: Wall-clock start, seconds since the epoch.
         duration_ms: From open to the true end, milliseconds.
         time_to_first_token_ms: To the first text, reasoning or tool delta, milliseconds; ``None`` if not streamed.
+        time_to_first_answer_ms: To the first visible text, milliseconds: later than the first token where the model
+            reasoned or called tools before it; ``None`` if not streamed, or without text.
         usage: Tokens; ``None`` where nothing is known.
         outcome: ``success``, ``error``, ``cancelled``, or ``discarded`` (no generation took place).
         error: The exception that ended the run, if one did.
@@ -167,6 +169,7 @@ class RunRecord:
     cost: Cost | None = None
     ld_context: Context | None = field(default=None, repr=False, compare=False)
     tracker: Any = field(default=None, repr=False, compare=False)
+    time_to_first_answer_ms: int | None = None
 
     @property
     def input_cost(self) -> Decimal | None:

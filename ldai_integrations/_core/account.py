@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
@@ -31,14 +32,14 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     own = evidence.own_output()
     outputs = evidence.outputs() or ([own] if own is not None else [])
     said = run.said()
-    outcome = _outcome(evidence, said, saw_error=any(output.error for output in (*outputs, own) if output))
+    saw_error = any(output.error for output in (*outputs, own) if output)
+    outcome = _outcome(evidence, said, run.frame.tracking.settings.error_statuses, saw_error=saw_error)
     if outcome == "discarded" and not run.resolved:
         return _discarded(run, ended_at)
     usage = _usage(run, outputs) if evidence.generated or outcome in ("success", "cancelled") else None
     usage = usage if said.tokens is None else _said_usage(said.tokens)
     provider_name = run.config.provider.name if run.config.provider else ""
     tools = evidence.said_tools or [name for output in outputs for name in output.tool_calls]
-    first = evidence.first_token_at
     return RunRecord(
         run_id=run.id,
         config_key=run.config_key,
@@ -50,7 +51,8 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
         enabled=run.config.enabled,
         started_at=run.started_at,
         duration_ms=_ms(ended_at - run.opened_at) if said.duration_ms is None else said.duration_ms,
-        time_to_first_token_ms=_first_token(said, None if first is None else first - run.opened_at),
+        time_to_first_token_ms=_first_token(said, _since_opened(run, evidence.first_token_at)),
+        time_to_first_answer_ms=_since_opened(run, evidence.first_answer_at),
         usage=usage,
         outcome=outcome,
         error=evidence.error,
@@ -62,7 +64,9 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     )
 
 
-def _outcome(evidence: Evidence, said: LDAIMetricSummary, *, saw_error: bool) -> Outcome:
+def _outcome(
+    evidence: Evidence, said: LDAIMetricSummary, error_statuses: Container[int], *, saw_error: bool
+) -> Outcome:
     """Decide, in this order: what user code said, cancelled, error, discarded, success."""
     if evidence.no_generation:
         return "discarded"
@@ -77,7 +81,7 @@ def _outcome(evidence: Evidence, said: LDAIMetricSummary, *, saw_error: bool) ->
         status = status_of_exception(evidence.error)
         if status is None:
             return "error"
-    if saw_error or (status is not None and status >= 500):
+    if saw_error or (status is not None and status in error_statuses):
         return "error"
     if status is not None and status >= 400 and not evidence.generated:
         return "discarded"
@@ -136,10 +140,12 @@ def _cost(run: Run, usage: Usage | None, provider_name: str) -> Cost | None:
     )
 
 
-def _first_token(said: LDAIMetricSummary, measured: float | None) -> int | None:
-    if said.time_to_first_token is not None:
-        return int(said.time_to_first_token)
-    return None if measured is None else _ms(measured)
+def _first_token(said: LDAIMetricSummary, measured: int | None) -> int | None:
+    return measured if said.time_to_first_token is None else int(said.time_to_first_token)
+
+
+def _since_opened(run: Run, at: float | None) -> int | None:
+    return None if at is None else _ms(at - run.opened_at)
 
 
 def _ms(seconds: float) -> int:

@@ -89,19 +89,24 @@ class OutputReader:
         limit: How many bytes of a JSON document are kept.
     """
 
-    __slots__ = ("_content_type", "_limit", "_model_name", "_output", "feed")
+    __slots__ = ("_answered", "_content_type", "_limit", "_model_name", "_output", "feed")
 
     def __init__(self, model_name: ModelName, *, content_type: str | None = None, limit: int = 1_000_000) -> None:
         self._model_name = model_name
         self._content_type = content_type.partition(";")[0].strip().lower() if content_type else None
         self._limit = limit
         self._output: Callable[[], Output | None] = _nothing
+        self._answered: Callable[[], bool] = _always
         #: Takes one item; returns whether it carries text, reasoning or a tool delta.
         self.feed: Callable[[Any], bool] = self._feed_first
 
     def output(self) -> Output | None:
         """Return what was read so far; ``None`` where there was nothing to read."""
         return self._output()
+
+    def answered(self) -> bool:
+        """Tell, after an item that carried something, whether visible text was among it so far."""
+        return self._answered()
 
     def _feed_first(self, item: Any) -> bool:
         if not item and isinstance(item, (str, bytes)):
@@ -126,6 +131,7 @@ class OutputReader:
     def _read_with(self, reader: _Events | SSEReader) -> None:
         self.feed = reader.feed if isinstance(reader, _Events) else _as_bytes(reader.feed)
         self._output = lambda: Output.of_reading(reader.reading(), self._model_name)
+        self._answered = lambda: reader.answered
 
 
 class _Events:
@@ -137,6 +143,10 @@ class _Events:
         self._events = StreamReader()
         self._lines = SSEReader()
         self.feed: Callable[[Any], bool] = self._feed_first
+
+    @property
+    def answered(self) -> bool:
+        return self._events.answered or self._lines.answered
 
     def reading(self) -> Reading:
         return (self._events if self._events.recognised else self._lines).reading()
@@ -252,6 +262,10 @@ def _starts_sse(item: Any) -> bool:
 
 def _nothing() -> None:
     return None
+
+
+def _always() -> bool:
+    return True
 
 
 def _ignore(_item: Any) -> bool:

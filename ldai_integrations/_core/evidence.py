@@ -48,6 +48,7 @@ class Evidence:
         "asked_chars",
         "cancelled",
         "error",
+        "first_answer_at",
         "first_token_at",
         "generated",
         "judged_error",
@@ -78,6 +79,8 @@ class Evidence:
         #: Length of the requests that are kept for estimates.
         self.asked_chars = 0
         self.first_token_at: float | None = None
+        #: The first visible text; reasoning and tool calls come before it.
+        self.first_answer_at: float | None = None
         #: When the last item passed, or the handler returned what is to pass.
         self.last_item_at: float | None = None
         self._clock = clock
@@ -135,9 +138,17 @@ class Evidence:
             reader.feed = _unread
             self._on_trouble(exc)
             return
-        if spoke and self.first_token_at is None and not self.whole:
+        if spoke and self.first_answer_at is None and not self.whole:
+            self.spoke(reader, now)
+
+    def spoke(self, reader: OutputReader, now: float | None = None) -> None:
+        """Note an item that carried something, while there has been no visible text before it."""
+        now = self._clock() if now is None else now
+        self.generated = True
+        if self.first_token_at is None:
             self.first_token_at = now
-            self.generated = True
+        if reader.answered():
+            self.first_answer_at = now
 
     def take(self, result: Any) -> None:
         """Take the value that a handler returned."""
@@ -183,11 +194,12 @@ class Evidence:
         return self._reader.output() if self._reader is not None else self._output
 
     def release(self) -> None:
-        """Forget texts and callables once the run is accounted for."""
+        """Forget texts, callables and the exception, whose traceback leads back here, once the run is accounted for."""
         for observation in self.observed:
             observation.release()
         self.observed, self.prompt, self._reader, self._output, self._seen = [], None, None, None, {}
         self._model_name, self._on_trouble = str, _ignore
+        self.error = None
 
 
 def _body_of(response: Any) -> bytes | None:

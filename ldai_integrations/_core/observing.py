@@ -143,8 +143,8 @@ class Observation:
             except Exception as exc:
                 run.could_not_read(exc)
                 return False
-            if spoke and evidence.first_token_at is None:
-                evidence.first_token()
+            if spoke and evidence.first_answer_at is None:
+                evidence.spoke(reader)
             return hides_usage and not spoke and _is_usage_frame(item)
 
         return on_item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,8 @@ class Settings:
             ``"cancelled"`` reports time and tokens but neither success nor error.
         report_estimates: Whether estimated token counts go to LaunchDarkly.
         costs: Whether records carry what a run cost, where its price is known; the price list is loaded at start.
+        error_statuses: HTTP statuses, 400 to 599, with which a run is an error; ``{429, *range(500, 600)}`` counts
+            refusals for too many requests too.
         max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
         feedback: Thumbs up and down from the browser; ``None`` for none.
 
@@ -37,6 +40,7 @@ class Settings:
     cancelled_as: CancelledAs = "cancelled"
     report_estimates: bool = True
     costs: bool = True
+    error_statuses: Collection[int] = range(500, 600)
     max_body_bytes: int = 1_000_000
     feedback: FeedbackSettings | None = None
 
@@ -54,6 +58,10 @@ class Settings:
         for name in ("report_estimates", "costs"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"Settings.{name} is {getattr(self, name)!r}; use True or False")
+        if not _is_statuses(self.error_statuses):
+            raise ConfigurationError(
+                f"Settings.error_statuses is {self.error_statuses!r}; use a set, list or range of statuses, 400 to 599"
+            )
         if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
             raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
         if self.feedback is not None and not isinstance(self.feedback, FeedbackSettings):
@@ -65,3 +73,7 @@ class Settings:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_statuses(value: object) -> bool:
+    return isinstance(value, Collection) and all(isinstance(item, int) and 400 <= item <= 599 for item in value)

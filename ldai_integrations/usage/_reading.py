@@ -71,6 +71,11 @@ class StreamReader:
         """Whether any event had a provider's shape."""
         return self._dialect is not None
 
+    @property
+    def answered(self) -> bool:
+        """Whether any visible text has passed; reasoning and tool calls are none."""
+        return bool(self._draft.text)
+
     def feed(self, event: Any) -> bool:
         """Take one parsed event, an SDK object or dict.
 

@@ -40,6 +40,11 @@ class SSEReader:
         """Whether any event had a provider's shape."""
         return self._reader.recognised
 
+    @property
+    def answered(self) -> bool:
+        """Whether any visible text has passed; reasoning and tool calls are none."""
+        return self._reader.answered
+
     def feed(self, data: bytes) -> bool:
         """Take the next bytes of the body.
 

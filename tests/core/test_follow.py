@@ -101,14 +101,3 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     del response
 
     assert [record.outcome for record in records] == ["cancelled"]
-
-
-def test_an_error_event_in_a_stream(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A stream that began well and tells of a failure is an error, with the words that came before it."""
-    events = [CHUNK, 'event: error\ndata: {"error": {"type": "overloaded_error", "message": "later"}}\n\n']
-    list(track_ai(config_key="chat", tracking=tracking)(lambda: iter(events))())
-
-    record = records[0]
-    assert record.outcome == "error"
-    assert record.usage is not None
-    assert record.usage.output_tokens == 1

@@ -6,24 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi import Depends, FastAPI
 from ldclient import Context
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.starlette import TrackingMiddleware, lifespan, run_dependency
-
-from ..conftest import Clock
 
 
 @track_ai(config_key="chat")
@@ -81,92 +75,6 @@ def test_outside_of_a_run_the_dependency_does_nothing() -> None:
         return run.config.enabled
 
     assert TestClient(app).get("/").json() is False
-
-
-@pytest.mark.parametrize("order", ["outside", "inside"])
-def test_beside_base_http_middleware(tracking: Tracking, records: list[RunRecord], order: str) -> None:
-    """A BaseHTTPMiddleware on either side loses neither the run nor the end of the stream."""
-
-    async def dispatch(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
-        return response
-
-    ours = Middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
-    theirs = Middleware(BaseHTTPMiddleware, dispatch=dispatch)
-
-    async def stream(request: Request) -> Response:
-        async def chunks() -> AsyncIterator[str]:
-            yield current_run().config_key
-            yield " there"
-
-        return StreamingResponse(chunks(), media_type="text/plain")
-
-    middleware = [theirs, ours] if order == "inside" else [ours, theirs]
-    app = Starlette(routes=[Route("/", stream)], middleware=middleware)
-
-    assert TestClient(app).get("/").text == "chat there"
-    assert [record.outcome for record in records] == ["success"]
-    assert records[0].time_to_first_token_ms is not None
-
-
-def test_background_tasks_come_after_the_run(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """The time of a background task is not the model's; what it tracks still has the request's context."""
-    app = FastAPI()
-    app.add_middleware(
-        TrackingMiddleware, tracking=tracking, config_key="summary", ld_context=lambda request: Context.create("ada")
-    )
-    keys = []
-
-    def later() -> None:
-        clock.advance(10_000)
-        keys.append(ask())
-
-    @app.get("/")
-    def endpoint(background: BackgroundTasks) -> str:
-        background.add_task(later)
-        clock.advance(50)
-        return "Hello"
-
-    TestClient(app).get("/")
-
-    assert [(record.config_key, record.duration_ms) for record in records] == [("summary", 50), ("chat", 0)]
-    assert keys == ["ada"]
-
-
-def test_mounted_applications_share_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
-    """An application mounted below another, with a middleware of its own, is in the same request: one run."""
-    inner = Starlette(routes=[Route("/", lambda request: PlainTextResponse("Hello"))])
-    inner.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
-    app = Starlette(routes=[Mount("/inner", inner)])
-    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
-
-    assert TestClient(app).get("/inner/").text == "Hello"
-    assert len(records) == 1
-
-
-def test_one_run_per_websocket_exchange(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """Each message of a connection is a run, timed by itself and evaluated for the connection's context."""
-    app = FastAPI()
-    app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=lambda request: Context.create("ada"))
-
-    @app.websocket("/chat")
-    async def chat(websocket: WebSocket) -> None:
-        await websocket.accept()
-        while (message := await websocket.receive_text()) != "bye":
-            clock.advance(1_000)
-            async with track_ai(config_key="chat") as run:
-                clock.advance(40)
-                await websocket.send_text(f"{message} {run.ld_context.key}")
-        await websocket.close()
-
-    with TestClient(app).websocket_connect("/chat") as connection:
-        for message in ("one", "two"):
-            connection.send_text(message)
-            assert connection.receive_text() == f"{message} ada"
-        connection.send_text("bye")
-
-    assert [(record.outcome, record.duration_ms) for record in records] == [("success", 40), ("success", 40)]
-    assert len({record.run_id for record in records}) == 2
 
 
 def test_the_lifespan_composes(dev_server: DevServer) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from typing import Any
-from wsgiref.util import FileWrapper, setup_testing_defaults
+from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
@@ -75,50 +74,12 @@ def ask() -> str:
 
 
 @pytest.mark.parametrize("config_key", [None, "chat"])
-@pytest.mark.parametrize("body", [[b"one", b"two"], (b"one",)])
-def test_a_whole_body_passes_as_it_is(tracking: Tracking, config_key: Any, body: Any) -> None:
-    """A list or tuple stays one: servers know its length."""
-    app = WSGITrackingMiddleware(app_that_returns(body), tracking, config_key=config_key)
-
-    assert app(environ(), start_response) is body
-    assert get_current() is None
-
-
-@pytest.mark.parametrize("config_key", [None, "chat"])
-def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], config_key: Any) -> None:
-    """A file wrapper stays one: servers send it without copying."""
-    body = FileWrapper(io.BytesIO(b"data"))
-    file_wrapper: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
-    app = WSGITrackingMiddleware(app_that_returns(body), tracking, config_key=config_key)
-
-    assert app(environ(**file_wrapper), start_response) is body
-    assert [record.outcome for record in records] == (["success"] if config_key else [])
-
-
-@pytest.mark.parametrize("config_key", [None, "chat"])
 def test_the_protocol_is_kept(tracking: Tracking, config_key: Any) -> None:
     """The standard library's validator finds nothing to complain of on either side of the middleware."""
     inner = validator(app_that_returns(Body([b"one", b"two"])))
     app = validator(WSGITrackingMiddleware(inner, tracking, config_key=config_key))
 
     assert consume(app(environ(REQUEST_METHOD="GET"), start_response)) == b"onetwo"
-
-
-def test_start_response_is_called_as_the_application_calls_it(tracking: Tracking) -> None:
-    """``exc_info`` is passed on where it is given and left out where it is not."""
-    calls: list[tuple[Any, ...]] = []
-
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        start_response("500 Oops", [], (None, None, None))
-        return []
-
-    def record_call(*args: Any) -> Any:
-        calls.append(args)
-
-    WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), record_call)
-
-    assert calls == [("200 OK", []), ("500 Oops", [], (None, None, None))]
 
 
 def test_what_is_written_counts(tracking: Tracking, records: list[RunRecord], o200k: None) -> None:

@@ -1,0 +1,62 @@
+"""``python -m tests.pitfalls.greenlets``: interleaved greenlets, and how many of them saw another's run."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402  # patched first, as gevent demands
+import tempfile  # noqa: E402
+from collections.abc import Callable, Iterable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+from ldclient import Config, LDClient  # noqa: E402
+from ldclient.integrations import Files  # noqa: E402
+
+from ldai_integrations import RunRecord, Tracking, current_run, run_finished, track_ai  # noqa: E402
+from ldai_integrations.wsgi import WSGITrackingMiddleware  # noqa: E402
+
+from ..flags import FLAGS  # noqa: E402
+
+_GREENLETS = 1_000
+
+
+def _turns() -> Iterator[str]:
+    for _ in range(3):
+        yield current_run().id
+        gevent.sleep(0)
+
+
+def _report(name: str, ask: Callable[[], Iterable[Any]]) -> None:
+    records: list[RunRecord] = []
+
+    def keep(config_key: str, *, record: RunRecord) -> None:
+        records.append(record)
+
+    with run_finished.connected_to(keep):
+        greenlets = [gevent.spawn(lambda: list(ask())) for _ in range(_GREENLETS)]
+        gevent.joinall(greenlets, timeout=40, raise_error=True)
+    seen = [set(greenlet.value) for greenlet in greenlets]
+    print(name, len(set().union(*seen)), len(records), sum(len(ids) != 1 for ids in seen))
+
+
+def _main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "flags.json"
+        file.write_text(json.dumps(FLAGS))
+        source = Files.new_data_source(paths=[str(file)])
+        tracking = Tracking(LDClient(Config("test", update_processor_class=source, send_events=False)))
+
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return (turn.encode() for turn in _turns())
+
+        served: Any = WSGITrackingMiddleware(app, tracking, config_key="chat")
+        _report("decorated", track_ai(config_key="chat", tracking=tracking)(_turns))
+        _report("middleware", lambda: served({"REQUEST_METHOD": "GET"}, lambda *args: print))
+        tracking.client.close()
+
+
+if __name__ == "__main__":
+    _main()

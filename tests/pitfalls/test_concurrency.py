@@ -1,0 +1,197 @@
+"""Pitfalls 38, 42 and 45: nobody sees another's run, whatever runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import flask
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.flask import AITracking
+from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations.typing import Receive, Scope, Send
+
+from ..conftest import Decorate
+from ..doors.asgi_calls import acall, http_scope
+from ..doors.test_wsgi import consume, environ, start_response
+
+_REQUESTS = 1_000
+
+
+def test_38_an_executor_with_a_copy_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
+    """Threads have runs of their own; one that is given a copy of the context sees the run it was copied in.
+
+    The standard library's ``contextvars.copy_context`` is all it takes, one copy for each task.
+    """
+    barrier = threading.Barrier(8)
+
+    @track
+    def ask() -> str:
+        mine = current_run()
+        barrier.wait(10)
+        assert current_run() is mine
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            copies = [contextvars.copy_context() for _ in range(4)]
+            assert {executor.submit(copy.run, current_run).result() for copy in copies} == {mine}
+            assert executor.submit(current_run).result().config_key == "(no run)"
+        return mine.id
+
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        ids = list(executor.map(lambda _: ask(), range(64)))
+
+    assert len(set(ids)) == 64
+    assert len(records) == 64
+
+
+def test_38_tasks_of_a_group_share_their_run(track: Decorate, records: list[RunRecord]) -> None:
+    """Tasks and threads that a handler starts with anyio or ``asyncio.to_thread`` are in its run."""
+
+    @track
+    async def ask(run: Run) -> None:
+        seen: list[Run] = []
+
+        async def child() -> None:
+            await anyio.sleep(0)
+            seen.append(current_run())
+            seen.append(await anyio.to_thread.run_sync(current_run))
+            seen.append(await asyncio.to_thread(current_run))
+            current_run().add_usage(output_tokens=1)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(child)
+        assert seen == [run] * 30
+
+    async def together() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask)
+
+    asyncio.run(together())
+
+    assert [record.usage and record.usage.output_tokens for record in records] == [10] * 20
+
+
+def test_42_one_block_entered_by_many_at_once(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A ``track_ai`` kept as an object holds no state of a run: tasks and threads may be in it together."""
+    block = track_ai(config_key="chat", tracking=tracking)
+
+    async def enter(number: int) -> str:
+        async with block as run:
+            await asyncio.sleep(0.001 * (number % 3))
+            assert current_run() is run
+            return run.id
+
+    async def together() -> list[str]:
+        return await asyncio.gather(*(enter(number) for number in range(50)))
+
+    ids = asyncio.run(together())
+
+    assert len(set(ids)) == 50
+    assert sorted(ids) == sorted(record.run_id for record in records)
+
+
+def test_42_tasks_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
+    """A thousand interleaved tasks, each with its own run throughout."""
+
+    @track
+    async def ask() -> str:
+        mine = current_run()
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert current_run() is mine
+        return mine.id
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*(ask() for _ in range(_REQUESTS)))
+
+    assert len(set(asyncio.run(together()))) == len(records) == _REQUESTS
+
+
+async def endpoint(request: Request) -> Response:
+    """Tell which run it is in, before and after others had their turn."""
+    before = current_run().id
+    await asyncio.sleep(0)
+    return PlainTextResponse(f"{before} {current_run().id}")
+
+
+async def seen_by_requests(app: Any) -> tuple[int, int]:
+    """Send interleaved requests; return how many runs they saw, and in how many responses there were two."""
+    answers = await asyncio.gather(*(acall(app, http_scope()) for _ in range(_REQUESTS)))
+    pairs = [messages[1]["body"].decode().split() for messages in answers]
+    return len({run_id for pair in pairs for run_id in pair}), sum(first != second for first, second in pairs)
+
+
+class OnTheInstance(ASGITrackingMiddleware):
+    """Plant the mistake: keep the run of the request where the next request puts its own."""
+
+    run: Run | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as :func:`endpoint` does, with what the instance says."""
+        self.run = self._door.open_run(self._door.frame(scope), scope)
+        assert self.run is not None
+        before = self.run.id
+        await asyncio.sleep(0)
+        await PlainTextResponse(f"{before} {self.run.id}")(scope, receive, send)
+
+
+def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A thousand interleaved requests see a run each, and the check sees a middleware that keeps state on itself."""
+    app = Starlette(routes=[Route("/", endpoint)])
+
+    for door in (ASGITrackingMiddleware, TrackingMiddleware):
+        assert asyncio.run(seen_by_requests(door(app, tracking, config_key="chat"))) == (_REQUESTS, 0)
+    assert len(records) == 2 * _REQUESTS
+    assert asyncio.run(seen_by_requests(OnTheInstance(app, tracking, config_key="chat")))[1] > 0
+
+
+def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for the threads of a WSGI server."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking, config_key="chat")
+    together = threading.Barrier(8)
+
+    @app.get("/")
+    def view() -> str:
+        before = current_run().id
+        together.wait(10)
+        return f"{before} {current_run().id}"
+
+    def ask(_number: int) -> list[bytes]:
+        return consume(app.wsgi_app(environ(), start_response)).split()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        pairs = list(executor.map(ask, range(160)))
+
+    assert all(first == second for first, second in pairs)
+    assert len({first for first, _ in pairs}) == len(records) == 160
+
+
+@pytest.mark.timeout(200)
+def test_45_greenlets_never_see_each_others_run() -> None:
+    """Under gevent's patches, a thousand interleaved greenlets have a run each, decorated and below a middleware."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.pitfalls.greenlets"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "decorated 1000 1000 0\nmiddleware 1000 1000 0\n"), done.stderr
