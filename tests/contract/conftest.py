@@ -124,14 +124,6 @@ IMPOSSIBLE = {
     ("falcon middleware and decorator, asgi", "slow"): "Falcon does not ask whether its client is still there",
 }
 
-# Django itself forgets to close the request's body when an ASGI stream breaks off.
-_FORGOTTEN_BODY = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile:ResourceWarning")
-
-
-def _params() -> Iterator[Any]:
-    for name in DOORS:
-        yield pytest.param(name, marks=_FORGOTTEN_BODY if name.startswith("django") else ())
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what a framework cannot do."""
@@ -142,7 +134,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-@pytest.fixture(params=_params(), scope="module")
+@pytest.fixture(params=DOORS, scope="module")
 def door(request: pytest.FixtureRequest, dev_server: DevServer) -> Iterator[Door]:
     """Serve one door's application on a real socket, with a sink that fails beside LaunchDarkly's."""
     build, serve = DOORS[request.param]

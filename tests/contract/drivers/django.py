@@ -8,8 +8,8 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.core.exceptions import BadRequest
+from django.core.handlers.asgi import ASGIHandler
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import override_settings
@@ -29,6 +29,24 @@ OURS = "ldai_integrations.django.TrackingMiddleware"
 settings.configure(ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, ROOT_URLCONF=(), SECRET_KEY="tests")
 django.setup()
 logging.getLogger("django").setLevel(logging.CRITICAL)  # applications that raise are the point here
+
+
+class ASGIApplication(ASGIHandler):  # type: ignore[misc]  # Django is untyped
+    """Close the request's body, which Django forgets to do when a stream, or the server, breaks off."""
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        try:
+            await super().handle(scope, receive, send)
+        finally:
+            body = scope.pop("body", None)
+            if body is not None:
+                body.close()
+
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        """Remember the body."""
+        scope["body"] = body_file
+        return super().create_request(scope, body_file)
 
 
 def wsgi_decorator(tracking: Tracking) -> Any:
@@ -52,13 +70,13 @@ def wsgi_middleware(tracking: Tracking) -> Any:
 def asgi_decorator(tracking: Tracking) -> Any:
     """Decorate the coroutine functions; no middleware of ours."""
     views = _async_views(lambda key: track_ai(config_key=key, tracking=tracking))
-    return application(views, get_asgi_application, [])
+    return application(views, ASGIApplication, [])
 
 
 def asgi_middleware_and_decorator(tracking: Tracking) -> Any:
     """Decorate the coroutine functions of an application whose middleware tracks too: one run each."""
     views = _async_views(lambda key: track_ai(config_key=key))
-    return application(views, get_asgi_application, tracking=tracking, config_key=_config_key)
+    return application(views, ASGIApplication, tracking=tracking, config_key=_config_key)
 
 
 def application(
