@@ -163,7 +163,7 @@ class AsyncStreamProxy(_Proxy):
     __slots__ = ()
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self if hasattr(type(self._stream), "__anext__") else self._steps()
+        return self if hasattr(type(self._stream), "__anext__") else self._asteps()
 
     async def _steps(self) -> AsyncIterator[Any]:
         try:

@@ -348,6 +348,29 @@ def test_08_a_providers_stream_keeps_its_protocol(tracking: Tracking, way: str) 
         assert stream.response.is_closed
 
 
+class EitherWayStream:
+    """Be iterated either way, as a response of httpx."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["one ", "two"])
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        for word in self:
+            yield word
+
+
+@pytest.mark.parametrize("way", ["for", "async for"])
+def test_08_a_stream_for_both_worlds(track: Decorate, records: list[RunRecord], way: str) -> None:
+    """It may still be iterated either way, and ends its run either way."""
+    kept = track(lambda: EitherWayStream())()
+
+    async def consume() -> list[str]:
+        return [word async for word in kept]
+
+    assert (list(kept) if way == "for" else asyncio.run(consume())) == ["one ", "two"]
+    assert [record.outcome for record in records] == ["success"]
+
+
 class ManagedStream:
     """Be a stream with a block of its own."""
 
