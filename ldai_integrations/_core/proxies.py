@@ -165,7 +165,7 @@ class AsyncStreamProxy(_Proxy):
     def __aiter__(self) -> AsyncIterator[Any]:
         return self if hasattr(type(self._stream), "__anext__") else self._asteps()
 
-    async def _steps(self) -> AsyncIterator[Any]:
+    async def _asteps(self) -> AsyncIterator[Any]:
         try:
             async for item in self._stream:
                 if not self._on_item(item):

@@ -151,3 +151,11 @@ def records() -> Iterator[Records]:
     found = Records()
     with run_finished.connected_to(found):
         yield found
+
+
+@pytest.fixture
+def quiet_tracking(dev_server: DevServer) -> Iterator[Tracking]:
+    """Track for the dev server an application that is called without a socket."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
+    yield tracking
+    tracking.close()

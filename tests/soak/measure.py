@@ -137,7 +137,7 @@ class Report:
             f"{self.after.tasks} tasks left": self.after.tasks > 0,
             f"{self.after.runs} runs left": self.after.runs > 0,
             f"bound: {get_current()}": get_current() is not None,
-            f"told {dict(self.told)}": self.told != _expected(self.requests),
+            f"told {dict(self.told)}": self.told != expected(self.requests),
             f"events {dict(self.events)}": not self._events_are_right(),
             f"troubles {self.troubles}": bool(self.troubles),
         }
@@ -165,7 +165,8 @@ class Report:
         return "\n".join([line, *(f"  WRONG: {text}" for text in self.wrong())])
 
 
-def _expected(requests: int) -> Counter[tuple[str, str]]:
+def expected(requests: int) -> Counter[tuple[str, str]]:
+    """Count the runs that must be told of this many requests, by what they are of."""
     told = Counter[tuple[str, str]]()
     for number in range(requests):
         path = PATHS[number % len(PATHS)]
@@ -196,7 +197,7 @@ def soak(door: str, requests: int) -> Report:
     finally:
         tracemalloc.stop()
     tracking.flush(30)
-    client.close()
+    client.close()  # type: ignore[no-untyped-call]
     return Report(door, requests, seconds, before, after, tally.outcomes, _without_sdk(counting), tracking.stats())
 
 

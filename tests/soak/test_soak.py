@@ -1,13 +1,29 @@
-"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each door."""
+"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each door, one process each."""
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from .measure import DOORS, soak
+from ldai_integrations import Tracking
+from ldai_integrations.devserver import DevServer
 
+from ..contract.client import request
+from ..contract.conftest import FLAGS
+from ..contract.drivers import flask, starlette
+from ..contract.servers import serve_asgi, serve_wsgi
+from .measure import DOORS, Tally, expected, soak
+from .traffic import PATHS
+
+_CONNECTIONS = 200
 _REQUESTS = int(os.environ.get("LDAI_SOAK_REQUESTS", "1000"))
 
 
@@ -18,3 +34,46 @@ def test_nothing_is_left_of_many_requests(door: str) -> None:
     report = soak(door, _REQUESTS)
 
     assert report.wrong() == [], str(report)
+
+
+SERVED: dict[str, tuple[Callable[[Tracking], Any], Any]] = {
+    "flask on waitress": (flask.extension_and_decorator, serve_wsgi),
+    "starlette on uvicorn": (starlette.middleware_and_decorator, serve_asgi),
+}
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", SERVED)
+def test_nothing_is_left_of_many_connections(name: str) -> None:
+    """The same on sockets: some clients hang up, each run's events arrive once, and no thread or file is left."""
+    build, serve = SERVED[name]
+    threads, files = threading.active_count(), _open_files()
+    tally = Tally()
+    paths = [PATHS[number % len(PATHS)] for number in range(_CONNECTIONS)]
+    with DevServer(FLAGS) as dev_server:
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, sinks=[tally])
+        with serve(build(tracking)) as address, ThreadPoolExecutor(8) as clients:
+            for path in paths:
+                clients.submit(request, address, f"/{path}", hangs_up=path == "slow")
+            clients.shutdown()
+            _wait_until(lambda: tally.outcomes.total() >= expected(_CONNECTIONS).total())
+        tracking.close()
+        sent = Counter(event["key"] for event in dev_server.events() if event["kind"] == "custom")
+
+    assert tally.outcomes == expected(_CONNECTIONS)
+    assert sent["$ld:ai:duration:total"] == tally.outcomes.total()
+    assert tracking.stats() == {}
+    _wait_until(lambda: threading.active_count() <= threads and _open_files() <= files)
+    assert threading.active_count() <= threads, threading.enumerate()
+    assert _open_files() <= files
+
+
+def _open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
