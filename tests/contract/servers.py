@@ -28,6 +28,7 @@ def serve_wsgi(app: Any) -> Iterator[Address]:
     finally:
         server.trigger.pull_trigger(server.close)  # in its own thread: it may be waiting for the socket
         thread.join(5)
+        server.task_dispatcher.shutdown()
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _without_us(patch: pytest.MonkeyPatch) -> None:
     def middleware(app: Any = None, *args: Any, **kwargs: Any) -> Any:
         return app if app is not None else SimpleNamespace(init_app=lambda _app: None)
 
-    @sync_and_async_middleware
+    @sync_and_async_middleware  # type: ignore[untyped-decorator]  # Django is untyped
     def none(get_response: Any) -> Any:
         return get_response
 

@@ -1,4 +1,4 @@
-"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each door, one process each."""
+"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each door."""
 
 from __future__ import annotations
 
