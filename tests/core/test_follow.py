@@ -17,14 +17,16 @@ from ..conftest import Clock
 CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}],"model":"m"}\n\n'
 
 
-async def _words(clock: Clock) -> AsyncIterator[str]:
+async def words_of(clock: Clock) -> AsyncIterator[str]:
+    """Yield an answer whose words take 10 ms each, in its run."""
     for word in ("Hello ", "there"):
         clock.advance(10)
         assert current_run().config_key == "chat"
         yield word
 
 
-def _sync_words(clock: Clock) -> Iterator[str]:
+def sync_words_of(clock: Clock) -> Iterator[str]:
+    """Yield the same answer."""
     for word in ("Hello ", "there"):
         clock.advance(10)
         yield word
@@ -78,7 +80,7 @@ def test_flask_responses(tracking: Tracking, records: list[RunRecord], clock: Cl
     @app.get("/")
     @track_ai(config_key="chat", tracking=tracking)
     def view() -> flask.Response:
-        return flask.Response(_sync_words(clock) if streamed else list(_sync_words(clock)))
+        return flask.Response(sync_words_of(clock) if streamed else list(sync_words_of(clock)))
 
     assert app.test_client().get("/").text == "Hello there"
     assert [(record.outcome, record.duration_ms) for record in records] == [("success", 20)]
@@ -96,7 +98,7 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     tracking: Tracking, records: list[RunRecord], clock: Clock
 ) -> None:
     """A streaming response that nobody iterates leaves no run open."""
-    response = track_ai(config_key="chat", tracking=tracking)(lambda: StreamingResponse(_words(clock)))()
+    response = track_ai(config_key="chat", tracking=tracking)(lambda: StreamingResponse(words_of(clock)))()
     assert records == []
     del response
 

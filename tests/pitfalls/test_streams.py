@@ -29,6 +29,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.starlette import TrackingMiddleware
 
 from ..conftest import Clock, Decorate
+from ..core.test_follow import sync_words_of, words_of
 from ..doors.asgi_calls import DISCONNECT, REQUEST, http_scope
 
 
@@ -578,27 +579,14 @@ class OwnStreamingResponse(StreamingResponse):
     """Be a subclass under another name."""
 
 
-async def _words(clock: Clock) -> AsyncIterator[str]:
-    for word in ("Hello ", "there"):
-        clock.advance(10)
-        assert current_run().config_key == "chat"
-        yield word
-
-
-def _sync_words(clock: Clock) -> Iterator[str]:
-    for word in ("Hello ", "there"):
-        clock.advance(10)
-        yield word
-
-
 async def _events(clock: Clock) -> AsyncIterator[dict[str, str]]:
-    async for word in _words(clock):
+    async for word in words_of(clock):
         yield {"data": word}
 
 
 STREAMED: dict[str, Callable[[Clock], Response]] = {
-    "a streaming response": lambda clock: StreamingResponse(_words(clock)),
-    "a subclass of it": lambda clock: OwnStreamingResponse(_words(clock)),
+    "a streaming response": lambda clock: StreamingResponse(words_of(clock)),
+    "a subclass of it": lambda clock: OwnStreamingResponse(words_of(clock)),
     "sse-starlette's": lambda clock: EventSourceResponse(_events(clock)),
 }
 
@@ -621,9 +609,9 @@ def test_13_a_streamed_response_is_timed_to_its_last_chunk(
 
 
 FLASK_BODIES: dict[str, Callable[[Clock], Any]] = {
-    "a response": lambda clock: flask.Response(_sync_words(clock)),
-    "a generator": _sync_words,
-    "with the request's context": lambda clock: flask.Response(flask.stream_with_context(_sync_words(clock))),
+    "a response": lambda clock: flask.Response(sync_words_of(clock)),
+    "a generator": sync_words_of,
+    "with the request's context": lambda clock: flask.Response(flask.stream_with_context(sync_words_of(clock))),
 }
 
 

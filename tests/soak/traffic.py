@@ -29,13 +29,19 @@ def send_wsgi(app: Any, requests: int) -> None:
             body.close()
 
 
-async def send_asgi(app: Any, requests: int) -> None:
-    """Send requests, some at a time, as the event loop of a server does."""
+async def send_asgi(app: Any, requests: int, *, cancels: bool = True) -> None:
+    """Send requests, some at a time, as the event loop of a server does.
+
+    Args:
+        app: The application.
+        requests: How many.
+        cancels: Whether every other client that leaves has the server cancel the task.
+    """
     paths = _paths(requests)
 
     async def client() -> None:
         for number, path in enumerate(paths):
-            await _send_one(app, path, cancels=number % 2 == 0)
+            await _send_one(app, path, cancels=cancels and number % 2 == 0)
 
     await asyncio.gather(*(client() for _ in range(_TOGETHER)))
 
