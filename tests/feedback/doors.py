@@ -8,7 +8,6 @@ from typing import Any
 
 import django.http
 import flask
-from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from fastapi import FastAPI, Request
 from ldclient import Context
@@ -23,6 +22,7 @@ from ldai_integrations.flask import AITracking, feedback_blueprint
 from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 from ldai_integrations.wsgi import WSGIFeedback, WSGITrackingMiddleware
 
+from ..contract.drivers.django import ASGIApplication
 from ..contract.drivers.django import application as django_application
 from ..contract.servers import serve_asgi, serve_asgi_without_lifespan, serve_wsgi
 
@@ -239,7 +239,7 @@ def django_asgi_decorator_alone(tracking: Tracking) -> Any:
 
     return django_application(
         {**_django_views(tracked), "stream": stream},
-        get_asgi_application,
+        ASGIApplication,
         middleware=(),
         urls=lambda: feedback_urls(ld_context=_of_http_request),
         tracking=tracking,
