@@ -30,8 +30,7 @@ class CheckedClient:
     def __init__(self, client: LDClient, delivery: Delivery, troubles: Troubles) -> None:
         self._client = client
         self._troubles = troubles
-        #: Send an event, with every value made finite and serialisable.
-        self.track = delivery.track
+        self._send = delivery.track
 
     def variation(self, key: str, context: Context, default: Any) -> Any:
         """Return the served variation, or ``default`` where it cannot be used."""
@@ -48,6 +47,13 @@ class CheckedClient:
             return detail.value
         self._serve_default(key, "malformed", problem)
         return default
+
+    def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
+        """Send an event, with every value made finite and serialisable; one that cannot be sent costs nothing else."""
+        try:
+            self._send(event_name, context, data, metric_value)
+        except Exception as exc:
+            self._troubles.failed("event", event_name, exc)
 
     def _serve_default(self, key: str, reason: str, remedy: str) -> None:
         subject = f"{key}: {reason}"

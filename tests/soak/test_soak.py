@@ -66,7 +66,7 @@ def test_nothing_is_left_of_many_connections(name: str) -> None:
 
     assert tally.outcomes == expected(_CONNECTIONS)
     assert sent["$ld:ai:duration:total"] == tally.outcomes.total()
-    assert tracking.stats() == {}
+    assert tracking.stats().troubles == {}
     _wait_until(lambda: threading.active_count() <= threads and _open_files() <= files)
     assert threading.active_count() <= threads, threading.enumerate()
     assert _open_files() <= files
