@@ -150,13 +150,14 @@ def test_close_is_bounded(server: DevServer, no_leaks: None, caplog: pytest.LogC
 
 def test_closing_a_client_delivers(connect: Connect, server: DevServer) -> None:
     """LDClient.close() alone delivers what is there, and the threads end."""
+    before = set(threading.enumerate())
     client = connect(SpoolingEventProcessor)
     for _ in range(10):
         client.track("event", CONTEXT)
     client.close()  # type: ignore[no-untyped-call]
     assert len(server.events(key="event")) == 10
     deadline = time.monotonic() + 30
-    while any(thread.name.startswith("ldai-") and "devserver" not in thread.name for thread in threading.enumerate()):
+    while any(t.name.startswith("ldai-") and "devserver" not in t.name for t in set(threading.enumerate()) - before):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
