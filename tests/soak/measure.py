@@ -201,7 +201,9 @@ def soak(door: str, requests: int) -> Report:
         tracemalloc.stop()
     tracking.flush(30)
     client.close()  # type: ignore[no-untyped-call]
-    return Report(door, requests, seconds, before, after, tally.outcomes, _without_sdk(counting), dict(tracking.stats().troubles))
+    return Report(
+        door, requests, seconds, before, after, tally.outcomes, _without_sdk(counting), dict(tracking.stats().troubles)
+    )
 
 
 def _without_sdk(counting: _Counting) -> Counter[str]:
