@@ -9,7 +9,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ class Report:
     after: Left
     told: Counter[tuple[str, str]]
     events: Counter[str]
-    troubles: dict[str, int]
+    troubles: Mapping[str, int]
 
     def wrong(self) -> list[str]:
         """Say what was left, lost or told twice."""
