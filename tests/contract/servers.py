@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -26,7 +26,8 @@ def serve_wsgi(app: Any) -> Iterator[Address]:
     try:
         yield "127.0.0.1", int(server.effective_port)
     finally:
-        server.trigger.pull_trigger(server.close)  # in its own thread: it may be waiting for the socket
+        with suppress(OSError):  # a request may have woken the server, which is closed then before we can wake it
+            server.trigger.pull_trigger(server.close)  # in its own thread: it may be waiting for the socket
         thread.join(5)
         server.task_dispatcher.shutdown()
 
