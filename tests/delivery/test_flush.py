@@ -16,9 +16,15 @@ from ldai_integrations import FlushReport, Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of
 from ldai_integrations.devserver import DevServer
 
+from ..waiting import eventually
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs
 
 UNKNOWN = FlushReport(sent=None, pending=None, dropped=None)
+
+
+def is_ours(thread: threading.Thread) -> bool:
+    """Tell whether a thread delivers events."""
+    return thread.name.startswith("ldai-") and "devserver" not in thread.name
 
 
 def test_a_report_is_exact(tracking: Tracking, server: DevServer) -> None:
@@ -156,10 +162,7 @@ def test_closing_a_client_delivers(connect: Connect, server: DevServer) -> None:
         client.track("event", CONTEXT)
     client.close()  # type: ignore[no-untyped-call]
     assert len(server.events(key="event")) == 10
-    deadline = time.monotonic() + 30
-    while any(t.name.startswith("ldai-") and "devserver" not in t.name for t in set(threading.enumerate()) - before):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(lambda: not any(is_ours(thread) for thread in set(threading.enumerate()) - before))
 
 
 def test_a_client_of_your_own_is_flushed(connect: Connect, server: DevServer) -> None:
@@ -195,19 +198,14 @@ def test_a_full_queue_of_the_sdk_is_waited_for(connect: Connect, server: DevServ
     factory = client._event_factory_default
     blocked = threading.Event()
     inbox.put(type("Message", (), {"type": "test_sync", "param": type("Reply", (), {"set": blocked.wait})})())
-    deadline = time.monotonic() + 30
-    while not inbox.empty():  # until the SDK's thread is held up
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(inbox.empty)  # then the SDK's thread is held up
     for _ in range(60):
         processor.send_event(factory.new_custom_event("event", CONTEXT, None, 1))
     report: list[FlushReport] = []
     flusher = threading.Thread(target=lambda: report.append(tracking.flush(30)))
     flusher.start()
     try:
-        while "flush_refused" not in tracking.stats().troubles:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert eventually(lambda: "flush_refused" in tracking.stats().troubles)
     finally:
         blocked.set()
         flusher.join(30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 
 import pytest
 from ldclient import Config, LDClient
@@ -12,6 +11,7 @@ from ldai_integrations import ConfigurationError, Tracking
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS
+from ..waiting import eventually
 from .conftest import uris
 
 # ldclient leaves the connection of a stream that was refused to the garbage collector.
@@ -65,10 +65,7 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
     """A refusal that comes after the Tracking was made is said as well."""
     server.inject("/all", status=401, delay=0.5, count=None)
     tracking = Tracking(LDClient(Config("test", diagnostic_opt_out=True, **uris(server.url)), start_wait=0))
-    deadline = time.monotonic() + 30
-    while tracking.stats().connection != "HTTP 401" or not tracking.stats().troubles:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert eventually(lambda: tracking.stats().connection == "HTTP 401" and bool(tracking.stats().troubles))
     assert sum("refused the SDK key (HTTP 401)" in record.message for record in caplog.records) == 1
     tracking.client.close()  # type: ignore[no-untyped-call]
     gc.collect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -19,16 +18,6 @@ from .samples import FLAGS
 
 Connect = Callable[..., LDClient]
 Serve = Callable[..., DevServer]
-
-
-def eventually(condition: Callable[[], bool], *, timeout: float = 2) -> bool:
-    """Tell whether a condition that nothing announces comes true in time."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 @pytest.fixture(scope="module")

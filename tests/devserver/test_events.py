@@ -19,7 +19,8 @@ from ldclient import Context
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.devserver import _bodies as bodies
 
-from .conftest import eventually, flush
+from ..waiting import eventually
+from .conftest import flush
 from .samples import FLAGS
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ldclient.hook import EvaluationSeriesContext, Hook, Metadata
 from ldai_integrations.devserver._flags import FlagStore
 from ldai_integrations.devserver._streams import FlagStreams
 
-from .conftest import eventually
+from ..waiting import eventually
 from .samples import CHAT, FLAGS, Json, edited
 
 if TYPE_CHECKING:

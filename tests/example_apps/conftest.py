@@ -16,7 +16,8 @@ from example_apps.demo.traffic import Exchange, send_all
 from example_apps.model_server import create_app
 from ldai_integrations.devserver import DevServer
 
-from .servers import eventually, serving_asgi, serving_wsgi
+from ..waiting import eventually
+from .servers import serving_asgi, serving_wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import waitress.server
 
+from ..waiting import eventually
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 @contextmanager
@@ -42,16 +43,6 @@ def serving_wsgi(app: Any) -> Iterator[str]:
     finally:
         server.close()
         thread.join()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait until a condition holds; False if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _address(listener: socket.socket) -> str:

@@ -13,7 +13,7 @@ from example_apps import shop
 from example_apps.demo.plan import Step
 from example_apps.demo.services import CONFIGS
 
-from .servers import eventually
+from ..waiting import eventually
 
 if TYPE_CHECKING:
     from .conftest import Stage

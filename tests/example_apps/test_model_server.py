@@ -10,7 +10,7 @@ import pytest
 from example_apps.demo.readback import read_bill
 from example_apps.model_server import tokens
 
-from .servers import eventually
+from ..waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

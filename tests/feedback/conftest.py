@@ -68,7 +68,7 @@ class Door:
 
     def votes(self, run_id: str | None = None) -> list[tuple[str, str, dict[str, Any]]]:
         """Return name, user and data of all votes that have arrived, or of those of a run."""
-        assert self.tracking.flush(10)
+        assert self.tracking.flush(30).complete
         events = self.dev_server.events(kind="custom", **({"run_id": run_id} if run_id else {}))
         prefix = "$ld:ai:feedback:user:"
         return [

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from ..contract.client import request
 from ..contract.conftest import FLAGS
 from ..contract.drivers import flask, starlette
 from ..contract.servers import serve_asgi, serve_wsgi
+from ..waiting import eventually
 from .measure import DOORS, Tally, expected
 from .traffic import PATHS
 
@@ -60,14 +60,14 @@ def test_nothing_is_left_of_many_connections(name: str) -> None:
             for path in paths:
                 clients.submit(request, address, f"/{path}", hangs_up=path == "slow")
             clients.shutdown()
-            _wait_until(lambda: tally.outcomes.total() >= expected(_CONNECTIONS).total())
+            eventually(lambda: tally.outcomes.total() >= expected(_CONNECTIONS).total(), timeout=60)
         tracking.close()
         sent = Counter(event["key"] for event in dev_server.events() if event["kind"] == "custom")
 
     assert tally.outcomes == expected(_CONNECTIONS)
     assert sent["$ld:ai:duration:total"] == tally.outcomes.total()
     assert tracking.stats().troubles == {}
-    _wait_until(lambda: threading.active_count() <= threads and _open_files() <= files)
+    eventually(lambda: threading.active_count() <= threads and _open_files() <= files, timeout=60)
     assert threading.active_count() <= threads, threading.enumerate()
     assert _open_files() <= files
 
@@ -75,9 +75,3 @@ def test_nothing_is_left_of_many_connections(name: str) -> None:
 def _open_files() -> int:
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
