@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from flask import Flask
 from ldclient import Context
 from openai import OpenAI
 
 from example_apps.model_server import create_app
-from ldai_integrations import Run, RunRecord, Tracking, run_finished, track_ai
+from ldai_integrations import Run, RunRecord, Settings, Tracking, Usage, run_finished, track_ai, wrap_client
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.flask import AITracking, feedback_blueprint
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from .example_apps.servers import serving_asgi
@@ -23,6 +26,7 @@ from .flags import CHAT, FLAGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+USAGE = {"prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 13}
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -68,7 +72,7 @@ def test_the_flask_example(launchdarkly: DevServer, records: list[RunRecord]) ->
 
 
 def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The FastAPI application streams, hides the run from its schema, and reports it with the provider's usage."""
+    """The FastAPI application streams, hides the run from its schema, and reports it with the tokens of the stream."""
     space = run_block("app = FastAPI()")
     with TestClient(space["app"]) as client:
         answer = client.post("/chat/stream", params={"question": "Hello?"}, headers={"X-User": "ada"})
@@ -80,16 +84,15 @@ def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) 
     assert [parameter["name"] for parameter in parameters] == ["question"]
     assert [(record.outcome, record.config_key) for record in records] == [("success", "support-bot")]
     assert records[0].usage is not None
-    assert records[0].usage.source == "provider"
+    assert records[0].usage.source == "estimate"  # only OpenAI's own servers are asked for it
+    assert records[0].usage.output_tokens
     assert records[0].time_to_first_token_ms is not None
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
 
 
 def test_the_first_example_is_the_flask_examples_view() -> None:
     """What the page begins with is part of an application that works."""
-    view = BLOCKS[0].splitlines()[2:]
-
-    assert "\n".join(view[1:]) in block("app = Flask(__name__)")
+    assert BLOCKS[0] in block("app = Flask(__name__)")
 
 
 def test_the_middlewares_and_the_block(launchdarkly: DevServer, records: list[RunRecord]) -> None:
@@ -102,7 +105,7 @@ def test_the_middlewares_and_the_block(launchdarkly: DevServer, records: list[Ru
         WSGITrackingMiddleware=WSGITrackingMiddleware,
         ASGITrackingMiddleware=ASGITrackingMiddleware,
     )
-    with OpenAI() as client:
+    with wrap_client(OpenAI()) as client:
         run_block(
             "nightly-report",
             track_ai=lambda **options: track_ai(**options, tracking=tracking),
@@ -113,6 +116,37 @@ def test_the_middlewares_and_the_block(launchdarkly: DevServer, records: list[Ru
     tracking.close()
 
     assert [(record.outcome, record.config_key) for record in records] == [("success", "nightly-report")]
+    assert records[0].usage is not None
+    assert records[0].usage.source == "provider"
+
+
+def test_the_observed_stream(tracking: Tracking, records: list[RunRecord], capsys: pytest.CaptureFixture[str]) -> None:
+    """A stream that is observed passes through as it is, and its usage is the run's."""
+    stream = [{"choices": [{"index": 0, "delta": {"content": "Hi"}}]}, {"choices": [], "usage": USAGE}]
+    with track_ai(config_key="support-bot", tracking=tracking) as run:
+        run_block("run.observe(stream)", run=run, stream=iter(stream))
+
+    assert capsys.readouterr().out.splitlines() == [str(chunk) for chunk in stream]
+    assert records[0].usage == Usage(input_tokens=12, output_tokens=1, total_tokens=13)
+
+
+def test_the_feedback_example(launchdarkly: DevServer) -> None:
+    """The lines about thumbs make an application that takes a vote on a run."""
+    app = Flask("readme")
+    app.secret_key = "for the tests"
+    needed = (AITracking, Context, FeedbackSettings, Settings, Tracking, feedback_blueprint)
+    space = run_block("feedback_blueprint()", app=app, **{item.__name__: item for item in needed})
+
+    @app.get("/answer")
+    @track_ai(config_key="support-bot")
+    def answer(run: Run) -> str:
+        return run.feedback_token
+
+    client = app.test_client()
+    token = client.get("/answer").text
+    assert client.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
+    space["tracking"].close()
+    assert launchdarkly.metrics("support-bot")["thumbsUp"] == 1
 
 
 def test_the_signal_example(tracking: Tracking, capsys: pytest.CaptureFixture[str]) -> None:
