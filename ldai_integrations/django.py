@@ -138,7 +138,7 @@ class _Exchange:
         self._leave()
         tracking = self._door.tracking
         if self._frame.had_runs and tracking.settings.flush == "request":
-            tracking.flush()  # on a thread under ASGI too
+            tracking.flush_events()  # on a thread under ASGI too
 
     def _leave(self) -> None:
         if self._outermost:

@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from ldai.models import AIJudgeConfig
+
     from .records import RunRecord, Usage
 
 __all__ = [
     "ASGIApp",
+    "JudgeAnswer",
+    "JudgeModel",
     "Message",
     "Receive",
     "Scope",
+    "Score",
     "Send",
     "Sink",
     "StartResponse",
@@ -40,6 +45,10 @@ Variables = Mapping[str, Any]
 
 #: LaunchDarkly's words for a thumb up and a thumb down.
 VoteKind = Literal["positive", "negative"]
+#: ``{"score": 0.0 to 1.0, …}``, or JSON text of it.
+JudgeAnswer = str | Mapping[str, Any]
+#: From 0 to 1, or what gives it when asked: a plain or a coroutine function without arguments.
+Score = float | Callable[[], "float | Awaitable[float]"]
 
 
 class Sink(Protocol):
@@ -79,3 +88,16 @@ class VoteStore(Protocol):
         Returns:
             The vote that the run had, or ``None`` where this is its first.
         """
+
+
+class JudgeModel(Protocol):
+    """Ask the model of a judge: a plain function, which may block, or a coroutine function, which must not.
+
+    Called off the request, on a thread or on an event loop of ours, within ``JudgeSettings.timeout``. An exception, or
+    an answer without a score, costs the score and nothing else.
+    """
+
+    def __call__(
+        self, messages: list[dict[str, str]], config: AIJudgeConfig, /
+    ) -> JudgeAnswer | Awaitable[JudgeAnswer]:
+        """Return what the model answered to ``messages``; ``config`` names the model and its parameters."""

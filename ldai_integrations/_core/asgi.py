@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .current import FRAME_KEY, bind, unbind, within
+from .off_loop import off_loop
 
 if TYPE_CHECKING:
     from ..typing import Message, Receive, Scope, Send
@@ -41,7 +42,7 @@ async def serve(
             scope.pop(FRAME_KEY, None)
             frame.close()
             if frame.had_runs and door.tracking.settings.flush == "request":
-                await door.tracking.aflush()
+                await off_loop(door.tracking.flush_events)
 
 
 def _offering(offer: Offer, door: Door, scope: Scope, send: Send) -> Send:

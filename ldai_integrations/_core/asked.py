@@ -47,6 +47,16 @@ class Asked:
         request = copy.of(dict(self.request))
         return Asked(self.api, request, room - copy.room) if copy.room >= 0 else None
 
+    def text(self) -> str:
+        """Return the texts of the request, one message a line, as ``role: content``."""
+        request = self.request if self.api not in _READERS else _READERS[self.api](self.request)[0]
+        lines = [("system", _plain(request.get(name))) for name in ("system", "instructions")]
+        for name in ("messages", "input", "contents", "prompt"):
+            said = request.get(name)
+            turns = [said] if isinstance(said, (str, Mapping)) else said if isinstance(said, (list, tuple)) else []
+            lines += [(_role(turn), _plain(turn)) for turn in turns]
+        return "\n".join(f"{role}: {text}" for role, text in lines if text)
+
     def estimate(self, model: str) -> Usage | None:
         """Estimate the input tokens; about 50 µs for 1,000 characters."""
         read = _READERS.get(self.api)
@@ -76,6 +86,21 @@ class _Copy:
         if isinstance(value, (str, bytes, bytearray)):
             self.room -= len(value)
         return value
+
+
+def _role(turn: Any) -> str:
+    return str(turn.get("role", "user")) if isinstance(turn, Mapping) else "user"
+
+
+def _plain(value: Any) -> str:
+    """Find the text of a message, or of its parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return "\n".join(text for text in map(_plain, value) if text)
+    if isinstance(value, Mapping):
+        return next((text for text in (_plain(value.get(name)) for name in ("content", "parts", "text")) if text), "")
+    return ""
 
 
 def _completions(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

@@ -21,6 +21,11 @@ _WAITING_CHUNKS, _WAITING_CHARS = 64, 1_024
 
 
 ModelName = Callable[[], str]
+Keep = Callable[[], int]
+
+
+def _keep_nothing() -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Output:
         ids: How the provider names the response, or those that it is made of.
         model: The model that answered; empty if it was not named.
         asked: The request, where its tokens have to be estimated.
+        text: Gives the text, where it has been kept; else nothing.
     """
 
     usage: Usage | None
@@ -48,6 +54,7 @@ class Output:
     ids: tuple[str, ...] = ()
     model: str = ""
     asked: Asked | None = None
+    text: Callable[[], str] = str
 
     @property
     def chars_to_count(self) -> int:
@@ -65,17 +72,25 @@ class Output:
         chars = len(reading.text) + len(reading.reasoning) + sum(len(call.arguments) for call in reading.tool_calls)
         from_provider = reading.usage is not None or reading.model is not None
         return cls(
-            reading.usage, estimate, chars, names, reading.error, from_provider, reading.ids, reading.model or ""
+            reading.usage,
+            estimate,
+            chars,
+            names,
+            reading.error,
+            from_provider,
+            reading.ids,
+            reading.model or "",
+            text=lambda: reading.text,
         )
 
     @classmethod
-    def of_text(cls, tally: TextTally) -> Output:
+    def of_text(cls, tally: TextTally, text: Callable[[], str] = str) -> Output:
         """Take over counted text."""
 
         def estimate() -> Usage:
             return Usage(output_tokens=tally.tokens(), estimated=frozenset({"output_tokens"}))
 
-        return cls(None, estimate, tally.chars)
+        return cls(None, estimate, tally.chars, text=text)
 
 
 class OutputReader:
@@ -87,12 +102,21 @@ class OutputReader:
         model_name: Gives the configured model, for estimates.
         content_type: The media type of a response body, where known.
         limit: How many bytes of a JSON document are kept.
+        keep: Says how many characters of plain text are kept; asked when the first of it comes.
     """
 
-    __slots__ = ("_answered", "_content_type", "_limit", "_model_name", "_output", "feed")
+    __slots__ = ("_answered", "_content_type", "_keep", "_limit", "_model_name", "_output", "feed")
 
-    def __init__(self, model_name: ModelName, *, content_type: str | None = None, limit: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        model_name: ModelName,
+        *,
+        content_type: str | None = None,
+        limit: int = 1_000_000,
+        keep: Keep = _keep_nothing,
+    ) -> None:
         self._model_name = model_name
+        self._keep = keep
         self._content_type = content_type.partition(";")[0].strip().lower() if content_type else None
         self._limit = limit
         self._output: Callable[[], Output | None] = _nothing
@@ -123,7 +147,7 @@ class OutputReader:
             document = _Document(self._limit, self._model_name)
             self.feed, self._output = document.feed, document.output
         elif self._content_type is None or self._content_type.startswith("text/"):
-            text = _Text(self._model_name)
+            text = _Text(self._model_name, self._keep)
             self.feed, self._output = text.feed, text.output
         else:
             self.feed = _ignore
@@ -166,10 +190,12 @@ class _Events:
 class _Text:
     """Count plain text; chunks wait for each other, because handing each to the tally costs more than keeping it."""
 
-    __slots__ = ("_decode", "_tally", "_waiting")
+    __slots__ = ("_decode", "_kept", "_room", "_tally", "_waiting")
 
-    def __init__(self, model_name: ModelName) -> None:
+    def __init__(self, model_name: ModelName, keep: Keep) -> None:
         self._tally = TextTally(model_name())
+        self._kept: list[str] = []
+        self._room = keep()  # after the model's name, for which the AI Config is resolved and its judges are drawn
         self._waiting: list[str] = []
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
@@ -183,14 +209,18 @@ class _Text:
 
     def output(self) -> Output | None:
         self._settle()
-        return Output.of_text(self._tally) if self._tally.chars else None
+        return Output.of_text(self._tally, lambda: "".join(self._kept)) if self._tally.chars else None
 
     def _text(self, item: Any) -> str:
         return str(item) if isinstance(item, str) else self._decode(bytes(item))
 
     def _settle(self) -> None:
-        self._tally.add("".join(self._waiting))
+        text = "".join(self._waiting)
+        self._tally.add(text)
         self._waiting.clear()
+        if self._room:
+            self._kept.append(text[: self._room])
+            self._room = max(0, self._room - len(text))
 
 
 class _Document:
@@ -227,9 +257,10 @@ def output_of(value: Any, model_name: ModelName) -> Output | None:
     if reading is not None:
         return Output.of_reading(reading, model_name)
     tally = TextTally(model_name())
-    for text in _leaves(value):
+    texts = list(_leaves(value))
+    for text in texts:
         tally.add(text)
-    return Output.of_text(tally) if tally.chars else None
+    return Output.of_text(tally, lambda: "\n".join(texts)) if tally.chars else None
 
 
 def _leaves(value: Any) -> Iterator[str]:

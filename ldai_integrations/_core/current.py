@@ -52,6 +52,7 @@ class Frame:
         "_ld_context_from",
         "_request",
         "had_runs",
+        "judging",
         "offer",
         "open_runs",
         "resolved",
@@ -70,6 +71,8 @@ class Frame:
         self.offer = offer
         self.open_runs: set[Run] = set()
         self.had_runs = False
+        #: Whether what happens here is the work of a judge, and not judged.
+        self.judging = False
         self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
         self._request = request
         self._ld_context_from = ld_context_from

@@ -52,6 +52,7 @@ class Evidence:
         "first_token_at",
         "generated",
         "judged_error",
+        "kept_chars",
         "last_item_at",
         "no_generation",
         "observed",
@@ -72,6 +73,8 @@ class Evidence:
         self.generated = False
         #: The request was for something of ours, such as a vote: the run is discarded.
         self.no_generation = False
+        #: How much plain text of the answer is kept, for judges.
+        self.kept_chars = 0
         self.prompt: list[dict[str, Any]] | None = None
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []
@@ -131,7 +134,9 @@ class Evidence:
         self.last_item_at = now = self._clock()
         reader = self._reader
         if reader is None:
-            reader = self._reader = OutputReader(self._model_name, content_type=self._content_type, limit=self._limit)
+            reader = self._reader = OutputReader(
+                self._model_name, content_type=self._content_type, limit=self._limit, keep=self.keeps
+            )
         try:
             spoke = reader.feed(item)
         except Exception as exc:  # an item that lies about its type must not break the stream it is in
@@ -188,6 +193,21 @@ class Evidence:
         own = self.own_output()
         outputs = self.outputs() or ([own] if own is not None else [])
         return sum(output.chars_to_count for output in outputs) > _LONG
+
+    def keeps(self) -> int:
+        """Return how much plain text of the answer is kept, in characters."""
+        return self.kept_chars
+
+    def asked(self) -> str:
+        """Return the messages of the last request that a wrapped client made; empty where none was kept."""
+        kept = [one.asked for one in self.observed if one.asked is not None]
+        return kept[-1].text() if kept else ""
+
+    def answered(self) -> str:
+        """Return the text of the model's answers, else of what the handler put out."""
+        own = self.own_output()
+        texts = [output.text() for output in self.outputs() or ([own] if own is not None else [])]
+        return "\n\n".join(text for text in texts if text)
 
     def own_output(self) -> Output | None:
         """Return what the handler itself put out."""

@@ -12,6 +12,7 @@ from ldclient import Context, LDClient
 from .current import get_current
 from .evidence import Evidence
 from .run import Run, RunSpec
+from .scoring import Scores
 
 if TYPE_CHECKING:
     from .resolver import AIConfig
@@ -41,6 +42,8 @@ class IdleRun(Run):
         self._ld_context = _CONTEXT
         self._identity = None
         self._sdk_tracker = self._config = None
+        self.judged_by = ()
+        self.scores = Scores()
 
     @property
     def config(self) -> AIConfig:
@@ -65,6 +68,9 @@ class IdleRun(Run):
         """Do nothing."""
 
     def tool_call(self, name: str) -> None:
+        """Do nothing."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing."""
 
     def finish(self) -> None:

@@ -61,6 +61,11 @@ class Observation:
         self.by_client = asked is not None
         self._hides_usage = hides_usage
 
+    @property
+    def asked(self) -> Asked | None:
+        """What was asked, where it has been kept."""
+        return self._asked
+
     def take(self, response: Any) -> Any:
         """Take what the call gave, or what a manager that it gave was entered for."""
         self._run.evidence.generated = True
@@ -130,9 +135,8 @@ class Observation:
     def _read(self, content_type: str | None) -> Callable[[Any], bool]:
         """Return what takes the items of a stream and tells whether the caller must not see one."""
         run, evidence = self._run, self._run.evidence
-        reader = OutputReader(
-            self._model_name, content_type=content_type, limit=run.frame.tracking.settings.max_body_bytes
-        )
+        limit = run.frame.tracking.settings.max_body_bytes
+        reader = OutputReader(self._model_name, content_type=content_type, limit=limit, keep=evidence.keeps)
         self._output = reader.output
         self._keep(needs_asked=True)
         hides_usage = self._hides_usage
@@ -155,7 +159,9 @@ class Observation:
             return
         self._kept = True
         if self._asked is not None:
-            self._asked = self._asked.kept(MOST_KEPT - evidence.asked_chars) if needs_asked else None
+            self._asked = (
+                self._asked.kept(MOST_KEPT - evidence.asked_chars) if needs_asked or evidence.kept_chars else None
+            )
             evidence.asked_chars += self._asked.chars if self._asked is not None else 0
         evidence.observed.append(self)
 

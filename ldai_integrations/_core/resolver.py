@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ldai import AIAgentConfig, AICompletionConfig
 from ldai.evaluator import Evaluator
-from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault
+from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, AIJudgeConfig
 from ldai.tracker import LDAIConfigTracker, LDAIMetricSummary
 from ldclient import Context, LDClient
 
@@ -26,6 +26,9 @@ AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
 
 #: What a tracker has sent that was never made.
 NOTHING_SAID = LDAIMetricSummary()  # type: ignore[no-untyped-call]
+
+# The AI SDK warns of them each time.
+_RESERVED_BY_JUDGES = {"message_history", "response_to_evaluate"}
 
 _DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfigDefault}
 
@@ -66,6 +69,11 @@ class Resolver:
                 exc=exc,
             )
             return self._disabled(config_key, ld_context)
+
+    def judge_config(self, judge_key: str, ld_context: Context, variables: Mapping[str, Any]) -> AIJudgeConfig:
+        """Evaluate the AI Config of a judge; disabled where LaunchDarkly has nothing usable."""
+        ours = {name: value for name, value in variables.items() if name not in _RESERVED_BY_JUDGES}
+        return self._ai_client.judge_config(judge_key, ld_context, None, ours)
 
     def _disabled(self, config_key: str, ld_context: Context) -> AIConfig:
         def tracker() -> LDAIConfigTracker:

@@ -16,11 +16,13 @@ from .evidence import Evidence
 from .observing import observe
 from .resolver import NOTHING_SAID, check_default
 from .run_tracker import RunTracker
+from .scoring import Scores, score_run
 
 if TYPE_CHECKING:
     from ldai.tracker import LDAIConfigTracker, LDAIMetricSummary
     from ldclient import Context
 
+    from ..typing import Score
     from .resolver import AIConfig, AIConfigDefault
 
 T = TypeVar("T")
@@ -76,6 +78,9 @@ class Run:
         self._ld_context = ld_context
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
+        #: Keys of the judges that were drawn to judge this run.
+        self.judged_by: tuple[str, ...] = ()
+        self.scores = Scores()
         self._sdk_tracker: LDAIConfigTracker | None = None
         self._identity: TrackerIdentity | None = None
         self.opened_at = tracking.clock()
@@ -96,7 +101,11 @@ class Run:
     def config(self) -> AIConfig:
         """The AI Config as served to this request, prompt rendered; look at ``config.enabled``."""
         if self._config is None:
-            self._config = self.frame.tracking.resolve(self)
+            config = self.frame.tracking.resolve(self)
+            with self._lock:
+                if self._config is None:
+                    self._config = config
+                    self.frame.tracking.draw_judges(self, config)
         return self._config
 
     @property
@@ -191,6 +200,19 @@ class Run:
             self.sdk_tracker.track_tool_call(name)
         else:
             self.evidence.said_tools.append(name)
+
+    def evaluate(self, metric_key: str, score: Score) -> None:
+        """Score this run under a metric of your own, once per metric.
+
+        The score is sent when the run has been reported, and not at all if it is not. What cannot be a score is logged
+        once and counted.
+
+        Args:
+            metric_key: The event key of a metric in LaunchDarkly.
+            score: From 0 to 1; or a plain or coroutine function without arguments that returns it, which is called
+                after the run, off the request, with the bounds of :class:`~ldai_integrations.judges.JudgeSettings`.
+        """
+        score_run(self, metric_key, score)
 
     def fail(self, exc: BaseException) -> None:
         """Record an exception that the handler deals with itself: the run is an error, or cancelled."""

@@ -79,7 +79,8 @@ class RunTracker:
             self._run.tool_call(tool_key)
 
     def track_judge_result(self, judge_result: Any) -> None:
-        """Send the score that a judge gave this run."""
+        """Send the score that a judge gave this run; that judge is not asked again."""
+        self._run.scores.claim(judge_result.judge_config_key or "", judge_result.metric_key or "")
         self._sdk.track_judge_result(judge_result)
 
     def track_metrics_of(self, metrics_extractor: Callable[[Any], LDAIMetrics | None], func: Callable[[], T]) -> T:

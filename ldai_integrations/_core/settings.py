@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..exceptions import ConfigurationError
 from ..feedback import FeedbackSettings
+from ..judges import JudgeSettings
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]
@@ -30,6 +31,7 @@ class Settings:
             refusals for too many requests too.
         max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
         feedback: Thumbs up and down from the browser; ``None`` for none.
+        judges: How judges that are attached to AI Configs score runs after the response; ``None`` for not at all.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -43,6 +45,7 @@ class Settings:
     error_statuses: Collection[int] = range(500, 600)
     max_body_bytes: int = 1_000_000
     feedback: FeedbackSettings | None = None
+    judges: JudgeSettings | None = field(default_factory=JudgeSettings)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Settings)
@@ -68,6 +71,11 @@ class Settings:
             raise ConfigurationError(
                 f"Settings.feedback is of type {type(self.feedback).__name__}; "
                 "give a ldai_integrations.feedback.FeedbackSettings"
+            )
+        if self.judges is not None and not isinstance(self.judges, JudgeSettings):
+            raise ConfigurationError(
+                f"Settings.judges is of type {type(self.judges).__name__}; "
+                "give a ldai_integrations.judges.JudgeSettings, or None"
             )
 
 

@@ -15,6 +15,7 @@ from ..costs import Costs
 from ..delivery import client_from_env, connection_of, delivery_of, report_connection, watch_connection
 from ..exceptions import ConfigurationError
 from ..feedback import Feedback
+from ..judges import Judges
 from ..records import FlushReport, RunRecord, Stats
 from ..sinks import LaunchDarklySink
 from ..usage import warm_up
@@ -24,6 +25,7 @@ from .current import Frame
 from .off_loop import off_loop, on_event_loop
 from .resolver import AIConfig, Resolver
 from .run import Run, RunSpec
+from .scoring import Destination, drop, evaluations_of
 from .settings import Settings
 from .worker import Worker
 
@@ -73,6 +75,7 @@ class Tracking:
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._delivery = delivery_of(client, self.troubles)
         self._resolver = Resolver(client, self._delivery, self.troubles)
+        self.judges = Judges(self.settings.judges, self.troubles, self._resolver.judge_config)
         self._sinks = (self._launchdarkly_sink(), *sinks)
         for sink in self._sinks:
             if not callable(getattr(sink, "emit", None)):
@@ -150,6 +153,14 @@ class Tracking:
         cache.append((run.variables, config))
         return config
 
+    def draw_judges(self, run: Run, config: AIConfig) -> None:
+        """Draw the judges that are to judge a run; only then is the text of its answer kept."""
+        if run.frame.judging or config.judge_configuration is None:
+            return
+        with self.troubles.guard("judge_config", run.config_key):
+            run.judged_by = self.judges.draw(config)
+            run.evidence.kept_chars = self.judges.max_chars + 1 if run.judged_by else 0
+
     def report(self, run: Run, ended_at: float) -> None:
         """Account for a finished run and hand the record to the sinks; long output is counted on another thread."""
         self._open_runs.discard(run)
@@ -167,6 +178,8 @@ class Tracking:
         """Send all that is buffered and wait until it has arrived or is lost.
 
         Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
+
+        Evaluations that go on are waited for first, for half of the time.
 
         Args:
             timeout: Seconds to wait at most; ``settings.flush_timeout`` unless told.
@@ -191,8 +204,12 @@ class Tracking:
         Waits, ``settings.flush_timeout`` seconds at most for each of the two, wherever it is called.
         """
         if not self._owns_client:
-            return self._flush(None)
+            report = self._flush(None)
+            self.judges.close()
+            return report
         self._worker.join(self.settings.flush_timeout)
+        self.judges.join(self.settings.flush_timeout / 2)
+        self.judges.close()
         return self._delivery.close(self.settings.flush_timeout)
 
     def stats(self) -> Stats:
@@ -212,6 +229,14 @@ class Tracking:
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         self._worker.join(seconds)
+        self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for what they have said
+        return self.flush_events(max(0.0, deadline - time.monotonic()))
+
+    def flush_events(self, timeout: float | None = None) -> FlushReport:
+        """Send what is buffered without waiting for judges, as no request does; not for an event loop."""
+        seconds = self.settings.flush_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        self._worker.join(seconds)
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     def _report(self, run: Run, ended_at: float) -> None:
@@ -220,12 +245,18 @@ class Tracking:
         except Exception as exc:
             self.troubles.failed("account", run.config_key, exc)
             return
+        evaluations = evaluations_of(run, record) if run.judged_by else []
         run.evidence.release()
-        if record.enabled and record.outcome != "discarded":
+        reported = record.enabled and record.outcome != "discarded"
+        if reported:
             self._emit(record)
         if signals.run_finished.receivers:
             with self.troubles.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
+        with self.troubles.guard("judge", run.config_key):
+            run.scores.open(Destination(self, record).send if reported else drop)
+            for evaluation in evaluations:
+                self.judges.judge(evaluation)
 
     def _emit(self, record: RunRecord) -> None:
         self._runs += 1  # nothing switches threads within this statement

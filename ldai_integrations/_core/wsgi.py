@@ -30,7 +30,7 @@ def serve(app: WSGIApp, door: Door, environ: WSGIEnviron, start_response: StartR
         environ.pop(FRAME_KEY, None)
         frame.close()
         if frame.had_runs and door.tracking.settings.flush == "request":
-            door.tracking.flush()
+            door.tracking.flush_events()
 
     body = _call(app, environ, start_response, frame, run, close)
     return body if offer is None else _with_event(body, offer, environ)

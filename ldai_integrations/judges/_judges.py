@@ -1,0 +1,208 @@
+"""Online evaluations: judges drawn by their sampling rate, asked after the response, each score tracked once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextvars import Context as Contextvars
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ldai.models import AIJudgeConfig
+from ldai.providers.types import JudgeResult
+from ldclient import Context
+
+from .._troubles import Troubles
+from ._loop import BoundedLoop, Job
+from ._models import Models, called, is_async
+from ._scores import SCHEMA, NoScoreError, evaluation_input, problem_with_metric, problem_with_score, score_in
+from ._settings import JudgeSettings
+
+ReadConfig = Callable[[str, Context, Mapping[str, Any]], AIJudgeConfig]
+Track = Callable[[JudgeResult], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What one judge is asked of one run.
+
+    Attributes:
+        judge_key: Key of the judge's AI Config.
+        ld_context: The LaunchDarkly context of the run, for which the judge's AI Config is evaluated.
+        variables: Values for the ``{{variables}}`` of the judge's prompt.
+        asked: What the model was asked.
+        answered: What it answered.
+        contextvars: What a callable of the application's sees.
+        track: Sends the score, on the run.
+    """
+
+    judge_key: str
+    ld_context: Context
+    variables: Mapping[str, Any]
+    asked: str
+    answered: str
+    contextvars: Contextvars
+    track: Track
+
+
+class Judges:
+    """Score runs off the request, on threads of our own; thread-safe, and starts anew in a forked child.
+
+    Args:
+        settings: Options; ``None`` leaves LaunchDarkly's judges out.
+        troubles: Where evaluations that come to nothing are counted.
+        read_config: Evaluates the AI Config of a judge.
+    """
+
+    def __init__(self, settings: JudgeSettings | None, troubles: Troubles, read_config: ReadConfig) -> None:
+        self._asks_judges = settings is not None
+        self._settings = settings if settings is not None else JudgeSettings()
+        self._troubles = troubles
+        self._read_config = read_config
+        self._inherited: list[BoundedLoop] = []
+        self._begin()
+
+    @property
+    def max_chars(self) -> int:
+        """How long a run's texts may be to be judged, in characters."""
+        return self._settings.max_chars
+
+    def draw(self, config: Any) -> tuple[str, ...]:
+        """Draw the judges that judge one run, by their sampling rates; return their keys."""
+        configuration = config.judge_configuration
+        if configuration is None or not self._asks_judges or not config.enabled:
+            return ()
+        return tuple(judge.key for judge in configuration.judges if self._is_drawn(judge.key, judge.sampling_rate))
+
+    def judge(self, evaluation: Evaluation) -> None:
+        """Have a judge score a run, if there is room for it; returns at once."""
+        self._submit(
+            evaluation.judge_key,
+            Job(
+                work=lambda: self._evaluate(evaluation),
+                done=lambda result: None if result is None else evaluation.track(result),
+                failed=lambda exc: self._failed(evaluation.judge_key, exc),
+                context=evaluation.contextvars,
+            ),
+        )
+
+    def score(self, metric_key: str, score: Callable[[], Any], contextvars: Contextvars, track: Track) -> None:
+        """Have a callable of the application's score a run, if there is room for it; returns at once."""
+
+        async def work() -> JudgeResult:
+            return own_score(metric_key, await called(score, is_async=is_async(score)))
+
+        failed = lambda exc: self._failed(metric_key, exc)  # noqa: E731
+        self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the evaluations so far, ``timeout`` seconds at most; return False if some are not done."""
+        return self._pid != os.getpid() or self._loop.join(timeout)
+
+    def close(self) -> None:
+        """End the threads; an evaluation that is not done is counted, and may still be done."""
+        if self._pid != os.getpid():
+            return
+        for _ in range(self._loop.end()):
+            self._troubles.note(
+                "judge_unfinished",
+                "close",
+                "Evaluations were not done when tracking was closed, and their scores may be missing; "
+                "give Tracking.flush() more time before, or judges a shorter timeout.",
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        settings, self._models = self._settings, Models(self._settings.model)
+        self._loop = BoundedLoop(
+            places=settings.concurrency, queue=settings.queue, seconds=settings.timeout, at_end=self._models.forget
+        )
+        self._pid = os.getpid()
+
+    def _submit(self, subject: str, job: Job) -> None:
+        if self._pid != os.getpid():
+            self._inherited.append(self._loop)  # to collect it would touch what is the parent's
+            self._begin()
+        if _threads_are_greenlets():
+            self._failed(subject, NoScoreError("judge_unavailable", "gevent has replaced threads; use other workers"))
+        elif not self._loop.submit(job):
+            self._failed(
+                subject,
+                NoScoreError(
+                    "judge_shed",
+                    "too many evaluations wait already; lower the judge's sampling rate, or raise "
+                    "JudgeSettings.concurrency",
+                ),
+            )
+
+    def _is_drawn(self, judge_key: object, rate: object) -> bool:
+        if not isinstance(judge_key, str) or not isinstance(rate, (int, float)):
+            self._failed(str(judge_key), NoScoreError("judge_config", "its sampling rate is not a number from 0 to 1"))
+            return False
+        return random.random() < rate
+
+    async def _evaluate(self, evaluation: Evaluation) -> JudgeResult | None:
+        config = self._read_config(evaluation.judge_key, evaluation.ld_context, evaluation.variables)
+        if not config.enabled:
+            return None
+        metric_key = config.evaluation_metric_key or ""
+        problem = problem_with_metric(metric_key)
+        if problem is not None:
+            raise NoScoreError("judge_config", problem)
+        runner = self._models.runner(config)
+        question = evaluation_input(evaluation.asked, evaluation.answered)
+        result = await config.create_tracker().track_metrics_of_async(
+            lambda result: result.metrics, lambda: runner.run(question, output_type=SCHEMA)
+        )
+        if not result.metrics.success and not result.content:
+            raise NoScoreError("judge_raised", "the call of its model failed; the AI SDK's log line says how")
+        score = score_in(result.content if result.parsed is None else result.parsed)
+        return _result(metric_key, score, judge_key=evaluation.judge_key)
+
+    def _failed(self, subject: str, exc: BaseException) -> None:
+        """Count and log an evaluation that came to no score; never with the text of an exception, which may quote."""
+        if isinstance(exc, asyncio.TimeoutError):
+            exc = NoScoreError(
+                "judge_timeout",
+                f"it took longer than {self._settings.timeout:g} s; see to its model, or raise JudgeSettings.timeout",
+            )
+        elif not isinstance(exc, NoScoreError):
+            exc = NoScoreError("judge_raised", f"{_where(exc)}; mend it there")
+        self._troubles.note(
+            exc.kind, subject, "%r gave no score: %s. The judged request is not affected.", subject, exc
+        )
+
+
+def own_score(metric_key: str, score: object) -> JudgeResult:
+    """Put a score of the application's own into the AI SDK's form.
+
+    Raises:
+        NoScoreError: If it is none from 0 to 1.
+    """
+    problem = problem_with_score(score)
+    if problem is not None:
+        raise NoScoreError("judge_answer", f"the score {problem}")
+    return _result(metric_key, score, judge_key=None)
+
+
+def _result(metric_key: str, score: Any, *, judge_key: str | None) -> JudgeResult:
+    return JudgeResult(
+        judge_config_key=judge_key, success=True, sampled=True, metric_key=metric_key, score=float(score)
+    )
+
+
+def _where(exc: BaseException) -> str:
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(exc).__name__} was raised{place}"
+
+
+def _threads_are_greenlets() -> bool:
+    """Tell whether an event loop on a thread of ours would be taken for the application's own."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
