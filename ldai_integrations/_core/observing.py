@@ -159,9 +159,8 @@ class Observation:
             return
         self._kept = True
         if self._asked is not None:
-            self._asked = (
-                self._asked.kept(MOST_KEPT - evidence.asked_chars) if needs_asked or evidence.kept_chars else None
-            )
+            wanted = needs_asked or bool(self._run.config and evidence.kept_chars)  # its judges are drawn with it
+            self._asked = self._asked.kept(MOST_KEPT - evidence.asked_chars) if wanted else None
             evidence.asked_chars += self._asked.chars if self._asked is not None else 0
         evidence.observed.append(self)
 

@@ -1,0 +1,44 @@
+"""Runs that a judge is attached to, and models of judges that answer as a test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ldclient import LDClient
+
+from ldai_integrations import Settings, Tracking, track_ai
+from ldai_integrations.judges import JudgeSettings
+
+Make = Callable[..., Tracking]
+
+
+def answer(text: str = "Hello") -> dict[str, Any]:
+    """Build a provider's response."""
+    message = {"role": "assistant", "content": text}
+    usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    choices = [{"message": message, "finish_reason": "stop"}]
+    return {"object": "chat.completion", "model": "gpt-4o-mini", "choices": choices, "usage": usage}
+
+
+def one_run(tracking: Tracking, config_key: str = "judged", *, question: str = "Hi?", text: str = "Hello") -> None:
+    """Make a run that is asked and answered."""
+    with track_ai(config_key, tracking=tracking) as run:
+        run.messages(user=question)
+        run.observe(answer(text))
+
+
+@pytest.fixture
+def make(client: LDClient, o200k: None) -> Iterator[Make]:
+    """Make trackings with judges; they are closed at the end."""
+    made: list[Tracking] = []
+
+    def make_one(model: Any, **options: Any) -> Tracking:
+        judges = JudgeSettings(model=model, **options)
+        made.append(Tracking(client, settings=Settings(judges=judges, flush="never")))
+        return made[-1]
+
+    yield make_one
+    for tracking in made:
+        tracking.close()

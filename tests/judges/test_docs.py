@@ -1,0 +1,45 @@
+"""What docs/judges.md shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations import Tracking
+
+from ..conftest import Events
+from .conftest import Make, one_run
+
+PAGE = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+FIRST, SECOND = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_callable(make: Make, events: Events) -> None:
+    """The function on the page scores a run."""
+    space: dict[str, object] = {}
+    exec(compile(FIRST, "docs", "exec", dont_inherit=True), space)
+    tracking = Tracking(make(None).client, settings=space["settings"])  # type: ignore[arg-type]
+    one_run(tracking)
+    tracking.flush(30)
+    assert [event.metric_value for event in events.named("judge:relevance")] == [0.8]
+    tracking.close()
+
+
+def test_own_scores(make: Make, events: Events) -> None:
+    """Both scores on the page are sent."""
+    tracking = make(None)
+    code = SECOND.replace('"support-bot"', '"chat", tracking=tracking')
+    space: dict[str, object] = {"tracking": tracking}
+    exec(compile(code + "\nanswer()\n", "docs", "exec", dont_inherit=True), space)
+    tracking.flush(30)
+    assert [events.named(name)[0].metric_value for name in ("answer-is-short", "answer-is-kind")] == [1.0, 0.9]
+
+
+@pytest.mark.parametrize("kind", ["shed", "timeout", "raised", "answer", "text", "config", "unavailable", "unfinished"])
+def test_the_counters(kind: str) -> None:
+    """Every counter on the page is one, by the name that the code gives it."""
+    source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "ldai_integrations").rglob("*.py"))
+    assert f"`judge_{kind}`" in PAGE
+    assert f'"judge_{kind}"' in source

@@ -1,0 +1,469 @@
+"""Judges of an AI Config score its runs after the response, and cost no request anything."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from ldai.providers.types import JudgeResult
+from ldclient import LDClient
+
+from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
+from ldai_integrations._core.asked import Asked
+from ldai_integrations._core.observing import observe
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.exceptions import ConfigurationError
+from ldai_integrations.judges import JudgeSettings
+
+from ..conftest import Events
+from .conftest import Make, answer, one_run
+
+SCORED = '{"score": 0.75, "reasoning": "to the point"}'
+SECONDS = 30.0
+
+
+def scores(events: Events) -> list[float]:
+    """Return the scores that the judge gave."""
+    return [event.metric_value for event in events.named("judge:relevance")]
+
+
+def test_a_judge_scores_the_judged_run(make: Make, events: Events, records: list[RunRecord]) -> None:
+    """The score is on the run's id, once, with the judge's key; the judge's own call is on the judge's AI Config."""
+    asked: list[Any] = []
+
+    def model(messages: Any, config: Any) -> str:
+        asked.append((messages, config.model.name, config.key))
+        return SCORED
+
+    tracking = make(model)
+    one_run(tracking)
+    tracking.flush(SECONDS)
+
+    (event,) = events.named("judge:relevance")
+    assert event.metric_value == 0.75
+    assert event.data["runId"] == records[0].run_id
+    assert (event.data["configKey"], event.data["judgeConfigKey"]) == ("judged", "relevance")
+    ((messages, model_name, judge_key),) = asked
+    assert (model_name, judge_key) == ("gpt-4o-mini", "relevance")
+    assert messages[0] == {"role": "system", "content": "Judge the answer."}
+    assert "MESSAGE HISTORY:\nsystem: Be brief.\nuser: Hi?\n\nRESPONSE TO EVALUATE:\nHello" in messages[1]["content"]
+    assert [e.data["configKey"] for e in events.named("generation:success")] == ["judged", "relevance"]
+    assert len(records) == 1
+    assert tracking.stats().troubles == {}
+
+
+def test_over_http(no_leaks: None, o200k: None, dev_server: DevServer, http_tracking: Tracking) -> None:
+    """The score arrives with the flush that the caller waits for."""
+    tracking = Tracking(http_tracking.client, settings=Settings(judges=JudgeSettings(model=lambda _m, _c: SCORED)))
+    one_run(tracking)
+    tracking.flush(SECONDS)
+    (event,) = dev_server.wait_for(1, key="$ld:ai:judge:relevance")
+    assert event["metricValue"] == 0.75
+    tracking.close()
+
+
+@pytest.mark.parametrize(
+    "said", [SCORED, f"```json\n{SCORED}\n```", {"score": 0.75}, json.dumps({"score": 0.75})], ids=repr
+)
+def test_forms_of_an_answer(make: Make, events: Events, said: Any) -> None:
+    """Text and mappings are taken, from plain and from coroutine functions."""
+
+    async def model(_messages: Any, _config: Any) -> Any:
+        await asyncio.sleep(0)
+        return said
+
+    for tracking in (make(lambda _m, _c: said), make(model), make(lambda m, c: model(m, c))):
+        one_run(tracking)
+        tracking.flush(SECONDS)
+    assert scores(events) == [0.75] * 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["well done", "[]", "null", "", None, 0.5, {}, {"score": None}, {"score": "1"}, {"score": True}]
+    + [{"score": bad} for bad in (-0.1, 1.1, math.nan, math.inf)]
+    + ["[" * 100_000],
+    ids=lambda said: repr(said)[:20],
+)
+def test_nonsense(make: Make, events: Events, said: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer without a score from 0 to 1 gives none, is counted each time and logged once, without its words."""
+    tracking = make(lambda _m, _c: said)
+    for _ in range(3):
+        one_run(tracking, question="secret question", text="secret answer")
+    tracking.flush(SECONDS)
+
+    assert scores(events) == []
+    assert tracking.stats().troubles == {"judge_answer": 3}
+    assert len(events.named("generation:success")) == 6
+    lines = [record.getMessage() for record in caplog.records if record.name == "ldai_integrations"]
+    assert len(lines) == 1
+    assert "well done" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_judge_that_raises(
+    make: Make, events: Events, kind: type[BaseException], is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a judge raises is counted and named with its place, not quoted; the next run is judged."""
+    left = [kind("secret answer"), None]
+
+    def fail(_messages: Any, _config: Any) -> str:
+        raised = left.pop(0)
+        if raised is not None:
+            raise raised
+        return SCORED
+
+    async def afail(messages: Any, config: Any) -> str:
+        return fail(messages, config)
+
+    tracking = make(afail if is_async else fail)
+    one_run(tracking)
+    assert tracking.judges.join(SECONDS)
+    one_run(tracking)
+    tracking.flush(SECONDS)
+    assert scores(events) == [0.75]
+    assert tracking.stats().troubles == {"judge_raised": 1}
+    assert kind.__name__ in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
+    """It is given up after its time, its late answer is not sent, and it keeps its place only while it goes on."""
+    release = threading.Event()
+    left = [True, False]
+
+    def hang(_messages: Any, _config: Any) -> str:
+        if left.pop(0):
+            release.wait(SECONDS)
+        return SCORED
+
+    async def ahang(messages: Any, config: Any) -> str:
+        if left[0]:
+            left.pop(0)
+            await asyncio.sleep(SECONDS)
+        return hang(messages, config)
+
+    tracking = make(ahang if is_async else hang, timeout=0.05, concurrency=1)
+    one_run(tracking)
+    assert tracking.judges.join(SECONDS)
+    assert tracking.stats().troubles == {"judge_timeout": 1}
+    release.set()
+    one_run(tracking)
+    # The second waits until the first has left; on a machine this busy its own 50 ms may pass.
+    assert tracking.judges.join(SECONDS)
+    assert len(scores(events)) + tracking.stats().troubles["judge_timeout"] == 2
+
+
+def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+    """With a judge that hangs, every request is served; what has no place is shed, counted, and logged once."""
+    release = threading.Event()
+
+    def model(_messages: Any, _config: Any) -> str:
+        release.wait(SECONDS)
+        return SCORED
+
+    tracking = make(model, queue=10, concurrency=2)
+    try:
+        for _ in range(10_000):
+            one_run(tracking)
+        assert tracking.stats().troubles == {"judge_shed": 9_988}
+        assert len(events.named("generation:success")) >= 10_000
+    finally:
+        release.set()
+    tracking.flush(SECONDS)
+    assert len(scores(events)) == 12
+    assert len([r for r in caplog.records if r.name == "ldai_integrations"]) == 1
+    assert sum(thread.name.startswith("ldai-judge") for thread in threading.enumerate()) <= 3
+
+
+@pytest.mark.parametrize("rate", [0, 1, 0.25])
+def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient, rate: float) -> None:
+    """A run is drawn once, by the judge's rate: never at 0, always at 1, as often as it says between."""
+    monkeypatch.setattr("ldai_integrations.judges._judges.random", random.Random(7))
+    tracking = make(lambda _m, _c: SCORED, queue=10_000)
+    drawn = 0
+    for _ in range(2_000):
+        with track_ai("judged", tracking=tracking) as run:
+            object.__setattr__(run_judge(run), "sampling_rate", rate)
+            run.judged_by = tracking.judges.draw(run.config)
+            drawn += bool(run.judged_by)
+            assert run.config is run.config
+            run.tracker.track_error()
+    assert drawn == pytest.approx(2_000 * rate, abs=0 if rate in (0, 1) else 80)
+
+
+def run_judge(run: Any) -> Any:
+    """Return the judge that is attached to a run's AI Config."""
+    return run.config.judge_configuration.judges[0]
+
+
+@pytest.mark.parametrize("rate", ["1", None, [1]])
+def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
+    """A rate that is no number draws nobody, and is counted."""
+    tracking = make(lambda _m, _c: SCORED)
+    with track_ai("judged", tracking=tracking) as run:
+        object.__setattr__(run_judge(run), "sampling_rate", rate)
+        assert tracking.judges.draw(run.config) == ()
+        run.tracker.track_error()
+    tracking.flush(SECONDS)
+    assert tracking.stats().troubles == {"judge_config": 1}
+
+
+def test_only_successes_are_judged(make: Make, events: Events) -> None:
+    """A run that failed, was cancelled or discarded, or whose AI Config is disabled, is not judged."""
+    tracking = make(lambda _m, _c: SCORED)
+    for raised in (ValueError, asyncio.CancelledError):
+        with track_ai("judged", tracking=tracking) as run:
+            run.messages(user="Hi?")
+            run.observe(answer())
+            run.fail(raised())
+    one_run(tracking, "disabled")
+    tracking.flush(SECONDS)
+    assert scores(events) == []
+    assert tracking.stats().troubles == {}
+
+
+def test_without_judges(client: LDClient, events: Events) -> None:
+    """``Settings(judges=None)`` leaves LaunchDarkly's judges out; scores of one's own remain."""
+    tracking = Tracking(client, settings=Settings(judges=None))
+    with track_ai("judged", tracking=tracking) as run:
+        run.messages(user="Hi?")
+        run.observe(answer())
+        run.evaluate("brevity", lambda: 1)
+    tracking.close()
+    assert scores(events) == []
+    assert [event.metric_value for event in events.named("brevity")] == [1]
+
+
+def test_what_is_not_known_is_not_judged(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the user's words, without an answer's text, and beyond the bound, a run is counted instead of judged."""
+    tracking = make(lambda _m, _c: SCORED, max_chars=100)
+    with track_ai("judged", tracking=tracking) as run:
+        run.observe(answer())
+    with track_ai("judged", tracking=tracking) as run:
+        run.messages(user="Hi?")
+    one_run(tracking, text="long " * 100)
+    tracking.flush(SECONDS)
+    assert scores(events) == []
+    assert tracking.stats().troubles == {"judge_text": 3}
+    assert "run.messages(user=…)" in caplog.text
+
+
+def test_text_of_a_streamed_answer(make: Make) -> None:
+    """Plain text that streams by is kept where a judge was drawn, and only there."""
+    asked: list[str] = []
+
+    def model(messages: Any, _config: Any) -> str:
+        asked.append(messages[-1]["content"])
+        return SCORED
+
+    tracking = make(model)
+
+    def stream(config_key: str) -> Iterator[str]:
+        run = current_run()
+        assert run.config_key == config_key
+        run.messages(user="Hi?")
+        for word in range(200):
+            yield f"{word} "
+
+    for config_key in ("judged", "chat"):
+        tracked = track_ai(config_key, tracking=tracking)(stream)
+        assert len(list(tracked(config_key))) == 200
+    tracking.flush(SECONDS)
+    (text,) = asked
+    assert "".join(f"{word} " for word in range(200)) in text
+
+
+def test_what_a_wrapped_client_was_asked(make: Make) -> None:
+    """The request of a wrapped client is what the judge sees, in parts or whole, also where its usage is known."""
+    seen: list[str] = []
+
+    def model(messages: Any, _config: Any) -> str:
+        seen.append(messages[-1]["content"])
+        return SCORED
+
+    tracking = make(model)
+    parts = [{"type": "text", "text": "Where is it?"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    messages = [{"role": "system", "content": "Short."}, {"role": "user", "content": parts}]
+    with track_ai("judged", tracking=tracking) as run:
+        observe(run, answer(), asked=Asked("chat", {"model": "gpt-4o", "messages": messages}))
+    tracking.flush(SECONDS)
+    assert seen[0].startswith("MESSAGE HISTORY:\nsystem: Short.\nuser: Where is it?\n\nRESPONSE")
+    assert tracking.stats().troubles == {}
+
+
+def test_judges_are_not_judged(make: Make, events: Events) -> None:
+    """A judge whose callable makes tracked runs of judged AI Configs is not judged itself, and sees no request."""
+    request: ContextVar[str] = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    def model(_messages: Any, _config: Any) -> str:
+        seen.append(request.get())
+        one_run(tracking)
+        return SCORED
+
+    tracking = make(model)
+    token = request.set("the user's")
+    one_run(tracking)
+    request.reset(token)
+    tracking.flush(SECONDS)
+    assert seen == ["none"]
+    assert scores(events) == [0.75]
+    assert len([e for e in events.named("generation:success") if e.data["configKey"] == "judged"]) == 2
+
+
+def test_a_judge_that_was_asked_by_hand(make: Make, events: Events) -> None:
+    """What user code says on the tracker wins: that judge is not asked again."""
+    tracking = make(lambda _m, _c: SCORED)
+    with track_ai("judged", tracking=tracking) as run:
+        run.messages(user="Hi?")
+        run.observe(answer())
+        by_hand: Any = {"metric_key": "$ld:ai:judge:relevance", "score": 0.1, "sampled": True, "success": True}
+        run.tracker.track_judge_result(JudgeResult(judge_config_key="relevance", **by_hand))
+    tracking.flush(SECONDS)
+    assert scores(events) == [0.1]
+
+
+def test_on_an_event_loop(make: Make, events: Events) -> None:
+    """A judge that blocks does not block the loop that serves, and needs none of its own."""
+    release = threading.Event()
+
+    def model(_messages: Any, _config: Any) -> str:
+        release.wait(SECONDS)
+        return SCORED
+
+    tracking = make(model)
+
+    async def serve() -> None:
+        async with track_ai("judged", tracking=tracking) as run:
+            run.messages(user="Hi?")
+            run.observe(answer())
+        assert scores(events) == []
+        release.set()
+        await tracking.aflush(SECONDS)
+
+    asyncio.run(serve())
+    assert scores(events) == [0.75]
+
+
+def test_a_flush_waits_for_half_of_its_time(make: Make, events: Events) -> None:
+    """A judge that hangs holds a flush up by half of its time at most, and a request's own flush not at all."""
+    release = threading.Event()
+    tracking = make(lambda _m, _c: release.wait(SECONDS) and SCORED)
+    one_run(tracking)
+    try:
+        assert not tracking.judges.join(0)
+        tracking.flush_events(SECONDS)
+        assert not tracking.judges.join(0)
+        tracking.flush(0.1)
+    finally:
+        release.set()
+    tracking.flush(SECONDS)
+    assert scores(events) == [0.75]
+
+
+def test_close_counts_what_is_not_done(client: LDClient) -> None:
+    """What is under way when tracking is closed is counted."""
+    release = threading.Event()
+
+    def model(_messages: Any, _config: Any) -> str:
+        release.wait(SECONDS)
+        return SCORED
+
+    settings = Settings(judges=JudgeSettings(model=model), flush_timeout=0.1)
+    tracking = Tracking(client, settings=settings)
+    one_run(tracking)
+    tracking.close()
+    release.set()
+    assert tracking.stats().troubles == {"judge_unfinished": 1}
+
+
+def test_nothing_grows(make: Make) -> None:
+    """After many judged runs no thread, run or evaluation is left."""
+    tracking = make(lambda _m, _c: SCORED)
+    for _ in range(200):
+        one_run(tracking)
+        tracking.judges.join(SECONDS)
+    tracking.close()
+    deadline = time.monotonic() + SECONDS
+    while any(thread.name.startswith("ldai-judge") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gc.collect()
+    left = {type(item).__name__ for item in gc.get_objects()}
+    assert not left & {"Evaluation", "Job", "Destination"}
+
+
+def test_own_scores(make: Make, events: Events, records: list[RunRecord]) -> None:
+    """Numbers and callables are sent on the run once per metric, also when it is long over; a bad one is counted."""
+    tracking = make(None)
+
+    async def later() -> float:
+        await asyncio.sleep(0)
+        return 0.25
+
+    with track_ai("chat", tracking=tracking) as run:
+        run.observe(answer())
+        run.evaluate("length", 0.5)
+        run.evaluate("length", 0.6)
+        run.evaluate("tone", later)
+        bad: list[Any] = [-1, 2, math.nan, True, "1", None]
+        for value in bad:
+            run.evaluate("bad", value)
+        keys: list[Any] = ["", 7, "$ld:ai:generation:success"]
+        for key in keys:
+            run.evaluate(key, 1)
+        run.evaluate("late nonsense", lambda: 7)
+        assert events.named("length") == []
+    run.evaluate("after", lambda: 1.0)
+    tracking.flush(SECONDS)
+
+    sent = {
+        name: [(e.metric_value, e.data["runId"]) for e in events.named(name)] for name in ("length", "tone", "after")
+    }
+    run_id = records[0].run_id
+    assert sent == {"length": [(0.5, run_id)], "tone": [(0.25, run_id)], "after": [(1.0, run_id)]}
+    assert tracking.stats().troubles == {"evaluate": 10, "judge_answer": 1}
+
+
+def test_own_scores_of_a_run_that_is_not_reported(make: Make, events: Events) -> None:
+    """A disabled run sends no score, now or later; outside a run there is nothing to score."""
+    tracking = make(None)
+    with track_ai("disabled", tracking=tracking) as run:
+        run.evaluate("length", 0.5)
+    run.evaluate("tone", 0.5)
+    current_run().evaluate("length", 0.5)
+    assert events.named("length") == events.named("tone") == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"model": 7}, {"concurrency": 0}, {"concurrency": True}, {"timeout": 0}, {"timeout": 601}, {"timeout": True}),
+        *({"queue": -1}, {"queue": 10_001}, {"queue": 1.5}, {"max_chars": 0}, {"max_chars": 250_001}),
+    ],
+    ids=repr,
+)
+def test_settings_that_cannot_work(wrong: Any) -> None:
+    """A value out of its range is refused at start, by its name."""
+    with pytest.raises(ConfigurationError, match=f"JudgeSettings.{next(iter(wrong))} is"):
+        JudgeSettings(**wrong)
+
+
+def test_judges_that_are_no_settings() -> None:
+    """Something else in place of JudgeSettings is refused at start."""
+    wrong: Any = True
+    with pytest.raises(ConfigurationError, match=r"Settings\.judges is of type bool"):
+        Settings(judges=wrong)
