@@ -125,7 +125,6 @@ def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixtu
         ("bare", "mode", "warning", "has no instructions", 0),
         ("bare", "provider", "skipped", "Acme", 0),
         ("empty", "model", "warning", "has none", 0),
-        ("judged", "judges", "warning", "no package of the AI SDK", 0),
     ],
 )
 def test_what_can_be_wrong_with_an_ai_config(
@@ -179,6 +178,16 @@ def test_judges_with_a_package(
     monkeypatch.setitem(sys.modules, "ldai_langchain", type(sys)("ldai_langchain"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "ldai_langchain" or None)
     assert "launchdarkly-server-sdk-ai-langchain is installed" in examine(capsys, "judged")["judges"].text
+
+
+def test_judges_without_a_package(
+    configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judges that no package of the AI SDK can call are warned of."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    found = examine(capsys, "judged")["judges"]
+    assert found.level == "warning"
+    assert "no package of the AI SDK" in found.text
 
 
 def test_an_event_is_delivered(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
