@@ -20,11 +20,14 @@ from ldclient import LDClient
 from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
 from ldai_integrations._core.asked import Asked
 from ldai_integrations._core.observing import observe
+from ldai_integrations._core.scoring import Destination
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
-from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.judges import Evaluation, JudgeSettings
+from ldai_integrations.judges._loop import Job
 
 from ..conftest import Events
+from ..waiting import eventually
 from .conftest import Make, answer, one_run
 
 SCORED = '{"score": 0.75, "reasoning": "to the point"}'
@@ -392,18 +395,19 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
 
 def test_nothing_grows(make: Make) -> None:
     """After many judged runs no thread, run or evaluation is left."""
+
+    def left() -> int:
+        gc.collect()
+        return sum(isinstance(item, (Evaluation, Job, Destination)) for item in gc.get_objects())
+
+    before = left()
     tracking = make(lambda _m, _c: SCORED)
     for _ in range(200):
         one_run(tracking)
         tracking.judges.join(SECONDS)
     tracking.close()
-    deadline = time.monotonic() + SECONDS
-    while any(thread.name.startswith("ldai-judge") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    gc.collect()
-    left = {type(item).__name__ for item in gc.get_objects()}
-    assert not left & {"Evaluation", "Job", "Destination"}
+    assert eventually(lambda: not any(thread.name.startswith("ldai-judge") for thread in threading.enumerate()))
+    assert left() <= before
 
 
 def test_own_scores(make: Make, events: Events, records: list[RunRecord]) -> None:
