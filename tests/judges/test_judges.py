@@ -8,7 +8,6 @@ import json
 import math
 import random
 import threading
-import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
