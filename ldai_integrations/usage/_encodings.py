@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ldai_integrations")
 
+# A child that is forked while a thread imports a module can never import that module: the thread that holds its import
+# lock is not there. So a fork waits for the imports that are made aside. Reentrant: an import may fork as well.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class EncodingSpec:
@@ -151,12 +159,14 @@ def _already_in_tiktoken(spec: EncodingSpec) -> tiktoken.Encoding | None:
 
 
 def _build(spec: EncodingSpec, directory: Path | None) -> tiktoken.Encoding | None:
-    from ._rank_files import find, parse
+    with _importing:
+        from ._rank_files import find, parse
 
     data = find(spec, directory)
     if data is None:
         return None
-    import tiktoken
+    with _importing:
+        import tiktoken
 
     encoding = tiktoken.Encoding(
         spec.name, pat_str=spec.pattern, mergeable_ranks=parse(data), special_tokens={"<|endoftext|>": 1_000_000}
