@@ -33,9 +33,9 @@ class CountedEvents(EventProcessor):
         """Do nothing."""
 
 
-def _flag(key: str, **fields: Any) -> dict[str, Any]:
+def _flag(key: str, *, mode: str = "completion", **fields: Any) -> dict[str, Any]:
     variation = {
-        "_ldMeta": {"enabled": True, "variationKey": "only", "version": 1, "mode": "completion"},
+        "_ldMeta": {"enabled": True, "variationKey": "only", "version": 1, "mode": mode},
         "model": {"name": "gpt-4o-mini", "parameters": {"temperature": 0.2}},
         "provider": {"name": "OpenAI"},
         "messages": [{"role": "system", "content": "You help customers of {{shop}}. Be brief."}],
@@ -45,7 +45,13 @@ def _flag(key: str, **fields: Any) -> dict[str, Any]:
 
 
 _JUDGE = {"judges": [{"key": "relevance", "samplingRate": 0.1}]}
-FLAGS = {"flags": {KEY: _flag(KEY), JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_JUDGE)}}
+FLAGS = {
+    "flags": {
+        KEY: _flag(KEY),
+        JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_JUDGE),
+        "relevance": _flag("relevance", mode="judge", evaluationMetricKey="$ld:ai:judge:relevance"),
+    }
+}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ a test watches for that.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -49,20 +50,43 @@ class AIClient(LDAIClient):
         default_ai_provider: str | None = None,
         variables: dict[str, Any] | None = None,
     ) -> Evaluator:
-        """Return an evaluator that builds its judges on first use: it takes 24 ms and logs for each."""
+        """Return an evaluator that builds a judge when it is to judge: each takes 24 ms, and logs."""
         build = super()._build_evaluator
-        if judge_configuration is None or not judge_configuration.judges:
+        judges = judge_configuration.judges if judge_configuration is not None else None
+        if not judges:
             return build(None, context)
-        return _LazyEvaluator(lambda: build(judge_configuration, context, default_ai_provider, variables))
+
+        def build_one(key: str) -> Evaluator:
+            certain = JudgeConfiguration.Judge(key=key, sampling_rate=1.0)
+            return build(JudgeConfiguration(judges=[certain]), context, default_ai_provider, variables)
+
+        return _LazyEvaluator(judges, build_one)
 
 
 class _LazyEvaluator(Evaluator):
-    """Build the real evaluator when asked to evaluate."""
+    """Draw the samples first, as a judge of the AI SDK would, and build only the judges that are drawn, once each.
 
-    def __init__(self, build: Callable[[], Evaluator]) -> None:
+    A judge reports to a tracker of the request's LaunchDarkly context, so that no other request can share it.
+    """
+
+    def __init__(self, judges: list[JudgeConfiguration.Judge], build: Callable[[str], Evaluator]) -> None:
         super().__init__([])
+        self._configured = judges
         self._build = build
+        self._built: dict[str, Evaluator] = {}
 
     def evaluate(self, input_text: str, output_text: str) -> asyncio.Task[list[JudgeResult]]:
-        """Run the judges as the AI SDK would."""
-        return self._build().evaluate(input_text, output_text)
+        """Run the judges as the AI SDK would; they are built on a thread."""
+        drawn = {judge.key for judge in self._configured if random.random() <= judge.sampling_rate}
+        return asyncio.create_task(self._judge(drawn, input_text, output_text))
+
+    async def _judge(self, drawn: set[str], input_text: str, output_text: str) -> list[JudgeResult]:
+        results: list[JudgeResult] = []
+        for judge in self._configured:
+            if judge.key not in drawn:
+                results.append(JudgeResult(judge_config_key=judge.key))
+                continue
+            if judge.key not in self._built:
+                self._built[judge.key] = await asyncio.to_thread(self._build, judge.key)
+            results += await self._built[judge.key].evaluate(input_text, output_text)
+        return results
