@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._core.asgi import serve
 from ._core.asgi_feedback import ASGIFeedback
 from ._core.door import Door
-from ._core.lifespan import flush_at_shutdown
+from ._core.lifespan import serve_lifespan
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -70,5 +70,5 @@ class ASGITrackingMiddleware:
             # Nothing is what an application should return; what it does return is for the server to judge.
             return await serve(self.app, self._door, scope, receive, send)  # type: ignore[return-value]
         if kind == "lifespan":
-            return await flush_at_shutdown(self.app, self._door.tracking, scope, receive, send)
+            return await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
         return await self.app(scope, receive, send)

@@ -18,6 +18,7 @@ from ._core.injection import keep_signature, run_parameter
 from ._core.off_loop import off_loop
 from ._core.run import Run, RunSpec, enclosing
 from ._core.streams import FollowedAsyncGenerator, FollowedGenerator
+from ._core.tail import aflush_after_run
 from .exceptions import ConfigurationError
 from .records import Mode
 
@@ -138,10 +139,15 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
                 result = await self._handler(func, run)(*args, **_given(kwargs, hidden, run))
             except BaseException as exc:
                 _raised(run, owned, exc)
+                if owned:
+                    await aflush_after_run(run)
                 raise
             finally:
                 unbind(token)
-            return follow(run, result) if owned else result
+            if owned:
+                result = follow(run, result)
+                await aflush_after_run(run)
+            return result
 
         return wrapper
 
@@ -182,7 +188,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
                     else:
                         item = await (steps.__anext__() if sent is None else steps.asend(sent))
             except StopAsyncIteration:
-                return
+                if owned:
+                    await aflush_after_run(run)
 
         return wrapper
 
@@ -196,12 +203,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Finish the run, with the exception that left the block if one did."""
-        run, owned, token = self._leave()
-        unbind(token)
-        if exc is not None:
-            _raised(run, owned, exc)
-        elif owned:
-            run.finish()
+        self._exit(exc)
 
     async def __aenter__(self) -> Run:
         """Do what ``with`` does, without blocking the event loop."""
@@ -212,7 +214,18 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Finish the run, with the exception that left the block if one did."""
-        self.__exit__(kind, exc, tb)
+        run, owned = self._exit(exc)
+        if owned:
+            await aflush_after_run(run)
+
+    def _exit(self, exc: BaseException | None) -> tuple[Run, bool]:
+        run, owned, token = self._leave()
+        unbind(token)
+        if exc is not None:
+            _raised(run, owned, exc)
+        elif owned:
+            run.finish()
+        return run, owned
 
     def _leave(self) -> tuple[Run, bool, Token[Frame | Run | None]]:
         """Find what this block entered: one object may be entered by many threads and tasks at once."""

@@ -17,6 +17,7 @@ from ._core.door import Door, process_tracking
 from ._core.endpoint import Endpoint
 from ._core.follow import follow, offer_on
 from ._core.run import Run
+from ._core.tail import flush_after
 from .exceptions import ConfigurationError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 
@@ -136,9 +137,7 @@ class _Exchange:
 
     def _close(self) -> None:
         self._leave()
-        tracking = self._door.tracking
-        if self._frame.had_runs and tracking.settings.flush == "request":
-            tracking.flush_events()  # on a thread under ASGI too
+        flush_after(self._frame)  # on a thread under ASGI too
 
     def _leave(self) -> None:
         if self._outermost:

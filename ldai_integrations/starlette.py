@@ -15,8 +15,9 @@ from ._core.asgi_feedback import ASGIFeedback
 from ._core.contexts import check_context_callable
 from ._core.door import Door
 from ._core.idle import current_run
-from ._core.lifespan import flush, flush_at_shutdown
+from ._core.lifespan import serve_lifespan
 from ._core.run import Run
+from ._core.tail import flush_at_shutdown
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -76,7 +77,7 @@ class TrackingMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
         if scope["type"] == "lifespan":
-            await flush_at_shutdown(self.app, self._door.tracking, scope, receive, send)
+            await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
         else:
             await serve(self.app, self._door, scope, receive, send)
 
@@ -106,7 +107,7 @@ def lifespan(
                 async with inner(app) as state:
                     yield state
         finally:
-            await flush(tracking)
+            await flush_at_shutdown(tracking)
 
     return flushing
 

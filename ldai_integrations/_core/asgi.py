@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from .current import FRAME_KEY, bind, unbind, within
-from .off_loop import off_loop
+from .tail import aflush_after
 
 if TYPE_CHECKING:
     from ..typing import Message, Receive, Scope, Send
@@ -41,8 +41,8 @@ async def serve(
         if outermost:
             scope.pop(FRAME_KEY, None)
             frame.close()
-            if frame.had_runs and door.tracking.settings.flush == "request":
-                await off_loop(door.tracking.flush_events)
+            if frame.had_runs:
+                await aflush_after(frame)
 
 
 def _offering(offer: Offer, door: Door, scope: Scope, send: Send) -> Send:

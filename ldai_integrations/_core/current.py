@@ -52,6 +52,7 @@ class Frame:
         "_ld_context_from",
         "_request",
         "had_runs",
+        "is_request",
         "judging",
         "offer",
         "open_runs",
@@ -73,6 +74,7 @@ class Frame:
         self.had_runs = False
         #: Whether what happens here is the work of a judge, and not judged.
         self.judging = False
+        self.is_request = request is not None
         self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
         self._request = request
         self._ld_context_from = ld_context_from

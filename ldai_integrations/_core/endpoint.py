@@ -50,6 +50,7 @@ class Endpoint:
 
     def refuse(self, method: str, client: str, length: int) -> Answer | None:
         """Return the answer to a request that need not be read, or ``None``; called first of all."""
+        self._tracking.wake()  # a vote may be the first that a forked process does
         self.keep_out_of_runs()
         return self._feedback.refuse(method, client, length)
 

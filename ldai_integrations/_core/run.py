@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from .._identity import TrackerIdentity
+from ..delivery import forks
 from ..exceptions import ConfigurationError
 from ..records import Mode, Usage
 from .current import Frame
@@ -66,6 +67,7 @@ class Run:
         outer: Run | None = None,
     ) -> None:
         tracking = frame.tracking
+        self.forks = forks.count
         self.frame = frame
         self.spec = spec
         self.outer = outer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import time
 import weakref
 from collections import Counter
@@ -12,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 from .. import signals
 from .._troubles import Troubles
 from ..costs import Costs
-from ..delivery import client_from_env, connection_of, delivery_of, report_connection, watch_connection
+from ..delivery import (
+    NO_THREAD_AT_EXIT,
+    client_from_env,
+    connection_of,
+    delivery_of,
+    exits,
+    forks,
+    hold_events,
+    is_inherited,
+    is_serverless,
+    report_connection,
+    revive,
+    watch_connection,
+)
 from ..exceptions import ConfigurationError
 from ..feedback import Feedback
 from ..judges import Judges
@@ -36,6 +48,8 @@ if TYPE_CHECKING:
 
 _NO_VARIABLES: Mapping[str, Any] = {}
 _POLL_SECONDS = 0.005
+# To load an encoding: it takes a second at most.
+_LOAD_SECONDS = 30.0
 
 
 class Tracking:
@@ -74,20 +88,25 @@ class Tracking:
         asked = self.settings.feedback
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._delivery = delivery_of(client, self.troubles)
+        self._worker, self._open_runs = Worker(), weakref.WeakSet[Run]()
+        self._forks = forks.count
+        if is_inherited(client):
+            self._begin_revival()  # before the AI SDK, which sends an event as soon as it is made
+        else:
+            self._watch_connection()
         self._resolver = Resolver(client, self._delivery, self.troubles)
         self.judges = Judges(self.settings.judges, self.troubles, self._resolver.judge_config)
         self._sinks = (self._launchdarkly_sink(), *sinks)
         for sink in self._sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
-        self._open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-        self._worker = Worker()
         self._runs = 0
         self._owns_client = False
-        with self.troubles.guard("connection", "watching"):
-            watch_connection(client, self.troubles)
-        atexit.register(_flush_at_exit, weakref.ref(self))
-        warm_up()
+        when = self.settings.flush
+        #: Whether each request that had a run is followed by a flush; also when the process has been told to end.
+        self.flushes_requests = when == "request" or (when == "auto" and is_serverless())
+        self._watch_end()
+        warm_up(timeout=_LOAD_SECONDS if forks.are_silent else None)
 
     @classmethod
     def from_env(
@@ -129,6 +148,8 @@ class Tracking:
         outer: Run | None = None,
     ) -> Run:
         """Open a run in a frame; whoever opens it finishes it, at the latest the frame."""
+        if self._forks != forks.count:
+            self.wake()
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
         self._open_runs.add(run)
@@ -164,8 +185,49 @@ class Tracking:
     def report(self, run: Run, ended_at: float) -> None:
         """Account for a finished run and hand the record to the sinks; long output is counted on another thread."""
         self._open_runs.discard(run)
+        if run.forks != forks.count:
+            return  # opened before a fork: it is the parent's
         if not run.evidence.is_long or not self._worker.submit(lambda: self._report(run, ended_at)):
             self._report(run, ended_at)
+        if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
+            with self.troubles.guard("flush", run.config_key):
+                self.flush_events(0.0 if on_event_loop() else None)
+
+    def wake(self) -> None:
+        """Begin anew in a forked child, off the caller's thread; in any other process there is nothing to do.
+
+        The threads of the client, and ours, are the parent's, and so are its runs. Events are held until the client
+        has threads of its own.
+        """
+        with forks.lock:
+            if self._forks == forks.count:
+                return
+            self._worker, self._open_runs = Worker(), weakref.WeakSet()
+            self._begin_revival()
+            self._forks = forks.count
+        self._watch_end()
+
+    def _watch_end(self) -> None:
+        exits.watch(self, seconds=0.0 if self.settings.flush == "never" else self.settings.flush_timeout)
+
+    def abandon_open_runs(self) -> None:
+        """End the runs that nobody is left to go on with, when the process ends; one flush follows them all."""
+        self.flushes_requests = False
+        for run in tuple(self._open_runs):
+            run.abandon()
+
+    def expect_end(self) -> None:
+        """Flush after each request from now on, unless the settings say never: the process has been told to end."""
+        self.flushes_requests = self.settings.flush != "never"
+
+    def flush_at_end(self, seconds: float) -> None:
+        """Flush before the process ends, unless the settings say never."""
+        if self.settings.flush != "never":
+            self._flush(seconds)
+
+    def give_up(self) -> None:
+        """Count what there was no time for: the process ends."""
+        self.judges.close()
 
     def wait_for_open_runs(self, timeout: float) -> bool:
         """Wait until no run is open, ``timeout`` seconds at most; not on an event loop, whose tasks must end them."""
@@ -203,7 +265,7 @@ class Tracking:
 
         Waits, ``settings.flush_timeout`` seconds at most for each of the two, wherever it is called.
         """
-        if not self._owns_client:
+        if not self._owns_client or self._forks != forks.count:
             report = self._flush(None)
             self.judges.close()
             return report
@@ -228,16 +290,43 @@ class Tracking:
     def _flush(self, timeout: float | None) -> FlushReport:
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        self._worker.join(seconds)
-        self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for what they have said
+        if self._forks == forks.count:
+            self._worker.join(seconds)
+            self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for what they have said
         return self.flush_events(max(0.0, deadline - time.monotonic()))
 
     def flush_events(self, timeout: float | None = None) -> FlushReport:
         """Send what is buffered without waiting for judges, as no request does; not for an event loop."""
+        if self._forks != forks.count:
+            return FlushReport(sent=0, pending=0, dropped=0)  # what is buffered is the parent's
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         self._worker.join(seconds)
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
+
+    def _begin_revival(self) -> None:
+        hold_events(self.client)
+        if NO_THREAD_AT_EXIT:  # a child that ends at once would be too late
+            self._revive()
+        else:
+            self._worker.submit(self._revive)
+
+    def _revive(self) -> None:
+        try:
+            revive(self.client)
+        except Exception as exc:
+            self.troubles.note(
+                "fork",
+                "client",
+                "This process was forked, and the LDClient that it inherited could not be restarted: its events are "
+                "lost. Make the LDClient in each process, or upgrade launchdarkly-server-sdk.",
+                exc=exc,
+            )
+        self._watch_connection()
+
+    def _watch_connection(self) -> None:
+        with self.troubles.guard("connection", "watching"):
+            watch_connection(self.client, self.troubles)
 
     def _report(self, run: Run, ended_at: float) -> None:
         try:
@@ -269,13 +358,3 @@ class Tracking:
     def _launchdarkly_sink(self) -> LaunchDarklySink:
         settings = self.settings
         return LaunchDarklySink(cancelled_as=settings.cancelled_as, report_estimates=settings.report_estimates)
-
-
-def _flush_at_exit(reference: weakref.ref[Tracking]) -> None:
-    tracking = reference()
-    if tracking is None:
-        return
-    for run in tuple(tracking._open_runs):  # nobody is left who could go on with them
-        run.abandon()
-    if tracking.settings.flush != "never":
-        tracking.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from queue import Empty, Full, Queue
@@ -12,26 +11,28 @@ _MAX_JOBS = 1_000
 
 
 class Worker:
-    """Run jobs one after the other off the caller's thread; thread-safe, and starts anew in a forked child."""
+    """Run jobs one after the other off the caller's thread; thread-safe, and of no use in a forked child."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._jobs: Queue[Callable[[], None]] = Queue(_MAX_JOBS)
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[], None]) -> bool:
-        """Queue a job, which must not raise; return False if the queue is full and the job was not taken."""
+        """Queue a job, which must not raise; return False if the queue is full or the process ends."""
         with self._lock:
-            if self._pid != os.getpid():  # a forked child: its parent's thread and jobs are the parent's
-                self._pid, self._jobs, self._thread = os.getpid(), Queue(_MAX_JOBS), None
             try:
                 self._jobs.put_nowait(job)
             except Full:
                 return False
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ldai-worker", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="ldai-worker", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending and starts no more threads
+                    self._jobs.get_nowait()
+                    return False
+                self._thread = thread
             return True
 
     def join(self, timeout: float) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .current import FRAME_KEY, Frame, bind, unbind
 from .http import as_status
 from .offer import EndedBody
+from .tail import flush_after
 
 if TYPE_CHECKING:
     from ..typing import StartResponse, WSGIApp, WSGIEnviron
@@ -29,8 +30,7 @@ def serve(app: WSGIApp, door: Door, environ: WSGIEnviron, start_response: StartR
     def close() -> None:
         environ.pop(FRAME_KEY, None)
         frame.close()
-        if frame.had_runs and door.tracking.settings.flush == "request":
-            door.tracking.flush_events()
+        flush_after(frame)
 
     body = _call(app, environ, start_response, frame, run, close)
     return body if offer is None else _with_event(body, offer, environ)

@@ -1,21 +1,32 @@
-"""See to it that events arrive: safe payloads, a client from the environment, a flush that waits."""
+"""See to it that events arrive: safe payloads, a client of the environment, a flush that waits, and comes in time."""
 
 from __future__ import annotations
 
 from ._client import NOT_CONFIGURED, client_from_env
 from ._connection import connection_of, report_connection, watch_connection
 from ._delivery import Delivery, delivery_of
+from ._exit import exits
+from ._fork import NO_THREAD_AT_EXIT, forks, hold_events, revive
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
+from ._sdk import is_inherited
+from ._serverless import is_serverless
 
 __all__ = [
     "NOT_CONFIGURED",
+    "NO_THREAD_AT_EXIT",
     "Delivery",
     "SpoolingEventProcessor",
     "client_from_env",
     "connection_of",
     "delivery_of",
+    "exits",
+    "forks",
+    "hold_events",
+    "is_inherited",
+    "is_serverless",
     "report_connection",
+    "revive",
     "safe_context",
     "watch_connection",
 ]

@@ -54,12 +54,16 @@ class SpooledDelivery:
 
     def __init__(self, client: LDClient) -> None:
         self._client = client
+        self._last: SpoolingEventProcessor = processor_of(client)
         self.track = client.track
 
     @property
     def _processor(self) -> SpoolingEventProcessor:
-        processor: SpoolingEventProcessor = processor_of(self._client)  # another one after LDClient.postfork()
-        return processor
+        """The client's, another one after ``LDClient.postfork()``; while it is being revived, its parent's."""
+        processor = processor_of(self._client)
+        if isinstance(processor, SpoolingEventProcessor):
+            self._last = processor
+        return self._last
 
     def flush(self, timeout: float) -> FlushReport:
         """Send all that is buffered and wait for it."""

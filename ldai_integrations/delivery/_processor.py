@@ -117,6 +117,8 @@ class SpoolingEventProcessor(EventProcessor):
 
     def counts(self) -> tuple[int, int, dict[str, int]]:
         """Return how many events are sent and pending since start, and how many are lost, by reason."""
+        if self._pid != os.getpid():
+            return 0, 0, {}
         with self._changed:
             tally = self._spool.tally
             return tally.sent, self._pending(), {reason: lost for reason, lost in tally.dropped.items() if lost}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ldclient import Config, LDClient
+from ldclient.interfaces import EventProcessor
 
 _START_SECONDS = 5.0
 
@@ -133,6 +135,18 @@ class SdkQueue:
 def processor_of(client: LDClient) -> Any:
     """Return the client's event processor, a new one after ``client.postfork()``; ``None`` if there is none to see."""
     return getattr(client, "_event_processor", None)
+
+
+def is_inherited(client: LDClient) -> bool | None:
+    """Tell whether the client's threads were left behind in a parent; ``None`` where an SDK before 9.18 knows not."""
+    owner: int | None = getattr(client, "_owner_pid", None)
+    return None if owner is None else owner != os.getpid()
+
+
+def take_over(client: LDClient, processor: EventProcessor) -> None:
+    """Send an inherited client's events elsewhere until ``postfork()``, which the SDK need not ask for any more."""
+    taken: Any = client
+    taken._owner_pid, taken._event_processor = os.getpid(), processor
 
 
 def _schema_of(sdk: Any) -> int:

@@ -1,0 +1,1 @@
+"""Real processes that end in every way a process can, with their events counted where they arrive."""

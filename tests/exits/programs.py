@@ -1,0 +1,248 @@
+"""``python -m tests.exits.programs NAME``: programs that make runs, tell their ids, and end in some way."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ldclient import Context
+
+from ldai_integrations import Tracking, track_ai
+from ldai_integrations._core.endpoint import Endpoint
+
+from .reporting import make_run, make_tracking, ready, write_down
+
+#: Made before anything is forked, as an application does at import.
+tracking: Tracking
+
+
+def make_runs(count: int = 5) -> None:
+    """Make runs, and write down the id of each when it has finished."""
+    for _ in range(count):
+        write_down(make_run(tracking))
+
+
+def wait() -> None:
+    """Make runs, and wait for what the test does."""
+    make_runs()
+    ready()
+    time.sleep(60)
+
+
+# Ends of one process
+
+
+def returns() -> None:
+    """Come to an end."""
+    make_runs()
+
+
+def exits() -> None:
+    """Leave with a status."""
+    make_runs()
+    sys.exit(3)
+
+
+def raises() -> None:
+    """Die of an exception."""
+    make_runs()
+    raise RuntimeError("on purpose")
+
+
+def own_handler() -> None:
+    """Have a handler that lets no other code run."""
+
+    def leave(_number: int, _frame: object) -> None:
+        os._exit(7)
+
+    signal.signal(signal.SIGTERM, leave)
+    make()
+    wait()
+
+
+def default_interrupt() -> None:
+    """Have SIGINT kill at once, as SIGTERM does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    make()
+    wait()
+
+
+def ignored() -> None:
+    """Ignore SIGTERM, and end by SIGINT."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    make()
+    wait()
+
+
+def busy() -> None:
+    """Go on making runs on several threads, and tell of each as soon as it is over."""
+
+    def go_on() -> None:
+        while True:
+            make_runs(1)
+            time.sleep(0.002)  # what the client can hold is not the question here
+
+    for _ in range(4):
+        threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.3)
+    ready()
+    go_on()
+
+
+def ends_meanwhile() -> None:
+    """Come to an end while what a signal has set off is still under way."""
+    make_runs()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def loop_handler() -> None:
+    """Let an event loop handle the signal; a second one would be one too many."""
+
+    async def main() -> None:
+        told: list[int] = []
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.append, 1)
+        make()
+        make_runs()
+        ready()
+        while not told:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        sys.exit(len(told))
+
+    asyncio.run(main())
+
+
+# Forks
+
+
+def in_child() -> None:
+    """Do the work of a child: the first use, by several threads at once."""
+    threads = [threading.Thread(target=make_runs) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def forks() -> None:
+    """Fork after runs of the parent, with one of them open, and go on in both."""
+    make_runs()
+    tracking._worker.submit(lambda: None)
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        pid = os.fork()
+        if pid == 0:
+            in_child()
+    if pid == 0:
+        sys.exit(0)
+    write_down(run.id)
+    os.waitpid(pid, 0)
+    make_runs()
+
+
+def closes_in_child() -> None:
+    """Close in a child that has made no run: what is open there is the parent's."""
+    make_runs()
+    pid = os.fork()
+    if pid == 0:
+        tracking.close()
+        tracking.flush()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    make_runs()
+
+
+def votes_in_child() -> None:
+    """Take a vote on a run of the parent, as the first thing that the child does."""
+    voter = Context.create("ada")
+    with track_ai(config_key="chat", tracking=tracking, ld_context=lambda: voter) as run:
+        token = run.feedback_token
+    write_down(run.id)
+    if os.fork() == 0:
+        endpoint = Endpoint(tracking, ld_context=lambda _request: voter)
+        assert endpoint.refuse("POST", "", 10) is None
+        assert endpoint.vote({}, {"token": token, "kind": "positive"}).status < 300
+        sys.exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+
+
+def _children(method: str) -> None:
+    make_runs()
+    context: Any = multiprocessing.get_context(method)
+    children = [context.Process(target=in_spawned if method != "fork" else in_child) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+
+
+def in_spawned(*_args: object) -> None:
+    """Begin from nothing in a child that has inherited nothing."""
+    make()
+    in_child()
+
+
+def process_fork() -> None:
+    """Run children that inherit."""
+    _children("fork")
+
+
+def process_spawn() -> None:
+    """Run children that begin anew."""
+    _children("spawn")
+
+
+def process_forkserver() -> None:
+    """Run children that begin anew, and end by os._exit."""
+    _children("forkserver")
+
+
+def pool_is_terminated() -> None:
+    """Use a pool as its documentation shows; leaving the block kills the workers."""
+    make_runs()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(make_runs, [3] * 4)
+
+
+def executor() -> None:
+    """Use a process pool, which is shut down."""
+    make_runs()
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(make_runs, [3] * 4))
+
+
+def client_of_parent() -> None:
+    """Make the LDClient in the parent, and the Tracking in the child."""
+    global tracking
+    client = tracking.client
+    pid = os.fork()
+    if pid == 0:
+        tracking = Tracking(client)
+        make_runs()
+        sys.exit(0)
+    os.waitpid(pid, 0)
+
+
+def make() -> None:
+    """Make the tracking."""
+    global tracking
+    tracking = make_tracking()
+
+
+#: Programs that choose when the tracking is made.
+LATE: tuple[Callable[[], None], ...] = (own_handler, default_interrupt, ignored, loop_handler)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background
+    program = globals()[sys.argv[1]]
+    if program not in LATE:
+        make()
+    program()

@@ -1,0 +1,121 @@
+"""However a process ends that gets to run any code, its runs have arrived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations.devserver import DevServer
+
+from .process import arrived, evaluations, start
+
+_PROGRAMS = "tests.exits.programs"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("returns", 0),
+        ("exits", 3),
+        ("raises", 1),
+        ("forks", 0),
+        ("closes_in_child", 0),
+        ("client_of_parent", 0),
+        ("process_fork", 0),
+        ("process_spawn", 0),
+        ("process_forkserver", 0),
+        ("pool_is_terminated", 0),
+        ("executor", 0),
+    ],
+)
+def test_a_process_that_ends_by_itself(dev_server: DevServer, tmp_path: Path, name: str, status: int) -> None:
+    """The runs of the process and of its children arrive, each once, and the exit status is its own."""
+    with start([_PROGRAMS, name], dev_server, tmp_path) as program:
+        assert program.end() == status, program.log()
+
+    assert program.made()
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+    assert evaluations(dev_server) == len(program.made()), program.log()
+    assert "postfork" not in program.log(), "the SDK asks for what is done already"
+
+
+@pytest.mark.parametrize("name", ["returns", "forks", "process_fork", "pool_is_terminated"])
+def test_a_client_of_the_environment(dev_server: DevServer, tmp_path: Path, name: str) -> None:
+    """A client that we made, whose events wait in a spool of ours, loses none and sends none twice."""
+    with start([_PROGRAMS, name], dev_server, tmp_path, FROM_ENV="1") as program:
+        assert program.end() == 0, program.log()
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+
+
+def test_a_vote_is_the_first_that_a_child_does(dev_server: DevServer, tmp_path: Path) -> None:
+    """It arrives, though nobody has opened a run in that process."""
+    with start([_PROGRAMS, "votes_in_child"], dev_server, tmp_path) as program:
+        assert program.end() == 0, program.log()
+
+    votes = [event for event in dev_server.events() if event.get("key") == "$ld:ai:feedback:user:positive"]
+    assert [vote["data"]["runId"] for vote in votes] == program.made(), program.log()
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "status"),
+    [
+        ("wait", signal.SIGTERM, -signal.SIGTERM),
+        ("wait", signal.SIGINT, -signal.SIGINT),
+        ("own_handler", signal.SIGTERM, 7),
+        ("default_interrupt", signal.SIGINT, -signal.SIGINT),
+        ("busy", signal.SIGTERM, -signal.SIGTERM),
+        ("loop_handler", signal.SIGTERM, 1),
+    ],
+)
+def test_a_process_that_a_signal_ends(
+    dev_server: DevServer, tmp_path: Path, name: str, number: int, status: int
+) -> None:
+    """Runs arrive before the signal has the effect that it had without us, and its status."""
+    with start([_PROGRAMS, name], dev_server, tmp_path) as program:
+        program.await_ready()
+        assert program.end(number) == status, program.log()
+
+    assert program.made()
+    assert set(program.made()) <= set(arrived(dev_server)), program.log()
+
+
+def test_a_process_that_ends_while_its_events_are_sent(dev_server: DevServer, tmp_path: Path) -> None:
+    """It dies of the signal that it got, though it came to an end by itself before the signal had its effect."""
+    dev_server.inject("/bulk", delay=1)
+    with start([_PROGRAMS, "ends_meanwhile"], dev_server, tmp_path) as program:
+        assert program.end() == -signal.SIGTERM, program.log()
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+
+
+def test_signals_are_left_alone_where_nothing_is_flushed(dev_server: DevServer, tmp_path: Path) -> None:
+    """Nobody hooks into them for settings that say never."""
+    program = (
+        "import signal; from ldai_integrations import Settings, Tracking\n"
+        "Tracking.from_env(settings=Settings(flush={!r}))\n"
+        "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
+    )
+    environ = {**os.environ, "LDAI_DEV_SERVER": dev_server.url}
+    alone = [
+        subprocess.run([sys.executable, "-c", program.format(when)], env=environ, cwd=tmp_path, capture_output=True)
+        for when in ("never", "auto")
+    ]
+    assert [result.stdout.decode().strip() for result in alone] == ["True", "False"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(dev_server: DevServer, tmp_path: Path) -> None:
+    """Where SIGTERM was ignored it still is."""
+    with start([_PROGRAMS, "ignored"], dev_server, tmp_path) as program:
+        program.await_ready()
+        program.send(signal.SIGTERM)
+        time.sleep(0.3)
+        assert program.end(signal.SIGINT) == -signal.SIGINT
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()

@@ -1,0 +1,66 @@
+"""Nothing of an ending, a fork or a platform holds a process up for longer than it says."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations import Tracking
+from ldai_integrations.delivery import exits
+from ldai_integrations.devserver import DevServer
+
+from .process import arrived, start
+from .test_servers import SERVERS, ask, serve
+
+_NO_THREAD_AT_EXIT = pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 3),
+    reason="this Python starts no thread at exit; the SDK's own timeouts end the wait",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "status"),
+    [
+        pytest.param("returns", None, 0, marks=_NO_THREAD_AT_EXIT),
+        ("wait", signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+def test_an_endpoint_that_hangs_is_waited_for_once(
+    dev_server: DevServer, tmp_path: Path, name: str, number: int | None, status: int
+) -> None:
+    """All hooks together take the time of one flush; the SDK alone would take half a minute."""
+    with start(["tests.exits.programs", name], dev_server, tmp_path, FLUSH_TIMEOUT="1") as program:
+        dev_server.inject("/bulk", count=None, delay=60)
+        if number is not None:
+            program.await_ready()
+        begun = time.monotonic()
+        assert program.end(number) == status, program.log()
+        assert time.monotonic() - begun < 15  # it is two seconds; 31 are what the SDK's own close() takes
+
+
+def test_a_child_serves_at_once_where_launchdarkly_hangs(dev_server: DevServer, tmp_path: Path) -> None:
+    """The first request of a forked worker gets the flags of its parent, and waits for nobody."""
+    server = SERVERS["gunicorn gthread, preloaded"]
+    with serve(server, dev_server, tmp_path, FLUSH_TIMEOUT="1") as (program, address):
+        ask(address)
+        dev_server.inject("/all", count=None, delay=60)
+        answers = [ask(address) for _ in range(6)]
+        assert program.end(signal.SIGTERM) == 0, program.log()
+
+    assert set(answers) <= set(arrived(dev_server)), program.log()
+
+
+def test_trackings_are_not_kept_alive(http_tracking: Tracking) -> None:
+    """A tracking that nobody has is gone, with all that it was watched for."""
+    client, before = http_tracking.client, len(exits._watched)
+    references = [weakref.ref(Tracking(client)) for _ in range(100)]
+    gc.collect()
+
+    assert not any(reference() for reference in references)
+    assert len(exits._watched) <= before

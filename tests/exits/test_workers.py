@@ -1,0 +1,63 @@
+"""The prefork pools of Celery and uWSGI lose no run either."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations.devserver import DevServer
+
+from ..waiting import eventually
+from .process import ROOT, arrived, start
+from .test_servers import ask, free_port
+
+_CELERY = [
+    *("celery", "-A", "tests.exits.celery_app", "worker", "--without-gossip", "--without-mingle"),
+    *("--pool", "prefork", "--concurrency", "1"),
+]
+# Built for this very Python, as its worker loads the interpreter.
+_UWSGI = Path(sys.executable).parent / "uwsgi"
+
+
+@pytest.mark.skipif(find_spec("celery") is None, reason="Celery is not installed")
+@pytest.mark.parametrize("tasks_per_child", [0, 1])
+def test_a_celery_worker_shuts_down(dev_server: DevServer, tmp_path: Path, tasks_per_child: int) -> None:
+    """The runs of tasks arrive, from a child that is there to the end, and from children that are replaced."""
+    options = ["--max-tasks-per-child", str(tasks_per_child)] if tasks_per_child else []
+    with start([*_CELERY, *options], dev_server, tmp_path) as program:
+        environ = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "RUNS": str(tmp_path / "runs")}
+        subprocess.run([sys.executable, "-m", "tests.exits.celery_app"], env=environ, cwd=ROOT, check=True)
+        assert eventually(lambda: len(program.made()) == 3, timeout=40), program.log()
+        if tasks_per_child:
+            # At Celery's own end a child that replaced another was seen, rarely, to be killed (SIGKILL)
+            # before its signal worker_process_shutdown; no code runs then. Here each ends by itself, after its task.
+            assert eventually(lambda: len(arrived(dev_server)) == 3), program.log()
+        assert program.end(signal.SIGTERM) == 0, program.log()
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+
+
+@pytest.mark.skipif(not _UWSGI.exists(), reason="uWSGI is not installed: it needs a compiler")
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"], ["--max-requests", "3"]])
+def test_uwsgi_is_told_to_end(dev_server: DevServer, tmp_path: Path, options: list[str]) -> None:
+    """Workers that were forked after the import, and those that replace them, lose nothing."""
+    port = free_port()
+    # Without --enable-threads uWSGI runs no thread of Python, and LaunchDarkly's SDK does not work at all.
+    command = [str(_UWSGI), "--master", "--enable-threads", "--die-on-term", "--need-app", "--processes", "2", *options]
+    command += ["--http-socket", f"127.0.0.1:{port}", "--module", "tests.exits.applications:wsgi", "--home", sys.prefix]
+    with start(command, dev_server, tmp_path) as program:
+        loads = 2 if "--lazy-apps" in options else 1
+        assert eventually(lambda: program.log().count(" ready in ") == loads, timeout=40), program.log()
+        assert eventually(lambda: "spawned uWSGI worker 2" in program.log()), program.log()
+        answers = [ask(("127.0.0.1", port)) for _ in range(10)]
+        # A worker that is still busy with a request when it is told to end is not allowed any more Python.
+        assert eventually(lambda: program.log().count("generated 36 bytes") == len(answers)), program.log()
+        assert program.end(signal.SIGTERM) == 0, program.log()
+
+    assert sorted(arrived(dev_server)) == sorted(answers), program.log()
