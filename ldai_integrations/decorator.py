@@ -140,7 +140,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             except BaseException as exc:
                 _raised(run, owned, exc)
                 if owned:
-                    await aflush_after_run(run)
+                    await aflush_after_run(run, exc)
                 raise
             finally:
                 unbind(token)
@@ -216,7 +216,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         """Finish the run, with the exception that left the block if one did."""
         run, owned = self._exit(exc)
         if owned:
-            await aflush_after_run(run)
+            await aflush_after_run(run, exc)
 
     def _exit(self, exc: BaseException | None) -> tuple[Run, bool]:
         run, owned, token = self._leave()

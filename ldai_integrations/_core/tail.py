@@ -38,11 +38,14 @@ async def aflush_after(frame: Frame) -> None:
             await _in_time(tracking.flush_events, tracking.settings.flush_timeout)
 
 
-async def aflush_after_run(run: Run) -> None:
+async def aflush_after_run(run: Run, exc: BaseException | None = None) -> None:
     """Flush when the last run of code without a request is over, as in a function of a serverless platform.
 
-    Outside coroutines :meth:`Tracking.report` does it, which may not wait on an event loop.
+    Outside coroutines :meth:`Tracking.report` does it, which may not wait on an event loop. Nor may a coroutine that is
+    being closed, which ``exc`` tells.
     """
+    if isinstance(exc, GeneratorExit):
+        return
     if run.finished and not (run.frame.is_request or run.frame.open_runs):
         await aflush_after(run.frame)
 

@@ -91,6 +91,25 @@ def test_a_coroutine_without_a_door(tracking: Tracking, dev_server: DevServer) -
     assert asyncio.run(main()) == [1, 2, 3]
 
 
+def test_a_coroutine_that_is_closed(tracking: Tracking) -> None:
+    """Closing it is never answered by waiting, which Python forbids."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    async def handler() -> None:
+        await asyncio.Event().wait()
+
+    async def block() -> None:
+        async with track_ai(config_key="chat", tracking=tracking):
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        for coroutine in (handler(), block()):
+            coroutine.send(None)
+            coroutine.close()
+
+    asyncio.run(main())
+
+
 def test_a_wsgi_request(tracking: Tracking, dev_server: DevServer) -> None:
     """Events are there when the server closes the body."""
 
