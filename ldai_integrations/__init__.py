@@ -6,16 +6,21 @@ The doors are modules of their own, so that importing the core imports no framew
 
 from __future__ import annotations
 
-from ._core.idle import current_run
-from ._core.run import Run
-from ._core.settings import Settings
-from ._core.tracking import Tracking
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .clients import wrap_client
-from .decorator import track_ai
-from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
-from .records import FlushReport, RunRecord, Stats, Usage
-from .signals import default_served, run_finished, run_opened
+
+if TYPE_CHECKING:
+    from ._core.idle import current_run
+    from ._core.run import Run
+    from ._core.settings import Settings
+    from ._core.tracking import Tracking
+    from .clients import wrap_client
+    from .decorator import track_ai
+    from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
+    from .records import FlushReport, RunRecord, Stats, Usage
+    from .signals import default_served, run_finished, run_opened
 
 __all__ = [
     "ConfigurationError",
@@ -36,3 +41,29 @@ __all__ = [
     "track_ai",
     "wrap_client",
 ]
+
+_MODULES = {
+    "._core.idle": ("current_run",),
+    "._core.run": ("Run",),
+    "._core.settings": ("Settings",),
+    "._core.tracking": ("Tracking",),
+    ".clients": ("wrap_client",),
+    ".decorator": ("track_ai",),
+    ".exceptions": ("ConfigurationError", "LDAIIntegrationError", "TrackingNotConfiguredError"),
+    ".records": ("FlushReport", "RunRecord", "Stats", "Usage"),
+    ".signals": ("default_served", "run_finished", "run_opened"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and with it LaunchDarkly's SDKs, when it is asked for (PEP 562)."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

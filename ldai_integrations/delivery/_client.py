@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
-from ldclient.integrations import Files
 
 from .._troubles import logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
@@ -111,5 +110,7 @@ def _file_config(path: Path) -> Config:
             f'{CONFIG_FILE} is {str(path)!r}, which has no "flags"; use the format of LaunchDarkly\'s file data source'
         )
     logger.info("AI Configs come from %s; nothing is reported to LaunchDarkly.", path)
+    from ldclient.integrations import Files  # and with it boto3, yaml and others, wherever they are installed
+
     source = Files.new_data_source(paths=[str(path)], auto_update=True)
     return Config("file", update_processor_class=source, send_events=False)
