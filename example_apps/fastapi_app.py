@@ -23,7 +23,7 @@ from openai import APIError, AsyncOpenAI
 from pydantic import BaseModel, StringConstraints
 
 from example_apps import shop
-from ldai_integrations import Run, Settings, Tracking, track_ai
+from ldai_integrations import Run, Settings, Tracking, track_ai, wrap_client
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 
@@ -48,7 +48,8 @@ voted_on = FeedbackSettings(
     secret=os.environ.get("SECRET_KEY") or secrets.token_hex(),  # signs the tokens that thumbs come back with
 )
 tracking = Tracking.from_env(settings=Settings(feedback=voted_on))
-client = AsyncOpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
+# Reads OPENAI_API_KEY and OPENAI_BASE_URL by itself; what it is asked and answers, the run of the request sees.
+client = wrap_client(AsyncOpenAI())
 app = FastAPI(title=shop.NAME, lifespan=lifespan)
 app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=ld_context)  # also flushes at shutdown
 app.router.routes.extend(feedback_routes(tracking))
@@ -70,7 +71,7 @@ async def home() -> str:
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
 async def chat(body: Question, run: Run) -> Response:
     """Answer a question at once."""
-    response = run.observe(await client.chat.completions.create(**request_to_model(run, body)))
+    response = await client.chat.completions.create(**request_to_model(run, body))
     return answer(run, response.choices[0].message.content)
 
 
@@ -85,7 +86,7 @@ async def chat_stream(body: Question, run: Run) -> Response:
     )
 
     async def events() -> AsyncIterator[str]:
-        async for chunk in run.observe(stream):
+        async for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
                 yield f"data: {json.dumps({'text': chunk.choices[0].delta.content})}\n\n"
         yield "data: [DONE]\n\n"
@@ -100,14 +101,14 @@ async def order_help(order_id: str, body: Question, run: Run) -> Response:
     if order_id not in shop.ORDERS:
         raise HTTPException(404, "There is no such order.")  # no model was asked, so no run is reported
     asked = request_to_model(run, body) | {"tools": tools_of(run)}
-    response = run.observe(await client.chat.completions.create(**asked))
+    response = await client.chat.completions.create(**asked)
     message = response.choices[0].message
     if message.tool_calls:
         found = [
             {"role": "tool", "tool_call_id": call.id, "content": shop.ORDERS[order_id]} for call in message.tool_calls
         ]
         asked["messages"] += [message, *found]
-        response = run.observe(await client.chat.completions.create(**asked))
+        response = await client.chat.completions.create(**asked)
     return answer(run, response.choices[0].message.content)
 
 
@@ -117,7 +118,7 @@ async def summary(body: Question, run: Run) -> Response:
     """Sum a text up; while the AI Config is off, show its beginning instead."""
     if not run.config.enabled:
         return JSONResponse({"answer": body.question[:40]})  # nothing is reported for an AI Config that is off
-    response = run.observe(await client.chat.completions.create(**request_to_model(run, body)))
+    response = await client.chat.completions.create(**request_to_model(run, body))
     return answer(run, response.choices[0].message.content)
 
 
