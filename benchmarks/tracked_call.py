@@ -1,4 +1,4 @@
-"""A tracked call against the same events by hand-written SDK calls, CPU time in the caller."""
+"""A tracked call against the same events by hand-written SDK calls, in CPU time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ldclient import Context
 from ldai_integrations import Tracking, current_run, track_ai
 
 from ._launchdarkly import KEY, local_client
-from ._measure import Figure, interleaved, per_unit, ratio
+from ._measure import Contestant, Figure, interleaved, ratio
 
-_CALLS, _ROUNDS = 500, 25
+_CALLS, _ROUNDS = 200, 50
 _CONTEXT = Context.create("ada")
 _VARIABLES = {"shop": "Knits & Co"}
 
@@ -22,21 +22,37 @@ _VARIABLES = {"shop": "Knits & Co"}
 def figures() -> list[Figure]:
     """Measure both, after a check that both send the same number of events."""
     with local_client() as (client, events):
-        calls = {"by hand": by_hand(LDAIClient(client)), "tracked": tracked(Tracking(client))}
+        tracking = Tracking(client)
+        calls = {"by hand": by_hand(LDAIClient(client)), "tracked": tracked(tracking)}
         counts = []
         for call in calls.values():
             before = events.count
             call()
+            tracking.flush()
             counts.append(events.count - before)
         assert counts[0] == counts[1], f"by hand {counts[0]} events, tracked {counts[1]}"
-        times = interleaved(
-            {
-                name: per_unit(lambda call=call: [call() for _ in range(_CALLS)], _CALLS, clock=time.process_time)  # type: ignore[misc]
-                for name, call in calls.items()
-            },
-            rounds=_ROUNDS,
+        caller, process = (
+            interleaved({name: _times(call, tracking, clock) for name, call in calls.items()}, rounds=_ROUNDS)
+            for clock in (time.thread_time, time.process_time)
         )
-    return [Figure("tracked call / by hand", f"{ratio(times, 'tracked', 'by hand'):.2f}", "at most 1.15")]
+    return [
+        Figure("tracked call / by hand, caller", f"{ratio(caller, 'tracked', 'by hand'):.2f}", "CPU; at most 1.15"),
+        Figure("tracked call / by hand, process", f"{ratio(process, 'tracked', 'by hand'):.2f}", "CPU of all threads"),
+    ]
+
+
+def _times(call: Callable[[], str], tracking: Tracking, clock: Callable[[], float]) -> Contestant:
+    """Time calls, and what other threads do for them where the clock counts that too."""
+
+    def contestant() -> float:
+        begun = clock()
+        for _ in range(_CALLS):
+            call()
+        took = clock() - begun
+        tracking.flush()
+        return (clock() - begun if clock is time.process_time else took) / _CALLS
+
+    return contestant
 
 
 def by_hand(ai_client: LDAIClient) -> Callable[[], str]:

@@ -7,7 +7,8 @@ The sender of every signal is the ``config_key``, a plain string, so a receiver 
 
 blinker keeps weak references: connect a function that lives as long as the application, or pass ``weak=False``.
 Receivers run in whichever thread or task finishes the run and must not block; one that raises is logged and
-never reaches the request.
+never reaches the request. After a long answer whose tokens have to be counted, ``run_finished`` is sent from a
+thread of the library's own.
 """
 
 from __future__ import annotations

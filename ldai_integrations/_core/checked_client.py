@@ -31,6 +31,8 @@ class CheckedClient:
         self._client = client
         self._troubles = troubles
         self._send = delivery.track
+        #: The last value of each variation that was found to be sound: the SDK's store gives the same object again.
+        self._sound: dict[tuple[str, int | None, str], Any] = {}
 
     def variation(self, key: str, context: Context, default: Any) -> Any:
         """Return the served variation, or ``default`` where it cannot be used."""
@@ -42,11 +44,15 @@ class CheckedClient:
         if detail.is_default_value():
             self._serve_default(key, "off", "it is off and has no variation to serve while off")
             return default
-        problem = problem_with(detail.value, _mode_of(default))
-        if problem is None:
-            return detail.value
-        self._serve_default(key, "malformed", problem)
-        return default
+        mode = _mode_of(default)
+        variation = (key, detail.variation_index, mode)
+        if detail.value is not self._sound.get(variation):
+            problem = problem_with(detail.value, mode)
+            if problem is not None:
+                self._serve_default(key, "malformed", problem)
+                return default
+            self._sound[variation] = detail.value
+        return detail.value
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
         """Send an event, with every value made finite and serialisable; one that cannot be sent costs nothing else."""

@@ -44,6 +44,7 @@ class Evidence:
         "_on_trouble",
         "_output",
         "_reader",
+        "_said",
         "_seen",
         "asked_chars",
         "cancelled",
@@ -93,6 +94,8 @@ class Evidence:
         self._content_type: str | None = None
         self._reader: OutputReader | None = None
         self._output: Output | None = None
+        #: Text that the handler returned; read when the run is accounted for, as it cannot change.
+        self._said: str | None = None
         self._seen: dict[int, Callable[[], Any]] = {}
 
     def raised(self, exc: BaseException) -> None:
@@ -161,6 +164,8 @@ class Evidence:
         if body is not None:
             self.whole = True
             self.put_out(body)
+        elif type(result) is str:
+            self._said = result
         elif self._reader is None:
             self._output = output_of(result, self._model_name)
             self.generated = self.generated or (self._output is not None and self._output.from_provider)
@@ -188,6 +193,12 @@ class Evidence:
         ]
 
     @property
+    def may_be_discarded(self) -> bool:
+        """Whether the request may have been refused before there was a run; then nobody need ask for its AI Config."""
+        refused = self.error is not None or (self.status is not None and self.status >= 400)
+        return self.no_generation or (refused and not self.generated)
+
+    @property
     def is_long(self) -> bool:
         """Whether there is more to count than a request should wait for."""
         own = self.own_output()
@@ -211,13 +222,17 @@ class Evidence:
 
     def own_output(self) -> Output | None:
         """Return what the handler itself put out."""
-        return self._reader.output() if self._reader is not None else self._output
+        if self._reader is not None:
+            return self._reader.output()
+        if self._said is not None:
+            self._output, self._said = output_of(self._said, self._model_name), None
+        return self._output
 
     def release(self) -> None:
         """Forget texts, callables and the exception, whose traceback leads back here, once the run is accounted for."""
         for observation in self.observed:
             observation.release()
-        self.observed, self.prompt, self._reader, self._output, self._seen = [], None, None, None, {}
+        self.observed, self.prompt, self._reader, self._output, self._said, self._seen = [], None, None, None, None, {}
         self._model_name, self._on_trouble = str, _ignore
         self.error = None
 

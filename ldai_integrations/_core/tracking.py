@@ -183,15 +183,26 @@ class Tracking:
             run.evidence.kept_chars = self.judges.max_chars + 1 if run.judged_by else 0
 
     def report(self, run: Run, ended_at: float) -> None:
-        """Account for a finished run and hand the record to the sinks; long output is counted on another thread."""
+        """Account for a finished run and hand the record to the sinks.
+
+        That takes as long as the handler's own calls of LaunchDarkly's SDK would, so it is done on a thread of ours.
+        Receivers and sinks of the application's are told at once, where the run ended, unless there is much to count.
+        """
         self._open_runs.discard(run)
         if run.forks != forks.count:
             return  # opened before a fork: it is the parent's
-        if not run.evidence.is_long or not self._worker.submit(lambda: self._report(run, ended_at)):
+        if not (self._can_wait(run) and self._worker.submit(lambda: self._report(run, ended_at))):
             self._report(run, ended_at)
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
             with self.troubles.guard("flush", run.config_key):
                 self.flush_events(0.0 if on_event_loop() else None)
+
+    def _can_wait(self, run: Run) -> bool:
+        if (signals.run_finished.receivers or len(self._sinks) > 1) and not run.evidence.is_long:
+            return False
+        if run.evidence.may_be_discarded:
+            return run.resolved
+        return run.config is not None  # which asks the application, while its request is there, for whom
 
     def wake(self) -> None:
         """Begin anew in a forked child, off the caller's thread; in any other process there is nothing to do.

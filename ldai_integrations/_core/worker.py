@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import Empty, Full, Queue
+from queue import Empty, SimpleQueue
 
 _IDLE_SECONDS = 5.0
 _MAX_JOBS = 1_000
@@ -15,25 +15,15 @@ class Worker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: Queue[Callable[[], None]] = Queue(_MAX_JOBS)
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[], None]) -> bool:
-        """Queue a job, which must not raise; return False if the queue is full or the process ends."""
-        with self._lock:
-            try:
-                self._jobs.put_nowait(job)
-            except Full:
-                return False
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="ldai-worker", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the interpreter is ending and starts no more threads
-                    self._jobs.get_nowait()
-                    return False
-                self._thread = thread
-            return True
+        """Queue a job, which must not raise; return False if so many wait that the caller had better do it."""
+        if self._jobs.qsize() >= _MAX_JOBS:
+            return False
+        self._put(job)
+        return True
 
     def join(self, timeout: float) -> bool:
         """Wait until every job queued so far is done.
@@ -47,16 +37,48 @@ class Worker:
         if self._thread is None:
             return True
         done = threading.Event()
-        return self.submit(done.set) and done.wait(timeout)
+        self._put(done.set)
+        return done.wait(timeout)
+
+    def _put(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)  # before the look at the thread, which looks at the queue after it has signed off
+        if self._thread is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="ldai-worker", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending and starts no more threads
+                self._run_waiting()
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
         while True:
             try:
                 job = self._jobs.get(timeout=_IDLE_SECONDS)
             except Empty:
-                with self._lock:
-                    if self._jobs.empty():
-                        self._thread = None
-                        return
-                continue
+                if self._signs_off():
+                    return
+            else:
+                job()
+
+    def _signs_off(self) -> bool:
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if self._jobs.empty():
+                return True
+            self._thread = thread
+            return False
+
+    def _run_waiting(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return
             job()

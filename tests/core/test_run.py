@@ -162,6 +162,7 @@ def test_estimates_may_be_kept_to_oneself(client: LDClient, o200k: None, events:
     track_ai(config_key="chat", tracking=tracking)(lambda: "Hello there")()
     with block(tracking) as run:
         run.add_usage(output_tokens=20)
+    tracking.flush()
 
     assert [name for name, _ in events.of_runs() if name.startswith("tokens")] == ["tokens:output"]
 
@@ -172,6 +173,7 @@ def test_what_a_cancelled_run_counts_as(client: LDClient, events: Events, cancel
     tracking = Tracking(client, settings=Settings(cancelled_as=cancelled_as))
     with block(tracking) as run:
         run.fail(asyncio.CancelledError())
+    tracking.flush()
 
     assert [event.key.rpartition(":")[2] for event in events.custom if ":generation:" in event.key] == sent
     assert len(events.named("duration:total")) == 1
@@ -231,6 +233,7 @@ def test_no_garbage_is_left(tracking: Tracking) -> None:
                 run.observe({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
                 runs.append(weakref.ref(run))
         del run
+        tracking.flush()
         assert [reference() for reference in runs] == [None] * 3
     finally:
         gc.enable()

@@ -370,13 +370,16 @@ def test_46_one_run_per_websocket_exchange(tracking: Tracking, records: list[Run
 def test_47_chunks_make_no_events(client: LDClient, events: Events, chunks: int) -> None:
     """A run sends the same few events however many chunks it streams."""
 
-    @track_ai(config_key="chat", tracking=Tracking(client))
+    tracking = Tracking(client)
+
+    @track_ai(config_key="chat", tracking=tracking)
     def words() -> Iterator[str]:
         for _ in range(chunks):
             yield 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 
     for _ in words():
         pass
+    tracking.flush()
 
     tokens = {f"tokens:{name}" for name in ("input", "output", "total", "ttf")}
     names = [name for name, _ in events.of_runs()]
