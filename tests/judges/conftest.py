@@ -42,3 +42,8 @@ def make(client: LDClient, o200k: None) -> Iterator[Make]:
     yield make_one
     for tracking in made:
         tracking.close()
+
+
+def judged(tracking: Tracking, timeout: float = 20.0) -> bool:
+    """Wait until the runs so far are reported and their evaluations done; return False if there was no time."""
+    return tracking._worker.join(timeout) and tracking.judges.join(timeout)

@@ -23,7 +23,7 @@ from ldai_integrations.judges._scores import SCHEMA, evaluation_input
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events
-from .conftest import Make, answer, one_run
+from .conftest import Make, answer, judged, one_run
 
 SECONDS = 30.0
 SCORED = '{"score": 0.75, "reasoning": "to the point"}'
@@ -162,11 +162,11 @@ def test_in_a_forked_child(make: Make, events: Events) -> None:
     """A child that was forked while judges worked has threads of its own."""
     tracking = make(lambda _m, _c: SCORED)
     one_run(tracking)
-    assert tracking.judges.join(SECONDS)
+    assert judged(tracking)
     child = os.fork()
     if child == 0:  # pragma: no cover
         one_run(tracking)
-        done = tracking.judges.join(SECONDS)
+        done = judged(tracking)
         os._exit(0 if done and len(events.named("judge:relevance")) == 2 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

@@ -27,7 +27,7 @@ from ldai_integrations.judges._loop import Job
 
 from ..conftest import Events
 from ..waiting import eventually
-from .conftest import Make, answer, one_run
+from .conftest import Make, answer, judged, one_run
 
 SCORED = '{"score": 0.75, "reasoning": "to the point"}'
 SECONDS = 30.0
@@ -131,7 +131,7 @@ def test_a_judge_that_raises(
 
     tracking = make(afail if is_async else fail)
     one_run(tracking)
-    assert tracking.judges.join(SECONDS)
+    assert judged(tracking)
     one_run(tracking)
     tracking.flush(SECONDS)
     assert scores(events) == [0.75]
@@ -159,12 +159,12 @@ def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
 
     tracking = make(ahang if is_async else hang, timeout=0.05, concurrency=1)
     one_run(tracking)
-    assert tracking.judges.join(SECONDS)
+    assert judged(tracking)
     assert tracking.stats().troubles == {"judge_timeout": 1}
     release.set()
     one_run(tracking)
     # The second waits until the first has left; on a machine this busy its own 50 ms may pass.
-    assert tracking.judges.join(SECONDS)
+    assert judged(tracking)
     assert len(scores(events)) + tracking.stats().troubles["judge_timeout"] == 2
 
 
@@ -180,6 +180,7 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
     try:
         for _ in range(10_000):
             one_run(tracking)
+        assert tracking._worker.join(SECONDS)
         assert tracking.stats().troubles == {"judge_shed": 9_988}
         assert len(events.named("generation:success")) >= 10_000
     finally:
@@ -403,7 +404,7 @@ def test_nothing_grows(make: Make) -> None:
     tracking = make(lambda _m, _c: SCORED)
     for _ in range(200):
         one_run(tracking)
-        tracking.judges.join(SECONDS)
+        judged(tracking)
     tracking.close()
     assert eventually(lambda: not any(thread.name.startswith("ldai-judge") for thread in threading.enumerate()))
     assert left() <= before
