@@ -38,8 +38,15 @@ def serve_asgi(app: Any, *, lifespan: str = "on") -> Iterator[Address]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # clients may connect before the server accepts
-    config = uvicorn.Config(app, lifespan=lifespan, log_level="critical", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            ws="none",  # an older uvicorn would import what a newer websockets warns of
+            lifespan=lifespan,  # type: ignore[arg-type]
+            log_level="critical",
+            timeout_graceful_shutdown=2,
+        )
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

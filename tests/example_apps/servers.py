@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def serving_asgi(app: Any) -> Iterator[str]:
     """Serve an ASGI application with uvicorn; gives its ``host:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     assert eventually(lambda: server.started)

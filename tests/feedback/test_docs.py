@@ -29,7 +29,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 def run_block(start: str) -> dict[str, Any]:
     """Execute the one block that contains a text, as a module of its own."""
     [code] = [block for block in BLOCKS if start in block]
-    space: dict[str, Any] = {"__name__": "docs"}
+    space: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, "docs/feedback.md", "exec", dont_inherit=True), space)
     return space
 
