@@ -1,8 +1,9 @@
-"""Print the lowest version of every direct dependency, as setup.cfg allows it, for pip to install."""
+"""Write the lowest version of every direct dependency, as setup.cfg allows it, to a file of constraints for pip."""
 
 from __future__ import annotations
 
 import configparser
+import sys
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -16,14 +17,14 @@ def lowest(requirement: Requirement) -> str:
     return f"{requirement.name}=={bounds[0]}"
 
 
-def main() -> None:
-    """Print one requirement a line."""
+def main(target: str) -> None:
+    """Write one constraint a line."""
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
-    listed = config["options"]["install_requires"] + config["options.extras_require"]["tests"]
-    requirements = (Requirement(line) for line in listed.splitlines() if line.strip())
-    print("\n".join(sorted({lowest(requirement) for requirement in requirements})))
+    listed = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    requirements = (Requirement(line) for line in "\n".join(listed).splitlines() if line.strip())
+    Path(target).write_text("\n".join(sorted({lowest(requirement) for requirement in requirements})), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
