@@ -70,6 +70,12 @@ class Clock:
         self.seconds += ms / 1000
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have two workers for each core: the tests wait, for servers and processes, more than they compute."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
     """Keep what the developer's shell says about LaunchDarkly, and about proxies, out of the tests."""
