@@ -138,7 +138,7 @@ def processor_of(client: LDClient) -> Any:
 
 
 def is_inherited(client: LDClient) -> bool | None:
-    """Tell whether the client's threads were left behind in a parent; ``None`` where an SDK before 9.18 knows not."""
+    """Tell whether the client's threads were left behind in a parent; ``None`` where the SDK does not say."""
     owner: int | None = getattr(client, "_owner_pid", None)
     return None if owner is None else owner != os.getpid()
 
@@ -150,8 +150,7 @@ def take_over(client: LDClient, processor: EventProcessor) -> None:
 
 
 def _schema_of(sdk: Any) -> int:
-    before_9_18: int = getattr(sdk, "__CURRENT_EVENT_SCHEMA__", 4)
-    return getattr(sdk, "CURRENT_EVENT_SCHEMA", before_9_18)
+    return getattr(sdk, "CURRENT_EVENT_SCHEMA", 4)
 
 
 class _Stop:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ldai_integrations.devserver import DevServer
@@ -40,7 +41,7 @@ class Program:
         """Send a signal, if one is given, and return the exit status."""
         if number is not None:
             self.send(number)
-        return self._process.wait(30)
+        return self._process.wait(60)
 
     def log(self) -> str:
         """Return what it has printed."""
@@ -62,13 +63,14 @@ def start(
             pass_fds=fds,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
         try:
             yield Program(process, runs)
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and the workers of a server that did not end as it should
+            process.wait()
 
 
 def arrived(dev_server: DevServer) -> list[str]:
