@@ -6,8 +6,11 @@ import json
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _schema as schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,51 +19,24 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 Filters = Mapping[str, str | None]
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    id            INTEGER PRIMARY KEY,
-    payload_id    TEXT NOT NULL,
-    position      INTEGER NOT NULL,   -- in the payload
-    received_ms   INTEGER NOT NULL,   -- since the epoch, by this machine's clock
-    created_ms    INTEGER,            -- since the epoch, by the SDK's clock
-    kind          TEXT,
-    key           TEXT,
-    run_id        TEXT,
-    config_key    TEXT,
-    variation_key TEXT NOT NULL,      -- empty where the caller's default was served
-    version       INTEGER,
-    metric_value  NUMERIC,
-    raw           TEXT NOT NULL,      -- the event as it came; contexts are kept nowhere else
-    UNIQUE (payload_id, position)
-);
-CREATE INDEX IF NOT EXISTS events_by_config ON events (config_key, created_ms);
-CREATE INDEX IF NOT EXISTS events_by_run ON events (run_id);
-"""
-# SQLite takes the payload apart itself: several times faster than Python, and other threads go on meanwhile.
-INSERT = """
-INSERT INTO events (payload_id, position, received_ms, created_ms, kind, key,
-                    run_id, config_key, variation_key, version, metric_value, raw)
-SELECT :payload_id, event.key, :received_ms,
-       json_extract(event.value, '$.creationDate'),
-       json_extract(event.value, '$.kind'),
-       json_extract(event.value, '$.key'),
-       json_extract(event.value, '$.data.runId'),
-       json_extract(event.value, '$.data.configKey'),
-       coalesce(json_extract(event.value, '$.data.variationKey'), ''),
-       json_extract(event.value, '$.data.version'),
-       CASE WHEN json_type(event.value, '$.metricValue') IN ('integer', 'real')
-            THEN json_extract(event.value, '$.metricValue') END,
-       event.value
-FROM json_each(:body) AS event
-WHERE event.type = 'object'
-"""
 FILTERS = {
     "kind": "kind = :kind",
     "key": "key = :key",
     "config_key": "config_key = :config_key",
     "run_id": "run_id = :run_id",
 }
+
+
+class Cursor(NamedTuple):
+    """Name a point in the flow of events.
+
+    Attributes:
+        era: Changes when events are forgotten, as their ids may then come again.
+        id: Id of the newest event; 0 where there is none.
+    """
+
+    era: str
+    id: int
 
 
 class InvalidPayloadError(ValueError):
@@ -84,19 +60,17 @@ class EventStore:
         # A lone surrogate is legal in JSON and has no UTF-8: show it as a replacement character.
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
-            self._prepare()
+            schema.prepare(self._connection)
         except sqlite3.Error:
             self._connection.close()
             raise
         self._duplicates = 0
+        self._renew()
 
-    def _prepare(self) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError(f"its layout has version {found}, this program writes {SCHEMA_VERSION}")
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(f"{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};")
+    @property
+    def cursor(self) -> Cursor:
+        """Tell how far the events go by now."""
+        return self._cursor
 
     def add(self, payload_id: str, body: bytes) -> bool:
         """Store the events of one payload.
@@ -112,7 +86,6 @@ class EventStore:
             InvalidPayloadError: The body is no JSON array; nothing is stored.
         """
         text = body.decode(errors="replace")
-        values = {"payload_id": payload_id, "received_ms": int(time.time() * 1000), "body": text}
         with self._changed:
             if self._one("SELECT CASE WHEN json_valid(:body) THEN json_type(:body) END", body=text) != "array":
                 raise InvalidPayloadError("the payload is not a JSON array of events")
@@ -120,7 +93,8 @@ class EventStore:
                 self._duplicates += 1
                 return False
             with self._connection:
-                self._connection.execute(INSERT, values)
+                schema.insert(self._connection, payload_id, text, int(time.time() * 1000))
+            self._cursor = Cursor(self._cursor.era, schema.newest(self._connection))
             self._changed.notify_all()
         return True
 
@@ -184,12 +158,17 @@ class EventStore:
         with self._changed:
             with self._connection:
                 self._connection.execute("DELETE FROM events")
+                self._connection.execute("DELETE FROM runs")
             self._duplicates = 0
+            self._renew()
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
         with self._changed:
             self._connection.close()
+
+    def _renew(self) -> None:
+        self._cursor = Cursor(uuid.uuid4().hex, schema.newest(self._connection))
 
     def _one(self, statement: str, **values: str) -> Any:
         row = self._connection.execute(statement, values).fetchone()
