@@ -90,6 +90,7 @@ def _introduce(server: DevServer, args: argparse.Namespace) -> None:
     """Say where the server is, what to set, and what it serves."""
     print(f"LaunchDarkly for this machine: {server.url}")
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
+    print(f"  for your browser      {server.url}/")
     print(f"  flags                 {args.configs}, followed while this runs")
     print(f"  events                {args.db or 'in memory'}")
     if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):

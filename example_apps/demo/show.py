@@ -90,7 +90,7 @@ def addresses(console: Console, services: Services) -> None:
     for name, address in services.apps.items():
         console.print(f"{name:<12} http://{address}/", markup=False)
     if services.dev_server:
-        console.print(f"dev server   http://{services.dev_server}/dev/totals", markup=False)
+        console.print(f"dev server   http://{services.dev_server}/", markup=False)
     address = next(iter(services.apps.values()))
     console.print(
         f"\ncurl -N http://{address}/chat/stream -H 'Content-Type: application/json' -H 'X-User: ada'"

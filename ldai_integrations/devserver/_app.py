@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from ._faults import FaultInjector
 from ._guard import LoopbackGuard
 from ._inspection import InspectionEndpoints
+from ._page import PageEndpoints, SafeHeaders
 from ._responses import error
 from ._rest import MetricsEndpoints
 from ._sdk import SDKEndpoints
@@ -39,10 +40,11 @@ def application(stores: Stores, *, hang_up: HangUp, stopping: asyncio.Event, sdk
             *SDKEndpoints(stores, hang_up=hang_up, sdk_key=sdk_key).routes,
             *MetricsEndpoints(stores).routes,
             *InspectionEndpoints(stores).routes,
+            *PageEndpoints(stores, stopping=stopping).routes,
         ],
         exception_handlers={HTTPException: _http_error},
     )
-    return LoopbackGuard(FaultInjector(router, faults=stores.faults, hang_up=hang_up, stopping=stopping))
+    return LoopbackGuard(FaultInjector(SafeHeaders(router), faults=stores.faults, hang_up=hang_up, stopping=stopping))
 
 
 def _http_error(request: Request, failure: Exception) -> Response:

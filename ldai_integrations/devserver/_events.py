@@ -65,7 +65,7 @@ class EventStore:
             self._connection.close()
             raise
         self._duplicates = 0
-        self._renew()
+        self._cursor = self._new_era()
 
     @property
     def cursor(self) -> Cursor:
@@ -160,15 +160,15 @@ class EventStore:
                 self._connection.execute("DELETE FROM events")
                 self._connection.execute("DELETE FROM runs")
             self._duplicates = 0
-            self._renew()
+            self._cursor = self._new_era()
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
         with self._changed:
             self._connection.close()
 
-    def _renew(self) -> None:
-        self._cursor = Cursor(uuid.uuid4().hex, schema.newest(self._connection))
+    def _new_era(self) -> Cursor:
+        return Cursor(uuid.uuid4().hex, schema.newest(self._connection))
 
     def _one(self, statement: str, **values: str) -> Any:
         row = self._connection.execute(statement, values).fetchone()

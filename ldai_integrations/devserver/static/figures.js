@@ -1,0 +1,132 @@
+// What cells amount to. The names are those of LaunchDarkly's Monitoring tab.
+
+const SUCCESS = "$ld:ai:generation:success";
+const ERROR = "$ld:ai:generation:error";
+const UP = "$ld:ai:feedback:user:positive";
+const DOWN = "$ld:ai:feedback:user:negative";
+const INPUT = "$ld:ai:tokens:input";
+const OUTPUT = "$ld:ai:tokens:output";
+const TOTAL = "$ld:ai:tokens:total";
+const DURATION = "$ld:ai:duration:total";
+const FIRST_TOKEN = "$ld:ai:tokens:ttf";
+const JUDGES = "$ld:ai:judge:";
+
+/** Judges score under keys of their own, and whoever tracks a metric of theirs gives it a name of theirs. */
+export const isScore = (key) => key.startsWith(JUDGES) || !key.startsWith("$ld:");
+export const scoreName = (key) => (key.startsWith(JUDGES) ? key.slice(JUDGES.length) : key);
+
+/** The sum of any number of cells of one AI Config. */
+export class Figures {
+  #values = new Map(); // event key: [count, sum]
+  #times = new Map(); // event key: value: count
+  #tokens = new Map(); // variation key: {input, output}
+  #prices;
+
+  /** Prices are USD a token, by variation key and side. */
+  constructor(prices = {}) {
+    this.#prices = new Map(Object.entries(prices));
+  }
+
+  add(cell) {
+    for (const [key, [count, sum]] of Object.entries(cell.values)) {
+      const [counts, sums] = this.#values.get(key) ?? [0, 0];
+      this.#values.set(key, [counts + count, sums + sum]);
+    }
+    for (const [key, pairs] of Object.entries(cell.times ?? {})) {
+      if (!this.#times.has(key)) this.#times.set(key, new Map());
+      const times = this.#times.get(key);
+      for (const [value, count] of pairs) times.set(value, (times.get(value) ?? 0) + count);
+    }
+    const before = this.#tokens.get(cell.variationKey) ?? {input: 0, output: 0};
+    const [input, output] = [INPUT, OUTPUT].map((key) => cell.values[key]?.[1] ?? 0);
+    this.#tokens.set(cell.variationKey, {input: before.input + input, output: before.output + output});
+    return this;
+  }
+
+  #sum = (key) => this.#values.get(key)?.[1] ?? null;
+
+  get successes() {
+    return this.#sum(SUCCESS);
+  }
+
+  get errors() {
+    return this.#sum(ERROR);
+  }
+
+  /** Successes and errors. */
+  get generations() {
+    return this.successes === null && this.errors === null ? null : (this.successes ?? 0) + (this.errors ?? 0);
+  }
+
+  get errorRate() {
+    return this.generations ? (this.errors ?? 0) / this.generations : null;
+  }
+
+  get inputTokens() {
+    return this.#sum(INPUT);
+  }
+
+  get outputTokens() {
+    return this.#sum(OUTPUT);
+  }
+
+  get totalTokens() {
+    return this.#sum(TOTAL);
+  }
+
+  get thumbsUp() {
+    return this.#sum(UP);
+  }
+
+  get thumbsDown() {
+    return this.#sum(DOWN);
+  }
+
+  get satisfaction() {
+    const votes = (this.thumbsUp ?? 0) + (this.thumbsDown ?? 0);
+    return votes ? (this.thumbsUp ?? 0) / votes : null;
+  }
+
+  /** USD; unknown where any variation has tokens without a price. */
+  get cost() {
+    let cost = null;
+    for (const [variationKey, tokens] of this.#tokens) {
+      for (const side of ["input", "output"]) {
+        if (tokens[side] === 0) continue;
+        const price = this.#prices.get(variationKey)?.[side];
+        if (price === undefined) return null;
+        cost = (cost ?? 0) + tokens[side] * price;
+      }
+    }
+    return cost;
+  }
+
+  duration(percentile) {
+    return this.#percentile(DURATION, percentile);
+  }
+
+  firstToken(percentile) {
+    return this.#percentile(FIRST_TOKEN, percentile);
+  }
+
+  /** The smallest value that so many percent of all values do not exceed, to three digits. */
+  #percentile(key, percentile) {
+    const times = [...(this.#times.get(key) ?? [])].sort(([one], [other]) => one - other);
+    let left = Math.ceil((times.reduce((sum, [, count]) => sum + count, 0) * percentile) / 100);
+    for (const [value, count] of times) {
+      left -= count;
+      if (left <= 0) return value;
+    }
+    return null;
+  }
+
+  get scoreKeys() {
+    return [...this.#values.keys()].filter(isScore).sort();
+  }
+
+  /** The mean. */
+  score(key) {
+    const [count, sum] = this.#values.get(key) ?? [0, null];
+    return count ? sum / count : null;
+  }
+}

@@ -1,0 +1,48 @@
+// Numbers and times as people read them. What is unknown is a dash.
+
+const NONE = "–";
+const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+const compact = new Intl.NumberFormat("en", {notation: "compact", maximumSignificantDigits: 3});
+const percents = new Intl.NumberFormat("en", {style: "percent", maximumFractionDigits: 1});
+const score = new Intl.NumberFormat("en", {maximumFractionDigits: 2});
+const cents = new Intl.NumberFormat("en", {style: "currency", currency: "USD"});
+const tiny = new Intl.NumberFormat("en", {style: "currency", currency: "USD", maximumSignificantDigits: 3});
+const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
+const seconds = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit", second: "2-digit"});
+const day = new Intl.DateTimeFormat("en-GB", {day: "numeric", month: "short"});
+const moment = new Intl.DateTimeFormat("en-GB", {dateStyle: "medium", timeStyle: "medium"});
+
+const unlessNone = (format) => (value) => (value === null || value === undefined ? NONE : format(value));
+
+export const count = unlessNone((value) => whole.format(value));
+export const short = unlessNone((value) => (value < 10_000 ? whole : compact).format(value));
+export const percent = unlessNone((value) => percents.format(value));
+export const points = unlessNone((value) => score.format(value));
+export const dollars = unlessNone((value) => (value === 0 || value >= 1 ? cents : tiny).format(value));
+export const duration = unlessNone((ms) => {
+  if (ms < 1000) return `${whole.format(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${whole.format((ms % 60_000) / 1000)} s`;
+});
+
+const isDate = (ms) => Number.isFinite(ms) && Math.abs(ms) <= 8.64e15;
+
+/** When a run began: the time, before it the day unless that is today. */
+export function when(ms) {
+  if (!isDate(ms)) return NONE;
+  const date = new Date(ms);
+  const time = seconds.format(date);
+  return date.toDateString() === new Date().toDateString() ? time : `${day.format(date)} ${time}`;
+}
+
+export const whenExactly = (ms) => (isDate(ms) ? moment.format(new Date(ms)) : NONE);
+
+/** Where a bucket begins; steps of hours need the day as well. */
+export function tick(ms, stepMs) {
+  const date = new Date(ms);
+  if (stepMs < 60_000) return seconds.format(date);
+  return stepMs < 3_600_000 ? clock.format(date) : `${day.format(date)} ${clock.format(date)}`;
+}
+
+/** A label of the time axis. */
+export const axis = (ms, stepMs) => (stepMs < 3_600_000 ? clock : day).format(new Date(ms));

@@ -1,0 +1,156 @@
+// The list of runs, newest first; a run opens to its events.
+
+import {byId, make, nameOf} from "./dom.js";
+import {Figures, scoreName} from "./figures.js";
+import {count, duration, points, when, whenExactly} from "./format.js";
+import {RunEvents} from "./run_events.js";
+
+const PAGE = 50;
+const NO_OUTCOME_AFTER_MS = 60_000; // as the server counts
+const HEAD = [["Started"], ["Variation"], ["Outcome"], ["Duration"], ["First token", "more"], ["Tokens", "more"],
+  ["Feedback", "more"], ["Scores", "more"], ["Model", "more"]];
+
+function outcome(run, now) {
+  if (run.errors) return ["error", "Error"];
+  if (run.successes) return ["success", "Success"];
+  return now - run.startedMs > NO_OUTCOME_AFTER_MS ? ["warning", "No outcome"] : ["open", "Not yet"];
+}
+
+const hasWarning = (run, now) => run.variationKey === "" || outcome(run, now)[0] === "warning";
+
+function feedback(figures) {
+  const [up, down] = [figures.thumbsUp, figures.thumbsDown];
+  return [up ? "👍 up" : null, down ? "👎 down" : null].filter(Boolean).join(" ") || "–";
+}
+
+function cells(run, now) {
+  const figures = new Figures().add(run);
+  const [state, text] = outcome(run, now);
+  const time = (key) => duration(run.values[key]?.[1]);
+  const scores = figures.scoreKeys.map((key) => `${scoreName(key)} ${points(figures.score(key))}`).join(", ");
+  return [
+    make("span", {class: run.variationKey === "" ? "badge warning" : null}, nameOf(run.variationKey)),
+    make("span", {class: `badge ${state}`}, text),
+    time("$ld:ai:duration:total"),
+    time("$ld:ai:tokens:ttf"),
+    count(figures.totalTokens),
+    feedback(figures),
+    scores || "–",
+    run.modelName || "–",
+  ];
+}
+
+/** One run: a row, and below it, when it is open, its events. */
+class Row {
+  #button = make("button", {type: "button", class: "disclose", "aria-expanded": "false"});
+  #events = null;
+
+  constructor(run) {
+    this.run = run;
+    this.row = make("tr", {class: "run"});
+    this.below = make("tr", {class: "events", hidden: true});
+    this.#button.addEventListener("click", () => this.#toggle());
+    this.#fill(Date.now());
+  }
+
+  show(run, now) {
+    const isNew = run.lastId !== this.run.lastId;
+    this.run = run;
+    this.#fill(now);
+    if (isNew && this.#events && !this.below.hidden) this.#events.load();
+  }
+
+  #fill(now) {
+    const [started, ...rest] = [this.#button, ...cells(this.run, now)];
+    const text = when(this.run.startedMs);
+    if (started.textContent !== text) started.textContent = text;
+    started.title = whenExactly(this.run.startedMs);
+    if (!this.row.firstChild) this.row.append(make("th", {scope: "row"}, started));
+    const shown = rest.map((cell, index) => make("td", {class: HEAD[index + 1][1] ?? null}, cell));
+    this.row.replaceChildren(this.row.firstChild, ...shown);
+  }
+
+  #toggle() {
+    const opening = this.below.hidden;
+    this.below.hidden = !opening;
+    this.#button.setAttribute("aria-expanded", String(opening));
+    if (!opening) return;
+    if (!this.#events) {
+      this.#events = new RunEvents(this.run);
+      this.below.append(make("td", {colspan: HEAD.length}, this.#events.element));
+    }
+    this.#events.load();
+  }
+}
+
+export class Runs {
+  #rows = new Map(); // run id: row
+  #model;
+  #warnings = null; // run id: run, while only those are asked for
+  #noOlder = false;
+
+  constructor(model) {
+    this.#model = model;
+    const head = HEAD.map(([name, style]) => make("th", {scope: "col", class: style ?? null}, name));
+    byId("runs").tHead.append(make("tr", {}, ...head));
+    byId("older").addEventListener("click", () => this.#load(this.#shown().at(-1)?.lastId));
+    byId("only-warnings").addEventListener("change", (event) => this.onlyWarnings(event.target.checked));
+  }
+
+  /** Show only runs with warnings, or all. */
+  async onlyWarnings(wanted) {
+    byId("only-warnings").checked = wanted;
+    this.#warnings = wanted ? new Map() : null;
+    this.#noOlder = false;
+    if (wanted) await this.#load();
+    else this.show();
+  }
+
+  show() {
+    const [now, shown] = [Date.now(), this.#shown()];
+    const wanted = new Set(shown.map((run) => run.runId));
+    for (const [runId, row] of this.#rows) {
+      if (wanted.has(runId)) continue;
+      row.row.remove();
+      row.below.remove();
+      this.#rows.delete(runId);
+    }
+    this.#place(shown, now);
+    byId("no-runs").hidden = shown.length > 0;
+    byId("runs").hidden = shown.length === 0;
+    byId("older").hidden = this.#noOlder || shown.length < PAGE;
+  }
+
+  // Rows that are where they belong are not touched, so that nobody loses their place in the list.
+  #place(runs, now) {
+    let next = byId("runs").tBodies[0].firstChild;
+    for (const run of runs) {
+      const known = this.#rows.get(run.runId);
+      known?.show(run, now);
+      const row = known ?? new Row(run);
+      this.#rows.set(run.runId, row);
+      if (row.row === next) next = row.below.nextSibling;
+      else byId("runs").tBodies[0].insertBefore(row.row, next), row.row.after(row.below);
+    }
+  }
+
+  #shown() {
+    if (this.#warnings === null) return this.#model.newest();
+    const now = Date.now();
+    for (const run of this.#model.newest()) if (hasWarning(run, now)) this.#warnings.set(run.runId, run);
+    const found = [...this.#warnings.values()].map((run) => this.#model.runs.get(run.runId) ?? run);
+    return found.filter((run) => hasWarning(run, now)).sort((one, other) => other.lastId - one.lastId);
+  }
+
+  async #load(before = null) {
+    const query = new URLSearchParams({config_key: this.#model.configKey, limit: PAGE});
+    if (before !== null) query.set("before", before);
+    if (this.#warnings !== null) query.set("warnings", "1");
+    const response = await fetch(`/dev/runs?${query}`);
+    const {runs} = await response.json();
+    this.#noOlder = runs.length < PAGE;
+    if (this.#warnings === null) this.#model.takeOlder(runs);
+    else for (const run of runs) this.#warnings.set(run.runId, run);
+    this.show();
+  }
+}
