@@ -60,10 +60,11 @@ def test_dev_serves_until_a_signal(number: int, started: subprocess.Popen[str], 
     assert started.stdout
     assert started.stderr
     url = started.stdout.readline().split()[-1]
-    introduction = [started.stdout.readline().split() for _ in range(7)]
+    introduction = [started.stdout.readline().split() for _ in range(8)]
     assert introduction[0][-1] == f"LDAI_DEV_SERVER={url}"
-    assert introduction[3][:3] == ["note", "http_proxy", "is"]
-    assert introduction[5] == ["chat", "completion", "brief"]
+    assert introduction[1][-1] == f"{url}/"
+    assert introduction[4][:3] == ["note", "http_proxy", "is"]
+    assert introduction[6] == ["chat", "completion", "brief"]
     assert list(httpx.get(f"{url}/sdk/latest-all", trust_env=False).json()["flags"]) == ["chat"]
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "on": False}}}), encoding="utf-8")
     assert started.stdout.readline() == "flags.json: chat changed\n"

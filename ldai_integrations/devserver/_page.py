@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -75,7 +75,8 @@ class PageEndpoints:
             view = _View(self._stores, request)
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
-        return JSONResponse(await asyncio.to_thread(view.since, request.query_params.get("since")))
+        news = await asyncio.to_thread(view.since, request.query_params.get("since"))
+        return Response(news.body, media_type="application/json")
 
     async def _live(self, request: Request) -> Response:
         try:
@@ -94,8 +95,8 @@ class PageEndpoints:
             if state != seen or loop.time() - told > HEARTBEAT_SECONDS:
                 seen, told = state, loop.time()
                 news = await asyncio.to_thread(view.since, known)
-                known = news["cursor"]
-                yield f"id: {known}\ndata: {json.dumps(news, separators=(',', ':'))}\n\n".encode()
+                known = news.cursor
+                yield b"id: %b\ndata: %b\n\n" % (known.encode(), news.body)
             await _wait(self._stopping, LIVE_SECONDS)
 
     async def _runs(self, request: Request) -> Response:
@@ -115,6 +116,13 @@ class PageEndpoints:
         return JSONResponse({"runs": found})
 
 
+class _News(NamedTuple):
+    """Hold an answer, written as JSON already, and the cursor to go on from."""
+
+    cursor: str
+    body: bytes
+
+
 class _View:
     """What one page looks at: an AI Config in a span of time; where none is named, the one heard of last."""
 
@@ -132,7 +140,7 @@ class _View:
             _whole(query, "buckets", 60, most=MOST_BUCKETS),
         )
 
-    def since(self, known: str | None) -> dict[str, Any]:
+    def since(self, known: str | None) -> _News:
         """Return what has changed since a cursor, or everything where it is unknown; may take a second."""
         events, flags = self._stores.events, self._stores.flags.payload["flags"]
         now = events.cursor
@@ -141,8 +149,10 @@ class _View:
         self._config_key = self._config_key or _latest(configs)
         numbers = self._span.numbers()
         changed = changed_buckets(events, self._config_key, since=since, span=self._span) if since else numbers
-        return {
-            "cursor": f"{now.era}.{now.id}",
+        newest = runs(events, self._config_key, after=since, limit=RUNS)
+        cursor = f"{now.era}.{now.id}"
+        news = {
+            "cursor": cursor,
             "complete": not since,
             "configKey": self._config_key,
             "stepMs": self._span.step_ms,
@@ -150,8 +160,10 @@ class _View:
             "buckets": len(numbers),
             "configs": configs,
             "cells": cells(events, self._config_key, step_ms=self._span.step_ms, buckets=changed),
-            "runs": runs(events, self._config_key, after=since, limit=RUNS),
+            "runs": newest,
+            "allRuns": len(newest) < RUNS,
         }
+        return _News(cursor, json.dumps(news, separators=(",", ":"), allow_nan=False).encode())
 
 
 class SafeHeaders:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     from ldai_integrations.devserver import DevServer
 
-PATHS = ["/dev/events", "/dev/status", "/all", "/sdk/latest-all", "/api/v2/projects/p/ai-configs/chat/metrics", "/"]
+PATHS = [
+    *("/dev/events", "/dev/status", "/dev/monitor", "/dev/monitor/live", "/dev/runs"),
+    *("/all", "/sdk/latest-all", "/api/v2/projects/p/ai-configs/chat/metrics"),
+    *("/", "/static/main.js"),
+]
 FOREIGN_HOSTS = [
     "evil.example",
     "evil.example:8765",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flask
@@ -16,6 +13,7 @@ from ldai_integrations import Run, Settings, Tracking, track_ai
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking, feedback_blueprint
 
+from ..browser import headless, needs_browser, picture
 from .servers import serving_wsgi
 
 pytest.importorskip("selenium", reason="selenium comes with the extra [browser-tests]")
@@ -30,34 +28,14 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.skipif(
-        not (_CHROMIUM and _DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-    ),
-    pytest.mark.timeout(300),
-]
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Give a headless Chromium with a profile of its own."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(_CHROMIUM)
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"),
-        *("--window-size=700,600", f"--user-data-dir={profile}"),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(str(_DRIVER)))
-    try:
+    with headless(tmp_path_factory.mktemp("profile"), width=700, height=600) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture(params=["Flask", "FastAPI"])
@@ -106,9 +84,7 @@ class Page:
 
     def picture(self, name: str) -> None:
         """Leave a screenshot where ``LDAI_SCREENSHOTS`` says, for people to look at."""
-        folder = os.environ.get("LDAI_SCREENSHOTS")
-        if folder:
-            self._browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+        picture(self._browser, name)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ export class Chart {
   #description() {
     const {series} = this.#state;
     const parts = series.map(({variationKey, total}) => `${nameOf(variationKey)}: ${total}`);
-    return `${this.#title}, in the whole range. ${parts.join("; ") || "Nothing."} The values are in the data table.`;
+    return `${this.#title}, in the whole range. ${parts.join("; ") || "Nothing"}. The values are in the data table.`;
   }
 
   #showLegend(index) {

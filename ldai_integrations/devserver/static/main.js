@@ -51,9 +51,9 @@ function open() {
 
 const live = new Live(
   (news) => {
-    const first = model.cursor === null;
-    const found = model.take(news);
-    if (!first) unannounced += found.length;
+    const before = model.cursor === null ? null : model.config?.runs;
+    model.take(news);
+    unannounced += before === null ? 0 : Math.max(0, (model.config?.runs ?? 0) - (before ?? 0));
     show();
   },
   (state) => {

@@ -25,7 +25,7 @@ export class Model {
     this.#sums.clear();
   }
 
-  /** Take what the server tells; return the runs that were not known. */
+  /** Take what the server tells. */
   take(news) {
     if (news.complete) this.clear();
     this.#sums.clear();
@@ -40,9 +40,9 @@ export class Model {
     for (const bucket of this.#cells.keys()) {
       if (bucket < this.firstBucket) this.#cells.delete(bucket);
     }
-    const unknown = news.runs.filter((run) => !this.runs.has(run.runId));
+    // Where more runs are new than were told, what lies between is missing: start over with these.
+    if (!news.allRuns) this.runs.clear();
     this.#takeRuns(news.runs);
-    return unknown;
   }
 
   /** Take runs that somebody asked for: the list may be as much longer. */
@@ -53,11 +53,8 @@ export class Model {
 
   #takeRuns(runs) {
     for (const run of runs) this.runs.set(run.runId, run);
-    for (const run of this.newest().slice(this.#mostRuns)) this.runs.delete(run.runId);
-  }
-
-  newest() {
-    return [...this.runs.values()].sort((one, other) => other.lastId - one.lastId);
+    const newest = [...this.runs.values()].sort((one, other) => other.lastId - one.lastId);
+    for (const run of newest.slice(this.#mostRuns)) this.runs.delete(run.runId);
   }
 
   get config() {

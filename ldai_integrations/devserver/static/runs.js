@@ -18,6 +18,8 @@ function outcome(run, now) {
 
 const hasWarning = (run, now) => run.variationKey === "" || outcome(run, now)[0] === "warning";
 
+const byStart = (one, other) => other.startedMs - one.startedMs || other.lastId - one.lastId;
+
 function feedback(figures) {
   const [up, down] = [figures.thumbsUp, figures.thumbsDown];
   return [up ? "👍 up" : null, down ? "👎 down" : null].filter(Boolean).join(" ") || "–";
@@ -93,7 +95,7 @@ export class Runs {
     this.#model = model;
     const head = HEAD.map(([name, style]) => make("th", {scope: "col", class: style ?? null}, name));
     byId("runs").tHead.append(make("tr", {}, ...head));
-    byId("older").addEventListener("click", () => this.#load(this.#shown().at(-1)?.lastId));
+    byId("older").addEventListener("click", () => this.#load(Math.min(...this.#shown().map((run) => run.lastId))));
     byId("only-warnings").addEventListener("change", (event) => this.onlyWarnings(event.target.checked));
   }
 
@@ -134,12 +136,13 @@ export class Runs {
     }
   }
 
+  // By their start: a run does not move when another event of it comes.
   #shown() {
-    if (this.#warnings === null) return this.#model.newest();
-    const now = Date.now();
-    for (const run of this.#model.newest()) if (hasWarning(run, now)) this.#warnings.set(run.runId, run);
+    const [now, runs] = [Date.now(), [...this.#model.runs.values()]];
+    if (this.#warnings === null) return runs.sort(byStart);
+    for (const run of runs) if (hasWarning(run, now)) this.#warnings.set(run.runId, run);
     const found = [...this.#warnings.values()].map((run) => this.#model.runs.get(run.runId) ?? run);
-    return found.filter((run) => hasWarning(run, now)).sort((one, other) => other.lastId - one.lastId);
+    return found.filter((run) => hasWarning(run, now)).sort(byStart);
   }
 
   async #load(before = null) {

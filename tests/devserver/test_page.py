@@ -1,0 +1,360 @@
+"""What the page reads is what the events say, however it is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from ldai import LDAIClient
+from ldclient import Context
+
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.devserver import _page as page
+
+from ..waiting import eventually
+from .conftest import flush
+from .samples import FLAGS, edited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Connect
+
+Json = dict[str, Any]
+
+MINUTE = 60_000
+DURATION, FIRST_TOKEN = "$ld:ai:duration:total", "$ld:ai:tokens:ttf"
+SUCCESS, ERROR = "$ld:ai:generation:success", "$ld:ai:generation:error"
+SCORE = "$ld:ai:judge:relevance"
+_numbers = count()
+
+
+def event(key: str, value: float, *, run_id: str = "", age_ms: int = 0, variation_key: str = "small") -> Json:
+    """Build an event of the AI Config ``chat``; without an id it is of a run of its own."""
+    data = {"runId": run_id or f"run-{next(_numbers)}", "configKey": "chat", "version": 1, "modelName": "gpt-4o-mini"}
+    if variation_key:
+        data["variationKey"] = variation_key
+    created = int(time.time() * 1000) - age_ms
+    return {"kind": "custom", "key": key, "creationDate": created, "data": data, "metricValue": value}
+
+
+def monitor(raw: httpx.Client, **query: Any) -> Json:
+    """Ask for what the page shows."""
+    answer = raw.get("/dev/monitor", params=query)
+    assert answer.status_code == 200
+    news: Json = answer.json()
+    return news
+
+
+def sums(news: Json, variation_key: str) -> dict[str, list[float]]:
+    """Add up the cells of a variation: by event key, how many values and their sum."""
+    found: dict[str, list[float]] = {}
+    for cell in news["cells"]:
+        if cell["variationKey"] == variation_key:
+            for key, pair in cell["values"].items():
+                found[key] = [one + other for one, other in zip(found.get(key, [0, 0]), pair, strict=True)]
+    return found
+
+
+def times(news: Json, key: str) -> list[float]:
+    """Return all values of the times, sorted."""
+    pairs = [pair for cell in news["cells"] for pair in cell["times"].get(key, [])]
+    return sorted(value for value, number in pairs for _ in range(number))
+
+
+def config(news: Json, key: str = "chat") -> Json:
+    """Find what is told of an AI Config."""
+    [found] = [one for one in news["configs"] if one["configKey"] == key]
+    return dict(found)
+
+
+def test_figures_are_those_of_the_metrics(server: DevServer, raw: httpx.Client) -> None:
+    """Counts and sums of all cells together are what the metrics say, variation by variation."""
+    events = [
+        event(key, value, variation_key=variation, age_ms=age)
+        for number, variation in enumerate(("small", "large", "small", ""))
+        for age in (0, 5 * MINUTE, 50 * MINUTE)
+        for key, value in ((DURATION, 100.5 + number), (SUCCESS, 1), (SCORE, number / 10), ("$ld:ai:tokens:input", 7))
+    ]
+    raw.post("/bulk", json=events)
+    news = monitor(raw, config_key="chat")
+    expected = {row["variationKey"]: row["metrics"] for row in server.metrics("chat", by_variation=True)}
+    for variation_key, metrics in expected.items():
+        found = sums(news, variation_key)
+        assert found[SUCCESS][1] == metrics["generationSuccessCount"]
+        assert found["$ld:ai:tokens:input"][1] == metrics["inputTokens"]
+        assert round(found[DURATION][1]) == metrics["durationMs"]
+        assert found[SCORE][1] / found[SCORE][0] == pytest.approx(metrics["judgeRelevance"])
+    assert {cell["variationKey"] for cell in news["cells"]} == set(expected)
+
+
+def test_times_are_told_to_three_digits(raw: httpx.Client) -> None:
+    """Every time is among those of its cell, rounded to three digits, so that percentiles are exact to these."""
+    values = [0, 0.4, 7, 999, 1004, 1005.1, 9994, 12345, 99949, 123_456, 1_234_567]
+    raw.post("/bulk", json=[event(key, value) for key in (DURATION, FIRST_TOKEN) for value in values])
+    news = monitor(raw, config_key="chat")
+    expected = [0, 0, 7, 999, 1000, 1010, 9990, 12300, 99900, 123_000, 1_235_000]
+    assert times(news, DURATION) == times(news, FIRST_TOKEN) == expected
+
+
+def test_only_the_range_counts(raw: httpx.Client) -> None:
+    """Events before the first bucket are left out; each stands in the bucket of the time it was created at."""
+    raw.post("/bulk", json=[event(SUCCESS, 1, age_ms=age * MINUTE) for age in (0, 9, 30)])
+    news = monitor(raw, config_key="chat", step_ms=MINUTE, buckets=20)
+    assert sums(news, "small") == {SUCCESS: [2, 2]}
+    assert news["firstBucket"] + 19 == pytest.approx(time.time() * 1000 // MINUTE, abs=1)
+    first, last = (cell["bucket"] for cell in news["cells"])
+    assert last - first in (8, 9, 10)
+
+
+def test_news_are_what_changed(raw: httpx.Client) -> None:
+    """After a cursor only buckets and runs with later events are told, whole, and nothing where nothing came."""
+    raw.post("/bulk", json=[event(SUCCESS, 1, run_id="old", age_ms=30 * MINUTE), event(SUCCESS, 1, run_id="new")])
+    before = monitor(raw, config_key="chat")
+    assert (before["complete"], len(before["cells"])) == (True, 2)
+    raw.post("/bulk", json=[event("$ld:ai:feedback:user:positive", 1, run_id="old", age_ms=30 * MINUTE)])
+    news = monitor(raw, config_key="chat", since=before["cursor"])
+    [cell], [run] = news["cells"], news["runs"]
+    assert (news["complete"], cell["values"][SUCCESS], run["runId"]) == (False, [1, 1], "old")
+    assert run["values"]["$ld:ai:feedback:user:positive"] == [1, 1]
+    nothing = monitor(raw, config_key="chat", since=news["cursor"])
+    assert (nothing["cursor"], nothing["cells"], nothing["runs"]) == (news["cursor"], [], [])
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "era.1", "é.²", "."])
+def test_unknown_cursor_begins_anew(cursor: str, raw: httpx.Client) -> None:
+    """With a cursor of another server, or none at all, everything is told."""
+    raw.post("/bulk", json=[event(SUCCESS, 1)])
+    assert monitor(raw, config_key="chat", since=cursor)["complete"]
+
+
+def test_forgetting_begins_anew(raw: httpx.Client) -> None:
+    """Cursors from before all events were forgotten are not taken for later ones, although ids come again."""
+    raw.post("/bulk", json=[event(SUCCESS, 1)])
+    before = monitor(raw, config_key="chat")
+    raw.delete("/dev/events")
+    raw.post("/bulk", json=[event(ERROR, 1)])
+    after = monitor(raw, config_key="chat", since=before["cursor"])
+    assert (after["complete"], sums(after, "small"), len(after["runs"])) == (True, {ERROR: [1, 1]}, 1)
+
+
+def test_the_latest_is_shown_where_none_is_named(raw: httpx.Client) -> None:
+    """Without a key the AI Config with the newest event is shown, and nothing where there is no AI Config."""
+    other = event(SUCCESS, 1)
+    other["data"]["configKey"] = "other"
+    raw.post("/bulk", json=[event(SUCCESS, 1), other])
+    news = monitor(raw)
+    assert (news["configKey"], [one["configKey"] for one in news["configs"]]) == ("other", ["chat", "other"])
+    assert config(news, "other")["mode"] is None
+    with (
+        DevServer({"flagValues": {"plain": 1}}) as empty,
+        httpx.Client(base_url=empty.url, trust_env=False) as client,
+    ):
+        assert monitor(client)["configKey"] == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        *(("/dev/monitor", query) for query in ({"step_ms": "x"}, {"step_ms": 1}, {"buckets": 0}, {"buckets": 201})),
+        *(("/dev/monitor", query) for query in ({"step_ms": "9" * 5000}, {"buckets": "-1"}, {"buckets": "²"})),
+        ("/dev/monitor/live", {"buckets": "all"}),
+        ("/dev/runs", {"limit": 501}),
+        ("/dev/runs", {"before": "now"}),
+    ],
+)
+def test_wrong_numbers_are_refused(path: str, query: Json, raw: httpx.Client) -> None:
+    """A query that is no number, or would read too much, is answered 400 with a sentence."""
+    answer = raw.get(path, params=query)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert "must be a whole number" in answer.json()["message"]
+
+
+def test_odd_events_are_survived(raw: httpx.Client) -> None:
+    """Values past all numbers, dates that are none and ids of odd types break nothing."""
+    odd = [event(DURATION, 1), event(DURATION, 2)]
+    odd[0]["creationDate"], odd[1]["data"]["runId"] = "yesterday", {"a": [1]}
+    text = json.dumps([*odd, event(SUCCESS, 1, run_id="\ud800")])
+    huge = json.dumps([event(DURATION, 1), event("own", -1)]).replace('"metricValue": 1}', '"metricValue": 1e999}')
+    for body in (text, huge):
+        assert raw.post("/bulk", content=body).status_code == 202
+    news = monitor(raw, config_key="chat")
+    found = [pair for cell in news["cells"] for pair in cell["values"].values()]
+    assert [1, 1] in found
+    assert [1, -1] in found
+    assert [total for _, total in found if total is None or total > 2] == [None]
+    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 5
+
+
+def test_keys_without_end_are_cut(raw: httpx.Client) -> None:
+    """A program that invents a key for each event does not make the page slower and slower."""
+    raw.post("/bulk", json=[event(f"invented {number}", 1) for number in range(300)])
+    [cell] = monitor(raw, config_key="chat")["cells"]
+    assert len(cell["values"]) == 64
+
+
+def test_runs_come_in_pages(raw: httpx.Client) -> None:
+    """Runs are listed once, that with the newest event first, page by page, each with what it came to."""
+    for number in range(7):
+        raw.post("/bulk", json=[event(SUCCESS, 1, run_id=f"r{number}"), event(DURATION, number, run_id=f"r{number}")])
+    raw.post("/bulk", json=[event("$ld:ai:feedback:user:negative", 1, run_id="r2")])
+    seen: list[Json] = []
+    while True:
+        before = {"before": seen[-1]["lastId"]} if seen else {}
+        found = raw.get("/dev/runs", params={"config_key": "chat", "limit": 3, **before}).json()["runs"]
+        if not found:
+            break
+        seen += found
+    assert [run["runId"] for run in seen] == ["r2", "r6", "r5", "r4", "r3", "r1", "r0"]
+    assert seen[0]["values"] == {DURATION: [1, 2], SUCCESS: [1, 1], "$ld:ai:feedback:user:negative": [1, 1]}
+    assert (seen[0]["variationKey"], seen[0]["modelName"], seen[0]["successes"]) == ("small", "gpt-4o-mini", 1)
+
+
+def test_runs_to_warn_of(raw: httpx.Client) -> None:
+    """Runs without an outcome a minute after their start, and those that a default was served to, are counted and
+    can be listed alone; a run that has just begun is not among them."""
+    raw.post(
+        "/bulk",
+        json=[
+            event(DURATION, 1, run_id="cancelled", age_ms=2 * MINUTE),
+            event(DURATION, 1, run_id="running"),
+            event(SUCCESS, 1, run_id="default", variation_key=""),
+            event(ERROR, 1, run_id="failed", age_ms=2 * MINUTE),
+            event(DURATION, 1, run_id="late", age_ms=2 * MINUTE),
+        ],
+    )
+    raw.post("/bulk", json=[event(SUCCESS, 1, run_id="late")])
+    told = config(monitor(raw, config_key="chat"))
+    assert (told["runs"], told["withoutOutcome"], told["defaults"]) == (5, 1, 1)
+    listed = raw.get("/dev/runs", params={"config_key": "chat", "warnings": 1}).json()["runs"]
+    assert [run["runId"] for run in listed] == ["default", "cancelled"]
+
+
+def test_read_in_another_mode_is_told(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
+    """Reading an agent as a completion, which the SDK does without a word, is told, and so is a faulty flag file."""
+    meta = {"enabled": True, "variationKey": "v", "version": 1, "mode": "agent"}
+    server.set_flags(edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "messages": []}] * 3))
+    client = connect(server)
+    ai_client = LDAIClient(client)
+    ai_client.agent_config("chat", Context.create("ada"))
+    flush(client)
+    server.wait_for(1, key="$ld:ai:usage:agent-config")
+    faulty = config(monitor(raw))["problems"]
+    assert len(faulty) == 3
+    assert all("in mode 'agent' the SDK reads instructions" in problem for problem in faulty)
+    ai_client.completion_config("chat", Context.create("ada"))
+    flush(client)
+    server.wait_for(1, key="$ld:ai:usage:completion-config")
+    *_, mismatch = config(monitor(raw))["problems"]
+    assert mismatch.startswith("Read with completion_config() (so far: 1), but its mode is 'agent'")
+
+
+def test_prices_are_those_of_the_flags(server: DevServer, raw: httpx.Client) -> None:
+    """The prices that the metrics use are told by variation, those of now."""
+    custom = {"costPerInputToken": 1.5e-7, "costPerOutputToken": 6e-7}
+    small = {**FLAGS["flags"]["chat"]["variations"][1], "model": {"name": "m", "custom": custom}}
+    assert config(monitor(raw))["prices"] == {}
+    server.set_flags(edited(variations=[FLAGS["flags"]["chat"]["variations"][0], small, small]))
+    assert config(monitor(raw))["prices"] == {"small": {"input": 1.5e-7, "output": 6e-7}}
+
+
+def messages(answer: httpx.Response) -> Iterator[Json]:
+    """Read server-sent events."""
+    for line in answer.iter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def test_live_tells_what_comes(raw: httpx.Client) -> None:
+    """A live answer begins with everything, then tells what changes, and goes on from a cursor after a break."""
+    raw.post("/bulk", json=[event(SUCCESS, 1, run_id="first")])
+    with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        live = messages(answer)
+        everything = next(live)
+        assert (everything["complete"], everything["configKey"]) == (True, "chat")
+        raw.post("/bulk", json=[event(SUCCESS, 1, run_id="second")])
+        news = next(one for one in live if one["runs"])
+        assert (news["complete"], [run["runId"] for run in news["runs"]]) == (False, ["second"])
+    raw.post("/bulk", json=[event(SUCCESS, 1, run_id="third")])
+    headers = {"Last-Event-ID": news["cursor"]}
+    with raw.stream("GET", "/dev/monitor/live", params={"config_key": "chat"}, headers=headers, timeout=30) as answer:
+        after = next(messages(answer))
+    assert (after["complete"], [run["runId"] for run in after["runs"]]) == (False, ["third"])
+
+
+def test_live_tells_time_passing(raw: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any event the page hears again and again, as a run becomes one without an outcome by time alone."""
+    monkeypatch.setattr(page, "HEARTBEAT_SECONDS", 0.0)
+    with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
+        live = messages(answer)
+        assert next(live)["complete"]
+        assert next(live)["configs"]
+
+
+def test_live_ends_with_the_server() -> None:
+    """An open page does not keep the server from stopping."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        with DevServer(FLAGS) as server:
+            answer = client.send(client.build_request("GET", f"{server.url}/dev/monitor/live"), stream=True)
+            live = messages(answer)
+            assert "cursor" in next(live)
+        assert list(live) == []
+        answer.close()
+
+
+def test_more_runs_than_are_told(raw: httpx.Client) -> None:
+    """Whoever is told of fewer runs than came hears so."""
+    first = monitor(raw, config_key="chat")
+    raw.post("/bulk", json=[event(SUCCESS, 1) for _ in range(page.RUNS)])
+    news = monitor(raw, config_key="chat", since=first["cursor"])
+    assert (first["allRuns"], news["allRuns"], len(news["runs"])) == (True, False, page.RUNS)
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/dev/monitor", "/dev/events", "/nothing"])
+def test_browsers_run_nothing_else(path: str, raw: httpx.Client) -> None:
+    """Every answer forbids inline scripts, other sites, frames and guessing of types."""
+    headers = raw.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-cache")
+
+
+def test_all_files_of_the_page_are_there(raw: httpx.Client) -> None:
+    """What the page names is served under the right type; the library for charts comes with its licence."""
+    html = raw.get("/").text
+    assert "<script>" not in html
+    for name, kind in {"main.js": "javascript", "page.css": "css", "uPlot.iife.min.js": "javascript"}.items():
+        answer = raw.get(f"/static/{name}")
+        assert f'"/static/{name}"' in html
+        assert (answer.status_code, kind in answer.headers["content-type"]) == (200, True)
+    assert "MIT" in raw.get("/static/uPlot.LICENSE.txt").text
+    assert raw.get("/static/../_page.py").status_code == raw.get("/static/%2e%2e/_page.py").status_code == 404
+
+
+def test_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A file written before there was a page shows its runs all the same."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server:
+        old = [event(SUCCESS, 1, run_id="old"), event(DURATION, 5, run_id="old")]
+        httpx.post(f"{server.url}/bulk", json=old, trust_env=False)
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "DROP TABLE runs; DROP INDEX events_in_time; DROP INDEX events_of_reads; PRAGMA user_version = 1;"
+        "CREATE INDEX events_by_config ON events (config_key, created_ms);"
+    )
+    connection.close()
+    with DevServer(FLAGS, db=path) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        client.post("/bulk", json=[event(ERROR, 1, run_id="new")])
+        assert eventually(lambda: server.status()["events"] == 3)
+        listed = {run["runId"]: (run["successes"], run["errors"]) for run in monitor(client)["runs"]}
+        assert listed == {"old": (1, 0), "new": (0, 1)}
+        assert math.isclose(sums(monitor(client), "small")[DURATION][1], 5)
