@@ -1,6 +1,6 @@
 // One chart: a picture drawn by uPlot, the values under the pointer, and the same as a table.
 
-import {colour, dot, make, nameOf, resolved} from "./dom.js";
+import {colour, dot, label, make, nameOf, resolved} from "./dom.js";
 import {axis, tick} from "./format.js";
 
 const HEIGHT = 170;
@@ -67,7 +67,7 @@ export class Chart {
   #call(title) {
     if (title === this.#title) return;
     this.#title = title;
-    this.#heading.textContent = title;
+    this.#heading.textContent = this.#heading.title = title;
     this.#region.setAttribute("aria-label", `${title}, as a table`);
     this.#details.firstChild.replaceChildren("Data table", make("span", {class: "unseen"}, ` of ${title}`));
   }
@@ -140,7 +140,7 @@ export class Chart {
     this.#legend.replaceChildren(
       make("span", {class: "at"}, at === null ? "Whole range" : tick(times[at], stepMs)),
       ...series.map((one, place) =>
-        make("span", {}, dot(colour(one.variationKey, place)), `${nameOf(one.variationKey)} `, make("b", {}, value(one)))),
+        make("span", {}, dot(colour(one.variationKey, place)), label(one.variationKey), " ", make("b", {}, value(one)))),
     );
   }
 

@@ -7,15 +7,16 @@ import {dollars, duration, percent, points, short} from "./format.js";
 
 const MOST_SCORES = 8;
 
+const time = {show: duration, whole: true};
 const amount = {show: short, bars: true, whole: true};
 
 // Each with an id, a title, the value of some figures, how to show one, and how to draw it.
 const definitions = (scoreKeys, percentile) => [
   {id: "generations", title: "Generations", of: (figures) => figures.generations, ...amount},
   {id: "errors", title: "Errors", of: (figures) => figures.errors, ...amount},
-  {id: "duration", title: `Duration, p${percentile}`, of: (figures) => figures.duration(percentile), show: duration},
+  {id: "duration", title: `Duration, p${percentile}`, of: (figures) => figures.duration(percentile), ...time},
   {id: "first-token", title: `Time to first token, p${percentile}`, of: (figures) => figures.firstToken(percentile),
-    show: duration},
+    ...time},
   {id: "input", title: "Input tokens", of: (figures) => figures.inputTokens, ...amount},
   {id: "output", title: "Output tokens", of: (figures) => figures.outputTokens, ...amount},
   {id: "cost", title: "Cost", of: (figures) => figures.cost, show: dollars, bars: true},

@@ -38,4 +38,7 @@ export function dot(value) {
   return made;
 }
 
+/** A variation's name that neither turns the text around it nor takes all the room. */
+export const label = (variationKey) => make("bdi", {title: nameOf(variationKey)}, nameOf(variationKey));
+
 export const nameOf = (variationKey) => (variationKey === "" ? "default served" : variationKey);

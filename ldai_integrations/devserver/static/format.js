@@ -5,7 +5,7 @@ const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
 const compact = new Intl.NumberFormat("en", {notation: "compact", maximumSignificantDigits: 3});
 const percents = new Intl.NumberFormat("en", {style: "percent", maximumFractionDigits: 1});
 const score = new Intl.NumberFormat("en", {maximumFractionDigits: 2});
-const cents = new Intl.NumberFormat("en", {style: "currency", currency: "USD"});
+const cents = new Intl.NumberFormat("en", {style: "currency", currency: "USD", maximumFractionDigits: 3});
 const tiny = new Intl.NumberFormat("en", {style: "currency", currency: "USD", maximumSignificantDigits: 3});
 const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
 const seconds = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit", second: "2-digit"});
@@ -18,7 +18,7 @@ export const count = unlessNone((value) => whole.format(value));
 export const short = unlessNone((value) => (value < 10_000 ? whole : compact).format(value));
 export const percent = unlessNone((value) => percents.format(value));
 export const points = unlessNone((value) => score.format(value));
-export const dollars = unlessNone((value) => (value === 0 || value >= 1 ? cents : tiny).format(value));
+export const dollars = unlessNone((value) => (value === 0 || value >= 0.1 ? cents : tiny).format(value));
 export const duration = unlessNone((ms) => {
   if (ms < 1000) return `${whole.format(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;

@@ -1,6 +1,6 @@
 // The totals, and the table of variations.
 
-import {byId, colour, dot, make, nameOf} from "./dom.js";
+import {byId, colour, dot, label, make} from "./dom.js";
 import {scoreName} from "./figures.js";
 import {count, dollars, duration, percent, points, short} from "./format.js";
 
@@ -73,7 +73,7 @@ export function showVariations(model) {
   const table = byId("variations");
   table.tHead.replaceChildren(...head(columns));
   const rows = model.variations.map((key, index) => {
-    const name = make("th", {scope: "row"}, dot(colour(key, index)), nameOf(key));
+    const name = make("th", {scope: "row"}, dot(colour(key, index)), label(key));
     const figures = model.figures(key);
     return make("tr", {}, name, ...columns.map(([, , show]) => make("td", {}, show(figures))));
   });
