@@ -5,6 +5,8 @@
     with DevServer(Path("flags.json")) as server:
         client = LDClient(Config("sdk-dev", base_uri=server.url, stream_uri=server.url, events_uri=server.url))
 
+In a browser, :attr:`DevServer.url` is a page of what has arrived: figures over time, runs with their events, warnings.
+
 ``ldai dev`` runs the same server from the command line. It needs the extra ``[dev]``.
 """
 

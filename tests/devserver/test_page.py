@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 import time
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,12 @@ from ldai import LDAIClient
 from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.devserver import _figures as figures
+from ldai_integrations.devserver import _overview as overview
 from ldai_integrations.devserver import _page as page
+from ldai_integrations.devserver import _runs as runs
+from ldai_integrations.devserver._events import EventStore
+from ldai_integrations.devserver._view import RUNS
 
 from ..waiting import eventually
 from .conftest import flush
@@ -143,6 +150,26 @@ def test_forgetting_begins_anew(raw: httpx.Client) -> None:
     raw.post("/bulk", json=[event(ERROR, 1)])
     after = monitor(raw, config_key="chat", since=before["cursor"])
     assert (after["complete"], sums(after, "small"), len(after["runs"])) == (True, {ERROR: [1, 1]}, 1)
+
+
+def test_cursors_of_this_era_are_checked(raw: httpx.Client) -> None:
+    """A cursor with a number that never was begins anew, however long it is."""
+    raw.post("/bulk", json=[event(SUCCESS, 1)])
+    era, number = monitor(raw, config_key="chat")["cursor"].split(".")
+    for wrong in ("9" * 5000, str(int(number) + 1), "-1", "", "x"):
+        assert monitor(raw, config_key="chat", since=f"{era}.{wrong}")["complete"]
+
+
+def test_the_first_to_come_is_shown(server: DevServer, raw: httpx.Client) -> None:
+    """A page that is open before anything has come turns to the AI Config that comes first."""
+    with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
+        live = messages(answer)
+        assert next(live)["configKey"] == "chat"
+        first = event(SUCCESS, 1)
+        first["data"]["configKey"] = "other"
+        raw.post("/bulk", json=[first])
+        news = next(one for one in live if one["runs"])
+        assert (news["configKey"], news["complete"]) == ("other", True)
 
 
 def test_the_latest_is_shown_where_none_is_named(raw: httpx.Client) -> None:
@@ -313,9 +340,25 @@ def test_live_ends_with_the_server() -> None:
 def test_more_runs_than_are_told(raw: httpx.Client) -> None:
     """Whoever is told of fewer runs than came hears so."""
     first = monitor(raw, config_key="chat")
-    raw.post("/bulk", json=[event(SUCCESS, 1) for _ in range(page.RUNS)])
+    raw.post("/bulk", json=[event(SUCCESS, 1) for _ in range(RUNS)])
     news = monitor(raw, config_key="chat", since=first["cursor"])
-    assert (first["allRuns"], news["allRuns"], len(news["runs"])) == (True, False, page.RUNS)
+    assert (first["allRuns"], news["allRuns"], len(news["runs"])) == (True, False, RUNS)
+
+
+def test_no_statement_reads_every_event(tmp_path: Path) -> None:
+    """What the page asks of the database finds an index, or begins where the last answer ended."""
+    constants = [*vars(figures).values(), *vars(overview).values(), *vars(runs).values()]
+    statements = [text for text in constants if isinstance(text, str) and "FROM" in text and "SELECT" in text]
+    plans = {}
+    with closing(EventStore(tmp_path / "events.db")) as events:
+        for statement in (text.replace("{condition}", "") for text in statements):
+            values = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+            plan = events.select(f"EXPLAIN QUERY PLAN {statement}", **values)
+            plans[statement] = " ".join(str(row[-1]) for row in plan)
+    assert len(plans) > 5
+    assert {statement: plan for statement, plan in plans.items() if "SCAN events" in plan} == {}
+    assert sum("runs_to_warn_of" in plan for plan in plans.values()) == 1
+    assert sum("events_of_reads" in plan for plan in plans.values()) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/dev/monitor", "/dev/events", "/nothing"])

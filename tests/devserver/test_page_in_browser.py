@@ -300,6 +300,15 @@ def test_no_sideways_scrolling(page: Page, tracked: LDAIClient, raw: httpx.Clien
     emulate(page.browser)
 
 
+def test_forgotten_events_leave_the_page(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
+    """When the server forgets its events, an open page forgets them too, and shows those that come after."""
+    page.open()
+    raw.delete("/dev/events")
+    page.until(lambda: not page.texts("#runs .run"))
+    post(raw, "after", key="$ld:ai:generation:success")
+    page.until(lambda: page.totals()["Generations"] == "1")
+
+
 def test_landmarks_and_names(page: Page, tracked: LDAIClient) -> None:
     """A screen reader finds landmarks, headings and a name for everything that can be operated."""
     page.open()
@@ -341,6 +350,21 @@ def test_the_page_comes_back_after_a_break(page: Page, tracked: LDAIClient, serv
     page.until(lambda: page.one("#connection").text == "Live")
     assert page.totals()["Generations"] == "9"
     assert any("503" in complaint for complaint in page.complaints())
+
+
+def test_a_page_that_nobody_sees_lets_go(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
+    """A hidden page leaves its connection to others, and shows all that came as soon as it is seen again."""
+    page.open()
+    hide = (
+        "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.browser.execute_script(hide, True)
+    assert page.one("#connection").text == "Paused"
+    post(raw, "meanwhile", key="$ld:ai:generation:success")
+    page.browser.execute_script(hide, False)
+    page.until(lambda: page.totals()["Generations"] == "10")
+    assert page.one("#connection").text == "Live"
 
 
 def test_nothing_leaves_the_machine(page: Page, tracked: LDAIClient, server: DevServer) -> None:

@@ -133,6 +133,21 @@ def test_a_click_lands_on_the_run(page: Page, stage: Stage, app: str, label: str
     assert (row["variationKey"], row["metrics"].get("thumbsUp", 0)) == ("thorough", int(kind == "positive"))
 
 
+def test_a_vote_shows_on_the_dev_servers_page(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """Whoever has voted finds the vote on the dev server's page, at the run that was voted on."""
+    page.ask(user="ada")
+    page.button("Bad answer").click()
+    page.until(lambda: page.status)
+    stage.flush()
+
+    browser.get(stage.dev_server.url)
+    script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)"
+    page.until(lambda: "👎 down" in browser.execute_script(script, "#runs td"))
+    votes_shown = browser.execute_script(script, "#totals dd.note")
+    picture(browser, f"{app}-vote-on-the-page")
+    assert "0 up, 1 down" in votes_shown
+
+
 def test_the_keyboard_is_enough(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
     """Tab reaches both thumbs, Space votes, and whoever did keeps their place on the page."""
     page.ask()

@@ -98,7 +98,7 @@ export class Chart {
     const [text, grid] = [resolved("var(--muted)"), {stroke: resolved("var(--grid)"), width: 1}];
     const look = (stroke) => bars
       ? {stroke, fill: stroke, width: 0, points: {show: false}, paths: uPlot.paths.bars({size: [0.72, 40]})}
-      : {stroke, width: 1.75, spanGaps: true, points: {show: true, size: 4, fill: stroke, width: 0}};
+      : {stroke, width: 1.75, spanGaps: true, points: {show: true, size: 5, fill: stroke, width: 0}};
     const axes = {stroke: text, grid, ticks: {show: false}, font: "11px system-ui, sans-serif"};
     return {
       width: this.#picture.clientWidth || 300,

@@ -46,6 +46,7 @@ function cells(run, now) {
 class Row {
   #button = make("button", {type: "button", class: "disclose", "aria-expanded": "false"});
   #events = null;
+  #filled = "";
 
   constructor(run) {
     this.run = run;
@@ -62,7 +63,11 @@ class Row {
     if (isNew && this.#events && !this.below.hidden) this.#events.load();
   }
 
+  // What says the same is left alone, so that people can mark and copy it.
   #fill(now) {
+    const filled = `${this.run.lastId} ${outcome(this.run, now)[0]}`;
+    if (filled === this.#filled) return;
+    this.#filled = filled;
     const [started, ...rest] = [this.#button, ...cells(this.run, now)];
     const text = when(this.run.startedMs);
     if (started.textContent !== text) started.textContent = text;
@@ -149,11 +154,17 @@ export class Runs {
     const query = new URLSearchParams({config_key: this.#model.configKey, limit: PAGE});
     if (before !== null) query.set("before", before);
     if (this.#warnings !== null) query.set("warnings", "1");
-    const response = await fetch(`/dev/runs?${query}`);
+    const [wanted, configKey] = [this.#warnings, this.#model.configKey];
+    const response = await fetch(`/dev/runs?${query}`).catch(() => null);
+    if (!response?.ok) {
+      byId("announcer").textContent = "The runs could not be read. Please try again.";
+      return;
+    }
     const {runs} = await response.json();
+    if (wanted !== this.#warnings || configKey !== this.#model.configKey) return; // something else is asked for by now
     this.#noOlder = runs.length < PAGE;
-    if (this.#warnings === null) this.#model.takeOlder(runs);
-    else for (const run of runs) this.#warnings.set(run.runId, run);
+    if (wanted === null) this.#model.takeOlder(runs);
+    else for (const run of runs) wanted.set(run.runId, run);
     this.show();
   }
 }

@@ -11,7 +11,7 @@ const votes = (figures) => `${count(figures.thumbsUp ?? 0)} up, ${count(figures.
 
 function costNote(figures) {
   if (figures.cost !== null) return "input and output";
-  return figures.totalTokens ? "not all tokens have a price" : "no tokens";
+  return figures.totalTokens ? "tokens without a price" : "no tokens";
 }
 
 function tiles(figures) {
