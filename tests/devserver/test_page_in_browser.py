@@ -302,11 +302,16 @@ def test_no_sideways_scrolling(page: Page, tracked: LDAIClient, raw: httpx.Clien
 
 def test_forgotten_events_leave_the_page(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
     """When the server forgets its events, an open page forgets them too, and shows those that come after."""
+    post(raw, "cancelled")
     page.open()
+    page.one("#only-warnings").click()
+    page.until(lambda: len(page.texts("#runs .run")) == 1)
     raw.delete("/dev/events")
     page.until(lambda: not page.texts("#runs .run"))
+    page.one("#only-warnings").click()
     post(raw, "after", key="$ld:ai:generation:success")
     page.until(lambda: page.totals()["Generations"] == "1")
+    page.until(lambda: len(page.texts("#runs .run")) == 1)
 
 
 def test_landmarks_and_names(page: Page, tracked: LDAIClient) -> None:

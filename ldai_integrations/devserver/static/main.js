@@ -54,6 +54,7 @@ const live = new Live(
     const before = model.cursor === null ? null : model.config?.runs;
     model.take(news);
     unannounced += before === null ? 0 : Math.max(0, (model.config?.runs ?? 0) - (before ?? 0));
+    if (news.complete) runs.restart();
     show();
   },
   (state) => {

@@ -113,6 +113,11 @@ export class Runs {
     else this.show();
   }
 
+  /** Ask anew: what was known is forgotten. */
+  restart() {
+    this.onlyWarnings(this.#warnings !== null);
+  }
+
   show() {
     const [now, shown] = [Date.now(), this.#shown()];
     const wanted = new Set(shown.map((run) => run.runId));
