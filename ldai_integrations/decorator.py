@@ -17,7 +17,7 @@ from ._core.idle import IdleRun
 from ._core.injection import keep_signature, run_parameter
 from ._core.off_loop import off_loop
 from ._core.run import Run, RunSpec, enclosing
-from ._core.streams import FollowedAsyncGenerator, FollowedGenerator
+from ._core.streams import async_stepper, stepped
 from ._core.tail import aflush_after_run
 from .exceptions import ConfigurationError
 from .records import Mode
@@ -159,12 +159,12 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             except BaseException as exc:
                 _raised(run, owned, exc)
                 raise
-            return (yield from FollowedGenerator(steps, run) if owned else steps)
+            return (yield from stepped(steps, run) if owned else steps)
 
         return wrapper
 
     def _wrap_async_generator(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async def begin(*args: Any, **kwargs: Any) -> tuple[Any, Run, bool]:
             await self._ready()
             run, owned = self._open(args, kwargs)
             try:
@@ -172,26 +172,9 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             except BaseException as exc:
                 _raised(run, owned, exc)
                 raise
-            if owned:
-                steps = FollowedAsyncGenerator(steps, run)
-            # What "yield from" would do, if there were one for async generators.
-            try:
-                item = await steps.__anext__()
-                while True:
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        await steps.aclose()
-                        raise
-                    except BaseException as exc:
-                        item = await steps.athrow(exc)
-                    else:
-                        item = await (steps.__anext__() if sent is None else steps.asend(sent))
-            except StopAsyncIteration:
-                if owned:
-                    await aflush_after_run(run)
+            return steps, run, owned
 
-        return wrapper
+        return async_stepper(begin)
 
     # As a context manager
 

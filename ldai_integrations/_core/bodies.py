@@ -16,9 +16,6 @@ _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
 _MAX_LEAVES = 10_000
 
-# How many chunks of text, or how long a chunk, make it worth counting.
-_WAITING_CHUNKS, _WAITING_CHARS = 64, 1_024
-
 
 ModelName = Callable[[], str]
 Keep = Callable[[], int]
@@ -188,39 +185,26 @@ class _Events:
 
 
 class _Text:
-    """Count plain text; chunks wait for each other, because handing each to the tally costs more than keeping it."""
+    """Count plain text, and keep its beginning for judges."""
 
-    __slots__ = ("_decode", "_kept", "_room", "_tally", "_waiting")
+    __slots__ = ("_decode", "_kept", "_room", "_tally")
 
     def __init__(self, model_name: ModelName, keep: Keep) -> None:
         self._tally = TextTally(model_name())
         self._kept: list[str] = []
         self._room = keep()  # after the model's name, for which the AI Config is resolved and its judges are drawn
-        self._waiting: list[str] = []
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def feed(self, item: Any) -> bool:
-        text: str = item if type(item) is str else self._text(item)
-        waiting = self._waiting
-        waiting.append(text)
-        if len(waiting) >= _WAITING_CHUNKS or len(text) >= _WAITING_CHARS:
-            self._settle()
-        return text != ""
-
-    def output(self) -> Output | None:
-        self._settle()
-        return Output.of_text(self._tally, lambda: "".join(self._kept)) if self._tally.chars else None
-
-    def _text(self, item: Any) -> str:
-        return str(item) if isinstance(item, str) else self._decode(bytes(item))
-
-    def _settle(self) -> None:
-        text = "".join(self._waiting)
+        text = str(item) if isinstance(item, str) else self._decode(bytes(item))
         self._tally.add(text)
-        self._waiting.clear()
         if self._room:
             self._kept.append(text[: self._room])
             self._room = max(0, self._room - len(text))
+        return text != ""
+
+    def output(self) -> Output | None:
+        return Output.of_text(self._tally, lambda: "".join(self._kept)) if self._tally.chars else None
 
 
 class _Document:

@@ -26,6 +26,8 @@ _current: ContextVar[Frame | Run | None] = ContextVar("ldai_integrations", defau
 
 get_current = _current.get
 bind = _current.set
+#: Puts back what :func:`bind` replaced in this very Context.
+restore = _current.reset
 
 
 def unbind(token: Token[Frame | Run | None]) -> None:
@@ -35,7 +37,7 @@ def unbind(token: Token[Frame | Run | None]) -> None:
     another Context, where there is nothing of ours to put back.
     """
     try:
-        _current.reset(token)
+        restore(token)
     except ValueError:
         pass
 

@@ -18,6 +18,8 @@ OnTrouble = Callable[[Exception], None]
 
 # Counting this many characters takes about 1 ms.
 _LONG = 16_000
+#: How many chunks wait to be read together, and how long one is that does not wait.
+MOST_WAITING, LONG_CHUNK = 64, 1_024
 
 _UNREADABLE = "application/octet-stream"
 
@@ -37,7 +39,6 @@ class Evidence:
     """
 
     __slots__ = (
-        "_clock",
         "_content_type",
         "_limit",
         "_model_name",
@@ -48,6 +49,7 @@ class Evidence:
         "_seen",
         "asked_chars",
         "cancelled",
+        "clock",
         "error",
         "first_answer_at",
         "first_token_at",
@@ -61,6 +63,8 @@ class Evidence:
         "said_tools",
         "said_usage",
         "status",
+        "waiting",
+        "waits",
         "whole",
     )
 
@@ -87,7 +91,11 @@ class Evidence:
         self.first_answer_at: float | None = None
         #: When the last item passed, or the handler returned what is to pass.
         self.last_item_at: float | None = None
-        self._clock = clock
+        self.clock = clock
+        #: Chunks that are read later, together: it costs a fraction, and they cannot change until then.
+        self.waiting: list[Any] = []
+        #: The type that all of them have; none before the answer has begun, the time of which must be known.
+        self.waits: type[str | bytes] | None = None
         self._model_name = model_name
         self._limit = limit
         self._on_trouble = on_trouble
@@ -126,32 +134,51 @@ class Evidence:
         """Stop the time to the first token; only the first call counts."""
         self.generated = True
         if self.first_token_at is None:
-            self.first_token_at = self._clock()
+            self.first_token_at = self.clock()
 
     def returned(self) -> None:
         """Note that the handler has returned; a stream that nobody begins ended here."""
-        self.last_item_at = self._clock()
+        self.last_item_at = self.clock()
 
     def put_out(self, item: Any) -> None:
         """Take one item of output; runs for every streamed chunk, so it must stay cheap."""
-        self.last_item_at = now = self._clock()
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = OutputReader(
-                self._model_name, content_type=self._content_type, limit=self._limit, keep=self.keeps
-            )
+        self.last_item_at = self.clock()
+        waiting = self.waiting
+        if type(item) is self.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
+            waiting.append(item)
+            return
+        self._settle()
+        reader = self._reader or self._begun()
+        if self._fed(reader, item) and self.first_answer_at is None and not self.whole:
+            self.spoke(reader, self.last_item_at)
+            kind = type(item)
+            if self.first_answer_at is not None and (kind is str or kind is bytes):
+                self.waits = kind
+
+    def _begun(self) -> OutputReader:
+        self._reader = OutputReader(
+            self._model_name, content_type=self._content_type, limit=self._limit, keep=self.keeps
+        )
+        return self._reader
+
+    def _settle(self) -> None:
+        """Read what has waited."""
+        if self.waiting and self.waits is not None and self._reader is not None:
+            chunks = self.waits().join(self.waiting)
+            self.waiting.clear()
+            self._fed(self._reader, chunks)
+
+    def _fed(self, reader: OutputReader, item: Any) -> bool:
         try:
-            spoke = reader.feed(item)
+            return reader.feed(item)
         except Exception as exc:  # an item that lies about its type must not break the stream it is in
             reader.feed = _unread
             self._on_trouble(exc)
-            return
-        if spoke and self.first_answer_at is None and not self.whole:
-            self.spoke(reader, now)
+            return False
 
     def spoke(self, reader: OutputReader, now: float | None = None) -> None:
         """Note an item that carried something, while there has been no visible text before it."""
-        now = self._clock() if now is None else now
+        now = self.clock() if now is None else now
         self.generated = True
         if self.first_token_at is None:
             self.first_token_at = now
@@ -222,6 +249,7 @@ class Evidence:
 
     def own_output(self) -> Output | None:
         """Return what the handler itself put out."""
+        self._settle()
         if self._reader is not None:
             return self._reader.output()
         if self._said is not None:
@@ -233,7 +261,8 @@ class Evidence:
         for observation in self.observed:
             observation.release()
         self.observed, self.prompt, self._reader, self._output, self._said, self._seen = [], None, None, None, None, {}
-        self._model_name, self._on_trouble = str, _ignore
+        self._model_name, self._on_trouble, self.waits = str, _ignore, None
+        self.waiting.clear()
         self.error = None
 
 

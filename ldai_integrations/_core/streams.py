@@ -1,18 +1,22 @@
 """Iterables stepped inside a run, and followed to their true end.
 
 Each step binds the run and unbinds it again, in whatever task or thread takes the step; nothing is held bound
-across a ``yield``, so nothing leaks to the consumer and a stream may be closed from anywhere.
+across a ``yield``, so nothing leaks to the consumer and a stream may be closed from anywhere. What happens for each
+chunk stands in the loop that takes the steps, since calls would be most of its price.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
 from contextvars import Token
 from typing import Any
 
-from .current import Frame, bind, unbind
+from .current import Frame, bind, restore, unbind
+from .evidence import LONG_CHUNK, MOST_WAITING
 from .http import is_cancellation
 from .run import Run
+from .tail import aflush_after_run
 
 
 class _Alike:
@@ -36,58 +40,72 @@ class _Alike:
 class FollowedGenerator(_Alike, Generator[Any, Any, Any]):
     """Step a generator, or any iterator, inside its run; finish the run when it ends, is closed or is dropped."""
 
-    __slots__ = ("_advance", "_inner", "_put_out", "_run")
+    __slots__ = ("_inner", "_steps")
 
     def __init__(self, inner: Iterator[Any], run: Run) -> None:
         self._inner = inner
-        self._advance = inner.__next__
-        self._run = run
-        self._put_out = run.evidence.put_out
+        self._steps = stepped(inner, run)
 
     def __next__(self) -> Any:
-        token = bind(self._run)
-        try:
-            item = self._advance()
-        except BaseException as exc:
-            _ended(self._run, token, exc)
-            raise
-        unbind(token)
-        self._put_out(item)
-        return item
+        return next(self._steps)
 
     def send(self, value: Any) -> Any:
-        return self._step(self._inner.send, value)
+        return self._steps.send(value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        exc = typ if val is None else val
-        return self._step(self._inner.throw, exc, thrown=exc)
+        return self._steps.throw(typ if val is None else val)
 
     def close(self) -> None:
-        token = bind(self._run)
-        try:
-            close = getattr(self._inner, "close", None)
-            if close is not None:
-                close()
-        except BaseException as exc:
-            self._run.end(exc)
-            raise
-        finally:
-            unbind(token)
-            self._run.abandon()
+        self._steps.close()
 
-    def __del__(self) -> None:
-        self._run.abandon()
 
-    def _step(self, step: Callable[[Any], Any], value: Any, thrown: object = None) -> Any:
-        token = bind(self._run)
+def stepped(inner: Iterator[Any], run: Run) -> Generator[Any, Any, Any]:
+    """Return a generator that takes the steps of ``inner`` in its run."""
+    steps = _steps(inner, run)
+    next(steps)  # a generator that was begun hears of its end, even if nobody takes a step of it
+    return steps
+
+
+def _steps(inner: Any, run: Run) -> Generator[Any, Any, Any]:
+    evidence = run.evidence
+    advance, clock, waiting, put_out = inner.__next__, evidence.clock, evidence.waiting, evidence.put_out
+    item: Any = None
+    thrown: BaseException | None = None
+    while True:
         try:
-            item = step(value)
+            sent = yield item
+        except BaseException as exc:  # raised in the inner generator, which decides about it
+            thrown = exc
+        token = bind(run)
+        try:
+            if thrown is not None:
+                item = _throw(inner, thrown)
+                thrown = None
+            else:
+                item = advance() if sent is None else inner.send(sent)
+        except StopIteration as stop:
+            _ended(run, token, stop, thrown)
+            return stop.value
         except BaseException as exc:
-            _ended(self._run, token, exc, thrown)
+            _ended(run, token, exc, thrown)
+            thrown = None  # it may be what is raised, whose traceback leads here
             raise
-        unbind(token)
-        self._put_out(item)
-        return item
+        restore(token)
+        if type(item) is evidence.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
+            evidence.last_item_at = clock()
+            waiting.append(item)
+        else:
+            put_out(item)
+
+
+def _throw(inner: Any, exc: BaseException) -> Any:
+    """Raise an exception in a generator; what else can be stepped can only be closed."""
+    if not isinstance(exc, GeneratorExit):
+        return inner.throw(exc)
+    close = getattr(inner, "close", None)
+    if close is not None:
+        close()
+    raise exc
 
 
 class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
@@ -101,23 +119,14 @@ class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
         self._run = run
         self._put_out = run.evidence.put_out
 
-    async def __anext__(self) -> Any:
-        token = bind(self._run)
-        try:
-            item = await self._advance()
-        except BaseException as exc:
-            _ended(self._run, token, exc)
-            raise
-        unbind(token)
-        self._put_out(item)
-        return item
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        return self._step(self._advance)
 
-    async def asend(self, value: Any) -> Any:
-        return await self._step(self._inner.asend(value))
+    def asend(self, value: Any) -> Coroutine[Any, Any, Any]:
+        return self._step(self._inner.asend, value)
 
-    async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Any:  # noqa: ARG002  # the ABC's signature
-        exc = typ if val is None else val
-        return await self._step(self._inner.athrow(exc), thrown=exc)
+    def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Coroutine[Any, Any, Any]:  # noqa: ARG002  # the ABC's signature
+        return self._step(self._inner.athrow, typ if val is None else val)
 
     async def aclose(self) -> None:
         token = bind(self._run)
@@ -135,16 +144,66 @@ class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
     def __del__(self) -> None:
         self._run.abandon()
 
-    async def _step(self, step: Awaitable[Any], thrown: object = None) -> Any:
+    async def _step(self, step: Callable[..., Awaitable[Any]], *values: Any) -> Any:
         token = bind(self._run)
         try:
-            item = await step
+            item = await step(*values)
         except BaseException as exc:
-            _ended(self._run, token, exc, thrown)
+            _ended(self._run, token, exc, *values)
             raise
         unbind(token)
         self._put_out(item)
         return item
+
+
+def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Callable[..., Any]:
+    """Return an async generator function that takes the steps of another.
+
+    It is what ``yield from`` a :class:`FollowedAsyncGenerator` would be, if there were one for async generators.
+
+    Args:
+        begin: Called with the arguments; gives what is to be stepped, its run, and whether that is ours to finish.
+    """
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        steps, run, owned = await begin(*args, **kwargs)
+        followed = FollowedAsyncGenerator(steps, run) if owned else steps
+        evidence = run.evidence
+        advance, clock, waiting, put_out = steps.__anext__, evidence.clock, evidence.waiting, evidence.put_out
+        resumed: Awaitable[Any] | None = None if owned else advance()  # any step but a plain one of our own
+        with suppress(StopAsyncIteration):
+            while True:
+                if resumed is not None:
+                    item, resumed = await resumed, None
+                else:
+                    token = bind(run)
+                    try:
+                        item = await advance()
+                    except BaseException as exc:
+                        _ended(run, token, exc)
+                        raise
+                    unbind(token)
+                    if type(item) is evidence.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
+                        evidence.last_item_at = clock()
+                        waiting.append(item)
+                    else:
+                        put_out(item)
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await followed.aclose()
+                    raise
+                except BaseException as exc:
+                    resumed = followed.athrow(exc)
+                    continue
+                if sent is not None:
+                    resumed = followed.asend(sent)
+                elif not owned:
+                    resumed = advance()
+        if owned:
+            await aflush_after_run(run)
+
+    return wrapper
 
 
 def _ended(run: Run, token: Token[Frame | Run | None], exc: BaseException, thrown: object = None) -> None:

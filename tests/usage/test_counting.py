@@ -78,7 +78,7 @@ def test_what_is_no_text_counts_nothing(value: object) -> None:
 def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
     """However a long text is cut into chunks, the tally is the count of the whole, in bounded memory."""
     chance = random.Random(seed)
-    words = [chance.choice(["Hello", "1984", "naïve", "日本", "...", "\n", "x" * 30, "don't"]) for _ in range(9_000)]
+    words = [chance.choice(["Hello", "1984", "naïve", "日本", "...", "\n", "x" * 30, "don't"]) for _ in range(60_000)]
     text = " ".join(words)
     tally, at = TextTally("gpt-4o"), 0
     while at < len(text):
@@ -88,7 +88,8 @@ def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
 
     assert tally.tokens() == count_tokens(text, model="gpt-4o")
     assert tally.chars == len(text)
-    assert sum(map(len, tally._chunks)) < 40_000
+    assert len(text) > 400_000
+    assert sum(map(len, (*tally._pieces, *tally._chunks))) < 270_000
 
 
 @pytest.mark.usefixtures("_exact")
