@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
-from ._values import get, is_a, is_record, text
+from ._values import MOST_KINDS, get, is_a, is_record, text
 
 # Fields that hold a provider's response in something else, in the order in which they are looked into. ``_state`` is
 # where pydantic-ai 1 keeps what its ``usage()`` returns.
@@ -49,7 +50,7 @@ def unwrapped(event: Any) -> Any:
         chunk = event.get("chunk")
         if is_record(chunk):  # boto3: invoke_model_with_response_stream
             return parsed(get(chunk, "bytes"))
-        return parsed(event["bytes"]) if event.keys() == {"bytes"} else event
+        return parsed(event["bytes"]) if len(event) == 1 and "bytes" in event else event
     if text(get(event, "type")) == "raw_response_event":
         return get(event, "data")
     return event
@@ -93,10 +94,14 @@ def parsed(data: Any) -> Any:
 def is_database_row(value: Any) -> bool:
     """Tell whether reading an attribute could run a query: SQLAlchemy's, Django's and their likes' models."""
     try:
-        kind = type(value)
-        return hasattr(kind, "__mapper__") or hasattr(kind, "DoesNotExist")
+        return _is_mapped(type(value))  # type: ignore[arg-type]  # mypy: a class may be unhashable
     except Exception:  # a metaclass may raise anything
         return True
+
+
+@lru_cache(MOST_KINDS)
+def _is_mapped(kind: type) -> bool:
+    return hasattr(kind, "__mapper__") or hasattr(kind, "DoesNotExist")
 
 
 def _stored(event: Any) -> dict[str, Any]:

@@ -11,8 +11,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from inspect import getattr_static
 from itertools import islice
 from numbers import Real
+from types import FunctionType
 from typing import Any
 
 # The largest integer that JSON readers agree on (RFC 8259, section 6); no provider counts that far.
@@ -20,8 +22,9 @@ _LARGEST = 2**53 - 1
 _LONGEST_COUNT = 16
 # A sequence that never ends must not hold a request; no response has this many parts.
 _MOST_ITEMS = 100_000
-# Classes whose make is remembered.
-_MOST_KINDS = 4_096
+#: Classes whose make is remembered.
+MOST_KINDS = 4_096
+_METHODS = (FunctionType, classmethod, staticmethod)
 
 
 def get(source: Any, *names: str) -> Any:
@@ -50,13 +53,31 @@ def get(source: Any, *names: str) -> Any:
     return None
 
 
-@lru_cache(_MOST_KINDS)
+@lru_cache(MOST_KINDS)
 def _is_model(kind: type) -> bool:
     """Tell pydantic's models, of which nearly all SDK objects are made."""
     return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
 
 
-@lru_cache(_MOST_KINDS)
+def fields_of(source: Any) -> Any:
+    """Return the dict in which a model keeps all that it has, to be read many times; anything else as it is."""
+    kind = type(source)
+    if kind is dict or not _is_all_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        return source
+    try:
+        return source if source.__pydantic_extra__ else source.__dict__
+    except Exception:  # one that was made past its constructor
+        return source
+
+
+@lru_cache(MOST_KINDS)
+def _is_all_fields(kind: type) -> bool:
+    """Tell models with nothing but fields and methods: a property, or what a class has for all, is in no dict."""
+    names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
+    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
+
+
+@lru_cache(MOST_KINDS)
 def _has(kind: type, name: str) -> bool:
     return hasattr(kind, name)
 
@@ -125,12 +146,14 @@ def is_a(value: Any, *kinds: type) -> bool:
 
 def is_list(value: Any) -> bool:
     """Tell whether a value is a list or list-like, strings excepted."""
+    if value is None or type(value) is str:  # the most frequent, and the slowest to ask an ABC for
+        return False
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
 def is_record(value: Any) -> bool:
     """Tell whether a value is a dict or another mapping."""
-    return is_a(value, dict, Mapping)
+    return value is not None and is_a(value, dict, Mapping)
 
 
 def text(value: Any) -> str:
@@ -145,6 +168,8 @@ def text(value: Any) -> str:
 
 def items(value: Any) -> Iterator[Any]:
     """Iterate over a list-like value; over nothing if it is not one."""
+    if value is None:
+        return iter(())
     return iter(value) if type(value) is list else _foreign_items(value)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import StreamReader, extract, extract_stream, read
@@ -54,6 +57,79 @@ def test_a_stream_is_read_completely(body: Body) -> None:
     assert reader.recognised
     found = (reading.text, reading.tool_calls, reading.model, reading.finish_reasons, reading.error)
     assert found == (body.text, body.tool_calls, body.model, body.finish_reasons, None)
+
+
+BESIDE: dict[str, Any] = {
+    "nothing": {},
+    "reasoning": {"delta": {"reasoning_content": "hm"}},
+    "a refusal": {"delta": {"refusal": "no"}},
+    "no text": {"delta": {"content": None}},
+    "parts": {"delta": {"content": [{"type": "text", "text": "part"}]}},
+    "a tool call": {"delta": {"tool_calls": [{"index": 0, "function": {"name": "look_up", "arguments": "{}"}}]}},
+    "a function call": {"delta": {"function_call": {"name": "look_up", "arguments": "{}"}}},
+    "a reason": {"choice": {"finish_reason": "stop"}},
+    "usage in the choice": {"choice": {"usage": {"prompt_tokens": 9, "completion_tokens": 2}}},
+    "an error in the choice": {"choice": {"error": {"code": "overloaded"}}},
+    "no delta": {"choice": {"delta": None, "text": "word"}},
+    "usage": {"event": {"usage": {"prompt_tokens": 9, "completion_tokens": 2}}},
+    "Groq's usage": {"event": {"x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 2}}}},
+    "an error": {"event": {"error": {"code": "overloaded"}}},
+    "another model": {"event": {"model": "gpt-5"}},
+    "another id": {"event": {"id": "chatcmpl-2"}},
+    "no choice": {"event": {"choices": []}},
+}
+
+
+def chunk_with(beside: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a chunk of text, and what it carries besides."""
+    choice = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
+    choice |= {"delta": {"content": "word ", **beside.get("delta", {})}, **beside.get("choice", {})}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+    return {**head, "choices": [choice], **beside.get("event", {})}
+
+
+def as_object(value: Any) -> Any:
+    """Return a dict as an object of no known class, which is asked for each of its fields."""
+    if isinstance(value, list):
+        return [as_object(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return SimpleNamespace(**{name: as_object(one) for name, one in value.items()})
+
+
+class Computed(BaseModel):
+    """Be a chunk whose usage is no field of it."""
+
+    id: str
+    object: str
+    model: str
+    choices: list[Any]
+
+    @property
+    def usage(self) -> Any:
+        """Work it out."""
+        return {"prompt_tokens": 9, "completion_tokens": 2}
+
+
+def test_what_a_model_computes_is_read() -> None:
+    """A property stands beside the fields."""
+    reader = StreamReader()
+    for _ in range(3):
+        reader.feed(Computed(**chunk_with({})))
+
+    assert reader.usage() == Usage(input_tokens=9, output_tokens=2, total_tokens=11)
+
+
+@pytest.mark.parametrize("kind", [dict, ChatCompletionChunk.construct])
+@pytest.mark.parametrize("beside", BESIDE)
+def test_a_chunk_is_read_alike_whatever_it_is_made_of(beside: str, kind: Any) -> None:
+    """A chunk of nothing but text is read on a shorter way, on which nothing that it carries besides is lost."""
+    events = [chunk_with(one) for one in ({}, {}, BESIDE[beside], {})]
+    short, long = StreamReader(), StreamReader()
+
+    assert [short.feed(kind(**event)) for event in events] == [long.feed(as_object(event)) for event in events]
+    assert short.reading() == long.reading()
+    assert short.reading().text.startswith("word word ")
 
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)
