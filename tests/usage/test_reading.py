@@ -124,7 +124,7 @@ def test_what_a_model_computes_is_read() -> None:
 @pytest.mark.parametrize("beside", BESIDE)
 def test_a_chunk_is_read_alike_whatever_it_is_made_of(beside: str, kind: Any) -> None:
     """A chunk of nothing but text is read on a shorter way, on which nothing that it carries besides is lost."""
-    events = [chunk_with(one) for one in ({}, {}, BESIDE[beside], {})]
+    events = [chunk_with(BESIDE[one]) for one in ("nothing", "nothing", beside, "nothing")]
     short, long = StreamReader(), StreamReader()
 
     assert [short.feed(kind(**event)) for event in events] == [long.feed(as_object(event)) for event in events]

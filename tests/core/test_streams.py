@@ -1,0 +1,213 @@
+"""Streams that are followed: how chunks wait to be read, and how steps pass through."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, current_run
+from ldai_integrations._core.current import get_current
+from ldai_integrations._core.evidence import MOST_WAITING, Evidence
+from ldai_integrations._core.streams import FollowedGenerator
+from ldai_integrations.usage import count_tokens
+
+from ..conftest import Clock, Decorate
+
+
+def evidence_that_keeps(chars: int = 1_000_000) -> Evidence:
+    """Be the evidence of a run that is judged."""
+    evidence = Evidence(Clock(), str, 1_000_000)
+    evidence.kept_chars = chars
+    return evidence
+
+
+CHUNKS: dict[str, tuple[list[Any], str]] = {
+    "text": (["a", *(str(number) + " " for number in range(200)), "z"], "str"),
+    "bytes": ([text.encode() for text in ("a", "ü", "日本", *["z "] * 200)], "bytes"),
+    "a character in two chunks": ([b"a", "日".encode()[:1], "日".encode()[1:], b"z"], "bytes"),
+    "both by turns": (["a", b"b", "c", b"d", "e"], "str"),
+    "long ones between short ones": (["a", "b" * 5_000, "c", "d" * 5_000, "e"], "str"),
+    "an array": (["a", bytearray(b"b"), "c", memoryview(b"d"), "e"], "str"),
+}
+
+
+@pytest.mark.parametrize("kind", CHUNKS)
+def test_chunks_that_wait_are_read_in_order(kind: str) -> None:
+    """The text is that of the chunks, in their order, whichever of them had to wait."""
+    chunks, waits = CHUNKS[kind]
+    evidence = evidence_that_keeps()
+    for chunk in chunks:
+        evidence.put_out(chunk)
+    whole = b"".join(chunk.encode() if isinstance(chunk, str) else bytes(chunk) for chunk in chunks).decode()
+    output = evidence.own_output()
+
+    assert evidence.waits is not None
+    assert evidence.waits.__name__ == waits
+    assert evidence.answered() == whole
+    assert output is not None
+    assert output.chars == len(whole)
+    assert output.estimate().output_tokens == count_tokens(whole)
+
+
+def test_what_may_change_is_read_at_once() -> None:
+    """A buffer that the application fills anew, and a dict that it empties, are read as they were."""
+    evidence, buffer = evidence_that_keeps(), bytearray(b"one ")
+    for word in ("one ", "two ", "six "):
+        buffer[:] = word.encode()
+        evidence.put_out(buffer)
+    assert evidence.answered() == "one two six "
+
+    evidence, event = evidence_that_keeps(), dict[str, Any]()
+    for word in ("one ", "two ", "six "):
+        event.update(object="chat.completion.chunk", model="m", id="c", choices=[{"delta": {"content": word}}])
+        evidence.put_out(event)
+        event.clear()
+    assert evidence.answered() == "one two six "
+
+
+def test_few_chunks_wait() -> None:
+    """However long the stream is, and however long its chunks are."""
+    evidence = evidence_that_keeps(0)
+    for number in range(1_000):
+        evidence.put_out("word " if number % 7 else "word " * 1_000)
+        assert len(evidence.waiting) <= MOST_WAITING
+        assert sum(map(len, evidence.waiting)) <= 64 * 1_024
+    evidence.release()
+
+    assert evidence.waiting == []
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator"])
+def test_all_of_a_decorated_stream_counts(track: Decorate, records: list[RunRecord], clock: Clock, kind: str) -> None:
+    """The first chunk stops the time to the first token, and the last, which waits, is counted and timed as well."""
+    words = [f"word{number} " for number in range(150)]
+
+    def steps() -> Iterator[str]:
+        for word in words:
+            clock.advance(10)
+            yield word
+
+    async def asteps() -> AsyncIterator[str]:
+        for word in steps():
+            yield word
+
+    if kind == "generator":
+        stream = track(steps)()
+        for _ in words:
+            next(stream)
+        clock.advance(9_000)
+        stream.close()
+    else:
+        stream = track(asteps)()
+        for _ in words:
+            stepped(stream.__anext__())
+        clock.advance(9_000)
+        stepped(stream.aclose())
+
+    record = records[0]
+    assert record.usage is not None
+    assert record.usage.output_tokens == count_tokens("".join(words))
+    assert (record.outcome, record.time_to_first_token_ms, record.duration_ms) == ("cancelled", 10, 1_500)
+
+
+def stepped(awaitable: Any) -> Any:
+    """Take a step that waits for nothing, without an event loop."""
+    with pytest.raises(StopIteration) as stopped:
+        awaitable.__await__().send(None)
+    return stopped.value.value
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[RunRecord], returned: bool) -> None:
+    """Its run ends when it is dropped, even where nobody is there to close it."""
+
+    async def words() -> AsyncIterator[str]:
+        yield current_run().config_key
+
+    stream = track(lambda: words())() if returned else track(words)()
+    assert stepped(stream.__anext__()) == "chat"
+    del stream
+    gc.collect()
+
+    assert [record.outcome for record in records] == ["cancelled"]
+    assert get_current() is None
+
+
+@pytest.mark.parametrize("begin", ["close", "throw", "drop"])
+def test_a_returned_generator_that_nobody_begins(track: Decorate, records: list[RunRecord], begin: str) -> None:
+    """It ends its run and is closed as it would be by itself."""
+
+    def words() -> Iterator[str]:
+        yield "never"
+
+    inner = words()
+    stream = track(lambda: inner)()
+    if begin == "close":
+        stream.close()
+    elif begin == "throw":
+        with pytest.raises(KeyError):
+            stream.throw(KeyError("it"))
+    del stream
+
+    assert [record.outcome for record in records] == ["error" if begin == "throw" else "cancelled"]
+    assert begin == "drop" or list(inner) == []
+
+
+def test_what_is_raised_knows_nothing_of_what_was_thrown(track: Decorate) -> None:
+    """An exception that follows one which was dealt with has the context that it has on the bare generator."""
+
+    def words() -> Any:
+        try:
+            yield "one"
+        except KeyError:
+            pass
+        raise ValueError("of its own")
+
+    stream: Any = track(lambda: words())()
+    next(stream)
+    with pytest.raises(ValueError, match="of its own") as raised:
+        stream.throw(KeyError("dealt with"))
+
+    assert raised.value.__context__ is None
+
+
+class Ends(Iterator[str]):
+    """Be the body of a response: an iterator with a way to close it and none to throw into it."""
+
+    def __init__(self, *, broken: bool) -> None:
+        self.closed = 0
+        self._broken = broken
+
+    def __next__(self) -> str:
+        return "word"
+
+    def close(self) -> None:
+        """Hear that nobody reads on."""
+        self.closed += 1
+        if self._broken:
+            raise OSError("cannot be closed")
+
+
+@pytest.mark.parametrize(("broken", "outcome"), [(False, "cancelled"), (True, "error")])
+def test_a_body_is_closed(track: Decorate, records: list[RunRecord], broken: bool, outcome: str) -> None:
+    """What is no generator is closed once, in its run, and what it raises comes out."""
+    body = Ends(broken=broken)
+
+    @track
+    def handler() -> Any:
+        stream = FollowedGenerator(body, current_run())
+        assert next(stream) == "word"
+        if broken:
+            with pytest.raises(OSError, match="cannot be closed"):
+                stream.close()
+        else:
+            stream.close()
+        stream.close()
+
+    handler()
+
+    assert body.closed == 1
+    assert [record.outcome for record in records] == [outcome]
