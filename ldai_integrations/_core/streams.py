@@ -156,7 +156,7 @@ class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
         return item
 
 
-def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Callable[..., Any]:
+def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Callable[..., Any]:  # noqa: C901  # a call for each step would be most of its price
     """Return an async generator function that takes the steps of another.
 
     It is what ``yield from`` a :class:`FollowedAsyncGenerator` would be, if there were one for async generators.
