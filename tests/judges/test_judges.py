@@ -387,6 +387,7 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
     settings = Settings(judges=JudgeSettings(model=model), flush_timeout=0.1)
     tracking = Tracking(client, settings=settings)
     one_run(tracking)
+    assert tracking._worker.join(SECONDS)
     tracking.close()
     release.set()
     assert tracking.stats().troubles == {"judge_unfinished": 1}
