@@ -10,6 +10,13 @@ from typing import Any
 from ._price import Price
 
 _MILLION = 1_000_000
+# Of a Price, and of the package's ModelPrice.
+_NAMES = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+}
 # Names come from AI Configs; a guard against surprises, not a working limit.
 _MAX_REMEMBERED = 1_000
 
@@ -28,8 +35,8 @@ class PriceList:
 
         self._snapshots = data_snapshot
         self._source = f"genai-prices {version('genai-prices')}"
-        self._snapshot: Any = data_snapshot.get_snapshot()
-        self._models: dict[tuple[str, str], Any] = {}
+        #: The list, and from it by model and provider: the price where there is but one, else the package's model.
+        self._known: tuple[Any, dict[tuple[str, str], Any]] = (data_snapshot.get_snapshot(), {})
 
     def price(self, model_name: str, provider_name: str, *, input_tokens: int, at: datetime) -> Price | None:
         """Return the price of a model, or ``None`` if the list has none.
@@ -41,25 +48,31 @@ class PriceList:
             input_tokens: Size of the prompt; some models cost more above a threshold.
             at: When the model was called; some prices change with the date or the time of day.
         """
-        snapshot = self._snapshots.get_snapshot()
-        if snapshot is not self._snapshot or len(self._models) >= _MAX_REMEMBERED:
-            self._snapshot, self._models = snapshot, {}
+        snapshot, known = self._current()
         key = (model_name, provider_name)
-        if key not in self._models:
-            self._models[key] = _find(snapshot, model_name, provider_name)
-        model = self._models[key]
-        if model is None:
-            return None
+        if key not in known:
+            model = _find(snapshot, model_name, provider_name)
+            known[key] = self._price(snapshot, model, 0, at) if _has_one_price(model) else model
+        found = known[key]
+        return found if found is None or isinstance(found, Price) else self._price(snapshot, found, input_tokens, at)
+
+    def _current(self) -> tuple[Any, dict[tuple[str, str], Any]]:
+        """Return the package's list and what is known from it: anew when it has been updated, or too much is known."""
+        snapshot = self._snapshots.get_snapshot()
+        of, known = self._known
+        if snapshot is not of or len(known) >= _MAX_REMEMBERED:
+            known = {}
+            self._known = (snapshot, known)
+        return snapshot, known
+
+    def _price(self, snapshot: Any, model: Any, input_tokens: int, at: datetime) -> Price:
         prices = model.get_prices(at)
 
         def per_token(name: str) -> Decimal | None:
             return _per_token(getattr(prices, name), input_tokens)
 
         return Price(
-            input=per_token("input_mtok"),
-            output=per_token("output_mtok"),
-            cached_input=per_token("cache_read_mtok"),
-            cache_write=per_token("cache_write_mtok"),
+            **{side: per_token(name) for side, name in _NAMES.items()},
             source=self._source,
             day=snapshot.timestamp.date() if snapshot.from_auto_update else _valid_from(model.prices, prices),
         )
@@ -70,6 +83,14 @@ def _find(snapshot: Any, model_name: str, provider_name: str) -> Any:
         return snapshot.find_provider_model(model_name, None, provider_name or None, None)[1]
     except LookupError:
         return None
+
+
+def _has_one_price(model: Any) -> bool:
+    """Tell whether neither the time nor the size of the prompt changes the price, as with nearly all models."""
+    prices = None if model is None else model.prices
+    return not (prices is None or isinstance(prices, list)) and all(
+        isinstance(getattr(prices, name), (Decimal, type(None))) for name in _NAMES.values()
+    )
 
 
 def _per_token(price: Any, input_tokens: int) -> Decimal | None:

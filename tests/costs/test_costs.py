@@ -326,9 +326,17 @@ def test_an_updated_list_is_used(own_list: None) -> None:
     assert price.day == NOON.date()
 
 
+def test_one_price_is_made_once() -> None:
+    """The price of a model that costs the same at any time and size is the same object for all its runs."""
+    prices = PriceList()
+    once, again = (prices.price("gpt-4o-mini", "OpenAI", input_tokens=size, at=NOON) for size in (1, 1_000_000))
+    assert once is not None
+    assert again is once
+
+
 def test_memory_is_bounded() -> None:
     """However many models are asked for, few are remembered."""
     prices = PriceList()
     for number in range(2_100):
         prices.price(f"model {number}", "openai", input_tokens=1, at=NOON)
-    assert len(prices._models) <= 1_000
+    assert len(prices._known[1]) <= 1_000
