@@ -191,7 +191,10 @@ class Tracking:
         self._open_runs.discard(run)
         if run.forks != forks.count:
             return  # opened before a fork: it is the parent's
-        if not (self._can_wait(run) and self._worker.submit(lambda: self._report(run, ended_at))):
+        can_wait = False
+        with self.troubles.guard("account", run.config_key):  # the application's own values may raise here
+            can_wait = self._can_wait(run)
+        if not (can_wait and self._worker.submit(lambda: self._report(run, ended_at))):
             self._report(run, ended_at)
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
             with self.troubles.guard("flush", run.config_key):

@@ -9,6 +9,8 @@ import pytest
 
 from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations._core import worker as room
+from ldai_integrations._core.current import Frame
+from ldai_integrations._core.run import RunSpec
 from ldai_integrations._core.worker import Worker
 
 from ..conftest import Events
@@ -90,6 +92,23 @@ def test_a_run_is_reported_off_the_callers_thread(tracking: Tracking, events: Ev
     go_on.set()
     tracking.flush()
     assert "generation:success" in dict(events.of_runs())
+
+
+def test_values_that_cannot_be_compared_do_not_reach_the_handler(tracking: Tracking, events: Events) -> None:
+    """What the application's own values raise, when the AI Config is asked for at the end, is counted."""
+
+    class Variables(dict[str, str]):
+        __hash__ = None
+
+        def __eq__(self, _other: object) -> bool:
+            raise ValueError("the truth value is ambiguous")
+
+    frame, spec = Frame(tracking), RunSpec(config_key="chat")
+    for _ in range(2):
+        tracking.open_run(frame, spec, variables=Variables()).finish()
+    tracking.flush()
+    assert dict(events.of_runs()).keys() >= {"duration:total", "generation:success"}
+    assert sum(tracking.stats().troubles.values()) >= 1
 
 
 def test_receivers_are_told_where_the_run_ended(tracking: Tracking, records: list[RunRecord]) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,18 +31,30 @@ SERVERS = {
     "uvicorn without lifespan": [*_UVICORN, "--lifespan", "off"],
     "uvicorn, two workers without lifespan": [*_UVICORN, "--lifespan", "off", "--workers", "2"],
 }
+_MOST_DROPPED = 5
 #: Waitress knows no SIGTERM, and is killed by it.
 WAITRESS = ["tests.exits.waitress_server", "{fd}"]
 
 
-def ask(address: tuple[str, int], path: str = "/") -> str:
-    """Return what an application answers; a worker that is recycled may drop a connection that it has just taken."""
-    for _ in range(10):
+def ask(address: tuple[str, int], path: str = "/", *, dropped: list[str] | None = None) -> str:
+    """Return what an application answers.
+
+    Args:
+        address: Where it is.
+        path: What is asked for.
+        dropped: Where connections are noted that were closed without an answer, and asked for again: a worker that is
+            recycled may do so with one that it has just taken. Without it none may be.
+    """
+    while True:
         connection = http.client.HTTPConnection(*address, timeout=30)
-        with closing(connection), suppress(ConnectionError):
-            connection.request("GET", path, headers={"Connection": "close"})
-            return connection.getresponse().read().decode()
-    raise AssertionError("ten connections were dropped")
+        with closing(connection):
+            try:
+                connection.request("GET", path, headers={"Connection": "close"})
+                return connection.getresponse().read().decode()
+            except ConnectionError:
+                if dropped is None or len(dropped) == _MOST_DROPPED:
+                    raise
+                dropped.append(path)
 
 
 def free_port() -> int:
@@ -68,15 +80,19 @@ def serve(
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_is_told_to_end(dev_server: DevServer, tmp_path: Path, server: str) -> None:
     """Every answered run arrives once, that of a request which is under way at SIGTERM among them."""
+    dropped: list[str] = []
     with serve(SERVERS[server], dev_server, tmp_path) as (program, address), ThreadPoolExecutor(1) as pool:
-        answers = [ask(address) for _ in range(10)]
+        answers = [ask(address, dropped=dropped) for _ in range(10)]
         late = pool.submit(ask, address, "/slow")
         program.await_ready()
         status = program.end(signal.SIGTERM)
         answers.append(late.result())
 
     assert status in (0, -signal.SIGTERM), program.log()
-    assert sorted(run_id for run_id in arrived(dev_server) if run_id in answers) == sorted(answers), program.log()
+    told = arrived(dev_server)
+    assert sorted(set(told)) == sorted(told), program.log()
+    assert set(answers) <= set(told), program.log()
+    assert len(told) - len(answers) <= len(dropped), program.log()  # what was dropped may have been a run
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
