@@ -33,15 +33,15 @@ def serve_wsgi(app: Any) -> Iterator[Address]:
 
 
 @contextmanager
-def serve_asgi(app: Any, *, lifespan: str = "on") -> Iterator[Address]:
-    """Serve an ASGI application with uvicorn."""
+def serve_asgi(app: Any, *, lifespan: str = "on", ws: str = "none") -> Iterator[Address]:
+    """Serve an ASGI application with uvicorn; ``ws`` says what speaks websockets."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # clients may connect before the server accepts
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            ws="none",  # an older uvicorn would import what a newer websockets warns of
+            ws=ws,  # not "auto": an older uvicorn would import what a newer websockets warns of
             lifespan=lifespan,  # type: ignore[arg-type]
             log_level="critical",
             timeout_graceful_shutdown=2,

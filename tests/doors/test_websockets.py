@@ -1,0 +1,192 @@
+"""Websockets of every ASGI framework: one run for each exchange, however the connection or the exchange ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import pytest
+import quart
+from fastapi import FastAPI, WebSocket
+from ldclient import Context
+from litestar import Litestar
+from litestar import WebSocket as LitestarWebSocket
+from litestar import websocket as litestar_websocket
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Event, Request, TextMessage
+
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations.asgi import ASGITrackingMiddleware
+
+from ..conftest import Clock
+from ..contract.servers import Address, serve_asgi
+from ..waiting import eventually
+
+E = TypeVar("E", bound=Event)
+Send = Callable[[str], Awaitable[None]]
+Exchange = Callable[[str, Send], Awaitable[None]]
+
+_IDLE_MS, _WORD_MS = 1_000, 20
+
+
+def exchange_on(clock: Clock) -> Exchange:
+    """Return what every framework's handler does with one message: stream two words of an answer."""
+
+    @track_ai(config_key="chat")
+    async def answer(message: str) -> AsyncIterator[str]:
+        for word in (message, current_run().ld_context.key):
+            clock.advance(_WORD_MS)
+            yield word
+            if message == "fail":
+                raise RuntimeError("the model broke")
+        while message == "endless":
+            await asyncio.sleep(0.01)
+            yield "more"
+
+    async def exchange(message: str, send: Send) -> None:
+        clock.advance(_IDLE_MS)  # waiting for the user is nobody's run
+        async for word in answer(message):
+            await send(word)
+
+    return exchange
+
+
+def starlette_app(exchange: Exchange) -> Any:
+    """Serve exchanges with Starlette."""
+    return Starlette(routes=[WebSocketRoute("/chat", _endpoint(exchange))])
+
+
+def fastapi_app(exchange: Exchange) -> Any:
+    """Serve exchanges with FastAPI."""
+    app = FastAPI()
+
+    @app.websocket("/chat")
+    async def chat(websocket: WebSocket) -> None:
+        await _endpoint(exchange)(websocket)
+
+    return app
+
+
+def _endpoint(exchange: Exchange) -> Callable[[WebSocket], Awaitable[None]]:
+    async def chat(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while (message := await websocket.receive_text()) != "bye":
+            await exchange(message, websocket.send_text)
+        await websocket.close()
+
+    return chat
+
+
+def quart_app(exchange: Exchange) -> Any:
+    """Serve exchanges with Quart, whose websocket is a global."""
+    app = quart.Quart(__name__)
+
+    @app.websocket("/chat")
+    async def chat() -> None:
+        while (message := str(await quart.websocket.receive())) != "bye":
+            await exchange(message, quart.websocket.send)
+
+    return app
+
+
+def litestar_app(exchange: Exchange) -> Any:
+    """Serve exchanges with Litestar."""
+
+    @litestar_websocket("/chat")
+    async def chat(socket: LitestarWebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        while (message := await socket.receive_text()) != "bye":
+            await exchange(message, socket.send_text)
+        await socket.close()
+
+    return Litestar([chat], logging_config=None, openapi_config=None)
+
+
+@pytest.fixture(params=[starlette_app, fastapi_app, quart_app, litestar_app])
+def app(request: pytest.FixtureRequest, tracking: Tracking, clock: Clock) -> Any:
+    """Give each framework's application, below the middleware."""
+    application = request.param(exchange_on(clock))
+    return ASGITrackingMiddleware(
+        application, tracking, config_key="summary", ld_context=lambda scope: Context.create("ada")
+    )
+
+
+def outcomes(records: list[RunRecord]) -> list[tuple[str, str, int]]:
+    """Return what each run was, how it ended, and how long it took."""
+    return [(record.config_key, record.outcome, record.duration_ms) for record in records]
+
+
+def test_each_exchange_is_a_run(app: Any, records: list[RunRecord]) -> None:
+    """Each message is a run of its own, timed without the waiting, for the connection's LaunchDarkly context."""
+    with TestClient(app).websocket_connect("/chat") as connection:
+        for message in ("one", "two"):
+            connection.send_text(message)
+            assert [connection.receive_text(), connection.receive_text()] == [message, "ada"]
+        connection.send_text("bye")
+        with suppress(WebSocketDisconnect):
+            connection.receive_text()
+
+    assert outcomes(records) == [("chat", "success", 2 * _WORD_MS)] * 2
+    assert len({record.run_id for record in records}) == 2
+
+
+def test_an_exchange_that_raises_is_an_error(app: Any, records: list[RunRecord]) -> None:
+    """The run of the exchange is an error, those before it stay what they were, and the server sees the exception."""
+    with suppress(RuntimeError, WebSocketDisconnect), TestClient(app).websocket_connect("/chat") as connection:
+        for message in ("one", "fail"):
+            connection.send_text(message)
+            connection.receive_text()
+        connection.receive_text()
+        connection.receive_text()
+
+    assert outcomes(records) == [("chat", "success", 2 * _WORD_MS), ("chat", "error", _WORD_MS)]
+
+
+def test_a_client_that_leaves_cancels_the_exchange(app: Any, records: list[RunRecord]) -> None:
+    """A connection that breaks off in the middle of an answer ends its run as cancelled, with a real server."""
+    with serve_asgi(app, lifespan="off", ws="wsproto") as address, Client(address) as connection:
+        connection.send(TextMessage("endless"))
+        assert connection.receive(TextMessage).data == "endless"
+        connection.leave()
+        assert eventually(lambda: len(records) == 1)
+
+    assert outcomes(records) == [("chat", "cancelled", 2 * _WORD_MS)]
+
+
+class Client:
+    """Speak to a websocket, and hang up without a word."""
+
+    def __init__(self, address: Address) -> None:
+        self._socket = socket.create_connection(address, timeout=10)
+        self._protocol = WSConnection(ConnectionType.CLIENT)
+
+    def __enter__(self) -> Client:
+        self.send(Request(host="127.0.0.1", target="/chat"))
+        self.receive(AcceptConnection)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.leave()
+
+    def send(self, event: Event) -> None:
+        """Send an event."""
+        self._socket.sendall(self._protocol.send(event))
+
+    def receive(self, kind: type[E]) -> E:
+        """Wait for an event of one kind."""
+        while True:
+            for event in self._protocol.events():
+                assert isinstance(event, kind), event
+                return event
+            self._protocol.receive_data(self._socket.recv(65_536))
+
+    def leave(self) -> None:
+        """Break the connection off."""
+        self._socket.close()
