@@ -88,7 +88,7 @@ class Tracking:
         asked = self.settings.feedback
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._delivery = delivery_of(client, self.troubles)
-        self._worker, self._open_runs = Worker(), weakref.WeakSet[Run]()
+        self._worker, self._open_runs = Worker(), set[weakref.ref[Run]]()
         self._forks = forks.count
         if is_inherited(client):
             self._begin_revival()  # before the AI SDK, which sends an event as soon as it is made
@@ -152,7 +152,7 @@ class Tracking:
             self.wake()
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
-        self._open_runs.add(run)
+        self._open_runs.add(weakref.ref(run, self._open_runs.discard))
         frame.had_runs = True
         if frame.offer is not None:
             frame.offer.consider(run)
@@ -188,7 +188,6 @@ class Tracking:
         That takes as long as the handler's own calls of LaunchDarkly's SDK would, so it is done on a thread of ours.
         Receivers and sinks of the application's are told at once, where the run ended, unless there is much to count.
         """
-        self._open_runs.discard(run)
         if run.forks != forks.count:
             return  # opened before a fork: it is the parent's
         can_wait = False
@@ -196,6 +195,7 @@ class Tracking:
             can_wait = self._can_wait(run)
         if not (can_wait and self._worker.submit(lambda: self._report(run, ended_at))):
             self._report(run, ended_at)
+        self._open_runs.discard(weakref.ref(run))  # not before: a flush at the process's end waits for it
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
             with self.troubles.guard("flush", run.config_key):
                 self.flush_events(0.0 if on_event_loop() else None)
@@ -216,7 +216,7 @@ class Tracking:
         with forks.lock:
             if self._forks == forks.count:
                 return
-            self._worker, self._open_runs = Worker(), weakref.WeakSet()
+            self._worker, self._open_runs = Worker(), set()
             self._begin_revival()
             self._forks = forks.count
         self._watch_end()
@@ -227,8 +227,10 @@ class Tracking:
     def abandon_open_runs(self) -> None:
         """End the runs that nobody is left to go on with, when the process ends; one flush follows them all."""
         self.flushes_requests = False
-        for run in tuple(self._open_runs):
-            run.abandon()
+        for reference in tuple(self._open_runs):
+            run = reference()
+            if run is not None:
+                run.abandon()
 
     def expect_end(self) -> None:
         """Flush after each request from now on, unless the settings say never: the process has been told to end."""
@@ -244,11 +246,16 @@ class Tracking:
         self.judges.close()
 
     def wait_for_open_runs(self, timeout: float) -> bool:
-        """Wait until no run is open, ``timeout`` seconds at most; not on an event loop, whose tasks must end them."""
+        """Wait until the runs that are open now have ended; not on an event loop, whose tasks must end them.
+
+        Args:
+            timeout: Seconds to wait at most; not at all in a forked child, where they are the parent's.
+        """
+        waited_for = self._open_runs.copy() if self._forks == forks.count else set()
         deadline = time.monotonic() + timeout
-        while self._open_runs and time.monotonic() < deadline:
+        while not (ended := self._open_runs.isdisjoint(waited_for)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        return not self._open_runs
+        return ended
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Send all that is buffered and wait until it has arrived or is lost.

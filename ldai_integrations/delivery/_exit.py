@@ -4,7 +4,8 @@
 how the process ends                  which hook flushes
 ====================================  =================================================================
 at its end, ``sys.exit``, exception   ``atexit``; also gunicorn's and uWSGI's workers, hypercorn, waitress
-``SIGTERM`` without a handler         a handler of ours; the process dies by the same signal
+``SIGTERM`` without a handler         a handler of ours, which ends the runs that are open as well; the process
+                                      dies by the same signal
 ``SIGTERM`` with a handler            ours first, then that one (Uvicorn re-raises the signal after
                                       shutting down, so that ``atexit`` does not run)
 ``multiprocessing`` child             ``multiprocessing.util.Finalize``: children end by ``os._exit``
@@ -20,8 +21,10 @@ from __future__ import annotations
 import atexit
 import signal
 import sys
+import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .._troubles import Troubles
@@ -30,6 +33,8 @@ from ._signals import ChainedHandler, chain
 
 # The hooks of one ending follow each other; a lifespan that ended earlier (in tests) was another ending's.
 _ENDING_SECONDS = 60.0
+# How long runs have to end by themselves where a signal is deadly, or half of the time for the flush.
+_LAST_SECONDS = 1.0
 
 
 class Flushes(Protocol):
@@ -39,6 +44,9 @@ class Flushes(Protocol):
 
     def expect_end(self) -> None:
         """Flush after each request from now on: a server goes on with those that it has begun."""
+
+    def wait_for_open_runs(self, timeout: float) -> bool:
+        """Wait until the runs that are open now have ended; False if that takes more than ``timeout`` seconds."""
 
     def abandon_open_runs(self) -> None:
         """End the runs that nobody is left to go on with."""
@@ -95,9 +103,7 @@ class Exits:
 
     def end(self, *_args: object, **_details: object) -> None:
         """Flush for the last time, with the runs that are still open; takes what Celery tells its receivers."""
-        for tracking in self._alive():
-            with tracking.troubles.guard("run", "exit"):
-                tracking.abandon_open_runs()
+        self._abandon_open_runs()
         self._flush_all()
         for tracking in self._alive():
             with tracking.troubles.guard("run", "exit"):
@@ -118,7 +124,27 @@ class Exits:
             _flush(tracking, max(0.0, deadline - time.monotonic()))
         self.has_waited(time.monotonic() - begun)
 
-    def _before_signal(self) -> None:
+    def _abandon_open_runs(self) -> None:
+        for tracking in self._alive():
+            with tracking.troubles.guard("run", "exit"):
+                tracking.abandon_open_runs()
+
+    def _end_open_runs(self) -> None:
+        """Let open runs end by themselves, or else cancel them; what hangs meanwhile leaves time for the flush."""
+        begun = time.monotonic()
+        seconds = self.seconds_left(self._seconds)
+        deadline = begun + min(_LAST_SECONDS, seconds / 2)
+        for tracking in self._alive():
+            tracking.wait_for_open_runs(deadline - time.monotonic())
+        ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
+        with suppress(RuntimeError):  # the interpreter is ending, and does it itself
+            ending.start()
+            ending.join(max(0.0, begun + seconds - time.monotonic()) / 2)
+        self.has_waited(time.monotonic() - begun)
+
+    def _before_signal(self, is_deadly: bool) -> None:
+        if is_deadly:
+            self._end_open_runs()
         for tracking in self._alive():
             tracking.expect_end()
         self._flush_all()

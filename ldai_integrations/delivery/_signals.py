@@ -20,16 +20,19 @@ class ChainedHandler:
     may be running, and locks may be held that a flush needs. When the thread is done, it sends the signal again. Who
     cannot wait and sends a second one is obeyed at once.
 
+    Until then the signal comes here first: a handler that was put in front, and has called this one, has been told.
+
     Args:
         number: The signal.
         previous: Its handler until now, or ``SIG_DFL``.
-        flush: Called on a thread; bounded, never raises.
+        flush: Called on a thread, and told whether the signal is deadly; bounded, never raises.
     """
 
-    def __init__(self, number: int, previous: Any, flush: Callable[[], None]) -> None:
+    def __init__(self, number: int, previous: Any, flush: Callable[[bool], None]) -> None:
         self._number = number
         self._previous = previous
         self._flush = flush
+        self._in_front: Any = self
         self._begun_in = NO_PROCESS
         self._done = False
 
@@ -49,6 +52,7 @@ class ChainedHandler:
             self.take_effect(frame)
             return
         self._begun_in, self._done = forks.count, False
+        self._in_front = signal.signal(self._number, self)
         try:
             # Not a Thread: its start() waits, which gevent allows no signal handler.
             _thread.start_new_thread(self._flush_first, ())
@@ -60,6 +64,9 @@ class ChainedHandler:
     def take_effect(self, frame: FrameType | None = None) -> None:
         """Do what the signal did before; on the main thread."""
         self._done = True
+        current: Any = signal.getsignal(self._number)
+        if current is self:
+            signal.signal(self._number, self._in_front)
         if self.is_deadly:
             signal.signal(self._number, signal.SIG_DFL)
             os.kill(os.getpid(), self._number)  # to the process: this thread may have blocked it
@@ -67,12 +74,12 @@ class ChainedHandler:
             self._previous(self._number, frame)
 
     def _flush_first(self) -> None:
-        self._flush()
+        self._flush(self.is_deadly)
         if not self._done:
             os.kill(os.getpid(), self._number)
 
 
-def chain(number: int, flush: Callable[[], None]) -> ChainedHandler | None:
+def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     """Put a :class:`ChainedHandler` in front of the handler of a signal, where that helps and nobody's is lost.
 
     Handlers can be set on the main thread only. What is ignored stays ignored, a handler that was not set from Python

@@ -82,6 +82,19 @@ def arrived(dev_server: DevServer) -> list[str]:
     ]
 
 
+def outcomes(dev_server: DevServer) -> dict[str, str]:
+    """Return the outcome of each run that has arrived; one that is told without success or error was cancelled."""
+    runs: dict[str, list[str]] = {}
+    for event in dev_server.events():
+        if event["kind"] == "custom" and "runId" in event["data"]:
+            runs.setdefault(event["data"]["runId"], []).append(event["key"].removeprefix("$ld:ai:"))
+    assert all(len(names) == len(set(names)) and "duration:total" in names for names in runs.values()), runs
+    return {
+        run: next((outcome for outcome in ("success", "error") if f"generation:{outcome}" in names), "cancelled")
+        for run, names in runs.items()
+    }
+
+
 def evaluations(dev_server: DevServer) -> int:
     """Return how often the AI Config of the programs was evaluated, as LaunchDarkly's own summaries tell."""
     features = [event["features"] for event in dev_server.events() if event["kind"] == "summary"]

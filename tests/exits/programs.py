@@ -15,7 +15,7 @@ from typing import Any
 
 from ldclient import Context
 
-from ldai_integrations import Tracking, track_ai
+from ldai_integrations import Tracking, run_finished, track_ai
 from ldai_integrations._core.endpoint import Endpoint
 
 from .reporting import make_run, make_tracking, ready, write_down
@@ -95,6 +95,50 @@ def busy() -> None:
     time.sleep(0.3)
     ready()
     go_on()
+
+
+def in_block() -> None:
+    """Be in the middle of a run."""
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        run.add_usage(input_tokens=3)
+        write_down(run.id)
+        ready()
+        time.sleep(60)
+
+
+def ends_block() -> None:
+    """Come to the end of a run shortly after the signal."""
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        write_down(run.id)
+        ready()
+        time.sleep(0.3)
+    time.sleep(60)
+
+
+def receiver_hangs() -> None:
+    """Have a receiver that does not return, in the middle of a run."""
+    make_runs()
+    run_finished.connect(lambda _key, **_: time.sleep(60), weak=False)
+    in_block()
+
+
+def wrapped() -> None:
+    """Put a handler in front that goes on to the one before it, and another tracking's in front of that."""
+    previous: Any = signal.getsignal(signal.SIGTERM)
+
+    def tell(number: int, frame: Any) -> None:
+        os.write(1, b"told\n")
+        previous(number, frame)
+
+    signal.signal(signal.SIGTERM, tell)
+    make_runs()
+    first = tracking
+    make()
+    assert signal.getsignal(signal.SIGTERM) is not tell
+    make_runs()
+    with track_ai(config_key="chat", tracking=first) as run:
+        write_down(run.id)
+        in_block()
 
 
 def ends_meanwhile() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ldai_integrations.devserver import DevServer
 
-from .process import arrived, evaluations, start
+from .process import arrived, evaluations, outcomes, start
 
 _PROGRAMS = "tests.exits.programs"
 
@@ -84,6 +84,29 @@ def test_a_process_that_a_signal_ends(
 
     assert program.made()
     assert set(program.made()) <= set(arrived(dev_server)), program.log()
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("in_block", "cancelled"), ("ends_block", "success")])
+def test_a_signal_that_kills_in_the_middle_of_a_run(
+    dev_server: DevServer, tmp_path: Path, name: str, outcome: str
+) -> None:
+    """The run arrives: with its own outcome if it ends within a second, else cancelled."""
+    with start([_PROGRAMS, name], dev_server, tmp_path) as program:
+        program.await_ready()
+        assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
+
+    assert outcomes(dev_server) == dict.fromkeys(program.made(), outcome), program.log()
+
+
+def test_a_handler_that_was_put_in_front_of_ours(dev_server: DevServer, tmp_path: Path) -> None:
+    """It is told of a signal once, whatever is sent before the signal has its effect, and nothing is sent twice."""
+    with start([_PROGRAMS, "wrapped"], dev_server, tmp_path) as program:
+        program.await_ready()
+        assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
+
+    *ended, outer, inner = program.made()
+    assert outcomes(dev_server) == {**dict.fromkeys(ended, "success"), outer: "cancelled", inner: "cancelled"}
+    assert program.log().count("told") == 1
 
 
 def test_a_process_that_ends_while_its_events_are_sent(dev_server: DevServer, tmp_path: Path) -> None:

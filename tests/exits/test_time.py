@@ -44,6 +44,17 @@ def test_an_endpoint_that_hangs_is_waited_for_once(
         assert time.monotonic() - begun < 15  # it is two seconds; 31 are what the SDK's own close() takes
 
 
+def test_a_receiver_that_hangs_leaves_time_for_the_rest(dev_server: DevServer, tmp_path: Path) -> None:
+    """A signal has its effect in time, with what is buffered sent, where an open run's end does not return."""
+    with start(["tests.exits.programs", "receiver_hangs"], dev_server, tmp_path, FLUSH_TIMEOUT="4") as program:
+        program.await_ready()
+        begun = time.monotonic()
+        assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
+        assert time.monotonic() - begun < 15  # it is four seconds at most; the receiver takes 60
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()[:-1]), program.log()
+
+
 def test_a_child_serves_at_once_where_launchdarkly_hangs(dev_server: DevServer, tmp_path: Path) -> None:
     """The first request of a forked worker gets the flags of its parent, and waits for nobody."""
     server = SERVERS["gunicorn gthread, preloaded"]
