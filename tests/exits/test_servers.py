@@ -33,7 +33,7 @@ SERVERS = {
 }
 _MOST_DROPPED = 5
 #: Waitress knows no SIGTERM, and is killed by it.
-WAITRESS = ["tests.exits.waitress_server", "{fd}"]
+WAITRESS = ["tests.exits.waitress_server", "{fd}", f"{_APPS}:wsgi"]
 
 
 def ask(address: tuple[str, int], path: str = "/", *, dropped: list[str] | None = None) -> str:

@@ -1,15 +1,15 @@
-"""``python -m tests.exits.waitress_server FD``: the WSGI application on waitress, until SIGTERM."""
+"""``python -m tests.exits.waitress_server FD MODULE:APP``: a WSGI application on waitress, until SIGTERM."""
 
 from __future__ import annotations
 
+import pkgutil
 import signal
 import socket
 import sys
 
 import waitress
 
-from .applications import wsgi
-
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background
-    waitress.serve(wsgi, sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=4)
+    app = pkgutil.resolve_name(sys.argv[2])
+    waitress.serve(app, sockets=[socket.socket(fileno=int(sys.argv[1]))], threads=4)

@@ -1,0 +1,143 @@
+"""Streams that are under way at SIGTERM are told, with the outcome that the client saw."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import uvicorn
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Request, TextMessage
+
+from ldai_integrations.devserver import DevServer
+
+from .process import outcomes
+from .test_servers import serve
+
+# The last line of a stream that was not broken off.
+_END = b"end\n"
+_APP = "tests.exits.streaming:app"
+_GUNICORN = ["gunicorn", "--bind", "fd://{fd}", "--log-level", "warning", "--worker-class"]
+
+#: The arguments of ``python -m``; where there is a time for requests to end, it is three seconds.
+SERVERS = {
+    "gunicorn sync": [*_GUNICORN, "sync", _APP],
+    "gunicorn gthread": [*_GUNICORN, "gthread", _APP],
+    "gunicorn gevent": [*_GUNICORN, "gevent", _APP],
+    "gunicorn uvicorn": [*_GUNICORN, "uvicorn_worker.UvicornWorker", _APP],
+    "gevent": ["tests.exits.gevent_server", "{fd}", "killed"],
+    "gevent, stopped": ["tests.exits.gevent_server", "{fd}", "stopped"],
+    "waitress": ["tests.exits.waitress_server", "{fd}", _APP],
+    "hypercorn": ["hypercorn", "--bind", "fd://{fd}", "--graceful-timeout", "3", _APP],
+    "uvicorn": ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "3", "--log-level", "warning", _APP],
+}
+#: Those that SIGTERM kills; the others have a handler for it, and go on with their requests.
+KILLED = ("gevent", "waitress")
+
+_OLD_UVICORN = pytest.mark.skipif(
+    tuple(map(int, uvicorn.__version__.split(".")[:2])) < (0, 47),
+    reason="before 0.47 Uvicorn dies before a stream that it breaks off learns of it, unless there is a lifespan",
+)
+_WAITING_HYPERCORN = pytest.mark.skipif(
+    sys.version_info >= (3, 12, 1), reason="Hypercorn waits for streams to end where Python's own servers do"
+)
+
+
+@pytest.mark.parametrize(
+    ("server", "framework"),
+    [
+        ("gunicorn sync", "flask"),
+        ("gunicorn gthread", "flask"),
+        ("gunicorn gthread", "django_wsgi"),
+        ("gunicorn gevent", "flask"),
+        ("gunicorn gevent", "django_wsgi"),
+        ("gunicorn uvicorn", "fastapi"),
+        ("gunicorn uvicorn", "django_asgi"),
+        ("gevent", "flask"),
+        ("gevent, stopped", "flask"),
+        ("waitress", "flask"),
+        ("waitress", "django_wsgi"),
+        ("hypercorn", "fastapi"),
+        ("hypercorn", "django_asgi"),
+        ("uvicorn", "fastapi"),
+        ("uvicorn", "django_asgi"),
+    ],
+)
+def test_a_stream_that_ends_in_time(dev_server: DevServer, tmp_path: Path, server: str, framework: str) -> None:
+    """It is a success: where SIGTERM kills there is time for it, and where the server goes on nobody cuts it short."""
+    seconds = 0.3 if server in KILLED else 2.0
+    run_id, is_whole, log = _stream_until_the_end(dev_server, tmp_path, server, framework, seconds)
+
+    assert outcomes(dev_server) == {run_id: "success" if is_whole else "cancelled"}, log
+
+
+@pytest.mark.parametrize(
+    ("server", "framework"),
+    [
+        ("gevent", "flask"),
+        ("gevent, stopped", "flask"),
+        ("waitress", "flask"),
+        ("waitress", "django_wsgi"),
+        pytest.param("hypercorn", "fastapi", marks=_WAITING_HYPERCORN),
+        pytest.param("hypercorn", "django_asgi", marks=_WAITING_HYPERCORN),
+        ("uvicorn", "fastapi"),
+        pytest.param("uvicorn", "django_asgi", marks=_OLD_UVICORN),
+    ],
+)
+def test_a_stream_that_is_broken_off(dev_server: DevServer, tmp_path: Path, server: str, framework: str) -> None:
+    """It is cancelled, whether the signal breaks it off or the server."""
+    run_id, is_whole, log = _stream_until_the_end(dev_server, tmp_path, server, framework, 60.0)
+
+    assert not is_whole
+    assert outcomes(dev_server) == {run_id: "cancelled"}, log
+
+
+@pytest.mark.parametrize("path", ["/answer", "/ask"])
+def test_a_websocket_that_is_open(dev_server: DevServer, tmp_path: Path, path: str) -> None:
+    """The run of an exchange that is broken off is cancelled, in the middle of speaking and of listening."""
+    with serve(SERVERS["uvicorn"], dev_server, tmp_path, FRAMEWORK="fastapi") as (program, address):
+        with socket.create_connection(address, timeout=30) as connection:
+            run_id = _first_message(connection, path)
+            program.send(signal.SIGTERM)
+            with suppress(ConnectionError):
+                while connection.recv(4096):
+                    pass
+        assert program.end() in (0, -signal.SIGTERM), program.log()
+
+    assert outcomes(dev_server) == {run_id: "cancelled"}, program.log()
+
+
+def _stream_until_the_end(
+    dev_server: DevServer, folder: Path, server: str, framework: str, seconds: float
+) -> tuple[str, bool, str]:
+    """End a server while it streams; return the id of the run, whether its stream was whole, and the server's log."""
+    with serve(SERVERS[server], dev_server, folder, FRAMEWORK=framework) as (program, address):
+        connection = http.client.HTTPConnection(*address, timeout=50)
+        connection.request("GET", f"/{seconds}")
+        response = connection.getresponse()
+        assert response.status == 200, program.log()
+        run_id = response.readline().decode().strip()
+        program.send(signal.SIGTERM)
+        last = b""
+        with suppress(http.client.IncompleteRead, ConnectionError):
+            while line := response.readline():
+                last = line
+        connection.close()
+        assert program.end() == (-signal.SIGTERM if server in KILLED or server == "uvicorn" else 0), program.log()
+    return run_id, last == _END, program.log()
+
+
+def _first_message(connection: socket.socket, path: str) -> str:
+    websocket = WSConnection(ConnectionType.CLIENT)
+    connection.sendall(websocket.send(Request(host="test", target=path)))
+    while True:
+        websocket.receive_data(connection.recv(4096))
+        for event in websocket.events():
+            if isinstance(event, TextMessage):
+                return event.data.strip()
+            assert isinstance(event, AcceptConnection), event
