@@ -262,7 +262,7 @@ class Tracking:
 
         Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
 
-        Evaluations that go on are waited for first, for half of the time.
+        Runs that are being reported and evaluations that go on are waited for first, each for half of what is left.
 
         Args:
             timeout: Seconds to wait at most; ``settings.flush_timeout`` unless told.
@@ -312,7 +312,7 @@ class Tracking:
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         if self._forks == forks.count:
-            self._worker.join(seconds)
+            self._worker.join(seconds / 2)
             self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for what they have said
         return self.flush_events(max(0.0, deadline - time.monotonic()))
 
@@ -322,7 +322,7 @@ class Tracking:
             return FlushReport(sent=0, pending=0, dropped=0)  # what is buffered is the parent's
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        self._worker.join(seconds)
+        self._worker.join(seconds / 2)  # it may be with a receiver of the application's that hangs
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     def _begin_revival(self) -> None:

@@ -61,6 +61,18 @@ def test_what_does_not_arrive_in_time_is_pending(tracking: Tracking, server: Dev
     assert complete_runs(server) == 3
 
 
+@pytest.mark.parametrize("processor", [None, SpoolingEventProcessor])
+def test_a_report_that_hangs_leaves_time_for_what_is_there(connect: Connect, server: DevServer, processor: Any) -> None:
+    """A receiver of the application's that does not return keeps no event of other runs from arriving."""
+    tracking, go_on = Tracking(connect(processor)), threading.Event()
+    send_runs(tracking, 3)
+    assert tracking._worker.join(30)
+    tracking._worker.submit(go_on.wait)  # type: ignore[arg-type]
+    tracking.flush(4)
+    go_on.set()
+    assert complete_runs(server) == 3
+
+
 def test_events_of_after_the_flush_do_not_count(tracking: Tracking, server: DevServer) -> None:
     """A flush under traffic ends when what was there at its begin has arrived."""
     stop = threading.Event()

@@ -118,6 +118,7 @@ def ends_block() -> None:
 def receiver_hangs() -> None:
     """Have a receiver that does not return, in the middle of a run."""
     make_runs()
+    tracking._worker.join(20)
     run_finished.connect(lambda _key, **_: time.sleep(60), weak=False)
     in_block()
 
