@@ -22,8 +22,9 @@ _NOT_OUTPUT = frozenset(("type", "id", "object", "role", "model", "event", "stat
 class SSEReader:
     """Read a streamed body chunk by chunk, wherever the chunks are cut.
 
-    JSON is handed to a :class:`StreamReader`; any other data is taken for output text. Memory is bounded. Not for use
-    from two threads at once. Source of the syntax: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    JSON is handed to a :class:`StreamReader`; any other data, and what a JSON string says, is taken for output text.
+    Memory is bounded. Not for use from two threads at once. Source of the syntax:
+    https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class SSEReader:
         """Take a last line that lacks its end, as bodies that were cut or end without one have, if it is whole JSON."""
         line = "".join(self._parts)
         payload = line.removeprefix("data:").strip()
-        if payload.startswith("{") and payload.endswith("}") and _parsed(payload) is not None:
+        if payload[:1] + payload[-1:] in ("{}", '""') and _parsed(payload) is not None:
             self._parts = []
             self._line(line)
         if self._data and _parsed("\n".join(self._data)) is not None:
@@ -89,8 +90,9 @@ class SSEReader:
     def _line(self, line: str) -> bool:
         if not line:
             return self._dispatch()
-        if line.startswith("{"):  # Ollama and Cohere v1 send lines of JSON
-            return self._payload(line)
+        if line.startswith(("{", '"')):  # Ollama and Cohere v1 send lines of JSON, FastAPI makes them of text
+            size, self._size = self._size, 0
+            return size <= _LONGEST and self._payload(line)
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
@@ -112,7 +114,9 @@ class SSEReader:
 
     def _payload(self, data: str) -> bool:
         payload = _parsed(data)
-        if not isinstance(payload, (dict, list, str)):  # plain text; a number or ``true`` is a word of it
+        if isinstance(payload, str):
+            return self._text(payload)
+        if not isinstance(payload, (dict, list)):  # plain text; a number or ``true`` is a word of it
             return self._reader.say(data)
         spoke = self._reader.absorb(payload) if isinstance(payload, dict) else None
         if spoke is None:
@@ -120,6 +124,12 @@ class SSEReader:
             for leaf in _leaves(payload, _DEPTH):
                 spoke |= self._reader.say(leaf)
         return spoke
+
+    def _text(self, text: str) -> bool:
+        """Take text that came as a JSON string; it may be a provider's event, encoded twice."""
+        event = _parsed(text) if text.startswith("{") else None
+        spoke = self._reader.absorb(event) if isinstance(event, dict) else None
+        return self._reader.say(text) if spoke is None else spoke
 
 
 def _parsed(data: str) -> Any:

@@ -9,6 +9,7 @@ import pytest
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import SSEReader
+from ldai_integrations.usage import _sse as room
 
 CHUNKS = [
     {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "model": "m"},
@@ -73,6 +74,51 @@ def test_an_error_in_a_stream(data: bytes) -> None:
 
     assert error is not None
     assert "secret" not in error
+
+
+@pytest.mark.parametrize("size", [1, 5, 1_000])
+@pytest.mark.parametrize("line", ["{}\n", "data: {}\n\n"])
+def test_lines_of_json_strings(line: str, size: int) -> None:
+    """Text that is encoded as JSON, a string a line or an event, counts as what it says, wherever it is cut."""
+    texts = ["Grüße", ' "quoted"\n', "", "[DONE]", " {not JSON}", "{}"]
+    data = "".join(line.format(json.dumps(text)) for text in texts).encode()
+    reader = SSEReader()
+    spoke = [reader.feed(data[at : at + size]) for at in range(0, len(data), size)]
+
+    assert any(spoke)
+    assert reader.reading().text == "".join(texts)
+
+
+@pytest.mark.parametrize("line", ["{}\n", "data: {}\n\n"])
+def test_what_a_line_of_a_json_string_says(line: str) -> None:
+    """An empty string is no first token; the last line may lack its end; a line that is cut off in its text is none."""
+    reader = SSEReader()
+    assert not reader.feed(line.format('""').encode())
+    assert reader.feed(line.format('"Hello"').encode())
+    reader.feed(line.format('" there"').rstrip().encode())
+    assert reader.reading().text == "Hello there"
+    reader.feed(b"\n\n" + line.format('" and').rstrip().encode())
+    assert reader.reading().text == "Hello there"
+
+
+def test_a_providers_events_that_are_encoded_twice() -> None:
+    """Events that the application dumps to strings, which its framework encodes again, are the provider's."""
+    reader = SSEReader()
+    for chunk in CHUNKS:
+        reader.feed(json.dumps(json.dumps(chunk)).encode() + b"\n")
+
+    assert (reader.reading().text, reader.reading().usage) == ("Grüße", Usage(9, 2, 11))
+
+
+def test_many_lines_of_json_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longest is one line; a longer one is left out, and the next is read again."""
+    monkeypatch.setattr(room, "_LONGEST", 50)
+    reader = SSEReader()
+    for text in ("Hello", " there", "x" * 60, ", how", " are you"):
+        for part in (json.dumps(text)[:4], json.dumps(text)[4:] + "\n"):
+            reader.feed(part.encode())
+
+    assert reader.reading().text == "Hello there, how are you"
 
 
 def test_lines_of_json() -> None:
