@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
-Record = Mapping[str, Any]
+from ._records import Record, model_of
 
 
 def peer_counters() -> dict[str, Callable[[Record, str], int | None]]:
@@ -57,8 +56,3 @@ def _langchain_counter() -> Callable[[Record], int] | None:
         return int(model.get_num_tokens_from_messages(messages, tools=tools, allow_fetching_images=False))
 
     return count
-
-
-def model_of(record: Record) -> str:
-    """Return the model that answered, or else the one that was asked."""
-    return record.get("response_model") or record.get("model") or ""

@@ -7,15 +7,12 @@ It is not part of the project; CONTRIBUTING.md says what a record looks like.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
-import lzma
-import re
 import statistics
-import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import (
@@ -29,13 +26,18 @@ from ldai_integrations.usage import (
     read,
     warm_up,
 )
+from ldai_integrations.usage._models import family_of
 
-from ._peers import Record, model_of, peer_counters
+from ._peers import peer_counters
+from ._records import Record, half_of, model_of, records_in
 
-# What stands in the corpus in place of an image's data.
-_CUT_IMAGE = re.compile(r"<<b64 removed [^<>]*?kind=(?!pdf|wav|mp3)\w+ w=(?P<width>\d+) h=(?P<height>\d+)[^<>]*>>")
+# By contestant, the error of each estimate as a share of the truth.
+Errors: TypeAlias = "defaultdict[str, list[float]]"
+
 # A provider with fewer records than this says nothing about the rest.
 _FEWEST = 10
+# Of a shorter answer a single token is too large a share.
+_SHORTEST = 10
 
 _API_OF = {
     "openai-chat": "chat",
@@ -53,23 +55,13 @@ def main() -> None:
     """Print what is extracted exactly, and how far estimates are off."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="the .jsonl.xz file of recorded responses")
-    records = list(_records(parser.parse_args().corpus))
+    parser.add_argument("--half", type=int, choices=(1, 2), help="take the records of every other repository only")
+    args = parser.parse_args()
+    records = half_of(list(records_in(args.corpus)), args.half)
     warm_up(models=["gpt-4"], timeout=60)
     _print_extraction(records)
     _print_prompts(records)
     _print_outputs(records)
-
-
-def _records(path: Path) -> Iterator[Record]:
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(_CUT_IMAGE.sub(_image_head, line))
-
-
-def _image_head(cut: re.Match[str]) -> str:
-    """Return the first bytes of a PNG of the size that the corpus notes where it left an image out."""
-    size = struct.pack(">II", int(cut["width"]), int(cut["height"]))
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + size + b"\x08\x06").decode()
 
 
 # Extraction
@@ -103,7 +95,7 @@ def _is_exact(usage: Usage | None, truth: Mapping[str, int]) -> bool:
 
 def _print_prompts(records: Iterable[Record]) -> None:
     contestants = {"ours": _our_prompt, "words x 4/3": _words, "plain count": _plain, **peer_counters()}
-    errors: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    errors = _by_category()
     for record in records:
         api, truth = _API_OF.get(record["provider"]), (record.get("usage_true") or {}).get("input")
         if api is None or not truth or not record.get("request_json"):
@@ -139,26 +131,33 @@ def _prompt_text(record: Record) -> str:
 
 
 def _print_outputs(records: Iterable[Record]) -> None:
-    contestants: dict[str, Callable[[Reading, str], int | None]] = {
-        "ours": lambda reading, model: (
-            estimate_output(reading.text, model=model, tool_calls=reading.tool_calls).output_tokens
-        ),
-        "words x 4/3": lambda reading, _model: round(len(reading.text.split()) * 4 / 3),
-        "plain count": lambda reading, _model: count_tokens(reading.text),
-    }
-    errors: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Print texts, and calls without one, of whatever did not reason in hiding."""
+    texts, calls = _by_category(), _by_category()
     for record in records:
-        truth = record.get("usage_true") or {}
-        reading = _read(record)
-        if not truth.get("output") or truth.get("reasoning") or reading is None or not reading.text:
+        truth, reading = record.get("usage_true") or {}, _read(record)
+        if not truth.get("output") or truth.get("reasoning") or reading is None:
             continue
-        if reading.tool_calls or truth["output"] < 10:
-            continue
-        for name, estimate in contestants.items():
-            error = abs((estimate(reading, model_of(record)) or 0) - truth["output"]) / truth["output"]
-            errors[record["provider"]][name].append(error)
-    print("\nestimated output of 10 tokens and more, text only: median / 95th percentile, share exact")
-    _print_errors({provider: rows for provider, rows in errors.items() if len(rows["ours"]) >= _FEWEST})
+        table = texts if not reading.tool_calls else calls if not reading.text else None
+        if table is not None and (table is calls or truth["output"] >= _SHORTEST):
+            for category in (record["provider"], f"of {family_of(model_of(record)).name}"):
+                _judge_output(record, reading, table[category])
+    print(f"\nestimated output of {_SHORTEST} tokens and more, text only: median / 95th percentile, share exact")
+    _print_errors({category: rows for category, rows in texts.items() if len(rows["ours"]) >= _FEWEST})
+    print("\nestimated output, tool calls only: median / 95th percentile, share exact")
+    _print_errors({category: rows for category, rows in calls.items() if len(rows["ours"]) >= _FEWEST})
+
+
+def _judge_output(record: Record, reading: Reading, errors: Errors) -> None:
+    model, truth, shown = model_of(record), record["usage_true"]["output"], reading.reasoning + reading.text
+    words = shown or " ".join(f"{call.name} {call.arguments}" for call in reading.tool_calls)
+    guesses = {
+        "ours": estimate_output(shown, model=model, tool_calls=reading.tool_calls).output_tokens,
+        "asked known": reading.estimate(model=model, request=record.get("request_json")).output_tokens,
+        "words x 4/3": round(len(words.split()) * 4 / 3),
+        "plain count": count_tokens(words),
+    }
+    for name, guess in guesses.items():
+        errors[name].append(abs((guess or 0) - truth) / truth)
 
 
 def _read(record: Record) -> Reading | None:
@@ -171,6 +170,10 @@ def _read(record: Record) -> Reading | None:
 
 
 # Both
+
+
+def _by_category() -> defaultdict[str, Errors]:
+    return defaultdict(lambda: defaultdict(list))
 
 
 def _print_errors(errors: Mapping[str, Mapping[str, list[float]]]) -> None:

@@ -107,10 +107,11 @@ def _usage(run: Run, outputs: list[Output]) -> Usage | None:
 
 def _with_estimates(run: Run, output: Output) -> Usage:
     usage = output.usage if output.usage is not None else Usage()
+    asked = output.asked
     if usage.output_tokens is None and (output.usage is None or output.chars):
-        usage = usage.filled_from(output.estimate())
-    if usage.input_tokens is None and output.asked is not None:
-        prompt = output.asked.estimate(output.model or output.asked.model or run.model)
+        usage = usage.filled_from(output.estimate(asked.request if asked is not None else None))
+    if usage.input_tokens is None and asked is not None:
+        prompt = asked.estimate(output.model or asked.model or run.model)
         if prompt is not None:
             usage = prompt if usage == Usage() else usage.filled_from(prompt)
     return usage

@@ -64,7 +64,7 @@ def metered(output: Output | None, usage: Usage | None) -> Output | None:
     if usage is None:
         return output
     if output is None:
-        return Output(usage, lambda: usage, 0, from_provider=True)
+        return Output(usage, lambda _request: usage, 0, from_provider=True)
     said = output.usage
     if said is None:
         return replace(output, usage=usage)

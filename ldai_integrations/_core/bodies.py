@@ -19,6 +19,8 @@ _MAX_LEAVES = 10_000
 
 ModelName = Callable[[], str]
 Keep = Callable[[], int]
+# Takes the request, or ``None`` where it is not known.
+Estimate = Callable[[Any], Usage]
 
 
 def _keep_nothing() -> int:
@@ -31,7 +33,7 @@ class Output:
 
     Attributes:
         usage: The provider's own figures, if it gave any.
-        estimate: Counts the output's tokens; takes about 50 µs per 1,000 ``chars``.
+        estimate: Counts the output's tokens, given the request if it is known; takes about 50 µs per 1,000 ``chars``.
         chars: Length of the text that ``estimate`` counts.
         tool_calls: Names of the tools the model called.
         error: Type of the error that the output carried, if it did.
@@ -43,7 +45,7 @@ class Output:
     """
 
     usage: Usage | None
-    estimate: Callable[[], Usage]
+    estimate: Estimate
     chars: int
     tool_calls: tuple[str, ...] = ()
     error: str | None = None
@@ -62,8 +64,8 @@ class Output:
     def of_reading(cls, reading: Reading, model_name: ModelName) -> Output:
         """Take over what the usage room read."""
 
-        def estimate() -> Usage:
-            return reading.estimate(model=model_name())
+        def estimate(request: Any) -> Usage:
+            return reading.estimate(model=model_name(), request=request)
 
         names = tuple(call.name for call in reading.tool_calls)
         chars = len(reading.text) + len(reading.reasoning) + sum(len(call.arguments) for call in reading.tool_calls)
@@ -84,7 +86,7 @@ class Output:
     def of_text(cls, tally: TextTally, text: Callable[[], str] = str) -> Output:
         """Take over counted text."""
 
-        def estimate() -> Usage:
+        def estimate(_request: Any) -> Usage:
             return Usage(output_tokens=tally.tokens(), estimated=frozenset({"output_tokens"}))
 
         return cls(None, estimate, tally.chars, text=text)

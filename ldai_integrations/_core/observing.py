@@ -121,7 +121,7 @@ class Observation:
     def _take_whole(self, response: Any) -> None:
         output = output_of(response, self._model_name)
         if output is None and self._asked is not None:
-            output = Output(None, Usage, 0)  # the prompt is known all the same
+            output = Output(None, _no_output, 0)  # the prompt is known all the same
         if output is not None:
             self._output = lambda: output
             self._keep(needs_asked=output.usage is None or output.usage.input_tokens is None)
@@ -175,6 +175,10 @@ def _is_usage_frame(item: Any) -> bool:
 
 def _nothing() -> None:
     return None
+
+
+def _no_output(_request: Any) -> Usage:
+    return Usage()
 
 
 def _ignore(_exc: BaseException | None) -> None:

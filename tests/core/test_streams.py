@@ -49,7 +49,7 @@ def test_chunks_that_wait_are_read_in_order(kind: str) -> None:
     assert evidence.answered() == whole
     assert output is not None
     assert output.chars == len(whole)
-    assert output.estimate().output_tokens == count_tokens(whole)
+    assert output.estimate(None).output_tokens == count_tokens(whole)
 
 
 def test_what_may_change_is_read_at_once() -> None:

@@ -1,0 +1,50 @@
+"""What an answer without usage is taken to have cost, by what the wrapped client asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
+
+from .answers import chat
+from .cases import CHAT
+from .makers import openai
+from .provider import Provider
+
+_TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+_SCHEMA = {"type": "json_schema", "json_schema": {"name": "words", "schema": {"type": "object"}}}
+
+
+def _output(provider: Provider, tracking: Tracking, records: list[RunRecord], **asked: Any) -> int | None:
+    """Stream "Hello there", two tokens, and return what the run takes the answer for."""
+    client: Any = wrap_client(openai(provider.url))
+    provider.queued.append(lambda _request: chat({"stream": True}))
+    with track_ai(config_key="chat", tracking=tracking):
+        list(client.chat.completions.create(**CHAT, stream=True, **asked))
+    usage = records[-1].usage
+    assert usage is not None
+    assert usage.source == "estimate"
+    return usage.output_tokens
+
+
+@pytest.mark.usefixtures("o200k")
+def test_an_answer_is_estimated_by_what_was_asked(
+    provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """A text costs a token more with tools at hand, and more again where a schema binds it as well."""
+    assert _output(provider, tracking, records) == 2
+    assert _output(provider, tracking, records, response_format=_SCHEMA) == 2
+    assert _output(provider, tracking, records, tools=[_TOOL]) == 3
+    assert _output(provider, tracking, records, tools=[_TOOL], response_format=_SCHEMA) == 7
+
+
+@pytest.mark.usefixtures("o200k")
+def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
+    provider: Provider, tracking: Tracking, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the request was not kept, the text is counted alone."""
+    monkeypatch.setattr("ldai_integrations._core.observing.MOST_KEPT", 1)
+
+    assert _output(provider, tracking, records, tools=[_TOOL]) == 2
