@@ -16,7 +16,8 @@ from ldai_integrations import ConfigurationError
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _download as download
-from ldai_integrations.usage._encodings import CL100K, O200K, shelf
+from ldai_integrations.usage._counting import _SAFE_CUT
+from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, shelf
 from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, parse
 
 PROSE = (
@@ -89,7 +90,74 @@ def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
     assert tally.tokens() == count_tokens(text, model="gpt-4o")
     assert tally.chars == len(text)
     assert len(text) > 400_000
-    assert sum(map(len, (*tally._pieces, *tally._chunks))) < 270_000
+    assert sum(map(len, (*tally._parts, *tally._chunks))) < 270_000
+
+
+# Texts with no place where words surely end, and one that has them but no space.
+UNBROKEN = {
+    "letters": "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=60_000)),
+    "Japanese": "これはテストですとても長い日本語の文章" * 4_000,
+    "Thai": "สวัสดีครับผมชื่อสมชาย" * 3_000,
+    "Arabic": "مرحبابكفيالعالم" * 4_000,
+    "emoji": "👩‍👩‍👧😀🎉" * 8_000,
+    "base64": "".join(random.Random(2).choices("ABCDEFGHIJKLMnopqrstuvwxyz0123456789+/", k=60_000)),
+}
+
+
+@pytest.mark.usefixtures("_exact")
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4"])
+@pytest.mark.parametrize("text", UNBROKEN.values(), ids=UNBROKEN)
+def test_a_text_without_spaces_is_counted_exactly(text: str, model: str) -> None:
+    """A long text counts what tiktoken counts of the whole, in whatever chunks it came."""
+    encoding = shelf.get(O200K if model == "gpt-4o" else CL100K)
+    assert encoding is not None
+    tally = TextTally(model)
+    for start in range(0, len(text * 6), 5_000):
+        tally.add((text * 6)[start : start + 5_000])
+
+    assert count_tokens(text, model=model) == len(encoding.encode(text))
+    assert tally.tokens() == count_tokens(text * 6, model=model)
+
+
+@pytest.mark.usefixtures("_exact")
+@pytest.mark.parametrize("spec", [O200K, CL100K], ids=lambda spec: spec.name)
+def test_both_sides_of_a_safe_cut_count_for_themselves(spec: EncodingSpec) -> None:
+    """Wherever a text is cut between its parts, the parts together count what the whole does."""
+    encoding, chance = shelf.get(spec), random.Random(7)
+    assert encoding is not None
+    pieces = [*"aZ'\u2019 \t\n\r.,/_-+(1²½éß日、。テة\u0301\u200d­👩Ⓐ\x1c", "  ", "\r\n", "'ll", "'S", "ing", "==="]
+    cuts = 0
+    for _ in range(3_000):
+        text = "".join(chance.choices(pieces, k=chance.randint(4, 40)))
+        cut = _SAFE_CUT.match(text)
+        if cut is not None:
+            cuts += 1
+            sides = encoding.encode(text[: cut.end()]), encoding.encode(text[cut.end() :])
+            assert len(encoding.encode(text)) == sum(map(len, sides)), (text, cut.end())
+    assert cuts > 1_000
+
+
+@pytest.mark.parametrize("text", [*UNBROKEN.values(), " " * 60_000, PROSE * 300], ids=[*UNBROKEN, "spaces", "prose"])
+def test_no_long_text_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Whatever the text, it is counted in short parts; as a stream passes, hardly more than one of them at a time."""
+    lengths: list[int] = []
+
+    class Recorder:
+        def encode(self, part: str, **_: object) -> str:
+            lengths.append(len(part))
+            return part
+
+    monkeypatch.setattr(shelf, "get", lambda _spec: Recorder())
+    long = text * (400_000 // len(text))
+    assert count_tokens(long) == len(long)
+    for size in (8, 200_000):
+        tally = TextTally()
+        for start in range(0, len(long), size):
+            before = len(lengths)
+            tally.add(long[start : start + size])
+            assert sum(lengths[before:]) <= size + 25_000
+        assert tally.tokens() == len(long)
+    assert max(lengths) <= 16_384 + 96
 
 
 @pytest.mark.usefixtures("_exact")
