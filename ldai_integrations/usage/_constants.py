@@ -35,7 +35,10 @@ _CLAUDE = Family(
     factor=1.13,
     image=ImagePrice(pixels_per_token=750, most=1_600),
     per_output=2,
-    per_output_call=32,
+    splits_arguments=True,
+    per_output_calls=17,
+    per_output_call=13,
+    per_output_argument=13,
     priming=5,
     per_message=2,
     per_tools=515,
@@ -53,11 +56,14 @@ _GEMINI = Family(
     factor=1.04,
     image=ImagePrice(base=258, per_tile=0),
     priming=0,
+    splits_arguments=True,
     per_output_call=0,
     tool_factor=0.5,
     per_page=258,
 )
-_THINKING_GEMINI = replace(_GEMINI, hides_reasoning=True, priming=1, tool_factor=1.0)
+_THINKING_GEMINI = replace(
+    _GEMINI, hides_reasoning=True, priming=1, per_output_call=8, per_output_argument=3, tool_factor=1.0
+)
 _OTHER = Family(name="other", pattern="", source=_ANSWERS, measured=_MEASURED)
 
 
@@ -184,3 +190,8 @@ ANSWER_WITH_TOOLS_AND_SCHEMA = 5
 ANSWER_OF_RESPONSES = 1
 PARALLEL_OUTPUT_CALLS = 16
 PER_PARALLEL_OUTPUT_CALL = 6
+# What of its calls Claude has not to write: their opening where it must call some tool, the first call's too, with its
+# name, where it must call this one, and their closing where it may make only one.
+OPENED_CALLS = 13
+OPENED_CALL = 16
+UNCLOSED_CALLS = 8

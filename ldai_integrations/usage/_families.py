@@ -46,8 +46,10 @@ class Family:
         hides_reasoning: True where output contains reasoning that the response does not show.
         image: What an image costs.
         priming: Tokens that a prompt has before any message.
-        per_output: Tokens that an answer has beyond its visible text.
-        per_output_call: Tokens that a tool call has beyond its name and arguments, as part of an answer.
+        per_output: Tokens of the encoding that an answer in words has beyond its visible text.
+        splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
+        per_output_calls, per_output_call, per_output_argument: Tokens of the encoding that an answer has beyond names
+            and values for calling at all, for each call, and for each argument that is written by itself.
         per_message: Tokens that each message adds.
         per_tools: Tokens that having tools at all adds.
         per_call: Tokens that a tool call and its result add beyond their texts.
@@ -68,7 +70,10 @@ class Family:
     image: ImagePrice = ImagePrice()
     priming: int = 3
     per_output: int = 0
+    splits_arguments: bool = False
+    per_output_calls: int = 0
     per_output_call: int = 7
+    per_output_argument: int = 0
     per_message: int = 0
     per_tools: int = 0
     per_call: int = 0

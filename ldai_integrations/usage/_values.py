@@ -187,7 +187,11 @@ def to_json(value: Any) -> str:
     if value is None:
         return ""
     try:
-        return text(value) or json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        return (
+            text(value)
+            if is_a(value, str)
+            else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        )
     except Exception:  # cyclic, too deep, or a ``__str__`` that raises
         return ""
 
