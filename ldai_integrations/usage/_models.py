@@ -21,15 +21,16 @@ def family_of(model: Any) -> Family:
     """Return the family of a model.
 
     The name may carry a vendor, region, gateway, fine-tune or deployment around it, in any case: ``gpt-4o``,
-    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My-GPT4o-deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown
+    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My_GPT4o_deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown
     names belong to the family "other".
     """
-    return _family(text(model)[:_LONGEST_NAME].lower())
+    return _family(text(model)[:_LONGEST_NAME])
 
 
 @lru_cache(maxsize=512)
 def _family(name: str) -> Family:
-    return next(family for pattern, family in _COMPILED if pattern.search(name))
+    written = name.lower().replace("_", "-").replace(" ", "-")
+    return next(family for pattern, family in _COMPILED if pattern.search(written))
 
 
 def encoding_of(family: Family) -> EncodingSpec:
