@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._families import Extras, Family, ImagePrice
+from ._families import Extras, Family, ImagePrice, OpenAIRules
 
-# The prices of images are from OpenAI's "Images and vision", Anthropic's "Vision" and Google's "Understand and count
-# tokens"; those of gpt-5 mini and nano as recorded (300 patches cost 360 and 450).
 _ANSWERS = "recorded answers of public projects"
 _BOTH = "recorded requests and answers of public projects"
 _NAMES = "tiktoken's table of model names"
+_OF_ANTHROPIC, _OF_GOOGLE = "Anthropic, Vision, 2026-11", "Google, Understand and count tokens, 2026-11"
 _MEASURED = "2026-11"
 
 _OPENAI = Family(name="gpt-4o", pattern="", source=_BOTH, measured=_MEASURED, openai=True, per_page=8)
@@ -24,6 +23,8 @@ _O_SERIES = replace(
     priming=2,
     per_output=10,
     per_output_call=16,
+    per_responses_output=6,
+    per_responses_call=11,
     image=ImagePrice(base=75, per_tile=150),
 )
 _GPT5 = replace(_O_SERIES, per_output=9, image=ImagePrice(base=70, per_tile=140))
@@ -33,12 +34,15 @@ _CLAUDE = Family(
     source=_BOTH,
     measured=_MEASURED,
     factor=1.13,
-    image=ImagePrice(pixels_per_token=750, most=1_600),
+    image=ImagePrice(pixels_per_token=750, most=1_600, source=_OF_ANTHROPIC),
     per_output=2,
     splits_arguments=True,
     per_output_calls=17,
     per_output_call=13,
     per_output_argument=13,
+    spared_opening=13,
+    spared_call=16,
+    spared_closing=8,
     priming=5,
     per_message=2,
     per_tools=515,
@@ -54,7 +58,7 @@ _GEMINI = Family(
     source=_BOTH,
     measured=_MEASURED,
     factor=1.04,
-    image=ImagePrice(base=258, per_tile=0),
+    image=ImagePrice(base=258, per_tile=0, source=_OF_GOOGLE),
     priming=0,
     splits_arguments=True,
     per_output_call=0,
@@ -67,8 +71,8 @@ _THINKING_GEMINI = replace(
 _OTHER = Family(name="other", pattern="", source=_ANSWERS, measured=_MEASURED)
 
 
-def _patches(tokens: float) -> ImagePrice:
-    return ImagePrice(per_patch=tokens)
+def _patches(tokens: float, *, recorded: bool = False) -> ImagePrice:
+    return ImagePrice(per_patch=tokens, source=f"{_BOTH}, {_MEASURED}") if recorded else ImagePrice(per_patch=tokens)
 
 
 # The first whose pattern is found is meant.
@@ -83,9 +87,9 @@ FAMILIES = (
     ),
     replace(_OTHER, name="gpt-oss", pattern=r"gpt-oss", factor=1.07, hides_reasoning=True, priming=67),
     replace(_GPT5, name="gpt-5 chat", pattern=r"gpt-?[5-9](\.\d+)?-chat", hides_reasoning=False),
-    replace(_GPT5, name="gpt-5.4+", pattern=r"gpt-?(5\.([4-9]|\d\d)|[6-9]|1\d)", per_output=3),
-    replace(_GPT5, name="gpt-5 mini", pattern=r"gpt-?5[.\d]*-mini", image=_patches(1.2)),
-    replace(_GPT5, name="gpt-5 nano", pattern=r"gpt-?5[.\d]*-nano", image=_patches(1.5)),
+    replace(_GPT5, name="gpt-5.4+", pattern=r"gpt-?(5\.([4-9]|\d\d)|[6-9]|1\d)", per_output=3, per_responses_output=4),
+    replace(_GPT5, name="gpt-5 mini", pattern=r"gpt-?5[.\d]*-mini", image=_patches(1.2, recorded=True)),
+    replace(_GPT5, name="gpt-5 nano", pattern=r"gpt-?5[.\d]*-nano", image=_patches(1.5, recorded=True)),
     replace(_GPT5, name="gpt-5", pattern=r"gpt-?5|codex"),
     replace(_OPENAI, name="gpt-4.1 mini", pattern=r"gpt-?4[.-]?1-mini", image=_patches(1.62)),
     replace(_OPENAI, name="gpt-4.1 nano", pattern=r"gpt-?4[.-]?1-nano", image=_patches(2.46)),
@@ -95,8 +99,15 @@ FAMILIES = (
         name="gpt-4o",
         pattern=r"gpt-?4o|gpt-?4[.-]?[15](?!\d)|gpt-(audio|realtime|image)|computer-use|omni-",
     ),
+    replace(
+        _OPENAI,
+        name="gpt-4 of 2023",
+        pattern=r"gpt-?4(-32k)?(-0[36]1[34])?$",
+        encoding="cl100k_base",
+        per_output_call=4,
+    ),
     replace(_OPENAI, name="gpt-4", pattern=r"gpt-?4|gpt-?3|(davinci|babbage)-002|text-davinci", encoding="cl100k_base"),
-    replace(_O_SERIES, name="o4-mini", pattern=r"\bo4-mini", image=_patches(1.72)),
+    replace(_O_SERIES, name="o4-mini", pattern=r"\bo4-mini", per_output=20, image=_patches(1.72)),
     replace(_O_SERIES, name="o-series", pattern=r"\bo[1-9]\b(?!\.)"),
     replace(
         _CLAUDE,
@@ -115,7 +126,7 @@ FAMILIES = (
         name="gemini 2.0",
         pattern=r"gemini-2",
         per_output=1,
-        image=ImagePrice(base=258, per_tile=258, crops=True),
+        image=ImagePrice(base=258, per_tile=258, crops=True, source=_OF_GOOGLE),
     ),
     replace(
         _GEMINI, name="gemini", per_output=1, pattern=r"gemini|palm-2|(text|chat|code)-bison|embedding-(00\d|gecko)"
@@ -160,46 +171,46 @@ FAMILIES = (
 )
 
 
-# By API, and whether the model is a gpt-5: what stands after the system message, where OpenAI's models are shown it.
-TOOLS = {
-    ("chat", False): Extras(-1, 3),
-    ("chat", True): Extras(84, 84),
-    ("responses", False): Extras(-3, -3),
-    ("responses", True): Extras(3, 2),
-}
-SCHEMA = {
-    ("chat", False): Extras(4, 8),
-    ("chat", True): Extras(4, 8),
-    ("responses", False): Extras(1, 1),
-    ("responses", True): Extras(0, 0),
-}
-TOOLS_AND_SCHEMA = {
-    ("chat", False): Extras(-1, 3),
-    ("chat", True): Extras(84, 84),
-    ("responses", False): Extras(-3, -3),
-    ("responses", True): Extras(3, 2),
-}
-# A message's frame, and what a tool call, its result, and several calls at once add to their texts.
-PER_MESSAGE = 3
-PER_NAME = 1
-PER_CALL = 4
-PER_RESULT = 1
-PARALLEL_CALLS = 23
-PER_PARALLEL_CALL = 3
-# By whether the model is a gpt-5; the function's name comes on top.
-FORCED_TOOL = {False: 7, True: -9}
-GPT5_ASSISTANT = 2
-# A hosted tool's description, not what it finds.
-HOSTED_TOOLS = {"web_search": 294, "web_search_preview": 294}
-# What an answer costs beyond its visible text through OpenAI's APIs: a closing token with tools at hand, more with an
-# answer's schema too; always one through the Responses API. Several calls at once are wrapped in one.
-ANSWER_WITH_TOOLS = 1
-ANSWER_WITH_TOOLS_AND_SCHEMA = 5
-ANSWER_OF_RESPONSES = 1
-PARALLEL_OUTPUT_CALLS = 16
-PER_PARALLEL_OUTPUT_CALL = 6
-# What of its calls Claude has not to write: their opening where it must call some tool, the first call's too, with its
-# name, where it must call this one, and their closing where it may make only one.
-OPENED_CALLS = 13
-OPENED_CALL = 16
-UNCLOSED_CALLS = 8
+_BEFORE = OpenAIRules(
+    api="chat",
+    models="gpt-3.5 to gpt-4.1, o-series",
+    source=_BOTH,
+    measured=_MEASURED,
+    tools=Extras(-1, 3),
+    schema=Extras(4, 8),
+    tools_and_schema=Extras(-1, 3),
+    forced_tool=7,
+)
+_SINCE = replace(
+    _BEFORE,
+    models="gpt-5 and later",
+    assistant_text=2,
+    tools=Extras(84, 84),
+    tools_and_schema=Extras(84, 84),
+    forced_tool=-9,
+)
+_HOSTED = {"web_search": 294, "web_search_preview": 294}
+OPENAI_RULES = (
+    _BEFORE,
+    _SINCE,
+    replace(
+        _BEFORE,
+        api="responses",
+        tools=Extras(-3, -3),
+        schema=Extras(1, 1),
+        tools_and_schema=Extras(-3, -3),
+        hosted_tools=_HOSTED,
+        forced_output_call=1,
+        parallel_output_calls=19,
+    ),
+    replace(
+        _SINCE,
+        api="responses",
+        tools=Extras(3, 2),
+        schema=Extras(0, 0),
+        tools_and_schema=Extras(3, 2),
+        hosted_tools=_HOSTED,
+        forced_output_call=1,
+        parallel_output_calls=19,
+    ),
+)

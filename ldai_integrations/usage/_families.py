@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 EncodingName = Literal["o200k_base", "cl100k_base"]
@@ -18,6 +19,7 @@ class ImagePrice:
         pixels_per_token: Pixels to the token, where a model counts so.
         most: Most patches or tokens that are charged.
         crops: Tiles are squares of two thirds of the short side; an image of at most 384 pixels square has none.
+        source: Where that is from.
     """
 
     base: int = 85
@@ -26,6 +28,7 @@ class ImagePrice:
     pixels_per_token: int = 0
     most: int = 1_536
     crops: bool = False
+    source: str = "OpenAI, Images and vision, 2026-11"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,10 @@ class Family:
         splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
         per_output_calls, per_output_call, per_output_argument: Tokens of the encoding that an answer has beyond names
             and values for calling at all, for each call, and for each argument that is written by itself.
+        spared_opening, spared_call, spared_closing: What of that Claude has not to write where it must call some tool;
+            where it must call this one, whose name it has not to write either; and where it may make one call only.
+        per_responses_output, per_responses_call: The same as ``per_output`` and ``per_output_call`` through OpenAI's
+            Responses API.
         per_message: Tokens that each message adds.
         per_tools: Tokens that having tools at all adds.
         per_call: Tokens that a tool call and its result add beyond their texts.
@@ -74,6 +81,11 @@ class Family:
     per_output_calls: int = 0
     per_output_call: int = 7
     per_output_argument: int = 0
+    spared_opening: int = 0
+    spared_call: int = 0
+    spared_closing: int = 0
+    per_responses_output: int = 1
+    per_responses_call: int = 8
     per_message: int = 0
     per_tools: int = 0
     per_call: int = 0
@@ -94,3 +106,47 @@ class Extras:
 
     with_system: int
     without: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAIRules:
+    """Say what one of OpenAI's APIs adds, for some of its models, to the texts that it is given and gives, in tokens.
+
+    Attributes:
+        api: The API, as :func:`estimate_prompt` names it.
+        models: The families that are meant.
+        source: Where the figures are from.
+        measured: When, as year and month.
+        per_message, per_name: The frame of a message, and of the name of who speaks.
+        per_call, per_result: A tool call in the history, and its result.
+        parallel_calls, per_parallel_call: Calls made at once, together and each, in place of ``per_call``.
+        assistant_text: A message of the model's own without calls.
+        tools, schema, tools_and_schema: What stands below the system message.
+        forced_tool: A function that must be called; its name comes on top.
+        hosted_tools: The description of a tool of OpenAI's own, not what it finds.
+        answer_with_tools, answer_with_tools_and_schema: An answer in words where tools could have been called.
+        forced_output_call: An answer of a function that had to be called, beyond its arguments.
+        parallel_output_calls, per_parallel_output_call: An answer of several calls, in place of the family's.
+    """
+
+    api: Literal["chat", "responses"]
+    models: str
+    source: str
+    measured: str
+    per_message: int = 3
+    per_name: int = 1
+    per_call: int = 4
+    per_result: int = 1
+    parallel_calls: int = 23
+    per_parallel_call: int = 3
+    assistant_text: int = 0
+    tools: Extras
+    schema: Extras
+    tools_and_schema: Extras
+    forced_tool: int
+    hosted_tools: Mapping[str, int] = field(default_factory=dict)
+    answer_with_tools: int = 1
+    answer_with_tools_and_schema: int = 5
+    forced_output_call: int = 0
+    parallel_output_calls: int = 16
+    per_parallel_output_call: int = 6

@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ._constants import FAMILIES
+from ._constants import FAMILIES, OPENAI_RULES
 from ._encodings import CL100K, O200K, EncodingSpec
-from ._families import Family
+from ._families import Family, OpenAIRules
 from ._values import text
 
 _COMPILED = tuple((re.compile(family.pattern), family) for family in FAMILIES)
@@ -31,6 +31,12 @@ def family_of(model: Any) -> Family:
 def _family(name: str) -> Family:
     written = name.lower().replace("_", "-").replace(" ", "-")
     return next(family for pattern, family in _COMPILED if pattern.search(written))
+
+
+def openai_rules(family: Family, api: str) -> OpenAIRules:
+    """Return what one of OpenAI's APIs, ``chat`` or ``responses``, adds for one of its families."""
+    before, since = (rules for rules in OPENAI_RULES if rules.api == api)
+    return since if family.name.startswith("gpt-5") else before
 
 
 def encoding_of(family: Family) -> EncodingSpec:

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..records import Usage
-from . import _constants as constants
 from ._counting import count_raw
 from ._families import Family
-from ._models import family_of
-from ._values import dig, get, is_list, is_record, plain_json, to_json
+from ._models import family_of, openai_rules
+from ._values import dig, get, is_record, items, plain_json, to_json
 from ._values import text as plain
 
 
@@ -34,13 +33,13 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
     named = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in named if any(call)]
     tokens = count_raw(said, family)
-    if calls:
-        tokens += _split_calls(calls, family) if family.splits_arguments else _json_calls(calls, family, request)
+    if calls and family.splits_arguments:
+        tokens += _split_calls(calls, family)
         tokens -= _spared(calls, family, request, silent=not said) if family.per_output_calls else 0
+    elif calls:
+        tokens += _json_calls(calls, family, request)
     elif said:
-        tokens += family.per_output
-    if tokens and family.openai:
-        tokens += _request_extras(request, calls=bool(calls))
+        tokens += _around_words(family, request)
     return Usage(
         output_tokens=round(tokens * family.factor),
         estimated=frozenset({"output_tokens"}),
@@ -48,15 +47,29 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
     )
 
 
+def _around_words(family: Family, request: Any) -> int:
+    """Count what an answer in words has beyond them, through the API and with the tools that it was asked with."""
+    if not family.openai:
+        return family.per_output
+    rules = openai_rules(family, _api_of(request))
+    tokens = family.per_output if rules.api == "chat" else family.per_responses_output
+    if next(items(get(request, "tools")), None) is None:
+        return tokens
+    schema = dig(request, "response_format.json_schema", "text.format.schema")
+    return tokens + (rules.answer_with_tools if schema is None else rules.answer_with_tools_and_schema)
+
+
 def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any) -> int:
     """Count calls that are written as a name and a JSON object; of a forced function only the object is."""
+    rules = openai_rules(family, _api_of(request))
     tokens = sum(count_raw(arguments, family) for _, arguments in calls)
     if is_record(get(request, "tool_choice")) and plain(dig(request, "tool_choice.type")) == "function":
-        return tokens
+        return tokens + rules.forced_output_call
     tokens += sum(count_raw(name, family) for name, _ in calls)
     if len(calls) > 1 and family.openai:
-        return tokens + constants.PARALLEL_OUTPUT_CALLS + constants.PER_PARALLEL_OUTPUT_CALL * len(calls)
-    return tokens + family.per_output_call * len(calls)
+        return tokens + rules.parallel_output_calls + rules.per_parallel_output_call * len(calls)
+    through_responses = family.openai and rules.api == "responses"
+    return tokens + (family.per_responses_call if through_responses else family.per_output_call) * len(calls)
 
 
 def _split_calls(calls: list[tuple[str, str]], family: Family) -> int:
@@ -75,12 +88,12 @@ def _spared(calls: list[tuple[str, str]], family: Family, request: Any, *, silen
     Where the request is not known, an answer of nothing but calls is taken to be forced: most are, and a model that has
     the choice mostly says something first.
     """
-    tokens = constants.UNCLOSED_CALLS if dig(request, "tool_choice.disable_parallel_tool_use") is True else 0
+    tokens = family.spared_closing if dig(request, "tool_choice.disable_parallel_tool_use") is True else 0
     kind, of_bedrock = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
     if kind == "tool" or get(of_bedrock, "tool") is not None:
-        tokens += constants.OPENED_CALL + count_raw(calls[0][0], family)
+        tokens += family.spared_call + count_raw(calls[0][0], family)
     elif kind == "any" or get(of_bedrock, "any") is not None or (request is None and silent):
-        tokens += constants.OPENED_CALLS
+        tokens += family.spared_opening
     return tokens
 
 
@@ -94,10 +107,7 @@ def _arguments(written: str) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _request_extras(request: Any, *, calls: bool) -> int:
-    schema = dig(request, "response_format.json_schema", "text.format.schema")
-    if get(request, "messages") is None and get(request, "input") is not None:
-        return constants.ANSWER_OF_RESPONSES
-    if not calls and is_list(get(request, "tools")):
-        return constants.ANSWER_WITH_TOOLS_AND_SCHEMA if schema is not None else constants.ANSWER_WITH_TOOLS
-    return 0
+def _api_of(request: Any) -> str:
+    """Tell OpenAI's Responses API, whose prompt may be kept by OpenAI; a completion's prompt is text."""
+    given = get(request, "input") is not None or is_record(get(request, "prompt"))
+    return "responses" if given and get(request, "messages") is None else "chat"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ldai_integrations.usage._constants import FAMILIES
+from ldai_integrations.usage import _constants
+from ldai_integrations.usage._constants import FAMILIES, OPENAI_RULES
+from ldai_integrations.usage._families import Family, ImagePrice, OpenAIRules
 from ldai_integrations.usage._models import family_of
 
 NAMES = {
@@ -12,7 +14,9 @@ NAMES = {
     "my-gpt4o-deployment chatgpt-4o-latest ft:gpt-4o:acme::id gpt-4.5 gpt-4.1 gpt-realtime gpt-audio gpt-image-1 "
     "computer-use-preview omni-moderation-latest gpt-4o-transcribe azure-gpt-41 my_gpt_4o",
     "gpt-4.1 mini": "gpt-4.1-mini ft:gpt-4.1-mini:acme::id",
-    "gpt-4": "gpt-4 gpt-4-turbo gpt-3.5-turbo gpt-35-turbo gpt-3.5-turbo-instruct davinci-002",
+    "gpt-4 of 2023": "gpt-4 gpt-4-0613 gpt-4-32k azure/gpt-4 openai:gpt-4-0314",
+    "gpt-4": "gpt-4-0125-preview gpt-4-1106-preview gpt-4-turbo gpt-3.5-turbo gpt-35-turbo "
+    "gpt-3.5-turbo-instruct davinci-002",
     "gpt-5": "gpt-5 gpt-5-2025-08-07 gpt-5.1 codex-mini-latest",
     "gpt-5 chat": "gpt-5-chat-latest gpt-5.2-chat",
     "gpt-5.4+": "gpt-5.4 gpt-5.10 gpt-6 gpt-10",
@@ -63,5 +67,15 @@ def test_what_is_no_name_has_the_family_of_the_unknown(name: object) -> None:
 
 
 def test_every_figure_has_a_source_and_a_date() -> None:
-    """The table says of each family where its figures are from and when they were measured."""
-    assert all(family.source and family.measured.startswith("20") for family in FAMILIES)
+    """The table says of each family, and of each API's own figures, where they are from and when they were measured."""
+    assert all(row.source and row.measured.startswith("20") for row in (*FAMILIES, *OPENAI_RULES))
+    assert all("20" in family.image.source for family in FAMILIES)
+    assert len({(rules.api, rules.models) for rules in OPENAI_RULES}) == 4
+
+
+def test_there_are_no_figures_beside_the_table() -> None:
+    """A constant that is not in a family's row, or an API's, would lack its source and its date."""
+    rows = (tuple, type, Family, ImagePrice, OpenAIRules, str)
+    ours = {name: value for name, value in vars(_constants).items() if not name.startswith("__")}
+    assert [name for name, value in ours.items() if isinstance(value, (int, float, list))] == []
+    assert {type(value) for name, value in ours.items() if name.isupper()} <= {*rows, dict}

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import ToolCall, count_tokens, estimate_output
+from ldai_integrations.usage import ToolCall, count_tokens, estimate_output, warm_up
 
-pytestmark = pytest.mark.usefixtures("o200k")
+
+@pytest.fixture(autouse=True)
+def _exact() -> None:
+    """Have both encodings loaded."""
+    warm_up(models=["gpt-4o", "gpt-4"], timeout=60)
+
 
 _WEATHER = ToolCall("get_weather", '{"city": "Graz", "days": 3}')
 CLAUDE, GEMINI = "claude-sonnet-4-5", "gemini-2.5-flash"
@@ -67,3 +72,62 @@ def test_a_call_without_a_word_is_taken_for_a_forced_one() -> None:
 def test_newer_tokens_are_smaller_in_calls_as_well() -> None:
     """A family's factor holds for the tags around a call as for the text in it."""
     assert tokens(_WEATHER, model="claude-opus-4-8") == pytest.approx(tokens(_WEATHER) * 1.47 / 1.13, abs=2)
+
+
+_TOOLS: dict[str, Any] = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}
+_CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+_RESPONSES: dict[str, Any] = {"input": "Hi"}
+_SCHEMA: dict[str, Any] = {"name": "words", "schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "request_", "extra"),
+    [
+        ("gpt-4o", None, 0),
+        ("gpt-4o", _CHAT, 0),
+        ("gpt-4o", {**_CHAT, "tools": []}, 0),
+        ("gpt-4o", {**_CHAT, **_TOOLS}, 1),
+        ("gpt-4o", {**_CHAT, **_TOOLS, "response_format": {"json_schema": _SCHEMA}}, 5),
+        ("gpt-4o", _RESPONSES, 1),
+        ("gpt-4o", {**_RESPONSES, **_TOOLS}, 2),
+        ("gpt-4o", {**_RESPONSES, **_TOOLS, "text": {"format": _SCHEMA}}, 6),
+        ("gpt-4o", {"prompt": {"id": "pmpt_1"}}, 1),
+        ("gpt-3.5-turbo-instruct", {"prompt": "Hi"}, 0),
+        ("gpt-5", _CHAT, 9),
+        ("gpt-5", _RESPONSES, 6),
+        ("o4-mini", _CHAT, 20),
+        ("o4-mini", _RESPONSES, 6),
+    ],
+)
+def test_what_an_answer_in_words_costs_beyond_them(model: str, request_: Any, extra: int) -> None:
+    """OpenAI's APIs add what tools at hand, a schema, the API itself and a model that reasons make of an answer."""
+    assert tokens(text="Hello there", model=model, request=request_) == count_tokens("Hello there", model=model) + extra
+
+
+@pytest.mark.parametrize(
+    ("model", "request_", "calls", "extra"),
+    [
+        ("gpt-4o", None, 1, 7),
+        ("gpt-4-0613", _CHAT, 1, 4),
+        ("gpt-4o", {**_CHAT, **_TOOLS}, 1, 7),
+        ("gpt-4o", {**_CHAT, **_TOOLS}, 2, 28),
+        ("gpt-4o", _RESPONSES, 1, 8),
+        ("gpt-4o", _RESPONSES, 3, 37),
+        ("gpt-5", _CHAT, 1, 16),
+        ("gpt-5", _RESPONSES, 1, 11),
+    ],
+)
+def test_what_calls_cost_beyond_names_and_arguments(model: str, request_: Any, calls: int, extra: int) -> None:
+    """A call has its frame, several at once have one together, and each API has its own."""
+    texts = count_tokens(_WEATHER.name, model=model) + count_tokens(_WEATHER.arguments, model=model)
+
+    assert tokens(*[_WEATHER] * calls, model=model, request=request_) == texts * calls + extra
+
+
+def test_a_function_that_had_to_be_called() -> None:
+    """Of that, only the arguments are written, whichever way it is asked for."""
+    chat = {**_CHAT, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}
+    responses = {**_RESPONSES, "tool_choice": {"type": "function", "name": "get_weather"}}
+
+    assert tokens(_WEATHER, model="gpt-4o", request=chat) == count_tokens(_WEATHER.arguments)
+    assert tokens(_WEATHER, model="gpt-4o", request=responses) == count_tokens(_WEATHER.arguments) + 1

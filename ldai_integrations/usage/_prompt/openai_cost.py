@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _constants as constants
 from .._counting import count_raw
-from .._families import Family
+from .._families import Family, OpenAIRules
+from .._models import openai_rules
 from .._values import to_json
 from .conversation import Conversation, Format, Turn
 from .images import image_tokens
@@ -32,35 +32,35 @@ _NOT_SHOWN = frozenset(
 
 def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
     """Return a conversation's input tokens, exactly where it is plain text."""
-    tokens = family.priming + sum(_turn(turn, family) for turn in conversation.turns)
-    tokens += sum(constants.HOSTED_TOOLS.get(kind, 0) for kind in conversation.hosted_tools)
-    tokens += _appendix(conversation, family, api)
+    rules = openai_rules(family, api)
+    tokens = family.priming + sum(_turn(turn, family, rules) for turn in conversation.turns)
+    tokens += sum(rules.hosted_tools.get(kind, 0) for kind in conversation.hosted_tools)
+    tokens += _appendix(conversation, family, rules)
     if conversation.forced:
-        tokens += constants.FORCED_TOOL[_is_gpt5(family)] + count_raw(conversation.forced, family)
+        tokens += rules.forced_tool + count_raw(conversation.forced, family)
     return tokens
 
 
-def _turn(turn: Turn, family: Family) -> int:
+def _turn(turn: Turn, family: Family, rules: OpenAIRules) -> int:
     role = turn.role if turn.result_of is None else f"functions.{turn.result_of}"
-    text = turn.text
-    tokens = constants.PER_MESSAGE + count_raw(role, family) + count_raw(text, family)
+    tokens = rules.per_message + count_raw(role, family) + count_raw(turn.text, family)
     if turn.result_of is not None:
-        tokens += constants.PER_RESULT
+        tokens += rules.per_result
     if turn.name:
-        tokens += constants.PER_NAME + count_raw(turn.name, family)
+        tokens += rules.per_name + count_raw(turn.name, family)
     for call in turn.calls:
         tokens += count_raw(call.name, family) + count_raw(call.arguments, family)
     if len(turn.calls) == 1:
-        tokens += constants.PER_CALL
+        tokens += rules.per_call
     elif turn.calls:
-        tokens += constants.PARALLEL_CALLS + constants.PER_PARALLEL_CALL * len(turn.calls)
-    elif turn.role == "assistant" and _is_gpt5(family):
-        tokens += constants.GPT5_ASSISTANT
+        tokens += rules.parallel_calls + rules.per_parallel_call * len(turn.calls)
+    elif turn.role == "assistant":
+        tokens += rules.assistant_text
     tokens += family.per_page * turn.pages
     return tokens + sum(image_tokens(image, family) for image in turn.images)
 
 
-def _appendix(conversation: Conversation, family: Family, api: str) -> int:
+def _appendix(conversation: Conversation, family: Family, rules: OpenAIRules) -> int:
     """Count tools and schema, which are shown below the system message's text."""
     parts = []
     if conversation.tools:
@@ -69,9 +69,8 @@ def _appendix(conversation: Conversation, family: Family, api: str) -> int:
         parts.append(_format(conversation.format))
     if not parts:
         return 0
-    both = len(parts) == 2
-    table = constants.TOOLS_AND_SCHEMA if both else constants.TOOLS if conversation.tools else constants.SCHEMA
-    extras, system = table[api, _is_gpt5(family)], conversation.system
+    extras = rules.tools_and_schema if len(parts) == 2 else rules.tools if conversation.tools else rules.schema
+    system = conversation.system
     tokens = extras.without if system is None else extras.with_system
     tokens -= sum(starts_bare(tool) for tool in conversation.tools)
     text = "\n\n".join(parts)
@@ -90,7 +89,3 @@ def _shown(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {name: _shown(value) for name, value in schema.items() if name not in _NOT_SHOWN}
     return [_shown(value) for value in schema] if isinstance(schema, list) else schema
-
-
-def _is_gpt5(family: Family) -> bool:
-    return family.name.startswith("gpt-5")
