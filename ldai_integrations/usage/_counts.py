@@ -40,6 +40,10 @@ class Counts:
         names = self.values.keys() | part.values.keys()
         return Counts(self.shape, {name: self.values.get(name, 0) + part.values.get(name, 0) for name in names})
 
+    def without(self, *names: str) -> Counts:
+        """Return these counts with some of them taken for not sent."""
+        return Counts(self.shape, {name: count for name, count in self.values.items() if name not in names})
+
     def usage(self) -> Usage:
         """Return the counts as a :class:`Usage`: cached tokens in the input, reasoning in the output."""
         known = self.values.get

@@ -86,14 +86,15 @@ class Meter:
     def count_delta(self, raw: Any) -> None:
         """Take a usage object of LangChain's chunks, which some integrations send as parts and some as running totals.
 
-        A total repeats the input; a part that follows the input's carries none.
+        A total repeats the input; a part that follows the input's carries none. Of an input that nobody told they
+        write zero.
         """
         counts = counts_in(raw)
         if counts is None:
             return
         before = self.current.counts
-        if before is not None and not counts.values.get("input"):
-            counts = before.plus(counts)
+        if not counts.values.get("input"):
+            counts = counts.without("input", "total") if before is None else before.plus(counts)
         self.current.counts = counts
 
     @property

@@ -236,6 +236,32 @@ def test_places(response: Any, expected: Usage) -> None:
             TWO,
             id="langgraph updates",
         ),
+        pytest.param(
+            [
+                message(type="AIMessageChunk", id="a", usage_metadata=None),
+                message(
+                    type="AIMessageChunk",
+                    id="a",
+                    usage_metadata={"input_tokens": 0, "output_tokens": 9, "total_tokens": 9},
+                ),
+            ],
+            Usage(output_tokens=9),
+            id="langchain, which writes zero where the input was not told",
+        ),
+        pytest.param(
+            [
+                message(
+                    type="AIMessageChunk", id="a", usage_metadata={**LANGCHAIN, "output_tokens": 0, "total_tokens": 20}
+                ),
+                message(
+                    type="AIMessageChunk",
+                    id="a",
+                    usage_metadata={"input_tokens": 0, "output_tokens": 9, "total_tokens": 9},
+                ),
+            ],
+            ONE,
+            id="langchain's parts",
+        ),
     ],
 )
 def test_streams(events: list[Any], expected: Usage) -> None:
@@ -295,6 +321,21 @@ def test_streams(events: list[Any], expected: Usage) -> None:
 def test_what_is_left_out(usage: dict[str, Any], expected: Usage) -> None:
     """Counts that a host keeps apart, leaves out or writes as text come out whole."""
     assert extract({"answer": "Hi", "usage": usage}) == expected
+
+
+def test_zeros_of_an_agents_run_are_no_usage() -> None:
+    """openai-agents writes zeros where a stream of chat completions told nothing; the answer is then estimated."""
+    nothing = dict.fromkeys(LANGCHAIN, 0)
+    reading = read(
+        SimpleNamespace(
+            raw_responses=[SimpleNamespace(response_id=None, usage=thing(nothing))],
+            context_wrapper=thing({"usage": nothing}),
+            final_output="Hello there",
+        )
+    )
+
+    assert reading is not None
+    assert (reading.usage, reading.text) == (None, "Hello there")
 
 
 @pytest.mark.parametrize(

@@ -107,10 +107,15 @@ def absorb_agents(event: Any, draft: Draft) -> bool | None:
     responses = get(event, "raw_responses")
     if not is_list(responses):
         return None
-    whole = draft.count(dig(event, "context_wrapper.usage"))
+    whole = _told(dig(event, "context_wrapper.usage"), draft)
     for position, response in enumerate(items(responses)):
         draft.identify(get(response, "response_id"))
         if not whole:
             draft.begin(f"response {position}")
-            draft.count(get(response, "usage"))
+            _told(get(response, "usage"), draft)
     return draft.say(get(event, "final_output"))
+
+
+def _told(usage: Any, draft: Draft) -> bool:
+    """Take a usage object of openai-agents, which writes zeros where the provider told nothing."""
+    return number(get(usage, "total_tokens")) != 0 and draft.count(usage)
