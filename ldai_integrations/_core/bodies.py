@@ -40,7 +40,7 @@ class Output:
         from_provider: Whether it was shaped like a provider's response.
         ids: How the provider names the response, or those that it is made of.
         model: The model that answered; empty if it was not named.
-        asked: The request, where its tokens have to be estimated.
+        asked: The request, where its tokens or the answer's have to be estimated.
         text: Gives the text, where it has been kept; else nothing.
     """
 
@@ -58,7 +58,9 @@ class Output:
     @property
     def chars_to_count(self) -> int:
         """How much text has to be counted for want of the provider's figures."""
-        return (self.chars if self.usage is None else 0) + (self.asked.chars if self.asked is not None else 0)
+        told = self.usage if self.usage is not None else Usage()
+        chars = self.chars if told.output_tokens is None else 0
+        return chars + (self.asked.chars if self.asked is not None and told.input_tokens is None else 0)
 
     @classmethod
     def of_reading(cls, reading: Reading, model_name: ModelName) -> Output:

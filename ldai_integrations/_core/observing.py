@@ -76,7 +76,10 @@ class Observation:
     def output(self) -> Output | None:
         """Return what is known so far."""
         output = self._output()
-        if output is None or self._asked is None or (output.usage and output.usage.input_tokens is not None):
+        if output is None or self._asked is None:
+            return output
+        told = output.usage
+        if told is not None and told.input_tokens is not None and (told.output_tokens is not None or not output.chars):
             return output
         return replace(output, asked=self._asked)
 

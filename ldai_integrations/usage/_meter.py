@@ -71,11 +71,18 @@ class Meter:
         self.call_id = name
         self.current = self._calls.setdefault(name, _Call())
 
-    def count(self, raw: Any) -> bool:
-        """Take a usage object; tell whether it was one."""
+    def count(self, raw: Any, *, begun: bool = False) -> bool:
+        """Take a usage object; tell whether it was one.
+
+        Args:
+            raw: The object.
+            begun: The answer has only begun: of its output this says nothing.
+        """
         counts = counts_in(raw)
         if counts is None:
             return False
+        if begun:
+            counts = counts.without("output")
         call = self.current
         if counts.shape is BEDROCK_METRICS:
             call.metrics = counts

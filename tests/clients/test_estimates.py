@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
+from ldai_integrations.usage import estimate_output
 
 from .answers import chat
-from .cases import CHAT
-from .makers import openai
+from .cases import CHAT, MESSAGES
+from .makers import anthropic, openai
 from .provider import Provider
 
 _TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -48,3 +49,19 @@ def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
     monkeypatch.setattr("ldai_integrations._core.observing.MOST_KEPT", 1)
 
     assert _output(provider, tracking, records, tools=[_TOOL]) == 2
+
+
+@pytest.mark.usefixtures("o200k")
+def test_a_stream_that_is_left_early(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """Claude's first event counts the prompt and no more: of an answer that is left half way, the text is counted."""
+    client: Any = wrap_client(anthropic(provider.url))
+    with track_ai(config_key="chat", tracking=tracking), client.messages.create(**MESSAGES, stream=True) as stream:
+        for event in stream:
+            if event.type == "content_block_delta" and event.delta.text == " there":
+                break
+
+    usage = records[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.source) == (20, "partial")
+    assert usage.estimated == {"output_tokens", "total_tokens"}
+    assert usage.output_tokens == estimate_output("Hello there", model="claude-for-tests").output_tokens

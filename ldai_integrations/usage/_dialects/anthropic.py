@@ -45,18 +45,18 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
         return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
     if kind == "message_start":
         draft.begin(dig(event, "message.id"), anew=True)
-        _frame(get(event, "message"), draft)
+        _frame(get(event, "message"), draft, begun=True)
     elif kind == "message_delta":
         draft.count(get(event, "usage"))
         draft.finish(get(get(event, "delta"), "stop_reason"))
     return False
 
 
-def _frame(message: Any, draft: Draft) -> None:
+def _frame(message: Any, draft: Draft, *, begun: bool = False) -> None:
     draft.begin(get(message, "id"))
     draft.identify(get(message, "id"))
     draft.name_model(get(message, "model"))
-    draft.count(get(message, "usage"))
+    draft.count(get(message, "usage"), begun=begun)
 
 
 def _block(key: int | None, block: Any, draft: Draft) -> bool:
