@@ -58,7 +58,9 @@ class Family:
         per_responses_output, per_responses_call: The same as ``per_output`` and ``per_output_call`` through OpenAI's
             Responses API.
         per_message: Tokens that each message adds.
-        per_tools: Tokens that having tools at all adds.
+        per_tools, per_tool: Tokens that having tools at all adds, and each of them beyond its JSON.
+        per_forced_tools: Tokens that having to call one adds.
+        per_thinking: Tokens that being asked to think aloud adds.
         per_call: Tokens that a tool call and its result add beyond their texts.
         tool_factor: True tokens per token of the tools' JSON.
         per_format: Tokens that asking for an answer of a schema adds.
@@ -88,6 +90,9 @@ class Family:
     per_responses_call: int = 8
     per_message: int = 0
     per_tools: int = 0
+    per_tool: int = 0
+    per_forced_tools: int = 0
+    per_thinking: int = 0
     per_call: int = 0
     tool_factor: float = 1.0
     per_format: int = 0

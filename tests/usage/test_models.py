@@ -25,7 +25,9 @@ NAMES = {
     "o4-mini": "o4-mini-2025-04-16 ft:o4-mini:acme::id",
     "gpt-oss": "gpt-oss:20b openai.gpt-oss-120b-1:0 us.openai.gpt-oss-20b",
     "embedding": "text-embedding-3-small text-embedding-ada-002-v2 my-text-embedding",
-    "claude 3": "claude-3-5-haiku-20241022 anthropic.claude-3-haiku-20240307-v1:0 claude-2.1 claude-instant-v1 "
+    "claude 3 haiku": "claude-3-5-haiku-20241022 anthropic.claude-3-haiku-20240307-v1:0 claude-3-haiku@20240307",
+    "claude 3 opus": "claude-3-opus-20240229",
+    "claude 3": "claude-3-7-sonnet-latest claude-2.1 claude-instant-v1 "
     "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-3-5-sonnet-20241022-v2:0",
     "claude 4": "claude-sonnet-4-20250514 us.anthropic.claude-sonnet-4-20250514-v1:0 "
     "vertex_ai/claude-sonnet-4@20250514 claude-4-opus-20250514 claude-4-sonnet",

@@ -78,7 +78,8 @@ class Conversation:
         tools: Functions.
         hosted_tools: Types of tools that the provider runs itself.
         format: The schema of the answer.
-        forced: Name of the one function that must be called.
+        forced: Name of the one function that must be called; of other APIs' than OpenAI's, not empty if one must.
+        thinks: Whether the model is asked to think aloud.
     """
 
     turns: list[Turn] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Conversation:
     hosted_tools: tuple[str, ...] = ()
     format: Format | None = None
     forced: str = ""
+    thinks: bool = False
 
     @property
     def system(self) -> str | None:

@@ -19,8 +19,10 @@ def other_cost(conversation: Conversation, family: Family) -> int:
         extras += sum(image_tokens(image, family) for image in turn.images) + family.per_page * turn.pages
         extras += family.per_message if turn.role != "system" else 0
     tokens = family.priming + texts * family.factor + extras
+    tokens += family.per_thinking if conversation.thinks else 0
     if conversation.tools:
-        tokens += family.per_tools
+        tokens += family.per_tools + family.per_tool * len(conversation.tools)
+        tokens += family.per_forced_tools if conversation.forced else 0
         for tool in conversation.tools:
             written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
             tokens += count_raw(to_json(written), family) * family.tool_factor

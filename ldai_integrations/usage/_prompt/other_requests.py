@@ -37,7 +37,14 @@ def from_messages(request: Any) -> Conversation:
     ]
     answer = dig(request, "output_config.format", "output_format")
     schema = plain_json(get(answer, "schema"))
-    return Conversation(turns, tools, format=Format("", "", schema) if schema is not None else None)
+    kind = text(dig(request, "tool_choice.type"))
+    return Conversation(
+        turns,
+        tools,
+        format=Format("", "", schema) if schema is not None else None,
+        forced=kind if kind in ("any", "tool") else "",
+        thinks=text(dig(request, "thinking.type")) == "enabled",
+    )
 
 
 def from_converse(request: Any) -> Conversation:
@@ -69,7 +76,14 @@ def from_converse(request: Any) -> Conversation:
         for spec in specs
         if spec is not None
     ]
-    return Conversation(turns, tools)
+    choice = dig(request, "toolConfig.toolChoice")
+    thinking = dig(request, "additionalModelRequestFields.thinking", "additionalModelRequestFields.reasoning_config")
+    return Conversation(
+        turns,
+        tools,
+        forced="any" if get(choice, "any", "tool") is not None else "",
+        thinks=text(get(thinking, "type")) == "enabled",
+    )
 
 
 def from_generate(request: Any) -> Conversation:
