@@ -69,7 +69,7 @@ _GEMINI = Family(
     per_page=258,
 )
 _THINKING_GEMINI = replace(
-    _GEMINI, hides_reasoning=True, priming=1, per_output_call=8, per_output_argument=3, tool_factor=1.0
+    _GEMINI, hides_reasoning=True, priming=1, per_call=15, per_output_call=8, per_output_argument=3, tool_factor=1.0
 )
 _OTHER = Family(name="other", pattern="", source=_ANSWERS, measured=_MEASURED)
 

@@ -396,10 +396,11 @@ def test_claude_is_told_that_it_must_call_a_tool(model: str, more: int) -> None:
     free = estimated(tools, model=model, api="messages")
 
     assert estimated({**tools, "tool_choice": {"type": "auto"}}, model=model, api="messages") == free
-    for choice in ({"type": "any"}, {"type": "tool", "name": "get_weather"}):
+    any_tool: Json = {"type": "any"}
+    for choice in (any_tool, {"type": "tool", "name": "get_weather"}):
         assert estimated({**tools, "tool_choice": choice}, model=model, api="messages") == free + more
-    named: Json = {"tool": {"name": "get_weather"}}
-    for required in ({"any": {}}, named):
+    any_of_bedrock: Json = {"any": {}}
+    for required in (any_of_bedrock, {"tool": {"name": "get_weather"}}):
         request = {**CONVERSE, "toolConfig": {**config, "toolChoice": required}}
         may_call = estimated({**CONVERSE, "toolConfig": config}, model=model, api="converse")
         assert estimated(request, model=model, api="converse") == may_call + more
