@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import signal
-import sqlite3
-import sys
-import threading
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._cli import doctor, metrics
-from ._cli.output import failed
-from .usage._command import add_encodings
+from ._cli import dev, doctor, encodings, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from .devserver import DevServer
-
-DEFAULT_PORT = 8765
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,94 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 where the command could not run, or 1 where it found what it was to look for.
     """
-    args = _parser().parse_args(argv)
-    status: int = args.run(args)
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ldai", description="Work with LaunchDarkly AI Configs on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    dev = commands.add_parser(
-        "dev", help="be LaunchDarkly for this machine", description="Be LaunchDarkly for this machine."
-    )
-    dev.set_defaults(run=_dev)
-    dev.add_argument("--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits are pushed")
-    dev.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free one")
-    dev.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
-    dev.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
-    dev.add_argument("--sdk-key", metavar="KEY", help="the only SDK key to accept; default: accept any")
-    metrics.add_to(commands)
-    doctor.add_to(commands)
-    add_encodings(commands)
-    return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: choose one from 0 to 65535")
-    return port
-
-
-def _dev(args: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
-    try:
-        from .devserver import DevServer
-    except ImportError as missing:
-        return failed(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
-    with _log_lines("ldai_integrations.devserver"), _stop_signal() as stop:
-        try:
-            with DevServer(args.configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
-                _introduce(server, args)
-                # Python on Windows acts on Ctrl-C between two waits only.
-                while not stop.wait(0.5):
-                    pass
-        except ValueError as problem:
-            return failed(str(problem))
-        except sqlite3.Error as problem:
-            return failed(f"{args.db} cannot take the events: {problem}")
-        except OSError as problem:
-            return failed(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
-    return 0
-
-
-def _introduce(server: DevServer, args: argparse.Namespace) -> None:
-    """Say where the server is, what to set, and what it serves."""
-    print(f"LaunchDarkly for this machine: {server.url}")
-    print(f"  for your application  LDAI_DEV_SERVER={server.url}")
-    print(f"  for your browser      {server.url}/")
-    print(f"  flags                 {args.configs}, followed while this runs")
-    print(f"  events                {args.db or 'in memory'}")
-    if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):
-        print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1 too: set no_proxy=127.0.0.1")
-    print("AI Configs")
-    for config in server.ai_configs:
-        print(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}")
-    print("Ctrl-C ends it.", flush=True)
-
-
-@contextmanager
-def _log_lines(name: str) -> Iterator[None]:
-    """Print what a logger says, one line per message."""
-    logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event."""
-    stop = threading.Event()
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    for command in (dev, metrics, doctor, encodings):
+        command.add_to(commands)
+    args = parser.parse_args(argv)
+    status: int = args.run(args)
+    return status

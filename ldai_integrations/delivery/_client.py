@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from ldclient.config import HTTPConfig
 
 from .._troubles import logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
-from ._connection import SDK_KEY, problem_with_key
+from ._connection import SDK_KEY
+from ._keys import problem_with_key
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError
 
 DEV_SERVER, CONFIG_FILE = "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
 
-# What ldclient accepts (it silently replaces any other key by an empty one).
-_SDK_KEY_FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # After this long a batch is posted again, under the same id; the SDK's default is 15 s.
@@ -51,11 +49,8 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     if server:
         uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _checked_address(server))
-        return _make(_checked_key(key) if key else "dev", **uris)
+        return _make(_checked_key(key, for_dev_server=True) if key else "dev", **uris)
     if key:
-        problem = problem_with_key(key)
-        if problem is not None:
-            raise ConfigurationError(f"{SDK_KEY}: {problem}")
         return _make(_checked_key(key))
     if file:
         return LDClient(_file_config(Path(file)), start_wait=0)
@@ -78,13 +73,11 @@ def _make(key: str, **options: Any) -> LDClient:
         return LDClient(Config(key, http=_HTTP, **options), start_wait=0)
 
 
-def _checked_key(key: str) -> str:
-    if _SDK_KEY_FORM.fullmatch(key):
+def _checked_key(key: str, *, for_dev_server: bool = False) -> str:
+    problem = problem_with_key(key)
+    if problem is None or (for_dev_server and not problem.everywhere):
         return key
-    raise ConfigurationError(
-        f"{SDK_KEY} has {len(key)} characters, some of which no SDK key has; "
-        "copy the SDK key of your environment from LaunchDarkly, without quotes or spaces"
-    )
+    raise ConfigurationError(f"{SDK_KEY} {problem.text}; {problem.remedy}")
 
 
 def _checked_address(url: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -10,27 +9,11 @@ from ldclient import LDClient
 from ldclient.interfaces import DataSourceState
 
 from .._troubles import Troubles
+from ._keys import problem_with_key
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 
 _POLL_SECONDS = 0.01
-# The other credentials that LaunchDarkly shows beside an SDK key, by their form.
-_OTHER_KEYS = {
-    "a mobile key": re.compile(r"mob-.*"),
-    "an API access token": re.compile(r"api-.*"),
-    "a client-side ID": re.compile(r"[0-9a-f]{24}"),
-}
-
-
-def problem_with_key(key: str) -> str | None:
-    """Say which other credential a key is, and what to do, if it is one; it is not repeated."""
-    for what, form in _OTHER_KEYS.items():
-        if form.fullmatch(key):
-            return (
-                f"the SDK key given is {what}, with which a server gets nothing; use the SDK key (sdk-…) of the "
-                "environment, which stands beside it in LaunchDarkly"
-            )
-    return None
 
 
 def report_connection(client: LDClient, troubles: Troubles, *, timeout: float) -> bool:
@@ -59,9 +42,11 @@ def report_connection(client: LDClient, troubles: Troubles, *, timeout: float) -
 
 def watch_connection(client: LDClient, troubles: Troubles) -> None:
     """Say it, once for each cause, when LaunchDarkly refuses the SDK key, now or later; look at the key's kind."""
-    problem = problem_with_key(client.get_sdk_key() or "")
+    key = client.get_sdk_key()
+    problem = problem_with_key(key) if key else None
     if problem is not None:
-        troubles.note("connection", "kind of key", "LaunchDarkly cannot be reached: %s.", problem)
+        said = "LaunchDarkly cannot be reached: the SDK key given %s; %s."
+        troubles.note("connection", "kind of key", said, problem.text, problem.remedy)
 
     def changed(status: Any) -> None:
         if status.error is not None and status.error.status_code in (401, 403):

@@ -6,9 +6,9 @@ nothing touches the network but :func:`prefetch`.
 
 from __future__ import annotations
 
-from ._at_hand import encoding_at_hand
+from ._at_hand import encoding_at_hand, rank_files
 from ._counting import TextTally, count_tokens, warm_up
-from ._download import prefetch
+from ._download import Progress, prefetch
 from ._output import estimate_output
 from ._prompt import estimate_prompt
 from ._reading import StreamReader, extract, extract_stream, read
@@ -16,6 +16,7 @@ from ._readings import Reading, ToolCall
 from ._sse import SSEReader
 
 __all__ = [
+    "Progress",
     "Reading",
     "SSEReader",
     "StreamReader",
@@ -28,6 +29,7 @@ __all__ = [
     "extract",
     "extract_stream",
     "prefetch",
+    "rank_files",
     "read",
     "warm_up",
 ]

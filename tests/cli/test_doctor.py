@@ -269,7 +269,7 @@ def test_environments_that_cannot_work(
         ("mob-0123-4567", "problem", "a mobile key"),
         ("api-0123-4567", "problem", "an API access token"),
         ("0123456789abcdef01234567", "problem", "a client-side ID"),
-        ("0123 4567", "problem", "characters that no SDK key has"),
+        ("0123 4567", "problem", "characters, some of which no SDK key has"),
         ("relay-0123", "warning", "does not begin with sdk-"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,20 +19,12 @@ from ldclient.config import HTTPConfig
 from ldclient.integrations import Files
 
 from ..._troubles import Troubles
-from ...delivery import NOT_CONFIGURED, report_connection
+from ...delivery import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, SDK_KEY, problem_with_key, report_connection
 from .findings import Finding, ok, problem, warning
 
-SDK_KEY, DEV_SERVER, CONFIG_FILE = "LAUNCHDARKLY_SDK_KEY", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
 
-# What else LaunchDarkly gives out, by its form.
-_OTHER_KEYS = {
-    r"mob-.*": "a mobile key",
-    r"api-.*": "an API access token",
-    r"[0-9a-f]{24}": "a client-side ID",
-}
-_KEY_FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")  # the SDK silently takes any other key for an empty one
 _HOSTS = {
     "stream": "AI Configs arrive from it",
     "base": "AI Configs are polled from it",
@@ -92,17 +83,11 @@ def check_key(target: Target) -> Iterator[Finding]:
     """Tell an SDK key from the other things LaunchDarkly gives out, without showing it."""
     if not target.key:
         return
-    if not _KEY_FORM.fullmatch(target.key):
-        yield problem(
-            "SDK key", f"{SDK_KEY} has characters that no SDK key has", "copy it again, without quotes and spaces"
-        )
+    wrong = problem_with_key(target.key)
+    if wrong is not None:
+        say = problem if wrong.everywhere or not target.url else warning
+        yield say("SDK key", f"{SDK_KEY} {wrong.text}", wrong.remedy)
         return
-    for form, kind in _OTHER_KEYS.items():
-        if re.fullmatch(form, target.key):
-            remedy = f"set {SDK_KEY} to the SDK key (sdk-…) of the environment, which stands beside it in LaunchDarkly"
-            say = warning if target.url else problem
-            yield say("SDK key", f"{SDK_KEY} is {kind}, with which a server gets nothing", remedy)
-            return
     if target.key.startswith("sdk-"):
         yield ok("SDK key", "has the form of an SDK key")
     else:

@@ -1,4 +1,4 @@
-"""The ``ldai`` command."""
+"""``ldai dev``, and what holds for every command."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ldai_integrations import cli
+from ldai_integrations._cli import dev
 
 if TYPE_CHECKING:
     import argparse
@@ -78,13 +79,13 @@ def test_dev_in_this_process(
 ) -> None:
     """The command can be called, and leaves signal handlers as they were."""
     former = signal.getsignal(signal.SIGTERM)
-    introduced = cli._introduce
+    introduced = dev._introduce
 
     def introduce_and_end(server: DevServer, args: argparse.Namespace) -> None:
         introduced(server, args)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(cli, "_introduce", introduce_and_end)
+    monkeypatch.setattr(dev, "_introduce", introduce_and_end)
     monkeypatch.delenv("http_proxy", raising=False)
     assert cli.main(["dev", "--configs", str(configs), "--port", "0", "--db", str(configs.with_suffix(".db"))]) == 0
     assert signal.getsignal(signal.SIGTERM) is former

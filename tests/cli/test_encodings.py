@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ldai_integrations.cli import main
-from ldai_integrations.usage import _command as command
+from ldai_integrations.usage import _at_hand as at_hand
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._encodings import CL100K, O200K
+
+from ..usage.conftest import published as published
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def test_fetch_and_list(
 ) -> None:
     """What is lacking is fetched once; then the list says where it lies."""
     for name in ("O200K", "CL100K"):
-        monkeypatch.setattr(command, name, getattr(download, name))
+        monkeypatch.setattr(at_hand, name, getattr(download, name))
     place = tmp_path / "elsewhere"
 
     assert main(["encodings", "list", "--dir", str(place)]) == 1

@@ -11,19 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from ._download import Progress, prefetch
-from ._encodings import CL100K, O200K
-from ._rank_files import locate
+from ..usage import Progress, prefetch, rank_files
 
 _DEFAULT_TIMEOUT = 120.0
 
 
-def add_encodings(commands: Any) -> None:
-    """Add the commands to a parser's subcommands.
-
-    Args:
-        commands: What :meth:`argparse.ArgumentParser.add_subparsers` returned.
-    """
+def add_to(commands: Any) -> None:
+    """Add the commands to those of ``ldai``."""
     about = "Have the rank files that tokens are counted with on this machine."
     encodings = commands.add_parser("encodings", help="what tokens are counted with", description=about)
     actions = encodings.add_subparsers(required=True, metavar="COMMAND")
@@ -52,12 +46,10 @@ def _seconds(text: str) -> float:
 
 
 def _list(args: argparse.Namespace) -> int:
-    lacking = 0
-    for spec in (O200K, CL100K):
-        found = locate(spec, args.dir)
-        lacking += found is None
-        print(f"{spec.name:<12}  {found[0] if found is not None else 'not on this machine'}")
-    return 1 if lacking else 0
+    files = rank_files(args.dir)
+    for name, path in files.items():
+        print(f"{name:<12}  {path or 'not on this machine'}")
+    return 0 if all(files.values()) else 1
 
 
 def _prefetch(args: argparse.Namespace) -> int:
