@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,59 +14,19 @@ import ldclient
 import pytest
 from ldclient import Config, LDClient
 from ldclient.integrations import Files
-from ldclient.interfaces import EventProcessor
 
-from ldai_integrations import RunRecord, Tracking, run_finished, track_ai
+from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations._core.current import get_current
 from ldai_integrations._core.default import default_tracking
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import Clock as Clock
+from ldai_integrations.testing import Events as Events
+from ldai_integrations.testing import recorded_runs
 from ldai_integrations.usage import warm_up
 
 from .flags import ASTRAY, FLAGS
 
 Decorate = Callable[[Any], Any]
-
-
-@dataclass
-class Events(EventProcessor):
-    """Keep what an LDClient would send."""
-
-    custom: list[Any] = field(default_factory=list)
-
-    def send_event(self, event: Any) -> None:
-        """Keep the events of ``LDClient.track``."""
-        if hasattr(event, "metric_value"):
-            self.custom.append(event)
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> None:
-        """Do nothing."""
-
-    def of_runs(self) -> list[tuple[str, Any]]:
-        """Return ``(name, metric value)`` of the events of runs, without ``$ld:ai:``, in order."""
-        runs = (event for event in self.custom if isinstance(event.data, dict) and "runId" in event.data)
-        return [(event.key.removeprefix("$ld:ai:"), event.metric_value) for event in runs]
-
-    def named(self, name: str) -> list[Any]:
-        """Return the events with this name, which is given without ``$ld:ai:``."""
-        return [event for event in self.custom if event.key.removeprefix("$ld:ai:") == name]
-
-
-@dataclass
-class Clock:
-    """Be a clock that only the test moves."""
-
-    seconds: float = 100.0
-
-    def __call__(self) -> float:
-        """Tell the time in seconds."""
-        return self.seconds
-
-    def advance(self, ms: float) -> None:
-        """Let milliseconds pass."""
-        self.seconds += ms / 1000
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -167,13 +126,8 @@ def http_tracking(no_leaks: None, o200k: None, dev_server: DevServer) -> Iterato
 @pytest.fixture
 def records() -> Iterator[list[RunRecord]]:
     """Collect the record of every run that finishes during the test."""
-    found: list[RunRecord] = []
-
-    def keep(config_key: str, *, record: RunRecord) -> None:
-        found.append(record)
-
-    with run_finished.connected_to(keep):
-        yield found
+    with recorded_runs() as sink:
+        yield sink.records
 
 
 @pytest.fixture

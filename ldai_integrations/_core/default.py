@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ldclient
 
@@ -39,6 +41,17 @@ class DefaultTracking:
                 except LDAIIntegrationError as exc:
                     self._troubles.note("configuration", str(exc), "Runs are not tracked: %s", exc)
             return self._tracking
+
+    @contextmanager
+    def replaced_by(self, tracking: Tracking) -> Iterator[None]:
+        """Have another in its place meanwhile; for tests."""
+        with self._lock:
+            former, self._tracking = self._tracking, tracking
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._tracking = former
 
     def _of_shared_client(self) -> Tracking | None:
         """Return a Tracking of the client that ``ldclient.set_config`` made, the way LaunchDarkly's guide shows."""

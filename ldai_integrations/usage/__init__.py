@@ -7,7 +7,7 @@ nothing touches the network but :func:`prefetch`.
 from __future__ import annotations
 
 from ._at_hand import encoding_at_hand, rank_files
-from ._counting import TextTally, count_tokens, warm_up
+from ._counting import TextTally, count_tokens, count_with, warm_up
 from ._download import Progress, prefetch
 from ._output import estimate_output
 from ._prompt import estimate_prompt
@@ -23,6 +23,7 @@ __all__ = [
     "TextTally",
     "ToolCall",
     "count_tokens",
+    "count_with",
     "encoding_at_hand",
     "estimate_output",
     "estimate_prompt",

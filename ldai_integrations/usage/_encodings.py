@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tiktoken
 
+    from ..typing import TokenCounter
+
 logger = logging.getLogger("ldai_integrations")
 
 # A child that is forked while a thread imports a module can never import that module: the thread that holds its import
@@ -83,6 +85,8 @@ class _Shelf:
         self._claimed: dict[str, int] = {}
         self._background = False
         self._directory: Path | None = None
+        #: Counts in place of every encoding; for tests.
+        self.stand_in: TokenCounter | None = None
 
     def get(self, spec: EncodingSpec) -> tiktoken.Encoding | None:
         """Return the encoding if it is loaded.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -23,8 +22,6 @@ from genai_prices.types import (
     Tier,
     TieredPrices,
 )
-from ldclient import Config, LDClient
-from ldclient.integrations.test_data import TestData
 
 from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, Usage, track_ai
 from ldai_integrations._troubles import Troubles
@@ -32,9 +29,7 @@ from ldai_integrations.costs import Costs
 from ldai_integrations.costs._list import PriceList
 from ldai_integrations.costs._price import Price, cost_of
 from ldai_integrations.records import Cost
-
-from ..conftest import Events
-from ..flags import meta, system
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 VERSION = f"genai-prices {genai_prices.__version__}"
@@ -42,16 +37,13 @@ PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6, "costPerCachedI
 
 
 @pytest.fixture
-def served(events: Events) -> Iterator[Any]:
+def served() -> Iterator[Any]:
     """Serve one AI Config, whose model a test chooses; gives a function that makes its Tracking."""
-    data = TestData.data_source()
-    config = Config("test", update_processor_class=data, event_processor_class=lambda _config: events)
-    with closing(LDClient(config)) as client:
+    with OfflineLaunchDarkly() as launchdarkly:
 
         def tracking(model: Any, provider: str = "OpenAI", **settings: Any) -> Tracking:
-            value = {"_ldMeta": meta("v"), "model": model, "provider": {"name": provider}, "messages": system("Hi.")}
-            data.update(data.flag("bot").variations(value).variation_for_all(0))
-            return Tracking(client, settings=Settings(**settings))
+            launchdarkly.serve("bot", ai_config(provider=provider) | {"model": model})
+            return Tracking(launchdarkly.client, settings=Settings(**settings))
 
         yield tracking
 

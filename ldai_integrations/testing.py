@@ -1,0 +1,252 @@
+"""Test an application's AI runs without a network: AI Configs that a test writes, and what is reported, to look at.
+
+Needs no pytest and works with any test runner; docs/testing.md has a fixture of four lines.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from ldclient import Config, LDClient
+from ldclient.interfaces import EventProcessor
+
+from ._core.default import default_tracking
+from ._core.settings import Settings
+from ._core.tracking import Tracking
+from .exceptions import ConfigurationError
+from .records import RunRecord
+from .signals import run_finished
+from .typing import TokenCounter
+from .usage import count_with
+
+__all__ = ["Clock", "Events", "OfflineLaunchDarkly", "RecordingSink", "ai_config", "counting_tokens", "recorded_runs"]
+
+Variation = Mapping[str, Any]
+
+
+def ai_config(
+    model: str = "gpt-4o-mini",
+    *,
+    messages: str | Sequence[Mapping[str, str]] = (),
+    instructions: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    provider: str = "OpenAI",
+    variation_key: str = "test",
+    version: int = 1,
+    enabled: bool = True,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Write a variation of an AI Config, as LaunchDarkly has it.
+
+    Args:
+        model: Name of the model.
+        messages: The prompt, with its ``{{variables}}``: ``{"role": …, "content": …}`` each, or one system message.
+        instructions: What an agent is told; makes it an AI Config for ``mode="agent"``.
+        parameters: Of the model, such as ``{"temperature": 0.2}``.
+        provider: Name of the provider.
+        variation_key: As records and metrics name the variation.
+        version: Of the variation.
+        enabled: Whether the AI Config is switched on.
+        fields: Anything else that a variation has, such as ``tools`` or ``judgeConfiguration``.
+
+    Raises:
+        ConfigurationError: If there are both messages and instructions.
+    """
+    if instructions is not None and messages:
+        raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
+    said = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
+    mode = "completion" if instructions is None else "agent"
+    return {
+        "_ldMeta": {"enabled": enabled, "variationKey": variation_key, "version": version, "mode": mode},
+        "model": {"name": model, "parameters": dict(parameters or {})},
+        "provider": {"name": provider},
+        **({"messages": said} if instructions is None else {"instructions": instructions}),
+        **fields,
+    }
+
+
+class RecordingSink:
+    """Keep the record of every run that is reported. Thread-safe.
+
+    Attributes:
+        records: What has come so far, in order; a test may clear it.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[RunRecord] = []
+        self._arrived = threading.Condition()
+
+    def emit(self, record: RunRecord) -> None:
+        """Take one record."""
+        with self._arrived:
+            self.records.append(record)
+            self._arrived.notify_all()
+
+    def wait(self, count: int = 1, *, timeout: float = 5.0) -> list[RunRecord]:
+        """Wait until there are records, which may come from another thread.
+
+        Args:
+            count: How many at least.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            All records so far.
+
+        Raises:
+            AssertionError: If there are fewer when the time is up; the text says which came.
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.records) >= count, timeout):
+                came = ", ".join(f"{record.config_key} ({record.outcome})" for record in self.records) or "none"
+                raise AssertionError(f"{count} runs were to be reported within {timeout:g} s; came: {came}")
+            return list(self.records)
+
+
+@dataclass
+class Events(EventProcessor):
+    """Keep what an LDClient would send.
+
+    Attributes:
+        custom: The events of ``LDClient.track``, in order; those of runs are among them.
+    """
+
+    custom: list[Any] = field(default_factory=list)
+
+    def send_event(self, event: Any) -> None:
+        """Keep the events of ``LDClient.track``."""
+        if hasattr(event, "metric_value"):
+            self.custom.append(event)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def of_runs(self) -> list[tuple[str, Any]]:
+        """Return ``(name, metric value)`` of the events of runs, without ``$ld:ai:``, in order."""
+        runs = (event for event in self.custom if isinstance(event.data, dict) and "runId" in event.data)
+        return [(event.key.removeprefix("$ld:ai:"), event.metric_value) for event in runs]
+
+    def named(self, name: str) -> list[Any]:
+        """Return the events with this name, which is given without ``$ld:ai:``."""
+        return [event for event in self.custom if event.key.removeprefix("$ld:ai:") == name]
+
+
+@dataclass
+class Clock:
+    """Be a clock that only the test moves, for ``Tracking(clock=…)``."""
+
+    seconds: float = 100.0
+
+    def __call__(self) -> float:
+        """Tell the time in seconds."""
+        return self.seconds
+
+    def advance(self, ms: float) -> None:
+        """Let milliseconds pass."""
+        self.seconds += ms / 1000
+
+
+class OfflineLaunchDarkly:
+    """Be LaunchDarkly for a test: a real LDClient and a :class:`Tracking`, with AI Configs of the test's, no network.
+
+    ::
+
+        with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o", messages="You help.")}) as launchdarkly:
+            app = create_app(launchdarkly.tracking)
+
+    Within the block it is also the LaunchDarkly of code that was given no Tracking, as a bare ``@track_ai``; one test
+    at a time then, in one process. At its end the client is closed.
+
+    Args:
+        configs: AI Configs by their key; see :func:`ai_config`. Any other key is one that LaunchDarkly does not know.
+        settings: Options; without them, neither flushes on signals nor judges.
+        clock: A monotonic clock in seconds, such as a :class:`Clock`.
+
+    Attributes:
+        client: The LDClient.
+        tracking: The Tracking, for doors and decorators.
+        sink: Keeps the records of reported runs.
+        events: What would have been sent to LaunchDarkly.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, Variation] | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        from ldclient.integrations.test_data import TestData  # and with it boto3, redis and others, if installed
+
+        self._data = TestData.data_source()
+        for config_key, config in (configs or {}).items():
+            self.serve(config_key, config)
+        self.events, self.sink = Events(), RecordingSink()
+        self.client = LDClient(
+            Config("offline", update_processor_class=self._data, event_processor_class=lambda _config: self.events)
+        )
+        settings = settings if settings is not None else Settings(flush="never", judges=None)
+        self.tracking = Tracking(self.client, settings=settings, sinks=[self.sink], clock=clock)
+        self._entered = ExitStack()
+        self._closed = False
+
+    def serve(self, config_key: str, config: Variation, *, users: Mapping[str, Variation] | None = None) -> None:
+        """Serve an AI Config from now on, in place of what there was under its key.
+
+        Args:
+            config_key: Its key.
+            config: The variation that everybody gets, but
+            users: those with these keys, of the kind ``user``.
+        """
+        others = users or {}
+        flag = self._data.flag(config_key).clear_targets().variations(config, *others.values()).variation_for_all(0)
+        for index, user in enumerate(others, start=1):
+            flag.variation_for_user(user, index)
+        self._data.update(flag)
+
+    def close(self) -> None:
+        """Report what has ended, and close the client; may be called again."""
+        if self._closed:  # an LDClient of test data closes once
+            return
+        self._closed = True
+        self.tracking.close()
+        self.client.close()  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> OfflineLaunchDarkly:
+        self._entered.callback(self.close)
+        self._entered.enter_context(default_tracking.replaced_by(self.tracking))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._entered.close()
+
+
+@contextmanager
+def recorded_runs() -> Iterator[RecordingSink]:
+    """Record every run that finishes meanwhile, whichever Tracking it has; those that are not reported, too."""
+    sink = RecordingSink()
+
+    def keep(_config_key: str, *, record: RunRecord) -> None:
+        sink.emit(record)
+
+    with run_finished.connected_to(keep):
+        yield sink
+
+
+@contextmanager
+def counting_tokens(counter: TokenCounter = lambda text: len(text.split())) -> Iterator[None]:
+    """Have estimates made with a simple counter, in the whole process, so that a test can foretell them.
+
+    Args:
+        counter: Counts the tokens of a text; words unless told. Messages, tools and the model's family add their own.
+    """
+    with count_with(counter):
+        yield
