@@ -148,6 +148,9 @@ class RunRecord:
         cost: What the tokens cost, by which price; ``None`` where the usage or the price is unknown.
         ld_context: The LaunchDarkly context the AI Config was evaluated for.
         tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
+        response_model: The model that answered last, as the provider names it; empty where it was not named.
+        finish_reasons: Why generation ended, in the provider's words, of all calls in order.
+        environment_id: Id of the LaunchDarkly environment; empty where the SDK does not know it.
     """
 
     run_id: str
@@ -170,6 +173,9 @@ class RunRecord:
     ld_context: Context | None = field(default=None, repr=False, compare=False)
     tracker: Any = field(default=None, repr=False, compare=False)
     time_to_first_answer_ms: int | None = None
+    response_model: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    environment_id: str = ""
 
     @property
     def input_cost(self) -> Decimal | None:

@@ -15,6 +15,7 @@ __all__ = [
     "JudgeAnswer",
     "JudgeModel",
     "Message",
+    "OpeningSink",
     "Receive",
     "Scope",
     "Score",
@@ -60,6 +61,13 @@ class Sink(Protocol):
 
     def emit(self, record: RunRecord) -> None:
         """Take one record."""
+
+
+class OpeningSink(Sink, Protocol):
+    """Be a sink that looks around where a run opens, which may be another thread and context than that of its end."""
+
+    def opened(self) -> Callable[[RunRecord], object]:
+        """Return what takes the record of the run that opens here, in place of ``emit``; must not block."""
 
 
 class TokenCounter(Protocol):

@@ -24,6 +24,7 @@ FOREIGN = {
     "google.genai",
     "litestar",
     "openai",
+    "opentelemetry",
     "quart",
     "starlette",
     "uvicorn",
@@ -96,7 +97,9 @@ def test_nothing_is_loaded_from_the_network_or_started_by_an_import() -> None:
     assert done.stdout.split() == ["1", "False"]
 
 
-@pytest.mark.parametrize("door", ["asgi", "django", "feedback", "flask", "starlette", "testing", "wsgi"])
+@pytest.mark.parametrize(
+    "door", ["asgi", "django", "feedback", "flask", "opentelemetry", "starlette", "testing", "wsgi"]
+)
 def test_doors_say_what_they_offer(door: str) -> None:
     """Each door has an explicit ``__all__`` of documented names."""
     module = __import__(f"ldai_integrations.{door}", fromlist=["__all__"])

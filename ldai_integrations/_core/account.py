@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
+from ..delivery import environment_id_of
 from ..records import Cost, Outcome, RunRecord, Usage
 from ..usage import estimate_prompt
 from .bodies import Output
@@ -30,7 +31,7 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     """
     evidence = run.evidence
     own = evidence.own_output()
-    outputs = evidence.outputs() or ([own] if own is not None else [])
+    outputs = evidence.outputs()
     said = run.said()
     saw_error = any(output.error for output in (*outputs, own) if output)
     outcome = _outcome(evidence, said, run.frame.tracking.settings.error_statuses, saw_error=saw_error)
@@ -39,7 +40,8 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     usage = _usage(run, outputs) if evidence.generated or outcome in ("success", "cancelled") else None
     usage = usage if said.tokens is None else _said_usage(said.tokens)
     provider_name = run.config.provider.name if run.config.provider else ""
-    tools = evidence.said_tools or [name for output in outputs for name in output.tool_calls]
+    read = evidence.read() if evidence.has_overheard else outputs
+    tools = evidence.said_tools or [name for output in read for name in output.tool_calls]
     return RunRecord(
         run_id=run.id,
         config_key=run.config_key,
@@ -47,6 +49,8 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
         variation_key=run.identity.variation_key,
         version=run.identity.version,
         model_name=run.model,
+        response_model=next((output.model for output in reversed(outputs) if output.model), ""),
+        finish_reasons=tuple(reason for output in outputs for reason in output.finish_reasons),
         provider_name=provider_name,
         enabled=run.config.enabled,
         started_at=run.started_at,
@@ -61,6 +65,7 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
         cost=_cost(run, usage, provider_name),
         ld_context=run.ld_context,
         tracker=run.sdk_tracker,
+        environment_id=environment_id_of(run.frame.tracking.client),
     )
 
 

@@ -40,6 +40,7 @@ class Output:
         from_provider: Whether it was shaped like a provider's response.
         ids: How the provider names the response, or those that it is made of.
         model: The model that answered; empty if it was not named.
+        finish_reasons: Why generation ended, in the provider's words.
         asked: The request, where its tokens or the answer's have to be estimated.
         text: Gives the text, where it has been kept; else nothing.
     """
@@ -52,6 +53,7 @@ class Output:
     from_provider: bool = False
     ids: tuple[str, ...] = ()
     model: str = ""
+    finish_reasons: tuple[str, ...] = ()
     asked: Asked | None = None
     text: Callable[[], str] = str
 
@@ -81,6 +83,7 @@ class Output:
             from_provider,
             reading.ids,
             reading.model or "",
+            reading.finish_reasons,
             text=lambda: reading.text,
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..records import Usage
 from .bodies import ModelName, Output, OutputReader, output_of
 from .http import is_cancellation
+from .overheard import Overheard, only_overheard
 
 if TYPE_CHECKING:
     from .observing import Observation
@@ -44,6 +45,7 @@ class Evidence:
         "_model_name",
         "_on_trouble",
         "_output",
+        "_overheard",
         "_reader",
         "_said",
         "_seen",
@@ -84,6 +86,7 @@ class Evidence:
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []
         self.observed: list[Observation] = []
+        self._overheard: Overheard | None = None
         #: Length of the requests that are kept for estimates.
         self.asked_chars = 0
         self.first_token_at: float | None = None
@@ -209,7 +212,35 @@ class Evidence:
         seen = self._seen.get(id(response))
         return seen is not None and seen() is response
 
+    @property
+    def overheard(self) -> Overheard:
+        """Provider calls that others have seen, which may be among the observed."""
+        if self._overheard is None:
+            self._overheard = Overheard()
+        return self._overheard
+
+    @property
+    def has_overheard(self) -> bool:
+        """Whether anybody else has told of what happens in the run."""
+        return self._overheard is not None
+
     def outputs(self) -> list[Output]:
+        """Return what is known of provider calls, each once; where that is nothing, what the handler itself put out.
+
+        What the handler said about tokens wins over what was overheard.
+        """
+        seen, own = self._observed(), self.own_output()
+        overheard = self._overheard.outputs() if self._overheard is not None and self.said_usage is None else []
+        if not seen and own is not None and (own.usage is not None or not overheard):
+            seen = [own]
+        return [*seen, *only_overheard(overheard, seen)] if overheard else seen
+
+    def read(self) -> list[Output]:
+        """Return what we have read ourselves: text and tools of calls that only others saw are not known."""
+        own = self.own_output()
+        return self._observed() or ([own] if own is not None else [])
+
+    def _observed(self) -> list[Output]:
         """Return what was observed; what a handler tells of a call that a wrapped client saw is left out."""
         outputs = [(one.by_client, one.output()) for one in self.observed]
         known = {name for by_client, output in outputs if by_client and output is not None for name in output.ids}
@@ -228,9 +259,7 @@ class Evidence:
     @property
     def is_long(self) -> bool:
         """Whether there is more to count than a request should wait for."""
-        own = self.own_output()
-        outputs = self.outputs() or ([own] if own is not None else [])
-        return sum(output.chars_to_count for output in outputs) > _LONG
+        return sum(output.chars_to_count for output in self.outputs()) > _LONG
 
     def keeps(self) -> int:
         """Return how much plain text of the answer is kept, in characters."""
@@ -243,8 +272,7 @@ class Evidence:
 
     def answered(self) -> str:
         """Return the text of the model's answers, else of what the handler put out."""
-        own = self.own_output()
-        texts = [output.text() for output in self.outputs() or ([own] if own is not None else [])]
+        texts = [output.text() for output in self.read()]
         return "\n\n".join(text for text in texts if text)
 
     def own_output(self) -> Output | None:
@@ -260,6 +288,7 @@ class Evidence:
         """Forget texts, callables and the exception, whose traceback leads back here, once the run is accounted for."""
         for observation in self.observed:
             observation.release()
+        self._overheard = None
         self.observed, self.prompt, self._reader, self._output, self._said, self._seen = [], None, None, None, None, {}
         self._model_name, self._on_trouble, self.waits = str, _ignore, None
         self.waiting.clear()

@@ -15,6 +15,7 @@ from ..records import Mode, Usage
 from .current import Frame
 from .evidence import Evidence
 from .observing import observe
+from .outlets import NO_EMITTERS
 from .resolver import NOTHING_SAID, check_default
 from .run_tracker import RunTracker
 from .scoring import Scores, score_run
@@ -83,6 +84,8 @@ class Run:
         #: Keys of the judges that were drawn to judge this run.
         self.judged_by: tuple[str, ...] = ()
         self.scores = Scores()
+        #: Where sinks that looked around when it opened want its record.
+        self.emitters = NO_EMITTERS
         self._sdk_tracker: LDAIConfigTracker | None = None
         self._identity: TrackerIdentity | None = None
         self.opened_at = tracking.clock()

@@ -28,13 +28,14 @@ from ..delivery import (
 from ..exceptions import ConfigurationError
 from ..feedback import Feedback
 from ..judges import Judges
-from ..records import FlushReport, RunRecord, Stats
+from ..records import FlushReport, Stats
 from ..sinks import LaunchDarklySink
 from ..usage import warm_up
 from .account import account_for
 from .contexts import Contexts
 from .current import Frame
 from .off_loop import off_loop, on_event_loop
+from .outlets import Outlets
 from .resolver import AIConfig, Resolver
 from .run import Run, RunSpec
 from .scoring import Destination, drop, evaluations_of
@@ -96,10 +97,7 @@ class Tracking:
             self._watch_connection()
         self._resolver = Resolver(client, self._delivery, self.troubles)
         self.judges = Judges(self.settings.judges, self.troubles, self._resolver.judge_config)
-        self._sinks = (self._launchdarkly_sink(), *sinks)
-        for sink in self._sinks:
-            if not callable(getattr(sink, "emit", None)):
-                raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
+        self._outlets = Outlets((self._launchdarkly_sink(), *sinks), self.troubles)
         self._runs = 0
         self._owns_client = False
         when = self.settings.flush
@@ -154,6 +152,7 @@ class Tracking:
         frame.open_runs.add(run)
         self._open_runs.add(weakref.ref(run, self._open_runs.discard))
         frame.had_runs = True
+        run.emitters = self._outlets.opened(spec.config_key)
         if frame.offer is not None:
             frame.offer.consider(run)
         if signals.run_opened.receivers:
@@ -201,7 +200,7 @@ class Tracking:
                 self.flush_events(0.0 if on_event_loop() else None)
 
     def _can_wait(self, run: Run) -> bool:
-        if (signals.run_finished.receivers or len(self._sinks) > 1) and not run.evidence.is_long:
+        if (signals.run_finished.receivers or self._outlets.are_own) and not run.evidence.is_long:
             return False
         if run.evidence.may_be_discarded:
             return run.resolved
@@ -359,7 +358,8 @@ class Tracking:
         run.evidence.release()
         reported = record.enabled and record.outcome != "discarded"
         if reported:
-            self._emit(record)
+            self._runs += 1  # nothing switches threads within this statement
+            self._outlets.emit(record, run.emitters)
         if signals.run_finished.receivers:
             with self.troubles.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
@@ -367,14 +367,6 @@ class Tracking:
             run.scores.open(Destination(self, record).send if reported else drop)
             for evaluation in evaluations:
                 self.judges.judge(evaluation)
-
-    def _emit(self, record: RunRecord) -> None:
-        self._runs += 1  # nothing switches threads within this statement
-        for sink in self._sinks:
-            try:
-                sink.emit(record)
-            except Exception as exc:
-                self.troubles.failed(f"sink {type(sink).__name__}", record.config_key, exc)
 
     def _launchdarkly_sink(self) -> LaunchDarklySink:
         settings = self.settings

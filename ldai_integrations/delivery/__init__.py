@@ -10,7 +10,7 @@ from ._fork import NO_THREAD_AT_EXIT, forks, hold_events, revive
 from ._keys import problem_with_key
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
-from ._sdk import is_inherited
+from ._sdk import environment_id_of, is_inherited
 from ._serverless import is_serverless
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "client_from_env",
     "connection_of",
     "delivery_of",
+    "environment_id_of",
     "exits",
     "forks",
     "hold_events",

@@ -149,6 +149,15 @@ def take_over(client: LDClient, processor: EventProcessor) -> None:
     taken._owner_pid, taken._event_processor = os.getpid(), processor
 
 
+def environment_id_of(client: LDClient) -> str:
+    """Return the id of the client's environment, as LaunchDarkly told it; empty where it did not.
+
+    The SDK hands it to hooks, which are called for every evaluation; one attribute is cheaper.
+    """
+    found = getattr(getattr(client, "_data_system", None), "environment_id", None)
+    return found if isinstance(found, str) else ""
+
+
 def _schema_of(sdk: Any) -> int:
     return getattr(sdk, "CURRENT_EVENT_SCHEMA", 4)
 

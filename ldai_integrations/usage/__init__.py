@@ -13,6 +13,7 @@ from ._output import estimate_output
 from ._prompt import estimate_prompt
 from ._reading import StreamReader, extract, extract_stream, read
 from ._readings import Reading, ToolCall
+from ._spans import read_span
 from ._sse import SSEReader
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "prefetch",
     "rank_files",
     "read",
+    "read_span",
     "warm_up",
 ]

@@ -1,0 +1,1 @@
+"""Tests of runs as spans, and of spans as usage."""

@@ -1,0 +1,75 @@
+"""What docs/opentelemetry.md shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+from opentelemetry.metrics import NoOpMeterProvider
+
+from example_apps.model_server import create_app
+from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.opentelemetry import OpenTelemetrySink
+from ldai_integrations.testing import Clock, OfflineLaunchDarkly
+
+from ..example_apps.servers import serving_asgi
+from ..flags import FLAGS
+from .conftest import Telemetry
+from .instrumented import instrumentable_openai
+from .test_sink import one_run
+
+PAGE = (Path(__file__).parents[2] / "docs" / "opentelemetry.md").read_text(encoding="utf-8")
+SINK, PROCESSOR = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def run(code: str) -> dict[str, Any]:
+    """Execute a block as a module of its own."""
+    space: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(code, "docs/opentelemetry.md", "exec", dont_inherit=True), space)
+    return space
+
+
+def test_both_blocks(no_leaks: None, o200k: None, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
+    """The Tracking reports a run whose tokens an instrumented call told."""
+    with DevServer(FLAGS) as server, serving_asgi(create_app()) as address, instrumentable_openai():
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        tracking = run(SINK)["tracking"]
+        space = run(PROCESSOR)
+        client = OpenAI(api_key="none", base_url=f"http://{address}/v1")
+        with client, track_ai("chat", tracking=tracking):
+            client.chat.completions.create(model="gpt-4.1", messages=[{"role": "user", "content": "Hello?"}])
+        tracking.close()
+        space["OpenAIInstrumentor"]().uninstrument()
+        space["provider"].shutdown()
+
+    assert tracking.stats().troubles == {}
+    [record] = records
+    assert record.usage is not None
+    assert record.usage.source == "provider"
+
+
+def test_every_attribute_is_on_the_page(tracking: Tracking, telemetry: Telemetry, clock: Clock) -> None:
+    """What is written of a run is listed, and so are the metrics."""
+    one_run(tracking, clock)
+    with pytest.raises(TimeoutError), track_ai("bot", tracking=tracking):
+        raise TimeoutError
+    spans = telemetry.exporter.get_finished_spans()
+    names = {name for span in spans for name in [*(span.attributes or {}), *(span.events[0].attributes or {})]}
+
+    assert {"gen_ai.request.model", "error.type", "feature_flag.key"} < names
+    assert [name for name in names if f"`{name}`" not in PAGE] == []
+    assert [name for name in re.findall(r"`(gen_ai\.client\.[a-z_.]+)`", PAGE) if not telemetry.points(name)] == []
+
+
+def test_metrics_can_be_left_out(launchdarkly: OfflineLaunchDarkly, telemetry: Telemetry) -> None:
+    """The provider on the page that measures nothing takes the sink's metrics."""
+    sink = OpenTelemetrySink(tracer_provider=telemetry.traces, meter_provider=NoOpMeterProvider())
+    with track_ai("bot", tracking=Tracking(launchdarkly.client, sinks=[sink])):
+        pass
+
+    assert len(telemetry.spans()) == 1
+    assert telemetry.points("gen_ai.client.operation.duration") == []

@@ -1,0 +1,318 @@
+"""The spans of instrumented provider calls are the usage of the run they are in; no call counts twice."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations.opentelemetry import UsageSpanProcessor
+from ldai_integrations.records import Usage
+from ldai_integrations.testing import RecordingSink
+from ldai_integrations.usage import read_span
+
+from .conftest import Telemetry
+
+RESPONSE: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "model": "gpt-4o-mini",
+    "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 20, "completion_tokens": 8, "total_tokens": 28},
+}
+SPAN: dict[str, Any] = {
+    "gen_ai__operation__name": "chat",
+    "gen_ai__usage__input_tokens": 20,
+    "gen_ai__usage__output_tokens": 8,
+    "gen_ai__response__model": "gpt-4o-mini-2024-07-18",
+    "gen_ai__response__finish_reasons": ["stop"],
+    "gen_ai__response__id": "chatcmpl-1",
+}
+UNNAMED = {name: value for name, value in SPAN.items() if name != "gen_ai__response__id"}
+
+
+def usage_of(sink: RecordingSink) -> tuple[int | None, int | None]:
+    """Return the input and output tokens of the only run."""
+    [record] = sink.wait()
+    assert record.usage is not None
+    assert record.usage.source == "provider"
+    return record.usage.input_tokens, record.usage.output_tokens
+
+
+def test_a_call(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """The tokens, the model and the reasons of a span are the run's, and the tokens are exact."""
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(**SPAN, gen_ai__usage__cache_read__input_tokens=15)
+    [record] = sink.wait()
+
+    assert record.usage == Usage(20, 8, 28, cached_input_tokens=15)
+    assert (record.response_model, record.finish_reasons) == ("gpt-4o-mini-2024-07-18", ("stop",))
+
+
+def test_several_calls(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Calls add up, also two that look the same."""
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(**UNNAMED)
+        telemetry.call(**UNNAMED)
+        telemetry.call(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2, gen_ai__response__id="other")
+
+    assert usage_of(sink) == (41, 18)
+
+
+@pytest.mark.parametrize("span", [SPAN, UNNAMED])
+@pytest.mark.parametrize("response", [RESPONSE, {**RESPONSE, "id": None}])
+def test_what_was_observed_too(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, response: dict[str, Any], span: dict[str, Any]
+) -> None:
+    """A call that ``run.observe`` sees as well counts once, and another one counts besides."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(**span)
+        run.observe(response)
+        telemetry.call(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
+
+    assert usage_of(sink) == (21, 10)
+
+
+def test_calls_with_other_names(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Two responses that are named differently are two, even with the same tokens."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(**SPAN)
+        run.observe({**RESPONSE, "id": "chatcmpl-2"})
+
+    assert usage_of(sink) == (40, 16)
+
+
+def test_tokens_of_a_cache_that_were_left_out(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call is the same one where the instrumentation counts its input otherwise; what we read counts."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(gen_ai__usage__input_tokens=5, gen_ai__usage__output_tokens=8)
+        run.observe(RESPONSE)
+
+    assert usage_of(sink) == (20, 8)
+
+
+def test_embeddings(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call without output is recognised by its input."""
+    embeddings = {"object": "list", "data": [], "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}}
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(gen_ai__usage__input_tokens=7)
+        run.observe(embeddings)
+        telemetry.call(gen_ai__usage__input_tokens=9)
+    [record] = sink.wait()
+
+    assert record.usage is not None
+    assert record.usage.input_tokens == 16
+
+
+def test_a_response_that_the_handler_returns(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A provider's response that the handler returns as it is counts once, and its tools are known."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    response = {**RESPONSE, "choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+
+    @track_ai("bot", tracking=tracking)
+    def handler() -> Any:
+        telemetry.call(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
+        telemetry.call(**SPAN)
+        return response
+
+    handler()
+    assert usage_of(sink) == (21, 10)
+    assert sink.records[0].tool_calls == ("look_up",)
+
+
+def test_text_that_the_handler_returns(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Text is not counted where the call that made it is known; judges still get it."""
+    answered = []
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(**SPAN)
+        run.evidence.take("Hello, is there anybody?")
+        answered.append(run.evidence.answered())
+
+    assert usage_of(sink) == (20, 8)
+    assert answered == ["Hello, is there anybody?"]
+
+
+def test_what_is_said_wins(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Where the handler says its tokens, spans are not counted."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(**SPAN)
+        run.add_usage(input_tokens=21, output_tokens=8)
+
+    assert usage_of(sink) == (21, 8)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_spans_within_spans(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, late: bool) -> None:
+    """The sum that a framework writes around its calls is not counted as well, even if it comes first."""
+    start = telemetry.tracer.start_span
+    with track_ai("bot", tracking=tracking):
+        agent = start("invoke_agent")
+        around = telemetry_context(agent)
+        task = start("task", context=around)
+        inner = start("chat", context=telemetry_context(task))
+        inner.set_attributes({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8})
+        agent.set_attributes({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8})
+        for span in (agent, task, inner) if late else (inner, task, agent):
+            span.end()
+
+    assert usage_of(sink) == (20, 8)
+
+
+def telemetry_context(span: Any) -> Any:
+    """Return the context in which a span is current."""
+    from opentelemetry.trace import set_span_in_context
+
+    return set_span_in_context(span)
+
+
+def test_runs_within_runs(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call counts in the innermost run, and the span of that run not in the outer one."""
+    with track_ai("bot", tracking=tracking):
+        with track_ai("helper", mode="agent", tracking=tracking):
+            telemetry.call(**SPAN)
+        telemetry.call(gen_ai__usage__input_tokens=1, gen_ai__usage__output_tokens=2)
+    inner, outer = sink.wait(2)
+
+    assert [(one.config_key, one.usage and one.usage.total_tokens) for one in (inner, outer)] == [
+        ("helper", 28),
+        ("bot", 3),
+    ]
+
+
+def test_another_thread(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A span that was started in the run counts wherever it ends."""
+    with track_ai("bot", tracking=tracking):
+        span = telemetry.tracer.start_span("chat")
+        span.set_attributes({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8})
+        thread = threading.Thread(target=span.end)
+        thread.start()
+        thread.join()
+
+    assert usage_of(sink) == (20, 8)
+
+
+def test_outside_of_runs(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Spans outside of runs, after their end, and of something else, change nothing."""
+    telemetry.call(**SPAN)
+    with track_ai("bot", tracking=tracking) as run:
+        late = telemetry.tracer.start_span("late")
+        telemetry.call(http__request__method="POST", gen_ai__usage__input_tokens="many")
+        run.add_usage(input_tokens=1, output_tokens=1)
+    late.set_attributes({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8})
+    late.end()
+
+    assert usage_of(sink) == (1, 1)
+    assert current_run().finished
+
+
+def test_runs_are_forgotten(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Nothing is kept of a run that is over, not even of spans that never end."""
+    processor = UsageSpanProcessor()
+    telemetry.traces.add_span_processor(processor)
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.tracer.start_span("never ended")
+        assert list(processor._runs.values()) == [run]
+    sink.wait()
+    del run
+    gc.collect()
+
+    assert len(processor._runs) == 0
+
+
+def test_two_processors(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A processor that was added twice, or to two providers of which one instruments the other's calls, counts once."""
+    telemetry.traces.add_span_processor(UsageSpanProcessor())
+    other = Telemetry()
+    with track_ai("bot", tracking=tracking), other.tracer.start_as_current_span("around") as around:
+        telemetry.call(**SPAN)
+        around.set_attributes({"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8})
+
+    assert usage_of(sink) == (20, 8)
+    other.traces.shutdown()
+    other.meters.shutdown()
+
+
+def test_many_spans(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A run of very many spans keeps the places of so many, and counts calls in the others as well."""
+    with track_ai("bot", tracking=tracking) as run:
+        for number in range(1, 10_051):
+            run.evidence.overheard.began(number, 0)
+        assert len(run.evidence.overheard._places) == 10_000
+        telemetry.call(**SPAN)
+
+    assert usage_of(sink) == (20, 8)
+
+
+def test_failures_stay_ours(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A span that cannot be read costs the application nothing, and is counted."""
+    monkeypatch.setattr("ldai_integrations.opentelemetry.read_span", lambda _attributes: 1 / 0)
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(**SPAN)
+
+    assert sink.wait()[0].outcome == "success"
+    assert tracking.stats().troubles == {"span": 1}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "usage"),
+    [
+        ({"gen_ai.usage.prompt_tokens": 20, "gen_ai.usage.completion_tokens": 8}, Usage(20, 8, 28)),
+        (
+            {"llm.usage.prompt_tokens": 20, "llm.usage.completion_tokens": 8, "llm.usage.total_tokens": 30},
+            Usage(20, 8, 30),
+        ),
+        (
+            {
+                "llm.token_count.prompt": 20,
+                "llm.token_count.completion": 8,
+                "llm.token_count.prompt_details.cache_read": 5,
+                "llm.token_count.completion_details.reasoning": 2,
+            },
+            Usage(20, 8, 28, 5, reasoning_tokens=2),
+        ),
+        (
+            {
+                "gen_ai.usage.input_tokens": 3,
+                "gen_ai.usage.output_tokens": 8,
+                "gen_ai.usage.total_tokens": 11,
+                "gen_ai.usage.cache_read_input_tokens": 100,
+                "gen_ai.usage.cache_write.input_tokens": 10,
+            },
+            Usage(113, 8, 121, 100, 10),
+        ),
+        ({"gen_ai.usage.input_tokens": True, "gen_ai.usage.output_tokens": -1}, None),
+        ({}, None),
+        (None, None),
+    ],
+    ids=["before 1.27", "OpenLLMetry", "OpenInference", "cache beside the input", "no counts", "nothing", "none"],
+)
+def test_dialects(attributes: dict[str, Any] | None, usage: Usage | None) -> None:
+    """Every name that instrumentations in use write is read, and what is no count is not one."""
+    reading = read_span(attributes)
+    assert (reading.usage if reading is not None else None) == usage
+
+
+def test_one_finish_reason() -> None:
+    """A single reason, as some write it, is one."""
+    reading = read_span({"gen_ai.usage.output_tokens": 1, "gen_ai.response.finish_reason": "stop"})
+    assert reading is not None
+    assert reading.finish_reasons == ("stop",)
+    assert isinstance(reading.usage, Usage)
+
+
+def test_the_account_has_both(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """The processor and the sink work together: the run's span has the tokens of its calls' spans."""
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(**SPAN)
+    record: RunRecord = sink.wait()[0]
+    spans = telemetry.spans()
+    written = spans["chat gpt-4o-mini"].attributes or {}
+
+    assert record.usage is not None
+    assert written["gen_ai.usage.input_tokens"] == record.usage.input_tokens == 20
+    assert set(spans) == {"call", "chat gpt-4o-mini"}
