@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,7 +22,7 @@ from ._core.tracking import Tracking
 from .exceptions import ConfigurationError
 from .records import RunRecord
 from .signals import run_finished
-from .typing import TokenCounter
+from .typing import Sink, TokenCounter
 from .usage import count_with
 
 __all__ = ["Clock", "Events", "OfflineLaunchDarkly", "RecordingSink", "ai_config", "counting_tokens", "recorded_runs"]
@@ -168,6 +168,7 @@ class OfflineLaunchDarkly:
     Args:
         configs: AI Configs by their key; see :func:`ai_config`. Any other key is one that LaunchDarkly does not know.
         settings: Options; without them, neither flushes on signals nor judges.
+        sinks: More places for records, besides :attr:`sink`.
         clock: A monotonic clock in seconds, such as a :class:`Clock`.
 
     Attributes:
@@ -182,6 +183,7 @@ class OfflineLaunchDarkly:
         configs: Mapping[str, Variation] | None = None,
         *,
         settings: Settings | None = None,
+        sinks: Iterable[Sink] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         from ldclient.integrations.test_data import TestData  # and with it boto3, redis and others, if installed
@@ -194,7 +196,7 @@ class OfflineLaunchDarkly:
             Config("offline", update_processor_class=self._data, event_processor_class=lambda _config: self.events)
         )
         settings = settings if settings is not None else Settings(flush="never", judges=None)
-        self.tracking = Tracking(self.client, settings=settings, sinks=[self.sink], clock=clock)
+        self.tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
         self._entered = ExitStack()
         self._closed = False
 

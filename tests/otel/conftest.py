@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ldai_integrations import Tracking
 from ldai_integrations.opentelemetry import OpenTelemetrySink, UsageSpanProcessor
 from ldai_integrations.testing import Clock, OfflineLaunchDarkly, RecordingSink, ai_config
-from ldai_integrations.typing import Sink
 
 Attributes = dict[str, Any]
 
@@ -77,13 +76,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def launchdarkly(no_leaks: None, o200k: None, clock: Clock) -> Iterator[OfflineLaunchDarkly]:
-    """Serve a completion and an agent."""
+def launchdarkly(no_leaks: None, o200k: None, telemetry: Telemetry, clock: Clock) -> Iterator[OfflineLaunchDarkly]:
+    """Serve a completion and an agent; runs are written as spans."""
     configs = {
         "bot": ai_config(messages="Be brief.", variation_key="small", version=3),
         "helper": ai_config("claude-sonnet-4", instructions="Help.", provider="Anthropic"),
     }
-    with OfflineLaunchDarkly(configs, clock=clock) as launchdarkly:
+    with OfflineLaunchDarkly(configs, sinks=[telemetry.sink()], clock=clock) as launchdarkly:
         yield launchdarkly
 
 
@@ -94,7 +93,6 @@ def sink(launchdarkly: OfflineLaunchDarkly) -> RecordingSink:
 
 
 @pytest.fixture
-def tracking(launchdarkly: OfflineLaunchDarkly, telemetry: Telemetry, clock: Clock) -> Tracking:
-    """Give a Tracking that writes spans."""
-    sinks: list[Sink] = [launchdarkly.sink, telemetry.sink()]
-    return Tracking(launchdarkly.client, settings=launchdarkly.tracking.settings, sinks=sinks, clock=clock)
+def tracking(launchdarkly: OfflineLaunchDarkly) -> Tracking:
+    """Give the Tracking that writes spans."""
+    return launchdarkly.tracking
