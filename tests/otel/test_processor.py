@@ -76,6 +76,16 @@ def test_what_was_observed_too(
     assert usage_of(sink) == (21, 10)
 
 
+def test_an_observed_call_stands_for_one(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Of two calls with the same tokens, of which one was observed, the other one counts."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(**UNNAMED)
+        telemetry.call(**UNNAMED)
+        run.observe(RESPONSE)
+
+    assert usage_of(sink) == (40, 16)
+
+
 def test_calls_with_other_names(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
     """Two responses that are named differently are two, even with the same tokens."""
     with track_ai("bot", tracking=tracking) as run:
