@@ -49,7 +49,7 @@ class Family:
         hides_reasoning: True where output contains reasoning that the response does not show.
         image: What an image costs.
         priming: Tokens that a prompt has before any message.
-        per_output: Tokens of the encoding that an answer in words has beyond its visible text.
+        per_output: Tokens that an answer in words has beyond its visible text.
         splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
         per_output_calls, per_output_call, per_output_argument: Tokens of the encoding that an answer has beyond names
             and values for calling at all, for each call, and for each argument that is written by itself.

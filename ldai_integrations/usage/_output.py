@@ -32,16 +32,16 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
     said = plain(text)
     named = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in named if any(call)]
-    tokens = count_raw(said, family)
+    tokens, around = count_raw(said, family), 0
     if calls and family.splits_arguments:
         tokens += _split_calls(calls, family)
         tokens -= _spared(calls, family, request, silent=not said) if family.per_output_calls else 0
     elif calls:
         tokens += _json_calls(calls, family, request)
     elif said:
-        tokens += _around_words(family, request)
+        around = _around_words(family, request)
     return Usage(
-        output_tokens=round(tokens * family.factor),
+        output_tokens=round(tokens * family.factor) + around,
         estimated=frozenset({"output_tokens"}),
         lower_bound=family.hides_reasoning,
     )
