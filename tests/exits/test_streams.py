@@ -21,10 +21,12 @@ from .test_servers import serve
 
 # The last line of a stream that was not broken off.
 _END = b"end\n"
+# Seconds; no server waits for that long.
+_TOO_LONG = 60.0
 _APP = "tests.exits.streaming:app"
 _GUNICORN = ["gunicorn", "--bind", "fd://{fd}", "--log-level", "warning", "--worker-class"]
 
-#: The arguments of ``python -m``; where there is a time for requests to end, it is three seconds.
+#: The arguments of ``python -m``.
 SERVERS = {
     "gunicorn sync": [*_GUNICORN, "sync", _APP],
     "gunicorn gthread": [*_GUNICORN, "gthread", _APP],
@@ -33,9 +35,11 @@ SERVERS = {
     "gevent": ["tests.exits.gevent_server", "{fd}", "killed"],
     "gevent, stopped": ["tests.exits.gevent_server", "{fd}", "stopped"],
     "waitress": ["tests.exits.waitress_server", "{fd}", _APP],
-    "hypercorn": ["hypercorn", "--bind", "fd://{fd}", "--graceful-timeout", "3", _APP],
-    "uvicorn": ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "3", "--log-level", "warning", _APP],
+    "hypercorn": ["hypercorn", "--bind", "fd://{fd}", "--graceful-timeout", "20", _APP],
+    "uvicorn": ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "20", "--log-level", "warning", _APP],
 }
+#: How those that go on with their requests are told to do so for a second only.
+HURRIED = {"hypercorn": ["--graceful-timeout", "1"], "uvicorn": ["--timeout-graceful-shutdown", "1"]}
 #: Those that SIGTERM kills; the others have a handler for it, and go on with their requests.
 KILLED = ("gevent", "waitress")
 
@@ -91,7 +95,7 @@ def test_a_stream_that_ends_in_time(dev_server: DevServer, tmp_path: Path, serve
 )
 def test_a_stream_that_is_broken_off(dev_server: DevServer, tmp_path: Path, server: str, framework: str) -> None:
     """It is cancelled, whether the signal breaks it off or the server."""
-    run_id, is_whole, log = _stream_until_the_end(dev_server, tmp_path, server, framework, 60.0)
+    run_id, is_whole, log = _stream_until_the_end(dev_server, tmp_path, server, framework, _TOO_LONG)
 
     assert not is_whole
     assert outcomes(dev_server) == {run_id: "cancelled"}, log
@@ -100,7 +104,10 @@ def test_a_stream_that_is_broken_off(dev_server: DevServer, tmp_path: Path, serv
 @pytest.mark.parametrize("path", ["/answer", "/ask"])
 def test_a_websocket_that_is_open(dev_server: DevServer, tmp_path: Path, path: str) -> None:
     """The run of an exchange that is broken off is cancelled, in the middle of speaking and of listening."""
-    with serve(SERVERS["uvicorn"], dev_server, tmp_path, FRAMEWORK="fastapi") as (program, address):
+    with serve([*SERVERS["uvicorn"], *HURRIED["uvicorn"]], dev_server, tmp_path, FRAMEWORK="fastapi") as (
+        program,
+        address,
+    ):
         with socket.create_connection(address, timeout=30) as connection:
             run_id = _first_message(connection, path)
             program.send(signal.SIGTERM)
@@ -116,7 +123,8 @@ def _stream_until_the_end(
     dev_server: DevServer, folder: Path, server: str, framework: str, seconds: float
 ) -> tuple[str, bool, str]:
     """End a server while it streams; return the id of the run, whether its stream was whole, and the server's log."""
-    with serve(SERVERS[server], dev_server, folder, FRAMEWORK=framework) as (program, address):
+    options = HURRIED.get(server, []) if seconds == _TOO_LONG else []
+    with serve([*SERVERS[server], *options], dev_server, folder, FRAMEWORK=framework) as (program, address):
         connection = http.client.HTTPConnection(*address, timeout=50)
         connection.request("GET", f"/{seconds}")
         response = connection.getresponse()
