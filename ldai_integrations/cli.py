@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; ``None`` takes those of the process.
 
     Returns:
-        The exit status: 0, 2 where the command could not run, or 1 where it found what it was to look for.
+        Exit status 0, 2 where the command could not run, or 1 where it found what it was to look for.
     """
     parser = argparse.ArgumentParser(prog="ldai", description="Work with LaunchDarkly AI Configs on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

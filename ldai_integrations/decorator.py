@@ -61,7 +61,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             is used, or an anonymous one.
         is_error: Called with what the handler returned; says whether the run is an error.
         on_disabled: Called in place of the handler where the AI Config is disabled, with the same arguments.
-        tracking: The application's :class:`Tracking`; needed only where no door and no environment variable gives one.
+        tracking: The application's :class:`~ldai_integrations.Tracking`; needed only where no door and no environment
+            variable gives one.
 
     Raises:
         ConfigurationError: If a value cannot work.

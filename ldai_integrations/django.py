@@ -49,7 +49,7 @@ class TrackingMiddleware:
 
     Every entry of ``settings.LDAI`` may be left out; those marked † may be given as the dotted path of one:
 
-    - ``tracking`` †: the application's :class:`Tracking`; without one, that of the process.
+    - ``tracking`` †: the application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
     - ``config_key``: key of the AI Config of every request, or a callable from the request to a key or ``None``.
       Without it, only decorated views open runs.
     - ``mode``: ``"completion"`` or ``"agent"``.

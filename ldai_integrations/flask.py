@@ -42,7 +42,7 @@ class AITracking:
 
     Args:
         app: The application; or call :meth:`init_app` later.
-        tracking: The application's :class:`Tracking`; without one, that of the process.
+        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
         config_key: Key of the AI Config of every request, or a callable from the request to a key or ``None``.
             Without it, only decorated views open runs.
         mode: ``"completion"`` or ``"agent"``.
@@ -94,7 +94,7 @@ class AITracking:
 
 
 def get_tracking(app: flask.Flask | None = None) -> Tracking:
-    """Return the :class:`Tracking` of an application; without one, of the current application.
+    """Return the :class:`~ldai_integrations.Tracking` of an application; without one, of the current application.
 
     Raises:
         TrackingNotConfiguredError: If the application has no :class:`AITracking`.

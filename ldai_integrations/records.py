@@ -44,7 +44,7 @@ class Usage:
 
     @property
     def source(self) -> UsageSource:
-        """Tell who counted: the provider, we (``"estimate"``), or both (``"partial"``)."""
+        """Tell who counted, the provider, we (``"estimate"``), or both (``"partial"``)."""
         if not self.estimated:
             return "provider"
         known = {name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None}

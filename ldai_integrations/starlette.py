@@ -39,7 +39,7 @@ class TrackingMiddleware:
 
     Args:
         app: The ASGI application.
-        tracking: The application's :class:`Tracking`; without one, that of the process.
+        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
         config_key: Key of the AI Config of every request, or a callable from the request to a key or ``None``.
         mode: ``"completion"`` or ``"agent"``.
         default: Served where LaunchDarkly has nothing usable.
@@ -94,7 +94,7 @@ def lifespan(
     Needed only where no middleware of ours is on the application.
 
     Args:
-        tracking: The application's :class:`Tracking`.
+        tracking: The application's :class:`~ldai_integrations.Tracking`.
         inner: The application's own lifespan; its state is passed on.
     """
 
@@ -126,7 +126,7 @@ def feedback_routes(
         app.router.routes.extend(feedback_routes(tracking))  # FastAPI
 
     Args:
-        tracking: The application's :class:`Tracking`, with ``Settings.feedback``.
+        tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
         path: Where votes are posted; the widget is at ``path`` + ``/widget.js``.
         ld_context: Called with the request, returns the LaunchDarkly context of whoever votes; without it the one
             that the middleware has for the request.

@@ -30,16 +30,22 @@ __all__ = [
     "WSGIEnviron",
 ]
 
-# The three callables of https://asgi.readthedocs.io/en/latest/specs/main.html
+#: What an ASGI server tells of a connection (see the `ASGI specification <https://asgi.readthedocs.io>`__).
 Scope = MutableMapping[str, Any]
+#: One ASGI event, received or sent.
 Message = MutableMapping[str, Any]
+#: Waits for the next ASGI event from the client.
 Receive = Callable[[], Awaitable[Message]]
+#: Sends an ASGI event to the client.
 Send = Callable[[Message], Awaitable[None]]
+#: An ASGI application.
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# PEP 3333
+#: The environ of a request (PEP 3333).
 WSGIEnviron = dict[str, Any]
+#: What a WSGI application calls with status and headers.
 StartResponse = Callable[..., Callable[[bytes], object]]
+#: A WSGI application.
 WSGIApp = Callable[[WSGIEnviron, StartResponse], Iterable[bytes]]
 
 Variables = Mapping[str, Any]
@@ -48,7 +54,7 @@ Variables = Mapping[str, Any]
 VoteKind = Literal["positive", "negative"]
 #: ``{"score": 0.0 to 1.0, …}``, or JSON text of it.
 JudgeAnswer = str | Mapping[str, Any]
-#: From 0 to 1, or what gives it when asked: a plain or a coroutine function without arguments.
+#: From 0 to 1, or what gives it when asked, a plain or a coroutine function without arguments.
 Score = float | Callable[[], "float | Awaitable[float]"]
 
 

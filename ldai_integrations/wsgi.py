@@ -33,7 +33,7 @@ class WSGITrackingMiddleware:
 
     Args:
         app: The WSGI application.
-        tracking: The application's :class:`Tracking`; without one, that of the process.
+        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
         config_key: Key of the AI Config of every request, or a callable from the environ to a key or ``None``.
         mode: ``"completion"`` or ``"agent"``.
         default: Served where LaunchDarkly has nothing usable.

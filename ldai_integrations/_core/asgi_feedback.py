@@ -22,7 +22,7 @@ class ASGIFeedback:
     that ends in ``/widget.js`` is the widget.
 
     Args:
-        tracking: The application's :class:`Tracking`, with ``Settings.feedback``.
+        tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
         ld_context: Called with the scope, returns the LaunchDarkly context of whoever votes; without it the one that
             the middleware in front has for the request.
 

@@ -137,7 +137,7 @@ class Run:
 
     @property
     def feedback_token(self) -> str:
-        """What the browser sends back with a thumb: for templates and JSON, signed for this user and a limited time.
+        """What the browser sends back with a thumb, for templates and JSON; signed for this user and a limited time.
 
         Empty where there is nothing to vote on: without ``Settings.feedback``, for AI Configs that are not among its
         ``config_keys``, and while the AI Config is disabled.

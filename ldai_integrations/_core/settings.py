@@ -16,7 +16,7 @@ CancelledAs = Literal["cancelled", "error", "success"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Hold the options of a :class:`Tracking`; checked when made, never changed.
+    """Hold the options of a :class:`~ldai_integrations.Tracking`; checked when made, never changed.
 
     Attributes:
         flush: When buffered events are handed to the network and waited for. ``"auto"``: at shutdown;

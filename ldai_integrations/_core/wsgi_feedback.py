@@ -20,7 +20,7 @@ class WSGIFeedback:
     """Do what :class:`~ldai_integrations.asgi.ASGIFeedback` does, as a WSGI application that any other can mount.
 
     Args:
-        tracking: The application's :class:`Tracking`, with ``Settings.feedback``.
+        tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
         ld_context: Called with the environ, returns the LaunchDarkly context of whoever votes; without it the one that
             the middleware in front has for the request.
 

@@ -57,7 +57,7 @@ class Metrics:
 
     @property
     def generations(self) -> int | None:
-        """Attempted generations: successes and errors, where LaunchDarkly gives either."""
+        """Attempted generations, which are successes and errors, where LaunchDarkly gives either."""
         counts = [n for n in (self.generation_success_count, self.generation_error_count) if n is not None]
         return sum(counts) if counts else self.generation_count
 
