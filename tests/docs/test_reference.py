@@ -12,7 +12,7 @@ import pytest
 
 import ldai_integrations
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 # Rooms that the library uses itself; the one name of each that users need has an entry.
 _OUR_OWN = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}

@@ -1,12 +1,10 @@
-"""What the pages of docs/ about frameworks show works as it stands there."""
+"""What the pages about Flask, FastAPI and Django show works as it stands there."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,59 +16,13 @@ from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
 from flask import Flask
 
-from example_apps.model_server import create_app
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
 
-from .contract.drivers import django as _configured  # noqa: F401  # Django has one configuration per process
-from .example_apps.servers import serving_asgi
-from .flags import CHAT, DISABLED
-
-DOCS = Path(__file__).parents[1] / "docs"
-KEYS = ("support-bot", "order-help", "nightly-report")
-
-
-def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, **names: Any) -> dict[str, Any]:
-    """Execute the one block of a page that contains a text, as a module of its own.
-
-    Args:
-        page: Name of the page.
-        start: What the block contains.
-        replace: What stands for addresses and names of the reader's, each of which is there once.
-        names: What the text around the block supposes.
-    """
-    text = (DOCS / page).read_text(encoding="utf-8")
-    found = [code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if start in code]
-    assert len(found) == 1, f"{page} has {len(found)} blocks with {start!r}"
-    code = found[0]
-    for old, new in (replace or {}).items():
-        assert code.count(old) == 1, old
-        code = code.replace(old, new)
-    space: dict[str, Any] = {"__name__": "docs", **names}
-    exec(compile(code, page, "exec", dont_inherit=True), space)
-    return space
-
-
-@pytest.fixture
-def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: None) -> Iterator[DevServer]:
-    """Be the reader whose environment names a dev server and a model server, in a process that has just begun."""
-    flags = {key: {**CHAT, "key": key} for key in KEYS} | {"summary": {**DISABLED, "key": "summary"}}
-    with DevServer({"flags": flags, "segments": {}}) as server, serving_asgi(create_app()) as model_server:
-        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-        monkeypatch.setenv("OPENAI_BASE_URL", f"http://{model_server}/v1")
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        yield server
-
-
-def told(records: list[RunRecord]) -> list[tuple[str, str, str]]:
-    """Return key, outcome and user of each record; the random key of an anonymous user is left out."""
-    contexts = [(record, record.ld_context) for record in records]
-    return [
-        (record.config_key, record.outcome, context.key if context is not None and not context.anonymous else "")
-        for record, context in contexts
-    ]
+from ..contract.drivers import django as _configured  # noqa: F401  # Django has one configuration per process
+from .conftest import run_block, told
 
 
 def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:

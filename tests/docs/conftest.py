@@ -1,0 +1,69 @@
+"""What the tests of the pages in docs/ share: executing what they show, as the reader would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from example_apps.model_server import create_app
+from ldai_integrations import RunRecord
+from ldai_integrations.devserver import DevServer
+
+from ..example_apps.servers import serving_asgi
+from ..flags import CHAT, DISABLED
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+KEYS = ("support-bot", "order-help", "nightly-report")
+
+
+def block(page: str, start: str) -> str:
+    """Return the one block of Python code of a page that contains a text."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found: list[str] = [
+        code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if start in code
+    ]
+    assert len(found) == 1, f"{page} has {len(found)} blocks with {start!r}"
+    return found[0]
+
+
+def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, **names: Any) -> dict[str, Any]:
+    """Execute the one block of a page that contains a text, as a module of its own.
+
+    Args:
+        page: Name of the page.
+        start: What the block contains.
+        replace: What stands for addresses and names of the reader's, each of which is there once.
+        names: What the text around the block supposes.
+    """
+    code = block(page, start)
+    for old, new in (replace or {}).items():
+        assert code.count(old) == 1, old
+        code = code.replace(old, new)
+    space: dict[str, Any] = {"__name__": "docs", **names}
+    exec(compile(code, page, "exec", dont_inherit=True), space)
+    return space
+
+
+@pytest.fixture
+def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: None) -> Iterator[DevServer]:
+    """Be the reader whose environment names a dev server and a model server, in a process that has just begun."""
+    flags = {key: {**CHAT, "key": key} for key in KEYS} | {"summary": {**DISABLED, "key": "summary"}}
+    with DevServer({"flags": flags, "segments": {}}) as server, serving_asgi(create_app()) as model_server:
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://{model_server}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        yield server
+
+
+def told(records: list[RunRecord]) -> list[tuple[str, str, str]]:
+    """Return key, outcome and user of each record; the random key of an anonymous user is left out."""
+    contexts = [(record, record.ld_context) for record in records]
+    return [
+        (record.config_key, record.outcome, context.key if context is not None and not context.anonymous else "")
+        for record, context in contexts
+    ]
