@@ -54,7 +54,7 @@ class Troubles:
         except Exception as exc:
             self.failed(kind, subject, exc)
 
-    def failed(self, kind: str, subject: str, exc: Exception) -> None:
+    def failed(self, kind: str, subject: str, exc: BaseException) -> None:
         """Note an exception that must not reach the request."""
         self.note(
             kind,

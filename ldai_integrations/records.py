@@ -221,7 +221,8 @@ class Stats:
         pending: Events that wait; ``None`` where the LDClient does not tell.
         dropped: Events lost, by reason: ``"spool_full"`` (the endpoint was away for longer than there was room),
             ``"inbox_full"``, ``"too_large"``, ``"malformed"`` (refused by themselves), ``"unserialisable"``,
-            ``"closed"`` (not sent before the end, or tracked after it). Empty where the LDClient does not tell.
+            ``"closed"`` (not sent before the end, or tracked after it), ``"fork"`` (too many before an inherited client
+            was restarted). All but the last are known only where the LDClient tells.
         connection: Whether AI Configs arrive: ``"ok"``, ``"initializing"``, ``"off"``, ``"unreachable"``, or what was
             answered, such as ``"HTTP 401"``.
         endpoint: What the events endpoint said last: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ldclient
 
+from .._locks import ForkSafeLock
 from .._troubles import Troubles
 from ..delivery import NOT_CONFIGURED
 from ..exceptions import LDAIIntegrationError, TrackingNotConfiguredError
@@ -21,7 +21,7 @@ class DefaultTracking:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._tracking: Tracking | None = None
         self._troubles = Troubles()
 

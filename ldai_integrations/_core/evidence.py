@@ -165,11 +165,12 @@ class Evidence:
         return self._reader
 
     def _settle(self) -> None:
-        """Read what has waited."""
-        if self.waiting and self.waits is not None and self._reader is not None:
-            chunks = self.waits().join(self.waiting)
+        """Read what has waited; the run may be ended, and this released, by another thread meanwhile."""
+        waits, reader = self.waits, self._reader
+        if self.waiting and waits is not None and reader is not None:
+            chunks = waits().join(self.waiting)
             self.waiting.clear()
-            self._fed(self._reader, chunks)
+            self._fed(reader, chunks)
 
     def _fed(self, reader: OutputReader, item: Any) -> bool:
         try:

@@ -89,7 +89,7 @@ class Tracking:
         asked = self.settings.feedback
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._delivery = delivery_of(client, self.troubles)
-        self._worker, self._open_runs = Worker(), set[weakref.ref[Run]]()
+        self._worker, self._open_runs = Worker(self.troubles), set[weakref.ref[Run]]()
         self._forks = forks.count
         if is_inherited(client):
             self._begin_revival()  # before the AI SDK, which sends an event as soon as it is made
@@ -215,7 +215,7 @@ class Tracking:
         with forks.lock:
             if self._forks == forks.count:
                 return
-            self._worker, self._open_runs = Worker(), set()
+            self._worker, self._open_runs = Worker(self.troubles), set()
             self._begin_revival()
             self._forks = forks.count
         self._watch_end()
@@ -325,7 +325,7 @@ class Tracking:
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     def _begin_revival(self) -> None:
-        hold_events(self.client)
+        hold_events(self.client, self.troubles)
         if NO_THREAD_AT_EXIT:  # a child that ends at once would be too late
             self._revive()
         else:

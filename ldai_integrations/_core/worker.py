@@ -6,14 +6,21 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from .._troubles import Troubles
+
 _IDLE_SECONDS = 5.0
 _MAX_JOBS = 1_000
 
 
 class Worker:
-    """Run jobs one after the other off the caller's thread; thread-safe, and of no use in a forked child."""
+    """Run jobs one after the other off the caller's thread; thread-safe, and of no use in a forked child.
 
-    def __init__(self) -> None:
+    Args:
+        troubles: Where a job that raises is noted.
+    """
+
+    def __init__(self, troubles: Troubles) -> None:
+        self._troubles = troubles
         self._lock = threading.Lock()
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -65,7 +72,14 @@ class Worker:
                 if self._signs_off():
                     return
             else:
-                job()
+                self._do(job)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        """Do a job; a receiver of the application's may raise SystemExit, which would end this thread."""
+        try:
+            job()
+        except BaseException as exc:
+            self._troubles.failed("report", type(exc).__name__, exc)
 
     def _signs_off(self) -> bool:
         with self._lock:

@@ -11,6 +11,7 @@ from ldclient import Context, LDClient
 
 from .._troubles import Troubles
 from ..records import FlushReport
+from ._fork import lost_by_fork
 from ._payload import safe_data, safe_metric
 from ._processor import SpoolingEventProcessor
 from ._sdk import SdkQueue, processor_of
@@ -77,7 +78,8 @@ class SpooledDelivery:
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
         """Return events sent, pending, and lost by reason."""
-        return self._processor.counts()
+        sent, pending, dropped = self._processor.counts()
+        return sent, pending, {**dropped, **lost_by_fork(self._client)}
 
     def endpoint(self) -> str | None:
         """Return what the events endpoint said last."""
@@ -124,9 +126,9 @@ class PlainDelivery:
         return report
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
-        """Return what is known: nothing, unless the client sends nothing."""
+        """Return what is known: what no processor got, and that a client that sends nothing has nothing."""
         nothing = 0 if self._queue.sends_nothing else None
-        return nothing, nothing, {}
+        return nothing, nothing, lost_by_fork(self._client)
 
     def endpoint(self) -> str | None:
         """Return ``None``: the SDK does not tell."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from typing import Any
 
 from ldclient import LDClient
 from ldclient.interfaces import EventProcessor
 
+from .._troubles import Troubles
 from ._sdk import is_inherited, processor_of, take_over
 
 # What one LDClient buffers by default.
@@ -48,15 +50,25 @@ forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forks.forked)
 
+# Events that there was no room for; a client's own processor, which it has later, does not know of them.
+_lost = weakref.WeakKeyDictionary[LDClient, int]()
+
 #: What ``forks.count`` never is.
 NO_PROCESS = -1
 
 
-def hold_events(client: LDClient) -> None:
+def hold_events(client: LDClient, troubles: Troubles) -> None:
     """Hold what an inherited client is told from now on, unless somebody holds it or has revived the client."""
     with forks.lock:
         if is_inherited(client) is not False:
-            take_over(client, _HeldEvents(client))
+            _lost.pop(client, None)
+            take_over(client, _HeldEvents(client, troubles))
+
+
+def lost_by_fork(client: LDClient) -> dict[str, int]:
+    """Return how many events were lost because the client was not revived in time; by reason, as other losses are."""
+    lost = _lost.get(client, 0)
+    return {"fork": lost} if lost else {}
 
 
 def revive(client: LDClient) -> None:
@@ -78,8 +90,9 @@ class _HeldEvents(EventProcessor):
     What is sent to the inherited one is lost, and might wait for ever for a lock that a thread of the parent held.
     """
 
-    def __init__(self, client: LDClient) -> None:
+    def __init__(self, client: LDClient, troubles: Troubles) -> None:
         self._client = client
+        self._troubles = troubles
         self._lock = threading.Lock()
         self._events: list[Any] = []
 
@@ -89,8 +102,18 @@ class _HeldEvents(EventProcessor):
             processor = processor_of(self._client)
             if processor is not self:
                 processor.send_event(event)
-            elif len(self._events) < _MAX_HELD:
+                return
+            if len(self._events) < _MAX_HELD:
                 self._events.append(event)
+                return
+            _lost[self._client] = _lost.get(self._client, 0) + 1
+        self._troubles.note(
+            "events",
+            "fork",
+            "LaunchDarkly events are lost (fork): more than %d came before the LDClient that this process inherited "
+            "was restarted; make the LDClient after the fork.",
+            _MAX_HELD,
+        )
 
     def release(self) -> None:
         """Send what was held, in order."""

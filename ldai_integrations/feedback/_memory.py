@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from .._locks import ForkSafeLock
 
 _MOST_VOTES = 100_000
 _MOST_CLIENTS = 10_000
@@ -25,7 +26,7 @@ class MemoryVotes:
     def __init__(self, most: int = _MOST_VOTES, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._votes: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
@@ -53,7 +54,7 @@ class RateLimit:
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._clients: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def seconds_to_wait(self, client: str) -> int:

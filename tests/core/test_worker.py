@@ -12,6 +12,7 @@ from ldai_integrations._core import worker as room
 from ldai_integrations._core.current import Frame
 from ldai_integrations._core.run import RunSpec
 from ldai_integrations._core.worker import Worker
+from ldai_integrations._troubles import Troubles
 
 from ..conftest import Events
 from ..waiting import eventually
@@ -20,7 +21,7 @@ from ..waiting import eventually
 @pytest.fixture
 def held() -> Iterator[tuple[Worker, threading.Event]]:
     """Give a worker whose thread is at work until the event is set."""
-    worker, go_on = Worker(), threading.Event()
+    worker, go_on = Worker(Troubles()), threading.Event()
     worker.submit(go_on.wait)  # type: ignore[arg-type]
     assert eventually(lambda: worker._jobs.empty())
     yield worker, go_on
@@ -30,7 +31,7 @@ def held() -> Iterator[tuple[Worker, threading.Event]]:
 
 def test_jobs_are_done_in_order_on_one_thread() -> None:
     """What is submitted first is done first, and joining waits for all of it."""
-    worker, done = Worker(), list[tuple[int, int]]()
+    worker, done = Worker(Troubles()), list[tuple[int, int]]()
     for number in range(100):
         assert worker.submit(lambda number=number: done.append((number, threading.get_ident())))  # type: ignore[misc]
     assert worker.join(20)
@@ -42,7 +43,7 @@ def test_joining_has_an_end(held: tuple[Worker, threading.Event]) -> None:
     """Joining returns False at its deadline, and True at once where nothing was ever begun."""
     worker, _ = held
     assert not worker.join(0.01)
-    assert Worker().join(0)
+    assert Worker(Troubles()).join(0)
 
 
 def test_too_many_jobs_are_left_to_the_caller(
@@ -62,7 +63,7 @@ def test_an_idle_thread_ends_and_another_takes_its_place(monkeypatch: pytest.Mon
     """Jobs that come while the thread is leaving are done: thousands of them, at all moments of it."""
     monkeypatch.setattr(room, "_IDLE_SECONDS", 0.0)
     monkeypatch.setattr(room, "_MAX_JOBS", 2_000)
-    worker, done = Worker(), list[int]()
+    worker, done = Worker(Troubles()), list[int]()
     for number in range(2_000):
         assert worker.submit(lambda number=number: done.append(number))  # type: ignore[misc]
     assert eventually(lambda: len(done) == 2_000)
@@ -77,10 +78,24 @@ def test_where_no_thread_can_be_started_the_caller_does_it(monkeypatch: pytest.M
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    worker, done = Worker(), list[int]()
+    worker, done = Worker(Troubles()), list[int]()
     assert worker.submit(lambda: done.append(1))
     assert done == [1]
     assert worker.join(0)
+
+
+def test_a_job_that_would_end_the_thread_does_not(caplog: pytest.LogCaptureFixture) -> None:
+    """What a job raises, SystemExit included, is logged once and counted, and the next job is done."""
+
+    def leave() -> None:
+        raise SystemExit
+
+    troubles, done = Troubles(), list[int]()
+    worker = Worker(troubles)
+    for job in (leave, leave, lambda: done.append(1)):
+        assert worker.submit(job)
+    assert worker.join(20)
+    assert (done, troubles.counts(), len(caplog.records)) == ([1], {"report": 2}, 1)
 
 
 def test_a_run_is_reported_off_the_callers_thread(tracking: Tracking, events: Events) -> None:

@@ -13,7 +13,8 @@ import pytest
 from ldclient import Config, LDClient
 
 from ldai_integrations import FlushReport, Tracking
-from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of
+from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of, hold_events, revive
+from ldai_integrations.delivery import _fork as forks_room
 from ldai_integrations.devserver import DevServer
 
 from ..waiting import eventually
@@ -284,6 +285,27 @@ def test_after_a_fork_the_new_processor_is_used(connect: Connect, server: DevSer
         assert delivery.flush(30).complete
         old.stop()
     assert len(server.events(key="forked")) == 2
+
+
+@pytest.mark.parametrize("kind", [SpoolingEventProcessor, None])
+def test_what_a_child_has_no_room_for_is_counted(
+    connect: Connect, server: DevServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: Any
+) -> None:
+    """Events beyond those that wait for an inherited client to be restarted are lost; that is said once."""
+    monkeypatch.setattr(forks_room, "_MAX_HELD", 5)
+    client: Any = connect(kind, use_ldd=True)
+    tracking, old = Tracking(client), client._event_processor
+    client._owner_pid = -1
+    hold_events(client, tracking.troubles)
+    for _ in range(8):
+        client.track("held", CONTEXT)
+    revive(client)
+    old.stop()
+    tracking.flush(30)
+
+    assert len(server.events(key="held")) == 5
+    assert (tracking.stats().dropped, tracking.stats().troubles["events"]) == ({"fork": 3}, 3)
+    assert caplog.text.count("make the LDClient after the fork") == 1
 
 
 def test_in_a_forked_child_the_parents_queue_is_the_parents(
