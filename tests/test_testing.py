@@ -20,6 +20,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="u
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.timeout(180)
 def test_the_page(tmp_path: Path) -> None:
     """The application on the page passes its tests, with pytest, and the last block runs."""
     app, tests, last = BLOCKS
@@ -27,9 +28,9 @@ def test_the_page(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text(tests, encoding="utf-8")
     (tmp_path / "last.py").write_text(last, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "--rootdir", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
     assert "5 passed" in done.stdout, done.stdout
-    subprocess.run([sys.executable, "last.py"], cwd=tmp_path, timeout=60, check=True)
+    subprocess.run([sys.executable, "last.py"], cwd=tmp_path, timeout=90, check=True)
 
 
 def test_pytest_is_not_needed() -> None:

@@ -45,8 +45,13 @@ def watch_connection(client: LDClient, troubles: Troubles) -> None:
     key = client.get_sdk_key()
     problem = problem_with_key(key) if key else None
     if problem is not None:
-        said = "LaunchDarkly cannot be reached: the SDK key given %s; %s."
-        troubles.note("connection", "kind of key", said, problem.text, problem.remedy)
+        troubles.note(
+            "connection",
+            "kind of key",
+            "LaunchDarkly cannot be reached: the SDK key given %s; %s.",
+            problem.text,
+            problem.remedy,
+        )
 
     def changed(status: Any) -> None:
         if status.error is not None and status.error.status_code in (401, 403):

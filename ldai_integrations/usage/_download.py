@@ -15,6 +15,7 @@ from ..exceptions import ConfigurationError
 from ._encodings import CL100K, O200K, EncodingSpec
 from ._rank_files import cache_directory, cache_name, locate
 
+#: Told the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
 Progress = Callable[[str, int, int], None]
 _CHUNK = 65_536
 # Longest time that a server may be silent, in seconds.

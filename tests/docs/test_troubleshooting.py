@@ -19,7 +19,7 @@ COUNTING = {"note", "guard", "failed", "NoScoreError"}
 #: Rooms whose words are those of a command, and not of a served application's log.
 COMMANDS = {"devserver", "_cli", "cli.py", "_troubles.py"}
 #: The name is a variable there; the page has the words of those who call it.
-_ANY_SINK, _ANY_JUDGE = "f'sink {type(sink).__name__}'", "exc.kind"
+_ANY_SINK, _ANY_JUDGE = "_name(sink)", "exc.kind"
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -80,7 +80,7 @@ def test_every_log_line_is_on_the_page() -> None:
     assert sorted(heads() - found) == []
 
 
-@pytest.mark.parametrize("reason", ["spool_full", "inbox_full", "too_large", "malformed", "unserialisable", "closed"])
+@pytest.mark.parametrize("reason", ["spool_full", "inbox_full", "too_large", "malformed", "unserialisable", "closed", "fork"])
 def test_every_reason_for_losing_an_event_is_on_the_page(reason: str) -> None:
     """The reasons are those of ``Stats.dropped``, and have a row each."""
     assert re.search(rf"^\| (`\w+`, )?`{reason}`", PAGE, re.MULTILINE)

@@ -173,7 +173,7 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
     release = threading.Event()
 
     def model(_messages: Any, _config: Any) -> str:
-        release.wait(SECONDS)
+        release.wait(10 * SECONDS)
         return SCORED
 
     tracking = make(model, queue=10, concurrency=2)
