@@ -30,9 +30,10 @@ _UWSGI = Path(sys.executable).parent / "uwsgi"
 def test_a_celery_worker_shuts_down(dev_server: DevServer, tmp_path: Path, tasks_per_child: int) -> None:
     """The runs of tasks arrive, from a child that is there to the end, and from children that are replaced."""
     options = ["--max-tasks-per-child", str(tasks_per_child)] if tasks_per_child else []
+    environ = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "RUNS": str(tmp_path / "runs")}
+    # Before there is a worker: it may read the file of a task that is not yet written, and dies of it.
+    subprocess.run([sys.executable, "-m", "tests.exits.celery_app"], env=environ, cwd=ROOT, check=True)
     with start([*_CELERY, *options], dev_server, tmp_path) as program:
-        environ = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "RUNS": str(tmp_path / "runs")}
-        subprocess.run([sys.executable, "-m", "tests.exits.celery_app"], env=environ, cwd=ROOT, check=True)
         assert eventually(lambda: len(program.made()) == 3, timeout=40), program.log()
         if tasks_per_child:
             # At Celery's own end a child that replaced another was seen, rarely, to be killed (SIGKILL)
