@@ -46,8 +46,12 @@ def kinds() -> set[str]:
 
 
 def heads() -> set[str]:
-    """Return how log lines begin, with ``…`` for what is filled in, up to the first full stop, colon or semicolon."""
-    texts = (max(map(text_of, node.args), key=len) for name, node in calls() if name in {"note", "warning"})
+    """Return how log lines begin, with ``…`` for what is filled in, up to the first full stop, colon or semicolon.
+
+    A line that is not written out where it is logged is left out.
+    """
+    position = {"note": 2, "warning": 0}
+    texts = [text_of(node.args[position[name]]) for name, node in calls() if name in position]
     return {re.split(r"[.:;](?= |$)", re.sub(r"%[rsdg]", "…", text))[0] for text in texts if text}
 
 
