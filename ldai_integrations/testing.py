@@ -155,7 +155,7 @@ class Clock:
 
 
 class OfflineLaunchDarkly:
-    """Be LaunchDarkly for a test: a real LDClient and a :class:`~ldai_integrations.Tracking`, with AI Configs of the test's, no network.
+    """Be LaunchDarkly for a test: a real client and tracking, with AI Configs of the test's, no network.
 
     ::
 
