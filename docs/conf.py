@@ -1,12 +1,8 @@
 """How the pages in this folder become a site: ``tox run -e docs``. Nothing is fetched from the network."""
 
-import sys
 import warnings
-from pathlib import Path
 
 from ldai_integrations import __version__
-
-sys.path.insert(0, str(Path(__file__).parent))  # for ldai_command
 
 project = "ldai-integrations"
 version = release = __version__

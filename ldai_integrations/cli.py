@@ -20,10 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status 0, 2 where the command could not run, or 1 where it found what it was to look for.
     """
+    args = _parser().parse_args(argv)
+    status: int = args.run(args)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ldai", description="Work with LaunchDarkly AI Configs on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (dev, metrics, doctor, encodings):
         command.add_to(commands)
-    args = parser.parse_args(argv)
-    status: int = args.run(args)
-    return status
+    return parser

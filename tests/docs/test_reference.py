@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
 import pkgutil
 import re
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ldai_integrations
 
-DOCS = Path(__file__).parents[2] / "docs"
+from .conftest import DOCS, ROOT
 
 # Rooms that the library uses itself; the one name of each that users need has an entry.
 _OUR_OWN = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}
@@ -59,3 +59,19 @@ def test_no_name_has_two_entries() -> None:
     assert sorted(set(names)) == sorted(names)
     described = [(name.rpartition(".")[2], id(found(name))) for name in names]
     assert len(set(described)) == len(described)
+
+
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    """What the pages and the README tell people to install, `ldai-integrations[…]`, is among the extras."""
+    extras = configparser.ConfigParser(interpolation=None)
+    extras.read(ROOT / "setup.cfg", encoding="utf-8")
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *DOCS.glob("*.md"))]
+    named = {
+        name
+        for page in pages
+        for group in re.findall(r"ldai-integrations\[([\w,-]+)\]", page)
+        for name in group.split(",")
+    }
+
+    assert {"flask", "cli", "plot", "otel"} <= named
+    assert sorted(named - set(extras["options.extras_require"])) == []

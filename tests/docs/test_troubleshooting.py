@@ -84,7 +84,9 @@ def test_every_log_line_is_on_the_page() -> None:
     assert sorted(heads() - found) == []
 
 
-@pytest.mark.parametrize("reason", ["spool_full", "inbox_full", "too_large", "malformed", "unserialisable", "closed", "fork"])
+@pytest.mark.parametrize(
+    "reason", ["spool_full", "inbox_full", "too_large", "malformed", "unserialisable", "closed", "fork"]
+)
 def test_every_reason_for_losing_an_event_is_on_the_page(reason: str) -> None:
     """The reasons are those of ``Stats.dropped``, and have a row each."""
     assert re.search(rf"^\| (`\w+`, )?`{reason}`", PAGE, re.MULTILINE)
