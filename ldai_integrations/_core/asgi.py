@@ -19,17 +19,20 @@ async def serve(
     app: Callable[[Scope, Receive, Send], Awaitable[object]], door: Door, scope: Scope, receive: Receive, send: Send
 ) -> object:
     """Call the application in a frame, and finish what is still open when it is done; return what it returned."""
+    is_http = scope["type"] == "http"
     frame, outermost = scope.get(FRAME_KEY), False
     if frame is None or frame.tracking is not door.tracking:
         frame, outermost = door.frame(scope), True
         scope[FRAME_KEY] = frame
-        if frame.offer is not None and scope["type"] == "http":
+        if is_http and frame.offer is not None:
             send = _offering(frame.offer, door, scope, send)
-    run = door.open_run(frame, scope) if scope["type"] == "http" else None
+    run = door.open_run(frame, scope) if is_http else None
     if run is not None:
         exchange = Exchange(run, receive, send)
         receive, send = exchange.receive, exchange.send
-    token = bind(run if run is not None else within(frame))
+        token = bind(run)
+    else:
+        token = bind(frame if outermost else within(frame))
     try:
         return await app(scope, receive, send)
     except BaseException as exc:

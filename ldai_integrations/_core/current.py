@@ -113,8 +113,9 @@ class Frame:
 
     def close(self) -> None:
         """Finish every run that is still open: the request is over and nothing waits for the garbage collector."""
-        for run in tuple(self.open_runs):
-            run.abandon()
+        if self.open_runs:
+            for run in tuple(self.open_runs):
+                run.abandon()
         self.offer = None  # it knows a run, and the run knows this frame
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request

@@ -75,7 +75,8 @@ class Door:
 
     def frame(self, request: Any) -> Frame:
         """Make the frame of a request."""
-        return Frame(self.tracking, request, self._ld_context, Offer.of(self._feedback))
+        offer = Offer.of(self._feedback) if self._feedback is not None else None
+        return Frame(self.tracking, request, self._ld_context, offer)
 
     def open_run(self, frame: Frame, request: Any) -> Run | None:
         """Open the run of a request, if this door tracks requests and nobody outside has opened it."""

@@ -31,15 +31,15 @@ class Offer:
         self.streams = False
 
     @classmethod
-    def of(cls, feedback: Feedback | None) -> Offer | None:
+    def of(cls, feedback: Feedback) -> Offer | None:
         """Return an offer, if the application wants tokens to go out with responses."""
-        asked = feedback is not None and (feedback.settings.header or feedback.settings.event)
-        return cls(feedback) if feedback is not None and asked else None
+        return cls(feedback) if feedback.settings.header or feedback.settings.event else None
 
     @classmethod
     def alone(cls, run: Run) -> Offer | None:
         """Return the offer of a run in code that no door of ours serves; doors have one for the whole request."""
-        offer = cls.of(run.frame.tracking.feedback) if run.frame.offer is None else None
+        feedback = run.frame.tracking.feedback
+        offer = cls.of(feedback) if feedback is not None and run.frame.offer is None else None
         if offer is None:
             return None
         offer.consider(run)
