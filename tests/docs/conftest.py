@@ -44,7 +44,7 @@ def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, *
     for old, new in (replace or {}).items():
         assert code.count(old) == 1, old
         code = code.replace(old, new)
-    space: dict[str, Any] = {"__name__": "docs", **names}
+    space: dict[str, Any] = {"__name__": "page", **names}
     exec(compile(code, page, "exec", dont_inherit=True), space)
     return space
 

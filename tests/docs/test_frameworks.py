@@ -51,7 +51,7 @@ def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:
 
 def test_flask_with_an_ai_config_that_is_off(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The other function answers, and nothing is reported."""
-    app = Flask("docs")
+    app = Flask("page")
     AITracking(app)
     run_block("flask.md", "on_disabled=", app=app, track_ai=track_ai)
 
@@ -62,7 +62,7 @@ def test_flask_with_an_ai_config_that_is_off(launchdarkly: DevServer, records: l
 
 def test_flask_without_touching_the_views(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """Requests that have a key are runs, which the code below can ask for; others are not."""
-    app = Flask("docs")
+    app = Flask("page")
     run_block("flask.md", "def config_key(request)", app=app, AITracking=AITracking)
     app.add_url_rule("/chat/new", view_func=lambda: current_run().model, endpoint="chat")
     app.add_url_rule("/other", view_func=lambda: "other", endpoint="other")

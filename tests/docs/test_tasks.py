@@ -83,7 +83,7 @@ def test_an_error_in_a_stream(track: Decorate, records: list[RunRecord]) -> None
     """The event on the page makes the run an error, though the status was 200; without it, it is a success."""
     events = run_block("streams.md", "event: error")["events"]
     for steps in (2, 1):
-        app = Flask("docs")
+        app = Flask("page")
 
         @app.get("/")
         @track

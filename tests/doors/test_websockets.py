@@ -20,7 +20,7 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, Event, Request, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
@@ -150,7 +150,7 @@ def test_an_exchange_that_raises_is_an_error(app: Any, records: list[RunRecord])
 
 
 def test_a_client_that_leaves_cancels_the_exchange(app: Any, records: list[RunRecord]) -> None:
-    """A connection that breaks off in the middle of an answer ends its run as cancelled, with a real server."""
+    """Who closes the connection in the middle of an answer ends its run as cancelled, with a real server."""
     with serve_asgi(app, lifespan="off", ws="wsproto") as address, Client(address) as connection:
         connection.send(TextMessage("endless"))
         assert connection.receive(TextMessage).data == "endless"
@@ -161,7 +161,7 @@ def test_a_client_that_leaves_cancels_the_exchange(app: Any, records: list[RunRe
 
 
 class Client:
-    """Speak to a websocket, and hang up without a word."""
+    """Speak to a websocket."""
 
     def __init__(self, address: Address) -> None:
         self._socket = socket.create_connection(address, timeout=10)
@@ -173,7 +173,7 @@ class Client:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.leave()
+        self._socket.close()
 
     def send(self, event: Event) -> None:
         """Send an event."""
@@ -188,5 +188,6 @@ class Client:
             self._protocol.receive_data(self._socket.recv(65_536))
 
     def leave(self) -> None:
-        """Break the connection off."""
+        """Close the connection, as a browser does that goes to another page."""
+        self.send(CloseConnection(code=1001))
         self._socket.close()

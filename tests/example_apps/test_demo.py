@@ -202,7 +202,9 @@ def test_signal_in_mid_traffic_stops_it(static_apps: None, monkeypatch: pytest.M
 
 def test_serve_waits_for_ctrl_c() -> None:
     """Serving goes on until the user has had enough, and that is no error."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     ctrl_c = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     ctrl_c.start()
     demo.wait_for_ctrl_c()
     ctrl_c.join()
+    signal.signal(signal.SIGINT, before)
