@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -131,6 +135,10 @@ def test_a_click_lands_on_the_run(page: Page, stage: Stage, app: str, label: str
     assert votes(stage)[0][1] == "ada"
     [row] = stage.dev_server.metrics("support-bot", by_variation=True)
     assert (row["variationKey"], row["metrics"].get("thumbsUp", 0)) == ("thorough", int(kind == "positive"))
+    command = [sys.executable, "-m", "ldai_integrations", "metrics", "support-bot", "--json"]
+    environ = {**os.environ, "LDAI_DEV_SERVER": stage.dev_server.url}
+    told = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=50, check=True).stdout
+    assert json.loads(told)["metrics"][0][f"thumbs_{'up' if kind == 'positive' else 'down'}"] == 1
 
 
 def test_a_vote_shows_on_the_dev_servers_page(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:

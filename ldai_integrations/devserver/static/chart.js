@@ -103,7 +103,7 @@ export class Chart {
     return {
       width: this.#picture.clientWidth || 300,
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: {show: false},
       cursor: {y: false, points: {size: 6}, drag: {x: false, y: false}, sync: {key: together.key}},
       hooks: {setCursor: [(plot) => this.#showLegend(plot.cursor.idx)]},
