@@ -150,7 +150,7 @@ class Evidence:
         if type(item) is self.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
             waiting.append(item)
             return
-        self._settle()
+        self.settle()
         reader = self._reader or self._begun()
         if self._fed(reader, item) and self.first_answer_at is None and not self.whole:
             self.spoke(reader, self.last_item_at)
@@ -164,7 +164,7 @@ class Evidence:
         )
         return self._reader
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Read what has waited; the run may be ended, and this released, by another thread meanwhile."""
         waits, reader = self.waits, self._reader
         if self.waiting and waits is not None and reader is not None:
@@ -278,7 +278,7 @@ class Evidence:
 
     def own_output(self) -> Output | None:
         """Return what the handler itself put out."""
-        self._settle()
+        self.settle()
         if self._reader is not None:
             return self._reader.output()
         if self._said is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from contextvars import Token
+from functools import partial
 from typing import Any
 
 from .current import Frame, bind, restore, unbind
@@ -17,6 +18,8 @@ from .evidence import LONG_CHUNK, MOST_WAITING
 from .http import is_cancellation
 from .run import Run
 from .tail import aflush_after_run
+
+_BATCH = range(MOST_WAITING)
 
 
 class _Alike:
@@ -68,34 +71,35 @@ def stepped(inner: Iterator[Any], run: Run) -> Generator[Any, Any, Any]:
 
 def _steps(inner: Any, run: Run) -> Generator[Any, Any, Any]:
     evidence = run.evidence
-    advance, clock, waiting, put_out = inner.__next__, evidence.clock, evidence.waiting, evidence.put_out
+    send, throw = getattr(inner, "send", None) or (lambda _nothing: next(inner)), partial(_throw, inner)
+    clock, wait, put_out = evidence.clock, evidence.waiting.append, evidence.put_out
     item: Any = None
-    thrown: BaseException | None = None
     while True:
-        try:
-            sent = yield item
-        except BaseException as exc:  # raised in the inner generator, which decides about it
-            thrown = exc
-        token = bind(run)
-        try:
-            if thrown is not None:
-                item = _throw(inner, thrown)
-                thrown = None
-            else:
-                item = advance() if sent is None else inner.send(sent)
-        except StopIteration as stop:
-            _ended(run, token, stop, thrown)
-            return stop.value
-        except BaseException as exc:
-            _ended(run, token, exc, thrown)
-            thrown = None  # it may be what is raised, whose traceback leads here
-            raise
-        restore(token)
-        if type(item) is evidence.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
+        waits = evidence.waits
+        for _ in _BATCH:
+            step = send
+            try:
+                given = yield item
+            except BaseException as exc:  # raised in the inner generator, which decides about it
+                step, given = throw, exc
+            token = bind(run)
+            try:
+                item = step(given)
+            except StopIteration as stop:
+                _ended(run, token, stop, given)
+                return stop.value
+            except BaseException as exc:
+                _ended(run, token, exc, given)
+                given = None  # it may be what is raised, whose traceback leads here
+                raise
+            restore(token)
+            if type(item) is not waits or len(item) >= LONG_CHUNK:
+                put_out(item)
+                break
             evidence.last_item_at = clock()
-            waiting.append(item)
+            wait(item)
         else:
-            put_out(item)
+            evidence.settle()
 
 
 def _throw(inner: Any, exc: BaseException) -> Any:
@@ -156,7 +160,7 @@ class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):
         return item
 
 
-def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Callable[..., Any]:  # noqa: C901  # a call for each step would be most of its price
+def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Callable[..., Any]:  # noqa: C901  # see wrapper()
     """Return an async generator function that takes the steps of another.
 
     It is what ``yield from`` a :class:`FollowedAsyncGenerator` would be, if there were one for async generators.
@@ -165,7 +169,7 @@ def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Cal
         begin: Called with the arguments; gives what is to be stepped, its run, and whether that is ours to finish.
     """
 
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: C901  # a call for each step would be most of its price
         steps, run, owned = await begin(*args, **kwargs)
         followed = FollowedAsyncGenerator(steps, run) if owned else steps
         evidence = run.evidence
@@ -182,7 +186,10 @@ def async_stepper(begin: Callable[..., Awaitable[tuple[Any, Run, bool]]]) -> Cal
                     except BaseException as exc:
                         _ended(run, token, exc)
                         raise
-                    unbind(token)
+                    try:  # unbind(), without the call
+                        restore(token)
+                    except ValueError:
+                        pass
                     if type(item) is evidence.waits and len(item) < LONG_CHUNK and len(waiting) < MOST_WAITING:
                         evidence.last_item_at = clock()
                         waiting.append(item)
