@@ -110,11 +110,12 @@ def metrics_from_json(value: Any) -> Metrics:
 
 
 def variations_from_json(value: Any) -> list[VariationMetrics]:
-    """Read the array of ``{"variationKey", "metrics"}``.
+    """Read the array of ``{"variationKey", "metrics"}``; LaunchDarkly may send null where it is empty.
 
     Raises:
         ValueError: If it is something else.
     """
+    value = [] if value is None else value
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise ValueError("the metrics by variation are not an array of objects")
     return [
