@@ -94,6 +94,12 @@ class Page:
         cells = self.texts(f"#variations tbody tr:nth-child({place + 1}) td")
         return {f"{group} {name}": cell for group, name, cell in zip(groups, names, cells, strict=True)}
 
+    def told(self) -> list[tuple[str, str]]:
+        """Return role and name of everything that the browser tells a screen reader."""
+        driver: Any = self.browser
+        nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+
     def complaints(self) -> list[str]:
         """Return what stands in the console."""
         log: Any = self.browser.get_log
@@ -325,6 +331,20 @@ def test_landmarks_and_names(page: Page, tracked: LDAIClient) -> None:
     for element in page.browser.find_elements(By.CSS_SELECTOR, "select, button, input, [tabindex='0']"):
         if element.is_displayed():
             assert element.accessible_name
+
+
+def test_what_a_screen_reader_is_told(page: Page, tracked: LDAIClient) -> None:
+    """Tables and charts have names, the figures of charts are in words, and no ornament is read out."""
+    page.open()
+    page.until(lambda: page.one(".disclose").is_displayed())
+    told = page.told()
+
+    assert sorted(name for role, name in told if role == "table") == ["Runs", "Variations"]
+    charts = [name for role, name in told if role == "image"]
+    assert len(charts) == 8
+    assert all("The values are in the data table." in name for name in charts)
+    assert all(name for role, name in told if role in {"button", "combobox", "radio", "checkbox", "link"})
+    assert not [name for _role, name in told if "▸" in name or "▾" in name]
 
 
 def test_the_address_keeps_the_view(page: Page, tracked: LDAIClient) -> None:
