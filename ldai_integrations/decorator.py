@@ -16,7 +16,8 @@ from ._core.follow import follow
 from ._core.idle import IdleRun
 from ._core.injection import keep_signature, run_parameter
 from ._core.off_loop import off_loop
-from ._core.run import Run, RunSpec, enclosing
+from ._core.run import Run, enclosing
+from ._core.run_spec import RunSpec
 from ._core.streams import async_stepper, stepped
 from ._core.tail import aflush_after_run
 from .exceptions import ConfigurationError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ._core.bodies import Output
 from ._core.current import get_current
+from ._core.output import Output
 from ._core.run import Run
 from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
 from .usage import read_span

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..delivery import environment_id_of
 from ..records import Cost, Outcome, RunRecord, Usage
 from ..usage import estimate_prompt
-from .bodies import Output
 from .evidence import Evidence
 from .http import status_of_exception
+from .output import Output
 
 if TYPE_CHECKING:
     from ldai.tracker import LDAIMetricSummary, TokenUsage

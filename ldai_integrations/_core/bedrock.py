@@ -8,7 +8,7 @@ from typing import Any
 
 from ..records import Usage
 from ..usage import extract
-from .bodies import Output
+from .output import Output
 
 Feed = Callable[[Any], object]
 

@@ -13,7 +13,8 @@ from .contexts import check_context_callable
 from .current import Frame, get_current
 from .default import default_tracking
 from .offer import Offer
-from .run import Run, RunSpec, enclosing
+from .run import Run, enclosing
+from .run_spec import RunSpec
 
 if TYPE_CHECKING:
     from ldclient import Context

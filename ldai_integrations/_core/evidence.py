@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..records import Usage
-from .bodies import ModelName, Output, OutputReader, output_of
+from .bodies import OutputReader, output_of
 from .http import is_cancellation
+from .output import ModelName, Output
 from .overheard import Overheard, only_overheard
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from ldclient import Context, LDClient
 
 from .current import get_current
 from .evidence import Evidence
-from .run import Run, RunSpec
+from .run import Run
+from .run_spec import RunSpec
 from .scoring import Scores
 
 if TYPE_CHECKING:

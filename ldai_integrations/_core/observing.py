@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..records import Usage
 from .asked import MOST_KEPT, Asked
 from .bedrock import metered, read_through, readable_once, usage_in_headers
-from .bodies import Output, OutputReader, output_of
+from .bodies import OutputReader, output_of
+from .output import Output
 from .proxies import inside, is_stream, watch
 from .raw_responses import content_type_of, http_response_of, tee
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .bodies import Output
+from .output import Output
 
 # Most operations of one run whose places are known; calls in later ones count without a look at what is around them.
 _MOST_PLACES = 10_000

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._identity import TrackerIdentity
 from ..delivery import forks
-from ..exceptions import ConfigurationError
-from ..records import Mode, Usage
+from ..records import Usage
 from .current import Frame
 from .evidence import Evidence
 from .observing import observe
 from .outlets import NO_EMITTERS
-from .resolver import NOTHING_SAID, check_default
+from .resolver import NOTHING_SAID
 from .run_tracker import RunTracker
 from .scoring import Scores, score_run
 
@@ -25,30 +23,10 @@ if TYPE_CHECKING:
     from ldclient import Context
 
     from ..typing import Score
-    from .resolver import AIConfig, AIConfigDefault
+    from .resolver import AIConfig
+    from .run_spec import RunSpec
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSpec:
-    """What is fixed about the runs of one decorator, ``with`` block or middleware."""
-
-    config_key: str
-    mode: Mode = "completion"
-    default: AIConfigDefault | None = None
-    is_error: Callable[[Any], bool] | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.config_key, str) or not self.config_key.strip():
-            raise ConfigurationError(
-                f"config_key is {self.config_key!r}; give the key of an AI Config, as LaunchDarkly shows it"
-            )
-        if self.mode not in get_args(Mode):
-            raise ConfigurationError(f"mode is {self.mode!r}; use 'completion' or 'agent'")
-        if self.is_error is not None and not callable(self.is_error):
-            raise ConfigurationError(f"is_error is {self.is_error!r}; give a callable that takes the result")
-        check_default(self.default, self.mode)
 
 
 class Run:

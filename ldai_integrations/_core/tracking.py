@@ -6,24 +6,21 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import signals
 from .._troubles import Troubles
 from ..costs import Costs
 from ..delivery import (
-    NO_THREAD_AT_EXIT,
+    begin_revival,
     client_from_env,
     connection_of,
     delivery_of,
     exits,
     forks,
-    hold_events,
-    is_inherited,
     is_serverless,
     report_connection,
-    revive,
-    watch_connection,
+    watch_client,
 )
 from ..exceptions import ConfigurationError
 from ..feedback import Feedback
@@ -31,14 +28,13 @@ from ..judges import Judges
 from ..records import FlushReport, Stats
 from ..sinks import LaunchDarklySink
 from ..usage import warm_up
-from .account import account_for
 from .contexts import Contexts
 from .current import Frame
 from .off_loop import off_loop, on_event_loop
-from .outlets import Outlets
+from .reporter import Reporter
 from .resolver import AIConfig, Resolver
-from .run import Run, RunSpec
-from .scoring import Destination, drop, evaluations_of
+from .run import Run
+from .run_spec import RunSpec
 from .settings import Settings
 from .worker import Worker
 
@@ -91,14 +87,10 @@ class Tracking:
         self._delivery = delivery_of(client, self.troubles)
         self._worker, self._open_runs = Worker(self.troubles), set[weakref.ref[Run]]()
         self._forks = forks.count
-        if is_inherited(client):
-            self._begin_revival()  # before the AI SDK, which sends an event as soon as it is made
-        else:
-            self._watch_connection()
+        watch_client(client, self.troubles, self._worker.submit)  # before the AI SDK, which sends an event when made
         self._resolver = Resolver(client, self._delivery, self.troubles)
         self.judges = Judges(self.settings.judges, self.troubles, self._resolver.judge_config)
-        self._outlets = Outlets((self._launchdarkly_sink(), *sinks), self.troubles)
-        self._runs = 0
+        self._reporter = Reporter(self, (self._launchdarkly_sink(), *sinks))
         self._owns_client = False
         when = self.settings.flush
         #: Whether each request that had a run is followed by a flush; also when the process has been told to end.
@@ -152,12 +144,9 @@ class Tracking:
         frame.open_runs.add(run)
         self._open_runs.add(weakref.ref(run, self._open_runs.discard))
         frame.had_runs = True
-        run.emitters = self._outlets.opened(spec.config_key)
         if frame.offer is not None:
             frame.offer.consider(run)
-        if signals.run_opened.receivers:
-            with self.troubles.guard("receiver of run_opened", spec.config_key):
-                signals.run_opened.send(spec.config_key, run=run)
+        self._reporter.opened(run)
         return run
 
     def resolve(self, run: Run) -> AIConfig:
@@ -184,27 +173,17 @@ class Tracking:
     def report(self, run: Run, ended_at: float) -> None:
         """Account for a finished run and hand the record to the sinks.
 
-        That takes as long as the handler's own calls of LaunchDarkly's SDK would, so it is done on a thread of ours.
-        Receivers and sinks of the application's are told at once, where the run ended, unless there is much to count.
+        That is done on a thread of ours, wherever it can wait.
         """
         if run.forks != forks.count:
             return  # opened before a fork: it is the parent's
-        can_wait = False
-        with self.troubles.guard("account", run.config_key):  # the application's own values may raise here
-            can_wait = self._can_wait(run)
-        if not (can_wait and self._worker.submit(lambda: self._report(run, ended_at))):
-            self._report(run, ended_at)
+        report = partial(self._reporter.report, run, ended_at)
+        if not (self._reporter.can_wait(run) and self._worker.submit(report)):
+            report()
         self._open_runs.discard(weakref.ref(run))  # not before: a flush at the process's end waits for it
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
             with self.troubles.guard("flush", run.config_key):
                 self.flush_events(0.0 if on_event_loop() else None)
-
-    def _can_wait(self, run: Run) -> bool:
-        if (signals.run_finished.receivers or self._outlets.are_own) and not run.evidence.is_long:
-            return False
-        if run.evidence.may_be_discarded:
-            return run.resolved
-        return run.config is not None  # which asks the application, while its request is there, for whom
 
     def wake(self) -> None:
         """Begin anew in a forked child, off the caller's thread; in any other process there is nothing to do.
@@ -216,7 +195,7 @@ class Tracking:
             if self._forks == forks.count:
                 return
             self._worker, self._open_runs = Worker(self.troubles), set()
-            self._begin_revival()
+            begin_revival(self.client, self.troubles, self._worker.submit)
             self._forks = forks.count
         self._watch_end()
 
@@ -298,7 +277,7 @@ class Tracking:
         """Return what has happened since start: runs, events sent, pending and lost, and troubles of ours."""
         sent, pending, dropped = self._delivery.counts()
         return Stats(
-            runs=self._runs,
+            runs=self._reporter.runs,
             sent=sent,
             pending=pending,
             dropped=dropped,
@@ -323,50 +302,6 @@ class Tracking:
         deadline = time.monotonic() + seconds
         self._worker.join(seconds / 2)  # it may be with a receiver of the application's that hangs
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
-
-    def _begin_revival(self) -> None:
-        hold_events(self.client, self.troubles)
-        if NO_THREAD_AT_EXIT:  # a child that ends at once would be too late
-            self._revive()
-        else:
-            self._worker.submit(self._revive)
-
-    def _revive(self) -> None:
-        try:
-            revive(self.client)
-        except Exception as exc:
-            self.troubles.note(
-                "fork",
-                "client",
-                "This process was forked, and the LDClient that it inherited could not be restarted: its events are "
-                "lost. Make the LDClient in each process, or upgrade launchdarkly-server-sdk.",
-                exc=exc,
-            )
-        self._watch_connection()
-
-    def _watch_connection(self) -> None:
-        with self.troubles.guard("connection", "watching"):
-            watch_connection(self.client, self.troubles)
-
-    def _report(self, run: Run, ended_at: float) -> None:
-        try:
-            record = account_for(run, ended_at)
-        except Exception as exc:
-            self.troubles.failed("account", run.config_key, exc)
-            return
-        evaluations = evaluations_of(run, record) if run.judged_by else []
-        run.evidence.release()
-        reported = record.enabled and record.outcome != "discarded"
-        if reported:
-            self._runs += 1  # nothing switches threads within this statement
-            self._outlets.emit(record, run.emitters)
-        if signals.run_finished.receivers:
-            with self.troubles.guard("receiver of run_finished", run.config_key):
-                signals.run_finished.send(run.config_key, record=record)
-        with self.troubles.guard("judge", run.config_key):
-            run.scores.open(Destination(self, record).send if reported else drop)
-            for evaluation in evaluations:
-                self.judges.judge(evaluation)
 
     def _launchdarkly_sink(self) -> LaunchDarklySink:
         settings = self.settings

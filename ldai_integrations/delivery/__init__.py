@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from ._client import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env
-from ._connection import SDK_KEY, connection_of, report_connection, watch_connection
+from ._connection import SDK_KEY, connection_of, report_connection
 from ._delivery import Delivery, delivery_of
 from ._exit import exits
-from ._fork import NO_THREAD_AT_EXIT, forks, hold_events, revive
+from ._fork import forks
 from ._keys import problem_with_key
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
-from ._sdk import environment_id_of, is_inherited
+from ._revival import begin_revival, watch_client
+from ._sdk import environment_id_of
 from ._serverless import is_serverless
 
 __all__ = [
     "CONFIG_FILE",
     "DEV_SERVER",
     "NOT_CONFIGURED",
-    "NO_THREAD_AT_EXIT",
     "SDK_KEY",
     "Delivery",
     "SpoolingEventProcessor",
+    "begin_revival",
     "client_from_env",
     "connection_of",
     "delivery_of",
     "environment_id_of",
     "exits",
     "forks",
-    "hold_events",
-    "is_inherited",
     "is_serverless",
     "problem_with_key",
     "report_connection",
-    "revive",
     "safe_context",
-    "watch_connection",
+    "watch_client",
 ]

@@ -10,7 +10,7 @@ import pytest
 from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations._core import worker as room
 from ldai_integrations._core.current import Frame
-from ldai_integrations._core.run import RunSpec
+from ldai_integrations._core.run_spec import RunSpec
 from ldai_integrations._core.worker import Worker
 from ldai_integrations._troubles import Troubles
 

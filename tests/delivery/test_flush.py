@@ -13,8 +13,9 @@ import pytest
 from ldclient import Config, LDClient
 
 from ldai_integrations import FlushReport, Tracking
-from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of, hold_events, revive
+from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of
 from ldai_integrations.delivery import _fork as forks_room
+from ldai_integrations.delivery._fork import hold_events, revive
 from ldai_integrations.devserver import DevServer
 
 from ..waiting import eventually
