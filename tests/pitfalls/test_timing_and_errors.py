@@ -284,7 +284,7 @@ def _break_reading(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
 
 
 def _break_account(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
-    patch.setattr("ldai_integrations._core.tracking.account_for", _fails)
+    patch.setattr("ldai_integrations._core.reporter.account_for", _fails)
 
 
 def _close_client(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
