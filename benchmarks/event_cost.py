@@ -58,7 +58,7 @@ def _total(client: LDClient) -> Contestant:
 
 
 def _settle(client: LDClient) -> None:
-    client.flush()  # type: ignore[no-untyped-call]
+    client.flush()
     time.sleep(0.5)
 
 

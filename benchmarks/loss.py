@@ -57,6 +57,7 @@ LOADS = {
     "2 s a post, 2000/s for 20 s": Load(40_000, 2_000, Faults(delay=2.0), patience=180.0),
     "two 503": Load(1_000, 100, Faults(statuses=(503, 503))),
     "one 401": Load(1_000, 100, Faults(statuses=(401,))),
+    "one 403": Load(1_000, 100, Faults(statuses=(403,))),
     "one 404": Load(1_000, 100, Faults(statuses=(404,))),
     "one 413": Load(1_000, 100, Faults(statuses=(413,))),
     "down for 60 s, 100/s": Load(3_000, 100, Faults(down=60.0), patience=120.0),
@@ -102,7 +103,7 @@ def _own_client(url: str) -> tuple[Call, Callable[[float], FlushReport]]:
 
     def finish(patience: float) -> FlushReport:
         report = tracking.flush(min(patience, 2 * _SDK_SECONDS))
-        client.close()  # type: ignore[no-untyped-call]
+        client.close()
         return report
 
     return tracked(tracking), finish
@@ -120,9 +121,9 @@ def _from_env(url: str) -> tuple[Call, Callable[[float], FlushReport]]:
 
 
 def _finish_sdk(client: LDClient, _patience: float) -> None:
-    client.flush()  # type: ignore[no-untyped-call]
+    client.flush()
     time.sleep(_SDK_SECONDS)
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def _config(url: str) -> Config:

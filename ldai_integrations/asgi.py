@@ -68,7 +68,7 @@ class ASGITrackingMiddleware:
         kind = scope.get("type")  # what is no ASGI scope is for the application to judge
         if kind in ("http", "websocket"):
             # Nothing is what an application should return; what it does return is for the server to judge.
-            return await serve(self.app, self._door, scope, receive, send)  # type: ignore[return-value]
+            return await serve(self.app, self._door, scope, receive, send)  # type: ignore[return-value]  # see above
         if kind == "lifespan":
             return await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
         return await self.app(scope, receive, send)

@@ -101,7 +101,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             raise ConfigurationError(
                 f"track_ai was put on {func!r}; put it on the function or method that handles the request"
             )
-        call = func if inspect.isroutine(func) or isinstance(func, functools.partial) else getattr(func, "__call__")  # noqa: B004, B009
+        call = func if inspect.isroutine(func) or isinstance(func, functools.partial) else getattr(func, "__call__")  # noqa: B004, B009  # the method itself is asked
         if inspect.isasyncgenfunction(call):
             wrap = self._wrap_async_generator
         elif inspect.isgeneratorfunction(call):

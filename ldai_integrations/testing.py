@@ -220,7 +220,7 @@ class OfflineLaunchDarkly:
             return
         self._closed = True
         self.tracking.close()
-        self.client.close()  # type: ignore[no-untyped-call]
+        self.client.close()
 
     def __enter__(self) -> OfflineLaunchDarkly:
         self._entered.callback(self.close)

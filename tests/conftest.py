@@ -138,4 +138,4 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if default_tracking.made is not None:
         default_tracking.made.close()
-    ldclient._reset_client()  # type: ignore[no-untyped-call]
+    ldclient._reset_client()

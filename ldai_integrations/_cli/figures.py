@@ -11,7 +11,7 @@ from ..metrics import Metrics
 
 Unit = Literal["count", "share", "ms", "USD"]
 Number = int | float | Decimal
-UNKNOWN = "–"  # noqa: RUF001
+UNKNOWN = "–"  # noqa: RUF001  # a dash is meant
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,9 @@ def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        locator = AutoDateLocator(tz=timezone.utc, minticks=3)  # type: ignore[no-untyped-call]
+        locator = AutoDateLocator(tz=timezone.utc, minticks=3)
         axes.xaxis.set_major_locator(locator)
-        dates = ConciseDateFormatter(locator, tz=timezone.utc)  # type: ignore[no-untyped-call]
+        dates = ConciseDateFormatter(locator, tz=timezone.utc)
         axes.xaxis.set_major_formatter(dates)
         if not known:
             axes.set_yticks([])

@@ -28,7 +28,7 @@ class AIClient(LDAIClient):
         super().__init__(client)
         self._troubles = troubles
 
-    def _LDAIClient__interpolate_template(self, template: str, variables: dict[str, Any]) -> str:  # noqa: N802
+    def _LDAIClient__interpolate_template(self, template: str, variables: dict[str, Any]) -> str:  # noqa: N802  # the name that the SDK calls
         """Render without HTML escaping and without reading partials from disk."""
         try:
             return render(template, variables)

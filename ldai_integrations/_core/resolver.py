@@ -25,7 +25,7 @@ AIConfig = AICompletionConfig | AIAgentConfig
 AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
 
 #: What a tracker has sent that was never made.
-NOTHING_SAID = LDAIMetricSummary()  # type: ignore[no-untyped-call]
+NOTHING_SAID = LDAIMetricSummary()
 
 # The AI SDK warns of them each time.
 _RESERVED_BY_JUDGES = {"message_history", "response_to_evaluate"}

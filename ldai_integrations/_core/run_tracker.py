@@ -45,7 +45,7 @@ class RunTracker:
 
     def track_duration_of(self, func: Callable[[], T]) -> T:
         """Call ``func``, send how long it took, and return what it returned."""
-        result: T = self._sdk.track_duration_of(func)  # type: ignore[no-untyped-call]
+        result: T = self._sdk.track_duration_of(func)
         return result
 
     def track_time_to_first_token(self, time_to_first_token: int) -> None:

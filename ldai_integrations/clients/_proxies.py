@@ -35,12 +35,14 @@ class Wrapped:
         return type(self._ldai_inner)
 
     @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        return vars(self._ldai_inner)  # type: ignore[no-any-return]
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # vars() asks for the inner one's
+        inner: dict[str, Any] = vars(self._ldai_inner)
+        return inner
 
     @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
-        return self._ldai_inner.__doc__  # type: ignore[no-any-return]
+    def __doc__(self) -> str | None:  # type: ignore[override]  # help() asks for the inner one's
+        inner: str | None = self._ldai_inner.__doc__
+        return inner
 
     def __init_subclass__(cls) -> None:
         cls.__doc__ = vars(Wrapped)["__doc__"]  # type: ignore[method-assign]  # else the class's own would be shown

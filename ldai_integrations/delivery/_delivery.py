@@ -103,7 +103,7 @@ class PlainDelivery:
         metric = safe_metric(metric_value, event_name, self._troubles)
         self._client.track(event_name, context, safe_data(data, event_name, self._troubles), metric)
         if next(self._numbers) % _FLUSH_EVERY == 0:
-            self._client.flush()  # type: ignore[no-untyped-call]
+            self._client.flush()
         queue = self._queue
         if 2 * len(queue.waiting) > queue.capacity > 0 and queue.is_current:
             time.sleep((2 * len(queue.waiting) / queue.capacity - 1) * _MAX_YIELD_SECONDS)
@@ -116,7 +116,7 @@ class PlainDelivery:
             return FlushReport(sent=0, pending=0, dropped=0)
         done = self._queue.is_known and self._flush_shared(timeout)
         if not self._queue.is_known:
-            self._client.flush()  # type: ignore[no-untyped-call]
+            self._client.flush()
         return FlushReport(sent=None, pending=0 if done else None, dropped=None)
 
     def close(self, timeout: float) -> FlushReport:
@@ -178,6 +178,6 @@ def _close_within(client: LDClient, timeout: float) -> None:
     try:
         closer.start()
     except RuntimeError:  # the interpreter is ending and starts no more threads
-        client.close()  # type: ignore[no-untyped-call]
+        client.close()
     else:
         closer.join(timeout)

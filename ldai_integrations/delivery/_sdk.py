@@ -40,14 +40,14 @@ class Engine:
             from ldclient.impl.events import event_processor as sdk
             from ldclient.impl.http import _http_factory
 
-            factory = _http_factory(config)  # type: ignore[no-untyped-call]
+            factory = _http_factory(config)
             self.headers = {
                 **factory.base_headers,
                 "Content-Type": "application/json",
                 "X-LaunchDarkly-Event-Schema": str(_schema_of(sdk)),
             }
             self._new_pool: Callable[[], Any] = lambda: factory.create_pool_manager(1, config.events_uri)
-            dispatcher: Any = sdk.EventDispatcher(inbox, config, self._new_pool())  # type: ignore[no-untyped-call]
+            dispatcher: Any = sdk.EventDispatcher(inbox, config, self._new_pool())
             self._process, self._outbox = dispatcher._process_event, dispatcher._outbox
             self._format, self._seen = dispatcher._formatter.make_output_events, dispatcher._context_keys
             self.answered = dispatcher._handle_response

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextvars import Context as Contextvars
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Judges:
         async def work() -> JudgeResult:
             return own_score(metric_key, await called(score, is_async=is_async(score)))
 
-        failed = lambda exc: self._failed(metric_key, exc)  # noqa: E731
+        failed = partial(self._failed, metric_key)
         self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))
 
     def join(self, timeout: float) -> bool:

@@ -72,7 +72,7 @@ class _CalledModel:
         self._model = model
         self._config = config
 
-    async def run(self, input: str, output_type: dict[str, Any] | None = None) -> RunnerResult:  # noqa: A002, ARG002
+    async def run(self, input: str, output_type: dict[str, Any] | None = None) -> RunnerResult:  # noqa: A002, ARG002  # the SDK's own names
         messages = [message.to_dict() for message in self._config.messages or ()]
         messages.append({"role": "user", "content": f"{input}\n\n{INSTRUCTION}"})
         answer = await called(lambda: self._model(messages, self._config), is_async=is_async(self._model))
@@ -84,7 +84,7 @@ class _CalledModel:
 
 def is_async(call: Callable[..., Any]) -> bool:
     """Tell whether calling returns at once, with something to await."""
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004  # the method itself is asked
 
 
 async def called(call: Callable[[], Any], *, is_async: bool) -> Any:

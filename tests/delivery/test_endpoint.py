@@ -73,7 +73,7 @@ def test_nobody_there(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     assert processor.state == "unreachable"
     assert processor.close(0).dropped == 2
     assert sum("(unreachable)" in record.message for record in caplog.records) == 1
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def test_too_large_a_batch_is_halved(connect: Connect, server: DevServer) -> None:

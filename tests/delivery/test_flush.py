@@ -176,7 +176,7 @@ def test_closing_a_client_delivers(connect: Connect, server: DevServer) -> None:
     client = connect(SpoolingEventProcessor)
     for _ in range(10):
         client.track("event", CONTEXT)
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
     assert len(server.events(key="event")) == 10
     assert eventually(lambda: not any(is_ours(thread) for thread in set(threading.enumerate()) - before))
 
@@ -198,7 +198,7 @@ def test_more_than_the_sdk_posts_at_once_is_waited_for(connect: Connect, server:
     server.inject("/bulk", delay=0.5, count=5)
     for _ in range(5):
         send_runs(tracking, 1)
-        client.flush()  # type: ignore[no-untyped-call]
+        client.flush()
         time.sleep(0.05)
     send_runs(tracking, 1)
     assert tracking.flush(30).complete
@@ -272,7 +272,7 @@ def test_a_client_that_sends_nothing() -> None:
         send_runs(tracking, 1)
         assert tracking.flush(5) == FlushReport(sent=0, pending=0, dropped=0)
         assert (tracking.stats().sent, tracking.stats().pending) == (0, 0)
-        client.close()  # type: ignore[no-untyped-call]
+        client.close()
 
 
 def test_after_a_fork_the_new_processor_is_used(connect: Connect, server: DevServer) -> None:

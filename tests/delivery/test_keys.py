@@ -41,7 +41,7 @@ def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog
     assert "use the SDK key" in warning
     assert key not in warning
     assert tracking.stats().troubles == {"connection": 1}
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 @_FORGOTTEN_STREAM
@@ -67,7 +67,7 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
     tracking = Tracking(LDClient(Config("test", diagnostic_opt_out=True, **uris(server.url)), start_wait=0))
     assert eventually(lambda: tracking.stats().connection == "HTTP 401" and bool(tracking.stats().troubles))
     assert sum("refused the SDK key (HTTP 401)" in record.message for record in caplog.records) == 1
-    tracking.client.close()  # type: ignore[no-untyped-call]
+    tracking.client.close()
     gc.collect()
 
 

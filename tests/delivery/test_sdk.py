@@ -29,7 +29,7 @@ def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) 
         client.variation("no-such-flag", CONTEXT, "default")
         client.track("event", context, {"a": [1, "ü", None]}, 2.5)
         client.track("event", CONTEXT.create("other"))
-        client.close()  # type: ignore[no-untyped-call]
+        client.close()
         events = server.events()
         for event in events:
             event.pop("creationDate", None), event.pop("startDate", None), event.pop("endDate", None)
@@ -77,13 +77,13 @@ class _Deaf(sdk.EventDispatcher):
         with suppress(SystemExit):
             while True:
                 self._inbox.get(block=True)
-        self._do_shutdown()  # type: ignore[no-untyped-call]
+        self._do_shutdown()  # type: ignore[no-untyped-call]  # a method of the SDK
 
 
 def _without(name: str) -> type:
     class Dispatcher(sdk.EventDispatcher):
         def __init__(self, *args: Any) -> None:
-            super().__init__(*args)  # type: ignore[no-untyped-call]
+            super().__init__(*args)  # type: ignore[no-untyped-call]  # the same
             delattr(self, name)
 
     return Dispatcher

@@ -37,7 +37,7 @@ def server(module_server: DevServer) -> DevServer:
 
 def flush(client: LDClient) -> None:
     """Have a client send its events now."""
-    client.flush()  # type: ignore[no-untyped-call]
+    client.flush()
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_401_ends_the_events_of_a_client(server: DevServer, connect: Connect) ->
     logging.getLogger("ldclient.util").removeHandler(handler)
     time.sleep(0.5)  # the SDK says so first, and then acts on it
     client.track("never sent", ADA)
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
     assert server.events() == []
 
 

@@ -169,7 +169,7 @@ def ai_sdk() -> Iterator[tuple[TestData, LDAIClient]]:
     data = TestData.data_source()
     client = LDClient(Config("sdk-test", update_processor_class=data, send_events=False))
     yield data, LDAIClient(client)
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def flag_with(change: Any) -> Json:

@@ -55,7 +55,7 @@ def _main() -> None:
         served: Any = WSGITrackingMiddleware(app, tracking, config_key="chat")
         _report("decorated", track_ai(config_key="chat", tracking=tracking)(_turns))
         _report("middleware", lambda: served({"REQUEST_METHOD": "GET"}, lambda *args: print))
-        tracking.client.close()  # type: ignore[no-untyped-call]
+        tracking.client.close()
 
 
 if __name__ == "__main__":

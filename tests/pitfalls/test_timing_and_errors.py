@@ -288,7 +288,7 @@ def _break_account(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
 
 
 def _close_client(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
-    tracking.client.close()  # type: ignore[no-untyped-call]
+    tracking.client.close()
 
 
 #: What breaks, and the trouble it is counted as; a closed client is LaunchDarkly's to tell.

@@ -35,7 +35,7 @@ def running(start: str, monkeypatch: pytest.MonkeyPatch, replaced: dict[str, str
     assert isinstance(tracking, Tracking)
     assert isinstance(client, LDClient)
     yield tracking
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def test_the_relay_example(no_leaks: None, server: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def soak(door: str, requests: int) -> Report:
     finally:
         tracemalloc.stop()
     tracking.flush(30)
-    client.close()  # type: ignore[no-untyped-call]
+    client.close()
     return Report(
         door, requests, seconds, before, after, tally.outcomes, _without_sdk(counting), dict(tracking.stats().troubles)
     )

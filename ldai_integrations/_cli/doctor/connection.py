@@ -129,7 +129,7 @@ def connected(target: Target, *, timeout: float) -> Iterator[tuple[LDClient, Fin
             else:
                 yield client, problem("connection", "no AI Configs have arrived", said[-1])
         finally:
-            client.close()  # type: ignore[no-untyped-call]
+            client.close()
 
 
 def _wrong_url(url: str) -> Finding | None:
@@ -152,7 +152,7 @@ def heard_from(name: str) -> Iterator[list[str]]:
     """Collect the warnings of a logger in place of printing them."""
     lines: list[str] = []
     logger, handler = logging.getLogger(name), logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]  # of this one only
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
     try:

@@ -19,7 +19,7 @@ def check_event(target: Target) -> Finding:
         client = LDClient(target.config(send_events=True), start_wait=0)
         before = len(lines)
         client.track(EVENT, Context.builder(EVENT).kind(EVENT).anonymous(True).build())
-        client.close()  # type: ignore[no-untyped-call]
+        client.close()
     said = [line for line in lines[before:] if "event" in line.lower()]
     if not said:
         return ok("event", f"one named {EVENT!r} was sent and taken")
