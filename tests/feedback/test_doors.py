@@ -154,7 +154,7 @@ def test_too_many_votes_are_refused(make_door: Callable[..., Any]) -> None:
         refused = [response for response in responses if response.status == 429]
 
         assert {response.status for response in responses} == {204, 429}
-        assert len(refused) in (1, 4)  # the minute may have ended in between
+        assert 1 <= len(refused) <= 4  # the minute may have ended in between
         assert all(1 <= int(response.headers["Retry-After"]) <= 60 for response in refused)
         assert len(door.votes()) >= 7 - len(refused)
         assert sum(len(door.votes(answer["run_id"])) for answer in answers) == 7 - len(refused)
