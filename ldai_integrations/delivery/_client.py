@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,24 +54,40 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     if key:
         return _make(_checked_key(key))
     if file:
-        return LDClient(_file_config(Path(file)), start_wait=0)
+        return _started(_file_config(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
 
 
 def _make(key: str, **options: Any) -> LDClient:
-    # ldclient waits the whole start_wait even for a key that is refused; report_connection does not.
     try:
         config = Config(
             key, event_processor_class=SpoolingEventProcessor, events_max_pending=INBOX_EVENTS, http=_HTTP, **options
         )
-        return LDClient(config, start_wait=0)
+        return _started(config)
     except SdkChangedError as exc:
         logger.warning(
             "This version of launchdarkly-server-sdk is made differently (%s): its own event delivery is used, which "
             "loses events under load and when the endpoint fails. Use a version ldai_integrations was tested with.",
             exc,
         )
-        return LDClient(Config(key, http=_HTTP, **options), start_wait=0)
+        return _started(Config(key, http=_HTTP, **options))
+
+
+def _started(config: Config) -> LDClient:
+    """Make a client without waiting for it, and without the SDK's warning that it was not ready at once.
+
+    ldclient waits the whole ``start_wait`` even for a key that is refused; ``report_connection`` does not, and says it.
+    """
+    log = logging.getLogger("ldclient.util")
+    log.addFilter(_is_worth_saying)
+    try:
+        return LDClient(config, start_wait=0)
+    finally:
+        log.removeFilter(_is_worth_saying)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Initialization timeout exceeded")
 
 
 def _checked_key(key: str, *, for_dev_server: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 
 import pytest
 from ldclient import Config, LDClient
@@ -79,6 +80,17 @@ def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     assert tracking.stats().connection == "unreachable"
     assert any("could not be reached" in record.message for record in caplog.records)
     tracking.close()
+
+
+def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is warned of where all is well: the SDK is not waited for when it is made, but afterwards."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+    assert tracking.stats().connection == "ok"
+    tracking.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+    LDClient(Config("sdk-made-by-hand", stream_uri=server.url, events_uri=server.url), start_wait=0).close()
+    assert any("Initialization timeout" in record.message for record in caplog.records)
 
 
 def test_ai_configs_from_a_file(client: LDClient) -> None:
