@@ -35,12 +35,14 @@ def from_messages(request: Any) -> Conversation:
         Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "input_schema")))
         for tool in items(get(request, "tools"))
     ]
+    hosted = (text(get(tool, "type")) for tool in items(get(request, "tools")) if get(tool, "input_schema") is None)
     answer = dig(request, "output_config.format", "output_format")
     schema = plain_json(get(answer, "schema"))
     kind = text(dig(request, "tool_choice.type"))
     return Conversation(
         turns,
         tools,
+        hosted_tools=tuple(hosted),
         format=Format("", "", schema) if schema is not None else None,
         forced=kind if kind in ("any", "tool") else "",
         thinks=text(dig(request, "thinking.type")) == "enabled",
