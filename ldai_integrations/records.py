@@ -30,8 +30,8 @@ class Usage:
         cache_write_input_tokens: The part of the input that was written to a cache.
         reasoning_tokens: The part of the output that was hidden reasoning.
         estimated: Names of the fields that we computed; the others are the provider's.
-        lower_bound: True where an estimate leaves out what nobody is shown: a model's hidden reasoning, or what a
-            provider adds to a prompt by itself.
+        lower_bound: True where there is more than was estimated: a model's hidden reasoning, or what a provider adds
+            to a prompt by itself.
     """
 
     input_tokens: int | None = None

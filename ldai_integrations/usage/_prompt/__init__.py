@@ -31,7 +31,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     """Estimate the input tokens of a request.
 
     Exact for plain text to OpenAI's models; within a few percent with tools, schemas and images of known size. An
-    image that would have to be fetched is taken for a middling one; audio and documents are not counted.
+    image that would have to be fetched is taken for a middling one; sound and film are not counted.
 
     Args:
         request: The provider's request as a dict.
@@ -39,8 +39,8 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
         api: The kind of request.
 
     Returns:
-        A usage whose input is marked as estimated, and as a lower bound where the provider may add to it what the
-        request does not show: hidden reasoning, or what a tool of its own finds. ``None`` where the request holds
+        A usage whose input is marked as estimated, and as a lower bound where there is more to it than is counted:
+        sound and film, hidden reasoning, or what a tool of the provider's own finds. ``None`` where the request holds
         nothing to count, or the provider keeps what came before it. Never raises.
     """
     if api == "embeddings":

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._values import get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Image, Tool, Turn
-from .documents import document_in
+from .documents import document_in, has_recording
 from .images import image_in
 
 
@@ -48,6 +48,7 @@ def from_chat(request: Any) -> Conversation:
         tools=[tool_of(tool) for tool in tools if tool is not None],
         format=format_of(schema) if schema is not None else None,
         forced=text(get(get(choice, "function"), "name")) or text(get(choice, "name")),
+        hides=any(has_recording(get(message, "content")) for message in items(get(request, "messages"))),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from .._values import dig, get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Tool, Turn
+from .documents import has_recording
 from .openai_requests import content_images, content_pages, content_text
 
 
@@ -95,14 +96,14 @@ def from_generate(request: Any) -> Conversation:
     if instruction is not None:
         turns.append(_gemini_turn("system", instruction))
     contents = get(request, "contents")
-    contents = [contents] if text(contents) else items(contents)
+    contents = [contents] if text(contents) else list(items(contents))
     turns.extend(_gemini_turn(text(get(content, "role")), content) for content in contents)
     tools = []
     for group in items(dig(request, "tools", "config.tools")):
         for function in items(get(group, "functionDeclarations", "function_declarations")):
             parameters = get(function, "parameters", "parametersJsonSchema", "parameters_json_schema")
             tools.append(Tool(text(get(function, "name")), text(get(function, "description")), plain_json(parameters)))
-    return Conversation(turns, tools)
+    return Conversation(turns, tools, hides=any(has_recording(get(content, "parts")) for content in contents))
 
 
 def _gemini_turn(role: str, content: Any) -> Turn:

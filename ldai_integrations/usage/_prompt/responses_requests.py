@@ -9,6 +9,7 @@ from typing import Any
 
 from .._values import dig, get, is_record, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Tool, Turn
+from .documents import has_recording
 from .images import image_in
 from .openai_requests import content_images, content_pages, content_text, format_of, tool_of
 
@@ -54,7 +55,7 @@ def from_responses(request: Any) -> Conversation:
         format=format_of(schema) if text(get(schema, "type")) == "json_schema" else None,
         forced=text(get(choice, "name")) if text(get(choice, "type")) == "function" else "",
         reasonings=_reasonings(listed),
-        hides=any(_is_hosted(_kind(item)) for item in listed),
+        hides=any(_is_hosted(_kind(item)) or has_recording(get(item, "content")) for item in listed),
     )
 
 
