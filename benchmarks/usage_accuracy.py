@@ -17,7 +17,6 @@ from ldai_integrations.usage import (
     Reading,
     StreamReader,
     count_tokens,
-    estimate_output,
     estimate_prompt,
     extract,
     extract_stream,
@@ -177,7 +176,7 @@ def _judge_output(record: Record, reading: Reading, errors: Errors) -> None:
     model, truth, shown = model_of(record), record["usage_true"]["output"], reading.reasoning + reading.text
     words = shown or " ".join(f"{call.name} {call.arguments}" for call in reading.tool_calls)
     guesses = {
-        "ours": estimate_output(shown, model=model, tool_calls=reading.tool_calls).output_tokens,
+        "ours": reading.estimate(model=model).output_tokens,
         "asked known": reading.estimate(model=model, request=record.get("request_json")).output_tokens,
         "words x 4/3": round(len(words.split()) * 4 / 3),
         "plain count": count_tokens(words),
