@@ -71,8 +71,9 @@ def content_pages(content: Any) -> int:
 
 
 def tool_of(tool: Any) -> Tool:
-    """Return a function as OpenAI describes it."""
-    return Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "parameters")))
+    """Return a function as OpenAI describes it, or an MCP server."""
+    parameters = plain_json(get(tool, "parameters", "input_schema"))
+    return Tool(text(get(tool, "name")), text(get(tool, "description")), parameters)
 
 
 def format_of(schema: Any) -> Format:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from .._values import dig, get, is_record, items, plain_json, text, to_json
+from .._values import dig, get, is_record, items, text, to_json
 from .conversation import Call, Conversation, Tool, Turn
 from .documents import has_recording
 from .images import image_in
@@ -135,14 +135,7 @@ def _tools(listed: Iterable[Any]) -> tuple[list[Tool], list[str]]:
             words = (text(get(tool, "description")), text(dig(tool, "format.definition")))
             tools.append(Tool(text(get(tool, "name")), "\n".join(filter(None, words))))
         elif inner is not None:
-            tools.extend(
-                Tool(
-                    text(get(one, "name")),
-                    text(get(one, "description")),
-                    plain_json(get(one, "parameters", "input_schema")),
-                )
-                for one in items(inner)
-            )
+            tools.extend(map(tool_of, items(inner)))
         else:
             hosted.append(_DATE.sub("", kind))
     return tools, hosted
