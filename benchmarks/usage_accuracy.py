@@ -113,7 +113,7 @@ def _categories(record: Record, api: str, ours: Usage) -> list[str]:
     if ours.lower_bound:
         return [api, f"{api}, lower bounds"]
     if api != "chat":
-        return [api, f"{api}, all shown"] if api in ("responses", "messages") else [api]
+        return [api, f"{api}, all shown"] if api in ("responses", "messages", "generate") else [api]
     request = record["request_json"]
     asked = (
         ("with images", "image_url" in json.dumps(request["messages"])),
