@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import (
     Reading,
     StreamReader,
     count_tokens,
-    estimate_output,
     estimate_prompt,
     extract,
     extract_stream,
@@ -28,11 +25,9 @@ from ldai_integrations.usage import (
 )
 from ldai_integrations.usage._models import family_of
 
+from ._errors import Errors, by_category, print_errors, share
 from ._peers import peer_counters
 from ._records import Record, half_of, model_of, records_in
-
-# By contestant, the error of each estimate as a share of the truth.
-Errors: TypeAlias = "defaultdict[str, list[float]]"
 
 # A provider with fewer records than this says nothing about the rest.
 _FEWEST = 10
@@ -74,9 +69,9 @@ def _print_extraction(records: Iterable[Record]) -> None:
             exact[record["provider"]].append(_is_exact(_extracted(record), record["usage_true"]))
     everything = [hit for hits in exact.values() for hit in hits]
     wrong = everything.count(False)
-    print(f"extracted usage equal to the truth: {_share(everything)}, all but {wrong} of {len(everything)} records")
+    print(f"extracted usage equal to the truth: {share(everything)}, all but {wrong} of {len(everything)} records")
     for provider, hits in sorted(exact.items(), key=lambda item: -len(item[1])):
-        print(f"  {provider:30} {len(hits):5} {_share(hits):>8}")
+        print(f"  {provider:30} {len(hits):5} {share(hits):>8}")
 
 
 def _extracted(record: Record) -> Usage | None:
@@ -95,21 +90,46 @@ def _is_exact(usage: Usage | None, truth: Mapping[str, int]) -> bool:
 
 def _print_prompts(records: Iterable[Record]) -> None:
     contestants = {"ours": _our_prompt, "words x 4/3": _words, "plain count": _plain, **peer_counters()}
-    errors = _by_category()
+    errors, unknown = by_category(), Counter[str]()
     for record in records:
         api, truth = _API_OF.get(record["provider"]), (record.get("usage_true") or {}).get("input")
         if api is None or not truth or not record.get("request_json"):
             continue
+        ours = _estimated_prompt(record, api)
+        unknown[api] += ours is None
         for name, estimate in contestants.items():
             guess = estimate(record, api)
-            if guess is not None:
-                errors[api][name].append(abs(guess - truth) / truth)
+            if guess is not None and ours is not None:
+                for category in _categories(record, api, ours):
+                    errors[category][name].append(abs(guess - truth) / truth)
     print("\nestimated input, error against the truth: median / 95th percentile, share exact")
-    _print_errors(errors)
+    print_errors(errors)
+    left_out = ", ".join(f"{count} of {api}" for api, count in unknown.items() if count)
+    print(f"  taken for unknown, and not among them: {left_out or 'none'}")
+
+
+def _categories(record: Record, api: str, ours: Usage) -> list[str]:
+    """Return where a prompt counts: by its API, by what a chat holds, and apart if it shows only a part of itself."""
+    if ours.lower_bound:
+        return [api, f"{api}, lower bounds"]
+    if api != "chat":
+        return [api, f"{api}, all shown"] if api in ("responses", "messages", "generate") else [api]
+    request = record["request_json"]
+    asked = (
+        ("with images", "image_url" in json.dumps(request["messages"])),
+        ("with functions", request.get("tools") or request.get("functions")),
+        ("with a schema", (request.get("response_format") or {}).get("type") == "json_schema"),
+        ("words alone", True),
+    )
+    return [api, f"{api}, " + next(name for name, applies in asked if applies)]
+
+
+def _estimated_prompt(record: Record, api: str) -> Usage | None:
+    return estimate_prompt(record["request_json"], model=model_of(record), api=api)  # type: ignore[arg-type]  # one of the APIs
 
 
 def _our_prompt(record: Record, api: str) -> int | None:
-    usage = estimate_prompt(record["request_json"], model=model_of(record), api=api)  # type: ignore[arg-type]  # one of the APIs
+    usage = _estimated_prompt(record, api)
     return usage.input_tokens if usage is not None else None
 
 
@@ -132,26 +152,31 @@ def _prompt_text(record: Record) -> str:
 
 def _print_outputs(records: Iterable[Record]) -> None:
     """Print texts, and calls without one, of whatever did not reason in hiding."""
-    texts, calls = _by_category(), _by_category()
+    texts, calls = by_category(), by_category()
     for record in records:
         truth, reading = record.get("usage_true") or {}, _read(record)
         if not truth.get("output") or truth.get("reasoning") or reading is None:
             continue
         table = texts if not reading.tool_calls else calls if not reading.text else None
         if table is not None and (table is calls or truth["output"] >= _SHORTEST):
-            for category in (record["provider"], f"of {family_of(model_of(record)).name}"):
+            family = family_of(model_of(record))
+            for category in (
+                record["provider"],
+                f"of {family.name}",
+                "OpenAI" if family.openai else "all other vendors",
+            ):
                 _judge_output(record, reading, table[category])
     print(f"\nestimated output of {_SHORTEST} tokens and more, text only: median / 95th percentile, share exact")
-    _print_errors({category: rows for category, rows in texts.items() if len(rows["ours"]) >= _FEWEST})
+    print_errors({category: rows for category, rows in texts.items() if len(rows["ours"]) >= _FEWEST})
     print("\nestimated output, tool calls only: median / 95th percentile, share exact")
-    _print_errors({category: rows for category, rows in calls.items() if len(rows["ours"]) >= _FEWEST})
+    print_errors({category: rows for category, rows in calls.items() if len(rows["ours"]) >= _FEWEST})
 
 
 def _judge_output(record: Record, reading: Reading, errors: Errors) -> None:
     model, truth, shown = model_of(record), record["usage_true"]["output"], reading.reasoning + reading.text
     words = shown or " ".join(f"{call.name} {call.arguments}" for call in reading.tool_calls)
     guesses = {
-        "ours": estimate_output(shown, model=model, tool_calls=reading.tool_calls).output_tokens,
+        "ours": reading.estimate(model=model).output_tokens,
         "asked known": reading.estimate(model=model, request=record.get("request_json")).output_tokens,
         "words x 4/3": round(len(words.split()) * 4 / 3),
         "plain count": count_tokens(words),
@@ -167,30 +192,6 @@ def _read(record: Record) -> Reading | None:
     for event in record["response_chunks"]:
         reader.feed(event)
     return reader.reading() if reader.recognised else None
-
-
-# Both
-
-
-def _by_category() -> defaultdict[str, Errors]:
-    return defaultdict(lambda: defaultdict(list))
-
-
-def _print_errors(errors: Mapping[str, Mapping[str, list[float]]]) -> None:
-    for category, rows in sorted(errors.items(), key=lambda item: -len(item[1]["ours"])):
-        figures = "   ".join(
-            f"{name} {statistics.median(found):.1%} / {_percentile(found, 95):.1%}, {_share([not e for e in found])}"
-            for name, found in rows.items()
-        )
-        print(f"  {category:24} {len(rows['ours']):5}   {figures}")
-
-
-def _percentile(values: list[float], percent: int) -> float:
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
-
-
-def _share(hits: list[bool]) -> str:
-    return f"{sum(hits) / len(hits):.1%}" if hits else "-"
 
 
 if __name__ == "__main__":

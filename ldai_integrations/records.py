@@ -30,7 +30,8 @@ class Usage:
         cache_write_input_tokens: The part of the input that was written to a cache.
         reasoning_tokens: The part of the output that was hidden reasoning.
         estimated: Names of the fields that we computed; the others are the provider's.
-        lower_bound: True where the output was estimated for a model that also reasons in hiding.
+        lower_bound: True where there is more than was estimated: a model's hidden reasoning, or what a provider adds
+            to a prompt by itself.
     """
 
     input_tokens: int | None = None
@@ -73,7 +74,7 @@ class Usage:
             self,
             **missing,
             estimated=self.estimated | missing.keys(),
-            lower_bound=self.lower_bound or (estimate.lower_bound and "output_tokens" in missing),
+            lower_bound=self.lower_bound or estimate.lower_bound,
         )
         return mixed.with_total()
 

@@ -73,10 +73,12 @@ def _shown() -> Iterator[Progress | None]:
         rich = import_module("rich.progress")
         console = import_module("rich.console").Console(stderr=True)
     except ImportError:
+        console = None
+    if console is None or not console.is_terminal:
         yield None
         return
     columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
-    with rich.Progress(*columns, rich.TransferSpeedColumn(), console=console, disable=not console.is_terminal) as bar:
+    with rich.Progress(*columns, rich.TransferSpeedColumn(), console=console) as bar:
         tasks: dict[str, Any] = {}
 
         def step(name: str, done: int, size: int) -> None:

@@ -96,8 +96,9 @@ def _outcome(
 def _usage(run: Run, outputs: list[Output]) -> Usage | None:
     """Add up the provider calls of a run; estimate what a provider left out.
 
-    Of calls that a wrapped client made we know what was asked. Otherwise the configured prompt is taken, and only where
-    there is one call whose input nobody told: of several calls we do not know what each was sent.
+    Of calls that a wrapped client made we know what was asked; where that does not tell the prompt, as where the
+    provider keeps it, it stays unknown. Otherwise the configured prompt is taken, and only where there is one call
+    whose input nobody told: of several calls we do not know what each was sent.
     """
     said = run.evidence.said_usage
     known = [_with_estimates(run, output) for output in outputs if said is None or output.usage is not None]
@@ -105,7 +106,8 @@ def _usage(run: Run, outputs: list[Output]) -> Usage | None:
     if not parts:
         return None
     total: Usage = reduce(add, parts)
-    if total.input_tokens is None:
+    told = run.evidence.prompt is not None or all(output.asked is None for output in outputs)
+    if total.input_tokens is None and told:
         total = total.filled_from(_estimated_prompt(run))
     return total.with_total()
 

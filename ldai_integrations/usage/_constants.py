@@ -197,17 +197,24 @@ _SINCE = replace(
     _BEFORE,
     models="gpt-5 and later",
     assistant_text=2,
+    per_call=10,
+    parallel_calls=29,
     tools=Extras(84, 84),
     tools_and_schema=Extras(84, 84),
     forced_tool=-9,
 )
 _HOSTED = {"web_search": 294, "web_search_preview": 294}
+# Of one recorded request, which bears its 19,017 characters out.
+_HOSTED_SINCE = {"web_search": 4_295, "web_search_preview": 4_295}
 OPENAI_RULES = (
     _BEFORE,
     _SINCE,
     replace(
         _BEFORE,
         api="responses",
+        per_call=5,
+        parallel_calls=-6,
+        per_parallel_call=7,
         tools=Extras(-3, -3),
         schema=Extras(1, 1),
         tools_and_schema=Extras(-3, -3),
@@ -218,10 +225,13 @@ OPENAI_RULES = (
     replace(
         _SINCE,
         api="responses",
+        per_call=11,
+        parallel_calls=0,
+        per_parallel_call=7,
         tools=Extras(3, 2),
         schema=Extras(0, 0),
         tools_and_schema=Extras(3, 2),
-        hosted_tools=_HOSTED,
+        hosted_tools=_HOSTED_SINCE,
         forced_output_call=1,
         parallel_output_calls=19,
     ),

@@ -117,7 +117,10 @@ def counts_in(raw: Any) -> Counts | None:
         values = _values(raw, TOTAL_ONLY, _REST)
         return Counts(TOTAL_ONLY, values) if values else None
     shape, values = best
+    if values.get("total") == 0 < sum(values.get(name, 0) for name in ("input", "output")):
+        del values["total"]  # left at its default
     if shape is ANTHROPIC:
+        _add_cache_lifetimes(raw, values)
         _add_passes(raw, values)
     elif shape is OPENAI_CHAT and number(dig(raw, "prompt_audio_seconds")):
         values["audio"] = 1
@@ -140,6 +143,13 @@ def _values(raw: Any, shape: Shape, fields: tuple[str, ...]) -> dict[str, int]:
                 found[field] = value
                 break
     return found
+
+
+def _add_cache_lifetimes(raw: Any, values: dict[str, int]) -> None:
+    """Take what was written to caches of each lifetime, where nobody told the sum."""
+    written = [number(dig(raw, f"cache_creation.ephemeral_{lifetime}_input_tokens")) for lifetime in ("5m", "1h")]
+    if any(written):
+        values.setdefault("cache_write", sum(count or 0 for count in written))
 
 
 def _add_passes(raw: Any, values: dict[str, int]) -> None:

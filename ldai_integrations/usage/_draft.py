@@ -29,6 +29,7 @@ class Draft:
         self.reasoning = BoundedText()
         self.model: str | None = None
         self.error: str | None = None
+        self.api = "chat"
         self._calls: dict[Hashable, _Call] = {}
         self._reasons: list[str] = []
         self.meter = Meter()
@@ -122,4 +123,5 @@ class Draft:
             reasoning=str(self.reasoning),
             rest=tuple(kept.rest for kept in (self.text, self.reasoning) if kept.rest is not None),
             ids=tuple(self._ids),
+            api=self.api,
         )

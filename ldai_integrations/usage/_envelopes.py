@@ -28,6 +28,7 @@ _HOLDERS = (
     "chunk",
     "event",
     "payload",
+    "modelOutput",
     "value",
     "kwargs",
     "_state",

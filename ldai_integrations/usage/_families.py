@@ -126,6 +126,7 @@ class OpenAIRules:
         per_call, per_result: A tool call in the history, and its result.
         parallel_calls, per_parallel_call: Calls made at once, together and each, in place of ``per_call``.
         assistant_text: A message of the model's own without calls.
+        per_reasoning: The least that a hidden reasoning in the history has; it is counted in blocks of so many.
         tools, schema, tools_and_schema: What stands below the system message.
         forced_tool: A function that must be called; its name comes on top.
         hosted_tools: The description of a tool of OpenAI's own, not what it finds.
@@ -145,6 +146,7 @@ class OpenAIRules:
     parallel_calls: int = 23
     per_parallel_call: int = 3
     assistant_text: int = 0
+    per_reasoning: int = 64
     tools: Extras
     schema: Extras
     tools_and_schema: Extras

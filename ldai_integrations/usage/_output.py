@@ -14,7 +14,9 @@ from ._values import dig, get, is_record, items, plain_json, to_json
 from ._values import text as plain
 
 
-def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] = (), request: Any = None) -> Usage:
+def estimate_output(
+    text: str, *, model: str | None, tool_calls: Iterable[Any] = (), request: Any = None, api: str = "chat"
+) -> Usage:
     """Estimate the output tokens of a response from its visible text and tool calls.
 
     Args:
@@ -22,7 +24,8 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
         model: The model's name in any form.
         tool_calls: The tools it called: :class:`ToolCall`, or anything with ``name`` and ``arguments``.
         request: The request, if it is known; it tells what an answer costs on top with tools, a schema or a forced
-            function, and through the Responses API.
+            function, and which API it went through.
+        api: That API where the request is not known; ``"responses"`` is OpenAI's Responses API.
 
     Returns:
         A usage whose output is marked as estimated, and as a lower bound where the model also reasons in hiding. Never
@@ -32,14 +35,15 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
     said = plain(text)
     named = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in named if any(call)]
+    api = _api_of(request) if request is not None else "responses" if api == "responses" else "chat"
     tokens, around = count_raw(said, family), 0
     if calls and family.splits_arguments:
         tokens += _split_calls(calls, family)
         tokens -= _spared(calls, family, request, silent=not said) if family.per_output_calls else 0
     elif calls:
-        tokens += _json_calls(calls, family, request)
+        tokens += _json_calls(calls, family, request, api)
     elif said:
-        around = _around_words(family, request)
+        around = _around_words(family, request, api)
     return Usage(
         output_tokens=round(tokens * family.factor) + around,
         estimated=frozenset({"output_tokens"}),
@@ -47,11 +51,11 @@ def estimate_output(text: str, *, model: str | None, tool_calls: Iterable[Any] =
     )
 
 
-def _around_words(family: Family, request: Any) -> int:
+def _around_words(family: Family, request: Any, api: str) -> int:
     """Count what an answer in words has beyond them, through the API and with the tools that it was asked with."""
     if not family.openai:
         return family.per_output
-    rules = openai_rules(family, _api_of(request))
+    rules = openai_rules(family, api)
     tokens = family.per_output if rules.api == "chat" else family.per_responses_output
     if next(items(get(request, "tools")), None) is None:
         return tokens
@@ -59,9 +63,9 @@ def _around_words(family: Family, request: Any) -> int:
     return tokens + (rules.answer_with_tools if schema is None else rules.answer_with_tools_and_schema)
 
 
-def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any) -> int:
+def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any, api: str) -> int:
     """Count calls that are written as a name and a JSON object; of a forced function only the object is."""
-    rules = openai_rules(family, _api_of(request))
+    rules = openai_rules(family, api)
     tokens = sum(count_raw(arguments, family) for _, arguments in calls)
     if is_record(get(request, "tool_choice")) and plain(dig(request, "tool_choice.type")) == "function":
         return tokens + rules.forced_output_call

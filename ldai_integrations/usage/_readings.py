@@ -40,6 +40,7 @@ class Reading:
         reasoning: Reasoning that the response shows, at most 262,144 characters.
         rest: Counts text and reasoning past those limits.
         ids: How the provider names the response, or those that it is made of.
+        api: ``"responses"`` where OpenAI's Responses API answered, which writes a token more; else ``"chat"``.
     """
 
     usage: Usage | None = None
@@ -51,6 +52,7 @@ class Reading:
     reasoning: str = ""
     rest: tuple[TextTally, ...] = field(default=(), repr=False, compare=False)
     ids: tuple[str, ...] = ()
+    api: str = field(default="chat", repr=False, compare=False)
 
     @property
     def dropped_tokens(self) -> int:
@@ -65,7 +67,7 @@ class Reading:
             request: The request, if it is known.
         """
         name = self.model or model
-        usage = estimate_output(self.text, model=name, tool_calls=self.tool_calls, request=request)
+        usage = estimate_output(self.text, model=name, tool_calls=self.tool_calls, request=request, api=self.api)
         more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
         return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
 

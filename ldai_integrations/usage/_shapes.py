@@ -99,11 +99,12 @@ CONVERSE = Shape(
 )
 AI_SDK = Shape(
     "vercel's ai sdk",
-    input=("inputTokens",),
-    output=("outputTokens",),
+    input=("inputTokens", "inputTokens.total"),
+    output=("outputTokens", "outputTokens.total"),
     total=("totalTokens",),
-    cached=("cachedInputTokens",),
-    reasoning=("reasoningTokens",),
+    cached=("cachedInputTokens", "inputTokenDetails.cacheReadTokens", "inputTokens.cacheRead"),
+    cache_write=("inputTokenDetails.cacheWriteTokens", "inputTokens.cacheWrite"),
+    reasoning=("reasoningTokens", "outputTokenDetails.reasoningTokens", "outputTokens.reasoning"),
 )
 GEMINI = Shape(
     "gemini and vertex generateContent",
@@ -147,6 +148,7 @@ BEDROCK_METRICS = Shape(
     cache_write=("cacheWriteInputTokenCount", "x-amzn-bedrock-cache-write-input-token-count"),
     cache_apart=True,
 )
+WATSONX = Shape("ibm watsonx", input=("input_token_count",), output=("generated_token_count",))
 REPLICATE = Shape("replicate metrics", input=("input_token_count",), output=("output_token_count",))
 HUGGING_FACE = Shape("hugging face text generation", input=("input_length",), output=("generated_tokens",))
 TOTAL_ONLY = Shape("voyage", input=(), total=("total_tokens",))
@@ -166,6 +168,7 @@ SHAPES = (
     GEMINI_INTERACTIONS,
     TITAN,
     BEDROCK_METRICS,
+    WATSONX,
     REPLICATE,
     HUGGING_FACE,
     LLAMA_CPP,

@@ -10,7 +10,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
 from ldai_integrations.usage import estimate_output
 
 from .answers import chat
-from .cases import CHAT, MESSAGES
+from .cases import CHAT, MESSAGES, RESPONSES
 from .makers import anthropic, openai
 from .provider import Provider
 
@@ -65,3 +65,21 @@ def test_a_stream_that_is_left_early(provider: Provider, tracking: Tracking, rec
     assert (usage.input_tokens, usage.source) == (20, "partial")
     assert usage.estimated == {"output_tokens", "total_tokens"}
     assert usage.output_tokens == estimate_output("Hello there", model="claude-for-tests").output_tokens
+
+
+@pytest.mark.usefixtures("o200k")
+@pytest.mark.parametrize(("kept", "known"), [({}, True), ({"previous_response_id": "resp_1"}, False)])
+def test_a_prompt_that_the_provider_keeps_is_unknown(
+    provider: Provider, tracking: Tracking, records: list[RunRecord], kept: dict[str, str], known: bool
+) -> None:
+    """Of a conversation that goes on at the provider, neither its last message nor the configured one is its prompt."""
+    client: Any = wrap_client(openai(provider.url))
+    with track_ai(config_key="chat", tracking=tracking):
+        for event in client.responses.create(**RESPONSES, **kept, stream=True):
+            if event.type == "response.output_text.delta":
+                break
+
+    usage = records[0].usage
+    assert usage is not None
+    assert usage.output_tokens
+    assert (usage.input_tokens is not None) is known

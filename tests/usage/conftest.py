@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,8 +16,9 @@ from ldai_integrations.usage._encodings import EncodingSpec
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
-    """Publish rank files on this machine, by the name of the encoding."""
+    """Publish rank files on this machine, by the name of the encoding; one that ends in dots stops after its start."""
     files: dict[str, bytes] = {}
+    silence = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -25,12 +26,15 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[:5])
+            if data.endswith(b"..."):
+                silence.wait()
+            self.wfile.write(data[5:])
 
         def log_message(self, *args: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     for name in ("O200K", "CL100K"):
@@ -40,6 +44,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
         mine = replace(spec, url=url, sha256=hashlib.sha256(files[spec.name]).hexdigest())
         monkeypatch.setattr(download, name, mine)
     yield files
+    silence.set()
     server.shutdown()
     server.server_close()
     thread.join()

@@ -8,17 +8,21 @@ import sys
 import pytest
 
 _COUNTING = """
-import threading, time
+import threading
 from ldai_integrations.usage import count_tokens, warm_up
+
+counting = threading.Semaphore(0)
 
 def count():
     while True:
         count_tokens("some words of an answer " * 50)
+        counting.release()
 
 warm_up(timeout=30)
 for _ in range(2):
     threading.Thread(target=count, daemon=True).start()
-time.sleep(0.2)
+for _ in range(100):
+    counting.acquire()
 """
 _LOADING = """
 import sys

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -258,7 +259,8 @@ def test_prefetch(nothing_loaded: Path, published: dict[str, bytes]) -> None:
     written = prefetch(timeout=10, progress=lambda *step: steps.append(step))
 
     assert [path.read_bytes() for path in written] == [published[O200K.name], published[CL100K.name]]
-    assert steps == [(O200K.name, 11, 11), (CL100K.name, 12, 12)]
+    assert [step for step in steps if step[1] == step[2]] == [(O200K.name, 11, 11), (CL100K.name, 12, 12)]
+    assert steps == sorted(steps, key=lambda step: (step[0] != O200K.name, step[1]))
     assert prefetch(timeout=10) == []
     assert sorted(path.name for path in nothing_loaded.iterdir()) == sorted(path.name for path in written)
 
@@ -284,6 +286,35 @@ def test_prefetch_in_time(nothing_loaded: Path, published: dict[str, bytes]) -> 
     """There is an end to waiting."""
     with pytest.raises(OSError, match=r"too long|failed"):
         prefetch(timeout=-1)
+
+
+def test_prefetch_of_a_file_that_stops_half_way(
+    nothing_loaded: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that falls silent after a while holds no longer than the time there is; nothing is left behind."""
+    published[O200K.name] = b"begun..."
+    now = [0.0]
+    steps: list[int] = []
+
+    def step(_name: str, done: int, _size: int) -> None:
+        steps.append(done)
+        now[0] = 59.9
+
+    monkeypatch.setattr(download, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(OSError, match="too long"):
+        prefetch(timeout=60, progress=step)
+    assert steps == [5]
+    assert list(nothing_loaded.iterdir()) == []
+
+
+def test_prefetch_of_a_file_without_end(
+    nothing_loaded: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is longer than any rank file is not read to its end."""
+    monkeypatch.setattr(download, "_LONGEST", 4)
+
+    with pytest.raises(ConfigurationError, match="something else"):
+        prefetch(timeout=10)
 
 
 def test_prefetch_without_a_place(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import ToolCall, count_tokens, estimate_output, warm_up
+from ldai_integrations.usage import StreamReader, ToolCall, count_tokens, estimate_output, warm_up
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +131,19 @@ def test_a_function_that_had_to_be_called() -> None:
 
     assert tokens(_WEATHER, model="gpt-4o", request=chat) == count_tokens(_WEATHER.arguments)
     assert tokens(_WEATHER, model="gpt-4o", request=responses) == count_tokens(_WEATHER.arguments) + 1
+
+
+def test_the_api_is_known_by_the_answer() -> None:
+    """Where the request is not known, an answer of the Responses API still costs what that API writes."""
+    said = {"type": "response.output_text.delta", "delta": "Hello there"}
+    chunk = {"choices": [{"index": 0, "delta": {"content": "Hello there"}}]}
+    estimates = []
+    for event in (said, chunk):
+        reader = StreamReader()
+        reader.feed(event)
+        estimates.append(reader.reading().estimate(model="gpt-4o").output_tokens)
+
+    assert estimates == [3, 2]
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    assert estimate_output("Hello there", model="gpt-4o", request=asked, api="responses").output_tokens == 2
+    assert estimate_output("Hello there", model="gpt-4o", api="another").output_tokens == 2

@@ -417,3 +417,24 @@ def test_claude_is_told_to_think() -> None:
     assert estimated({**MESSAGES, "thinking": thinking}, model=model, api="messages") == plain + 28
     assert estimated({**MESSAGES, "thinking": {"type": "disabled"}}, model=model, api="messages") == plain
     assert estimated(of_bedrock, model=model, api="converse") == plain + 28
+
+
+@pytest.mark.parametrize(
+    ("api", "request_"),
+    [
+        (
+            "chat",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "input_audio"}]}]},
+        ),
+        ("responses", {"input": [{"role": "user", "content": [{"text": "Hi"}, {"type": "input_audio"}]}]}),
+        ("generate", {"contents": [{"parts": [{"text": "Hi"}, {"inlineData": {"mimeType": "audio/wav"}}]}]}),
+        ("generate", {"contents": [{"parts": [{"text": "Hi"}, {"fileData": {"mimeType": "video/mp4"}}]}]}),
+    ],
+)
+def test_sound_and_film_are_not_counted(api: Any, request_: Json) -> None:
+    """What is said beside them is, and the estimate is told to be a lower bound."""
+    usage = estimate_prompt(request_, model="gpt-4o" if api != "generate" else "gemini-2.5-flash", api=api)
+
+    assert usage is not None
+    assert usage.input_tokens
+    assert usage.lower_bound

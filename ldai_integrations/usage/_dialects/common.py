@@ -6,7 +6,7 @@ from typing import Any
 
 from .._counts import counts_in
 from .._draft import Draft
-from .._values import dig, get, is_record, text
+from .._values import dig, get, is_list, is_record, text
 
 # Events of AWS streams that are errors, named by the exception.
 _AWS_ERRORS = (
@@ -67,11 +67,16 @@ def absorb_counts(event: Any, draft: Draft) -> bool | None:
     """Take a usage object itself, or one for each model, as LangChain's callback keeps them; ``None`` if it is none."""
     if draft.count(event):
         return False
-    if type(event) is not dict or not event:
-        return None
-    if not all(type(usage) is dict and counts_in(usage) is not None for usage in event.values()):
+    if type(event) is not dict or not event or not all(map(_is_only_counts, event.values())):
         return None
     for model, usage in event.items():
         draft.begin(model)
         draft.count(usage)
     return False
+
+
+def _is_only_counts(usage: Any) -> bool:
+    """Tell a usage object from a response that has its counts among other things."""
+    if type(usage) is not dict or any(text(value) or is_list(value) for value in usage.values()):
+        return False
+    return counts_in(usage) is not None

@@ -1,4 +1,4 @@
-"""Ollama, and the Hugging Face text-generation server."""
+"""Ollama, llama.cpp, and the text-generation servers of Hugging Face and IBM."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def absorb_ollama(event: Any, draft: Draft) -> bool | None:
     return spoke
 
 
+def absorb_llama_cpp(event: Any, draft: Draft) -> bool | None:
+    """Take a completion of llama.cpp's own server or a chunk of one; ``None`` if it is neither."""
+    if number(get(event, "tokens_predicted")) is None or not is_a(get(event, "content"), str):
+        return None
+    draft.name_model(get(event, "model"))
+    draft.count(event)
+    draft.finish(get(event, "stop_type"))
+    return draft.say(get(event, "content"))
+
+
 def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
     """Take a text-generation response or an event of its stream; ``None`` if it is neither."""
     token, whole = get(event, "token"), get(event, "generated_text")
@@ -38,3 +48,19 @@ def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
     if text(get(token, "text")):
         return get(token, "special") is not True and draft.say(get(token, "text"))
     return draft.say(whole)
+
+
+def absorb_watsonx(event: Any, draft: Draft) -> bool | None:
+    """Take a text-generation response of watsonx or a chunk of one; ``None`` if it is neither."""
+    results = [
+        result for result in items(get(event, "results")) if number(get(result, "generated_token_count")) is not None
+    ]
+    if not results:
+        return None
+    draft.name_model(get(event, "model_id"))
+    spoke = False
+    for result in results:
+        draft.count(result)
+        draft.finish(get(result, "stop_reason"))
+        spoke |= draft.say(get(result, "generated_text"))
+    return spoke

@@ -10,10 +10,11 @@ from .._counting import count_tokens
 from .._models import family_of
 from .._values import get, is_list, items, number, text
 from .conversation import Conversation
-from .openai_cost import openai_cost
-from .openai_requests import from_chat, from_responses
+from .openai_cost import openai_cost, openai_hides
+from .openai_requests import from_chat
 from .other_cost import other_cost
 from .other_requests import from_converse, from_generate, from_messages
+from .responses_requests import from_responses
 
 API = Literal["chat", "responses", "messages", "converse", "generate", "embeddings"]
 
@@ -30,7 +31,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     """Estimate the input tokens of a request.
 
     Exact for plain text to OpenAI's models; within a few percent with tools, schemas and images of known size. An
-    image that would have to be fetched is taken for a middling one; audio and documents are not counted.
+    image that would have to be fetched is taken for a middling one; sound and film are not counted.
 
     Args:
         request: The provider's request as a dict.
@@ -38,25 +39,28 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
         api: The kind of request.
 
     Returns:
-        A usage whose input is marked as estimated; ``None`` where the request holds nothing to count. Never raises.
+        A usage whose input is marked as estimated, and as a lower bound where there is more to it than is counted:
+        sound and film, hidden reasoning, or what a tool of the provider's own finds. ``None`` where the request holds
+        nothing to count, or the provider keeps what came before it. Never raises.
     """
-    tokens = _embedded(request, model) if api == "embeddings" else _conversation(request, model, api)
-    if not tokens:
-        return None
-    estimated = {"input_tokens"} if api != "embeddings" else {"input_tokens", "total_tokens"}
-    total = tokens if api == "embeddings" else None
-    return Usage(input_tokens=tokens, total_tokens=total, estimated=frozenset(estimated))
-
-
-def _conversation(request: Any, model: str | None, api: str) -> int:
+    if api == "embeddings":
+        return _estimate(_embedded(request, model), {"input_tokens", "total_tokens"})
     reader = _READERS.get(api)
     conversation = reader(request) if reader is not None else Conversation()
     if not conversation.turns:
-        return 0
+        return None
     family = family_of(model)
     if family.openai and api in ("chat", "responses"):
-        return openai_cost(conversation, family, api)
-    return other_cost(conversation, family)
+        tokens, hides = openai_cost(conversation, family, api), openai_hides(conversation, family)
+    else:
+        tokens, hides = other_cost(conversation, family), conversation.hides or bool(conversation.hosted_tools)
+    return _estimate(tokens, {"input_tokens"}, hides=hides)
+
+
+def _estimate(tokens: int, fields: set[str], *, hides: bool = False) -> Usage | None:
+    if not tokens:
+        return None
+    return Usage(**dict.fromkeys(fields, tokens), estimated=frozenset(fields), lower_bound=hides)
 
 
 def _embedded(request: Any, model: str | None) -> int:

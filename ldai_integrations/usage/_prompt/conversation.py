@@ -80,6 +80,8 @@ class Conversation:
         format: The schema of the answer.
         forced: Name of the one function that must be called; of other APIs' than OpenAI's, not empty if one must.
         thinks: Whether the model is asked to think aloud.
+        reasonings: How many hidden reasonings of the model's own are put before it again.
+        hides: Whether the provider adds what the request does not show, such as what a tool of its own found.
     """
 
     turns: list[Turn] = field(default_factory=list)
@@ -88,6 +90,8 @@ class Conversation:
     format: Format | None = None
     forced: str = ""
     thinks: bool = False
+    reasonings: int = 0
+    hides: bool = False
 
     @property
     def system(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Documents in a request: the text of plain ones, the pages of the others."""
+"""Documents in a request: the text of plain ones, the pages of the others; sound and film are told only."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def document_in(part: Any) -> tuple[str, int]:
         return _document("text/plain" if plain else "application/pdf", dig(document, "source.bytes"))
     blob = get(part, "inlineData", "inline_data", "fileData", "file_data")  # Gemini
     return _document(text(get(blob, "mimeType", "mime_type")), get(blob, "data"))
+
+
+def has_recording(content: Any) -> bool:
+    """Tell whether a message's parts hold sound or film, whose length is not known here."""
+    return any(_is_recording(part) for part in items(content))
+
+
+def _is_recording(part: Any) -> bool:
+    blob = get(part, "inlineData", "inline_data", "fileData", "file_data")
+    return text(get(part, "type")) == "input_audio" or text(get(blob, "mimeType", "mime_type")).startswith(
+        ("audio/", "video/")
+    )
 
 
 def _document(mime_type: str, data: Any) -> tuple[str, int]:

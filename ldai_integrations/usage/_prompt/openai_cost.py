@@ -28,6 +28,14 @@ _NOT_SHOWN = frozenset(
         "required",
     )
 )
+# What these find is not charged as input with models that do not reason: OpenAI, Pricing, 2026-11.
+_UNCHARGED = ("web_search_preview",)
+
+
+def openai_hides(conversation: Conversation, family: Family) -> bool:
+    """Tell whether OpenAI adds to a conversation what the request does not show."""
+    charged = (kind for kind in conversation.hosted_tools if family.hides_reasoning or kind not in _UNCHARGED)
+    return conversation.hides or conversation.reasonings > 0 or any(charged)
 
 
 def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
@@ -35,6 +43,7 @@ def openai_cost(conversation: Conversation, family: Family, api: str) -> int:
     rules = openai_rules(family, api)
     tokens = family.priming + sum(_turn(turn, family, rules) for turn in conversation.turns)
     tokens += sum(rules.hosted_tools.get(kind, 0) for kind in conversation.hosted_tools)
+    tokens += rules.per_reasoning * conversation.reasonings
     tokens += _appendix(conversation, family, rules)
     if conversation.forced:
         tokens += rules.forced_tool + count_raw(conversation.forced, family)

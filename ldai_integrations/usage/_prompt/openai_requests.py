@@ -1,4 +1,4 @@
-"""OpenAI's requests: chat completions, and the Responses API."""
+"""OpenAI's chat completions, and what its requests share with others'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from .._values import get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Image, Tool, Turn
-from .documents import document_in
+from .documents import document_in, has_recording
 from .images import image_in
 
 
@@ -45,57 +45,11 @@ def from_chat(request: Any) -> Conversation:
     choice = get(request, "tool_choice", "function_call")
     return Conversation(
         turns=turns,
-        tools=[_tool(tool) for tool in tools if tool is not None],
-        format=_format(schema) if schema is not None else None,
+        tools=[tool_of(tool) for tool in tools if tool is not None],
+        format=format_of(schema) if schema is not None else None,
         forced=text(get(get(choice, "function"), "name")) or text(get(choice, "name")),
+        hides=any(has_recording(get(message, "content")) for message in items(get(request, "messages"))),
     )
-
-
-def from_responses(request: Any) -> Conversation:
-    """Return a Responses API request as a conversation."""
-    turns: list[Turn] = []
-    called: dict[str, str] = {}
-    instructions, given = text(get(request, "instructions")), get(request, "input")
-    if instructions:
-        turns.append(Turn("developer", instructions))
-    if text(given):
-        turns.append(Turn("user", text(given)))
-    for item in items(given):
-        turn = _item(item, called)
-        if turn is not None:
-            turns.append(turn)
-    tools, hosted = [], []
-    for tool in items(get(request, "tools")):
-        kind = text(get(tool, "type"))
-        if kind == "function":
-            tools.append(_tool(tool))
-        else:
-            hosted.append(kind)
-    schema = get(get(request, "text"), "format")
-    choice = get(request, "tool_choice")
-    return Conversation(
-        turns=turns,
-        tools=tools,
-        hosted_tools=tuple(hosted),
-        format=_format(schema) if text(get(schema, "type")) == "json_schema" else None,
-        forced=text(get(choice, "name")) if text(get(choice, "type")) == "function" else "",
-    )
-
-
-def _item(item: Any, called: dict[str, str]) -> Turn | None:
-    kind = text(get(item, "type")) or "message"
-    if kind == "message":
-        content = get(item, "content")
-        images, pages = content_images(content), content_pages(content)
-        return Turn(text(get(item, "role")), content_text(content), images=images, pages=pages)
-    if kind == "function_call":
-        name = text(get(item, "name"))
-        called[text(get(item, "call_id"))] = name
-        return Turn("assistant", calls=(Call(name, to_json(get(item, "arguments"))),))
-    if kind == "function_call_output":
-        output = get(item, "output")
-        return Turn("tool", content_text(output), result_of=called.get(text(get(item, "call_id")), ""))
-    return None  # reasoning and hosted tools' items are not charged by what the request shows of them
 
 
 def content_text(content: Any) -> str:
@@ -116,9 +70,12 @@ def content_pages(content: Any) -> int:
     return sum(document_in(part)[1] for part in items(content))
 
 
-def _tool(tool: Any) -> Tool:
-    return Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "parameters")))
+def tool_of(tool: Any) -> Tool:
+    """Return a function as OpenAI describes it, or an MCP server."""
+    parameters = plain_json(get(tool, "parameters", "input_schema"))
+    return Tool(text(get(tool, "name")), text(get(tool, "description")), parameters)
 
 
-def _format(schema: Any) -> Format:
+def format_of(schema: Any) -> Format:
+    """Return the answer's schema as OpenAI describes it."""
     return Format(text(get(schema, "name")), text(get(schema, "description")), plain_json(get(schema, "schema")))

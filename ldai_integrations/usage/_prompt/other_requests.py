@@ -6,6 +6,7 @@ from typing import Any
 
 from .._values import dig, get, is_list, items, plain_json, text, to_json
 from .conversation import Call, Conversation, Format, Tool, Turn
+from .documents import has_recording
 from .openai_requests import content_images, content_pages, content_text
 
 
@@ -35,12 +36,14 @@ def from_messages(request: Any) -> Conversation:
         Tool(text(get(tool, "name")), text(get(tool, "description")), plain_json(get(tool, "input_schema")))
         for tool in items(get(request, "tools"))
     ]
+    hosted = (text(get(tool, "type")) for tool in items(get(request, "tools")) if get(tool, "input_schema") is None)
     answer = dig(request, "output_config.format", "output_format")
     schema = plain_json(get(answer, "schema"))
     kind = text(dig(request, "tool_choice.type"))
     return Conversation(
         turns,
         tools,
+        hosted_tools=tuple(hosted),
         format=Format("", "", schema) if schema is not None else None,
         forced=kind if kind in ("any", "tool") else "",
         thinks=text(dig(request, "thinking.type")) == "enabled",
@@ -93,14 +96,14 @@ def from_generate(request: Any) -> Conversation:
     if instruction is not None:
         turns.append(_gemini_turn("system", instruction))
     contents = get(request, "contents")
-    contents = [contents] if text(contents) else items(contents)
+    contents = [contents] if text(contents) else list(items(contents))
     turns.extend(_gemini_turn(text(get(content, "role")), content) for content in contents)
     tools = []
     for group in items(dig(request, "tools", "config.tools")):
         for function in items(get(group, "functionDeclarations", "function_declarations")):
             parameters = get(function, "parameters", "parametersJsonSchema", "parameters_json_schema")
             tools.append(Tool(text(get(function, "name")), text(get(function, "description")), plain_json(parameters)))
-    return Conversation(turns, tools)
+    return Conversation(turns, tools, hides=any(has_recording(get(content, "parts")) for content in contents))
 
 
 def _gemini_turn(role: str, content: Any) -> Turn:

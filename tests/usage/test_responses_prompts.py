@@ -1,0 +1,207 @@
+"""Prompts of OpenAI's Responses API, of which the request may show a part only."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import count_tokens, estimate_prompt, warm_up
+
+Json = dict[str, Any]
+
+USER: Json = {"role": "user", "content": "What is the weather in Graz?"}
+ANSWER: Json = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is sunny."}]}
+REASONING: Json = {"type": "reasoning", "id": "rs_1", "summary": []}
+WEATHER: Json = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get the weather.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _exact() -> None:
+    """Count with OpenAI's encodings."""
+    warm_up(models=["gpt-4o"], timeout=60)
+
+
+def estimated(*items: Json, model: str = "gpt-4o", **more: Any) -> Usage:
+    """Return the estimate of a request with these items."""
+    usage = estimate_prompt({"input": list(items), **more}, model=model, api="responses")
+    assert usage is not None
+    assert usage.estimated == {"input_tokens"}
+    return usage
+
+
+def tokens(*items: Json, model: str = "gpt-4o", **more: Any) -> int:
+    """Return the estimated input tokens of a request with these items."""
+    return estimated(*items, model=model, **more).input_tokens or 0
+
+
+def call(number: int) -> Json:
+    """Return a call of a function."""
+    return {"type": "function_call", "call_id": f"c{number}", "name": "get_weather", "arguments": '{"city":"Graz"}'}
+
+
+def result(number: int) -> Json:
+    """Return what the function gave."""
+    return {"type": "function_call_output", "call_id": f"c{number}", "output": "sunny"}
+
+
+def test_a_call_and_its_result() -> None:
+    """A call costs its frame, name and arguments; its result the function's name and what it gave."""
+    words = count_tokens("get_weather") + count_tokens('{"city":"Graz"}')
+
+    assert tokens(USER, call(1)) - tokens(USER) == 3 + 1 + 5 + words
+    given = count_tokens("functions.get_weather") + count_tokens("sunny")
+    assert tokens(USER, call(1), result(1)) - tokens(USER, call(1)) == 3 + 1 + given
+
+
+def test_calls_made_at_once_share_a_frame() -> None:
+    """Calls that stand together cost less than the same calls one after the other."""
+    together = tokens(USER, call(1), call(2), result(1), result(2))
+    apart = tokens(USER, call(1), result(1), call(2), result(2))
+
+    assert apart - together == 2 * 9 - (2 * 7 - 2)
+    assert tokens(USER, call(1), call(2), call(3)) - tokens(USER, call(1), call(2)) == 7 + count_tokens(
+        "get_weather"
+    ) + count_tokens('{"city":"Graz"}')
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1", "version": "2"}},
+        {"input": [{"type": "item_reference", "id": "msg_1"}, USER]},
+    ],
+)
+def test_what_the_provider_keeps_is_unknown(kept: Json) -> None:
+    """Where the request shows only what is new, its prompt is unknown rather than a fraction of the truth."""
+    assert estimate_prompt({"input": [USER], **kept}, model="gpt-4o", api="responses") is None
+    for nothing in (None, object()):
+        request = {"input": [USER], **dict.fromkeys(kept.keys() - {"input"}, nothing)}
+        assert estimate_prompt(request, model="gpt-4o", api="responses") == estimated(USER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "lower_bound"),
+    [
+        ("web_search_preview", "gpt-4o", False),
+        ("web_search_preview_2025_03_11", "gpt-4o", False),
+        ("web_search_preview", "o3", True),
+        ("web_search", "gpt-4o", True),
+        ("web_search", "gpt-5", True),
+        ("file_search", "gpt-4o", True),
+        ("code_interpreter", "gpt-4o", True),
+        ("mcp", "gpt-4o", True),
+    ],
+)
+def test_tools_that_the_provider_runs(kind: str, model: str, lower_bound: bool) -> None:
+    """What such a tool finds is part of the prompt and in no request, but for those whose findings are not charged."""
+    usage = estimated(USER, tools=[{"type": kind}], model=model)
+
+    assert usage.lower_bound is lower_bound
+    assert (usage.input_tokens or 0) >= tokens(USER, model=model)
+    assert not estimated(USER, tools=[WEATHER], model=model).lower_bound
+
+
+def test_the_description_of_web_search() -> None:
+    """It counts by whatever date its name carries, and is much longer for models since GPT-5."""
+    dated, plain = ({"type": name} for name in ("web_search_2025_08_26", "web_search"))
+
+    assert tokens(USER, tools=[dated]) == tokens(USER, tools=[plain]) == tokens(USER) + 294
+    assert tokens(USER, tools=[plain], model="gpt-5.2") == tokens(USER, model="gpt-5.2") + 4_295
+
+
+def test_reasoning_is_put_back_until_the_user_speaks() -> None:
+    """Hidden reasoning of the present turn counts at least a block of 64 tokens, earlier reasoning nothing."""
+    turn = (USER, REASONING, call(1), result(1))
+    bare = (USER, call(1), result(1))
+
+    assert tokens(*turn, model="o3") == tokens(*bare, model="o3") + 64
+    assert estimated(*turn, model="o3").lower_bound
+    over = estimated(*turn, ANSWER, USER, model="o3")
+    assert over == estimated(*bare, ANSWER, USER, model="o3")
+    assert not over.lower_bound
+
+
+LISTED = {"name": "get_weather", "description": "Get the weather.", "input_schema": WEATHER["parameters"]}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"tools": [{"type": "namespace", "name": "n", "tools": [WEATHER]}]},
+        {"input": [{"type": "mcp_list_tools", "server_label": "s", "tools": [LISTED]}, USER]},
+    ],
+)
+def test_functions_in_a_group(request_: Json) -> None:
+    """Functions of a namespace, and those that an MCP server was asked for, cost what any function does."""
+    usage = estimate_prompt({"input": [USER], **request_}, model="gpt-4o", api="responses")
+
+    assert usage == estimated(USER, tools=[WEATHER])
+
+
+def test_a_tool_that_takes_text() -> None:
+    """A custom tool is told by its description and grammar, called with a text, and answers with one."""
+    tool: Json = {"type": "custom", "name": "run", "description": "Run a program."}
+    grammar = {**tool, "format": {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}}
+    called = {"type": "custom_tool_call", "call_id": "c", "name": "run", "input": "print(1)"}
+    answered = {"type": "custom_tool_call_output", "call_id": "c", "output": "1"}
+
+    lengths = [
+        tokens(USER),
+        tokens(USER, tools=[tool]),
+        tokens(USER, tools=[grammar]),
+        tokens(USER, called, tools=[grammar]),
+        tokens(USER, called, answered, tools=[grammar]),
+    ]
+    assert lengths == sorted(set(lengths))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "code_interpreter_call", "id": "ci_1", "code": "print('Graz')", "outputs": [{"logs": "Graz"}]},
+        {"type": "mcp_call", "id": "m_1", "name": "search", "arguments": '{"q":"Graz"}', "output": "a city"},
+        {"type": "file_search_call", "id": "fs_1", "queries": ["Graz"], "results": [{"text": "Graz is a city."}]},
+        {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "Graz"}},
+        {"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "Graz"}]},
+    ],
+)
+def test_what_a_hosted_tool_did(item: Json) -> None:
+    """What the request tells of it counts, and there may be more of it than that."""
+    usage = estimated(USER, item)
+
+    assert (usage.input_tokens or 0) > tokens(USER)
+    assert usage.lower_bound
+
+
+def test_a_screenshot_is_an_image() -> None:
+    """A screenshot in a tool's output, or a function's, costs what its size does, not what its letters do."""
+    data = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 512, 512)
+    image = {"image_url": "data:image/png;base64," + base64.b64encode(data + b"\0" * 9_000).decode()}
+    screenshot = {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", **image}}
+    shown = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_image", **image}]}
+
+    assert 255 < tokens(USER, screenshot) - tokens(USER) < 275
+    assert tokens(USER, call(1), shown) - tokens(USER, call(1), {**shown, "output": ""}) == 255
+
+
+def test_a_tool_that_claude_is_lent() -> None:
+    """Anthropic's own tools add to the prompt what no request shows."""
+    request: Json = {"messages": [USER], "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
+    mine = {**request, "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+
+    for given, lower_bound in ((request, True), (mine, False)):
+        usage = estimate_prompt(given, model="claude-sonnet-4-5", api="messages")
+        assert usage is not None
+        assert usage.lower_bound is lower_bound
