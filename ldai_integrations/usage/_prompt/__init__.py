@@ -39,9 +39,9 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
         api: The kind of request.
 
     Returns:
-        A usage whose input is marked as estimated, and as a lower bound where there is more to it than is counted:
-        sound and film, hidden reasoning, or what a tool of the provider's own finds. ``None`` where the request holds
-        nothing to count, or the provider keeps what came before it. Never raises.
+        A usage whose input is marked as estimated, and as a lower bound where there is more to it than is counted, such
+        as sound and film, hidden reasoning, or what a tool of the provider's own finds. ``None`` where the request
+        holds nothing to count, or the provider keeps what came before it. Never raises.
     """
     if api == "embeddings":
         return _estimate(_embedded(request, model), {"input_tokens", "total_tokens"})
