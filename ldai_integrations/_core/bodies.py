@@ -82,20 +82,20 @@ class OutputReader:
             self.feed = _ignore
 
     def _read_with(self, reader: _Events | SSEReader) -> None:
+        model_name = self._model_name  # not self: a cycle would keep the run until the garbage is collected
         self.feed = reader.feed if isinstance(reader, _Events) else _as_bytes(reader.feed)
-        self._output = lambda: Output.of_reading(reader.reading(), self._model_name)
+        self._output = lambda: Output.of_reading(reader.reading(), model_name)
         self._answered = lambda: reader.answered
 
 
 class _Events:
     """Read provider events; of others, the data that a Server-Sent Events response has still to encode."""
 
-    __slots__ = ("_events", "_lines", "feed")
+    __slots__ = ("_events", "_lines")
 
     def __init__(self) -> None:
         self._events = StreamReader()
         self._lines = SSEReader()
-        self.feed: Callable[[Any], bool] = self._feed_first
 
     @property
     def answered(self) -> bool:
@@ -104,10 +104,9 @@ class _Events:
     def reading(self) -> Reading:
         return (self._events if self._events.recognised else self._lines).reading()
 
-    def _feed_first(self, item: Any) -> bool:
+    def feed(self, item: Any) -> bool:
         spoke = self._events.feed(item)
         if self._events.recognised:
-            self.feed = self._events.feed
             return spoke
         name, data = (
             item.get(key) if isinstance(item, dict) else getattr(item, key, None) for key in ("event", "data")

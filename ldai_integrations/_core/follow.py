@@ -129,11 +129,13 @@ def _replace_body(
 
 
 def _streamed_body(response: Any) -> tuple[Any, str] | None:
-    """Find the attribute with a response's streamed body: Starlette's, Django's, Litestar's, Quart's, Werkzeug's."""
+    """Find the attribute with a response's streamed body: Starlette's, Django's, Litestar's, Quart's, Werkzeug's.
+
+    A file is none: wrapped, it would no longer be sent by the operating system.
+    """
     if hasattr(response, "body_iterator"):
         return response, "body_iterator"
     if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):
-        # A wrapped file would no longer be sent by the operating system.
         return (response, "streaming_content") if getattr(response, "file_to_stream", None) is None else None
     if hasattr(response, "to_asgi_response") and _is_iterable(getattr(response, "iterator", None)):
         return response, "iterator"
@@ -141,7 +143,8 @@ def _streamed_body(response: Any) -> tuple[Any, str] | None:
     if isinstance(getattr(body, "iter", None), AsyncIterator):  # Quart asks the body itself for its type
         return body, "iter"
     if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):
-        return response, "response"
+        is_file = getattr(response, "direct_passthrough", False) and not isinstance(body, GeneratorType)
+        return None if is_file else (response, "response")
     return None
 
 

@@ -8,6 +8,7 @@ at its end, ``sys.exit``, exception   ``atexit``; also gunicorn's and uWSGI's wo
                                       dies by the same signal
 ``SIGTERM`` with a handler            ours first, then that one (Uvicorn re-raises the signal after
                                       shutting down, so that ``atexit`` does not run)
+the same, below Python                that one alone; ``gevent.signal_handler`` sets such a one
 ``multiprocessing`` child             ``multiprocessing.util.Finalize``: children end by ``os._exit``
 Celery's prefork child                its signal ``worker_process_shutdown``, for the same reason
 ``os._exit``, ``SIGKILL``             none can

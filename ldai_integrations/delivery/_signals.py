@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -83,7 +84,8 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     """Put a :class:`ChainedHandler` in front of the handler of a signal, where that helps and nobody's is lost.
 
     Handlers can be set on the main thread only. What is ignored stays ignored, a handler that was not set from Python
-    could not be called, and ``SIGINT`` mostly raises ``KeyboardInterrupt``, so that ``atexit`` runs.
+    (``gevent.signal_handler``) could not be called, and ``SIGINT`` mostly raises ``KeyboardInterrupt``, so that
+    ``atexit`` runs.
     """
     if threading.current_thread() is not threading.main_thread():
         return None
@@ -91,6 +93,8 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     if isinstance(previous, ChainedHandler) or previous in (None, signal.SIG_IGN):
         return None
     if number == signal.SIGINT and previous is not signal.SIG_DFL:
+        return None
+    if previous is signal.SIG_DFL and _is_caught_below(number):
         return None
     handler = ChainedHandler(number, previous, flush)
     signal.signal(number, handler)
@@ -103,3 +107,13 @@ def _is_told_otherwise(previous: Any) -> bool:
     ``loop.add_signal_handler`` of asyncio and uvloop sets a handler of this name, which does nothing.
     """
     return getattr(previous, "__name__", "") == "_sighandler_noop"
+
+
+def _is_caught_below(number: int) -> bool:
+    """Tell whether a handler was set that Python does not know of; where there is no ``/proc``, none is seen."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)

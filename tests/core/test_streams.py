@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from werkzeug import Response
 
-from ldai_integrations import RunRecord, current_run
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations._core.current import get_current
 from ldai_integrations._core.evidence import MOST_WAITING, Evidence
 from ldai_integrations._core.streams import FollowedGenerator
@@ -211,3 +213,54 @@ def test_a_body_is_closed(track: Decorate, records: list[RunRecord], broken: boo
 
     assert body.closed == 1
     assert [record.outcome for record in records] == [outcome]
+
+
+class ClosedIterator(Iterator[str]):
+    """An iterator that counts how often it is closed."""
+
+    def __init__(self) -> None:
+        self._items = iter(["one"])
+        self.closed = 0
+
+    def __next__(self) -> str:
+        """Give the next item."""
+        return next(self._items)
+
+    def close(self) -> None:
+        """Count it."""
+        self.closed += 1
+
+
+@pytest.mark.xfail(strict=True, reason="an inner iterator that was read to its end is not closed")
+def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
+    """What frameworks close after the last item, as they must, is closed once: it may hold a file."""
+    inner = ClosedIterator()
+    stream = track(lambda: Response(inner))().response
+
+    assert list(stream) == ["one"]
+    stream.close()
+    stream.close()
+    assert inner.closed == 1
+
+
+@pytest.mark.xfail(strict=True, reason="the exception that closes a generator is kept by a frame in its traceback")
+def test_a_stream_that_is_closed_early_leaves_no_garbage(tracking: Tracking) -> None:
+    """Its run is freed when the client has gone, without the garbage collector."""
+    runs = []
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def words() -> Iterator[str]:
+        runs.append(weakref.ref(current_run()))
+        yield "one"
+
+    gc.disable()
+    try:
+        for make in (words, track_ai(config_key="chat", tracking=tracking)(lambda: words())):
+            stream: Any = make()
+            next(stream)
+            stream.close()
+        del stream, make
+        tracking.flush()
+        assert [reference() for reference in runs] == [None] * 2
+    finally:
+        gc.enable()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from wsgiref.util import FileWrapper
 
 import flask
 import pytest
@@ -22,6 +24,7 @@ from ldai_integrations import (
 from ldai_integrations.flask import AITracking, get_tracking
 
 from ..conftest import Clock
+from .test_wsgi import environ, start_response
 
 
 def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
@@ -159,6 +162,47 @@ def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord],
     assert client.get("/streamed").text == "Hello there"
     assert [record.outcome for record in records] == ["discarded", "success"]
     assert records[1].time_to_first_token_ms is not None
+
+
+@pytest.mark.parametrize("config_key", [None, "chat"])
+def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], config_key: Any) -> None:
+    """A tracked view's file reaches the server's own wrapper, which sends it without copying, and is closed."""
+    app, file = flask.Flask(__name__), io.BytesIO(b"data")
+    AITracking(app, tracking, config_key=config_key)
+
+    @app.get("/")
+    @track_ai(config_key="summary")
+    def view() -> flask.Response:
+        return flask.send_file(file, mimetype="text/plain")
+
+    body: Any = app.wsgi_app(environ(**{"wsgi.file_wrapper": FileWrapper}), start_response)
+
+    assert type(body) is FileWrapper
+    assert b"".join(body) == b"data"
+    body.close()
+    assert file.closed
+    assert [record.outcome for record in records] == ["success"] * (1 if config_key is None else 2)
+
+
+def test_a_stream_that_is_passed_through_is_followed(
+    tracking: Tracking, records: list[RunRecord], clock: Clock
+) -> None:
+    """A generator that Werkzeug is told not to encode is no file."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking)
+
+    def words() -> Iterator[bytes]:
+        clock.advance(20)
+        yield current_run().config_key.encode()
+
+    @app.get("/")
+    @track_ai(config_key="chat")
+    def view() -> flask.Response:
+        return flask.Response(words(), direct_passthrough=True)
+
+    with app.test_client() as client, client.get("/") as response:
+        assert response.data == b"chat"
+    assert [record.duration_ms for record in records] == [20]
 
 
 def test_one_extension_serves_several_applications(tracking: Tracking) -> None:

@@ -165,6 +165,23 @@ def loop_handler() -> None:
     asyncio.run(main())
 
 
+def gevent_handler() -> None:
+    """Let gevent's loop handle the signal, below Python, which does not know of it."""
+    import gevent
+
+    told: list[int] = []
+    gevent.signal_handler(signal.SIGTERM, told.append, 1)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    make()
+    make_runs()
+    ready()
+    while not told:
+        gevent.sleep(0.01)
+    gevent.sleep(0.3)
+    make_runs()
+    sys.exit(len(told))
+
+
 # Forks
 
 
@@ -283,7 +300,7 @@ def make() -> None:
 
 
 #: Programs that choose when the tracking is made.
-LATE: tuple[Callable[[], None], ...] = (own_handler, default_interrupt, ignored, loop_handler)
+LATE: tuple[Callable[[], None], ...] = (own_handler, default_interrupt, ignored, loop_handler, gevent_handler)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background

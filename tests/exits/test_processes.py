@@ -72,6 +72,7 @@ def test_a_vote_is_the_first_that_a_child_does(dev_server: DevServer, tmp_path: 
         ("default_interrupt", signal.SIGINT, -signal.SIGINT),
         ("busy", signal.SIGTERM, -signal.SIGTERM),
         ("loop_handler", signal.SIGTERM, 1),
+        ("gevent_handler", signal.SIGTERM, 1),
     ],
 )
 def test_a_process_that_a_signal_ends(

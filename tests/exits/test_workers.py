@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from ldai_integrations.devserver import DevServer
 
 from ..waiting import eventually
-from .process import ROOT, arrived, start
+from .process import ROOT, arrived, outcomes, start
 from .test_servers import ask, free_port
 
 _CELERY = [
@@ -62,3 +63,31 @@ def test_uwsgi_is_told_to_end(dev_server: DevServer, tmp_path: Path, options: li
         assert program.end(signal.SIGTERM) == 0, program.log()
 
     assert sorted(arrived(dev_server)) == sorted(answers), program.log()
+
+
+@pytest.mark.skipif(not _UWSGI.exists(), reason="uWSGI is not installed: it needs a compiler")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_uwsgi_is_told_to_end_while_it_streams(dev_server: DevServer, tmp_path: Path, leaves: bool) -> None:
+    """Where it lets its workers finish, the run of a stream arrives once, with the outcome that the client saw.
+
+    With ``--die-on-term`` a worker that is busy is not allowed any more Python, and nobody could tell of it.
+    """
+    port = free_port()
+    command = [str(_UWSGI), "--master", "--enable-threads", "--need-app", "--http-socket", f"127.0.0.1:{port}"]
+    command += ["--module", "tests.exits.streaming:app", "--home", sys.prefix]
+    command += ["--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
+    with start(command, dev_server, tmp_path, FRAMEWORK="flask") as program:
+        assert eventually(lambda: "spawned uWSGI worker 1" in program.log(), timeout=40), program.log()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=50)
+        connection.request("GET", "/2.0")
+        response = connection.getresponse()
+        run_id = response.readline().decode().strip()
+        program.send(signal.SIGTERM)
+        if leaves:
+            response.close()
+        else:
+            assert response.read().endswith(b"end\n")
+        connection.close()
+        assert program.end() == 0, program.log()
+
+    assert outcomes(dev_server) == {run_id: "cancelled" if leaves else "success"}, program.log()

@@ -52,9 +52,19 @@ def _main() -> None:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return (turn.encode() for turn in _turns())
 
+        tracked = track_ai(config_key="chat", tracking=tracking)(_turns)
+
+        def answer(environ: Any, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            request = current_run().id
+            for turn in tracked():
+                yield f"{request} {turn} {current_run().id}".encode()
+
         served: Any = WSGITrackingMiddleware(app, tracking, config_key="chat")
-        _report("decorated", track_ai(config_key="chat", tracking=tracking)(_turns))
+        _report("decorated", tracked)
         _report("middleware", lambda: served({"REQUEST_METHOD": "GET"}, lambda *args: print))
+        both: Any = WSGITrackingMiddleware(answer, tracking, config_key="summary")
+        _report("both", lambda: both({"REQUEST_METHOD": "GET"}, lambda *args: print))
         tracking.client.close()
 
 

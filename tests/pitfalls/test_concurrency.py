@@ -8,6 +8,7 @@ import contextvars
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import flask
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
@@ -182,9 +183,97 @@ def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, re
     assert len({first for first, _ in pairs}) == len(records) == 160
 
 
+def test_42_streams_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Interleaved streams through a door and a decorator see the same two runs at each step, whoever had a turn."""
+
+    @track_ai(config_key="chat")
+    async def words() -> AsyncIterator[str]:
+        for _ in range(3):
+            yield current_run().id
+            await asyncio.sleep(0)
+
+    async def stream(request: Request) -> Response:
+        async def lines() -> AsyncIterator[str]:
+            async for word in words():
+                yield f"{word} {current_run().id}\n"
+
+        return StreamingResponse(lines())
+
+    app = TrackingMiddleware(Starlette(routes=[Route("/", stream)]), tracking, config_key="summary")
+
+    async def together() -> list[str]:
+        answers = await asyncio.gather(*(acall(app, http_scope()) for _ in range(_REQUESTS)))
+        return ["".join(message.get("body", b"").decode() for message in answer) for answer in answers]
+
+    _seen_alone([text.splitlines() for text in asyncio.run(together())], records)
+
+
+def test_42_streams_in_threads_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for Flask's streams, of which eight threads take each step together."""
+    app = flask.Flask(__name__)
+    AITracking(app, tracking, config_key="summary")
+    together = threading.Barrier(8)
+
+    @track_ai(config_key="chat")
+    def words() -> Iterator[str]:
+        for _ in range(3):
+            together.wait(10)
+            yield current_run().id
+
+    @app.get("/")
+    def view() -> flask.Response:
+        return flask.Response(f"{word} {current_run().id}\n" for word in words())
+
+    def ask(_number: int) -> list[str]:
+        return consume(app.wsgi_app(environ(), start_response)).decode().splitlines()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        _seen_alone(list(executor.map(ask, range(160))), records)
+
+
+def test_38_steps_on_threads_with_copies_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
+    """A stream whose steps are taken on threads, each in a copy of a context of its own, is in its one run."""
+
+    @track
+    def words() -> Iterator[str]:
+        for _ in range(5):
+            yield current_run().id
+
+    def rest(stream: Iterator[str]) -> list[str]:
+        return list(stream)
+
+    def outside() -> bool:
+        return current_run().config_key == "(no run)"
+
+    streams: list[Any] = [words() for _ in range(50)]
+    with concurrent.futures.ThreadPoolExecutor(4) as executor:
+        for _ in range(5):
+            steps = [executor.submit(contextvars.copy_context().run, next, stream) for stream in streams]
+            ids = [step.result() for step in steps]
+            assert len(set(ids)) == 50
+            assert executor.submit(outside).result()
+        ends = [executor.submit(contextvars.copy_context().run, rest, stream) for stream in streams]
+        assert [end.result() for end in ends] == [[]] * 50
+
+    assert sorted(ids) == sorted(record.run_id for record in records)
+
+
+def _seen_alone(answers: list[list[str]], records: list[RunRecord]) -> None:
+    """Check that each answer, of three lines, saw two runs of its own, and nothing of the others'."""
+    seen = [set(lines) for lines in answers]
+    runs = [run for lines in seen for line in lines for run in line.split()]
+    assert {len(lines) for lines in answers} == {3}
+    assert {len(lines) for lines in seen} == {1}
+    assert len(runs) == len(set(runs)) == 2 * len(answers)
+    assert sorted(runs) == sorted(record.run_id for record in records)
+
+
 @pytest.mark.timeout(200)
 def test_45_greenlets_never_see_each_others_run() -> None:
-    """Under gevent's patches, a thousand interleaved greenlets have a run each, decorated and below a middleware."""
+    """Under gevent's patches, a thousand interleaved greenlets have a run each, decorated and below a middleware.
+
+    With both of these each has two runs, and sees the same two at each turn.
+    """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.pitfalls.greenlets"],
         cwd=Path(__file__).parents[2],
@@ -194,4 +283,5 @@ def test_45_greenlets_never_see_each_others_run() -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, "decorated 1000 1000 0\nmiddleware 1000 1000 0\n"), done.stderr
+    told = "decorated 1000 1000 0\nmiddleware 1000 1000 0\nboth 1000 2000 0\n"
+    assert (done.returncode, done.stdout) == (0, told), done.stderr

@@ -1,0 +1,67 @@
+"""What a request leaves for the garbage collector: of ours nothing, else memory grows until there is time for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ldai_integrations import Tracking
+from ldai_integrations._core.run import Run
+
+from . import traffic
+from .measure import DOORS, WSGI
+
+_REQUESTS = 20
+# Without us too, an exception that a frame in its traceback keeps, or a task that is cancelled, is garbage, and so is
+# each of FastAPI's streams; with it goes the Context, in which our run is.
+_EVERYWHERE = ["ok", "observed", "nested"]
+_STREAMS = ["stream", "stream-error-event"]
+_PATHS = {
+    "wsgi": traffic.PATHS,
+    "flask": [*_EVERYWHERE, *_STREAMS],
+    "asgi": [*_EVERYWHERE, *_STREAMS, "slow", "missing", "bad"],
+    "starlette": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
+    "starlette-decorator": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
+    "fastapi": [*_EVERYWHERE, "missing", "bad"],
+}
+_CASES: list[Any] = [(door, path) for door, paths in _PATHS.items() for path in paths]
+_CLOSED_EARLY = pytest.mark.xfail(strict=True, reason="what closes a generator is kept by a frame in its traceback")
+
+
+@pytest.fixture
+def _uncollected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_uncollected")
+@pytest.mark.parametrize(("door", "path"), [*_CASES, pytest.param("flask", "slow", marks=_CLOSED_EARLY)])
+def test_runs_are_freed_when_they_are_over(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, door: str, path: str
+) -> None:
+    """No run, with all that was known of it, waits for the garbage collector."""
+    monkeypatch.setattr(traffic, "PATHS", [path])
+    app: Any = DOORS[door](tracking)
+    before = _runs()
+    if door in WSGI:
+        traffic.send_wsgi(app, _REQUESTS)
+    else:
+        asyncio.run(_send(app))
+    tracking.flush()
+
+    assert _runs() - before == 0
+
+
+async def _send(app: Any) -> None:
+    await traffic.send_asgi(app, _REQUESTS)
+    await asyncio.sleep(0.05)  # for the tasks that have just been cancelled
+
+
+def _runs() -> int:
+    return sum(type(item) is Run for item in gc.get_objects())
