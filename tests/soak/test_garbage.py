@@ -23,14 +23,13 @@ _EVERYWHERE = ["ok", "observed", "nested"]
 _STREAMS = ["stream", "stream-error-event"]
 _PATHS = {
     "wsgi": traffic.PATHS,
-    "flask": [*_EVERYWHERE, *_STREAMS],
+    "flask": [*_EVERYWHERE, *_STREAMS, "slow"],
     "asgi": [*_EVERYWHERE, *_STREAMS, "slow", "missing", "bad"],
     "starlette": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "starlette-decorator": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "fastapi": [*_EVERYWHERE, "missing", "bad"],
 }
 _CASES: list[Any] = [(door, path) for door, paths in _PATHS.items() for path in paths]
-_CLOSED_EARLY = pytest.mark.xfail(strict=True, reason="what closes a generator is kept by a frame in its traceback")
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_uncollected")
-@pytest.mark.parametrize(("door", "path"), [*_CASES, pytest.param("flask", "slow", marks=_CLOSED_EARLY)])
+@pytest.mark.parametrize(("door", "path"), _CASES)
 def test_runs_are_freed_when_they_are_over(
     tracking: Tracking, monkeypatch: pytest.MonkeyPatch, door: str, path: str
 ) -> None:
