@@ -7,6 +7,7 @@ chunk stands in the loop that takes the steps, since calls would be most of its 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from contextvars import Token
@@ -43,11 +44,12 @@ class _Alike:
 class FollowedGenerator(_Alike, Generator[Any, Any, Any]):
     """Step a generator, or any iterator, inside its run; finish the run when it ends, is closed or is dropped."""
 
-    __slots__ = ("_inner", "_steps")
+    __slots__ = ("_closed", "_inner", "_steps")
 
     def __init__(self, inner: Iterator[Any], run: Run) -> None:
         self._inner = inner
         self._steps = stepped(inner, run)
+        self._closed = False
 
     def __next__(self) -> Any:
         return next(self._steps)
@@ -59,7 +61,10 @@ class FollowedGenerator(_Alike, Generator[Any, Any, Any]):
         return self._steps.throw(typ if val is None else val)
 
     def close(self) -> None:
+        at_end, closed, self._closed = inspect.getgeneratorstate(self._steps) == "GEN_CLOSED", self._closed, True
         self._steps.close()
+        if at_end and not closed:  # frameworks close what they have read to its end; it may hold a file
+            _close(self._inner)
 
 
 def stepped(inner: Iterator[Any], run: Run) -> Generator[Any, Any, Any]:
@@ -106,10 +111,17 @@ def _throw(inner: Any, exc: BaseException) -> Any:
     """Raise an exception in a generator; what else can be stepped can only be closed."""
     if not isinstance(exc, GeneratorExit):
         return inner.throw(exc)
+    _close(inner)
+    try:
+        raise exc
+    finally:
+        del exc  # its traceback leads here: a cycle would keep the run
+
+
+def _close(inner: Any) -> None:
     close = getattr(inner, "close", None)
     if close is not None:
         close()
-    raise exc
 
 
 class FollowedAsyncGenerator(_Alike, AsyncGenerator[Any, Any]):

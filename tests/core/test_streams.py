@@ -231,7 +231,6 @@ class ClosedIterator(Iterator[str]):
         self.closed += 1
 
 
-@pytest.mark.xfail(strict=True, reason="an inner iterator that was read to its end is not closed")
 def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
     """What frameworks close after the last item, as they must, is closed once: it may hold a file."""
     inner = ClosedIterator()
@@ -243,7 +242,6 @@ def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
     assert inner.closed == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the exception that closes a generator is kept by a frame in its traceback")
 def test_a_stream_that_is_closed_early_leaves_no_garbage(tracking: Tracking) -> None:
     """Its run is freed when the client has gone, without the garbage collector."""
     runs = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 import io
@@ -28,11 +29,15 @@ from starlette.testclient import TestClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations._core.current import get_current
+from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware, run_dependency
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Clock, Decorate, Events
+from ..doors.asgi_calls import app_that_sends, call
+from ..doors.asgi_calls import body as asgi_body
+from ..doors.asgi_calls import start as asgi_start
 from ..doors.test_wsgi import app_that_returns, consume, environ, start_response
 
 
@@ -366,21 +371,54 @@ def test_46_one_run_per_websocket_exchange(tracking: Tracking, records: list[Run
     assert len({record.run_id for record in records}) == 4
 
 
-@pytest.mark.parametrize("chunks", [10, 5_000])
-def test_47_chunks_make_no_events(client: LDClient, events: Events, chunks: int) -> None:
-    """A run sends the same few events however many chunks it streams."""
+CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 
-    tracking = Tracking(client)
 
+def _in_a_generator(tracking: Tracking, chunks: int) -> None:
     @track_ai(config_key="chat", tracking=tracking)
     def words() -> Iterator[str]:
         for _ in range(chunks):
-            yield 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+            yield CHUNK
 
     for _ in words():
         pass
+
+
+def _in_an_async_generator(tracking: Tracking, chunks: int) -> None:
+    @track_ai(config_key="chat", tracking=tracking)
+    async def words() -> AsyncIterator[str]:
+        for _ in range(chunks):
+            yield CHUNK
+
+    async def consume() -> set[Any]:
+        return {asyncio.current_task() async for _ in words()} | asyncio.all_tasks()
+
+    assert len(asyncio.run(consume())) == 1  # no task for a chunk either
+
+
+def _in_asgi_messages(tracking: Tracking, chunks: int) -> None:
+    messages = [asgi_body(CHUNK.encode(), more=True)] * chunks
+    app = app_that_sends(asgi_start(content_type="text/event-stream"), *messages, asgi_body())
+    assert len(call(ASGITrackingMiddleware(app, tracking, config_key="chat"))) == chunks + 2
+
+
+def _in_a_wsgi_body(tracking: Tracking, chunks: int) -> None:
+    app = app_that_returns((CHUNK.encode() for _ in range(chunks)), headers=[("Content-Type", "text/event-stream")])
+    assert len(consume(WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), start_response))) > chunks
+
+
+@pytest.mark.parametrize("chunks", [10, 5_000])
+@pytest.mark.parametrize("stream", [_in_a_generator, _in_an_async_generator, _in_asgi_messages, _in_a_wsgi_body])
+def test_47_chunks_make_no_events(client: LDClient, events: Events, stream: Any, chunks: int) -> None:
+    """A run sends the same few events, on no other thread, however many chunks it streams through whichever door."""
+    tracking = Tracking(client)
+    stream(tracking, 1)  # which may start what reports runs
+    tracking.flush()
+    threads, sent = threading.active_count(), len(events.of_runs())
+    stream(tracking, chunks)
+    assert threading.active_count() <= threads
     tracking.flush()
 
     tokens = {f"tokens:{name}" for name in ("input", "output", "total", "ttf")}
     names = [name for name, _ in events.of_runs()]
-    assert sorted(names) == sorted({"duration:total", "generation:success"} | tokens)
+    assert sorted(names[sent:]) == sorted({"duration:total", "generation:success"} | tokens)
