@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from .offline import Instrument
 
@@ -213,8 +212,16 @@ def _django(instrument: Instrument) -> None:
             value = getattr(settings, name)
             return ["ldai_integrations.django.TrackingMiddleware", *value] if name == "MIDDLEWARE" else value
 
+    class OurSettings:
+        """Django's settings with ours."""
+
+        LDAI: ClassVar = {"tracking": instrument.tracking, **instrument.options}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(settings, name)
+
     base.settings = Settings()
-    door.settings = SimpleNamespace(LDAI={"tracking": instrument.tracking, **instrument.options})
+    door.settings = OurSettings()
     handlers.make_view_atomic = lambda self, view: instrument.handler(make_view(self, view))
 
 
