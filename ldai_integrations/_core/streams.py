@@ -109,10 +109,10 @@ def _steps(inner: Any, run: Run) -> Generator[Any, Any, Any]:
 
 def _throw(inner: Any, exc: BaseException) -> Any:
     """Raise an exception in a generator; what else can be stepped can only be closed."""
-    if not isinstance(exc, GeneratorExit):
-        return inner.throw(exc)
-    _close(inner)
     try:
+        if not isinstance(exc, GeneratorExit):
+            return inner.throw(exc)
+        _close(inner)
         raise exc
     finally:
         del exc  # its traceback leads here: a cycle would keep the run

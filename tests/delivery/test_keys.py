@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+from typing import Any
 
 import pytest
 from ldclient import Config, LDClient
+from ldclient.interfaces import UpdateProcessor
 
 from ldai_integrations import ConfigurationError, Tracking
 from ldai_integrations.devserver import DevServer
@@ -82,6 +84,19 @@ def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     tracking.close()
 
 
+class _NeverReady(UpdateProcessor):
+    """Bring no flags."""
+
+    def __init__(self, *_args: Any) -> None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def initialized(self) -> bool:
+        return False
+
+
 def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is warned of where all is well: the SDK is not waited for when it is made, but afterwards."""
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
@@ -89,7 +104,8 @@ def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: 
     tracking.close()
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
-    LDClient(Config("sdk-made-by-hand", stream_uri=server.url, events_uri=server.url), start_wait=0).close()
+    by_hand = Config("sdk-made-by-hand", update_processor_class=_NeverReady, send_events=False)
+    LDClient(by_hand, start_wait=0).close()
     assert any("Initialization timeout" in record.message for record in caplog.records)
 
 
