@@ -19,7 +19,7 @@ from ._launchdarkly import local_client
 from ._measure import Contestant, Figure, interleaved, ratio
 from .asgi_overhead import application, peers
 
-_CONNECTIONS, _REQUESTS, _ROUNDS = 8, 1_000, 25
+_CONNECTIONS, _REQUESTS, _ROUNDS = 8, 400, 60
 _REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _SECONDS_TO_START = 30.0
 
