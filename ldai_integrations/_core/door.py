@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..delivery import NOT_CONFIGURED
@@ -60,13 +61,10 @@ class Door:
             raise ConfigurationError("config_key is a coroutine function; give a plain function")
         if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
             raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
-        self._rest: dict[str, Any] = {"mode": mode, "default": default}
         self._config_key = config_key
         # Made here even for a callable, so that a wrong mode or default shows at start.
-        self._specs = {config_key: RunSpec(config_key=config_key, **self._rest)} if isinstance(config_key, str) else {}
-        if config_key is not None and not callable(config_key) and not self._specs:
-            RunSpec(config_key=config_key, **self._rest)
-        RunSpec(config_key="checked", **self._rest)
+        known = "given later" if config_key is None or callable(config_key) else config_key
+        self._spec = RunSpec(config_key=known, mode=mode, default=default)
         self._variables = variables
         self._ld_context = ld_context
         self.tracking = tracking if tracking is not None else process_tracking()
@@ -87,7 +85,7 @@ class Door:
             key = self._config_key(request) if callable(self._config_key) else self._config_key
             if key is None:
                 return None
-            spec = self._specs.get(key) or self._specs.setdefault(key, RunSpec(config_key=key, **self._rest))
+            spec = self._spec if key == self._spec.config_key else replace(self._spec, config_key=key)
             outer = get_current()
             outer = outer if isinstance(outer, Run) and outer.frame is frame else None
             if enclosing(outer, key) is not None:

@@ -290,6 +290,8 @@ class Evidence:
         """Forget texts, callables and the exception, whose traceback leads back here, once the run is accounted for."""
         for observation in self.observed:
             observation.release()
+        if self._reader is not None:
+            self._reader.feed = _unread  # one that nothing was fed to holds itself, and the run
         self._overheard = None
         self.observed, self.prompt, self._reader, self._output, self._said, self._seen = [], None, None, None, None, {}
         self._model_name, self._on_trouble, self.waits = str, _ignore, None

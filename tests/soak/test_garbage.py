@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import Tracking
+from ldai_integrations import Tracking, track_ai
+from ldai_integrations._core.door import Door
 from ldai_integrations._core.run import Run
+from ldai_integrations._core.run_spec import RunSpec
 
 from ..waiting import eventually
 from . import traffic
 from .measure import DOORS, WSGI
 
 _REQUESTS = 20
+_KEYS = ("first-key", "second-key")
 # Without us too, an exception that a frame in its traceback keeps, or a task that is cancelled, is garbage, and so is
 # each of FastAPI's streams; with it goes the Context, in which our run is.
 _EVERYWHERE = ["ok", "observed", "nested"]
@@ -64,3 +67,33 @@ async def _send(app: Any) -> None:
 
 def _runs(tracking: Tracking) -> int:
     return sum(type(item) is Run and item.frame.tracking is tracking for item in gc.get_objects())
+
+
+@pytest.mark.usefixtures("_uncollected")
+def test_a_stream_of_nothing_is_freed(tracking: Tracking) -> None:
+    """Neither does a run whose stream had but empty chunks, the kind of which is not known."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def chat() -> Iterator[str]:
+        yield from ["", ""]
+
+    assert list(chat()) == ["", ""]
+    tracking.flush()
+
+    assert eventually(lambda: _runs(tracking) == 0)
+
+
+def test_config_keys_of_requests_are_not_kept(tracking: Tracking) -> None:
+    """A door whose config keys come from the request keeps nothing of those that it has seen."""
+    door = Door(tracking, config_key=lambda request: request)
+    for key in _KEYS:
+        frame = door.frame(key)
+        run = door.open_run(frame, key)
+        assert run is not None
+        assert run.config_key == key
+        run.finish()
+        frame.close()
+        del run, frame
+    tracking.flush()
+
+    assert eventually(lambda: not any(type(item) is RunSpec and item.config_key in _KEYS for item in gc.get_objects()))
