@@ -1,7 +1,7 @@
 """``python -m tests.soak [REQUESTS [DOOR …]]``: 100,000 requests through each door without a network, and what is left.
 
-One process for each door. Prints requests a second, records, and growth from a tenth of the requests to the end, and in
-the second half of that; exits with 1 where something was left, lost or told twice.
+One process for each door. Prints requests a second, records, and growth from the first batch of them to the end, and in
+their second half; exits with 1 where something was left, lost or told twice.
 """
 
 from __future__ import annotations

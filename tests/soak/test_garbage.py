@@ -27,7 +27,7 @@ _STREAMS = ["stream", "stream-error-event"]
 _PATHS = {
     "wsgi": traffic.PATHS,
     "flask": [*_EVERYWHERE, *_STREAMS, "slow"],
-    "asgi": [*_EVERYWHERE, *_STREAMS, "slow", "missing", "bad"],
+    "asgi": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "starlette": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "starlette-decorator": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "fastapi": [*_EVERYWHERE, "missing", "bad"],
