@@ -27,7 +27,7 @@ from .measure import DOORS, Tally, expected
 from .traffic import PATHS
 
 _CONNECTIONS = 200
-_REQUESTS = int(os.environ.get("LDAI_SOAK_REQUESTS", "1000"))
+_REQUESTS = int(os.environ.get("LDAI_SOAK_REQUESTS", "400"))
 
 
 @pytest.mark.timeout(120 + _REQUESTS // 20)
