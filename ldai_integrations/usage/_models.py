@@ -34,8 +34,9 @@ def _family(name: str) -> Family:
 
 
 def openai_rules(family: Family, api: str) -> OpenAIRules:
-    """Return what one of OpenAI's APIs, ``chat`` or ``responses``, adds for one of its families."""
-    before, since = (rules for rules in OPENAI_RULES if rules.api == api)
+    """Return what one of OpenAI's APIs adds for one of its families: ``responses``, or for any other word ``chat``."""
+    known = api if api == "responses" else "chat"
+    before, since = (rules for rules in OPENAI_RULES if rules.api == known)
     return since if family.name.startswith("gpt-5") else before
 
 

@@ -35,7 +35,7 @@ def estimate_output(
     said = plain(text)
     named = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in named if any(call)]
-    api = _api_of(request) if request is not None else "responses" if api == "responses" else "chat"
+    api = api if request is None else _api_of(request)
     tokens, around = count_raw(said, family), 0
     if calls and family.splits_arguments:
         tokens += _split_calls(calls, family)

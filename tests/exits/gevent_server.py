@@ -4,15 +4,15 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import signal  # noqa: E402  # patched first, as gevent demands
-import socket  # noqa: E402
-import sys  # noqa: E402
+import signal
+import socket
+import sys
 
-import gevent  # noqa: E402
-from gevent.pool import Pool  # noqa: E402
-from gevent.pywsgi import WSGIServer  # noqa: E402
+import gevent
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIServer
 
-from .streaming import app  # noqa: E402
+from .streaming import app
 
 if __name__ == "__main__":
     # With a pool it waits for the requests that are being served when it is stopped.

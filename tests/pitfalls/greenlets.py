@@ -4,20 +4,20 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import json  # noqa: E402  # patched first, as gevent demands
-import tempfile  # noqa: E402
-from collections.abc import Callable, Iterable, Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-import gevent  # noqa: E402
-from ldclient import Config, LDClient  # noqa: E402
-from ldclient.integrations import Files  # noqa: E402
+import gevent
+from ldclient import Config, LDClient
+from ldclient.integrations import Files
 
-from ldai_integrations import RunRecord, Tracking, current_run, run_finished, track_ai  # noqa: E402
-from ldai_integrations.wsgi import WSGITrackingMiddleware  # noqa: E402
+from ldai_integrations import RunRecord, Tracking, current_run, run_finished, track_ai
+from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from ..flags import FLAGS  # noqa: E402
+from ..flags import FLAGS
 
 _GREENLETS = 1_000
 

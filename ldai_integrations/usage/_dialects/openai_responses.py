@@ -26,16 +26,15 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 def absorb(event: Any, draft: Draft) -> bool | None:
     """Take a response or an event of one; ``None`` if it is neither."""
     kind = text(get(event, "type"))
-    if kind in _TEXT:
-        draft.api = "responses"
-        return draft.say(get(event, "delta"))
-    if not kind.startswith("response."):
-        if text(get(event, "object")) not in _OBJECTS:
-            return None
-        draft.api = "responses"
+    is_event = kind in _TEXT or kind.startswith("response.")
+    if not is_event and text(get(event, "object")) not in _OBJECTS:
+        return None
+    draft.api = "responses"
+    if not is_event:
         _frame(event, draft)
         return _output(event, draft)
-    draft.api = "responses"
+    if kind in _TEXT:
+        return draft.say(get(event, "delta"))
     if kind in _REASONING:
         return draft.think(get(event, "delta"))
     if kind in _ARGUMENTS:
