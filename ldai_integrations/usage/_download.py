@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from urllib.request import urlopen
 
 from ..exceptions import ConfigurationError
@@ -75,7 +75,7 @@ def _arriving(spec: EncodingSpec, deadline: float) -> Iterator[tuple[bytes, int]
 
     They come by a thread of their own, since a name server, one address after the other and a proxy may each be silent.
     """
-    arrived: SimpleQueue[tuple[bytes, int] | Exception | None] = SimpleQueue()
+    arrived: Queue[tuple[bytes, int] | Exception | None] = Queue()
     given_up = threading.Event()
     threading.Thread(
         target=_download, args=(spec.url, arrived.put, given_up), name="ldai-download", daemon=True
