@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._core.asgi import serve
+from ._core.asgi import Served
 from ._core.asgi_feedback import ASGIFeedback
 from ._core.door import Door
-from ._core.lifespan import serve_lifespan
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
     from ._core.resolver import AIConfigDefault
     from ._core.tracking import Tracking
     from .records import Mode
-    from .typing import ASGIApp, Receive, Scope, Send
+    from .typing import ASGIApp, Scope
 
 __all__ = ["ASGIFeedback", "ASGITrackingMiddleware"]
 
 
-class ASGITrackingMiddleware:
+class ASGITrackingMiddleware(Served):
     """Give each request a LaunchDarkly context for the runs in it, or track each request as a run.
 
     ::
@@ -58,17 +57,7 @@ class ASGITrackingMiddleware:
         variables: Mapping[str, Any] | Callable[[Scope], Mapping[str, Any]] | None = None,
         ld_context: Callable[[Scope], Context | None] | None = None,
     ) -> None:
-        self.app = app
-        self._door = Door(
+        door = Door(
             tracking, config_key=config_key, mode=mode, default=default, variables=variables, ld_context=ld_context
         )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, websocket or lifespan."""
-        kind = scope.get("type")  # what is no ASGI scope is for the application to judge
-        if kind in ("http", "websocket"):
-            # Nothing is what an application should return; what it does return is for the server to judge.
-            return await serve(self.app, self._door, scope, receive, send)  # type: ignore[return-value]  # see above
-        if kind == "lifespan":
-            return await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
-        return await self.app(scope, receive, send)
+        super().__init__(app, door)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
-from ._core.asgi import serve
+from ._core.asgi import Served
 from ._core.asgi_feedback import ASGIFeedback
 from ._core.contexts import check_context_callable
 from ._core.door import Door
 from ._core.idle import current_run
-from ._core.lifespan import serve_lifespan
 from ._core.run import Run
 from ._core.tail import flush_at_shutdown
 
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from ._core.resolver import AIConfigDefault
     from ._core.tracking import Tracking
     from .records import Mode
-    from .typing import ASGIApp, Receive, Scope, Send
+    from .typing import ASGIApp, Scope
 
 __all__ = ["TrackingMiddleware", "feedback_routes", "lifespan", "run_dependency"]
 
 
-class TrackingMiddleware:
+class TrackingMiddleware(Served):
     """Do what :class:`~ldai_integrations.asgi.ASGITrackingMiddleware` does, with callables that are given the request.
 
     ::
@@ -64,8 +63,7 @@ class TrackingMiddleware:
         ld_context: Callable[[HTTPConnection], Context | None] | None = None,
     ) -> None:
         check_context_callable(ld_context)
-        self.app = app
-        self._door = Door(
+        door = Door(
             tracking,
             config_key=_of_request(config_key),
             mode=mode,
@@ -73,13 +71,7 @@ class TrackingMiddleware:
             variables=_of_request(variables),
             ld_context=_of_request(ld_context),
         )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, websocket or lifespan."""
-        if scope["type"] == "lifespan":
-            await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
-        else:
-            await serve(self.app, self._door, scope, receive, send)
+        super().__init__(app, door)
 
 
 def lifespan(

@@ -1,51 +1,73 @@
-"""One ASGI request inside a frame; shared by the doors of ASGI frameworks."""
+"""ASGI requests inside frames; shared by the doors of ASGI frameworks."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .current import FRAME_KEY, bind, unbind, within
+from .lifespan import serve_lifespan
 from .tail import aflush_after
 
 if TYPE_CHECKING:
-    from ..typing import Message, Receive, Scope, Send
+    from ..typing import ASGIApp, Message, Receive, Scope, Send
     from .door import Door
     from .offer import Offer
     from .run import Run
 
+_REQUESTS = ("http", "websocket")
 
-async def serve(
-    app: Callable[[Scope, Receive, Send], Awaitable[object]], door: Door, scope: Scope, receive: Receive, send: Send
-) -> object:
-    """Call the application in a frame, and finish what is still open when it is done; return what it returned."""
-    is_http = scope["type"] == "http"
-    frame, outermost = scope.get(FRAME_KEY), False
-    if frame is None or frame.tracking is not door.tracking:
-        frame, outermost = door.frame(scope), True
-        scope[FRAME_KEY] = frame
-        if is_http and frame.offer is not None:
-            send = _offering(frame.offer, door, scope, send)
-    run = door.open_run(frame, scope) if is_http else None
-    if run is not None:
-        exchange = Exchange(run, receive, send)
-        receive, send = exchange.receive, exchange.send
-        token = bind(run)
-    else:
-        token = bind(frame if outermost else within(frame))
-    try:
-        return await app(scope, receive, send)
-    except BaseException as exc:
+
+class Served:
+    """Serve an ASGI application in a frame for each request, and finish what is still open when it is done.
+
+    Args:
+        app: The application.
+        door: Whose frames and runs.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self.app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, websocket or lifespan."""
+        kind = scope.get("type")
+        if kind not in _REQUESTS:
+            return await self._serve_other(scope, receive, send)
+        door = self._door
+        frame, outermost = scope.get(FRAME_KEY), False
+        if frame is None or frame.tracking is not door.tracking:
+            frame, outermost = door.frame(scope), True
+            scope[FRAME_KEY] = frame
+            if frame.offer is not None and kind == "http":
+                send = _offering(frame.offer, door, scope, send)
+        run = door.open_run(frame, scope) if door.opens_runs and kind == "http" else None
         if run is not None:
-            run.end(exc)
-        raise
-    finally:
-        unbind(token)
-        if outermost:
-            scope.pop(FRAME_KEY, None)
-            frame.close()
-            if frame.had_runs:
-                await aflush_after(frame)
+            exchange = Exchange(run, receive, send)
+            receive, send = exchange.receive, exchange.send
+            token = bind(run)
+        else:
+            token = bind(frame if outermost else within(frame))
+        try:
+            # Nothing is what an application should return; what it does return is for the server to judge.
+            return await self.app(scope, receive, send)
+        except BaseException as exc:
+            if run is not None:
+                run.end(exc)
+            raise
+        finally:
+            unbind(token)
+            if outermost:
+                scope.pop(FRAME_KEY, None)
+                frame.close()
+                if frame.had_runs:
+                    await aflush_after(frame)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("type") == "lifespan":
+            return await serve_lifespan(self.app, self._door.tracking, scope, receive, send)
+        return await self.app(scope, receive, send)  # what is no ASGI scope is for the application to judge
 
 
 def _offering(offer: Offer, door: Door, scope: Scope, send: Send) -> Send:

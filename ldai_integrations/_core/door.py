@@ -62,6 +62,8 @@ class Door:
         if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
             raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
         self._config_key = config_key
+        #: Whether it tracks requests, some at least; otherwise only decorated code opens runs.
+        self.opens_runs = config_key is not None
         # Made here even for a callable, so that a wrong mode or default shows at start.
         known = "given later" if config_key is None or callable(config_key) else config_key
         self._spec = RunSpec(config_key=known, mode=mode, default=default)
@@ -79,7 +81,7 @@ class Door:
 
     def open_run(self, frame: Frame, request: Any) -> Run | None:
         """Open the run of a request, if this door tracks requests and nobody outside has opened it."""
-        if self._config_key is None:
+        if not self.opens_runs:
             return None
         with self.tracking.troubles.guard("config_key", str(getattr(self._config_key, "__name__", self._config_key))):
             key = self._config_key(request) if callable(self._config_key) else self._config_key
