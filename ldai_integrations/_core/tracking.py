@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -31,6 +30,7 @@ from ..usage import warm_up
 from .contexts import Contexts
 from .current import Frame
 from .off_loop import off_loop, on_event_loop
+from .open_runs import OpenRuns
 from .reporter import Reporter
 from .resolver import AIConfig, Resolver
 from .run import Run
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from ..typing import Sink
 
 _NO_VARIABLES: Mapping[str, Any] = {}
-_POLL_SECONDS = 0.005
 # To load an encoding: it takes a second at most.
 _LOAD_SECONDS = 30.0
 
@@ -85,7 +84,7 @@ class Tracking:
         asked = self.settings.feedback
         self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
         self._delivery = delivery_of(client, self.troubles)
-        self._worker, self._open_runs = Worker(self.troubles), set[weakref.ref[Run]]()
+        self._worker, self._open_runs = Worker(self.troubles), OpenRuns()
         self._forks = forks.count
         watch_client(client, self.troubles, self._worker.submit)  # before the AI SDK, which sends an event when made
         self._resolver = Resolver(client, self._delivery, self.troubles)
@@ -142,7 +141,7 @@ class Tracking:
             self.wake()
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
-        self._open_runs.add(weakref.ref(run, self._open_runs.discard))
+        self._open_runs.add(run)
         frame.had_runs = True
         if frame.offer is not None:
             frame.offer.consider(run)
@@ -180,7 +179,7 @@ class Tracking:
         report = partial(self._reporter.report, run, ended_at)
         if not (self._reporter.can_wait(run) and self._worker.submit(report)):
             report()
-        self._open_runs.discard(weakref.ref(run))  # not before: a flush at the process's end waits for it
+        self._open_runs.discard(run)  # not before: a flush at the process's end waits for it
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
             with self.troubles.guard("flush", run.config_key):
                 self.flush_events(0.0 if on_event_loop() else None)
@@ -194,7 +193,7 @@ class Tracking:
         with forks.lock:
             if self._forks == forks.count:
                 return
-            self._worker, self._open_runs = Worker(self.troubles), set()
+            self._worker, self._open_runs = Worker(self.troubles), OpenRuns()
             begin_revival(self.client, self.troubles, self._worker.submit)
             self._forks = forks.count
         self._watch_end()
@@ -205,10 +204,7 @@ class Tracking:
     def abandon_open_runs(self) -> None:
         """End the runs that nobody is left to go on with, when the process ends; one flush follows them all."""
         self.flushes_requests = False
-        for reference in tuple(self._open_runs):
-            run = reference()
-            if run is not None:
-                run.abandon()
+        self._open_runs.abandon()
 
     def expect_end(self) -> None:
         """Flush after each request from now on, unless the settings say never: the process has been told to end."""
@@ -229,11 +225,7 @@ class Tracking:
         Args:
             timeout: Seconds to wait at most; not at all in a forked child, where they are the parent's.
         """
-        waited_for = self._open_runs.copy() if self._forks == forks.count else set()
-        deadline = time.monotonic() + timeout
-        while not (ended := self._open_runs.isdisjoint(waited_for)) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-        return ended
+        return self._forks != forks.count or self._open_runs.wait(timeout)
 
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Send all that is buffered and wait until it has arrived or is lost.
