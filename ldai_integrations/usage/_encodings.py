@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._vocabularies import kinds_of
+
 if TYPE_CHECKING:
     import tiktoken
 
@@ -85,6 +87,8 @@ class _Shelf:
         self._claimed: dict[str, int] = {}
         self._background = False
         self._directory: Path | None = None
+        #: The kind of every token of o200k_base, by rank; empty until it is loaded.
+        self.kinds = b""
         #: Counts in place of every encoding; for tests.
         self.stand_in: TokenCounter | None = None
 
@@ -135,10 +139,13 @@ class _Shelf:
             )
             return
         self._loaded[spec.name] = encoding
+        if spec.name == O200K.name:
+            self.kinds = kinds_of(encoding)
 
     def forget(self) -> None:
         """Drop every encoding and every failure, so that the next use looks again."""
         self._loaded.clear()
+        self.kinds = b""
         self._claimed.clear()
         self._background = False
         self._directory = None
