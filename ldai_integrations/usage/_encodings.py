@@ -96,7 +96,7 @@ class _Shelf:
         """Return the encoding if it is loaded.
 
         Where nobody called :func:`warm_up` and no event loop runs here, as in a script, the first call loads it (0.1 to
-        0.3 s); otherwise a thread does, and this returns ``None`` until it is done.
+        0.5 s); otherwise a thread does, and this returns ``None`` until it is done.
         """
         encoding = self._loaded.get(spec.name)
         if encoding is None and self._claimed.get(spec.name) != os.getpid():
@@ -128,6 +128,9 @@ class _Shelf:
         self._claimed[spec.name] = os.getpid()
         try:
             encoding = _already_in_tiktoken(spec) or _build(spec, self._directory)
+            if encoding is not None:
+                self._loaded[spec.name] = encoding
+                self.kinds = kinds_of(encoding) if spec.name == O200K.name else self.kinds
         except Exception:
             logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
             return
@@ -137,10 +140,6 @@ class _Shelf:
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )
-            return
-        self._loaded[spec.name] = encoding
-        if spec.name == O200K.name:
-            self.kinds = kinds_of(encoding)
 
     def forget(self) -> None:
         """Drop every encoding and every failure, so that the next use looks again."""
