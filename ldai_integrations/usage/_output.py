@@ -96,16 +96,15 @@ def _split_calls(calls: list[tuple[str, str]], family: Family) -> float:
 def _spared(calls: list[tuple[str, str]], family: Family, request: Any, *, silent: bool) -> float:
     """Count what of its calls Claude has not to write itself, because the request forces it to make them.
 
-    Where the request is not known, an answer of nothing but calls is taken to be forced: most are, and a model that has
-    the choice mostly says something first.
+    Where the request is not known, an answer of nothing but a call is taken to be one that had to be made: what asks
+    for an answer of a schema forces the one tool, and a model that has the choice mostly says something first.
     """
     tokens = float(family.spared_closing) if dig(request, "tool_choice.disable_parallel_tool_use") is True else 0.0
     kind, of_bedrock = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
-    if kind == "tool" or get(of_bedrock, "tool") is not None:
-        tokens += family.spared_opening + count_own(calls[0][0], family)
-    elif kind == "any" or get(of_bedrock, "any") is not None or (request is None and silent):
+    this_one = kind == "tool" or get(of_bedrock, "tool") is not None or (request is None and silent)
+    if this_one or kind == "any" or get(of_bedrock, "any") is not None:
         tokens += family.spared_opening
-    return tokens
+    return tokens + count_own(calls[0][0], family) if this_one else tokens
 
 
 def _arguments(written: str) -> Iterator[tuple[str, str]]:

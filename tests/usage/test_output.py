@@ -18,6 +18,7 @@ def _exact() -> None:
 _WEATHER = ToolCall("get_weather", '{"city": "Graz", "days": 3}')
 CLAUDE, GEMINI = "claude-sonnet-4-5", "gemini-2.5-flash"
 _FORCED: dict[str, Any] = {"tool_choice": {"type": "any"}}
+_THIS_ONE: dict[str, Any] = {"tool_choice": {"type": "tool", "name": "get_weather"}}
 _FREE: dict[str, Any] = {"messages": []}
 
 
@@ -52,20 +53,19 @@ def test_arguments_that_were_cut_off() -> None:
 def test_a_forced_call_is_partly_written_already() -> None:
     """What the request makes Claude call it need not begin to write, nor end where it may call one thing only."""
     single = {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
-    this_one = {"tool_choice": {"type": "tool", "name": "get_weather"}}
     free, forced = tokens(_WEATHER, request=_FREE), tokens(_WEATHER, request=_FORCED)
 
-    assert free > forced > tokens(_WEATHER, request=this_one) > 0
+    assert free > forced > tokens(_WEATHER, request=_THIS_ONE) > 0
     assert forced > tokens(_WEATHER, request=single)
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"any": {}}}}) == forced
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"auto": {}}}}) == free
     longer = ToolCall("get_weather_of_a_far_away_place", _WEATHER.arguments)
-    assert tokens(longer, request=this_one) == tokens(_WEATHER, request=this_one)
+    assert tokens(longer, request=_THIS_ONE) == tokens(_WEATHER, request=_THIS_ONE)
 
 
 def test_a_call_without_a_word_is_taken_for_a_forced_one() -> None:
-    """Of an unknown request, that is the likelier; a model that says something first was free."""
-    assert tokens(_WEATHER) == tokens(_WEATHER, request=_FORCED)
+    """Of an unknown request, a call of this one tool is the likeliest; a model that says something first was free."""
+    assert tokens(_WEATHER) == tokens(_WEATHER, request=_THIS_ONE)
     assert tokens(_WEATHER, text="Let me see.") == tokens(_WEATHER, text="Let me see.", request=_FREE)
 
 
