@@ -36,8 +36,8 @@ class Vocabulary:
     """Say what becomes of o200k_base's tokens in a vocabulary whose tokenizer is known.
 
     Attributes:
-        words: Ranks from which on a word is a token more, for each of them: the larger the vocabulary, the rarer the
-            words that are one token in it.
+        words: Ranks, two at most, from which on a word is a token more: the larger a vocabulary, the rarer the words
+            that are one token in it.
         digits: True where each digit is a token; o200k_base has up to three in one.
         signs: True where signs are a token apart from the letters or the line break behind them, which are one token of
             o200k_base in ``_name`` or at the end of a paragraph.

@@ -24,15 +24,15 @@ _NUMBERS = b"0123"
 _SIGNS = string.punctuation.encode()
 # Tokens that o200k_base has without its special ones.
 _RANKS = 199_998
-# What a byte of a table holds: tokens, times four, and whether this is a number, or something else after a space.
-_NUMBER, _SPACED = 1, 2
-_TOKENS = bytes(weight // 4 for weight in range(256))
-_PLACES = bytes(weight % 4 for weight in range(256))
+# A token weighs one to three, in the lower half of a byte; the upper tells numbers, and what else follows a space.
+_NUMBER, _SPACED = 16, 32
+_TOKENS = bytes(weight % _NUMBER for weight in range(256))
+_PLACES = bytes(weight - weight % _NUMBER for weight in range(256))
 _SPACE_BETWEEN = bytes((_NUMBER, _SPACED))
 
 
 def kinds_of(encoding: Encoding) -> bytes:
-    """Return the kind of every token of o200k_base, by rank; about 0.1 s."""
+    """Return the kind of every token of o200k_base, by rank; in about 0.15 s."""
     end = encoding.eot_token
     text = encoding.decode_bytes([rank for pair in enumerate([end] * _RANKS) for rank in pair])
     return bytes(map(_kind, text.split(encoding.decode_single_token_bytes(end))[:_RANKS]))
@@ -53,10 +53,11 @@ def _kind(token: bytes) -> int:
 
 def count_in(vocabulary: Vocabulary, encoding: Encoding, kinds: bytes, text: str) -> int:
     """Count the tokens that a vocabulary makes of a text."""
-    ranks = encoding.encode(text, disallowed_special=())
-    table = _table(vocabulary, kinds)
-    weights = bytes(itemgetter(*ranks)(table)) if len(ranks) > 1 else bytes(table[rank] for rank in ranks)
-    return sum(weights.translate(_TOKENS)) + weights.translate(_PLACES).count(_SPACE_BETWEEN)
+    ranks, table = encoding.encode(text, disallowed_special=()), _table(vocabulary, kinds)
+    weights = bytes(itemgetter(*ranks)(table) if len(ranks) > 1 else [table[rank] for rank in ranks])
+    tokens = weights.translate(_TOKENS)  # counting in bytes is faster than adding them up
+    spaces = weights.translate(_PLACES).count(_SPACE_BETWEEN)
+    return len(ranks) + tokens.count(2) + 2 * tokens.count(3) + spaces
 
 
 @lru_cache(maxsize=16)
@@ -80,4 +81,4 @@ def _weight(kind: int, vocabulary: Vocabulary, rarity: int) -> int:
         place = _NUMBER
     if kind in (_SPACED_WORD, _SPACED_JOINED, _SPACED_SIGNS):
         place = _SPACED
-    return 4 * tokens + (place if vocabulary.spaces else 0)
+    return tokens + (place if vocabulary.spaces else 0)
