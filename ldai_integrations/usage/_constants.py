@@ -44,6 +44,7 @@ _CLAUDE = Family(
     vocabulary=_CLAUDE_WORDS,
     image=ImagePrice(pixels_per_token=750, most=1_600, source=_OF_ANTHROPIC),
     per_output=3,
+    per_reasoning=8,
     splits_arguments=True,
     per_output_calls=17,
     per_output_call=16,

@@ -41,7 +41,8 @@ class Vocabulary:
         digits: True where each digit is a token; o200k_base has up to three in one.
         signs: True where signs are a token apart from the letters or the line break behind them, which are one token of
             o200k_base in ``_name`` or at the end of a paragraph.
-        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these.
+        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these; and
+            so is the one that an answer begins with, before a number.
     """
 
     words: tuple[int, ...] = ()
@@ -70,6 +71,7 @@ class Family:
         image: What an image costs.
         priming: Tokens that a prompt has before any message.
         per_output: Tokens that an answer in words has beyond its visible text.
+        per_reasoning: Tokens that reasoning which is shown has beyond its text.
         splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
         per_output_calls, per_output_call, per_output_argument: Tokens that an answer has beyond names and values for
             calling at all, for each call, and for each argument that is written by itself.
@@ -100,6 +102,7 @@ class Family:
     image: ImagePrice = ImagePrice()
     priming: int = 3
     per_output: int = 0
+    per_reasoning: int = 0
     splits_arguments: bool = False
     per_output_calls: int = 0
     per_output_call: int = 7

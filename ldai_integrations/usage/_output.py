@@ -43,7 +43,7 @@ def estimate_output(
     named = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in named if any(call)]
     api = api if request is None else _api_of(request)
-    tokens = count_own(said, family)
+    tokens = _words(said, family)
     if calls and family.splits_arguments:
         tokens += _split_calls(calls, family)
         tokens -= _spared(calls, family, request, silent=not said) if family.per_output_calls else 0
@@ -56,6 +56,12 @@ def estimate_output(
         estimated=frozenset({"output_tokens"}),
         lower_bound=family.hides_reasoning,
     )
+
+
+def _words(said: str, family: Family) -> float:
+    """Count the words of an answer; Claude's begins as after a space, which stays alone before a number."""
+    alone = family.vocabulary is not None and family.vocabulary.spaces and said[:1].isdigit()
+    return count_own(said, family) + alone
 
 
 def _around_words(family: Family, request: Any, api: str) -> int:

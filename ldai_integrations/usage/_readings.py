@@ -7,6 +7,7 @@ from typing import Any
 
 from ..records import Usage
 from ._counting import TextTally, count_tokens
+from ._models import family_of
 from ._output import estimate_output
 
 # Longest text that is kept, in characters; what comes after is only counted. About 60,000 tokens of English.
@@ -78,6 +79,7 @@ class Reading:
             cut=not _CUT.isdisjoint(map(str.lower, self.finish_reasons)),
         )
         more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
+        more += family_of(name).per_reasoning if self.reasoning else 0
         return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import StreamReader, ToolCall, count_tokens, estimate_output, read, warm_up
+from ldai_integrations.usage import Reading, StreamReader, ToolCall, count_tokens, estimate_output, read, warm_up
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,23 @@ def test_the_end_of_an_answer_costs_where_it_came_to_one(model: str, end: int) -
     assert cut is not None
     assert whole.estimate().output_tokens == count_tokens("Hello there", model=model) + end
     assert cut.estimate().output_tokens == count_tokens("Hello there", model=model)
+
+
+@pytest.mark.parametrize(("model", "space"), [(CLAUDE, 1), (GEMINI, 0), ("gpt-4o", 0)])
+def test_an_answer_that_begins_with_a_number(model: str, space: int) -> None:
+    """Claude's answers begin as after a space, which is a token of its own before a number."""
+    end = tokens(text="Hello", model=model) - count_tokens("Hello", model=model)
+
+    assert tokens(text="17 + 4 = 21", model=model) == count_tokens("17 + 4 = 21", model=model) + space + end
+
+
+@pytest.mark.parametrize(("model", "around"), [(CLAUDE, 8), ("deepseek-r1", 0)])
+def test_what_reasoning_costs_beyond_its_words(model: str, around: int) -> None:
+    """Claude writes something around the reasoning that it shows."""
+    silent, loud = Reading(text="Yes.", model=model), Reading(text="Yes.", reasoning="Is it so?", model=model)
+    words = count_tokens("Is it so?", model=model)
+
+    assert (loud.estimate().output_tokens or 0) - (silent.estimate().output_tokens or 0) == words + around
 
 
 _TOOLS: dict[str, Any] = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}

@@ -50,7 +50,7 @@ def test_rare_words() -> None:
 
 @pytest.mark.parametrize(
     ("text", "spaces"),
-    [("42 km", 1), ("4200 + 42 = 4242", 2), ("42 43", 0), ("at 42", 0), ("42", 0), ("42 (so it is", 1)],
+    [("42 km", 1), ("17 + 4 = 21", 2), ("42 43", 0), ("at 42", 0), ("42", 0), ("42 (so it is", 1)],
 )
 def test_a_space_after_a_number(text: str, spaces: int) -> None:
     """Claude has a token for the space that follows a number, unless another number follows."""
