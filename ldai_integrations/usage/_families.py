@@ -41,8 +41,8 @@ class Vocabulary:
         digits: True where each digit is a token; o200k_base has up to three in one.
         signs: True where signs are a token apart from the letters or the line break behind them, which are one token of
             o200k_base in ``_name`` or at the end of a paragraph.
-        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these; and
-            so is the one that an answer begins with, before a number.
+        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these;
+            and so is the one that an answer begins with, before a number.
     """
 
     words: tuple[int, ...] = ()
