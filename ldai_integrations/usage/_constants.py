@@ -16,8 +16,10 @@ _NAMES = "tiktoken's table of model names"
 _OF_ANTHROPIC, _OF_GOOGLE = "Anthropic, Vision, 2026-11", "Google, Understand and count tokens, 2026-11"
 _MEASURED = "2026-11"
 
-# From the tokenizers themselves, each beside o200k_base on 6,200 texts: recorded answers and prompts, code, JSON,
-# descriptions of packages, 24 languages. Where a tokenizer and the vendor's counts can be compared, they agree.
+# From the tokenizers themselves, each beside o200k_base on 6,200 texts in 2026-11: recorded answers and prompts, code,
+# JSON, descriptions of packages, 24 languages. Gemma 3's (which is Gemini's), Llama 3's, Mistral's first and Tekken,
+# Qwen's and DeepSeek's as they were published; for Claude ctok 1.3, a reconstruction from what Anthropic's API counts.
+# Vendors' own counts of recorded answers agree with them. Cohere's is from recorded answers alone.
 _GEMMA_WORDS = Vocabulary(digits=True, signs=True)
 _CLAUDE_WORDS = Vocabulary(words=(50_000,), signs=True, spaces=True)
 _CLAUDE_5_WORDS = Vocabulary(words=(5_000, 15_000), signs=True, spaces=True)
