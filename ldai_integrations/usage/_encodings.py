@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._vocabularies import kinds_of
+
 if TYPE_CHECKING:
     import tiktoken
 
@@ -85,6 +87,8 @@ class _Shelf:
         self._claimed: dict[str, int] = {}
         self._background = False
         self._directory: Path | None = None
+        #: The kind of every token of o200k_base, by rank; empty until it is loaded.
+        self.kinds = b""
         #: Counts in place of every encoding; for tests.
         self.stand_in: TokenCounter | None = None
 
@@ -92,7 +96,7 @@ class _Shelf:
         """Return the encoding if it is loaded.
 
         Where nobody called :func:`warm_up` and no event loop runs here, as in a script, the first call loads it (0.1 to
-        0.3 s); otherwise a thread does, and this returns ``None`` until it is done.
+        0.5 s); otherwise a thread does, and this returns ``None`` until it is done.
         """
         encoding = self._loaded.get(spec.name)
         if encoding is None and self._claimed.get(spec.name) != os.getpid():
@@ -124,6 +128,9 @@ class _Shelf:
         self._claimed[spec.name] = os.getpid()
         try:
             encoding = _already_in_tiktoken(spec) or _build(spec, self._directory)
+            if encoding is not None:
+                self._loaded[spec.name] = encoding
+                self.kinds = kinds_of(encoding) if spec.name == O200K.name else self.kinds
         except Exception:
             logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
             return
@@ -133,12 +140,11 @@ class _Shelf:
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )
-            return
-        self._loaded[spec.name] = encoding
 
     def forget(self) -> None:
         """Drop every encoding and every failure, so that the next use looks again."""
         self._loaded.clear()
+        self.kinds = b""
         self._claimed.clear()
         self._background = False
         self._directory = None

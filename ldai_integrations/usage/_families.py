@@ -32,6 +32,26 @@ class ImagePrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Say what becomes of o200k_base's tokens in a vocabulary whose tokenizer is known.
+
+    Attributes:
+        words: Ranks, two at most, from which on a word is a token more: the larger a vocabulary, the rarer the words
+            that are one token in it.
+        digits: True where each digit is a token; o200k_base has up to three in one.
+        signs: True where signs are a token apart from the letters or the line break behind them, which are one token of
+            o200k_base in ``_name`` or at the end of a paragraph.
+        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these;
+            and so is the one that an answer begins with, before a number.
+    """
+
+    words: tuple[int, ...] = ()
+    digits: bool = False
+    signs: bool = False
+    spaces: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Describe how one family of models counts.
 
@@ -44,17 +64,19 @@ class Family:
         source: Where the figures are from.
         measured: When, as year and month.
         encoding: The encoding that counts for it, or comes nearest.
-        factor: True tokens per token of that encoding.
+        factor: True tokens per token of that encoding, on the whole.
+        vocabulary: What becomes of each token, where that is known; the factor then serves where there is no encoding.
         openai: True where OpenAI's own rules for messages and tools apply.
         hides_reasoning: True where output contains reasoning that the response does not show.
         image: What an image costs.
         priming: Tokens that a prompt has before any message.
         per_output: Tokens that an answer in words has beyond its visible text.
+        per_reasoning: Tokens that reasoning which is shown has beyond its text.
         splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
-        per_output_calls, per_output_call, per_output_argument: Tokens of the encoding that an answer has beyond names
-            and values for calling at all, for each call, and for each argument that is written by itself.
-        spared_opening, spared_call, spared_closing: What of that Claude has not to write where it must call some tool;
-            where it must call this one, whose name it has not to write either; and where it may make one call only.
+        per_output_calls, per_output_call, per_output_argument: Tokens that an answer has beyond names and values for
+            calling at all, for each call, and for each argument that is written by itself.
+        spared_opening, spared_closing: What of that Claude has not to write where it must call a tool, nor the name
+            where it must call this one; and where it may make one call only.
         per_responses_output, per_responses_call: The same as ``per_output`` and ``per_output_call`` through OpenAI's
             Responses API.
         per_message: Tokens that each message adds.
@@ -74,17 +96,18 @@ class Family:
     measured: str
     encoding: EncodingName = "o200k_base"
     factor: float = 1.0
+    vocabulary: Vocabulary | None = None
     openai: bool = False
     hides_reasoning: bool = False
     image: ImagePrice = ImagePrice()
     priming: int = 3
     per_output: int = 0
+    per_reasoning: int = 0
     splits_arguments: bool = False
     per_output_calls: int = 0
     per_output_call: int = 7
     per_output_argument: int = 0
     spared_opening: int = 0
-    spared_call: int = 0
     spared_closing: int = 0
     per_responses_output: int = 1
     per_responses_call: int = 8

@@ -7,10 +7,13 @@ from typing import Any
 
 from ..records import Usage
 from ._counting import TextTally, count_tokens
+from ._models import family_of
 from ._output import estimate_output
 
 # Longest text that is kept, in characters; what comes after is only counted. About 60,000 tokens of English.
 MOST_TEXT = 262_144
+# Why an answer ended that was cut off at its limit, in small letters.
+_CUT = frozenset(("length", "max_tokens", "max_output_tokens"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,16 @@ class Reading:
             request: The request, if it is known.
         """
         name = self.model or model
-        usage = estimate_output(self.text, model=name, tool_calls=self.tool_calls, request=request, api=self.api)
+        usage = estimate_output(
+            self.text,
+            model=name,
+            tool_calls=self.tool_calls,
+            request=request,
+            api=self.api,
+            cut=not _CUT.isdisjoint(map(str.lower, self.finish_reasons)),
+        )
         more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
+        more += family_of(name).per_reasoning if self.reasoning else 0
         return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
 
 

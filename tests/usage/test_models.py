@@ -6,7 +6,7 @@ import pytest
 
 from ldai_integrations.usage import _constants
 from ldai_integrations.usage._constants import FAMILIES, OPENAI_RULES
-from ldai_integrations.usage._families import Family, ImagePrice, OpenAIRules
+from ldai_integrations.usage._families import Family, ImagePrice, OpenAIRules, Vocabulary
 from ldai_integrations.usage._models import family_of
 
 NAMES = {
@@ -77,7 +77,7 @@ def test_every_figure_has_a_source_and_a_date() -> None:
 
 def test_there_are_no_figures_beside_the_table() -> None:
     """A constant that is not in a family's row, or an API's, would lack its source and its date."""
-    rows = (tuple, type, Family, ImagePrice, OpenAIRules, str)
+    rows = (tuple, type, Family, ImagePrice, OpenAIRules, Vocabulary, str)
     ours = {name: value for name, value in vars(_constants).items() if not name.startswith("__")}
     assert [name for name, value in ours.items() if isinstance(value, (int, float, list))] == []
     assert {type(value) for name, value in ours.items() if name.isupper()} <= {*rows, dict}

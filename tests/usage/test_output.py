@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import StreamReader, ToolCall, count_tokens, estimate_output, warm_up
+from ldai_integrations.usage import Reading, StreamReader, ToolCall, count_tokens, estimate_output, read, warm_up
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,7 @@ def _exact() -> None:
 _WEATHER = ToolCall("get_weather", '{"city": "Graz", "days": 3}')
 CLAUDE, GEMINI = "claude-sonnet-4-5", "gemini-2.5-flash"
 _FORCED: dict[str, Any] = {"tool_choice": {"type": "any"}}
+_THIS_ONE: dict[str, Any] = {"tool_choice": {"type": "tool", "name": "get_weather"}}
 _FREE: dict[str, Any] = {"messages": []}
 
 
@@ -52,26 +53,57 @@ def test_arguments_that_were_cut_off() -> None:
 def test_a_forced_call_is_partly_written_already() -> None:
     """What the request makes Claude call it need not begin to write, nor end where it may call one thing only."""
     single = {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
-    this_one = {"tool_choice": {"type": "tool", "name": "get_weather"}}
     free, forced = tokens(_WEATHER, request=_FREE), tokens(_WEATHER, request=_FORCED)
 
-    assert free > forced > tokens(_WEATHER, request=this_one) > 0
+    assert free > forced > tokens(_WEATHER, request=_THIS_ONE) > 0
     assert forced > tokens(_WEATHER, request=single)
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"any": {}}}}) == forced
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"auto": {}}}}) == free
     longer = ToolCall("get_weather_of_a_far_away_place", _WEATHER.arguments)
-    assert tokens(longer, request=this_one) == tokens(_WEATHER, request=this_one)
+    assert tokens(longer, request=_THIS_ONE) == tokens(_WEATHER, request=_THIS_ONE)
 
 
 def test_a_call_without_a_word_is_taken_for_a_forced_one() -> None:
-    """Of an unknown request, that is the likelier; a model that says something first was free."""
-    assert tokens(_WEATHER) == tokens(_WEATHER, request=_FORCED)
+    """Of an unknown request, a call of this one tool is the likeliest; a model that says something first was free."""
+    assert tokens(_WEATHER) == tokens(_WEATHER, request=_THIS_ONE)
     assert tokens(_WEATHER, text="Let me see.") == tokens(_WEATHER, text="Let me see.", request=_FREE)
 
 
 def test_newer_tokens_are_smaller_in_calls_as_well() -> None:
-    """A family's factor holds for the tags around a call as for the text in it."""
-    assert tokens(_WEATHER, model="claude-opus-4-8") == pytest.approx(tokens(_WEATHER) * 1.47 / 1.13, abs=2)
+    """A vocabulary of fewer words makes more of the tags around a call as well as of the text in it."""
+    assert 1.2 < tokens(_WEATHER, model="claude-opus-4-8") / tokens(_WEATHER) < 1.4
+
+
+@pytest.mark.parametrize(
+    ("model", "end"),
+    [(CLAUDE, 3), ("llama-3.3-70b", 1), ("mixtral-8x7b", 1), ("gemma3", 1), (GEMINI, 0), ("gpt-4o", 0)],
+)
+def test_the_end_of_an_answer_costs_where_it_came_to_one(model: str, end: int) -> None:
+    """Some vendors count what ends an answer; one that was cut off at its limit has none."""
+    reasons = ("stop", "length")
+    texts = [{"message": {"content": "Hello there"}, "finish_reason": reason} for reason in reasons]
+    whole, cut = (read({"choices": [{"index": 0, **text}], "model": model}) for text in texts)
+    assert whole is not None
+    assert cut is not None
+    assert whole.estimate().output_tokens == count_tokens("Hello there", model=model) + end
+    assert cut.estimate().output_tokens == count_tokens("Hello there", model=model)
+
+
+@pytest.mark.parametrize(("model", "space"), [(CLAUDE, 1), (GEMINI, 0), ("gpt-4o", 0)])
+def test_an_answer_that_begins_with_a_number(model: str, space: int) -> None:
+    """Claude's answers begin as after a space, which is a token of its own before a number."""
+    end = tokens(text="Hello", model=model) - count_tokens("Hello", model=model)
+
+    assert tokens(text="17 + 4 = 21", model=model) == count_tokens("17 + 4 = 21", model=model) + space + end
+
+
+@pytest.mark.parametrize(("model", "around"), [(CLAUDE, 8), ("deepseek-r1", 0)])
+def test_what_reasoning_costs_beyond_its_words(model: str, around: int) -> None:
+    """Claude writes something around the reasoning that it shows."""
+    silent, loud = Reading(text="Yes.", model=model), Reading(text="Yes.", reasoning="Is it so?", model=model)
+    words = count_tokens("Is it so?", model=model)
+
+    assert (loud.estimate().output_tokens or 0) - (silent.estimate().output_tokens or 0) == words + around
 
 
 _TOOLS: dict[str, Any] = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}

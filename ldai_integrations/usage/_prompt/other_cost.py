@@ -1,8 +1,8 @@
-"""What a conversation costs with models whose prompts are not public: its texts, scaled."""
+"""What a conversation costs with models whose prompts are not public: its texts, and what goes with them."""
 
 from __future__ import annotations
 
-from .._counting import count_raw
+from .._counting import count_own, count_raw
 from .._families import Family
 from .._values import to_json
 from .conversation import Conversation, Format
@@ -11,14 +11,14 @@ from .images import image_tokens
 
 def other_cost(conversation: Conversation, family: Family) -> int:
     """Return about a conversation's input tokens."""
-    texts, extras = 0, 0
+    texts, extras = 0.0, 0
     for turn in conversation.turns:
-        texts += count_raw(turn.text, family)
-        texts += sum(count_raw(call.name, family) + count_raw(call.arguments, family) for call in turn.calls)
+        texts += count_own(turn.text, family)
+        texts += sum(count_own(call.name, family) + count_own(call.arguments, family) for call in turn.calls)
         extras += family.per_call * len(turn.calls)
         extras += sum(image_tokens(image, family) for image in turn.images) + family.per_page * turn.pages
         extras += family.per_message if turn.role != "system" else 0
-    tokens = family.priming + texts * family.factor + extras
+    tokens = family.priming + texts + extras
     tokens += family.per_thinking if conversation.thinks else 0
     if conversation.tools:
         tokens += family.per_tools + family.per_tool * len(conversation.tools)
