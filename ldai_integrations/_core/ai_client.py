@@ -27,7 +27,9 @@ from .templates import render
 
 def _seeing(names: dict[str, Any], func: FunctionType) -> FunctionType:
     """Return a function of the AI SDK's that finds its global names in ``names``."""
-    return FunctionType(func.__code__, names, func.__name__, func.__defaults__, func.__closure__)
+    seeing = FunctionType(func.__code__, names, func.__name__, func.__defaults__, func.__closure__)
+    seeing.__kwdefaults__ = func.__kwdefaults__
+    return seeing
 
 
 def without_dumps(token: Any) -> Any:
