@@ -52,9 +52,10 @@ class Instrument:
         if inspect.ismethod(func):  # which is decorated in its class
             return cast(T, MethodType(self.handler(func.__func__), func.__self__))
         decorated = self._decorated.get(id(func))
-        if decorated is None:  # while it lives it keeps the handler, and so its id
+        if decorated is None:
             decorated = self.decorate(func)
-            self._decorated[id(func)] = self._decorated[id(decorated)] = decorated
+            if decorated is not func:  # while it lives it keeps the handler, and so its id
+                self._decorated[id(func)] = self._decorated[id(decorated)] = decorated
         return cast(T, decorated)
 
     def output(self, content: T) -> T:
