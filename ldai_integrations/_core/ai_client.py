@@ -1,4 +1,4 @@
-"""LaunchDarkly's AI client with two private steps replaced.
+"""LaunchDarkly's AI client with two private steps replaced, and its tracker with one.
 
 Should a later AI SDK drop or rename them, ours are simply not called any more and its own behaviour is back;
 a test watches for that.
@@ -7,18 +7,58 @@ a test watches for that.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from ldai import LDAIClient
+import ldai.client
+from ldai import AIAgentConfig, AICompletionConfig, LDAIClient
 from ldai.evaluator import Evaluator
 from ldai.models import JudgeConfiguration
 from ldai.providers.types import JudgeResult
+from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._troubles import Troubles
 from .templates import render
+
+
+def _seeing(names: dict[str, Any], func: FunctionType) -> FunctionType:
+    """Return a function of the AI SDK's that finds its global names in ``names``."""
+    seeing = FunctionType(func.__code__, names, func.__name__, func.__defaults__, func.__closure__)
+    seeing.__kwdefaults__ = func.__kwdefaults__
+    return seeing
+
+
+def without_dumps(token: Any) -> Any:
+    """Return a property with an encoder of ours in place of ``json.dumps``; anything else comes back as it is."""
+    if type(token) is not property or type(token.fget) is not FunctionType:
+        return token
+    encoder = SimpleNamespace(dumps=json.JSONEncoder().encode)
+    return property(_seeing({**token.fget.__globals__, "json": encoder}, token.fget))
+
+
+class Tracker(LDAIConfigTracker):
+    """Be LaunchDarkly's tracker, and leave ``json.dumps`` alone: the host's tests may count its calls.
+
+    The AI SDK writes a token with each tracker; here its own code does so with an encoder of ours.
+    """
+
+    resumption_token = without_dumps(vars(LDAIConfigTracker).get("resumption_token"))
+
+
+_NAMES = {**vars(ldai.client), "LDAIConfigTracker": Tracker}
+
+
+def make_tracker(config: AICompletionConfig | AIAgentConfig) -> LDAIConfigTracker:
+    """Have an AI Config's factory make a :class:`Tracker`; one that is not the AI SDK's makes what it makes."""
+    factory: Any = config.create_tracker
+    if type(factory) is FunctionType and factory.__globals__ is vars(ldai.client):
+        factory = _seeing(_NAMES, factory)
+    tracker: LDAIConfigTracker = factory()
+    return tracker
 
 
 class AIClient(LDAIClient):

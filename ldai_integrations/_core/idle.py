@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ldai import AICompletionConfig
 from ldai.evaluator import Evaluator
-from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
+from .ai_client import Tracker
 from .current import get_current
 from .evidence import Evidence
 from .run import Run
@@ -52,7 +52,7 @@ class IdleRun(Run):
         return AICompletionConfig("", enabled=False, create_tracker=self._tracker, evaluator=Evaluator.noop())
 
     @property
-    def sdk_tracker(self) -> LDAIConfigTracker:
+    def sdk_tracker(self) -> Tracker:
         """A tracker that sends nothing."""
         return self._tracker()
 
@@ -80,8 +80,8 @@ class IdleRun(Run):
     def abandon(self) -> None:
         """Do nothing."""
 
-    def _tracker(self) -> LDAIConfigTracker:
-        return LDAIConfigTracker(cast(LDClient, _Silent()), "", "", "", 1, _CONTEXT, "", "")
+    def _tracker(self) -> Tracker:
+        return Tracker(cast(LDClient, _Silent()), "", "", "", 1, _CONTEXT, "", "")
 
 
 def current_run() -> Run:

@@ -10,14 +10,14 @@ from typing import Any, cast
 from ldai import AIAgentConfig, AICompletionConfig
 from ldai.evaluator import Evaluator
 from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, AIJudgeConfig
-from ldai.tracker import LDAIConfigTracker, LDAIMetricSummary
+from ldai.tracker import LDAIMetricSummary
 from ldclient import Context, LDClient
 
 from .._troubles import Troubles
 from ..delivery import Delivery
 from ..exceptions import ConfigurationError
 from ..records import Mode
-from .ai_client import AIClient
+from .ai_client import AIClient, Tracker
 from .checked_client import CheckedClient
 from .variations import problem_with
 
@@ -76,8 +76,8 @@ class Resolver:
         return self._ai_client.judge_config(judge_key, ld_context, None, ours)
 
     def _disabled(self, config_key: str, ld_context: Context) -> AIConfig:
-        def tracker() -> LDAIConfigTracker:
-            return LDAIConfigTracker(self._client, str(uuid.uuid4()), config_key, "", 1, ld_context, "", "")
+        def tracker() -> Tracker:
+            return Tracker(self._client, str(uuid.uuid4()), config_key, "", 1, ld_context, "", "")
 
         return AICompletionConfig(config_key, enabled=False, create_tracker=tracker, evaluator=Evaluator.noop())
 

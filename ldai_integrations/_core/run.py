@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .._identity import TrackerIdentity
 from ..delivery import forks
 from ..records import Usage
+from .ai_client import make_tracker
 from .current import Frame
 from .evidence import Evidence
 from .observing import observe
@@ -243,7 +244,7 @@ class Run:
             config = self.config
             with self._lock:
                 if self._sdk_tracker is None:
-                    self._sdk_tracker = config.create_tracker()
+                    self._sdk_tracker = make_tracker(config)
         return self._sdk_tracker
 
     @property

@@ -13,6 +13,8 @@ from ._models import family_of, openai_rules
 from ._values import dig, get, is_record, items, plain_json, to_json
 from ._values import text as plain
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def estimate_output(
     text: str,
@@ -120,7 +122,7 @@ def _arguments(written: str) -> Iterator[tuple[str, str]]:
         yield "", written
         return
     for name, value in arguments.items():
-        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield name, value if isinstance(value, str) else _encode(value)
 
 
 def _api_of(request: Any) -> str:

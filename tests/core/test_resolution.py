@@ -1,4 +1,4 @@
-"""Judges cost nothing until a sample is drawn, and the two private steps of the AI SDK are still where they were."""
+"""Judges cost nothing until a sample is drawn, and the private steps of the AI SDK are still where they were."""
 
 from __future__ import annotations
 

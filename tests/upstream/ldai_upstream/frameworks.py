@@ -5,16 +5,19 @@ Changing a framework in place is right here and nowhere else: its tests must not
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from types import FrameType
+from typing import Any
 
-from .offline import Instrument
+from .instrument import Instrument
 
 _HTTP_METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -72,6 +75,25 @@ def _change_decorated(owner: Any, function: str, change: Change) -> None:
         return lambda func: register(change(func))
 
     setattr(owner, function, changed)
+
+
+def _decorate_argument(owner: Any, function: str, argument: str, decorate: Change) -> None:
+    """Have a handler decorated that a call gives by a name, under that name too: as if it stood at its definition."""
+
+    def change(func: Any) -> Any:
+        decorated = decorate(func)
+        _rename(sys._getframe(2), func, decorated)  # below this function and the one that calls it
+        return decorated
+
+    _change_argument(owner, function, argument, change)
+
+
+def _rename(frame: FrameType, old: Any, new: Any) -> None:
+    """Have the names of ``old`` in a frame stand for ``new``; before Python 3.13 a function's has to be told."""
+    names = frame.f_locals
+    for name in [name for name, value in names.items() if value is old]:
+        names[name] = new
+    ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
 
 
 def _after_init(owner: Any, change: Callable[[Any], object]) -> None:
@@ -137,8 +159,8 @@ def _starlette(instrument: Instrument) -> None:
     transport = import_module("starlette.testclient")._TestClientTransport
     _change_argument(transport, "__init__", "app", instrument.asgi)
     _serve_class(import_module("starlette.applications").Starlette, instrument)
-    _change_argument(routing.Route, "__init__", "endpoint", instrument.handler)
-    _change_argument(routing.WebSocketRoute, "__init__", "endpoint", instrument.handler)
+    _decorate_argument(routing.Route, "__init__", "endpoint", instrument.handler)
+    _decorate_argument(routing.WebSocketRoute, "__init__", "endpoint", instrument.handler)
     _change_argument(import_module("starlette.responses").StreamingResponse, "__init__", "content", instrument.output)
     _handle_methods(endpoints.HTTPEndpoint, _HTTP_METHODS, instrument)
     _handle_methods(endpoints.WebSocketEndpoint, ("on_receive",), instrument)
@@ -153,16 +175,17 @@ def _fastapi(instrument: Instrument) -> None:
     routing = import_module("fastapi.routing")
     for decorator in ("api_route", "websocket"):
         _change_decorated(routing.APIRouter, decorator, instrument.handler)
-    _change_argument(routing.APIRoute, "__init__", "endpoint", instrument.handler)
-    _change_argument(routing.APIWebSocketRoute, "__init__", "endpoint", instrument.handler)
+    _decorate_argument(routing.APIRoute, "__init__", "endpoint", instrument.handler)
+    _decorate_argument(routing.APIWebSocketRoute, "__init__", "endpoint", instrument.handler)
 
 
 def _flask(instrument: Instrument) -> None:
-    extension = import_module("ldai_integrations.flask").AITracking
+    flask = import_module("flask").Flask
     for decorator in ("route", "endpoint"):  # also Quart's
         _change_decorated(import_module("flask.sansio.scaffold").Scaffold, decorator, instrument.handler)
-    _change_argument(import_module("flask.sansio.app").App, "add_url_rule", "view_func", instrument.handler)
-    _after_init(import_module("flask").Flask, lambda app: extension(app, instrument.tracking, **instrument.options))
+    _decorate_argument(import_module("flask.sansio.app").App, "add_url_rule", "view_func", instrument.handler)
+    _after_init(flask, instrument.on_flask)
+    _serve_wsgi_class(flask, instrument)
 
 
 def _werkzeug(instrument: Instrument) -> None:
@@ -195,13 +218,12 @@ def _litestar(instrument: Instrument) -> None:
         websocket.WebsocketListenerRouteHandler,
         websocket.WebsocketRouteHandler,
     ):
-        _change_argument(owner, "__call__", "fn", handler)
-    _change_argument(websocket.stream._WebSocketStreamOptions, "__init__", "generator_fn", handler)
+        _decorate_argument(owner, "__call__", "fn", handler)
+    _decorate_argument(websocket.stream._WebSocketStreamOptions, "__init__", "generator_fn", handler)
 
 
 def _django(instrument: Instrument) -> None:
     base: Any = import_module("django.core.handlers.base")
-    door: Any = import_module("ldai_integrations.django")
     settings, handlers = base.settings, base.BaseHandler
     make_view = handlers.make_view_atomic
 
@@ -210,18 +232,10 @@ def _django(instrument: Instrument) -> None:
 
         def __getattr__(self, name: str) -> Any:
             value = getattr(settings, name)
-            return ["ldai_integrations.django.TrackingMiddleware", *value] if name == "MIDDLEWARE" else value
-
-    class OurSettings:
-        """Django's settings with ours."""
-
-        LDAI: ClassVar = {"tracking": instrument.tracking, **instrument.options}
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(settings, name)
+            return [instrument.django_middleware, *value] if name == "MIDDLEWARE" else value
 
     base.settings = Settings()
-    door.settings = OurSettings()
+    instrument.in_django(base.settings)
     handlers.make_view_atomic = lambda self, view: instrument.handler(make_view(self, view))
 
 
@@ -235,7 +249,7 @@ def _asgiref(instrument: Instrument) -> None:
 def _bottle(instrument: Instrument) -> None:
     bottle = import_module("bottle")
     _serve_wsgi_class(bottle.Bottle, instrument)
-    _change_argument(bottle.Route, "__init__", "callback", instrument.handler)
+    _decorate_argument(bottle.Route, "__init__", "callback", instrument.handler)
 
 
 def _falcon(instrument: Instrument) -> None:

@@ -1,15 +1,13 @@
-"""Track without a network, and notice what was left open or bound."""
+"""The library around applications and handlers, without a network; notice what was left open or bound."""
 
 from __future__ import annotations
 
 import gc
-import inspect
 import json
 import os
+from importlib import import_module
 from pathlib import Path
-from types import MethodType
-from typing import Any, NamedTuple, TypeVar, cast
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any
 
 from ldclient import Config, LDClient
 from ldclient.integrations import Files
@@ -18,24 +16,15 @@ from ldclient.interfaces import EventProcessor
 from ldai_integrations import Run, Tracking, track_ai
 from ldai_integrations._core.current import get_current
 from ldai_integrations.asgi import ASGITrackingMiddleware
-from ldai_integrations.typing import ASGIApp, WSGIApp
 from ldai_integrations.usage import warm_up
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
+from .instrument import Instrument
 
-class Mode(NamedTuple):
-    """The config keys of every middleware and of every decorator, the outermost first."""
+if TYPE_CHECKING:
+    from ldai_integrations.typing import ASGIApp, WSGIApp
 
-    middleware: tuple[str | None, ...]
-    decorators: tuple[str, ...]
-
-
-#: What ``LDAI_UPSTREAM`` may say. In ``nested`` runs are joined, and followed in one another, in every way.
-MODES = {
-    "lazy": Mode((None,), ("handler",)),
-    "tracking": Mode(("handler",), ("handler",)),
-    "nested": Mode(("request", "request"), ("request", "outer", "handler", "handler")),
-}
+    from .modes import Mode
 
 _VARIATION = {
     "_ldMeta": {"enabled": True, "variationKey": "small", "version": 1, "mode": "completion"},
@@ -44,8 +33,6 @@ _VARIATION = {
     "messages": [{"role": "system", "content": "You help customers."}],
 }
 _FLAG = {"version": 1, "salt": "salt", "on": True, "fallthrough": {"variation": 0}, "offVariation": 0}
-
-T = TypeVar("T")
 
 
 class Kept(EventProcessor):
@@ -94,16 +81,19 @@ class WatchedTracking(Tracking):
         return [*self.lost, *self._open.values()]
 
 
-class Instrument:
-    """Wrap applications and handlers, and account for the runs in them.
+class TrackingInstrument(Instrument):
+    """Wrap applications and handlers as a mode says, and account for the runs in them.
 
     Args:
         flag_file: Where to write the AI Configs.
         mode: How often to wrap, and with which config keys.
     """
 
+    django_middleware = "ldai_integrations.django.TrackingMiddleware"
+
     def __init__(self, flag_file: Path, mode: Mode) -> None:
-        keys = {key for key in (*mode.middleware, *mode.decorators) if key is not None}
+        super().__init__()
+        keys = {key for key in (*mode.middleware, *mode.decorators, mode.extension) if key is not None}
         flags = {key: {**_FLAG, "key": key, "variations": [_VARIATION]} for key in keys}
         flag_file.write_text(json.dumps({"flags": flags}))
         source = Files.new_data_source(paths=[str(flag_file)])
@@ -111,9 +101,6 @@ class Instrument:
         self.tracking = WatchedTracking(self.client)
         warm_up(timeout=30)
         self._mode = mode
-        #: For what can be put around an application only once.
-        self.options: dict[str, Any] = {"config_key": mode.middleware[0]}
-        self._decorated: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._troubles: dict[str, int] = {}
 
     def asgi(self, app: ASGIApp) -> ASGIApp:
@@ -128,23 +115,23 @@ class Instrument:
             app = WSGITrackingMiddleware(app, self.tracking, config_key=key)
         return app
 
-    def handler(self, func: T) -> T:
-        """Decorate a handler, once however often it is registered; leave a class, or what cannot be called."""
-        if inspect.isclass(func) or not callable(func):
-            return func
-        if inspect.ismethod(func):  # which is decorated in its class
-            return cast(T, MethodType(self.handler(func.__func__), func.__self__))
-        decorated = self._decorated.get(id(func))
-        if decorated is None:  # while it lives it keeps the handler, and so its id
-            decorated = func
-            for key in reversed(self._mode.decorators):
-                decorated = track_ai(config_key=key, tracking=self.tracking)(decorated)
-            self._decorated[id(func)] = self._decorated[id(decorated)] = decorated
-        return cast(T, decorated)
+    def decorate(self, func: Any) -> Any:
+        """Put ``track_ai`` on a handler."""
+        for key in reversed(self._mode.decorators):
+            func = track_ai(config_key=key, tracking=self.tracking)(func)
+        return func
 
-    def output(self, content: T) -> T:
-        """Return the content of a streamed response as a tracked function would have returned it."""
-        return self.handler(lambda: content)()
+    def on_flask(self, app: Any) -> None:
+        """Put the extension on a Flask application, if the mode says so."""
+        if self._mode.extension is not None:
+            extension = import_module("ldai_integrations.flask").AITracking
+            extension(app, self.tracking, config_key=self._mode.extension)
+
+    def in_django(self, settings: Any) -> None:
+        """Have the middleware read Django's settings with ours in them."""
+        settings.LDAI = {"tracking": self.tracking, "config_key": self._mode.middleware[0]}
+        door: Any = import_module("ldai_integrations.django")
+        door.settings = settings
 
     def breaches(self, *, last: bool) -> list[str]:
         """Say what has gone wrong since the last call; after the last test, also which tests left runs open."""
@@ -157,3 +144,7 @@ class Instrument:
         if last:  # a traceback that pytest keeps may hold a response for some tests
             found += [f"a run was left open in {test}" for test in self.tracking.never_reported()]
         return found
+
+    def summary(self) -> str:
+        """Say how much was tracked."""
+        return f"{self.tracking.opened} runs were tracked"

@@ -8,18 +8,16 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
 from .frameworks import instrument_all
-from .offline import MODES, Instrument
+from .modes import make_instrument
 
 
 def main() -> None:
     """Run the script that is named first, with its arguments, below the instrument."""
-    with tempfile.TemporaryDirectory() as directory:
-        instrument = Instrument(Path(directory, "flags.json"), MODES[os.environ["LDAI_UPSTREAM"]])
+    instrument = make_instrument(os.environ.get("LDAI_UPSTREAM", ""))
     instrument_all(instrument)
     run = unittest.TestCase.run
 
@@ -38,7 +36,7 @@ def main() -> None:
     finally:
         for breach in instrument.breaches(last=True):
             print(f"BREACH: {breach}", file=sys.stderr)
-        print(f"{instrument.tracking.opened} runs were tracked", file=sys.stderr)
+        print(instrument.summary(), file=sys.stderr)
 
 
 if __name__ == "__main__":

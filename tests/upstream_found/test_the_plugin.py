@@ -1,0 +1,105 @@
+"""The plugin that puts the library into a framework's suite does so in each mode, and notices what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[1] / "upstream"
+SUITE = """
+import sys
+
+import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+MODE = {mode!r}
+
+
+def test_flask():
+    app = Flask(__name__)
+
+    @app.get("/")
+    def hello():
+        return "Hello"
+
+    assert app.view_functions["hello"] is hello
+    assert hello.__wrapped__
+    assert app.test_client().get("/").data == b"Hello"
+    assert ("ldai" in app.extensions) is (MODE == "extension")
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_starlette(kind):
+    async def later(request):
+        return PlainTextResponse("Hello")
+
+    def now(request):
+        return PlainTextResponse("Hello")
+
+    if kind == "async":
+        undecorated, route = later, Route("/", endpoint=later)
+        assert route.endpoint is later
+    else:
+        undecorated, route = now, Route("/", now)
+        assert route.endpoint is now
+    assert route.endpoint is not undecorated
+    assert TestClient(Starlette(routes=[route])).get("/").text == "Hello"
+
+
+def test_the_library():
+    assert ("ldai_integrations" in sys.modules) is (MODE != "bare")
+"""
+BROKEN = """
+from ldai_integrations import current_run
+from ldai_integrations._core.current import bind
+
+
+def test_that_leaves_a_run_bound():
+    bind(current_run())
+"""
+
+
+def _run(suite: Path, mode: str) -> str:
+    """Run a suite with the plugin, and return what pytest says of it."""
+    here = {"LDAI_UPSTREAM": mode, "PYTHONPATH": str(HERE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "ldai_upstream.plugin", "-p", "no:cacheprovider", str(suite)]
+    done = subprocess.run(
+        command, cwd=suite.parent, env={**os.environ, **here}, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("mode", "runs"), [("bare", 0), ("tracking", 3), ("nested", 9), ("extension", 4)])
+def test_everything_is_instrumented(tmp_path: Path, mode: str, runs: int) -> None:
+    """Handlers are decorated under their own names, applications served, and without the library nothing is tracked."""
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(SUITE.format(mode=mode))
+
+    said = _run(suite, mode)
+
+    assert "4 passed" in said, said
+    assert (f"{runs} runs were tracked" if runs else "nothing was tracked") in said.splitlines()
+
+
+def test_a_broken_promise_is_an_error(tmp_path: Path) -> None:
+    """A run that is left bound fails the test that left it."""
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(BROKEN)
+
+    said = _run(suite, "tracking")
+
+    assert "was left bound" in said
+    assert "1 passed, 1 error" in said
+
+
+def test_an_unknown_mode_is_named(tmp_path: Path) -> None:
+    """It is an error of usage that names the modes."""
+    assert "LDAI_UPSTREAM is 'lazzy'; set it to one of bare, lazy, tracking" in _run(tmp_path / "none.py", "lazzy")
