@@ -219,7 +219,8 @@ def _litestar(instrument: Instrument) -> None:
         websocket.WebsocketRouteHandler,
     ):
         _decorate_argument(owner, "__call__", "fn", handler)
-    _decorate_argument(websocket.stream._WebSocketStreamOptions, "__init__", "generator_fn", handler)
+    if hasattr(websocket, "stream"):  # later versions have them
+        _decorate_argument(websocket.stream._WebSocketStreamOptions, "__init__", "generator_fn", handler)
 
 
 def _django(instrument: Instrument) -> None:
