@@ -69,6 +69,15 @@ def test_another_factory_makes_what_it_makes() -> None:
     assert make_tracker(AICompletionConfig("chat", enabled=True, create_tracker=lambda: made, evaluator=Mock())) is made
 
 
+def test_a_tracker_that_the_host_puts_there_is_made(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tests may replace the AI SDK's class."""
+    replaced = Mock(return_value=Mock(LDAIConfigTracker))
+    monkeypatch.setattr("ldai.client.LDAIConfigTracker", replaced)
+
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        assert run.sdk_tracker is replaced.return_value
+
+
 @pytest.mark.parametrize("token", [None, property(), lambda: "a method"])
 def test_an_ai_sdk_with_another_token_is_left_alone(token: Any) -> None:
     """It writes its token as it likes."""
