@@ -89,6 +89,14 @@ class Frame:
         return self
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether no application is asked for the LaunchDarkly context; a run then takes it when it opens.
+
+        Random bytes make Python let other threads run, and at a run's end one may be waiting to look at what is done.
+        """
+        return self._ld_context_from is None
+
+    @property
     def ld_context(self) -> Context:
         """Return the request's LaunchDarkly context, found once, when first asked for."""
         if self._ld_context is None:

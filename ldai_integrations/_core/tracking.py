@@ -139,6 +139,8 @@ class Tracking:
         """Open a run in a frame; whoever opens it finishes it, at the latest the frame."""
         if self._forks != forks.count:
             self.wake()
+        if ld_context is None and frame.is_anonymous:
+            ld_context = frame.ld_context
         run = Run(frame, spec, variables=variables, ld_context=ld_context, outer=outer)
         frame.open_runs.add(run)
         self._open_runs.add(run)
