@@ -57,6 +57,26 @@ def test_starlette(kind):
 def test_the_library():
     assert ("ldai_integrations" in sys.modules) is (MODE != "bare")
 """
+LEFT_OPEN = """
+from flask import Flask, Response
+
+left = []
+
+
+def leave_open():
+    app = Flask(__name__)
+    app.get("/")(lambda: Response(iter("Hello")))
+    left.append(app.test_client().get("/", buffered=False))
+
+
+def test_that_leaves_a_run_open():
+    leave_open()
+
+
+def test_that_fails():
+    leave_open()
+    raise ValueError
+"""
 BROKEN = """
 from ldai_integrations import current_run
 from ldai_integrations._core.current import bind
@@ -98,6 +118,18 @@ def test_a_broken_promise_is_an_error(tmp_path: Path) -> None:
 
     assert "was left bound" in said
     assert "1 passed, 1 error" in said
+
+
+def test_a_run_that_is_left_open_is_an_error(tmp_path: Path) -> None:
+    """It is told after the last test; of a test that fails, whose traceback is kept, nothing is told."""
+    suite = tmp_path / "test_suite.py"
+    suite.write_text(LEFT_OPEN)
+
+    said = _run(suite, "tracking")
+
+    assert "a run was left open in test_suite.py::test_that_leaves_a_run_open (call)" in said
+    assert "left open in test_suite.py::test_that_fails" not in said
+    assert "1 failed, 1 passed, 1 error" in said
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path) -> None:

@@ -68,8 +68,12 @@ class Instrument:
     def in_django(self, settings: Any) -> None:
         """Take Django's settings."""
 
-    def breaches(self, *, last: bool) -> list[str]:
+    def breaches(self) -> list[str]:
         """Say what has gone wrong since the last call."""
+        return []
+
+    def left_open(self) -> list[str]:
+        """Name the tests whose runs are open, as pytest does, after the last test."""
         return []
 
     def summary(self) -> str:

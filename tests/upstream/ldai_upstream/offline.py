@@ -133,17 +133,19 @@ class TrackingInstrument(Instrument):
         door: Any = import_module("ldai_integrations.django")
         door.settings = settings
 
-    def breaches(self, *, last: bool) -> list[str]:
-        """Say what has gone wrong since the last call; after the last test, also which tests left runs open."""
+    def breaches(self) -> list[str]:
+        """Say what has gone wrong since the last call."""
         found = []
         if get_current() is not None:
             found.append(f"{get_current()!r} was left bound")
         troubles, self._troubles = self._troubles, dict(self.tracking.stats().troubles)
         if troubles != self._troubles:
             found.append(f"failures of the library: {self._troubles}, before: {troubles}")
-        if last:  # a traceback that pytest keeps may hold a response for some tests
-            found += [f"a run was left open in {test}" for test in self.tracking.never_reported()]
         return found
+
+    def left_open(self) -> list[str]:
+        """Name the tests whose runs are open, as pytest does, after the last test."""
+        return self.tracking.never_reported()
 
     def summary(self) -> str:
         """Say how much was tracked."""

@@ -31,14 +31,25 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Watch:
     def __init__(self, instrument: Instrument) -> None:
         self._instrument = instrument
+        self._failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember the tests that failed: pytest keeps their tracebacks, and with them what they left open."""
+        if report.failed:
+            self._failed.add(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> Generator[None, None, None]:
         """Fail the test that made the library break a promise."""
         yield
-        breaches = self._instrument.breaches(last=nextitem is None)
+        breaches = self._instrument.breaches()
+        if nextitem is None:
+            breaches += [f"a run was left open in {test}" for test in self._left_open()]
         if breaches:
             pytest.fail("; ".join(breaches), pytrace=False)
+
+    def _left_open(self) -> list[str]:
+        return [test for test in self._instrument.left_open() if test.rpartition(" ")[0] not in self._failed]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how much was tracked; with pytest-xdist the workers do it, and nobody hears them."""

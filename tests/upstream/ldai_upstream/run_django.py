@@ -24,7 +24,7 @@ def main() -> None:
     def watched(case: unittest.TestCase, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         os.environ["PYTEST_CURRENT_TEST"] = case.id()
         outcome = run(case, result)
-        for breach in instrument.breaches(last=False):
+        for breach in instrument.breaches():
             print(f"BREACH: {case.id()}: {breach}", file=sys.stderr)
         return outcome
 
@@ -34,8 +34,8 @@ def main() -> None:
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
-        for breach in instrument.breaches(last=True):
-            print(f"BREACH: {breach}", file=sys.stderr)
+        for test in instrument.left_open():
+            print(f"BREACH: a run was left open in {test}", file=sys.stderr)
         print(instrument.summary(), file=sys.stderr)
 
 
