@@ -58,7 +58,7 @@ class UsageSpanProcessor(SpanProcessor):
             if scope is None or scope.name != SCOPE:
                 number = _number(span)
                 self._runs[number] = run
-                run.evidence.overheard.began(number, span.parent.span_id if span.parent is not None else 0)
+                run.evidence.calls.overheard.began(number, span.parent.span_id if span.parent is not None else 0)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Tell the run, if it is still open, what the span counted."""
@@ -68,7 +68,7 @@ class UsageSpanProcessor(SpanProcessor):
             return
         with run.frame.tracking.troubles.guard("span", run.config_key):
             reading = read_span(span.attributes)
-            if reading is not None and run.evidence.overheard.called(number, Output.of_reading(reading, str)):
+            if reading is not None and run.evidence.calls.overheard.called(number, Output.of_reading(reading, str)):
                 run.evidence.generated = True
 
     def shutdown(self) -> None:

@@ -40,7 +40,7 @@ def account_for(run: Run, ended_at: float) -> RunRecord:
     usage = _usage(run, outputs) if evidence.generated or outcome in ("success", "cancelled") else None
     usage = usage if said.tokens is None else _said_usage(said.tokens)
     provider_name = run.config.provider.name if run.config.provider else ""
-    read = evidence.read() if evidence.has_overheard else outputs
+    read = evidence.read() if evidence.calls.were_overheard else outputs
     tools = evidence.said_tools or [name for output in read for name in output.tool_calls]
     return RunRecord(
         run_id=run.id,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..records import Usage
 from .bodies import OutputReader, output_of
+from .calls import Calls
 from .http import is_cancellation
 from .output import ModelName, Output
-from .overheard import Overheard, only_overheard
-
-if TYPE_CHECKING:
-    from .observing import Observation
+from .overheard import only_overheard
 
 Clock = Callable[[], float]
 OnTrouble = Callable[[Exception], None]
@@ -46,11 +43,9 @@ class Evidence:
         "_model_name",
         "_on_trouble",
         "_output",
-        "_overheard",
         "_reader",
         "_said",
-        "_seen",
-        "asked_chars",
+        "calls",
         "cancelled",
         "clock",
         "error",
@@ -61,7 +56,6 @@ class Evidence:
         "kept_chars",
         "last_item_at",
         "no_generation",
-        "observed",
         "prompt",
         "said_tools",
         "said_usage",
@@ -86,10 +80,7 @@ class Evidence:
         self.prompt: list[dict[str, Any]] | None = None
         self.said_usage: Usage | None = None
         self.said_tools: list[str] = []
-        self.observed: list[Observation] = []
-        self._overheard: Overheard | None = None
-        #: Length of the requests that are kept for estimates.
-        self.asked_chars = 0
+        self.calls = Calls()
         self.first_token_at: float | None = None
         #: The first visible text; reasoning and tool calls come before it.
         self.first_answer_at: float | None = None
@@ -108,7 +99,6 @@ class Evidence:
         self._output: Output | None = None
         #: Text that the handler returned; read when the run is accounted for, as it cannot change.
         self._said: str | None = None
-        self._seen: dict[int, Callable[[], Any]] = {}
 
     def raised(self, exc: BaseException) -> None:
         """Note an exception; the first one counts."""
@@ -202,37 +192,13 @@ class Evidence:
             self._output = output_of(result, self._model_name)
             self.generated = self.generated or (self._output is not None and self._output.from_provider)
 
-    def saw(self, response: Any) -> None:
-        """Remember an object that has been read, without keeping it alive where that can be helped."""
-        try:
-            self._seen[id(response)] = weakref.ref(response)
-        except TypeError:  # dicts, and what boto3 puts into them
-            self._seen[id(response)] = lambda: response
-
-    def has_seen(self, response: Any) -> bool:
-        """Tell whether this very object has been read."""
-        seen = self._seen.get(id(response))
-        return seen is not None and seen() is response
-
-    @property
-    def overheard(self) -> Overheard:
-        """Provider calls that others have seen, which may be among the observed."""
-        if self._overheard is None:
-            self._overheard = Overheard()
-        return self._overheard
-
-    @property
-    def has_overheard(self) -> bool:
-        """Whether anybody else has told of what happens in the run."""
-        return self._overheard is not None
-
     def outputs(self) -> list[Output]:
         """Return what is known of provider calls, each once; where that is nothing, what the handler itself put out.
 
         What the handler said about tokens wins over what was overheard.
         """
-        seen, own = self._observed(), self.own_output()
-        overheard = self._overheard.outputs() if self._overheard is not None and self.said_usage is None else []
+        seen, own = self.calls.observed(), self.own_output()
+        overheard = self.calls.told() if self.said_usage is None else []
         if not seen and own is not None and (own.usage is not None or not overheard):
             seen = [own]
         return [*seen, *only_overheard(overheard, seen)] if overheard else seen
@@ -240,17 +206,7 @@ class Evidence:
     def read(self) -> list[Output]:
         """Return what we have read ourselves: text and tools of calls that only others saw are not known."""
         own = self.own_output()
-        return self._observed() or ([own] if own is not None else [])
-
-    def _observed(self) -> list[Output]:
-        """Return what was observed; what a handler tells of a call that a wrapped client saw is left out."""
-        outputs = [(one.by_client, one.output()) for one in self.observed]
-        known = {name for by_client, output in outputs if by_client and output is not None for name in output.ids}
-        return [
-            output
-            for by_client, output in outputs
-            if output is not None and (by_client or not output.ids or not known.issuperset(output.ids))
-        ]
+        return self.calls.observed() or ([own] if own is not None else [])
 
     @property
     def may_be_discarded(self) -> bool:
@@ -266,11 +222,6 @@ class Evidence:
     def keeps(self) -> int:
         """Return how much plain text of the answer is kept, in characters."""
         return self.kept_chars
-
-    def asked(self) -> str:
-        """Return the messages of the last request that a wrapped client made; empty where none was kept."""
-        kept = [one.asked for one in self.observed if one.asked is not None]
-        return kept[-1].text() if kept else ""
 
     def answered(self) -> str:
         """Return the text of the model's answers, else of what the handler put out."""
@@ -288,12 +239,10 @@ class Evidence:
 
     def release(self) -> None:
         """Forget texts, callables and the exception, whose traceback leads back here, once the run is accounted for."""
-        for observation in self.observed:
-            observation.release()
+        self.calls.release()
         if self._reader is not None:
             self._reader.feed = _unread  # one that nothing was fed to holds itself, and the run
-        self._overheard = None
-        self.observed, self.prompt, self._reader, self._output, self._said, self._seen = [], None, None, None, None, {}
+        self.prompt, self._reader, self._output, self._said = None, None, None, None
         self._model_name, self._on_trouble, self.waits = str, _ignore, None
         self.waiting.clear()
         self.error = None

@@ -34,7 +34,7 @@ def observe(run: Run, response: Any, *, asked: Asked | None = None, hides_usage:
     try:
         if inspect.isawaitable(response):
             return _later(run, response, asked, hides_usage)
-        if run.finished or run.evidence.has_seen(response):
+        if run.finished or run.evidence.calls.has_seen(response):
             return response
         return Observation(run, asked, hides_usage=hides_usage).take(response)
     except Exception as exc:
@@ -71,7 +71,7 @@ class Observation:
         """Take what the call gave, or what a manager that it gave was entered for."""
         self._run.evidence.generated = True
         taken = self._take(response)
-        self._run.evidence.saw(taken)
+        self._run.evidence.calls.saw(taken)
         return taken
 
     def output(self) -> Output | None:
@@ -118,8 +118,8 @@ class Observation:
         return read_through(body, feed)
 
     def _take_http(self, http: Any) -> None:
-        if not self._run.evidence.has_seen(http):
-            self._run.evidence.saw(http)
+        if not self._run.evidence.calls.has_seen(http):
+            self._run.evidence.calls.saw(http)
             tee(http, self._read(content_type_of(http)))
 
     def _take_whole(self, response: Any) -> None:
@@ -132,7 +132,7 @@ class Observation:
 
     def _watched(self, stream: Any) -> Any:
         http = getattr(stream, "response", None)
-        if http is not None and self._run.evidence.has_seen(http):
+        if http is not None and self._run.evidence.calls.has_seen(http):
             return stream  # parsed from a raw response that is read as it passes
         return watch(stream, self._read(None), _ignore, self.take)
 
@@ -158,15 +158,15 @@ class Observation:
         return on_item
 
     def _keep(self, *, needs_asked: bool) -> None:
-        evidence = self._run.evidence
+        evidence, calls = self._run.evidence, self._run.evidence.calls
         if self._kept:
             return
         self._kept = True
         if self._asked is not None:
             wanted = needs_asked or bool(self._run.config and evidence.kept_chars)  # its judges are drawn with it
-            self._asked = self._asked.kept(MOST_KEPT - evidence.asked_chars) if wanted else None
-            evidence.asked_chars += self._asked.chars if self._asked is not None else 0
-        evidence.observed.append(self)
+            self._asked = self._asked.kept(MOST_KEPT - calls.asked_chars) if wanted else None
+            calls.asked_chars += self._asked.chars if self._asked is not None else 0
+        calls.add(self)
 
     def release(self) -> None:
         """Forget what was asked and answered."""

@@ -125,7 +125,7 @@ def evaluations_of(run: Run, record: RunRecord) -> list[Evaluation]:
 
 def _asked(run: Run) -> str:
     """Return the messages that the model was given, one a line; empty where nobody told what the user asked."""
-    asked = run.evidence.asked()
+    asked = run.evidence.calls.last_asked()
     if asked:
         return asked
     messages = run.evidence.prompt

@@ -139,8 +139,8 @@ def test_one_run_keeps_only_so_much(tracking: Tracking, records: list[RunRecord]
         kept = []
         for _ in range(3):
             list(client.chat.stream(model="m", messages=[{"role": "user", "content": " " * (MOST_KEPT // 2)}]))
-            kept.append(run.evidence.asked_chars)
-        run.evidence.observed.clear()
+            kept.append(run.evidence.calls.asked_chars)
+        run.evidence.calls.release()
 
     assert MOST_KEPT // 2 < kept[0] < MOST_KEPT
     assert kept == [kept[0]] * 3

@@ -249,8 +249,8 @@ def test_many_spans(tracking: Tracking, telemetry: Telemetry, sink: RecordingSin
     """A run of very many spans keeps the places of so many, and counts calls in the others as well."""
     with track_ai("bot", tracking=tracking) as run:
         for number in range(1, 10_051):
-            run.evidence.overheard.began(number, 0)
-        assert len(run.evidence.overheard._places) == 10_000
+            run.evidence.calls.overheard.began(number, 0)
+        assert len(run.evidence.calls.overheard._places) == 10_000
         telemetry.call(**SPAN)
 
     assert usage_of(sink) == (20, 8)
