@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import Token
@@ -11,15 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._core.callables import TrackedCallable
 from ._core.contexts import check_context_callable
 from ._core.current import Frame, bind, get_current, unbind
-from ._core.default import default_tracking
-from ._core.follow import follow
-from ._core.idle import IdleRun
-from ._core.injection import keep_signature, run_parameter
-from ._core.off_loop import off_loop
-from ._core.run import Run, enclosing
+from ._core.opener import Opener, raised
+from ._core.run import Run
 from ._core.run_spec import RunSpec
-from ._core.streams import async_stepper, stepped
 from ._core.tail import aflush_after_run
+from ._core.wrapping import wrapped
 from .exceptions import ConfigurationError
 from .records import Mode
 
@@ -81,14 +76,11 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         on_disabled: Callable[..., Any] | None = None,
         tracking: Tracking | None = None,
     ) -> None:
-        self._spec = RunSpec(config_key=config_key, mode=mode, default=default, is_error=is_error)
+        spec = RunSpec(config_key=config_key, mode=mode, default=default, is_error=is_error)
         check_context_callable(ld_context)
         if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
             raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
-        self._variables = variables
-        self._ld_context = ld_context
-        self._on_disabled = on_disabled
-        self._tracking = tracking
+        self._opener = Opener(spec, variables, ld_context, on_disabled, tracking)
         self._entered: list[tuple[Run, bool, Token[Frame | Run | None]]] = []
 
     # As a decorator
@@ -101,88 +93,16 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             raise ConfigurationError(
                 f"track_ai was put on {func!r}; put it on the function or method that handles the request"
             )
-        call = func if inspect.isroutine(func) or isinstance(func, functools.partial) else getattr(func, "__call__")  # noqa: B004, B009  # the method itself is asked
-        if inspect.isasyncgenfunction(call):
-            wrap = self._wrap_async_generator
-        elif inspect.isgeneratorfunction(call):
-            wrap = self._wrap_generator
-        elif inspect.iscoroutinefunction(call):
-            wrap = self._wrap_async
-        else:
-            wrap = self._wrap_sync
-        hidden = run_parameter(func)
-        wrapper = functools.update_wrapper(wrap(func, hidden), func)
-        keep_signature(wrapper, func, hidden)
+        wrapper = wrapped(func, self._opener)
         # Only a function may come back as a function: frameworks treat other callables differently.
         tracked = wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper, self)
         return tracked  # type: ignore[return-value]  # the same callable to whoever calls it
-
-    def _wrap_sync(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            run, owned = self._open(args, kwargs)
-            token = bind(run)
-            try:
-                result = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
-            except BaseException as exc:
-                _raised(run, owned, exc)
-                raise
-            finally:
-                unbind(token)
-            return follow(run, result) if owned else result
-
-        return wrapper
-
-    def _wrap_async(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            await self._ready()
-            run, owned = self._open(args, kwargs)
-            token = bind(run)
-            try:
-                result = await self._handler(func, run)(*args, **_given(kwargs, hidden, run))
-            except BaseException as exc:
-                _raised(run, owned, exc)
-                if owned:
-                    await aflush_after_run(run, exc)
-                raise
-            finally:
-                unbind(token)
-            if owned:
-                result = follow(run, result)
-                await aflush_after_run(run)
-            return result
-
-        return wrapper
-
-    def _wrap_generator(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            run, owned = self._open(args, kwargs)
-            try:
-                steps = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
-            except BaseException as exc:
-                _raised(run, owned, exc)
-                raise
-            return (yield from stepped(steps, run) if owned else steps)
-
-        return wrapper
-
-    def _wrap_async_generator(self, func: Callable[..., Any], hidden: str | None) -> Callable[..., Any]:
-        async def begin(*args: Any, **kwargs: Any) -> tuple[Any, Run, bool]:
-            await self._ready()
-            run, owned = self._open(args, kwargs)
-            try:
-                steps = self._handler(func, run)(*args, **_given(kwargs, hidden, run))
-            except BaseException as exc:
-                _raised(run, owned, exc)
-                raise
-            return steps, run, owned
-
-        return async_stepper(begin)
 
     # As a context manager
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""
-        run, owned = self._open((), {})
+        run, owned = self._opener.open((), {})
         self._entered.append((run, owned, bind(run)))
         return run
 
@@ -192,7 +112,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     async def __aenter__(self) -> Run:
         """Do what ``with`` does, without blocking the event loop."""
-        await self._ready()
+        await self._opener.ready()
         return self.__enter__()
 
     async def __aexit__(
@@ -207,7 +127,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         run, owned, token = self._leave()
         unbind(token)
         if exc is not None:
-            _raised(run, owned, exc)
+            raised(run, owned, exc)
         elif owned:
             run.finish()
         return run, owned
@@ -218,56 +138,3 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         entered = next((entry for entry in reversed(self._entered) if entry[0] is current), self._entered[-1])
         self._entered.remove(entered)
         return entered
-
-    # Both
-
-    def _open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
-        """Return the run of this call, and whether it is ours to finish."""
-        current = get_current()
-        frame = current.frame if current is not None else None
-        if self._tracking is not None and (frame is None or frame.tracking is not self._tracking):
-            current, frame = None, Frame(self._tracking)
-        joined = enclosing(current, self._spec.config_key)
-        if joined is not None:
-            return joined, False
-        if frame is None:
-            tracking = default_tracking.made or default_tracking.make()
-            if tracking is None:
-                return IdleRun(), False
-            frame = Frame(tracking)
-        run = frame.tracking.open_run(
-            frame,
-            self._spec,
-            variables=self._variables_for(frame, args, kwargs),
-            ld_context=frame.context_from(self._ld_context, *args, **kwargs) if self._ld_context is not None else None,
-            outer=current if isinstance(current, Run) else None,
-        )
-        return run, True
-
-    def _variables_for(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-        variables: Any = self._variables
-        if callable(variables):
-            with frame.tracking.troubles.guard("variables", self._spec.config_key):
-                variables = dict(variables(*args, **kwargs))
-        return variables if isinstance(variables, Mapping) else {}
-
-    def _handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
-        if self._on_disabled is None or run.config.enabled:
-            return func
-        return self._on_disabled
-
-    async def _ready(self) -> None:
-        """Have the process's tracking made off the event loop, if this call is the first to need it."""
-        if self._tracking is None and default_tracking.made is None and get_current() is None:
-            await off_loop(default_tracking.make)
-
-
-def _given(kwargs: dict[str, Any], hidden: str | None, run: Run) -> dict[str, Any]:
-    return kwargs if hidden is None else {**kwargs, hidden: run}
-
-
-def _raised(run: Run, owned: bool, exc: BaseException) -> None:
-    if owned:
-        run.end(exc)
-    else:
-        run.fail(exc)
