@@ -129,7 +129,7 @@ class _Exchange:
             if self._head:
                 self._run.finish()  # servers need not read a body that they do not send
         if self._outermost and offer is not None:
-            with self._door.tracking.troubles.guard("feedback offer", "response"):
+            with self._door.tracking.diagnostics.guard("feedback offer", "response"):
                 offer_on(response, offer, response.status_code, head=self._head)
         if self._outermost:
             response._resource_closers.append(self._close)

@@ -53,7 +53,7 @@ class UsageSpanProcessor(SpanProcessor):
         run = get_current()
         if not isinstance(run, Run) or run.finished:
             return
-        with run.frame.tracking.troubles.guard("span", run.config_key):
+        with run.frame.tracking.diagnostics.guard("span", run.config_key):
             scope = span.instrumentation_scope
             if scope is None or scope.name != SCOPE:
                 number = _number(span)
@@ -66,7 +66,7 @@ class UsageSpanProcessor(SpanProcessor):
         run = self._runs.pop(number, None)
         if run is None or run.finished:
             return
-        with run.frame.tracking.troubles.guard("span", run.config_key):
+        with run.frame.tracking.diagnostics.guard("span", run.config_key):
             reading = read_span(span.attributes)
             if reading is not None and run.evidence.calls.overheard.called(number, Output.of_reading(reading, str)):
                 run.evidence.generated = True

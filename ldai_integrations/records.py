@@ -228,7 +228,7 @@ class Stats:
             answered, such as ``"HTTP 401"``.
         endpoint: What the events endpoint said last: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before
             the first post, ``None`` where the LDClient does not tell.
-        troubles: How often each kind of trouble happened on our side.
+        diagnostics: How often each kind of trouble happened on our side.
     """
 
     runs: int
@@ -237,4 +237,4 @@ class Stats:
     dropped: Mapping[str, int]
     connection: str
     endpoint: str | None
-    troubles: Mapping[str, int]
+    diagnostics: Mapping[str, int]

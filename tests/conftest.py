@@ -134,7 +134,7 @@ def records() -> Iterator[list[RunRecord]]:
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun."""
     monkeypatch.setattr(default_tracking, "_tracking", None)
-    monkeypatch.setattr(default_tracking, "_troubles", type(default_tracking._troubles)())
+    monkeypatch.setattr(default_tracking, "_diagnostics", type(default_tracking._diagnostics)())
     yield
     if default_tracking.made is not None:
         default_tracking.made.close()

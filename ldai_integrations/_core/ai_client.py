@@ -21,7 +21,7 @@ from ldai.providers.types import JudgeResult
 from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from .templates import render
 
 
@@ -66,9 +66,9 @@ def make_tracker(config: AICompletionConfig | AIAgentConfig) -> LDAIConfigTracke
 class AIClient(LDAIClient):
     """Render prompts for models instead of browsers, and build judges only when they judge."""
 
-    def __init__(self, client: LDClient, troubles: Troubles) -> None:
+    def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:
         super().__init__(client)
-        self._troubles = troubles
+        self._diagnostics = diagnostics
 
     def _LDAIClient__interpolate_template(self, template: str, variables: dict[str, Any]) -> str:  # noqa: N802  # the name that the SDK calls
         """Render without HTML escaping and without reading partials from disk."""
@@ -76,7 +76,7 @@ class AIClient(LDAIClient):
             return render(template, variables)
         except Exception as exc:
             kind = type(exc).__name__
-            self._troubles.note(
+            self._diagnostics.note(
                 "variables",
                 kind,
                 "A prompt could not be rendered with its variables (%s) and is rendered without them; "

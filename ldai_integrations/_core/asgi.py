@@ -74,7 +74,7 @@ def _offering(offer: Offer, door: Door, scope: Scope, send: Send) -> Send:
     """Add the feedback token to what is sent: a header to the head, an event to the last bytes of a stream."""
 
     async def offered(message: Message) -> None:
-        with door.tracking.troubles.guard("feedback offer", message["type"]):
+        with door.tracking.diagnostics.guard("feedback offer", message["type"]):
             if message["type"] == "http.response.start":
                 added = offer.begin(message["status"], _named(message), head=scope.get("method") == "HEAD")
                 if added:
@@ -120,7 +120,7 @@ class Exchange:
         """Send, and finish the run with the last byte: background tasks come after it."""
         if isinstance(message.get("headers"), Iterator):  # which only one of us could read
             message = {**message, "headers": [*message["headers"]]}
-        with self._run.frame.tracking.troubles.guard("response", self._run.config_key):
+        with self._run.frame.tracking.diagnostics.guard("response", self._run.config_key):
             self._watch(message)
         kind = message["type"]
         # Set before the last byte is passed on: Hypercorn tells of a disconnect, and so gets us cancelled, meanwhile.

@@ -11,7 +11,7 @@ from typing import Any
 from ldclient import Context, LDClient
 
 from .. import signals
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..delivery import Delivery
 from .variations import problem_with
 
@@ -27,9 +27,9 @@ _REMEDIES = {
 class CheckedClient:
     """Stand between the AI SDK and an LDClient; has the two methods that the AI SDK calls."""
 
-    def __init__(self, client: LDClient, delivery: Delivery, troubles: Troubles) -> None:
+    def __init__(self, client: LDClient, delivery: Delivery, diagnostics: Diagnostics) -> None:
         self._client = client
-        self._troubles = troubles
+        self._diagnostics = diagnostics
         self._send = delivery.track
         #: The last value of each variation that was found to be sound: the SDK's store gives the same object again.
         self._sound: dict[tuple[str, int | None, str], Any] = {}
@@ -59,15 +59,15 @@ class CheckedClient:
         try:
             self._send(event_name, context, data, metric_value)
         except Exception as exc:
-            self._troubles.failed("event", event_name, exc)
+            self._diagnostics.failed("event", event_name, exc)
 
     def _serve_default(self, key: str, reason: str, remedy: str) -> None:
         subject = f"{key}: {reason}"
-        self._troubles.note("default_served", subject, "The default of AI Config %r is served: %s.", key, remedy)
+        self._diagnostics.note("default_served", subject, "The default of AI Config %r is served: %s.", key, remedy)
         try:
             signals.default_served.send(key, reason=reason)
         except Exception as exc:
-            self._troubles.note("signal", key, "A receiver of default_served raised; mend the receiver.", exc=exc)
+            self._diagnostics.note("signal", key, "A receiver of default_served raised; mend the receiver.", exc=exc)
 
 
 def _mode_of(default: Mapping[str, Any]) -> str:

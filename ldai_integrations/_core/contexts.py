@@ -8,7 +8,7 @@ from typing import Any
 
 from ldclient import Context
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..delivery import safe_context
 from ..exceptions import ConfigurationError
 
@@ -16,8 +16,8 @@ from ..exceptions import ConfigurationError
 class Contexts:
     """Make and check LaunchDarkly contexts for one application; thread-safe."""
 
-    def __init__(self, troubles: Troubles) -> None:
-        self._troubles = troubles
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
 
     def call(self, source: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Context | None:
         """Return the context that the user's callable gives, or ``None`` if it cannot be used."""
@@ -36,14 +36,14 @@ class Contexts:
         if not found.valid:
             self._refuse("ld_context returned an invalid context: %s", found.error)
             return None
-        return safe_context(found, self._troubles)
+        return safe_context(found, self._diagnostics)
 
     def anonymous(self, key: str) -> Context:
         """Return an anonymous context of kind ``user``."""
         return Context.builder(key).anonymous(True).build()
 
     def _refuse(self, message: str, *args: object, exc: Exception | None = None) -> None:
-        self._troubles.note(
+        self._diagnostics.note(
             "ld_context",
             message,
             message + "; the request is served with an anonymous context. "

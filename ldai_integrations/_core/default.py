@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import ldclient
 
+from .._diagnostics import Diagnostics
 from .._locks import ForkSafeLock
-from .._troubles import Troubles
 from ..delivery import NOT_CONFIGURED
 from ..exceptions import LDAIIntegrationError, TrackingNotConfiguredError
 from .tracking import Tracking
@@ -23,7 +23,7 @@ class DefaultTracking:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._tracking: Tracking | None = None
-        self._troubles = Troubles()
+        self._diagnostics = Diagnostics()
 
     @property
     def made(self) -> Tracking | None:
@@ -37,9 +37,9 @@ class DefaultTracking:
                 try:
                     self._tracking = self._of_shared_client() or Tracking.from_env()
                 except TrackingNotConfiguredError:
-                    self._troubles.note("configuration", "", "Runs are not tracked. %s", NOT_CONFIGURED)
+                    self._diagnostics.note("configuration", "", "Runs are not tracked. %s", NOT_CONFIGURED)
                 except LDAIIntegrationError as exc:
-                    self._troubles.note("configuration", str(exc), "Runs are not tracked: %s", exc)
+                    self._diagnostics.note("configuration", str(exc), "Runs are not tracked: %s", exc)
             return self._tracking
 
     @contextmanager

@@ -83,7 +83,9 @@ class Door:
         """Open the run of a request, if this door tracks requests and nobody outside has opened it."""
         if not self.opens_runs:
             return None
-        with self.tracking.troubles.guard("config_key", str(getattr(self._config_key, "__name__", self._config_key))):
+        with self.tracking.diagnostics.guard(
+            "config_key", str(getattr(self._config_key, "__name__", self._config_key))
+        ):
             key = self._config_key(request) if callable(self._config_key) else self._config_key
             if key is None:
                 return None
@@ -98,7 +100,7 @@ class Door:
     def _variables_of(self, request: Any) -> Mapping[str, Any]:
         if not callable(self._variables):
             return self._variables or {}
-        with self.tracking.troubles.guard("variables", "middleware"):
+        with self.tracking.diagnostics.guard("variables", "middleware"):
             return dict(self._variables(request))
         return {}
 

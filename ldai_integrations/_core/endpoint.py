@@ -75,7 +75,7 @@ class Endpoint:
     def _voter(self, frame: Frame) -> Context:
         ld_context = frame.ld_context
         if frame.made_up(ld_context):
-            self._tracking.troubles.note(
+            self._tracking.diagnostics.note(
                 "feedback",
                 "ld_context",
                 "A vote cannot be matched with its user: its request has no LaunchDarkly context. Put the middleware "

@@ -26,7 +26,7 @@ def follow(run: Run, result: Any) -> Any:
     try:
         return _follow(run, result)
     except Exception as exc:  # only ours can raise here: the handler's code has returned
-        run.frame.tracking.troubles.note(
+        run.frame.tracking.diagnostics.note(
             "follow",
             run.config_key,
             "What the handler of %r returned could not be followed; its run ends at return.",

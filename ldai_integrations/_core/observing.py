@@ -38,7 +38,7 @@ def observe(run: Run, response: Any, *, asked: Asked | None = None, hides_usage:
             return response
         return Observation(run, asked, hides_usage=hides_usage).take(response)
     except Exception as exc:
-        run.frame.tracking.troubles.failed("observe", run.config_key, exc)
+        run.frame.tracking.diagnostics.failed("observe", run.config_key, exc)
         return response
 
 

@@ -74,7 +74,7 @@ class Opener:
     def _variables_for(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         variables: Any = self.variables
         if callable(variables):
-            with frame.tracking.troubles.guard("variables", self.spec.config_key):
+            with frame.tracking.diagnostics.guard("variables", self.spec.config_key):
                 variables = dict(variables(*args, **kwargs))
         return variables if isinstance(variables, Mapping) else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class Outlets:
         ConfigurationError: If a sink has no ``emit``.
     """
 
-    def __init__(self, sinks: tuple[Sink, ...], troubles: Troubles) -> None:
+    def __init__(self, sinks: tuple[Sink, ...], diagnostics: Diagnostics) -> None:
         for sink in sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
         self._sinks = sinks
-        self._troubles = troubles
+        self._diagnostics = diagnostics
         self._openers: list[tuple[int, Any]] = [
             (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "opened", None))
         ]
@@ -42,7 +42,7 @@ class Outlets:
             return NO_EMITTERS
         emitters: dict[int, Callable[[RunRecord], object]] = {}
         for index, sink in self._openers:
-            with self._troubles.guard(_name(sink), config_key):
+            with self._diagnostics.guard(_name(sink), config_key):
                 emitters[index] = sink.opened()
         return emitters
 
@@ -52,7 +52,7 @@ class Outlets:
             try:
                 emitters.get(index, sink.emit)(record)
             except Exception as exc:
-                self._troubles.failed(_name(sink), record.config_key, exc)
+                self._diagnostics.failed(_name(sink), record.config_key, exc)
 
 
 def _name(sink: object) -> str:

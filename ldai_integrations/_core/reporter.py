@@ -25,8 +25,8 @@ class Reporter:
 
     def __init__(self, tracking: Tracking, sinks: tuple[Sink, ...]) -> None:
         self._tracking = tracking
-        self._troubles = tracking.troubles
-        self._outlets = Outlets(sinks, tracking.troubles)
+        self._diagnostics = tracking.diagnostics
+        self._outlets = Outlets(sinks, tracking.diagnostics)
         #: Runs that were reported.
         self.runs = 0
 
@@ -34,7 +34,7 @@ class Reporter:
         """Tell that a run has opened."""
         run.emitters = self._outlets.opened(run.config_key)
         if signals.run_opened.receivers:
-            with self._troubles.guard("receiver of run_opened", run.config_key):
+            with self._diagnostics.guard("receiver of run_opened", run.config_key):
                 signals.run_opened.send(run.config_key, run=run)
 
     def can_wait(self, run: Run) -> bool:
@@ -42,7 +42,7 @@ class Reporter:
 
         Receivers and sinks of the application's are told at once, where the run ended, unless there is much to count.
         """
-        with self._troubles.guard("account", run.config_key):  # the application's own values may raise here
+        with self._diagnostics.guard("account", run.config_key):  # the application's own values may raise here
             if (signals.run_finished.receivers or self._outlets.are_own) and not run.evidence.is_long:
                 return False
             if run.evidence.may_be_discarded:
@@ -55,7 +55,7 @@ class Reporter:
         try:
             record = account_for(run, ended_at)
         except Exception as exc:
-            self._troubles.failed("account", run.config_key, exc)
+            self._diagnostics.failed("account", run.config_key, exc)
             return
         evaluations = evaluations_of(run, record) if run.judged_by else []
         run.evidence.release()
@@ -64,9 +64,9 @@ class Reporter:
             self.runs += 1  # nothing switches threads within this statement
             self._outlets.emit(record, run.emitters)
         if signals.run_finished.receivers:
-            with self._troubles.guard("receiver of run_finished", run.config_key):
+            with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
-        with self._troubles.guard("judge", run.config_key):
+        with self._diagnostics.guard("judge", run.config_key):
             run.scores.open(Destination(self._tracking, record).send if reported else drop)
             for evaluation in evaluations:
                 self._tracking.judges.judge(evaluation)

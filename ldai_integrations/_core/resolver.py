@@ -13,7 +13,7 @@ from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, AIJudge
 from ldai.tracker import LDAIMetricSummary
 from ldclient import Context, LDClient
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..delivery import Delivery
 from ..exceptions import ConfigurationError
 from ..records import Mode
@@ -36,10 +36,10 @@ _DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfi
 class Resolver:
     """Resolve AI Configs through LaunchDarkly's AI SDK; thread-safe, never raises."""
 
-    def __init__(self, client: LDClient, delivery: Delivery, troubles: Troubles) -> None:
-        self._troubles = troubles
-        self._client = cast(LDClient, CheckedClient(client, delivery, troubles))
-        self._ai_client = AIClient(self._client, troubles)
+    def __init__(self, client: LDClient, delivery: Delivery, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
+        self._client = cast(LDClient, CheckedClient(client, delivery, diagnostics))
+        self._ai_client = AIClient(self._client, diagnostics)
 
     def resolve(
         self,
@@ -60,7 +60,7 @@ class Resolver:
         try:
             return read(config_key, ld_context, cast(Any, default), dict(variables))
         except Exception as exc:
-            self._troubles.note(
+            self._diagnostics.note(
                 "resolve",
                 config_key,
                 "AI Config %r could not be resolved and is served as disabled; "

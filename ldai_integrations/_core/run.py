@@ -124,7 +124,7 @@ class Run:
         feedback = self.frame.tracking.feedback
         if feedback is None or not feedback.votes_on(self.config_key):
             return ""
-        with self.frame.tracking.troubles.guard("feedback token", self.config_key):
+        with self.frame.tracking.diagnostics.guard("feedback token", self.config_key):
             if self.config.enabled:
                 ld_context = self.ld_context
                 return feedback.token(self.sdk_tracker, ld_context, anonymous=self.frame.made_up(ld_context))
@@ -267,7 +267,7 @@ class Run:
 
     def could_not_read(self, exc: Exception) -> None:
         """Tell, once, of output that cannot be read."""
-        self.frame.tracking.troubles.note(
+        self.frame.tracking.diagnostics.note(
             "output", self.config_key, "Output of %r cannot be read; its tokens stay unknown.", self.config_key, exc=exc
         )
 
@@ -288,4 +288,4 @@ def take_output(run: Run, result: Any) -> None:
             run.evidence.judged_error = bool(run.spec.is_error(result))
         run.evidence.take(result)
     except Exception as exc:
-        run.frame.tracking.troubles.failed("result", run.config_key, exc)
+        run.frame.tracking.diagnostics.failed("result", run.config_key, exc)

@@ -68,7 +68,7 @@ def score_run(run: Run, metric_key: str, score: Score) -> None:
     if problem is None:
         run.scores.hold(metric_key, score)
         return
-    run.frame.tracking.troubles.note(
+    run.frame.tracking.diagnostics.note(
         "evaluate", run.config_key, "A score for a run of %r was not taken: %s.", run.config_key, problem
     )
 
@@ -93,7 +93,7 @@ class Destination:
 
     def track(self, result: JudgeResult) -> None:
         """Send a score on the run."""
-        with self._tracking.troubles.guard("score", self._config_key):
+        with self._tracking.diagnostics.guard("score", self._config_key):
             self._tracker.track_judge_result(result)
 
     def contextvars(self) -> contextvars.Context:
@@ -111,13 +111,13 @@ def evaluations_of(run: Run, record: RunRecord) -> list[Evaluation]:
     judges = [key for key in run.judged_by if not run.scores.given_by(key)]
     if not judges or not record.enabled or record.outcome != "success":
         return []
-    troubles = run.frame.tracking.troubles
-    with troubles.guard("judge_text", run.config_key):
+    diagnostics = run.frame.tracking.diagnostics
+    with diagnostics.guard("judge_text", run.config_key):
         asked, answered = _asked(run), run.evidence.answered()
         problem = _problem_with_texts(asked, answered, run.frame.tracking.judges.max_chars)
         if problem is None:
             return [_evaluation(run, record, key, asked, answered) for key in judges]
-        troubles.note(
+        diagnostics.note(
             "judge_text", f"{run.config_key}: {problem}", "A run of %r is not judged: %s.", run.config_key, problem
         )
     return []

@@ -26,7 +26,7 @@ def flush_after(frame: Frame) -> None:
     """Flush when a request that had a run is over; not for an event loop."""
     tracking = frame.tracking
     if frame.had_runs and tracking.flushes_requests:
-        with tracking.troubles.guard("flush", "request"):
+        with tracking.diagnostics.guard("flush", "request"):
             tracking.flush_events()
 
 
@@ -34,7 +34,7 @@ async def aflush_after(frame: Frame) -> None:
     """Do the same from a coroutine."""
     tracking = frame.tracking
     if frame.had_runs and tracking.flushes_requests:
-        with tracking.troubles.guard("flush", "request"):
+        with tracking.diagnostics.guard("flush", "request"):
             await _in_time(tracking.flush_events, tracking.settings.flush_timeout)
 
 
@@ -60,7 +60,7 @@ async def flush_at_shutdown(tracking: Tracking) -> None:
         return
     seconds = exits.seconds_left(tracking.settings.flush_timeout)
     begun = time.monotonic()
-    with tracking.troubles.guard("flush", "shutdown"):
+    with tracking.diagnostics.guard("flush", "shutdown"):
         unwinding = min(seconds, _UNWINDING_SECONDS)
         with suppress(asyncio.TimeoutError):
             await off_loop(lambda: tracking.wait_for_open_runs(unwinding), timeout=unwinding + _GRACE_SECONDS)

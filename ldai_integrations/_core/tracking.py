@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..costs import Costs
 from ..delivery import (
     begin_revival,
@@ -78,17 +78,17 @@ class Tracking:
         self.client = client
         self.settings = settings if settings is not None else Settings()
         self.clock = clock
-        self.troubles = Troubles()
-        self.contexts = Contexts(self.troubles)
-        self.costs = Costs(self.troubles) if self.settings.costs else None
+        self.diagnostics = Diagnostics()
+        self.contexts = Contexts(self.diagnostics)
+        self.costs = Costs(self.diagnostics) if self.settings.costs else None
         asked = self.settings.feedback
-        self.feedback = Feedback(asked, client, self.troubles) if asked is not None else None
-        self._delivery = delivery_of(client, self.troubles)
-        self._worker, self._open_runs = Worker(self.troubles), OpenRuns()
+        self.feedback = Feedback(asked, client, self.diagnostics) if asked is not None else None
+        self._delivery = delivery_of(client, self.diagnostics)
+        self._worker, self._open_runs = Worker(self.diagnostics), OpenRuns()
         self._forks = forks.count
-        watch_client(client, self.troubles, self._worker.submit)  # before the AI SDK, which sends an event when made
-        self._resolver = Resolver(client, self._delivery, self.troubles)
-        self.judges = Judges(self.settings.judges, self.troubles, self._resolver.judge_config)
+        watch_client(client, self.diagnostics, self._worker.submit)  # before the AI SDK, which sends an event when made
+        self._resolver = Resolver(client, self._delivery, self.diagnostics)
+        self.judges = Judges(self.settings.judges, self.diagnostics, self._resolver.judge_config)
         self._reporter = Reporter(self, (self._launchdarkly_sink(), *sinks))
         self._owns_client = False
         when = self.settings.flush
@@ -124,7 +124,7 @@ class Tracking:
         settings = settings if settings is not None else Settings()
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
-        report_connection(tracking.client, tracking.troubles, timeout=start_wait)
+        report_connection(tracking.client, tracking.diagnostics, timeout=start_wait)
         return tracking
 
     def open_run(
@@ -167,7 +167,7 @@ class Tracking:
         """Draw the judges that are to judge a run; only then is the text of its answer kept."""
         if run.frame.judging or config.judge_configuration is None:
             return
-        with self.troubles.guard("judge_config", run.config_key):
+        with self.diagnostics.guard("judge_config", run.config_key):
             run.judged_by = self.judges.draw(config)
             run.evidence.kept_chars = self.judges.max_chars + 1 if run.judged_by else 0
 
@@ -183,7 +183,7 @@ class Tracking:
             report()
         self._open_runs.discard(run)  # not before: a flush at the process's end waits for it
         if self.flushes_requests and not (run.frame.is_request or run.frame.open_runs):
-            with self.troubles.guard("flush", run.config_key):
+            with self.diagnostics.guard("flush", run.config_key):
                 self.flush_events(0.0 if on_event_loop() else None)
 
     def wake(self) -> None:
@@ -195,8 +195,8 @@ class Tracking:
         with forks.lock:
             if self._forks == forks.count:
                 return
-            self._worker, self._open_runs = Worker(self.troubles), OpenRuns()
-            begin_revival(self.client, self.troubles, self._worker.submit)
+            self._worker, self._open_runs = Worker(self.diagnostics), OpenRuns()
+            begin_revival(self.client, self.diagnostics, self._worker.submit)
             self._forks = forks.count
         self._watch_end()
 
@@ -243,7 +243,7 @@ class Tracking:
             What was sent, what still waits, and what was lost.
         """
         if on_event_loop():
-            self.troubles.note(
+            self.diagnostics.note(
                 "flush_on_loop", "flush", "flush() was called on an event loop and does not wait; await aflush() there."
             )
             return self._delivery.flush(0)
@@ -268,7 +268,7 @@ class Tracking:
         return self._delivery.close(self.settings.flush_timeout)
 
     def stats(self) -> Stats:
-        """Return what has happened since start: runs, events sent, pending and lost, and troubles of ours."""
+        """Return what has happened since start: runs, events sent, pending and lost, and diagnostics of ours."""
         sent, pending, dropped = self._delivery.counts()
         return Stats(
             runs=self._reporter.runs,
@@ -277,7 +277,7 @@ class Tracking:
             dropped=dropped,
             connection=connection_of(self.client),
             endpoint=self._delivery.endpoint(),
-            troubles=dict(Counter(self.troubles.counts()) + Counter(self._delivery.troubles())),
+            diagnostics=dict(Counter(self.diagnostics.counts()) + Counter(self._delivery.diagnostics())),
         )
 
     def _flush(self, timeout: float | None) -> FlushReport:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 
 _IDLE_SECONDS = 5.0
 _MAX_JOBS = 1_000
@@ -16,11 +16,11 @@ class Worker:
     """Run jobs one after the other off the caller's thread; thread-safe, and of no use in a forked child.
 
     Args:
-        troubles: Where a job that raises is noted.
+        diagnostics: Where a job that raises is noted.
     """
 
-    def __init__(self, troubles: Troubles) -> None:
-        self._troubles = troubles
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
         self._lock = threading.Lock()
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -79,7 +79,7 @@ class Worker:
         try:
             job()
         except BaseException as exc:
-            self._troubles.failed("report", type(exc).__name__, exc)
+            self._diagnostics.failed("report", type(exc).__name__, exc)
 
     def _signs_off(self) -> bool:
         with self._lock:

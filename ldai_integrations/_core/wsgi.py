@@ -40,7 +40,7 @@ def _offering(offer: Offer, door: Door, environ: WSGIEnviron, start_response: St
     """Add the feedback token to the headers."""
 
     def started(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
-        with door.tracking.troubles.guard("feedback offer", "headers"):
+        with door.tracking.diagnostics.guard("feedback offer", "headers"):
             named = {name.lower(): value for name, value in headers}
             added = offer.begin(as_status(status), named, head=environ.get("REQUEST_METHOD") == "HEAD")
             headers = [*headers, *added.items()]
@@ -96,7 +96,7 @@ def _call(
 
 def _watching(start_response: StartResponse, run: Run) -> StartResponse:
     def started(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
-        with run.frame.tracking.troubles.guard("response", run.config_key):
+        with run.frame.tracking.diagnostics.guard("response", run.config_key):
             named = {name.lower(): value for name, value in headers}
             run.evidence.responded(
                 as_status(status),

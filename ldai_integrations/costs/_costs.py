@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..records import Cost, Usage
 from ._custom import custom_price
 from ._list import PriceList
@@ -21,15 +21,15 @@ class Costs:
     Made at start, as it imports ``genai-prices`` where that is installed.
     """
 
-    def __init__(self, troubles: Troubles) -> None:
-        self._troubles = troubles
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
         self._list: PriceList | None = None
         try:
             self._list = PriceList()
         except ImportError:
             pass  # the extra [costs] is not wanted; AI Configs may still give prices
         except Exception as exc:
-            self._troubles.failed("price list", "genai-prices", exc)
+            self._diagnostics.failed("price list", "genai-prices", exc)
 
     def of(
         self,
@@ -53,11 +53,11 @@ class Costs:
         """
         if usage is None or not model_name:
             return None
-        with self._troubles.guard("cost", config_key):
+        with self._diagnostics.guard("cost", config_key):
             try:
                 price = custom_price(get_custom, CUSTOM_SOURCE)
             except ValueError as problem:
-                self._troubles.note(
+                self._diagnostics.note(
                     "price", config_key, "The cost of %r is unknown: its model's %s.", config_key, problem
                 )
                 return None

@@ -7,7 +7,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._payload import encode_event
 
 # No limit of LaunchDarkly's is published; proxies commonly take 1 MB, which is 4,000 events of common size.
@@ -57,12 +57,12 @@ class Batch:
         return [_joined([json.dumps(event).encode() for event in part], self.first) for part in parts]
 
 
-def batches(events: Iterable[dict[str, object]], first: int, troubles: Troubles) -> Iterator[Batch]:
+def batches(events: Iterable[dict[str, object]], first: int, diagnostics: Diagnostics) -> Iterator[Batch]:
     """Write events as JSON and put together what one post carries."""
     written: list[bytes] = []
     size = 0
     for event in events:
-        text = encode_event(event, troubles)
+        text = encode_event(event, diagnostics)
         if written and size + len(text) > _MAX_BYTES:
             yield _joined(written, first)
             written, size = [], 0

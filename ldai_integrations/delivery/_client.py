@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
-from .._troubles import logger
+from .._diagnostics import logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._connection import SDK_KEY
 from ._keys import problem_with_key

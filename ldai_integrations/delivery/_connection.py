@@ -8,7 +8,7 @@ from typing import Any
 from ldclient import LDClient
 from ldclient.interfaces import DataSourceState
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._keys import problem_with_key
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
@@ -16,12 +16,12 @@ SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 _POLL_SECONDS = 0.01
 
 
-def report_connection(client: LDClient, troubles: Troubles, *, timeout: float) -> bool:
+def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:
     """Wait until the client is connected or has failed, and say so once if it has.
 
     Args:
         client: A client that was just made.
-        troubles: Where a failure is noted.
+        diagnostics: Where a failure is noted.
         timeout: Seconds to wait at most; a key that is refused is known in milliseconds.
 
     Returns:
@@ -36,16 +36,16 @@ def report_connection(client: LDClient, troubles: Troubles, *, timeout: float) -
         time.sleep(_POLL_SECONDS)
     if client.is_initialized():
         return True
-    _report(error, troubles)
+    _report(error, diagnostics)
     return False
 
 
-def watch_connection(client: LDClient, troubles: Troubles) -> None:
+def watch_connection(client: LDClient, diagnostics: Diagnostics) -> None:
     """Say it, once for each cause, when LaunchDarkly refuses the SDK key, now or later; look at the key's kind."""
     key = client.get_sdk_key()
     problem = problem_with_key(key) if key else None
     if problem is not None:
-        troubles.note(
+        diagnostics.note(
             "connection",
             "kind of key",
             "LaunchDarkly cannot be reached: the SDK key given %s; %s.",
@@ -55,7 +55,7 @@ def watch_connection(client: LDClient, troubles: Troubles) -> None:
 
     def changed(status: Any) -> None:
         if status.error is not None and status.error.status_code in (401, 403):
-            _report(status.error, troubles)
+            _report(status.error, diagnostics)
 
     provider = client.data_source_status_provider
     provider.add_listener(changed)
@@ -74,7 +74,7 @@ def connection_of(client: LDClient) -> str:
     return f"HTTP {status.error.status_code}" if status.error.status_code else "unreachable"
 
 
-def _report(error: Any, troubles: Troubles) -> None:
+def _report(error: Any, diagnostics: Diagnostics) -> None:
     status = error.status_code if error is not None else 0
     if status in (401, 403):
         cause = f"it refused the SDK key (HTTP {status}); set {SDK_KEY} to the SDK key of the right environment"
@@ -85,6 +85,6 @@ def _report(error: Any, troubles: Troubles) -> None:
             "it could not be reached; check the network, and that http_proxy and https_proxy (lower case: they apply "
             "to 127.0.0.1 too, unless no_proxy names it) let the process through"
         )
-    troubles.note(
+    diagnostics.note(
         "connection", cause, "LaunchDarkly is not connected: %s. Default AI Configs are served until it is.", cause
     )

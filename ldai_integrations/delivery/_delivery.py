@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ldclient import Context, LDClient
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..records import FlushReport
 from ._fork import lost_by_fork
 from ._payload import safe_data, safe_metric
@@ -39,15 +39,15 @@ class Delivery(Protocol):
     def endpoint(self) -> str | None:
         """Return what the events endpoint said last, if known."""
 
-    def troubles(self) -> dict[str, int]:
+    def diagnostics(self) -> dict[str, int]:
         """Return how often each kind of trouble has happened here."""
 
 
-def delivery_of(client: LDClient, troubles: Troubles) -> Delivery:
+def delivery_of(client: LDClient, diagnostics: Diagnostics) -> Delivery:
     """Find out what an LDClient can do for its events."""
     if isinstance(processor_of(client), SpoolingEventProcessor):
         return SpooledDelivery(client)
-    return PlainDelivery(client, troubles)
+    return PlainDelivery(client, diagnostics)
 
 
 class SpooledDelivery:
@@ -85,23 +85,23 @@ class SpooledDelivery:
         """Return what the events endpoint said last."""
         return self._processor.state
 
-    def troubles(self) -> dict[str, int]:
+    def diagnostics(self) -> dict[str, int]:
         """Return how often each kind of trouble has happened."""
-        return self._processor.troubles.counts()
+        return self._processor.diagnostics.counts()
 
 
 class PlainDelivery:
     """Do for the SDK's own event processor what can be done from outside; what became of events it does not tell."""
 
-    def __init__(self, client: LDClient, troubles: Troubles) -> None:
-        self._client, self._troubles = client, troubles
+    def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:
+        self._client, self._diagnostics = client, diagnostics
         self._numbers = itertools.count(1)
         self._look()
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
         """Send an event, with every value made finite and serialisable; flush or yield before the SDK has no room."""
-        metric = safe_metric(metric_value, event_name, self._troubles)
-        self._client.track(event_name, context, safe_data(data, event_name, self._troubles), metric)
+        metric = safe_metric(metric_value, event_name, self._diagnostics)
+        self._client.track(event_name, context, safe_data(data, event_name, self._diagnostics), metric)
         if next(self._numbers) % _FLUSH_EVERY == 0:
             self._client.flush()
         queue = self._queue
@@ -134,7 +134,7 @@ class PlainDelivery:
         """Return ``None``: the SDK does not tell."""
         return None
 
-    def troubles(self) -> dict[str, int]:
+    def diagnostics(self) -> dict[str, int]:
         """Return none: they are counted with the application's."""
         return {}
 
@@ -162,7 +162,7 @@ class PlainDelivery:
         queue = self._queue
         for _ in range(2):  # with five posts under way the SDK forgets the first request; once idle it does not
             if len(queue.waiting) >= queue.capacity:
-                self._troubles.note(
+                self._diagnostics.note(
                     "flush_refused",
                     "inbox",
                     "The SDK's event queue is full and a flush has to wait; raise events_max_pending.",

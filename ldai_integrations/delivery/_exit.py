@@ -28,7 +28,7 @@ import weakref
 from contextlib import suppress
 from typing import Any, Protocol
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._fork import NO_PROCESS, forks
 from ._signals import ChainedHandler, chain
 
@@ -41,7 +41,7 @@ _LAST_SECONDS = 1.0
 class Flushes(Protocol):
     """What has events that must not be lost with the process."""
 
-    troubles: Troubles
+    diagnostics: Diagnostics
 
     def expect_end(self) -> None:
         """Flush after each request from now on: a server goes on with those that it has begun."""
@@ -107,7 +107,7 @@ class Exits:
         self._abandon_open_runs()
         self._flush_all()
         for tracking in self._alive():
-            with tracking.troubles.guard("run", "exit"):
+            with tracking.diagnostics.guard("run", "exit"):
                 tracking.give_up()
 
     def _alive(self) -> list[Flushes]:
@@ -127,7 +127,7 @@ class Exits:
 
     def _abandon_open_runs(self) -> None:
         for tracking in self._alive():
-            with tracking.troubles.guard("run", "exit"):
+            with tracking.diagnostics.guard("run", "exit"):
                 tracking.abandon_open_runs()
 
     def _end_open_runs(self) -> None:
@@ -169,7 +169,7 @@ class Exits:
 
 
 def _flush(tracking: Flushes, seconds: float) -> None:
-    with tracking.troubles.guard("flush", "exit"):
+    with tracking.diagnostics.guard("flush", "exit"):
         tracking.flush_at_end(seconds)
 
 

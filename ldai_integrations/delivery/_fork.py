@@ -11,7 +11,7 @@ from typing import Any
 from ldclient import LDClient
 from ldclient.interfaces import EventProcessor
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._sdk import is_inherited, processor_of, take_over
 
 # What one LDClient buffers by default.
@@ -57,12 +57,12 @@ _lost = weakref.WeakKeyDictionary[LDClient, int]()
 NO_PROCESS = -1
 
 
-def hold_events(client: LDClient, troubles: Troubles) -> None:
+def hold_events(client: LDClient, diagnostics: Diagnostics) -> None:
     """Hold what an inherited client is told from now on, unless somebody holds it or has revived the client."""
     with forks.lock:
         if is_inherited(client) is not False:
             _lost.pop(client, None)
-            take_over(client, _HeldEvents(client, troubles))
+            take_over(client, _HeldEvents(client, diagnostics))
 
 
 def lost_by_fork(client: LDClient) -> dict[str, int]:
@@ -90,9 +90,9 @@ class _HeldEvents(EventProcessor):
     What is sent to the inherited one is lost, and might wait for ever for a lock that a thread of the parent held.
     """
 
-    def __init__(self, client: LDClient, troubles: Troubles) -> None:
+    def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:
         self._client = client
-        self._troubles = troubles
+        self._diagnostics = diagnostics
         self._lock = threading.Lock()
         self._events: list[Any] = []
 
@@ -107,7 +107,7 @@ class _HeldEvents(EventProcessor):
                 self._events.append(event)
                 return
             _lost[self._client] = _lost.get(self._client, 0) + 1
-        self._troubles.note(
+        self._diagnostics.note(
             "events",
             "fork",
             "LaunchDarkly events are lost (fork): more than %d came before the LDClient that this process inherited "

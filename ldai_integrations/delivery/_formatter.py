@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._payload import safe_context
 from ._sdk import Engine
 
@@ -19,8 +19,8 @@ _SLICE = 50
 class Formatter:
     """Format inputs with the SDK's engine; one that cannot be formatted costs no other. For one thread."""
 
-    def __init__(self, engine: Engine, troubles: Troubles, drop: Callable[[int, str], None]) -> None:
-        self._engine, self._troubles, self._drop = engine, troubles, drop
+    def __init__(self, engine: Engine, diagnostics: Diagnostics, drop: Callable[[int, str], None]) -> None:
+        self._engine, self._diagnostics, self._drop = engine, diagnostics, drop
 
     def events_of(self, inputs: list[Any]) -> list[Event]:
         """Return the events, the summary last."""
@@ -48,7 +48,7 @@ class Formatter:
         """Format an event that may be the one which cannot be: one whose context contains itself."""
         source = getattr(event, "original_input", event)
         try:
-            source.context = safe_context(source.context, self._troubles)
+            source.context = safe_context(source.context, self._diagnostics)
             return self._engine.format([event])
         except Exception as exc:
             self.lost(1, exc)
@@ -58,7 +58,7 @@ class Formatter:
         """Count events that could not be formatted."""
         self._drop(events, "unserialisable")
         kind = type(exc).__name__
-        self._troubles.note(
+        self._diagnostics.note(
             "payload",
             kind,
             "An event for LaunchDarkly could not be formatted (%s) and is lost; the traceback shows why.",

@@ -13,7 +13,7 @@ from typing import Any
 from ldclient import Config
 from ldclient.interfaces import EventProcessor
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ..records import FlushReport
 from ._batch import batches
 from ._formatter import Formatter
@@ -53,7 +53,7 @@ class SpoolingEventProcessor(EventProcessor):
     """
 
     def __init__(self, config: Config, *, max_spool_bytes: int = _SPOOL_BYTES) -> None:
-        self.troubles = Troubles()
+        self.diagnostics = Diagnostics()
         self._config = config
         self._engine = Engine(config)
         self._pid = os.getpid()
@@ -62,9 +62,9 @@ class SpoolingEventProcessor(EventProcessor):
         # The SDK makes up to three events of one.
         self._chunk = self._pressed_from = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
         self._wake = threading.Event()
-        self._spool = Spool(max_spool_bytes, self.troubles, self._wake.set)
+        self._spool = Spool(max_spool_bytes, self.diagnostics, self._wake.set)
         self._changed = self._spool.changed
-        self._formatter = Formatter(self._engine, self.troubles, self._spool.drop)
+        self._formatter = Formatter(self._engine, self.diagnostics, self._spool.drop)
         # Counts of what was sent to us: made into batches, being made into one, and to be made into one at once.
         self._formed = self._forming = self._asked_upto = 0
         self._closed = False
@@ -143,7 +143,7 @@ class SpoolingEventProcessor(EventProcessor):
             self._inbox.append(event)
 
     def _refuse(self, reason: str, remedy: str) -> None:
-        self.troubles.note("events", reason, "LaunchDarkly events are lost (%s): %s.", reason, remedy)
+        self.diagnostics.note("events", reason, "LaunchDarkly events are lost (%s): %s.", reason, remedy)
         if self._pid == os.getpid():
             self._spool.drop(1, reason)
 
@@ -211,7 +211,7 @@ class SpoolingEventProcessor(EventProcessor):
             self._forming, first = len(inputs), self._formed
         made = []
         try:
-            made = list(batches(self._formatter.events_of(inputs), first, self.troubles))
+            made = list(batches(self._formatter.events_of(inputs), first, self.diagnostics))
         except Exception as exc:  # this thread must live on
             self._formatter.lost(len(inputs), exc)
         with self._changed:

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .._troubles import Troubles, logger
+from .._diagnostics import Diagnostics, logger
 from ._batch import Batch
 from ._post import Answer
 
@@ -48,18 +48,18 @@ class Spool:
     Every method may be called from any thread; ``changed`` guards all state, also that of the event processor.
     """
 
-    def __init__(self, max_bytes: int, troubles: Troubles, on_hungry: Callable[[], None]) -> None:
+    def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_hungry: Callable[[], None]) -> None:
         """Start empty.
 
         Args:
             max_bytes: How much to hold, as held (compressed where it has to wait).
-            troubles: Where failures are noted.
+            diagnostics: Where failures are noted.
             on_hungry: Called when the last waiting batch has been taken.
         """
         self.changed = threading.Condition()
         self.tally = Tally()
         self.state = "idle"
-        self._max_bytes, self._troubles, self._on_hungry = max_bytes, troubles, on_hungry
+        self._max_bytes, self._diagnostics, self._on_hungry = max_bytes, diagnostics, on_hungry
         self._queue: deque[Batch] = deque()
         self._under_way: set[Batch] = set()
         self._size = 0
@@ -157,7 +157,7 @@ class Spool:
             self._under_way.discard(batch)
             if not parts:
                 self._drop(batch, reason)
-                self._troubles.note(
+                self._diagnostics.note(
                     "events",
                     reason,
                     "LaunchDarkly does not take an event (%s), by itself; it is lost. Send smaller data and contexts.",
@@ -196,7 +196,7 @@ class Spool:
     def _say(self, answer: Answer) -> None:
         remedy = _REFUSING if answer.is_refusal else _UNAVAILABLE
         remedy = _REMEDIES.get(answer.status, remedy) if answer.status is not None else _UNAVAILABLE
-        self._troubles.note(
+        self._diagnostics.note(
             "events",
             str(answer),
             "LaunchDarkly's events endpoint does not take events (%s): %s. They are kept, up to %d MB, and sent "
@@ -211,7 +211,7 @@ class Spool:
             oldest = self._queue.popleft()
             self._size -= oldest.size
             self._drop(oldest, "spool_full")
-            self._troubles.note(
+            self._diagnostics.note(
                 "events",
                 "spool_full",
                 "More than %d MB of events wait for LaunchDarkly; the oldest are lost, and counted in stats(). "

@@ -18,7 +18,7 @@ from ._tokens import LONGEST, ExpiredTokenError, InvalidTokenError, Tokens
 if TYPE_CHECKING:
     from ldclient import Context, LDClient
 
-    from .._troubles import Troubles
+    from .._diagnostics import Diagnostics
     from ._settings import FeedbackSettings, Secret
 
 _KINDS = get_args(VoteKind)
@@ -33,13 +33,13 @@ class Feedback:
     Args:
         settings: The application's options.
         client: Sends the votes.
-        troubles: Counts what goes wrong.
+        diagnostics: Counts what goes wrong.
     """
 
-    def __init__(self, settings: FeedbackSettings, client: LDClient, troubles: Troubles) -> None:
+    def __init__(self, settings: FeedbackSettings, client: LDClient, diagnostics: Diagnostics) -> None:
         self.settings = settings
         self._client = client
-        self._troubles = troubles
+        self._diagnostics = diagnostics
         self._config_keys = frozenset(settings.config_keys)
         self._votes = settings.votes if settings.votes is not None else MemoryVotes()
         self._limit = RateLimit(settings.requests_per_minute)
@@ -85,7 +85,7 @@ class Feedback:
             anonymous: Whether the context was made up for one request.
         """
         if self._tokens is None:
-            self._troubles.note(
+            self._diagnostics.note(
                 "feedback",
                 "secret",
                 "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…).",
@@ -94,7 +94,9 @@ class Feedback:
         token = self._tokens.sign(resumption_token_of(tracker), ld_context, anonymous=anonymous)
         if len(token) <= LONGEST:
             return token
-        self._troubles.note("feedback", "length", "A feedback_token is too long and left out; shorten the config key.")
+        self._diagnostics.note(
+            "feedback", "length", "A feedback_token is too long and left out; shorten the config key."
+        )
         return ""
 
     def refuse(self, method: str, client: str, length: int) -> Answer | None:
@@ -141,7 +143,7 @@ class Feedback:
                 resumed = LDAIConfigTracker.from_resumption_token(token, self._client, voter)
                 cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
         except Exception as exc:
-            self._troubles.failed("feedback store", type(self._votes).__name__, exc)
+            self._diagnostics.failed("feedback store", type(self._votes).__name__, exc)
             return refused(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
         if first is None or first == kind:
             return counted()

@@ -18,7 +18,7 @@ from ldai.models import AIJudgeConfig
 from ldai.providers.types import JudgeResult
 from ldclient import Context
 
-from .._troubles import Troubles
+from .._diagnostics import Diagnostics
 from ._loop import BoundedLoop, Job
 from ._models import Models, called, is_async
 from ._scores import SCHEMA, NoScoreError, evaluation_input, problem_with_metric, problem_with_score, score_in
@@ -56,14 +56,14 @@ class Judges:
 
     Args:
         settings: Options; ``None`` leaves LaunchDarkly's judges out.
-        troubles: Where evaluations that come to nothing are counted.
+        diagnostics: Where evaluations that come to nothing are counted.
         read_config: Evaluates the AI Config of a judge.
     """
 
-    def __init__(self, settings: JudgeSettings | None, troubles: Troubles, read_config: ReadConfig) -> None:
+    def __init__(self, settings: JudgeSettings | None, diagnostics: Diagnostics, read_config: ReadConfig) -> None:
         self._asks_judges = settings is not None
         self._settings = settings if settings is not None else JudgeSettings()
-        self._troubles = troubles
+        self._diagnostics = diagnostics
         self._read_config = read_config
         self._inherited: list[BoundedLoop] = []
         self._begin()
@@ -110,7 +110,7 @@ class Judges:
         if self._pid != os.getpid():
             return
         for _ in range(self._loop.end()):
-            self._troubles.note(
+            self._diagnostics.note(
                 "judge_unfinished",
                 "close",
                 "Evaluations were not done when tracking was closed, and their scores may be missing; "
@@ -174,7 +174,7 @@ class Judges:
             )
         elif not isinstance(exc, NoScoreError):
             exc = NoScoreError("judge_raised", f"{_where(exc)}; mend it there")
-        self._troubles.note(
+        self._diagnostics.note(
             exc.kind, subject, "%r gave no score: %s. The judged request is not affected.", subject, exc
         )
 

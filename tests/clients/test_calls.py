@@ -47,7 +47,7 @@ def test_every_call_feeds_its_run(
         assert record.time_to_first_token_ms == (case.first_token * 10 if case.first_token else None)
     else:  # parts of the stream are read ahead
         assert record.time_to_first_token_ms is not None
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

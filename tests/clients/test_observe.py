@@ -73,7 +73,7 @@ def test_what_is_observed(observed: Any, provider: Provider, tracking: Tracking,
         assert observed(provider.url) == "Hello there"
 
     assert totals(records[0].usage) == TOLD
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_a_body_is_read_as_it_was(provider: Provider, tracking: Tracking) -> None:

@@ -87,10 +87,10 @@ def test_disabled(door: Door, records: Records) -> None:
 
 def test_a_sink_that_explodes_is_counted(door: Door, records: Records) -> None:
     """The sink beside LaunchDarkly's has failed every time; the requests and the events have not noticed."""
-    before = door.tracking.stats().troubles.get("sink ExplodingSink", 0)
+    before = door.tracking.stats().diagnostics.get("sink ExplodingSink", 0)
     answer = request(door.address, "/ok")
     record = records.reported()
 
     assert answer.status == 200
     assert events_of(door, record.run_id).keys() >= EVENTS["success"]
-    assert door.tracking.stats().troubles["sink ExplodingSink"] == before + 1
+    assert door.tracking.stats().diagnostics["sink ExplodingSink"] == before + 1

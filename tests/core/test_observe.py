@@ -326,7 +326,7 @@ def test_output_that_cannot_be_read(tracking: Tracking, records: list[RunRecord]
 
     assert list(stream) == ["a", "b", "c"]
     assert records[0].outcome == "success"
-    assert tracking.stats().troubles == {"output": 1}
+    assert tracking.stats().diagnostics == {"output": 1}
 
 
 def test_after_the_end_nothing_changes(block: track_ai, model: openai.OpenAI, records: list[RunRecord]) -> None:

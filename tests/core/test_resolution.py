@@ -51,7 +51,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def _evaluator(tracking: Tracking, **rates: float) -> Evaluator:
     judges = [JudgeConfiguration.Judge(key=key, sampling_rate=rate) for key, rate in rates.items()]
-    client = AIClient(tracking.client, tracking.troubles)
+    client = AIClient(tracking.client, tracking.diagnostics)
     return client._build_evaluator(JudgeConfiguration(judges=judges), Context.create("ada"))
 
 
@@ -148,4 +148,4 @@ def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str
         with track_ai(config_key=config_key, tracking=tracking, default=default) as run:
             assert run.messages() == [{"role": "system", "content": "Be kind."}]
 
-    assert tracking.stats().troubles["default_served"] == 2
+    assert tracking.stats().diagnostics["default_served"] == 2

@@ -104,7 +104,7 @@ def test_a_receiver_of_run_opened(tracking: Tracking) -> None:
         pass
 
     assert opened == [("chat", False)]
-    assert tracking.stats().troubles == {"receiver of run_opened": 1}
+    assert tracking.stats().diagnostics == {"receiver of run_opened": 1}
 
 
 def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
@@ -120,7 +120,7 @@ def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
         with run_finished.connected_to(receiver), block(tracking):
             pass
 
-    assert tracking.stats().troubles == {"receiver of run_finished": 2}
+    assert tracking.stats().diagnostics == {"receiver of run_finished": 2}
     assert len(events.named("generation:success")) == 2
 
 

@@ -13,7 +13,7 @@ from ldai_integrations._core import worker as room
 from ldai_integrations._core.current import Frame
 from ldai_integrations._core.run_spec import RunSpec
 from ldai_integrations._core.worker import Worker
-from ldai_integrations._troubles import Troubles
+from ldai_integrations._diagnostics import Diagnostics
 
 from ..conftest import Events
 from ..waiting import eventually
@@ -29,7 +29,7 @@ class _Impatient(SimpleQueue[Callable[[], None]]):
 @pytest.fixture
 def held() -> Iterator[tuple[Worker, threading.Event]]:
     """Give a worker whose thread is at work until the event is set."""
-    worker, go_on = Worker(Troubles()), threading.Event()
+    worker, go_on = Worker(Diagnostics()), threading.Event()
     worker.submit(go_on.wait)  # type: ignore[arg-type]
     assert eventually(lambda: worker._jobs.empty())
     yield worker, go_on
@@ -39,7 +39,7 @@ def held() -> Iterator[tuple[Worker, threading.Event]]:
 
 def test_jobs_are_done_in_order_on_one_thread() -> None:
     """What is submitted first is done first, and joining waits for all of it."""
-    worker, done = Worker(Troubles()), list[tuple[int, int]]()
+    worker, done = Worker(Diagnostics()), list[tuple[int, int]]()
     for number in range(100):
         assert worker.submit(lambda number=number: done.append((number, threading.get_ident())))  # type: ignore[misc]
     assert worker.join(20)
@@ -51,7 +51,7 @@ def test_joining_has_an_end(held: tuple[Worker, threading.Event]) -> None:
     """Joining returns False at its deadline, and True at once where nothing was ever begun."""
     worker, _ = held
     assert not worker.join(0.01)
-    assert Worker(Troubles()).join(0)
+    assert Worker(Diagnostics()).join(0)
 
 
 def test_too_many_jobs_are_left_to_the_caller(
@@ -70,7 +70,7 @@ def test_too_many_jobs_are_left_to_the_caller(
 def test_an_idle_thread_ends_and_another_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that come while the thread is leaving are done: thousands of them, at all moments of it."""
     monkeypatch.setattr(room, "_MAX_JOBS", 2_000)
-    worker, done = Worker(Troubles()), list[int]()
+    worker, done = Worker(Diagnostics()), list[int]()
     worker._jobs = _Impatient()
     for number in range(2_000):
         assert worker.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -86,7 +86,7 @@ def test_where_no_thread_can_be_started_the_caller_does_it(monkeypatch: pytest.M
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    worker, done = Worker(Troubles()), list[int]()
+    worker, done = Worker(Diagnostics()), list[int]()
     assert worker.submit(lambda: done.append(1))
     assert done == [1]
     assert worker.join(0)
@@ -98,12 +98,12 @@ def test_a_job_that_would_end_the_thread_does_not(caplog: pytest.LogCaptureFixtu
     def leave() -> None:
         raise SystemExit
 
-    troubles, done = Troubles(), list[int]()
-    worker = Worker(troubles)
+    diagnostics, done = Diagnostics(), list[int]()
+    worker = Worker(diagnostics)
     for job in (leave, leave, lambda: done.append(1)):
         assert worker.submit(job)
     assert worker.join(20)
-    assert (done, troubles.counts(), len(caplog.records)) == ([1], {"report": 2}, 1)
+    assert (done, diagnostics.counts(), len(caplog.records)) == ([1], {"report": 2}, 1)
 
 
 def test_a_run_is_reported_off_the_callers_thread(tracking: Tracking, events: Events) -> None:
@@ -131,7 +131,7 @@ def test_values_that_cannot_be_compared_do_not_reach_the_handler(tracking: Track
         tracking.open_run(frame, spec, variables=Variables()).finish()
     tracking.flush()
     assert dict(events.of_runs()).keys() >= {"duration:total", "generation:success"}
-    assert sum(tracking.stats().troubles.values()) >= 1
+    assert sum(tracking.stats().diagnostics.values()) >= 1
 
 
 def test_receivers_are_told_where_the_run_ended(tracking: Tracking, records: list[RunRecord]) -> None:

@@ -24,7 +24,7 @@ from genai_prices.types import (
 )
 
 from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, Usage, track_ai
-from ldai_integrations._troubles import Troubles
+from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.costs import Costs
 from ldai_integrations.costs._list import PriceList
 from ldai_integrations.costs._price import Price, cost_of
@@ -143,7 +143,7 @@ def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord],
     run(tracking)
 
     assert [record.cost for record in records] == [None, None]
-    assert tracking.stats().troubles == {"price": 2}
+    assert tracking.stats().diagnostics == {"price": 2}
     [line] = [record.getMessage() for record in caplog.records if record.name == "ldai_integrations"]
     assert line.startswith("The cost of 'bot' is unknown: its model's costPerOutputToken must be USD per token")
 
@@ -156,7 +156,7 @@ def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch:
     run(served({"name": "gpt-4o-mini"}))
 
     assert [record.input_cost for record in records] == [Decimal("0.001"), None]
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_a_package_that_does_not_work(
@@ -175,12 +175,12 @@ def test_a_package_that_does_not_work(
     run(tracking)
 
     assert records[0].cost is None
-    assert tracking.stats().troubles == {"price list": 1}
+    assert tracking.stats().diagnostics == {"price list": 1}
 
 
 def test_a_list_that_breaks() -> None:
     """What goes wrong while a price is looked up is counted, and the cost is unknown."""
-    costs = Costs(troubles := Troubles())
+    costs = Costs(diagnostics := Diagnostics())
     costs._list = object()  # type: ignore[assignment]
     found = costs.of(
         Usage(1, 1),
@@ -192,7 +192,7 @@ def test_a_list_that_breaks() -> None:
     )
 
     assert found is None
-    assert troubles.counts() == {"cost": 1}
+    assert diagnostics.counts() == {"cost": 1}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_report_is_exact(tracking: Tracking, server: DevServer) -> None:
     assert complete_runs(server) == 20
     stats = tracking.stats()
     assert (stats.runs, stats.sent, stats.pending, stats.dropped) == (20, server.status()["events"], 0, {})
-    assert (stats.connection, stats.endpoint, stats.troubles) == ("ok", "ok", {})
+    assert (stats.connection, stats.endpoint, stats.diagnostics) == ("ok", "ok", {})
 
 
 def test_nothing_to_send(tracking: Tracking) -> None:
@@ -142,7 +142,7 @@ def test_flush_on_a_loop_does_not_wait(tracking: Tracking, server: DevServer, ca
     assert [record.message for record in caplog.records if "await aflush()" in record.message] == [
         "flush() was called on an event loop and does not wait; await aflush() there."
     ]
-    assert tracking.stats().troubles["flush_on_loop"] == 2
+    assert tracking.stats().diagnostics["flush_on_loop"] == 2
     server.clear()
     assert tracking.flush(30).complete
 
@@ -221,7 +221,7 @@ def test_a_full_queue_of_the_sdk_is_waited_for(connect: Connect, server: DevServ
     flusher = threading.Thread(target=lambda: report.append(tracking.flush(30)))
     flusher.start()
     try:
-        assert eventually(lambda: "flush_refused" in tracking.stats().troubles)
+        assert eventually(lambda: "flush_refused" in tracking.stats().diagnostics)
     finally:
         blocked.set()
         flusher.join(30)
@@ -279,7 +279,7 @@ def test_after_a_fork_the_new_processor_is_used(connect: Connect, server: DevSer
     """LDClient.postfork() is all that a forked child needs: both kinds of delivery find the new event processor."""
     for kind in (SpoolingEventProcessor, None):
         client = connect(kind, use_ldd=True)  # which has no threads but those for events
-        delivery = delivery_of(client, Tracking(client).troubles)
+        delivery = delivery_of(client, Tracking(client).diagnostics)
         delivery.flush(30)
         old = client._event_processor
         client.postfork()
@@ -299,7 +299,7 @@ def test_what_a_child_has_no_room_for_is_counted(
     client: Any = connect(kind, use_ldd=True)
     tracking, old = Tracking(client), client._event_processor
     client._owner_pid = -1
-    hold_events(client, tracking.troubles)
+    hold_events(client, tracking.diagnostics)
     for _ in range(8):
         client.track("held", CONTEXT)
     revive(client)
@@ -307,7 +307,7 @@ def test_what_a_child_has_no_room_for_is_counted(
     tracking.flush(30)
 
     assert len(server.events(key="held")) == 5
-    assert (tracking.stats().dropped, tracking.stats().troubles["events"]) == ({"fork": 3}, 3)
+    assert (tracking.stats().dropped, tracking.stats().diagnostics["events"]) == ({"fork": 3}, 3)
     assert caplog.text.count("make the LDClient after the fork") == 1
 
 

@@ -43,7 +43,7 @@ def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog
     (warning,) = [record.message for record in caplog.records if what in record.message]
     assert "use the SDK key" in warning
     assert key not in warning
-    assert tracking.stats().troubles == {"connection": 1}
+    assert tracking.stats().diagnostics == {"connection": 1}
     client.close()
 
 
@@ -68,7 +68,7 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
     """A refusal that comes after the Tracking was made is said as well."""
     server.inject("/all", status=401, delay=0.5, count=None)
     tracking = Tracking(LDClient(Config("test", diagnostic_opt_out=True, **uris(server.url)), start_wait=0))
-    assert eventually(lambda: tracking.stats().connection == "HTTP 401" and bool(tracking.stats().troubles))
+    assert eventually(lambda: tracking.stats().connection == "HTTP 401" and bool(tracking.stats().diagnostics))
     assert sum("refused the SDK key (HTTP 401)" in record.message for record in caplog.records) == 1
     tracking.client.close()
     gc.collect()

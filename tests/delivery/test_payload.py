@@ -19,7 +19,7 @@ import pytest
 from ldclient import Context
 
 from ldai_integrations import Tracking
-from ldai_integrations._troubles import Troubles
+from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.delivery._payload import encode_event, safe_context, safe_data, safe_metric
 from ldai_integrations.delivery._plain import is_plain, to_plain
@@ -169,11 +169,11 @@ def test_bounds(value: Any) -> None:
 )
 def test_what_is_plain_stays_itself(value: Any) -> None:
     """What JSON can hold is handed on, the same object."""
-    troubles = Troubles()
+    diagnostics = Diagnostics()
     assert is_plain(value)
-    assert safe_data(value, "event", troubles) is value
+    assert safe_data(value, "event", diagnostics) is value
     assert json.dumps(to_plain(value)) == json.dumps(value)
-    assert troubles.counts() == {}
+    assert diagnostics.counts() == {}
 
 
 def test_numpy_values() -> None:
@@ -207,26 +207,26 @@ def test_numpy_values() -> None:
 )
 def test_metrics(value: Any, wanted: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A metric is a finite number or nothing, which is said once with the event's name."""
-    troubles = Troubles()
-    assert [safe_metric(value, "event", troubles) for _ in range(2)] == [wanted, wanted]
+    diagnostics = Diagnostics()
+    assert [safe_metric(value, "event", diagnostics) for _ in range(2)] == [wanted, wanted]
     lost = value is not None and wanted is None
     assert [record.message.count("'event'") for record in caplog.records] == ([1] if lost else [])
 
 
 def test_contexts(caplog: pytest.LogCaptureFixture) -> None:
     """Attributes are mended in every context, private ones stay private; names are logged, values not."""
-    troubles = Troubles()
+    diagnostics = Diagnostics()
     user = Context.builder("ada").set("since", _TIME).set("plan", "free").set("card", {"4111"}).private("card").build()
     org = Context.builder("acme").kind("org").set("seats", 3).build()
-    safe = safe_context(Context.create_multi(user, org), troubles)
+    safe = safe_context(Context.create_multi(user, org), diagnostics)
     mended = safe.get_individual_context("user")
     assert mended is not None
     assert (mended.get("since"), mended.get("plan"), mended.get("card")) == (_TIME.isoformat(), "free", ["4111"])
     assert list(mended.private_attributes) == ["card"]
     assert safe.get_individual_context("org") == org
-    assert safe_context(safe, troubles) is safe
-    assert safe_context(org, troubles) is org
-    assert troubles.counts() == {"payload": 2}
+    assert safe_context(safe, diagnostics) is safe
+    assert safe_context(org, diagnostics) is org
+    assert diagnostics.counts() == {"payload": 2}
     assert "4111" not in caplog.text
 
 
@@ -244,7 +244,7 @@ def test_contexts(caplog: pytest.LogCaptureFixture) -> None:
 )
 def test_surrogates(text: str, written: str) -> None:
     """A surrogate without its other half is replaced; pairs, and texts that look like one, stay."""
-    assert encode_event({"data": text}, Troubles()) == b'{"data":' + written.encode() + b"}"
+    assert encode_event({"data": text}, Diagnostics()) == b'{"data":' + written.encode() + b"}"
 
 
 @pytest.mark.parametrize(("value", "wanted"), MENDED, ids=lambda value: type(value).__name__)
@@ -297,7 +297,7 @@ def test_poison_in_the_runs_of_a_client_of_your_own(connect: Connect, server: De
     tracking.flush(30)
     (event,) = server.events(key="judge")
     assert (event["data"], event["metricValue"]) == ({"when": _TIME.isoformat()}, 0.5)
-    assert tracking.stats().troubles == {"payload": 1}
+    assert tracking.stats().diagnostics == {"payload": 1}
 
 
 def _client_of(processor: SpoolingEventProcessor) -> Any:

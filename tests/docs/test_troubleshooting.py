@@ -17,7 +17,7 @@ PAGE = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
 #: Functions that count a trouble, whose name is their first argument.
 COUNTING = {"note", "guard", "failed", "NoScoreError"}
 #: Rooms whose words are those of a command, and not of a served application's log.
-COMMANDS = {"devserver", "_cli", "cli.py", "_troubles.py"}
+COMMANDS = {"devserver", "_cli", "cli.py", "_diagnostics.py"}
 #: The name is a variable there; the page has the words of those who call it.
 _ANY_SINK, _ANY_JUDGE = "_name(sink)", "exc.kind"
 
@@ -41,7 +41,7 @@ def text_of(node: ast.AST) -> str:
 
 
 def kinds() -> set[str]:
-    """Return the names under which troubles are counted."""
+    """Return the names under which diagnostics are counted."""
     return {text_of(node.args[0]) for name, node in calls() if name in COUNTING} - {""}
 
 
@@ -56,14 +56,14 @@ def heads() -> set[str]:
 
 
 def first_column() -> set[str]:
-    """Return the troubles that have a row on the page."""
+    """Return the diagnostics that have a row on the page."""
     tables = re.findall(r"^\| trouble \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
     cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()]
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def test_every_trouble_has_its_row() -> None:
-    """What ``stats().troubles`` may count is in the first column, and what is there may be counted."""
+    """What ``stats().diagnostics`` may count is in the first column, and what is there may be counted."""
     assert len(kinds()) > 40
     assert first_column() - {"sink NAME"} == kinds()
 
@@ -95,4 +95,4 @@ def test_every_reason_for_losing_an_event_is_on_the_page(reason: str) -> None:
 
 def test_the_fields_of_stats_are_on_the_page() -> None:
     """Each thing that ``stats()`` tells is named."""
-    assert [item.name for item in fields(Stats) if f"`{item.name}`" not in PAGE and item.name != "troubles"] == []
+    assert [item.name for item in fields(Stats) if f"`{item.name}`" not in PAGE and item.name != "diagnostics"] == []

@@ -53,7 +53,7 @@ def test_a_route_without_ai_costs_no_context_and_no_event(tracking: Tracking, ev
     call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, ld_context=never))
 
     assert len(events.custom) == before
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
     assert get_current() is None
 
 
@@ -138,7 +138,7 @@ def test_a_callable_that_gives_no_key_does_not_hurt(tracking: Tracking, records:
 
     assert sent == [start(), body()]
     assert records == []
-    assert tracking.stats().troubles == {"config_key": 1}
+    assert tracking.stats().diagnostics == {"config_key": 1}
 
 
 def test_usage_from_a_json_body(tracking: Tracking, records: list[RunRecord]) -> None:

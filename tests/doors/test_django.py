@@ -217,7 +217,7 @@ def test_an_asgi_client_that_leaves_cancels(tracking: Tracking, records: list[Ru
     call(app, http_scope(), [REQUEST, DISCONNECT])
 
     assert [record.outcome for record in records] == ["cancelled"]
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -242,7 +242,7 @@ def test_an_exception_without_a_run(tracking: Tracking, records: list[RunRecord]
         raise RuntimeError("broken")
 
     assert b"Server Error" in get(application({"": view}, get_wsgi_application, tracking=tracking))
-    assert (records, tracking.stats().troubles) == ([], {})
+    assert (records, tracking.stats().diagnostics) == ([], {})
 
 
 def test_a_head_request_is_no_lost_client(tracking: Tracking, records: list[RunRecord]) -> None:

@@ -221,7 +221,7 @@ def test_variables_come_from_the_environ(tracking: Tracking) -> None:
         WSGITrackingMiddleware(app, tracking, config_key="chat", variables=variables)(environ(), start_response)
 
     assert prompts == ["You help Acme.", "You help 127.0.0.1.", "You help ."]
-    assert tracking.stats().troubles == {"variables": 1}
+    assert tracking.stats().diagnostics == {"variables": 1}
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "400 Bad Request", "405 Method Not Allowed"])

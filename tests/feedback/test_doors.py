@@ -176,7 +176,7 @@ def test_a_store_that_is_down_is_told_apart(make_door: Callable[..., Any]) -> No
 
         assert (response.status, response.headers["Retry-After"]) == (503, "5")
         assert door.votes(answer["run_id"]) == []
-        assert door.tracking.stats().troubles["feedback store"] == 1
+        assert door.tracking.stats().diagnostics["feedback store"] == 1
 
 
 def test_responses_are_what_they_were_unless_asked(make_door: Callable[..., Any]) -> None:

@@ -170,7 +170,7 @@ def test_a_decorator_without_a_secret_says_so_once(without_secret: Tracking, cap
     assert [record.getMessage() for record in caplog.records] == [
         "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…)."
     ]
-    assert without_secret.stats().troubles["feedback"] == 3
+    assert without_secret.stats().diagnostics["feedback"] == 3
 
 
 def test_a_token_that_would_be_too_long_is_left_out(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:

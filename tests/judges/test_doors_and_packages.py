@@ -85,7 +85,7 @@ def test_a_provider_that_fails(make: Make, provider: Any, status: int, said: str
     tracking = make(None)
     one_run(tracking)
     tracking.flush(SECONDS)
-    assert tracking.stats().troubles == {kind: 1}
+    assert tracking.stats().diagnostics == {kind: 1}
 
 
 def test_no_provider_package(make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +95,7 @@ def test_no_provider_package(make: Make, monkeypatch: pytest.MonkeyPatch, caplog
     for _ in range(3):
         one_run(tracking)
     tracking.flush(SECONDS)
-    assert tracking.stats().troubles == {"judge_unavailable": 3}
+    assert tracking.stats().diagnostics == {"judge_unavailable": 3}
     assert caplog.text.count("All providers failed or are unavailable") == 1
     assert caplog.text.count("give JudgeSettings(model=…)") == 1
 

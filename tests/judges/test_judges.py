@@ -60,7 +60,7 @@ def test_a_judge_scores_the_judged_run(make: Make, events: Events, records: list
     assert "MESSAGE HISTORY:\nsystem: Be brief.\nuser: Hi?\n\nRESPONSE TO EVALUATE:\nHello" in messages[1]["content"]
     assert [e.data["configKey"] for e in events.named("generation:success")] == ["judged", "relevance"]
     assert len(records) == 1
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_over_http(no_leaks: None, o200k: None, dev_server: DevServer, http_tracking: Tracking) -> None:
@@ -104,7 +104,7 @@ def test_nonsense(make: Make, events: Events, said: Any, caplog: pytest.LogCaptu
     tracking.flush(SECONDS)
 
     assert scores(events) == []
-    assert tracking.stats().troubles == {"judge_answer": 3}
+    assert tracking.stats().diagnostics == {"judge_answer": 3}
     assert len(events.named("generation:success")) == 6
     lines = [record.getMessage() for record in caplog.records if record.name == "ldai_integrations"]
     assert len(lines) == 1
@@ -135,7 +135,7 @@ def test_a_judge_that_raises(
     one_run(tracking)
     tracking.flush(SECONDS)
     assert scores(events) == [0.75]
-    assert tracking.stats().troubles == {"judge_raised": 1}
+    assert tracking.stats().diagnostics == {"judge_raised": 1}
     assert kind.__name__ in caplog.text
     assert "secret" not in caplog.text
 
@@ -160,12 +160,12 @@ def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
     tracking = make(ahang if is_async else hang, timeout=0.05, concurrency=1)
     one_run(tracking)
     assert judged(tracking)
-    assert tracking.stats().troubles == {"judge_timeout": 1}
+    assert tracking.stats().diagnostics == {"judge_timeout": 1}
     release.set()
     one_run(tracking)
     # The second waits until the first has left; on a machine this busy its own 50 ms may pass.
     assert judged(tracking)
-    assert len(scores(events)) + tracking.stats().troubles["judge_timeout"] == 2
+    assert len(scores(events)) + tracking.stats().diagnostics["judge_timeout"] == 2
 
 
 def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +181,7 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
         for _ in range(10_000):
             one_run(tracking)
         assert tracking._worker.join(SECONDS)
-        assert tracking.stats().troubles == {"judge_shed": 9_988}
+        assert tracking.stats().diagnostics == {"judge_shed": 9_988}
         assert len(events.named("generation:success")) >= 10_000
     finally:
         release.set()
@@ -221,7 +221,7 @@ def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
         assert tracking.judges.draw(run.config) == ()
         run.tracker.track_error()
     tracking.flush(SECONDS)
-    assert tracking.stats().troubles == {"judge_config": 1}
+    assert tracking.stats().diagnostics == {"judge_config": 1}
 
 
 def test_only_successes_are_judged(make: Make, events: Events) -> None:
@@ -235,7 +235,7 @@ def test_only_successes_are_judged(make: Make, events: Events) -> None:
     one_run(tracking, "disabled")
     tracking.flush(SECONDS)
     assert scores(events) == []
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_without_judges(client: LDClient, events: Events) -> None:
@@ -260,7 +260,7 @@ def test_what_is_not_known_is_not_judged(make: Make, events: Events, caplog: pyt
     one_run(tracking, text="long " * 100)
     tracking.flush(SECONDS)
     assert scores(events) == []
-    assert tracking.stats().troubles == {"judge_text": 3}
+    assert tracking.stats().diagnostics == {"judge_text": 3}
     assert "run.messages(user=…)" in caplog.text
 
 
@@ -304,7 +304,7 @@ def test_what_a_wrapped_client_was_asked(make: Make) -> None:
         observe(run, answer(), asked=Asked("chat", {"model": "gpt-4o", "messages": messages}))
     tracking.flush(SECONDS)
     assert seen[0].startswith("MESSAGE HISTORY:\nsystem: Short.\nuser: Where is it?\n\nRESPONSE")
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_judges_are_not_judged(make: Make, events: Events) -> None:
@@ -390,7 +390,7 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
     assert tracking._worker.join(SECONDS)
     tracking.close()
     release.set()
-    assert tracking.stats().troubles == {"judge_unfinished": 1}
+    assert tracking.stats().diagnostics == {"judge_unfinished": 1}
 
 
 def test_nothing_grows(make: Make) -> None:
@@ -439,7 +439,7 @@ def test_own_scores(make: Make, events: Events, records: list[RunRecord]) -> Non
     }
     run_id = records[0].run_id
     assert sent == {"length": [(0.5, run_id)], "tone": [(0.25, run_id)], "after": [(1.0, run_id)]}
-    assert tracking.stats().troubles == {"evaluate": 10, "judge_answer": 1}
+    assert tracking.stats().diagnostics == {"evaluate": 10, "judge_answer": 1}
 
 
 def test_own_scores_of_a_run_that_is_not_reported(make: Make, events: Events) -> None:

@@ -46,7 +46,7 @@ def test_both_blocks(no_leaks: None, o200k: None, monkeypatch: pytest.MonkeyPatc
         space["OpenAIInstrumentor"]().uninstrument()
         space["provider"].shutdown()
 
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
     [record] = records
     assert record.usage is not None
     assert record.usage.source == "provider"

@@ -265,7 +265,7 @@ def test_failures_stay_ours(
         telemetry.call(**SPAN)
 
     assert sink.wait()[0].outcome == "success"
-    assert tracking.stats().troubles == {"span": 1}
+    assert tracking.stats().diagnostics == {"span": 1}
 
 
 @pytest.mark.parametrize(

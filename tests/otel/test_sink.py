@@ -271,7 +271,7 @@ def test_an_exporter_that_fails(
         pass
 
     assert launchdarkly.sink.wait()[0].outcome == "success"
-    assert tracking.stats().troubles == {"sink OpenTelemetrySink": 2}
+    assert tracking.stats().diagnostics == {"sink OpenTelemetrySink": 2}
 
 
 def test_nothing_configured(launchdarkly: OfflineLaunchDarkly) -> None:
@@ -280,7 +280,7 @@ def test_nothing_configured(launchdarkly: OfflineLaunchDarkly) -> None:
     with track_ai("bot", tracking=tracking):
         pass
 
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
 
 
 def test_the_api_is_enough() -> None:

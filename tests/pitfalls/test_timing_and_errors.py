@@ -318,8 +318,8 @@ def test_33_when_we_fail(
     assert [(answer.status_code, len(answer.text) > 1) for answer in answers] == [(200, True)] * 3
     ours = [record for record in caplog.records if record.name == "ldai_integrations"]
     if trouble is not None:
-        assert tracking.stats().troubles.keys() == {trouble}
-        assert tracking.stats().troubles[trouble] % 3 == 0
+        assert tracking.stats().diagnostics.keys() == {trouble}
+        assert tracking.stats().diagnostics[trouble] % 3 == 0
         assert len(ours) == len({record.getMessage() for record in ours}) > 0
         assert all(record.exc_info for record in ours)
 
@@ -342,7 +342,7 @@ def test_33_when_a_callable_of_the_users_fails(
         return current_run().messages()[0]["role"]  # type: ignore[no-any-return]
 
     assert [ask(), ask()] == ["system"] * 2
-    assert tracking.stats().troubles[what] == 2
+    assert tracking.stats().diagnostics[what] == 2
     assert len(caplog.records) == 1
 
 
@@ -352,7 +352,7 @@ def test_33_when_a_sink_or_a_receiver_fails(client: LDClient, events: Events, ca
     with run_finished.connected_to(_fails):
         assert [track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")() for _ in range(2)] == ["Hello"] * 2
 
-    assert tracking.stats().troubles == {"sink _FailingSink": 2, "receiver of run_finished": 2}
+    assert tracking.stats().diagnostics == {"sink _FailingSink": 2, "receiver of run_finished": 2}
     assert len(events.named("generation:success")) == 2
     assert len([record for record in caplog.records if record.name == "ldai_integrations"]) == 2
 

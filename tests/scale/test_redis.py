@@ -34,7 +34,7 @@ def test_daemon_mode(connect: Connect, redis_server: RedisServer, relay: LDClien
 
     assert (report.pending, report.dropped) == (0, 0)
     assert complete_runs(server) == 500
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}
     assert {event["data"]["modelName"] for event in server.events(key="$ld:ai:generation:success")} == {"gpt-4o-mini"}
 
 

@@ -55,7 +55,7 @@ def wrong_with(name: str) -> list[str]:
     found = {
         f"told {dict(tally.outcomes)}": tally.outcomes != expected(_CONNECTIONS),
         f"sent {dict(sent)}": sent["$ld:ai:duration:total"] != tally.outcomes.total(),
-        f"troubles {tracking.stats().troubles}": bool(tracking.stats().troubles),
+        f"diagnostics {tracking.stats().diagnostics}": bool(tracking.stats().diagnostics),
         f"threads left: {_threads() - threads}": bool(_threads() - threads),
         f"files left: {_open_files() - files}": bool(_open_files() - files),
     }

@@ -136,7 +136,7 @@ class Report:
     after: Left
     told: Counter[tuple[str, str]]
     events: Counter[str]
-    troubles: Mapping[str, int]
+    diagnostics: Mapping[str, int]
 
     def wrong(self) -> list[str]:
         """Say what was left, lost or told twice."""
@@ -154,7 +154,7 @@ class Report:
             f"bound: {get_current()}": get_current() is not None,
             f"told {dict(self.told)}": self.told != expected(self.requests),
             f"events {dict(self.events)}": not self._events_are_right(),
-            f"troubles {self.troubles}": bool(self.troubles),
+            f"diagnostics {self.diagnostics}": bool(self.diagnostics),
         }
         return [text for text, is_wrong in found.items() if is_wrong]
 
@@ -241,7 +241,7 @@ def soak(door: str, requests: int) -> Report:
         looks[-1],
         tally.outcomes,
         _without_sdk(counting),
-        dict(tracking.stats().troubles),
+        dict(tracking.stats().diagnostics),
     )
 
 

@@ -33,4 +33,4 @@ def test_the_decorator_ends_the_run_at_return(tracking: Tracking, records: list[
     assert not response.is_rendered
     assert [record.outcome for record in records] == ["success"]
     assert response.render().content == b"Hello Ada"
-    assert tracking.stats().troubles == {}
+    assert tracking.stats().diagnostics == {}

@@ -18,7 +18,7 @@ from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 from ldclient.integrations import Files
 
-from ..._troubles import Troubles
+from ..._diagnostics import Diagnostics
 from ...delivery import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, SDK_KEY, problem_with_key, report_connection
 from .findings import Finding, ok, problem, warning
 
@@ -124,7 +124,7 @@ def connected(target: Target, *, timeout: float) -> Iterator[tuple[LDClient, Fin
     with heard_from("ldclient"), heard_from("ldai_integrations") as said:
         client = LDClient(target.config(send_events=False), start_wait=0)
         try:
-            if report_connection(client, Troubles(), timeout=timeout):
+            if report_connection(client, Diagnostics(), timeout=timeout):
                 yield client, ok("connection", "AI Configs have arrived")
             else:
                 yield client, problem("connection", "no AI Configs have arrived", said[-1])

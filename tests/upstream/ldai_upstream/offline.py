@@ -101,7 +101,7 @@ class TrackingInstrument(Instrument):
         self.tracking = WatchedTracking(self.client)
         warm_up(timeout=30)
         self._mode = mode
-        self._troubles: dict[str, int] = {}
+        self._diagnostics: dict[str, int] = {}
 
     def asgi(self, app: ASGIApp) -> ASGIApp:
         """Put the middleware around an ASGI application."""
@@ -138,9 +138,9 @@ class TrackingInstrument(Instrument):
         found = []
         if get_current() is not None:
             found.append(f"{get_current()!r} was left bound")
-        troubles, self._troubles = self._troubles, dict(self.tracking.stats().troubles)
-        if troubles != self._troubles:
-            found.append(f"failures of the library: {self._troubles}, before: {troubles}")
+        diagnostics, self._diagnostics = self._diagnostics, dict(self.tracking.stats().diagnostics)
+        if diagnostics != self._diagnostics:
+            found.append(f"failures of the library: {self._diagnostics}, before: {diagnostics}")
         return found
 
     def left_open(self) -> list[str]:

@@ -13,7 +13,7 @@ logger = logging.getLogger("ldai_integrations")
 _MAX_REMEMBERED = 1_000
 
 
-class Troubles:
+class Diagnostics:
     """Count failures by kind and log each (kind, subject) once.
 
     Thread-safe in the sense that matters: a race can log a line twice, it cannot raise or lose the process.
