@@ -3,36 +3,104 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import FrameType, TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from ._core.callables import TrackedCallable
-from ._core.contexts import check_context_callable
-from ._core.current import Frame, bind, get_current, unbind
-from ._core.opener import Opener, raised
-from ._core.run import Run
-from ._core.run_spec import RunSpec
-from ._core.tail import aflush_after_run
-from ._core.wrapping import wrapped
+from ldclient import Context
+
+from ._launchdarkly.configs import AIConfigDefault
+from ._run.background import call_off_loop
+from ._run.context import RequestScope, bind, get_current, scope_of, unbind
+from ._run.functions import TrackedCallable, end_after_exception, flush_after_run, track_function
+from ._run.requests import check_ld_context, check_variables
+from ._run.run import IdleRun, Run, RunOptions, enclosing_run, open_run
 from .exceptions import ConfigurationError
 from .records import Mode
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from ldclient import Context
-
-    from ._core.resolver import AIConfigDefault
-    from ._core.tracking import Tracking
-
-F = TypeVar("F", bound=Callable[..., Any])
+from .tracking import Tracking, process
 
 __all__ = ["track_ai"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Opener:
+    """What opens the runs of one ``track_ai``.
+
+    Args:
+        options: The options of the runs.
+        variables: Values for the prompt, or a function that returns them for the arguments of a call.
+        ld_context: Returns the LD context for the arguments of a call.
+        on_disabled: Called in place of a handler whose AI Config is disabled.
+        tracking: The application's Tracking; without one, that of the request or of the process.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        variables: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None,
+        ld_context: Callable[..., Context | None] | None,
+        on_disabled: Callable[..., Any] | None,
+        tracking: Tracking | None,
+    ) -> None:
+        self._options = options
+        self._variables = variables
+        self._ld_context = ld_context
+        self._on_disabled = on_disabled
+        self._tracking = tracking
+
+    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+        """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
+        current = get_current()
+        scope = scope_of(current)
+        if self._tracking is not None and (scope is None or scope.services is not self._tracking.services):
+            current, scope = None, RequestScope(self._tracking.services)
+        joined = enclosing_run(current, self._options.config_key)
+        if joined is not None:
+            joined.counts_pages = True  # the decorator says that this is a generation
+            return joined, False
+        if scope is None:
+            tracking = process.tracking or process.make_tracking()
+            if tracking is None:
+                return IdleRun(), False
+            scope = RequestScope(tracking.services)
+        source = self._ld_context
+        run = open_run(
+            scope,
+            self._options,
+            variables=self._variables_for(scope, args, kwargs),
+            ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
+            parent=current if isinstance(current, Run) else None,
+        )
+        return run, True
+
+    def handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
+        """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
+        if self._on_disabled is None or run.config.enabled:
+            return func
+        return self._on_disabled
+
+    async def prepare(self) -> None:
+        """Create the Tracking of the process off the event loop, if this call is the first one that needs it."""
+        if self._tracking is None and get_current() is None and process.tracking is None:
+            await call_off_loop(process.make_tracking)
+
+    def _variables_for(
+        self, scope: RequestScope, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        variables: Any = self._variables
+        if callable(variables):
+            with scope.services.diagnostics.guard("variables", self._options.config_key):
+                variables = dict(variables(*args, **kwargs))
+        return variables if isinstance(variables, Mapping) else {}
+
 
 class track_ai:  # noqa: N801  # a decorator is used like a function
-    """Track every call of a handler as one run of an AI Config; also a context manager, sync and async.
+    """A decorator that tracks every call of a handler as one run of an AI Config, and a context manager.
 
     ::
 
@@ -42,23 +110,23 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
         with track_ai(config_key="support-bot") as run: ...
 
-    Put it directly above the function, below the route. It takes functions, coroutine functions, generators,
-    async generators, methods and callable objects, and what they return is followed to its true end. Below a
-    middleware or another decorator with the same config key it joins the run that is open there.
+    Put it directly above the function, below the route. It accepts functions, coroutine functions, generators,
+    async generators, methods and callable objects, and follows what they return to its end. Below a middleware or
+    another decorator with the same config key, it joins the run that is open there.
 
     Args:
-        config_key: Key of the AI Config.
+        config_key: The key of the AI Config.
         mode: ``"completion"``, or ``"agent"`` for an AI Config with instructions.
-        default: Served where LaunchDarkly has nothing usable: an ``AICompletionConfigDefault`` or
-            ``AIAgentConfigDefault``. Without one, a disabled AI Config is served.
-        variables: Values for the ``{{variables}}`` of the prompt: a mapping, or a callable that is given the
+        default: Used if LaunchDarkly has no usable variation: an ``AICompletionConfigDefault`` or
+            ``AIAgentConfigDefault``. Without one, the AI Config is disabled then.
+        variables: Values for the ``{{variables}}`` of the prompt: a mapping, or a callable that is called with the
             handler's arguments.
-        ld_context: Called with the handler's arguments, returns the LaunchDarkly context; without it the request's
-            is used, or an anonymous one.
-        is_error: Called with what the handler returned; says whether the run is an error.
-        on_disabled: Called in place of the handler where the AI Config is disabled, with the same arguments.
-        tracking: The application's :class:`~ldai_integrations.Tracking`; needed only where no door and no environment
-            variable gives one.
+        ld_context: Called with the handler's arguments, returns the LD context. Without it, the LD context of the
+            request is used, or an anonymous one.
+        is_error: Called with what the handler returned; returns whether the run is an error.
+        on_disabled: Called in place of the handler if the AI Config is disabled, with the same arguments.
+        tracking: The application's :class:`~ldai_integrations.Tracking`. Needed only if no middleware and no
+            environment variable provides one.
 
     Raises:
         ConfigurationError: If a value cannot work.
@@ -76,16 +144,19 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         on_disabled: Callable[..., Any] | None = None,
         tracking: Tracking | None = None,
     ) -> None:
-        spec = RunSpec(config_key=config_key, mode=mode, default=default, is_error=is_error)
-        check_context_callable(ld_context)
-        if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
-            raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
-        self._opener = Opener(spec, variables, ld_context, on_disabled, tracking)
-        self._entered: list[tuple[Run, bool, Token[Frame | Run | None]]] = []
+        options = RunOptions(config_key=config_key, mode=mode, default=default, is_error=is_error)
+        check_ld_context(ld_context)
+        check_variables(variables)
+        self._opener = _Opener(options, variables, ld_context, on_disabled, tracking)
+        self._blocks: list[_Block] = []
 
-    # As a decorator
+    @overload
+    def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...
 
-    def __call__(self, func: F) -> F:
+    @overload
+    def __call__(self, func: F) -> F: ...
+
+    def __call__(self, func: Any) -> Any:
         """Return ``func`` tracked; it looks and behaves as before."""
         if isinstance(func, (staticmethod, classmethod)):
             return type(func)(self(func.__func__))
@@ -93,48 +164,85 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             raise ConfigurationError(
                 f"track_ai was put on {func!r}; put it on the function or method that handles the request"
             )
-        wrapper = wrapped(func, self._opener)
-        # Only a function may come back as a function: frameworks treat other callables differently.
-        tracked = wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper, self)
-        return tracked  # type: ignore[return-value]  # the same callable to whoever calls it
-
-    # As a context manager
+        wrapper = track_function(func, self._opener)
+        # Only a function may become a function: frameworks treat other callables differently.
+        return wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper, self)
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""
-        run, owned = self._opener.open((), {})
-        self._entered.append((run, owned, bind(run)))
-        return run
+        return self._add(_Block(self._opener), sys._getframe(1)).enter()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Finish the run, with the exception that left the block if one did."""
-        self._exit(exc)
+        self._pop(sys._getframe(1)).exit(exc)
 
-    async def __aenter__(self) -> Run:
+    # The asynchronous methods are no coroutine functions, because they must see the frame of the block.
+
+    def __aenter__(self) -> Coroutine[Any, Any, Run]:
         """Do what ``with`` does, without blocking the event loop."""
-        await self._opener.ready()
-        return self.__enter__()
+        return self._add(_Block(self._opener), sys._getframe(1)).aenter()
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Finish the run, with the exception that left the block if one did."""
-        run, owned = self._exit(exc)
-        if owned:
-            await aflush_after_run(run, exc)
+        return self._pop(sys._getframe(1)).aexit(exc)
 
-    def _exit(self, exc: BaseException | None) -> tuple[Run, bool]:
-        run, owned, token = self._leave()
-        unbind(token)
+    def _add(self, block: _Block, frame: FrameType) -> _Block:
+        block.frame_id = id(frame)
+        self._blocks.append(block)
+        return block
+
+    def _pop(self, frame: FrameType) -> _Block:
+        """Return the block that ends: that of the same frame, or else of the current run.
+
+        Threads, tasks and generators may be in blocks of one object at the same time, and leave them in any order. An
+        ``ExitStack`` enters and leaves a block in different frames.
+        """
+        blocks, current = self._blocks[::-1], get_current()
+        block = next((block for block in blocks if block.frame_id == id(frame)), None)
+        block = block or next((block for block in blocks if block.run is current), blocks[0])
+        self._blocks.remove(block)
+        return block
+
+
+class _Block:
+    """One ``with`` block."""
+
+    def __init__(self, opener: _Opener) -> None:
+        self._opener = opener
+        #: The frame that the block is in.
+        self.frame_id = 0
+        #: The run of the block, once it is entered.
+        self.run: Run | None = None
+        self._is_owner = False
+        self._token: Token[Any] | None = None
+
+    def enter(self) -> Run:
+        """Open the run, or join one."""
+        self.run, self._is_owner = self._opener.open((), {})
+        self._token = bind(self.run)
+        return self.run
+
+    def exit(self, exc: BaseException | None) -> None:
+        """Finish the run, unless it belongs to other code."""
+        assert self.run is not None and self._token is not None
+        unbind(self._token)
         if exc is not None:
-            raised(run, owned, exc)
-        elif owned:
-            run.finish()
-        return run, owned
+            end_after_exception(self.run, self._is_owner, exc)
+        elif self._is_owner:
+            self.run.finish()
 
-    def _leave(self) -> tuple[Run, bool, Token[Frame | Run | None]]:
-        """Find what this block entered: one object may be entered by many threads and tasks at once."""
-        current = get_current()
-        entered = next((entry for entry in reversed(self._entered) if entry[0] is current), self._entered[-1])
-        self._entered.remove(entered)
-        return entered
+    async def aenter(self) -> Run:
+        """Open the run without blocking the event loop."""
+        await self._opener.prepare()
+        return self.enter()
+
+    async def aexit(self, exc: BaseException | None) -> None:
+        """Finish the run without blocking the event loop."""
+        assert self.run is not None
+        if self._is_owner and not isinstance(exc, GeneratorExit):
+            await self.run.settle()
+        self.exit(exc)
+        if self._is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
+            await flush_after_run(self.run)

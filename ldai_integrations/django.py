@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
-from django.http import HttpResponse
-from django.urls import path
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
+from ldclient import Context
 
-from ._core.current import FRAME_KEY, bind, get_current, unbind, within
-from ._core.door import Door, process_tracking
-from ._core.endpoint import Endpoint
-from ._core.follow import follow, offer_on
-from ._core.run import Run
-from ._core.tail import flush_after
+from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
+from ._run.requests import RequestTracking, VoteEndpoint
+from ._run.response import add_vote_token, follow
+from ._run.run import Run
 from .exceptions import ConfigurationError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
-    from django.urls import URLPattern
-    from ldclient import Context
+from .tracking import process_tracking
 
 __all__ = ["TrackingMiddleware", "feedback_urls"]
 
@@ -36,33 +30,34 @@ _IMPORTED = ("tracking", "default", "variables", "ld_context")  # a config key i
 
 
 class TrackingMiddleware:
-    """Give each request a LaunchDarkly context for the runs in it, or track each request as a run.
+    """Middleware that gives each request an LD context for its runs, or tracks each request as a run.
 
     ::
 
         MIDDLEWARE = ["ldai_integrations.django.TrackingMiddleware", …]
         LDAI = {"tracking": "shop.ai.tracking", "ld_context": "shop.ai.ld_context"}
 
-    Put it where the callables find what they need: below ``AuthenticationMiddleware`` if they read ``request.user``.
+    Place it below the middleware that its callables need: below ``AuthenticationMiddleware`` if they read
+    ``request.user``.
     Events are flushed when the process ends, and after each request with ``Settings(flush="request")``. Before
-    Django 5.0, ASGI requests whose client has left go on to their end, and so do their runs.
+    Django 5.0, ASGI requests whose client has disconnected go on to their end, and so do their runs.
 
-    Every entry of ``settings.LDAI`` may be left out; those marked † may be given as the dotted path of one:
+    Every entry of ``settings.LDAI`` is optional. Those marked † may be a dotted path:
 
     - ``tracking`` †: the application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-    - ``config_key``: key of the AI Config of every request, or a callable from the request to a key or ``None``.
+    - ``config_key``: the key of the AI Config of every request, or a callable from the request to a key or ``None``.
       Without it, only decorated views open runs.
     - ``mode``: ``"completion"`` or ``"agent"``.
-    - ``default`` †: served where LaunchDarkly has nothing usable.
-    - ``variables`` †: values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
-    - ``ld_context`` †: called with the ``HttpRequest`` when a run first needs its LaunchDarkly context.
+    - ``default`` †: used if LaunchDarkly has no usable variation.
+    - ``variables`` †: values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
+    - ``ld_context`` †: called with the ``HttpRequest`` when a run first needs the LD context of the request.
 
     Args:
         get_response: The next middleware or the view, sync or async; Django gives it.
 
     Raises:
         ConfigurationError: If an entry of ``settings.LDAI`` is unknown or cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
     """
 
     sync_capable = True
@@ -70,79 +65,91 @@ class TrackingMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self._get_response = get_response
-        self._door = Door(**_options(), secrets=_secrets())
+        options = _options()
+        services = process_tracking(options.pop("tracking")).services
+        self._requests = RequestTracking(services, **options, secrets=_secrets())
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Serve one request; asynchronously, if that is how the next in line serves it."""
+        """Serve one request, asynchronously if the next middleware or view is asynchronous."""
         return self._serve_async(request) if self._is_async else self._serve(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:  # noqa: ARG002  # what Django calls
-        """Tell the run of an exception that Django is about to make a response of."""
+        """Report an exception to the run, before Django turns it into a response."""
         current = get_current()
         if isinstance(current, Run):
             current.fail(exception)
 
     def _serve(self, request: HttpRequest) -> HttpResponseBase:
-        with _Exchange(self._door, request) as exchange:
-            return exchange.followed(self._get_response(request))
+        with _Exchange(self._requests, request) as exchange:
+            return exchange.follow(self._get_response(request))
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        with _Exchange(self._door, request) as exchange:
-            return exchange.followed(await self._get_response(request))
+        with _Exchange(self._requests, request) as exchange:
+            response = await self._get_response(request)
+            await exchange.settle()
+            return exchange.follow(response)
 
 
 class _Exchange:
-    """One request in its frame, from the middleware's call until Django closes the response."""
+    """One request in its scope, from the call of the middleware until Django closes the response."""
 
-    __slots__ = ("_carrier", "_door", "_frame", "_head", "_outermost", "_run", "_token")
+    __slots__ = ("_carrier", "_is_head", "_is_outermost", "_requests", "_run", "_scope", "_token")
 
-    def __init__(self, door: Door, request: HttpRequest) -> None:
-        # An ASGI or WSGI middleware of ours around Django leaves its frame in the same place.
+    def __init__(self, requests: RequestTracking, request: HttpRequest) -> None:
+        # An ASGI or WSGI middleware of this library around Django leaves its scope in the same place.
         self._carrier = getattr(request, "scope", request.META)
-        self._door = door
-        self._head = request.method == "HEAD"
-        self._frame = self._carrier.get(FRAME_KEY)
-        self._outermost = self._frame is None or self._frame.tracking is not door.tracking
-        if self._outermost:
-            self._frame = self._carrier[FRAME_KEY] = door.frame(request)
-        self._run = door.open_run(self._frame, request)
+        self._requests = requests
+        self._is_head = request.method == "HEAD"
+        scope = self._carrier.get(SCOPE_KEY)
+        self._is_outermost = not isinstance(scope, RequestScope) or scope.services is not requests.services
+        if self._is_outermost:
+            scope = self._carrier[SCOPE_KEY] = requests.scope(request)
+        self._scope: RequestScope = scope
+        self._run = requests.open_run(scope, request)
 
     def __enter__(self) -> _Exchange:
-        self._token = bind(self._run if self._run is not None else within(self._frame))
+        current = get_current()
+        self._token = bind(self._run or (current if scope_of(current) is self._scope else self._scope))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         unbind(self._token)
-        if exc is not None:  # cancelled: Django makes responses of all other exceptions before they get here
+        if exc is not None:  # cancelled: Django turns all other exceptions into responses before
             if self._run is not None:
                 self._run.end(exc)
             self._leave()
 
-    def followed(self, response: HttpResponseBase) -> HttpResponseBase:
-        """Follow the response to its end: for a stream that is exhaustion, or Django's closing it before."""
-        offer = self._frame.offer
+    async def settle(self) -> None:
+        """Read what providers still send in streams that the view has left."""
+        if self._run is not None:
+            await self._run.settle()
+
+    def follow(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Follow the response to its end: a stream is exhausted, or Django closes it before."""
+        vote_token = self._scope.vote_token
         if self._run is not None:
             response = follow(self._run, response)
-            if self._head:
+            if self._is_head:
                 self._run.finish()  # servers need not read a body that they do not send
-        if self._outermost and offer is not None:
-            with self._door.tracking.diagnostics.guard("feedback offer", "response"):
-                offer_on(response, offer, response.status_code, head=self._head)
-        if self._outermost:
+        if self._is_outermost and vote_token is not None:
+            with self._requests.services.diagnostics.guard("feedback token", "response"):
+                add_vote_token(response, vote_token, response.status_code, head=self._is_head)
+        if self._is_outermost:
             response._resource_closers.append(self._close)
         return response
 
     def _close(self) -> None:
         self._leave()
-        flush_after(self._frame)  # on a thread under ASGI too
+        if self._scope.had_runs:
+            self._requests.services.flushing.flush_after_request()  # on a thread under ASGI too
 
     def _leave(self) -> None:
-        if self._outermost:
-            self._carrier.pop(FRAME_KEY, None)
-            self._frame.close()
+        if self._is_outermost:
+            self._carrier.pop(SCOPE_KEY, None)
+            self._scope.close()
 
 
 def feedback_urls(
@@ -158,15 +165,15 @@ def feedback_urls(
 
     Args:
         route: Where votes are posted; the widget is at ``route`` + ``/widget.js``.
-        ld_context: Called with the ``HttpRequest``, returns the LaunchDarkly context of whoever votes; without it the
-            one that :class:`TrackingMiddleware` has for the request.
+        ld_context: Called with the ``HttpRequest``, returns the LD context of the voter. Without it, the LD context that
+            :class:`TrackingMiddleware` determined for the request is used.
 
     Raises:
-        ConfigurationError: If feedback is not asked for, has no secret, or ``ld_context`` cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+        ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
+        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
     """
-    tracking = _options()["tracking"]
-    endpoint = Endpoint(tracking or process_tracking(), ld_context=ld_context, secrets=_secrets())
+    services = process_tracking(_options()["tracking"]).services
+    endpoint = VoteEndpoint(services, ld_context=ld_context, secrets=_secrets())
 
     def vote(request: HttpRequest) -> HttpResponse:
         meta = request.META

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask
+from ldclient import Context
 
-from ._core.contexts import check_context_callable
-from ._core.door import Door
-from ._core.endpoint import Endpoint
-from ._core.wsgi import serve
+from ._launchdarkly.configs import AIConfigDefault
+from ._run.requests import RequestTracking, VoteEndpoint, check_ld_context
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
-
-if TYPE_CHECKING:
-    from ldclient import Context
-
-    from ._core.resolver import AIConfigDefault
-    from ._core.tracking import Tracking
-    from .records import Mode
-    from .typing import StartResponse, WSGIEnviron
+from .records import Mode
+from .tracking import Tracking, process_tracking
+from .typing import StartResponse, WSGIEnviron
+from .wsgi import serve
 
 __all__ = ["AITracking", "feedback_blueprint", "get_tracking"]
 
@@ -30,29 +25,29 @@ _FEEDBACK = "ldai_feedback"
 
 
 class AITracking:
-    """Give each request of a Flask application a LaunchDarkly context, and optionally a run.
+    """A Flask extension that gives each request an LD context for its runs, or tracks each request as a run.
 
     ::
 
         AITracking(app, ld_context=lambda request: Context.create(request.headers["X-User"]))
 
     or, for an application factory, ``ai_tracking = AITracking(ld_context=…)`` and ``ai_tracking.init_app(app)``. It
-    wraps ``app.wsgi_app``, because Flask's own hooks fire before a streamed body has begun. Events are flushed when
+    wraps ``app.wsgi_app``, because Flask's own hooks run before a streamed body begins. Events are flushed when
     the process ends, and after each request with ``Settings(flush="request")``.
 
     Args:
         app: The application; or call :meth:`init_app` later.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: Key of the AI Config of every request, or a callable from the request to a key or ``None``.
+        config_key: The key of the AI Config of every request, or a callable from the request to a key or ``None``.
             Without it, only decorated views open runs.
         mode: ``"completion"`` or ``"agent"``.
-        default: Served where LaunchDarkly has nothing usable.
-        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
-        ld_context: Called with the :class:`flask.Request` when a run first needs its LaunchDarkly context.
+        default: Used if LaunchDarkly has no usable variation.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
+        ld_context: Called with the :class:`flask.Request` when a run first needs the LD context of the request.
 
     Raises:
         ConfigurationError: If a value cannot work, or the application has been initialised before.
-        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
     """
 
     def __init__(
@@ -66,7 +61,7 @@ class AITracking:
         variables: Mapping[str, Any] | Callable[[flask.Request], Mapping[str, Any]] | None = None,
         ld_context: Callable[[flask.Request], Context | None] | None = None,
     ) -> None:
-        check_context_callable(ld_context)
+        check_ld_context(ld_context)
         self._tracking = tracking
         self._options: dict[str, Any] = {
             "config_key": config_key,
@@ -83,14 +78,15 @@ class AITracking:
         if _EXTENSION in app.extensions:
             raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
         options = {name: _of_request(value, app) for name, value in self._options.items()}
-        door = Door(self._tracking, **options, secrets=_secrets(app))
-        app.extensions[_EXTENSION] = door.tracking
+        tracking = process_tracking(self._tracking)
+        requests = RequestTracking(tracking.services, **options, secrets=_secrets(app))
+        app.extensions[_EXTENSION] = tracking
         inner = app.wsgi_app
 
         def tracked(environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
-            return serve(inner, door, environ, start_response)
+            return serve(inner, requests, environ, start_response)
 
-        app.wsgi_app = tracked  # type: ignore[method-assign]  # what Flask's documentation recommends
+        app.wsgi_app = tracked  # type: ignore[method-assign]  # as Flask's documentation recommends
 
 
 def get_tracking(app: flask.Flask | None = None) -> Tracking:
@@ -123,20 +119,20 @@ def feedback_blueprint(
 
     Args:
         url_prefix: Where votes are posted; the widget is at ``url_prefix`` + ``/widget.js``.
-        ld_context: Called with the :class:`flask.Request`, returns the LaunchDarkly context of whoever votes; without
-            it the one that :class:`AITracking` has for the request.
+        ld_context: Called with the :class:`flask.Request`, returns the LD context of the voter. Without it, the LD
+            context that :class:`AITracking` determined for the request is used.
 
     Raises:
         ConfigurationError: When it is registered, if feedback is not asked for or has no secret; now, if ``ld_context``
             cannot work.
         TrackingNotConfiguredError: When it is registered, if the application has no :class:`AITracking`.
     """
-    check_context_callable(ld_context)
+    check_ld_context(ld_context)
     blueprint = flask.Blueprint(_FEEDBACK, __name__, url_prefix=url_prefix)
 
     def set_up(state: Any) -> None:
         app = state.app
-        app.extensions[_FEEDBACK] = Endpoint(get_tracking(app), ld_context=ld_context, secrets=_secrets(app))
+        app.extensions[_FEEDBACK] = VoteEndpoint(get_tracking(app).services, ld_context=ld_context, secrets=_secrets(app))
 
     blueprint.record(set_up)
     blueprint.add_url_rule("", "vote", _vote, methods=["POST"])
@@ -147,7 +143,7 @@ def feedback_blueprint(
 def _vote() -> flask.Response:
     request, endpoint = flask.request, flask.current_app.extensions[_FEEDBACK]
     answer = endpoint.refuse(request.method, request.remote_addr or "", request.content_length or 0)
-    if answer is None and request.mimetype == FORM:  # which may have been read already, by a CSRF protection
+    if answer is None and request.mimetype == FORM:  # a CSRF protection may have read it already
         answer = endpoint.vote(request, request.form)
     elif answer is None:
         body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
@@ -172,7 +168,7 @@ def _secrets(app: flask.Flask) -> list[str | bytes]:
 
 
 def _of_request(func: Any, app: flask.Flask) -> Any:
-    """Turn a callable of the request into one of the environ; leave anything else for the door to judge."""
+    """Turn a callable that takes the request into one that takes the environ; return other values unchanged."""
     if not callable(func):
         return func
 
@@ -183,7 +179,7 @@ def _of_request(func: Any, app: flask.Flask) -> Any:
 
 
 def _request(app: flask.Flask, environ: WSGIEnviron) -> flask.Request:
-    """Return the current request, or, where Flask has none (before routing, in a streamed body), one of the environ."""
+    """Return the current request; before routing and in a streamed body, a new one for the environ."""
     if flask.has_request_context() and flask.request.environ is environ:
         request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
         return request

@@ -1,36 +1,29 @@
-"""Conveniences for Starlette and FastAPI."""
+"""Middleware, lifespan and routes for Starlette and FastAPI."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ldclient import Context
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
 
-from ._core.asgi import Served
-from ._core.asgi_feedback import ASGIFeedback
-from ._core.contexts import check_context_callable
-from ._core.door import Door
-from ._core.idle import current_run
-from ._core.run import Run
-from ._core.tail import flush_at_shutdown
-
-if TYPE_CHECKING:
-    from ldclient import Context
-
-    from ._core.resolver import AIConfigDefault
-    from ._core.tracking import Tracking
-    from .records import Mode
-    from .typing import ASGIApp, Scope
+from ._launchdarkly.configs import AIConfigDefault
+from ._run.requests import check_ld_context
+from ._run.run import Run, current_run
+from .asgi import ASGIFeedback, ASGITrackingMiddleware
+from .records import Mode
+from .tracking import Tracking
+from .typing import ASGIApp, Scope
 
 __all__ = ["TrackingMiddleware", "feedback_routes", "lifespan", "run_dependency"]
 
 
-class TrackingMiddleware(Served):
-    """Do what :class:`~ldai_integrations.asgi.ASGITrackingMiddleware` does, with callables that are given the request.
+class TrackingMiddleware(ASGITrackingMiddleware):
+    """An :class:`~ldai_integrations.asgi.ASGITrackingMiddleware` whose callables are called with the request.
 
     ::
 
@@ -39,16 +32,16 @@ class TrackingMiddleware(Served):
     Args:
         app: The ASGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: Key of the AI Config of every request, or a callable from the request to a key or ``None``.
+        config_key: The key of the AI Config of every request, or a callable from the request to a key or ``None``.
         mode: ``"completion"`` or ``"agent"``.
-        default: Served where LaunchDarkly has nothing usable.
-        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the request.
+        default: Used if LaunchDarkly has no usable variation.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
         ld_context: Called with the request (an ``HTTPConnection``: headers, cookies, query, state, but no body) when a
-            run first needs its LaunchDarkly context.
+            run first needs the LD context of the request.
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
     """
 
     def __init__(
@@ -62,8 +55,9 @@ class TrackingMiddleware(Served):
         variables: Mapping[str, Any] | Callable[[HTTPConnection], Mapping[str, Any]] | None = None,
         ld_context: Callable[[HTTPConnection], Context | None] | None = None,
     ) -> None:
-        check_context_callable(ld_context)
-        door = Door(
+        check_ld_context(ld_context)
+        super().__init__(
+            app,
             tracking,
             config_key=_of_request(config_key),
             mode=mode,
@@ -71,7 +65,6 @@ class TrackingMiddleware(Served):
             variables=_of_request(variables),
             ld_context=_of_request(ld_context),
         )
-        super().__init__(app, door)
 
 
 def lifespan(
@@ -83,7 +76,7 @@ def lifespan(
 
         app = FastAPI(lifespan=lifespan(tracking, own_lifespan))
 
-    Needed only where no middleware of ours is on the application.
+    Needed only if the application has no middleware of this library.
 
     Args:
         tracking: The application's :class:`~ldai_integrations.Tracking`.
@@ -99,7 +92,7 @@ def lifespan(
                 async with inner(app) as state:
                     yield state
         finally:
-            await flush_at_shutdown(tracking)
+            await tracking.services.flushing.aflush_at_shutdown()
 
     return flushing
 
@@ -120,24 +113,24 @@ def feedback_routes(
     Args:
         tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
         path: Where votes are posted; the widget is at ``path`` + ``/widget.js``.
-        ld_context: Called with the request, returns the LaunchDarkly context of whoever votes; without it the one
-            that the middleware has for the request.
+        ld_context: Called with the request, returns the LD context of the voter. Without it, the LD context that
+            the middleware determined for the request is used.
 
     Raises:
-        ConfigurationError: If feedback is not asked for, has no secret, or ``ld_context`` cannot work.
+        ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
     """
-    check_context_callable(ld_context)
+    check_ld_context(ld_context)
     app = ASGIFeedback(tracking, ld_context=_of_request(ld_context))
     return [Route(path, app), Route(f"{path}/widget.js", app)]
 
 
 def run_dependency() -> Run:
-    """Return the run that is under way, as a FastAPI dependency: ``run: Annotated[Run, Depends(run_dependency)]``."""
+    """Return the run that is in progress, as a FastAPI dependency: ``run: Annotated[Run, Depends(run_dependency)]``."""
     return current_run()
 
 
 def _of_request(func: Any) -> Any:
-    """Turn a callable of the request into one of the scope; leave anything else for the door to judge."""
+    """Turn a callable that takes the request into one that takes the scope; return other values unchanged."""
     if not callable(func):
         return func
 

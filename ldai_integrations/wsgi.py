@@ -1,48 +1,52 @@
-"""Middleware for any WSGI application; imports no framework."""
+"""Middleware for any WSGI application, and an endpoint for votes. No framework is imported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import Any
 
-from ._core.door import Door
-from ._core.wsgi import serve
-from ._core.wsgi_feedback import WSGIFeedback
+from ldclient import Context
 
-if TYPE_CHECKING:
-    from ldclient import Context
-
-    from ._core.resolver import AIConfigDefault
-    from ._core.tracking import Tracking
-    from .records import Mode
-    from .typing import StartResponse, WSGIApp, WSGIEnviron
+from ._launchdarkly.configs import AIConfigDefault
+from ._run.context import SCOPE_KEY, RequestScope, bind, unbind
+from ._run.requests import RequestTracking, VoteEndpoint
+from ._run.response import HandlerHooks
+from ._run.run import Run
+from ._run.status import as_status
+from ._run.stream import TrackedStream
+from ._run.vote_token import VoteToken
+from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
+from .records import Mode
+from .tracking import Tracking, process_tracking
+from .typing import StartResponse, WSGIApp, WSGIEnviron
 
 __all__ = ["WSGIFeedback", "WSGITrackingMiddleware"]
 
 
 class WSGITrackingMiddleware:
-    """Give each request a LaunchDarkly context for the runs in it, or track each request as a run.
+    """Middleware that gives each request an LD context for its runs, or tracks each request as a run.
 
     ::
 
         application = WSGITrackingMiddleware(application, tracking, config_key="support-bot")
 
-    Without ``config_key`` it is lazy: decorated code below it opens runs, and other routes pay next to nothing. With
-    it, an existing application is tracked as it is: timed to the last body byte, success or error by its status,
-    tokens from a provider-shaped JSON or SSE body, else estimated.
+    Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
+    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
+    a provider's format. The run ends with the last byte of the body. Pages, assets and health checks are not reported.
 
     Args:
         app: The WSGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: Key of the AI Config of every request, or a callable from the environ to a key or ``None``.
+        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``.
         mode: ``"completion"`` or ``"agent"``.
-        default: Served where LaunchDarkly has nothing usable.
-        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is given the environ.
-        ld_context: Called with the environ when a run first needs the request's LaunchDarkly context.
+        default: Used if LaunchDarkly has no usable variation.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
+        ld_context: Called with the environ when a run first needs the LD context of the request.
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to make one of.
+        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
     """
 
     def __init__(
@@ -57,10 +61,201 @@ class WSGITrackingMiddleware:
         ld_context: Callable[[WSGIEnviron], Context | None] | None = None,
     ) -> None:
         self.app = app
-        self._door = Door(
-            tracking, config_key=config_key, mode=mode, default=default, variables=variables, ld_context=ld_context
+        self._tracking = process_tracking(tracking)
+        self._requests = RequestTracking(
+            self._tracking.services,
+            config_key=config_key,
+            mode=mode,
+            default=default,
+            variables=variables,
+            ld_context=ld_context,
         )
 
     def __call__(self, environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        return serve(self.app, self._door, environ, start_response)
+        return serve(self.app, self._requests, environ, start_response)
+
+
+def serve(
+    app: WSGIApp, requests: RequestTracking, environ: WSGIEnviron, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Call a WSGI application in a request scope; end the runs in it when the body is closed."""
+    scope = environ.get(SCOPE_KEY)
+    is_outermost = not isinstance(scope, RequestScope) or scope.services is not requests.services
+    if is_outermost:
+        scope = environ[SCOPE_KEY] = requests.scope(environ)
+    run = requests.open_run(scope, environ)
+    if run is None and not is_outermost:
+        return app(environ, start_response)
+    vote_token = scope.vote_token if is_outermost else None
+    if vote_token is not None:
+        start_response = _start_with_token(scope, vote_token, environ, start_response)
+
+    def close() -> None:
+        if is_outermost:
+            environ.pop(SCOPE_KEY, None)
+            scope.close()
+            if scope.had_runs:
+                requests.services.flushing.flush_after_request()
+
+    token = bind(run if run is not None else scope)
+    try:
+        body = app(environ, start_response if run is None else _start_run(run, start_response))
+    except BaseException as exc:
+        if run is not None:
+            run.end(exc)
+        close()
+        raise
+    finally:
+        unbind(token)
+    if isinstance(body, (list, tuple)) or _is_file(body, environ):  # servers treat these better than iterators
+        if run is not None:
+            run.output.is_whole = True
+            for part in body if isinstance(body, (list, tuple)) else ():
+                run.output.add(part)
+            run.finish()
+        event = b"" if vote_token is None or _is_file(body, environ) else vote_token.last_event()
+        close()
+        return [*body, event] if event else body
+    is_head = environ.get("REQUEST_METHOD") == "HEAD"
+    return _Body(body, _BodyHooks(run, scope, vote_token, close, is_head=is_head))
+
+
+class _BodyHooks(HandlerHooks):
+    """The hooks of a response body that the server iterates and closes."""
+
+    def __init__(
+        self,
+        run: Run | None,
+        scope: RequestScope,
+        vote_token: VoteToken | None,
+        close: Callable[[], None],
+        *,
+        is_head: bool,
+    ) -> None:
+        super().__init__(run, vote_token)
+        self.bound = run if run is not None else scope
+        self.close = close
+        self._is_head = is_head
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """End the run. A streamed body that was not read to its end was cancelled by the client."""
+        if isinstance(exc, GeneratorExit) and self.run is not None and (self._is_head or self.run.output.is_whole):
+            exc = None
+        super().on_end(exc)
+
+
+class _Body(TrackedStream):
+    """A response body whose steps run in the request's scope or run."""
+
+    _self_hooks: _BodyHooks
+
+    def __init__(self, body: Iterable[bytes], hooks: _BodyHooks) -> None:
+        super().__init__(body, hooks)
+        self._self_run = hooks.bound
+        self._self_next: Callable[[], bytes] | None = None
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        item: bytes = self._self_step(self._self_next or self._self_begin)
+        return item
+
+    def _self_begin(self) -> bytes:
+        self._self_next = iter(self.__wrapped__).__next__
+        return self._self_next()
+
+    def close(self) -> None:
+        """Close the body, and end what is open in the request."""
+        try:
+            super().close()
+        finally:
+            self._self_hooks.close()
+
+
+def _start_run(run: Run, start_response: StartResponse) -> StartResponse:
+    """Return a ``start_response`` that reads status and headers for a run."""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        with run.services.diagnostics.guard("response", run.config_key):
+            named = {name.lower(): value for name, value in headers}
+            run.output.respond(
+                as_status(status),
+                named.get("content-type", "text/plain"),
+                content_encoding=named.get("content-encoding", ""),
+                is_whole="content-length" in named,
+            )
+        write = start_response(status, headers, *exc_info)
+
+        def write_and_read(data: bytes) -> object:
+            run.output.add(data)
+            return write(data)
+
+        return write_and_read
+
+    return start
+
+
+def _start_with_token(
+    scope: RequestScope, vote_token: VoteToken, environ: WSGIEnviron, start_response: StartResponse
+) -> StartResponse:
+    """Return a ``start_response`` that adds the feedback token to the headers."""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        with scope.services.diagnostics.guard("feedback token", "headers"):
+            named = {name.lower(): value for name, value in headers}
+            added = vote_token.begin(as_status(status), named, head=environ.get("REQUEST_METHOD") == "HEAD")
+            headers = [*headers, *added.items()]
+        return start_response(status, headers, *exc_info)
+
+    return start
+
+
+def _is_file(body: Iterable[bytes], environ: WSGIEnviron) -> bool:
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+class WSGIFeedback:
+    """A WSGI application that takes votes and serves the widget; see :class:`~ldai_integrations.asgi.ASGIFeedback`.
+
+    Args:
+        tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
+        ld_context: Called with the environ, returns the LD context of the voter. Without it, the LD context that the
+            middleware determined for the request is used.
+
+    Raises:
+        ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
+    """
+
+    def __init__(
+        self, tracking: Tracking, *, ld_context: Callable[[WSGIEnviron], Context | None] | None = None
+    ) -> None:
+        self._endpoint = VoteEndpoint(tracking.services, ld_context=ld_context)
+
+    def __call__(self, environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        answer = self._answer(environ)
+        headers = answer.headers
+        if answer.status != 204:
+            headers = [*headers, ("Content-Length", str(len(answer.body)))]
+        start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", list(headers))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _answer(self, environ: WSGIEnviron) -> Answer:
+        method = environ["REQUEST_METHOD"]
+        if environ.get("PATH_INFO", "").endswith("/widget.js") and method in ("GET", "HEAD"):
+            self._endpoint.keep_out_of_runs()
+            return widget()
+        stated = environ.get("CONTENT_LENGTH") or ""
+        length = length_of(stated)
+        answer = self._endpoint.refuse(method, environ.get("REMOTE_ADDR", ""), length)
+        if answer is not None:
+            return answer
+        if not stated and environ.get("wsgi.input_terminated"):  # sent in chunks, and the server knows where they end
+            length = MOST_BYTES + 1
+        body = environ["wsgi.input"].read(length)
+        if len(body) > MOST_BYTES:
+            return too_long()
+        return self._endpoint.vote(environ, fields_of(environ.get("CONTENT_TYPE", ""), body))

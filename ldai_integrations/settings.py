@@ -1,4 +1,4 @@
-"""Options that hold for a whole application."""
+"""The options of a Tracking."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from ..exceptions import ConfigurationError
-from ..feedback import FeedbackSettings
-from ..judges import JudgeSettings
+from .exceptions import ConfigurationError
+from .feedback import FeedbackSettings
+from .judges import JudgeSettings
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]
 
 
+CaughtFailures = Literal["error", "success"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Hold the options of a :class:`~ldai_integrations.Tracking`; checked when made, never changed.
+    """The options of a :class:`~ldai_integrations.Tracking`, checked when they are made.
 
     Attributes:
-        flush: When buffered events are handed to the network and waited for. ``"auto"``: at shutdown;
-            ``"request"``: also after each request that had a run, once its last byte is out;
-            ``"shutdown"``: at shutdown only; ``"never"``: not by us.
-        flush_timeout: How long one flush may take, in seconds; more than 0, at most 60.
-        cancelled_as: How LaunchDarkly is told of a run that the client or a task cancelled:
-            ``"cancelled"`` reports time and tokens but neither success nor error.
-        report_estimates: Whether estimated token counts go to LaunchDarkly.
-        costs: Whether records carry what a run cost, where its price is known; the price list is loaded at start.
-        error_statuses: HTTP statuses, 400 to 599, with which a run is an error; ``{429, *range(500, 600)}`` counts
-            refusals for too many requests too.
-        max_body_bytes: How much of a JSON response body is kept to find usage in it; 0 or more.
-        feedback: Thumbs up and down from the browser; ``None`` for none.
-        judges: How judges that are attached to AI Configs score runs after the response; ``None`` for not at all.
+        flush: When buffered events are sent. ``"auto"``: at shutdown, and after each request on serverless platforms;
+            ``"request"``: after each request that had a run, once its last byte is sent;
+            ``"shutdown"``: at shutdown only; ``"never"``: only when the application asks for it.
+        flush_timeout: The longest time for one flush, in seconds; more than 0, at most 60.
+        cancelled_as: What LaunchDarkly receives for a run that the client or a task cancelled:
+            ``"cancelled"`` sends times and tokens, but neither success nor error.
+        caught_failures: The outcome of a run whose last provider call failed although the handler returned normally:
+            ``"error"`` or ``"success"``.
+        report_estimates: Whether estimated token counts are sent to LaunchDarkly.
+        costs: Whether records carry the cost of a run, where its price is known. The price list is loaded at start.
+        error_statuses: The HTTP statuses, 400 to 599, that make a run an error. ``{429, *range(500, 600)}`` also counts
+            refusals for too many requests.
+        max_body_bytes: How much of a JSON response body is kept to find usage in it, in bytes; 0 or more.
+        usage_wait: The longest time that a closed provider stream is read further to get its usage, in seconds; 0 to
+            10. It matters only if the consumer stopped at the finish reason, before the usage arrived.
+        feedback: Options of thumbs up and down; ``None`` for none.
+        judges: Options of the judges that are attached to AI Configs; ``None`` if they must not run.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -40,10 +47,12 @@ class Settings:
     flush: FlushWhen = "auto"
     flush_timeout: float = 5.0
     cancelled_as: CancelledAs = "cancelled"
+    caught_failures: CaughtFailures = "error"
     report_estimates: bool = True
     costs: bool = True
     error_statuses: Collection[int] = range(500, 600)
     max_body_bytes: int = 1_000_000
+    usage_wait: float = 0.5
     feedback: FeedbackSettings | None = None
     judges: JudgeSettings | None = field(default_factory=JudgeSettings)
 
@@ -58,6 +67,8 @@ class Settings:
             raise ConfigurationError(
                 f"Settings.flush_timeout is {self.flush_timeout!r}; use seconds, more than 0 and at most 60"
             )
+        if not _is_number(self.usage_wait) or not 0 <= self.usage_wait <= 10:
+            raise ConfigurationError(f"Settings.usage_wait is {self.usage_wait!r}; use seconds, 0 to 10")
         for name in ("report_estimates", "costs"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"Settings.{name} is {getattr(self, name)!r}; use True or False")

@@ -1,4 +1,4 @@
-"""What a provider was asked: kept, bounded, until its run is accounted for, and never sent anywhere."""
+"""Requests to providers: kept within bounds until their run is reported, and never sent anywhere."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from typing import Any
 from ..records import Usage
 from ..usage import estimate_prompt
 
-#: Most characters of requests that one run keeps; of what is asked beyond them, the prompts are not estimated.
+#: How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 MOST_KEPT = 8_000_000
 
 _MOST_ITEMS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Hold the arguments of one provider call.
+class ProviderRequest:
+    """The arguments of one provider call.
 
     Attributes:
-        api: How the request is written: an ``api`` of :func:`~ldai_integrations.usage.estimate_prompt`, or
+        api: The format of the request: an ``api`` of :func:`~ldai_integrations.usage.estimate_prompt`, or
             ``"completions"``, ``"cohere"`` or ``"invoke"``.
-        request: The arguments.
-        chars: How long its texts are, where that has been counted.
+        arguments: The arguments.
+        chars: The length of its texts, if they have been counted.
     """
 
     api: str
-    request: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     chars: int = 0
 
     @property
     def model(self) -> str:
-        """Name of the model that was asked for; empty if there is none."""
-        model = self.request.get("model") or self.request.get("modelId")
+        """The name of the requested model; empty if there is none."""
+        model = self.arguments.get("model") or self.arguments.get("modelId")
         return model if isinstance(model, str) else ""
 
-    def kept(self, room: int) -> Asked | None:
-        """Return this request as it is now, whatever the caller does to its lists later.
+    def kept(self, room: int) -> ProviderRequest | None:
+        """Return a copy that later changes of the caller's lists do not affect.
 
         Args:
-            room: How many characters there may be in it; ``None`` is returned where there are more.
+            room: The most characters that it may have; ``None`` is returned if it has more.
         """
         copy = _Copy(room)
-        request = copy.of(dict(self.request))
-        return Asked(self.api, request, room - copy.room) if copy.room >= 0 else None
+        request = copy.of(dict(self.arguments))
+        return ProviderRequest(self.api, request, room - copy.room) if copy.room >= 0 else None
 
     def text(self) -> str:
-        """Return the texts of the request, one message a line, as ``role: content``."""
-        request = self.request if self.api not in _READERS else _READERS[self.api](self.request)[0]
+        """Return the texts of the request, one line per message, as ``role: content``."""
+        request = self.arguments if self.api not in _READERS else _READERS[self.api](self.arguments)[0]
         lines = [("system", _plain(request.get(name))) for name in ("system", "instructions")]
         for name in ("messages", "input", "contents", "prompt"):
             said = request.get(name)
@@ -60,12 +60,12 @@ class Asked:
     def estimate(self, model: str) -> Usage | None:
         """Estimate the input tokens; about 50 µs for 1,000 characters."""
         read = _READERS.get(self.api)
-        request, api = (self.request, self.api) if read is None else read(self.request)
+        request, api = (self.arguments, self.api) if read is None else read(self.arguments)
         return estimate_prompt(request, model=model, api=api)  # type: ignore[arg-type]  # an unknown one gives None
 
 
 class _Copy:
-    """Copy lists and dicts, share everything else, and stop where there is no more room."""
+    """A copier of lists and dicts that shares everything else and stops at a limit."""
 
     __slots__ = ("_items", "room")
 
@@ -93,7 +93,7 @@ def _role(turn: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Find the text of a message, or of its parts."""
+    """Return the text of a message or of its parts."""
     if isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)):
@@ -104,12 +104,12 @@ def _plain(value: Any) -> str:
 
 
 def _completions(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """A completion's prompt costs what its text does, as an embedding's input."""
+    """Read a completion request: its prompt has as many tokens as its text, like the input of an embedding."""
     return {"input": request.get("prompt")}, "embeddings"
 
 
 def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """Cohere's first chat API keeps the last message apart from the history."""
+    """Read a request of Cohere's first chat API, which separates the last message from the history."""
     if "message" not in request:
         return request, "chat"
     messages = [{"role": "system", "content": request["preamble"]}] if request.get("preamble") else []
@@ -121,7 +121,7 @@ def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 
 
 def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """Bedrock's InvokeModel takes the body of whatever model it is."""
+    """Read a request of Bedrock's InvokeModel, whose body has the format of the model."""
     try:
         body = json.loads(request["body"])
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a status, an exception or a disconnect says about an outcome. Recognises frameworks, imports none."""
+"""What a status or an exception means for the outcome of a run. It recognises web frameworks without importing them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 import sys
 from typing import Any
 
-# Their HTTP exceptions are answers; a provider SDK's exceptions carry a status too, but are failures.
+# The HTTP exceptions of these frameworks are answers. The exceptions of provider SDKs carry a status too, but are failures.
 _FRAMEWORKS = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
 
-# Exceptions that mean "stop", by module and name: importing trio or gevent to compare classes would be wrong.
+# Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
 _CLIENT_GONE = {
     ("starlette", "ClientDisconnect"),
@@ -22,14 +22,14 @@ _NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation":
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Tell whether an exception means that somebody stopped waiting: the client, a task group, the process."""
+    """Return whether an exception means that the client, a task group or the process stopped waiting."""
     if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         return True
     return any(_origin(cls) in _STOPPED or _origin(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
 
 
 def status_of_exception(exc: BaseException) -> int | None:
-    """Return the HTTP status that a web framework's own exception stands for, if it is one."""
+    """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
     origins = [_origin(cls) for cls in type(exc).__mro__]
     if not any(module in _FRAMEWORKS for module, _ in origins):
         return None
@@ -43,7 +43,7 @@ def status_of_exception(exc: BaseException) -> int | None:
 def status_of_response(result: Any) -> int | None:
     """Return the HTTP status of what a handler returned, if it is a response.
 
-    Flask and Quart views may return ``(body, status)``; the same tuple of a function that is no view means nothing.
+    Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is no response.
     """
     if type(result) is tuple:
         return as_status(result[1]) if len(result) in (2, 3) and _in_view() else None
@@ -63,6 +63,6 @@ def _origin(cls: type) -> tuple[str, str]:
 
 
 def _in_view() -> bool:
-    """Tell whether a Flask or Quart request is being served here; asks only what is already loaded."""
+    """Return whether a Flask or Quart request is being served; only loaded modules are asked."""
     modules = (sys.modules.get(name) for name in ("flask", "quart"))
     return any(module is not None and module.has_request_context() for module in modules)

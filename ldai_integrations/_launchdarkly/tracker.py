@@ -1,29 +1,43 @@
-"""LaunchDarkly's tracker as user code sees it on a run."""
+"""LaunchDarkly's tracker, as user code sees it on a run."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from ldai.providers.types import LDAIMetrics
-    from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
-
-    from .run import Run
+from ldai.providers.types import LDAIMetrics
+from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
 
 T = TypeVar("T")
 
 
-class RunTracker:
-    """Answer to every tracker method of LaunchDarkly's documentation, on the run's own tracker.
+class TrackedRun(Protocol):
+    """What the tracker needs of its run."""
 
-    What is said here is sent at once and wins over what the run measured, which then is not sent.
-    Tool calls are the exception: they are sent when the run finishes, in place of those found in responses.
+    @property
+    def sdk_tracker(self) -> LDAIConfigTracker:
+        """The AI SDK's tracker."""
+
+    def observe(self, response: T) -> T:
+        """Read a provider's response."""
+
+    def tool_call(self, name: str) -> None:
+        """Record a tool call."""
+
+    def claim_score(self, judge_key: str, metric_key: str) -> bool:
+        """Return whether this is the first score of a judge under a metric."""
+
+
+class RunTracker:
+    """The tracker methods of LaunchDarkly's documentation, for one run.
+
+    What is reported here is sent at once and replaces what the run measured, which then is not sent. Tool calls are
+    the exception: they are sent when the run finishes, in place of those that are found in responses.
     """
 
     __slots__ = ("_run",)
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         self._run = run
 
     @property
@@ -32,7 +46,7 @@ class RunTracker:
 
     @property
     def resumption_token(self) -> str:
-        """LaunchDarkly's token of this run; unsigned, so keep it on the server."""
+        """LaunchDarkly's token of this run. It is not signed, so keep it on the server."""
         return self._sdk.resumption_token
 
     def get_summary(self) -> LDAIMetricSummary:
@@ -54,7 +68,6 @@ class RunTracker:
 
     def track_tokens(self, tokens: TokenUsage) -> None:
         """Send the token usage of the run."""
-        self._run.evidence.generated = True
         self._sdk.track_tokens(tokens)
 
     def track_success(self) -> None:
@@ -79,13 +92,12 @@ class RunTracker:
             self._run.tool_call(tool_key)
 
     def track_judge_result(self, judge_result: Any) -> None:
-        """Send the score that a judge gave this run; that judge is not asked again."""
-        self._run.scores.claim(judge_result.judge_config_key or "", judge_result.metric_key or "")
+        """Send the score that a judge gave this run. That judge is not asked again."""
+        self._run.claim_score(judge_result.judge_config_key or "", judge_result.metric_key or "")
         self._sdk.track_judge_result(judge_result)
 
     def track_metrics_of(self, metrics_extractor: Callable[[Any], LDAIMetrics | None], func: Callable[[], T]) -> T:
         """Call ``func`` and send duration, success and what ``metrics_extractor`` finds in its result."""
-        self._run.evidence.generated = True
         result: T = self._sdk.track_metrics_of(metrics_extractor, func)
         return result
 
@@ -93,14 +105,13 @@ class RunTracker:
         self, metrics_extractor: Callable[[Any], LDAIMetrics | None], func: Callable[[], Awaitable[T]]
     ) -> T:
         """Await ``func()`` and send duration, success and what ``metrics_extractor`` finds in its result."""
-        self._run.evidence.generated = True
         result: T = await self._sdk.track_metrics_of_async(metrics_extractor, func)
         return result
 
     def track_openai_metrics(self, func: Callable[[], T]) -> T:
-        """Call ``func``, which calls OpenAI, and take duration, success and usage from its result.
+        """Call ``func``, which calls OpenAI, and read duration, success and usage from its result.
 
-        Of an awaitable or a stream that it returns, they are taken as it is consumed.
+        If it returns an awaitable or a stream, they are read while that is consumed.
         """
         try:
             result = func()
@@ -110,7 +121,7 @@ class RunTracker:
         return self._run.observe(result)
 
     def track_bedrock_converse_metrics(self, res: T) -> T:
-        """Take duration, success and usage from a Bedrock Converse response, and return it."""
+        """Read duration, success and usage from a Bedrock Converse response, and return it."""
         if isinstance(res, Mapping):
             status = res.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if status == 200:

@@ -1,4 +1,4 @@
-"""What can be wrong with the value of an AI Config variation."""
+"""The checks of an AI Config variation before it is served."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MODES = {"completion", "agent", "judge"}
 
 
 def problem_with(value: Any, mode: str) -> str | None:
-    """Say why a variation cannot be served as an AI Config of ``mode``, or return ``None``.
+    """Return why a variation cannot be served as an AI Config of ``mode``; ``None`` if it can.
 
-    The text names fields, never their content: prompts stay out of logs.
+    The text names fields and never their content, because prompts do not belong into logs.
     """
     if not isinstance(value, dict):
         return f"its variation is a {type(value).__name__}, not an AI Config; check that the key is not a plain flag's"
@@ -31,8 +31,9 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
         yield "model.name is missing; choose a model for the variation"
     yield from _message_problems(value.get("messages"))
     instructions = value.get("instructions")
-    if isinstance(instructions, str) and not _parses(instructions):
-        yield "instructions is not a well-formed template; check its {{tags}}"
+    problem = _template_problem(instructions) if isinstance(instructions, str) else None
+    if problem is not None:
+        yield f"instructions cannot be used: {problem}"
 
 
 def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
@@ -57,13 +58,15 @@ def _message_problems(messages: Any) -> Iterator[str]:
             yield f"messages[{index}] is not an object"
         elif not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             yield f"messages[{index}] has no role or no content"
-        elif not _parses(message["content"]):
-            yield f"messages[{index}].content is not a well-formed template; check its {{{{tags}}}}"
+        else:
+            problem = _template_problem(message["content"])
+            if problem is not None:
+                yield f"messages[{index}].content cannot be used: {problem}"
 
 
-def _parses(template: str) -> bool:
+def _template_problem(template: str) -> str | None:
     try:
         parse(template)
-    except TemplateError:
-        return False
-    return True
+    except TemplateError as exc:
+        return str(exc)
+    return None

@@ -1,0 +1,144 @@
+"""The client object through which all LaunchDarkly traffic of the library passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ldclient import Context, LDClient
+from ldclient.evaluation import EvaluationDetail
+
+from .. import signals
+from .._diagnostics import Diagnostics
+from ..delivery import Delivery
+from .variations import problem_with
+
+# Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
+_REMEDIES = {
+    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; check the key and the SDK key's environment",
+    "CLIENT_NOT_READY": "LaunchDarkly is not connected yet; check the SDK key and the network",
+    "USER_NOT_SPECIFIED": "the LD context is not valid; check ld_context",
+    "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
+}
+_AI_EVENT = "$ld:ai:"
+
+
+class EventReceiver(Protocol):
+    """A run that takes the events of LaunchDarkly's trackers."""
+
+    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+        """Note an event that is sent for this run, and return its data with the run's id."""
+
+
+class TrackingClient:
+    """A client with the interface of ``LDClient``.
+
+    Pass it to ``LDAIClient(tracking.ld_client)``. It differs from an LDClient in four ways:
+
+    - A malformed AI Config is not returned; the default is served, and the reason is logged once.
+    - Event data is made serializable, so that one value does not lose a whole batch.
+    - AI events carry ``modelKey`` and ``modelVersion`` if LaunchDarkly provides them. Inside a run of the same AI
+      Config they belong to that run, so that the run is not reported twice.
+    - In a forked process, the first call restarts the client.
+
+    Every other attribute is that of the LDClient. Thread-safe.
+
+    Args:
+        client: The LDClient.
+        delivery: Sends events.
+        diagnostics: Receives failures.
+        ensure_started: Restarts the client in a forked process.
+        find_run: Returns the open run of a config key, if there is one.
+    """
+
+    def __init__(
+        self,
+        client: LDClient,
+        delivery: Delivery,
+        diagnostics: Diagnostics,
+        ensure_started: Callable[[], None],
+        find_run: Callable[[str], EventReceiver | None],
+    ) -> None:
+        #: The LDClient.
+        self.client = client
+        self._delivery = delivery
+        self._diagnostics = diagnostics
+        self._ensure_started = ensure_started
+        self._find_run = find_run
+        # The last value of each variation that passed the checks: the SDK's store returns the same object again.
+        self._checked: dict[tuple[str, int | None, str], Any] = {}
+        self._models: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def variation(self, key: str, context: Context, default: Any) -> Any:
+        """Return the variation of a flag or AI Config; ``default`` if it cannot be used."""
+        return self.variation_detail(key, context, default).value
+
+    def variation_detail(self, key: str, context: Context, default: Any) -> EvaluationDetail:
+        """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
+        self._ensure_started()
+        detail = self.client.variation_detail(key, context, default)
+        mode = _mode_of(default)
+        if mode is None:  # a plain flag
+            return detail
+        kind = detail.reason["kind"] if detail.reason else ""
+        if kind == "ERROR":
+            error = str((detail.reason or {}).get("errorKind"))
+            self._note_default(key, error.lower(), _REMEDIES.get(error, "see LaunchDarkly's own log lines"))
+            return detail
+        if detail.is_default_value():
+            self._note_default(key, "off", "it is off and has no variation to serve while off")
+            return detail
+        variation = (key, detail.variation_index, mode)
+        if detail.value is not self._checked.get(variation):
+            problem = problem_with(detail.value, mode)
+            if problem is not None:
+                self._note_default(key, "malformed", problem)
+                return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
+            self._checked[variation] = detail.value
+            self._remember_model(key, detail.value)
+        return detail
+
+    def track(self, event_name: str, context: Context, data: Any = None, metric_value: float | None = None) -> None:
+        """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
+        self._ensure_started()
+        try:
+            if isinstance(data, dict) and "configKey" in data:
+                data = self._assign(event_name, data, metric_value)
+            self._delivery.track(event_name, context, data, metric_value)
+        except Exception as exc:
+            self._diagnostics.failed("event", event_name, exc)
+
+    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+        """Add the model of an AI event's variation, and assign the event to the open run of its AI Config."""
+        run = self._find_run(str(data["configKey"]))
+        if run is not None:
+            data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
+        model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))
+        return data if model is None else {**data, **model}
+
+    def _remember_model(self, key: str, value: Mapping[str, Any]) -> None:
+        meta = value["_ldMeta"]
+        model = {name: meta[name] for name in ("modelKey", "modelVersion") if meta.get(name) is not None}
+        if model:
+            self._models[key, meta.get("variationKey", ""), int(meta.get("version", 1))] = model
+
+    def _note_default(self, key: str, reason: str, remedy: str) -> None:
+        self._diagnostics.note(
+            "default_served", f"{key}: {reason}", "The default of AI Config %r is served: %s.", key, remedy
+        )
+        try:
+            signals.default_served.send(key, reason=reason)
+        except Exception as exc:
+            self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
+
+
+def _mode_of(default: object) -> str | None:
+    """Return which kind of AI Config is read, which the AI SDK says only by the shape of its default."""
+    if not isinstance(default, dict) or "_ldMeta" not in default:
+        return None
+    if "evaluationMetricKey" in default:
+        return "judge"
+    return "completion" if "messages" in default else "agent"

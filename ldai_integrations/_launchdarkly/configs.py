@@ -1,0 +1,235 @@
+"""AI Configs: evaluated by LaunchDarkly's AI SDK, with prompts rendered for a model."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from ldai import AIAgentConfig, AICompletionConfig, LDAIClient
+from ldai.evaluator import Evaluator
+from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, AIJudgeConfig, JudgeConfiguration
+from ldai.tracker import LDAIConfigTracker
+from ldclient import Context, LDClient
+
+from .._diagnostics import Diagnostics
+from ..exceptions import ConfigurationError
+from ..records import Mode
+from .client import TrackingClient
+from .templates import TemplateError, missing_variables, render
+from .variations import problem_with
+
+AIConfig = AICompletionConfig | AIAgentConfig
+AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
+#: AI Configs by key, mode and LD context, each with the variables that its prompt was rendered with.
+Resolved = dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]]
+
+# Judges fill in these variables themselves; the AI SDK warns if they are given.
+_JUDGE_VARIABLES = {"message_history", "response_to_evaluate"}
+
+_DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfigDefault}
+
+
+class Configs:
+    """The AI Configs of one application. Thread-safe; evaluation never raises.
+
+    Args:
+        client: The client object of the library.
+        diagnostics: Receives failures.
+    """
+
+    def __init__(self, client: TrackingClient, diagnostics: Diagnostics) -> None:
+        self._client = cast(LDClient, client)
+        self._diagnostics = diagnostics
+        self._variations = _Variations(client)
+        self._ai_client = LDAIClient(cast(LDClient, self._variations))
+
+    def resolve(
+        self,
+        resolved: Resolved,
+        config_key: str,
+        ld_context: Context,
+        *,
+        mode: Mode,
+        default: AIConfigDefault | None,
+        variables: Mapping[str, Any],
+    ) -> AIConfig:
+        """Evaluate an AI Config and render its prompt, once for each request, LD context and set of variables.
+
+        Args:
+            resolved: What the request has evaluated so far.
+            config_key: The key of the AI Config.
+            ld_context: The subject of the evaluation.
+            mode: How the AI Config is read.
+            default: Used if LaunchDarkly has no usable variation; a disabled AI Config by default.
+            variables: Values for the ``{{variables}}`` of the prompt.
+        """
+        cache = resolved.setdefault((config_key, mode, ld_context.fully_qualified_key), [])
+        for known, config in cache:
+            if _are_same(known, variables):
+                return config
+        try:
+            config = self._evaluate(config_key, ld_context, mode, default, variables)
+        except Exception as exc:
+            self._diagnostics.note(
+                "resolve",
+                config_key,
+                "AI Config %r could not be resolved and is served as disabled; "
+                "the traceback below says whether a variable or the AI SDK is at fault.",
+                config_key,
+                exc=exc,
+            )
+            config = self._disabled(config_key, ld_context)
+        cache.append((variables, config))
+        return config
+
+    def judge_config(self, judge_key: str, ld_context: Context, variables: Mapping[str, Any]) -> AIJudgeConfig:
+        """Evaluate the AI Config of a judge; disabled if LaunchDarkly has nothing usable."""
+        ours = {name: value for name, value in variables.items() if name not in _JUDGE_VARIABLES}
+        config = self._ai_client.judge_config_template(judge_key, ld_context, None)
+        placeholders = {name: f"{{{{{name}}}}}" for name in _JUDGE_VARIABLES}
+        return self._rendered(config, ld_context, {**ours, **placeholders})
+
+    def _evaluate(
+        self,
+        config_key: str,
+        ld_context: Context,
+        mode: Mode,
+        default: AIConfigDefault | None,
+        variables: Mapping[str, Any],
+    ) -> AIConfig:
+        if mode == "completion":
+            config: Any = self._ai_client.completion_config_template(config_key, ld_context, cast(Any, default))
+        else:
+            config = self._ai_client.agent_config_template(config_key, ld_context, cast(Any, default))
+        judges = self._variations.last_judges
+        if judges is not None:
+            config = replace(config, judge_configuration=judges)
+        return cast(AIConfig, self._rendered(config, ld_context, variables))
+
+    def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, Any]) -> Any:
+        """Return an AI Config with its prompt filled in."""
+        context = ld_context.to_dict()
+        known = {**variables, "ldctx": context, "ldContext": context}
+        changes: dict[str, Any] = {}
+        messages = getattr(config, "messages", None)
+        if messages:
+            changes["messages"] = [
+                _with_content(message, self._fill_in(config.key, message.content, known)) for message in messages
+            ]
+        instructions = getattr(config, "instructions", None)
+        if instructions:
+            changes["instructions"] = self._fill_in(config.key, instructions, known)
+        return replace(config, **changes) if changes else config
+
+    def _fill_in(self, config_key: str, template: str, variables: dict[str, Any]) -> str:
+        try:
+            for name in missing_variables(template, variables):
+                self._diagnostics.note(
+                    "variable",
+                    f"{config_key}: {name}",
+                    "The prompt of AI Config %r has a variable {{%s}} that is not given; it is left empty. Add it to "
+                    "variables=.",
+                    config_key,
+                    name,
+                )
+            return render(template, variables)
+        except TemplateError as exc:  # only of a default: variations are checked before
+            self._diagnostics.note(
+                "variables", config_key, "A prompt of %r is served as it is written: %s.", config_key, exc
+            )
+            return template
+        except Exception as exc:
+            kind = type(exc).__name__
+            self._diagnostics.note(
+                "variables",
+                kind,
+                "A prompt could not be rendered with its variables (%s) and is rendered without them; "
+                "give strings, numbers, lists or dicts.",
+                kind,
+            )
+            return render(template, {name: variables[name] for name in ("ldctx", "ldContext")})
+
+    def _disabled(self, config_key: str, ld_context: Context) -> AIConfig:
+        def create_tracker() -> LDAIConfigTracker:
+            return LDAIConfigTracker(self._client, str(uuid.uuid4()), config_key, "", 1, ld_context, "", "")
+
+        return AICompletionConfig(config_key, enabled=False, create_tracker=create_tracker, evaluator=Evaluator.noop())
+
+
+class _Variations:
+    """The client as the AI SDK sees it here: AI Configs have no judges.
+
+    The AI SDK would build every judge with every evaluation, which takes 24 ms each. The library runs the judges itself.
+    """
+
+    def __init__(self, client: TrackingClient) -> None:
+        self._client = client
+        self.track = client.track
+        self._on_this_thread = threading.local()
+
+    def variation(self, key: str, context: Context, default: Any) -> Any:
+        """Return a variation without its judges, which :attr:`last_judges` keeps."""
+        value = self._client.variation(key, context, default)
+        self._on_this_thread.judges = _judges_in(value)
+        return {name: item for name, item in value.items() if name != "judgeConfiguration"}
+
+    @property
+    def last_judges(self) -> JudgeConfiguration | None:
+        """The judges of the variation that this thread has evaluated last."""
+        judges: JudgeConfiguration | None = self._on_this_thread.judges
+        return judges
+
+
+def _judges_in(value: Mapping[str, Any]) -> JudgeConfiguration | None:
+    found = value.get("judgeConfiguration")
+    judges = found.get("judges") if isinstance(found, dict) else None
+    if not isinstance(judges, list):
+        return None
+    usable = [
+        JudgeConfiguration.Judge(key=judge["key"], sampling_rate=judge["samplingRate"])
+        for judge in judges
+        if isinstance(judge, dict) and "key" in judge and "samplingRate" in judge
+    ]
+    return JudgeConfiguration(judges=usable) if usable else None
+
+
+def _with_content(message: Any, content: str) -> Any:
+    """Return a message of the AI SDK with another content."""
+    return type(message)(role=message.role, content=content)
+
+
+def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two sets of variables are equal; values such as numpy arrays cannot be compared."""
+    try:
+        return one is other or bool(one == other)
+    except Exception:
+        return False
+
+
+def check_default(default: AIConfigDefault | None, mode: Mode) -> None:
+    """Refuse, at set-up, a default that cannot be served.
+
+    Raises:
+        ConfigurationError: If it has the wrong type for the mode, is malformed, or cannot be written as JSON.
+    """
+    if default is None:
+        return
+    wanted = _DEFAULT_TYPES[mode]
+    if not isinstance(default, wanted):
+        raise ConfigurationError(
+            f"default is of type {type(default).__name__}; for mode={mode!r} give a ldai.{wanted.__name__}"
+        )
+    value = default.to_dict()
+    problem = problem_with({**value, "_ldMeta": {**value["_ldMeta"], "mode": mode}}, mode)
+    if problem is not None:
+        raise ConfigurationError(f"default cannot be served: {problem}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(
+            f"default cannot be sent to LaunchDarkly, which keeps it in its events: {exc}; use JSON values only"
+        ) from exc

@@ -1,0 +1,149 @@
+"""Bodies and streams of text, read as they pass: JSON documents, Server-Sent Events and lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..usage import Reading, SSEReader, StreamReader, decoder, read
+
+_STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
+_STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
+_JSON_STARTS = ("{", "[")
+
+
+def is_stream_type(content_type: str) -> bool:
+    """Return whether a media type is that of Server-Sent Events or lines of JSON."""
+    return media_type(content_type) in _STREAM_TYPES
+
+
+def is_json_type(content_type: str) -> bool:
+    """Return whether a media type is that of a JSON document."""
+    return media_type(content_type).endswith(("/json", "+json")) and not is_stream_type(content_type)
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type of a ``Content-Type`` header, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+class BodyReader:
+    """A reader of a response body that may have a provider's format.
+
+    Args:
+        content_type: The ``Content-Type`` header.
+        content_encoding: The ``Content-Encoding`` header; empty if there is none.
+        limit: How much of a JSON document is kept, in bytes. Nothing is read of a longer one.
+    """
+
+    def __init__(self, content_type: str, content_encoding: str = "", *, limit: int) -> None:
+        self._decoder = decoder(content_encoding) if content_encoding else None
+        #: Whether the body is compressed in a way that the standard library cannot decode.
+        self.is_undecodable = bool(content_encoding) and self._decoder is None
+        self._lines = SSEReader() if is_stream_type(content_type) else None
+        self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
+        self._limit = limit
+
+    @property
+    def answered(self) -> bool:
+        """Whether any visible text has passed."""
+        return self._lines is not None and self._lines.answered
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the finish reason has passed, and the usage has not."""
+        return self._lines is not None and self._lines.awaits_usage
+
+    def feed(self, data: bytes | str) -> bool:
+        """Take a part of the body; return whether it completes an event with text, reasoning or a tool delta."""
+        if self.is_undecodable:
+            return False
+        data = data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data)
+        if self._decoder is not None:
+            data = self._decoder.decode(data)
+        if self._lines is not None:
+            return self._lines.feed(data)
+        if self._document is not None:
+            self._document += data
+            if len(self._document) > self._limit:
+                self._document = None
+        return False
+
+    def reading(self) -> Reading | None:
+        """Return what is known so far; ``None`` if the body has no provider's format."""
+        if self._lines is not None:
+            return self._lines.reading()
+        if not self._document:
+            return None
+        try:
+            return read(json.loads(self._document))
+        except (ValueError, RecursionError):
+            return None
+
+
+class ItemReader:
+    """A reader of the items of a stream: a provider's events, lines of text, or parts of a body."""
+
+    def __init__(self) -> None:
+        self._events: StreamReader | None = None
+        self._lines: SSEReader | None = None
+        self.feed = self._feed_first
+
+    @property
+    def recognised(self) -> bool:
+        """Whether any item had a provider's format."""
+        reader = self._events or self._lines
+        return reader is not None and reader.recognised
+
+    @property
+    def answered(self) -> bool:
+        """Whether any visible text has passed."""
+        reader = self._events or self._lines
+        return reader is not None and reader.answered
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the finish reason has passed, and the usage has not."""
+        reader = self._events or self._lines
+        return reader is not None and reader.awaits_usage
+
+    def reading(self) -> Reading | None:
+        """Return what is known so far."""
+        reader = self._events or self._lines
+        return reader.reading() if reader is not None else None
+
+    def _feed_first(self, item: Any) -> bool:
+        if isinstance(item, (str, bytes, bytearray, memoryview)):
+            self._lines = SSEReader()
+            self.feed = self._feed_text
+        else:
+            self._events = StreamReader()
+            self.feed = self._events.feed
+        return self.feed(item)
+
+    def _feed_text(self, item: Any) -> bool:
+        """Take a part of a body, or a line of it without its end, as the line iterators of HTTP clients give them."""
+        assert self._lines is not None
+        text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
+        if "\n" not in text and is_provider_line(text):
+            return self._lines.feed(f"{text}\n\n".encode())
+        return self._lines.feed(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+
+
+def is_provider_line(text: str) -> bool:
+    """Return whether a text is a whole line of Server-Sent Events or a line of JSON."""
+    stripped = text.strip()
+    if stripped.startswith("data:"):
+        stripped = stripped.removeprefix("data:").strip()
+        return not stripped.startswith(_JSON_STARTS) or _is_json(stripped)
+    if stripped.startswith(_JSON_STARTS):
+        return _is_json(stripped)
+    return stripped.startswith(_STREAM_STARTS)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,219 @@
+"""The current run, and what is known about the current request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ldclient import Context
+
+from ..delivery import safe_context
+
+if TYPE_CHECKING:
+    from .._diagnostics import Diagnostics
+    from .._launchdarkly.client import TrackingClient
+    from .._launchdarkly.configs import AIConfig, Configs
+    from ..costs import Costs
+    from ..feedback import Feedback
+    from ..judges import Judges
+    from ..settings import Settings
+    from .flushing import Flushing
+    from .open_runs import OpenRuns
+    from .vote_token import VoteToken
+
+#: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
+#: outside the request's context finds it there.
+SCOPE_KEY = "ldai_integrations.scope"
+
+
+class OpenRun(Protocol):
+    """What a request scope needs to know about its runs."""
+
+    config_key: str
+    finished: bool
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end."""
+
+
+class Reporter(Protocol):
+    """What receives the runs of an application."""
+
+    def open(self, run: Any) -> None:
+        """Announce a run that was opened."""
+
+    def report(self, run: Any, ended_at: float) -> None:
+        """Report a run that has ended, now or on another thread."""
+
+    def leave(self, job: Callable[[], None]) -> None:
+        """Queue a job from a finalizer: takes no lock and starts no thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the runs of one application share."""
+
+    settings: Settings
+    clock: Callable[[], float]
+    diagnostics: Diagnostics
+    ld_client: TrackingClient
+    configs: Configs
+    judges: Judges
+    feedback: Feedback | None
+    costs: Costs | None
+    open_runs: OpenRuns
+    flushing: Flushing
+    reporter: Reporter
+
+
+class RequestScope:
+    """What is known about one request, and the runs that are open in it.
+
+    It is cheap to create: nothing is looked up until a run asks for it. Code without a request has a scope as well.
+
+    Args:
+        services: What the application's runs share.
+        request: The request, as the integration passes it to ``ld_context_from``; ``None`` if there is none.
+        ld_context_from: Returns the LD context of the request.
+        vote_token: Adds a feedback token to the response, if the application wants that.
+    """
+
+    __slots__ = (
+        "_anonymous",
+        "_ld_context",
+        "_ld_context_from",
+        "_request",
+        "had_runs",
+        "is_judging",
+        "is_request",
+        "open_runs",
+        "resolved",
+        "services",
+        "vote_token",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        request: object = None,
+        ld_context_from: Callable[[Any], Context | None] | None = None,
+        vote_token: VoteToken | None = None,
+    ) -> None:
+        self.services = services
+        self.vote_token = vote_token
+        self.open_runs: set[OpenRun] = set()
+        #: Whether an event was produced that a flush after the request must send.
+        self.had_runs = False
+        #: Whether this is the work of a judge, which is not judged itself.
+        self.is_judging = False
+        self.is_request = request is not None
+        self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
+        self._request = request
+        self._ld_context_from = ld_context_from
+        self._ld_context: Context | None = None
+        self._anonymous: Context | None = None
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> RequestScope:
+        """Return the scope itself: an application may copy its ASGI scope or WSGI environ."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Pickle as ``None``: another process does not take part in this request."""
+        return _no_scope, ()
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the application provides LD contexts for its requests."""
+        return self._ld_context_from is not None
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context of the request; it is determined once, when it is first needed."""
+        if self._ld_context is None:
+            self._ld_context = self.context_from(self._ld_context_from, self._request)
+        return self._ld_context
+
+    @property
+    def anonymous(self) -> Context:
+        """An anonymous LD context whose key stays the same for the request."""
+        if self._anonymous is None:
+            self._anonymous = Context.builder(str(uuid.uuid4())).anonymous(True).build()
+        return self._anonymous
+
+    def is_anonymous(self, ld_context: Context) -> bool:
+        """Return whether an LD context is the anonymous one of this request, which no other request has."""
+        return ld_context is self._anonymous
+
+    def context_from(self, source: Callable[..., Any] | None, *args: Any, **kwargs: Any) -> Context:
+        """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""
+        if source is None:
+            return self.anonymous
+        exception = None
+        try:
+            found = source(*args, **kwargs)
+        except Exception as exc:
+            exception, problem = exc, f"ld_context raised {type(exc).__name__}"
+        else:
+            if found is None:
+                return self.anonymous
+            if isinstance(found, Context) and found.valid:
+                return safe_context(found, self.services.diagnostics)
+            if isinstance(found, Context):
+                problem = f"ld_context returned an invalid context: {found.error}"
+            else:
+                problem = f"ld_context returned {type(found).__name__}"
+                if hasattr(found, "close") and hasattr(found, "send"):
+                    found.close()  # a coroutine that nobody awaits would cause a warning
+        self.services.diagnostics.note(
+            "ld_context",
+            problem,
+            "%s; the request is served with an anonymous context. "
+            "Return a valid ldclient.Context whose key is not empty, or None.",
+            problem,
+            exc=exception,
+        )
+        return self.anonymous
+
+    def close(self) -> None:
+        """End every run that is still open: the request is over."""
+        if self.open_runs:
+            for run in tuple(self.open_runs):
+                run.abandon()
+        self.vote_token = None  # it refers to a run, and the run refers to this scope
+        if self._ld_context is not None:
+            self._request = None  # a tracker that is kept for later feedback must not keep the request
+
+
+def _no_scope() -> None:
+    return None
+
+
+# A run while one is in progress; otherwise the scope of the request.
+_current: ContextVar[Any] = ContextVar("ldai_integrations", default=None)
+
+#: Return what is bound here: a Run, a RequestScope or ``None``.
+get_current = _current.get
+#: Bind a Run or a RequestScope.
+bind = _current.set
+
+
+def unbind(token: Token[Any]) -> None:
+    """Restore what :func:`bind` replaced.
+
+    A suspended coroutine that the garbage collector closes runs in another context, where nothing is to be restored.
+    """
+    try:
+        _current.reset(token)
+    except ValueError:
+        pass
+
+
+def scope_of(current: Any) -> RequestScope | None:
+    """Return the request scope of what is bound: a run has one, and a scope is one."""
+    if current is None or isinstance(current, RequestScope):
+        return current
+    scope: RequestScope = current.scope
+    return scope

@@ -1,0 +1,172 @@
+"""When events are sent: on demand, after requests, at shutdown, and in forked processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from ldclient import LDClient
+
+from .._diagnostics import Diagnostics
+from ..delivery import Delivery, begin_revival, exits, forks, is_serverless
+from ..judges import Judges
+from ..records import FlushReport
+from ..settings import Settings
+from .background import Worker, call_off_loop, is_on_event_loop
+from .open_runs import OpenRuns
+
+# Servers cancel requests that take too long, and report their shutdown at the same time. The requests need a moment to
+# end.
+_UNWINDING_SECONDS = 1.0
+# The time for a thread to be scheduled, in addition to the time for the flush itself.
+_GRACE_SECONDS = 1.0
+
+
+class Flushing:
+    """The flushes of one application. Thread-safe.
+
+    Args:
+        settings: The application's options.
+        diagnostics: Receives failures.
+        client: The LDClient.
+        delivery: Sends the events.
+        open_runs: The open runs of the application.
+    """
+
+    def __init__(
+        self, settings: Settings, diagnostics: Diagnostics, client: LDClient, delivery: Delivery, open_runs: OpenRuns
+    ) -> None:
+        self.diagnostics = diagnostics
+        self.settings = settings
+        self.worker = Worker(diagnostics)
+        #: Set once the judges exist.
+        self.judges: Judges | None = None
+        self._client = client
+        self._delivery = delivery
+        self._open_runs = open_runs
+        self._forks = forks.count
+        #: Whether a flush follows each request that had a run.
+        self.follows_requests = settings.flush == "request" or (settings.flush == "auto" and is_serverless())
+
+    def watch_exit(self) -> None:
+        """Flush before the process ends, unless the settings say never."""
+        exits.watch(self, seconds=0.0 if self.settings.flush == "never" else self.settings.flush_timeout)
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a forked child that has not used the application's client."""
+        return self._forks != forks.count
+
+    def ensure_started(self) -> None:
+        """Restart an inherited client in a forked child; in any other process there is nothing to do.
+
+        The threads of the client and of this object belong to the parent process. Events are held until the client has
+        threads of its own.
+        """
+        if self._forks == forks.count:
+            return
+        with forks.lock:
+            if self._forks == forks.count:
+                return
+            self.worker = Worker(self.diagnostics)
+            begin_revival(self._client, self.diagnostics, self.worker.submit)
+            self._forks = forks.count
+        self.watch_exit()
+
+    # At the end of the process
+
+    def expect_end(self) -> None:
+        """Flush after each request from now on: the process was asked to end."""
+        self.follows_requests = self.settings.flush != "never"
+
+    def wait_for_open_runs(self, timeout: float) -> bool:
+        """Wait until the runs that are open now have ended. Not for an event loop, whose tasks must end them.
+
+        Args:
+            timeout: The longest time to wait, in seconds.
+        """
+        return self._open_runs.wait(timeout)
+
+    def abandon_open_runs(self) -> None:
+        """End the open runs, because the process ends; one flush follows."""
+        self.follows_requests = False
+        self._open_runs.abandon()
+
+    def give_up(self) -> None:
+        """Count the evaluations that were not done in time."""
+        if self.judges is not None:
+            self.judges.close()
+
+    def flush_at_end(self, seconds: float) -> None:
+        """Flush before the process ends, unless the settings say never."""
+        if self.settings.flush != "never":
+            self.flush(seconds)
+
+    # Flushes
+
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Wait for reports and evaluations, each for half of the remaining time, then send everything.
+
+        Args:
+            timeout: The longest time to wait, in seconds; ``settings.flush_timeout`` by default.
+        """
+        seconds = self.settings.flush_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        if not self.is_forked:
+            self.worker.join(seconds / 2)
+            if self.judges is not None:
+                self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for their scores
+        return self.flush_events(max(0.0, deadline - time.monotonic()))
+
+    def flush_events(self, timeout: float | None = None) -> FlushReport:
+        """Send what is buffered without waiting for judges. Not for an event loop."""
+        if self.is_forked:
+            return FlushReport(sent=0, pending=0, dropped=0)  # what is buffered belongs to the parent process
+        seconds = self.settings.flush_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        self.worker.join(seconds / 2)  # a receiver of the application's may hang
+        return self._delivery.flush(max(0.0, deadline - time.monotonic()))
+
+    async def aflush(self, timeout: float | None = None) -> FlushReport:
+        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
+        return await call_off_loop(lambda: self.flush(timeout))
+
+    def flush_after_request(self) -> None:
+        """Flush after a request that had a run, if settings or platform ask for it. Not for an event loop."""
+        if self.follows_requests:
+            with self.diagnostics.guard("flush", "request"):
+                self.flush_events(0.0 if is_on_event_loop() else None)
+
+    async def aflush_after_request(self) -> None:
+        """Flush after a request that had a run, without blocking the event loop."""
+        if self.follows_requests:
+            with self.diagnostics.guard("flush", "request"):
+                await _call_in_time(self.flush_events, self.settings.flush_timeout)
+
+    async def aflush_at_shutdown(self) -> None:
+        """Flush when an ASGI application shuts down, unless the settings say never.
+
+        Streams that the server has just cancelled get a moment to end their runs: some servers end the process by a
+        signal afterwards.
+        """
+        if self.settings.flush == "never":
+            return
+        seconds = exits.seconds_left(self.settings.flush_timeout)
+        begun = time.monotonic()
+        with self.diagnostics.guard("flush", "shutdown"):
+            unwinding = min(seconds, _UNWINDING_SECONDS)
+            with suppress(asyncio.TimeoutError):
+                wait = self.wait_for_open_runs
+                await call_off_loop(lambda: wait(unwinding), timeout=unwinding + _GRACE_SECONDS)
+            await _call_in_time(self.flush, seconds)
+        took = time.monotonic() - begun
+        if took >= seconds:  # the time is used up; an endpoint that answers leaves all of it to other applications
+            exits.has_waited(took)
+
+
+async def _call_in_time(flush: Callable[[float], object], seconds: float) -> None:
+    """Wait for a flush, but not longer for its thread: all threads of the loop's executor may be busy."""
+    with suppress(asyncio.TimeoutError):
+        await call_off_loop(lambda: flush(seconds), timeout=seconds + _GRACE_SECONDS)

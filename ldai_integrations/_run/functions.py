@@ -1,0 +1,253 @@
+"""Functions of every kind, tracked: each call is a run, or part of the run that is open."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .context import bind, unbind
+from .response import HandlerHooks, follow
+from .run import Run
+from .stream import Proxy, TrackedAsyncStream
+
+
+class Opener(Protocol):
+    """What opens the runs of a decorator."""
+
+    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+        """Return the run of a call, and whether the caller must finish it."""
+
+    def handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
+        """Return the function to call in a run."""
+
+    async def prepare(self) -> None:
+        """Do what must not block the event loop, before a run is opened."""
+
+
+def track_function(func: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+    """Return a function of the same kind as ``func``, with its name and signature, that tracks its calls."""
+    is_function = inspect.isroutine(func) or isinstance(func, functools.partial)
+    call = func if is_function else getattr(func, "__call__")  # noqa: B004, B009  # the method itself is asked for its kind
+    if inspect.isasyncgenfunction(call):
+        track = _track_async_generator
+    elif inspect.isgeneratorfunction(call):
+        track = _track_generator
+    elif inspect.iscoroutinefunction(call):
+        track = _track_coroutine
+    else:
+        track = _track_plain
+    injected = _run_parameter(func)
+    wrapper = functools.update_wrapper(track(func, opener, injected), func)
+    _set_signature(wrapper, func, injected)
+    return wrapper
+
+
+def end_after_exception(run: Run, is_owner: bool, exc: BaseException) -> None:
+    """Report the exception of a handler to its run; a run that the caller opened ends by it."""
+    if is_owner:
+        run.end(exc)
+    else:
+        run.fail(exc)
+
+
+def _track_plain(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run, is_owner = opener.open(args, kwargs)
+        token = bind(run)
+        try:
+            result = opener.handler(func, run)(*args, **_inject(kwargs, injected, run))
+        except BaseException as exc:
+            end_after_exception(run, is_owner, exc)
+            raise
+        finally:
+            unbind(token)
+        return follow(run, result) if is_owner else result
+
+    return wrapper
+
+
+def _track_coroutine(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        await opener.prepare()
+        run, is_owner = opener.open(args, kwargs)
+        token = bind(run)
+        try:
+            result = await opener.handler(func, run)(*args, **_inject(kwargs, injected, run))
+        except BaseException as exc:
+            end_after_exception(run, is_owner, exc)
+            if is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
+                await flush_after_run(run)
+            raise
+        finally:
+            unbind(token)
+        if is_owner:
+            await run.settle()
+            result = follow(run, result)
+            await flush_after_run(run)
+        return result
+
+    return wrapper
+
+
+async def flush_after_run(run: Run) -> None:
+    """Flush after the last run of code without a request, such as a function of a serverless platform."""
+    if run.finished and run.scope.had_runs and not (run.scope.is_request or run.scope.open_runs):
+        await run.services.flushing.aflush_after_request()
+
+
+def _track_generator(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
+        if not is_owner:
+            return (yield from steps)
+        # What follows is TrackedStream, written out: a call for each step would be most of its cost.
+        add, send = run.output.add, steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
+        step, value = send, None
+        while True:
+            token = bind(run)
+            try:
+                item = step(value)
+            except StopIteration as stop:
+                run.end(None)
+                return stop.value
+            except BaseException as exc:
+                run.end(exc)
+                raise
+            finally:
+                unbind(token)
+            add(item)
+            try:
+                step, value = send, (yield item)
+            except GeneratorExit:  # closed by the consumer, or by the garbage collector: another thread reports it
+                run.leave()
+                _close(steps, run)
+                raise
+            except BaseException as exc:
+                step, value = steps.throw, exc
+
+    return wrapper
+
+
+def _close(steps: Any, run: Run) -> None:
+    token = bind(run)
+    try:
+        close = getattr(steps, "close", None)
+        if close is not None:
+            close()
+    finally:
+        unbind(token)
+
+
+def _track_async_generator(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        await opener.prepare()
+        steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
+        stream = TrackedAsyncStream(steps, HandlerHooks(run)) if is_owner else steps
+        step = stream.__anext__()
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
+                break
+            try:
+                value = yield item
+            except GeneratorExit:
+                await stream.aclose()
+                raise
+            except BaseException as exc:
+                step = stream.athrow(exc)
+            else:
+                step = stream.__anext__() if value is None else stream.asend(value)
+        if is_owner:
+            await flush_after_run(run)
+
+    return wrapper
+
+
+def _call_generator(
+    func: Callable[..., Any], opener: Opener, injected: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Run, bool]:
+    """Create the generator of a handler; the run is bound in its steps only."""
+    run, is_owner = opener.open(args, kwargs)
+    try:
+        return opener.handler(func, run)(*args, **_inject(kwargs, injected, run)), run, is_owner
+    except BaseException as exc:
+        end_after_exception(run, is_owner, exc)
+        raise
+
+
+def _inject(kwargs: dict[str, Any], injected: str | None, run: Run) -> dict[str, Any]:
+    return kwargs if injected is None else {**kwargs, injected: run}
+
+
+class TrackedCallable(Proxy):
+    """A callable object or a ``functools.partial`` whose calls are tracked.
+
+    Frameworks look at an endpoint before they call it: Starlette calls a function as a handler of requests, and any
+    other object as an ASGI application. Everything but the call is that of the object. A copy is tracked as well.
+    """
+
+    def __init__(self, target: Any, wrapper: Callable[..., Any], decorate: Callable[[Any], Any]) -> None:
+        super().__init__(target)
+        self._self_wrapper = wrapper
+        self._self_decorate = decorate
+
+    @property
+    def __call__(self) -> Callable[..., Any]:
+        """The tracked call; ``inspect`` looks here to learn whether it must be awaited."""
+        return self._self_wrapper
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The signature without the parameter that is filled in."""
+        return inspect.signature(self._self_wrapper)
+
+    def _self_wrap(self, other: Any) -> Any:
+        return self._self_decorate(other)
+
+
+def _run_parameter(func: Callable[..., Any]) -> str | None:
+    """Return the name of the parameter of ``func`` that is annotated ``Run``, if there is one."""
+    return next((parameter.name for parameter in _parameters(func) if parameter.annotation is Run), None)
+
+
+def _set_signature(wrapper: Callable[..., Any], func: Callable[..., Any], injected: str | None) -> None:
+    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in.
+
+    String annotations are evaluated in the module of ``func``: a framework that evaluates them on the wrapper would
+    look for their names in this module.
+    """
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # builtins without a signature
+        return
+    shown = [parameter for parameter in _parameters(func) if parameter.name != injected]
+    returned = _evaluate(signature.return_annotation, func)
+    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by inspect.signature
+        parameters=shown, return_annotation=returned
+    )
+    if injected is not None:
+        wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != injected}
+
+
+def _parameters(func: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [parameter.replace(annotation=_evaluate(parameter.annotation, func)) for parameter in parameters]
+
+
+def _evaluate(annotation: Any, func: Callable[..., Any]) -> Any:
+    """Evaluate a string annotation in the module of a function, a partial or an object; keep it if that fails."""
+    if not isinstance(annotation, str):
+        return annotation
+    target = inspect.unwrap(func)
+    homes: tuple[Any, ...] = (target, getattr(target, "func", None), type(target).__call__)
+    names: dict[str, Any] = next((home.__globals__ for home in homes if hasattr(home, "__globals__")), {})
+    try:
+        return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
+    except Exception:
+        return annotation

@@ -1,0 +1,345 @@
+"""The ledger of a run: every provider call, exactly once.
+
+Several sources may report the same call: the wrapped client that made it, ``run.observe``, a framework's callback, and
+the span of an instrumentation. The ledger keeps what each source reports. At the end of the run it decides which
+reports describe the same call.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any, Literal, Protocol
+
+from ..records import Usage
+from ..usage import Reading
+from .request import ProviderRequest
+
+#: Who reports a call, the most trusted first. A wrapped client makes the call itself.
+Source = Literal["client", "framework", "observed", "span"]
+_SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span")
+
+# How many calls may be combined in search of the ones that an aggregate stands for: 2 ** 12 sums.
+_MOST_COMBINED = 12
+
+
+class RestOfStream(Protocol):
+    """A stream that may still send its usage."""
+
+    stream: Any
+
+    def on_item(self, item: Any) -> object:
+        """Read an item of the stream."""
+
+
+class ProviderCall:
+    """One request to a model, as one source reports it.
+
+    Attributes:
+        source: Who reports it.
+        started_at: The start of the request on the run's clock, in seconds.
+        ended_at: The end of the response; ``None`` while it is in progress.
+        api: The format of the request, if a wrapped client made it; see :class:`ProviderRequest`.
+        request: The request, if a wrapped client made it and its tokens may have to be estimated.
+        error: The type of the error that ended it; empty if it did not fail.
+        first_token_at: When the first text, reasoning or tool delta of its stream arrived.
+        first_answer_at: When the first visible text of its stream arrived.
+        rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
+    """
+
+    __slots__ = (
+        "_read",
+        "api",
+        "ended_at",
+        "error",
+        "first_answer_at",
+        "first_token_at",
+        "request",
+        "rest",
+        "source",
+        "started_at",
+    )
+
+    def __init__(self, source: Source, started_at: float, request: ProviderRequest | None = None) -> None:
+        self.source = source
+        self.started_at = started_at
+        self.api = request.api if request is not None else ""
+        self.request = request
+        self.ended_at: float | None = None
+        self.error = ""
+        self.first_token_at: float | None = None
+        self.first_answer_at: float | None = None
+        self.rest: RestOfStream | None = None
+        self._read: Callable[[], Reading | None] = _read_nothing
+
+    def read_with(self, read: Callable[[], Reading | None]) -> None:
+        """Set the function that returns what is known about the response so far."""
+        self._read = read
+
+    def reading(self) -> Reading | None:
+        """Return what is known about the response so far; ``None`` if nothing is."""
+        return self._read()
+
+    def note_token(self, now: float, *, is_answer: bool) -> None:
+        """Note the arrival of a delta; only the first one of each kind counts."""
+        if self.first_token_at is None:
+            self.first_token_at = now
+        if is_answer and self.first_answer_at is None:
+            self.first_answer_at = now
+
+    def end(self, now: float) -> None:
+        """Note that the response is complete, or that its consumer needs no more of it."""
+        if self.ended_at is None:
+            self.ended_at = now
+
+    def fail(self, exc: BaseException, now: float) -> None:
+        """Note that the call failed."""
+        self.error = self.error or type(exc).__name__
+        self.end(now)
+
+    def release(self) -> None:
+        """Forget request and response once the run is reported."""
+        self.request, self.rest, self._read = None, None, _read_nothing
+
+
+class CountedCall:
+    """A provider call that counts, with everything that its sources reported about it.
+
+    Attributes:
+        call: The report of the most trusted source.
+        reading: What is known about the response.
+    """
+
+    __slots__ = ("_matched", "call", "reading")
+
+    def __init__(self, call: ProviderCall, reading: Reading) -> None:
+        self.call = call
+        self.reading = reading
+        self._matched: set[Source] = {call.source}
+
+    @property
+    def usage(self) -> Usage:
+        """The provider's figures; all unknown if it sent none."""
+        return self.reading.usage or Usage()
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the call raised an exception, or its response carries an error."""
+        return bool(self.call.error or self.reading.error)
+
+    def is_free_for(self, source: Source) -> bool:
+        """Return whether a report of this source may describe this call."""
+        return source not in self._matched
+
+    def add(self, source: Source, reading: Reading) -> None:
+        """Fill gaps with what another source reports about the same call."""
+        self._matched.add(source)
+        mine = self.reading
+        self.reading = replace(
+            mine,
+            usage=mine.usage if mine.usage is not None and _tokens(mine.usage) != (None, None) else reading.usage,
+            model=mine.model or reading.model,
+            finish_reasons=mine.finish_reasons or reading.finish_reasons,
+            ids=mine.ids or reading.ids,
+            tool_calls=mine.tool_calls or reading.tool_calls,
+            text=mine.text or reading.text,
+        )
+
+    def mark_lower_bound(self) -> None:
+        """Note that the run has more tokens than its known calls."""
+        self.reading = replace(self.reading, usage=replace(self.usage, lower_bound=True))
+
+
+class Ledger:
+    """The provider calls of one run. Calls may be added from any thread.
+
+    Args:
+        clock: A monotonic clock, in seconds.
+    """
+
+    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "lines")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._calls: list[ProviderCall] = []
+        self._known: dict[int, Callable[[], Any]] = {}
+        self._request_chars = 0
+        #: Takes the next line of a provider's stream whose lines are observed one by one.
+        self.lines: Callable[[Any], object] | None = None
+
+    def __iter__(self) -> Iterator[ProviderCall]:
+        return iter(tuple(self._calls))
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def begin(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
+        """Add a call that starts now."""
+        call = ProviderCall(source, self._clock(), request)
+        self._calls.append(call)
+        return call
+
+    def withdraw(self, call: ProviderCall) -> None:
+        """Remove a call that was not made after all."""
+        if call in self._calls:
+            self._calls.remove(call)
+
+    def remember(self, response: object) -> None:
+        """Remember an object that has been read; it is not kept alive if it supports weak references."""
+        try:
+            self._known[id(response)] = weakref.ref(response)
+        except TypeError:  # dicts, and the streams that boto3 puts into them
+            self._known[id(response)] = lambda: response
+
+    def knows(self, response: object) -> bool:
+        """Return whether this very object has been read."""
+        known = self._known.get(id(response))
+        return known is not None and known() is response
+
+    def keep_request(self, call: ProviderCall, most_chars: int) -> None:
+        """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""
+        if call.request is not None:
+            call.request = call.request.kept(most_chars - self._request_chars)
+            self._request_chars += call.request.chars if call.request is not None else 0
+
+    @property
+    def first_token_at(self) -> float | None:
+        """When the first token of a provider stream arrived."""
+        return min((call.first_token_at for call in self._calls if call.first_token_at is not None), default=None)
+
+    @property
+    def first_answer_at(self) -> float | None:
+        """When the first visible text of a provider stream arrived."""
+        return min((call.first_answer_at for call in self._calls if call.first_answer_at is not None), default=None)
+
+    def text_of_last_request(self) -> str:
+        """Return the messages of the last request that was kept; empty if none was."""
+        kept = [call.request for call in self._calls if call.request is not None]
+        return kept[-1].text() if kept else ""
+
+    def counted(self) -> list[CountedCall]:
+        """Return every call once, in the order of their starts."""
+        counted: list[CountedCall] = []
+        for source in _SOURCES:
+            found: list[CountedCall] = []
+            for call in self._calls:
+                if call.source == source:
+                    found += _new_calls(call, counted, found)
+            counted += found
+        return sorted(counted, key=lambda one: one.call.started_at)
+
+    def release(self) -> None:
+        """Forget requests, responses and the objects that were read."""
+        for call in self._calls:
+            call.release()
+        self._known.clear()
+        self.lines = None
+
+
+def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
+    """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
+    reading = call.reading()
+    if reading is None:
+        return [CountedCall(call, Reading(error=call.error or None))] if call.source == "client" else []
+    if call.source == "client":
+        return [CountedCall(call, part) for part in reading.calls]
+    new = []
+    for part in reading.calls:
+        twin = _twin(part, call.source, counted)
+        if twin is not None:
+            twin.add(call.source, part)
+        elif not _is_repeated(part, same_source) and not (counted and _is_covered(part, counted)):
+            new.append(CountedCall(call, part))
+    return new
+
+
+def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> CountedCall | None:
+    """Find the call that a report describes: by its response id, else by its tokens, else the first without figures."""
+    free = [one for one in counted if one.is_free_for(source)]
+    for one in free:
+        if not set(reading.ids).isdisjoint(one.reading.ids):
+            return one
+    if reading.usage is None:
+        return None
+    others = [one for one in free if not _are_comparable(reading.ids, one.reading.ids)]
+    same = next((one for one in others if _have_same_tokens(reading.usage, one.usage)), None)
+    return same or next((one for one in others if one.reading.usage is None and not one.call.error), None)
+
+
+def _is_repeated(reading: Reading, same_source: Iterable[CountedCall]) -> bool:
+    """Return whether the same source has reported the same response before, as another object."""
+    return any(
+        reading.ids and reading.ids == one.reading.ids and reading.usage == one.reading.usage
+        and reading.text == one.reading.text
+        for one in same_source
+    )  # fmt: skip
+
+
+def _is_covered(reading: Reading, counted: list[CountedCall]) -> bool:
+    """Return whether a report without a response id adds nothing to the calls that are known.
+
+    It adds nothing if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
+    more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
+    """
+    if reading.ids and any(_are_comparable(reading.ids, one.reading.ids) for one in counted):
+        return False
+    if reading.usage is None:
+        return True
+    tokens = _numbers(reading.usage)
+    figures = [_numbers(one.usage) for one in counted]
+    total = sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
+    if tokens == total or tokens in _sums(figures[:_MOST_COMBINED]):
+        return True
+    if tokens[0] < total[0] or tokens[1] < total[1]:
+        return False
+    unknown = next((one for one in counted if one.reading.usage is None and not one.call.error), None)
+    if unknown is not None:
+        rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
+        unknown.reading = replace(unknown.reading, usage=rest)
+    else:
+        counted[0].mark_lower_bound()
+    return True
+
+
+def _sums(figures: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return the sums of all combinations of calls."""
+    sums: set[tuple[int, int]] = set()
+    for pair in figures:
+        sums |= {(pair[0] + known[0], pair[1] + known[1]) for known in sums} | {pair}
+    return sums
+
+
+def _are_comparable(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return whether two ids are of the same kind, so that different ids mean different calls.
+
+    Frameworks give responses ids of their own (``run-…``) beside the provider's (``chatcmpl-…``).
+    """
+    return bool(one and other) and _kind_of(one[0]) == _kind_of(other[0])
+
+
+def _kind_of(response_id: str) -> str:
+    return "".join(takewhile(str.isalpha, response_id))
+
+
+def _tokens(usage: Usage) -> tuple[int | None, int | None]:
+    return usage.input_tokens, usage.output_tokens
+
+
+def _numbers(usage: Usage) -> tuple[int, int]:
+    return usage.input_tokens or 0, usage.output_tokens or 0
+
+
+def _have_same_tokens(one: Usage, other: Usage) -> bool:
+    """Return whether two figures describe the same call; sources disagree on whether the input includes a cache."""
+    if one.output_tokens != other.output_tokens or _tokens(one) == (None, None):
+        return False
+    if one.input_tokens is None or other.input_tokens is None or one.input_tokens == other.input_tokens:
+        return True
+    caches = {(usage.cached_input_tokens or 0) + (usage.cache_write_input_tokens or 0) for usage in (one, other)}
+    return abs(one.input_tokens - other.input_tokens) in caches
+
+
+def _read_nothing() -> None:
+    return None

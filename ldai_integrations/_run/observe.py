@@ -1,0 +1,414 @@
+"""What a provider call returns: read for the ledger, and given to the caller unchanged.
+
+A call returns a whole response, a stream, a manager of a stream, a raw HTTP response, or an awaitable of one of these.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ..records import Usage
+from ..usage import Reading, extract, read
+from .background import call_at_most, is_on_event_loop, wait_at_most
+from .body import BodyReader, ItemReader, is_provider_line
+from .context import Services
+from .ledger import Ledger, ProviderCall
+from .request import MOST_KEPT
+from .status import is_cancellation
+from .stream import StreamHooks, track_stream
+
+# https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
+_BEDROCK_HEADERS = {
+    "x-amzn-bedrock-input-token-count": "inputTokenCount",
+    "x-amzn-bedrock-output-token-count": "outputTokenCount",
+    "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
+    "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
+}
+# Where the helpers of openai and anthropic that accumulate a stream keep the response so far.
+_SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
+
+
+class ObservedRun(Protocol):
+    """What reading a provider call needs of its run."""
+
+    config_key: str
+    finished: bool
+    ledger: Ledger
+
+    @property
+    def services(self) -> Services:
+        """The services of the application."""
+
+    @property
+    def kept_chars(self) -> int:
+        """How many characters of text are kept for judges."""
+
+
+def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage: bool = False) -> Any:
+    """Read what a provider call returned, and return what the caller gets.
+
+    Args:
+        run: An open run.
+        response: What the call returned.
+        call: The call in the run's ledger. It is withdrawn if the response has been read before.
+        hides_usage: Whether to keep the usage frame at the end of an OpenAI stream from the caller, who did not ask
+            for it.
+
+    Returns:
+        The same object. For a stream, a stand-in that reports its chunks; for an awaitable, another awaitable.
+    """
+    try:
+        if inspect.isawaitable(response):
+            return _observe_later(run, response, call, hides_usage)
+        if isinstance(response, (str, bytes)):
+            run.ledger.withdraw(call)
+            _observe_line(run, response)
+            return response
+        if run.finished or run.ledger.knows(response):
+            run.ledger.withdraw(call)
+            return response
+        observed = _Observer(run, call, hides_usage).take(response)
+        run.ledger.remember(observed)
+        return observed
+    except Exception as exc:
+        run.services.diagnostics.failed("observe", run.config_key, exc)
+        return response
+
+
+async def _observe_later(run: ObservedRun, response: Awaitable[Any], call: ProviderCall, hides_usage: bool) -> Any:
+    try:
+        result = await response
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return observe(run, result, call, hides_usage=hides_usage)
+
+
+def _observe_line(run: ObservedRun, line: str | bytes) -> None:
+    """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
+    text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+    if not is_provider_line(text):
+        if text.strip():
+            run.services.diagnostics.note(
+                "observe_text",
+                run.config_key,
+                "run.observe() was given text that is no line of a provider's stream, in a run of %r; it is not "
+                "counted. Give it the response or the stream.",
+                run.config_key,
+            )
+        return
+    ledger = run.ledger
+    if ledger.lines is None:
+        observer = _Observer(run, ledger.begin("observed"), hides_usage=False)
+        observer.read_items()
+        ledger.lines = observer.on_item
+    ledger.lines(text)
+    if text.strip() in ("data: [DONE]", "data:[DONE]"):
+        ledger.lines = None
+
+
+def note_failure(run: ObservedRun, call: ProviderCall, exc: BaseException) -> None:
+    """Note the exception of a call, and the usage of the response that the exception carries."""
+    now = run.services.clock()
+    if is_cancellation(exc):
+        call.end(now)
+        return
+    call.request = None  # a call that failed before its response began is not billed
+    reading = read(exc)
+    if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
+        call.read_with(lambda: replace(reading, error=type(exc).__name__))
+    call.fail(exc, now)
+
+
+class _Observer(StreamHooks):
+    """The hooks that read one provider call."""
+
+    def __init__(self, run: ObservedRun, call: ProviderCall, hides_usage: bool) -> None:
+        self._observed_run = run
+        self._ledger = run.ledger
+        self._call = call
+        self._clock = run.services.clock
+        self._hides_usage = hides_usage
+        self._reader: ItemReader | BodyReader | None = None
+        self._is_unreadable = False
+        #: The provider's stream, if the response is one.
+        self.stream: Any = None
+
+    def take(self, response: Any) -> Any:
+        """Attach a reader to a response; return what the caller gets."""
+        if isinstance(response, dict):
+            return self._take_dict(response)
+        if _is_botocore_body(response):
+            return self._take_body(response, {})
+        http = getattr(response, "http_response", None)
+        if _is_http_response(http):
+            self._take_http(http)
+            return response
+        kind = response.__class__
+        if _is_stream(kind):
+            http = getattr(response, "response", None)
+            if _is_http_response(http):
+                if self._ledger.knows(http):  # parsed from a raw response that is being read
+                    self._ledger.withdraw(self._call)
+                    return response
+                if not self._hides_usage and _must_stay(kind):
+                    self._take_http(http)
+                    return response
+            return self._take_stream(response)
+        self._take_whole(response)
+        return response
+
+    # Streams
+
+    def on_item(self, item: Any) -> object:
+        """Read an item; return whether the caller must not see it."""
+        call, reader = self._call, self._reader
+        if reader is None or self._is_unreadable:
+            return False
+        try:
+            has_delta = reader.feed(item)
+            if has_delta and call.first_answer_at is None:
+                call.note_token(self._clock(), is_answer=reader.answered)
+            elif not has_delta:
+                call.rest = self if reader.awaits_usage else None
+                return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
+        except Exception as exc:  # an item that is not what it seems must not break the stream it is in
+            self._fail_to_read(exc)
+        return False
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the end of the stream."""
+        if exc is None or is_cancellation(exc):
+            self._call.end(self._clock())
+        else:
+            self._call.fail(exc, self._clock())
+
+    def on_enter(self, entered: Any) -> Any:
+        """Take the stream that a manager gives: its request starts when it is entered."""
+        if self._ledger.knows(entered):
+            return entered
+        observed = self.take(entered)
+        self._ledger.remember(observed)
+        return observed
+
+    def read_rest(self) -> None:
+        """Read the usage that the provider sends after the finish reason, for a limited time."""
+        read_rest(self._observed_run.services, self._call)
+
+    async def aread_rest(self) -> None:
+        """Read the usage that the provider sends after the finish reason, for a limited time."""
+        await aread_rest(self._observed_run.services, self._call)
+
+    def _take_stream(self, stream: Any) -> Any:
+        self.read_items(stream)
+        return track_stream(stream, self)
+
+    def read_items(self, stream: Any = None) -> None:
+        """Read the items that :meth:`on_item` is given."""
+        self.stream, reader = stream, ItemReader()
+        self._read_with(reader, lambda: _reading_of(reader, stream))
+
+    # Whole responses and bytes
+
+    def _take_dict(self, response: dict[Any, Any]) -> Any:
+        """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
+        for name in ("stream", "body"):
+            value = response.get(name)
+            if _is_botocore_body(value):
+                return {**response, name: self._take_body(value, response)}
+            if value is not None and _is_stream(value.__class__):
+                return {**response, name: self._take_stream(value)}
+        self._take_whole(response)
+        return response
+
+    def _take_whole(self, response: Any) -> None:
+        reading, call = read(response), self._call
+        if reading is None and call.source != "client":
+            self._ledger.withdraw(call)
+            return
+        call.read_with(lambda: reading)
+        call.end(self._clock())
+        usage = reading.usage if reading is not None else None
+        if usage is None or usage.input_tokens is None or usage.output_tokens is None or self._observed_run.kept_chars:
+            self._ledger.keep_request(call, MOST_KEPT)
+        else:
+            call.request = None
+
+    def _take_body(self, body: Any, response: Mapping[str, Any]) -> Any:
+        """Take a botocore body: the caller gets one of the same class that reads from the given one."""
+        reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
+        headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+        counts = {name: int(headers[key]) for key, name in _BEDROCK_HEADERS.items() if str(headers.get(key)).isdigit()}
+        metered = extract({"amazon-bedrock-invocationMetrics": counts}) if counts else None
+        self._read_with(reader, lambda: _add_metered(reader.reading(), metered))
+        return body.__class__(_BotocoreTee(body, self.on_item), None)
+
+    def _take_http(self, http: Any) -> None:
+        """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
+        self._ledger.remember(http)
+        content_type = str(http.headers.get("content-type") or "application/json")
+        if http.is_stream_consumed:
+            self._read_with(reader := self._body_reader(content_type, ""), reader.reading)
+            self.on_item(http.content)
+            self._call.end(self._clock())
+            return
+        reader = self._body_reader(content_type, http.headers.get("content-encoding") or "")
+        self._read_with(reader, reader.reading)
+        http.stream = track_stream(http.stream, self)
+
+    def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
+        settings = self._observed_run.services.settings
+        return BodyReader(content_type, content_encoding, limit=settings.max_body_bytes)
+
+    def _read_with(self, reader: ItemReader | BodyReader, reading: Callable[[], Reading | None]) -> None:
+        self._reader = reader
+        self._call.read_with(reading)
+        self._ledger.keep_request(self._call, MOST_KEPT)
+
+    def _fail_to_read(self, exc: Exception) -> None:
+        self._is_unreadable = True
+        key = self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
+        )
+
+
+def read_rest(services: Services, call: ProviderCall) -> None:
+    """Read the rest of a synchronous stream that its consumer left at the finish reason.
+
+    It waits for ``Settings.usage_wait`` seconds at most, and not at all on an event loop.
+    """
+    rest, seconds = call.rest, services.settings.usage_wait
+    if rest is None or not seconds or is_on_event_loop() or not hasattr(rest.stream, "__iter__"):
+        return
+
+    def read_on() -> None:
+        try:
+            for item in rest.stream:
+                rest.on_item(item)
+                if call.rest is None:
+                    return
+        except Exception as exc:  # the connection may break, or be closed by the consumer
+            _note_rest(services, exc)
+
+    call_at_most(seconds, read_on)
+    call.rest = None
+
+
+async def aread_rest(services: Services, call: ProviderCall) -> None:
+    """Read the rest of an asynchronous stream that its consumer left at the finish reason.
+
+    It waits for ``Settings.usage_wait`` seconds at most.
+    """
+    rest, seconds = call.rest, services.settings.usage_wait
+    if rest is None or not seconds or not hasattr(rest.stream, "__aiter__"):
+        return
+
+    async def read_on() -> None:
+        async for item in rest.stream:
+            rest.on_item(item)
+            if call.rest is None:
+                return
+
+    try:
+        await wait_at_most(seconds, read_on())
+    except Exception as exc:  # the connection may break
+        _note_rest(services, exc)
+    call.rest = None
+
+
+def _note_rest(services: Services, exc: Exception) -> None:
+    name = type(exc).__name__
+    services.diagnostics.note(
+        "rest", name, "The end of a provider's stream could not be read (%s); its usage is estimated.", name
+    )
+
+
+class _BotocoreTee:
+    """The raw stream of a botocore body, read as its bytes pass."""
+
+    def __init__(self, body: Any, feed: Callable[[Any], object]) -> None:
+        self._body = body
+        self._feed = feed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def read(self, amt: int | None = None, *more: Any) -> Any:
+        data = self._body.read(amt, *more)
+        self._feed(data)
+        return data
+
+    def readinto(self, buffer: Any) -> Any:
+        size = self._body.readinto(buffer)
+        if size:
+            self._feed(bytes(memoryview(buffer)[:size]))
+        return size
+
+    def readlines(self, *hint: Any) -> Any:
+        lines = self._body.readlines(*hint)
+        self._feed(b"".join(lines))
+        return lines
+
+
+def _is_botocore_body(value: Any) -> bool:
+    """Return whether a value is a botocore body, which is read from the network and can be read once."""
+    kind = value.__class__
+    return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
+
+
+def _is_http_response(value: Any) -> bool:
+    """Return whether a value is a response of httpx, or of a library that is made like it."""
+    kind = value.__class__
+    return hasattr(kind, "iter_bytes") and hasattr(kind, "aiter_bytes")
+
+
+def _is_stream(kind: type) -> bool:
+    """Return whether objects of a class are consumed step by step: iterators, and managers of one."""
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        return True
+    entered = hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")
+    iterated = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
+    closes = hasattr(kind, "close") or hasattr(kind, "aclose")
+    return (entered or (iterated and closes)) and not hasattr(kind, "__len__")
+
+
+def _must_stay(kind: type) -> bool:
+    """Return whether a stream cannot be replaced by a stand-in.
+
+    Some classes decide about ``isinstance`` by themselves (anthropic's ``Stream``), and helpers that accumulate a
+    stream consume it in methods of their own.
+    """
+    return "__instancecheck__" in vars(type(kind)) or hasattr(kind, "until_done")
+
+
+def _reading_of(reader: ItemReader, stream: Any) -> Reading | None:
+    """Return what was read of a stream, or of the response that a helper has accumulated from it."""
+    if reader.recognised:
+        reading = reader.reading()
+        if reading.usage is not None:
+            return reading
+    for name in _SNAPSHOTS:
+        if hasattr(stream.__class__, name):
+            try:
+                return read(getattr(stream, name)) or reader.reading()
+            except Exception:  # there is none before the first chunk
+                break
+    return reader.reading() if reader.recognised else None
+
+
+def _add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:
+    """Add the figures in the headers of an InvokeModel response to what its body leaves out."""
+    if metered is None or (reading is not None and reading.usage is not None and reading.usage.total_tokens):
+        return reading
+    reading = reading if reading is not None else Reading()
+    usage = reading.usage or Usage()
+    merged = replace(
+        usage,
+        input_tokens=metered.input_tokens if usage.input_tokens is None else usage.input_tokens,
+        output_tokens=metered.output_tokens if usage.output_tokens is None else usage.output_tokens,
+    )
+    return replace(reading, usage=merged.with_total())

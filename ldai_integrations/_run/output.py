@@ -1,0 +1,198 @@
+"""What the handler itself puts out: its response and its text, read as they pass and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..usage import Reading, count_tokens, read
+from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
+
+# The most strings that are looked for in a returned value.
+_MOST_LEAVES = 10_000
+# How much text is kept until the run is reported, in characters. Tokens of text beyond it are extrapolated.
+_MOST_TEXT = 4_000_000
+
+
+class HandlerOutput:
+    """The output of one handler. Used only if no provider call was seen.
+
+    Args:
+        clock: A monotonic clock, in seconds.
+        limit: How much of a JSON document is kept, in bytes.
+        on_undecodable: Called with the encoding of a compressed body that cannot be read.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_clock",
+        "_content_encoding",
+        "_content_type",
+        "_decoder",
+        "_is_text",
+        "_limit",
+        "_on_undecodable",
+        "_reader",
+        "_size",
+        "_value",
+        "first_item_at",
+        "is_whole",
+        "last_item_at",
+        "status",
+    )
+
+    def __init__(self, clock: Callable[[], float], limit: int, on_undecodable: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._on_undecodable = on_undecodable
+        self._content_type: str | None = None
+        self._content_encoding = ""
+        self._reader: BodyReader | ItemReader | None = None
+        self._chunks: list[str | bytes] = []
+        self._size = 0
+        self._value: Any = None
+        self._is_text = False
+        #: The HTTP status; ``None`` if it is not known.
+        self.status: int | None = None
+        #: Whether the output is not streamed, so that it has no first token.
+        self.is_whole = False
+        #: When the first item with content passed, in seconds.
+        self.first_item_at: float | None = None
+        #: When the last item passed, or the handler returned, in seconds.
+        self.last_item_at: float | None = None
+
+    def respond(
+        self, status: int | None, content_type: str | None, *, content_encoding: str = "", is_whole: bool = False
+    ) -> None:
+        """Take the head of a response.
+
+        Args:
+            status: The HTTP status; ``None`` if it is not known.
+            content_type: The ``Content-Type`` header; ``None`` if it is not known.
+            content_encoding: The ``Content-Encoding`` header; empty if there is none.
+            is_whole: Whether the body is not streamed.
+        """
+        if status is not None:
+            self.status = status
+        if content_type is not None:
+            self._content_type = content_type
+        self._content_encoding = "" if content_encoding == "identity" else content_encoding
+        self.is_whole = self.is_whole or is_whole
+
+    def add(self, item: Any) -> None:
+        """Take one item of the output. It is called for every chunk of a stream, so it must be cheap."""
+        self.last_item_at = self._clock()
+        if self._is_text:
+            self._add_text(item)
+        elif item or not isinstance(item, (str, bytes)):
+            self._add(item)
+
+    def take(self, value: Any) -> None:
+        """Take the value that a handler returned; it is read when the run is reported."""
+        if self._reader is None and not self._is_text:
+            self._value = value
+
+    def reading(self) -> Reading | None:
+        """Return what the output says in a provider's format; ``None`` if it has none."""
+        if self._reader is not None:
+            reading = self._reader.reading()
+        elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):
+            reading = read(self._value)
+        else:
+            return None
+        is_provider = reading is not None and (reading.usage is not None or reading.model is not None)
+        return reading if is_provider or (reading is not None and reading.error) else None
+
+    def text(self) -> str:
+        """Return the text of the output, up to 4,000,000 characters of it."""
+        if self._is_text:
+            return "".join(chunk for chunk in self._chunks if isinstance(chunk, str)) or b"".join(
+                bytes(chunk) for chunk in self._chunks if not isinstance(chunk, str)
+            ).decode("utf-8", "replace")
+        reading = self._reader.reading() if self._reader is not None else None
+        return reading.text if reading is not None else "\n".join(_leaves(self._value))
+
+    def estimate(self, model: str) -> int | None:
+        """Estimate the output tokens from the text of the output: about 50 µs for 1,000 characters.
+
+        Args:
+            model: The name of the configured model.
+
+        Returns:
+            The number of tokens; ``None`` if there is no text.
+        """
+        reading = self._reader.reading() if self._reader is not None else None
+        if reading is not None and (reading.text or reading.reasoning or reading.tool_calls):
+            return reading.estimate(model=model).output_tokens
+        text = self.text()
+        if not text:
+            return None
+        tokens = count_tokens(text, model=model)
+        return round(tokens * self._size / len(text)) if self._size > _MOST_TEXT else tokens
+
+    @property
+    def chars(self) -> int:
+        """How many characters would have to be counted."""
+        return len(self._value) if isinstance(self._value, str) else self._size
+
+    def release(self) -> None:
+        """Forget the output once the run is reported."""
+        self._reader, self._value, self._is_text = None, None, False
+        self._chunks.clear()
+
+    def _add(self, item: Any) -> None:
+        if self.status is not None and self.status >= 400:  # the page of an error is not output of a model
+            return
+        if self._reader is None and not self._begin(item):
+            return
+        if self._is_text:
+            self.first_item_at = self.last_item_at
+            self._add_text(item)
+        elif self._reader is not None and self._reader.feed(item) and self.first_item_at is None:
+            self.first_item_at = self.last_item_at
+
+    def _begin(self, item: Any) -> bool:
+        """Choose a reader by the first item; return whether the output is read at all."""
+        content_type = self._content_type
+        is_text = isinstance(item, (str, bytes, bytearray, memoryview))
+        if not is_text:
+            self._reader = ItemReader()
+        elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
+            reader = BodyReader(content_type, self._content_encoding, limit=self._limit)
+            if reader.is_undecodable:
+                self._on_undecodable(self._content_encoding)
+            self._reader = reader
+        elif content_type is None and is_provider_line(_beginning(item)):
+            self._reader = ItemReader()
+        elif content_type is None or media_type(content_type).startswith("text/"):
+            self._is_text = not self._content_encoding
+            return self._is_text
+        else:
+            return False
+        return True
+
+    def _add_text(self, chunk: str | bytes) -> None:
+        if self._size < _MOST_TEXT:
+            self._chunks.append(chunk)
+        self._size += len(chunk)
+
+
+def _beginning(item: Any) -> str:
+    text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
+    return text.partition("\n")[0]
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Yield the strings in a plain value, depth first and up to a limit."""
+    stack, seen = [value], 0
+    while stack and seen < _MOST_LEAVES:
+        item = stack.pop()
+        seen += 1
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, (bytes, bytearray)):
+            yield item.decode("utf-8", "replace")
+        elif isinstance(item, Mapping):
+            stack.extend(reversed(list(item.values())))
+        elif isinstance(item, (list, tuple)):
+            stack.extend(reversed(item))

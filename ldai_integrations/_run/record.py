@@ -1,0 +1,232 @@
+"""From a finished run to its record: outcome, usage, times and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import add
+
+from ..delivery import environment_id_of
+from ..records import Cost, Outcome, RunRecord, Usage
+from ..usage import Reading, estimate_prompt
+from .ledger import CountedCall
+from .run import Run
+from .status import status_of_exception
+
+
+def build_record(run: Run, ended_at: float) -> RunRecord:
+    """Build the record of a finished run; estimate tokens that no provider reported.
+
+    What user code reported on ``run.tracker`` replaces what was measured.
+
+    Args:
+        run: A finished run.
+        ended_at: The end of the run on its clock, in seconds.
+    """
+    calls = run.ledger.counted()
+    own = run.output.reading() if not calls and run.stated_usage is None else None
+    outcome = _outcome(run, calls, own)
+    if outcome == "discarded" and not run.is_resolved:
+        return _discarded(run, ended_at)
+    stated = run.stated_events
+    usage = stated.get("tokens") or _usage(run, calls, own, outcome)
+    provider_name = run.config.provider.name if run.config.provider else ""
+    readings = [call.reading for call in calls] if own is None else [own]
+    tools = run.stated_tools or [tool.name for reading in readings for tool in reading.tool_calls]
+    first_token_at, first_answer_at = _first_times(run, calls)
+    model = next((reading.model for reading in reversed(readings) if reading.model), "")
+    return RunRecord(
+        run_id=run.id,
+        config_key=run.config_key,
+        mode=run.options.mode,
+        variation_key=run.identity.variation_key,
+        version=run.identity.version,
+        model_name=run.model,
+        response_model=model,
+        finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
+        provider_name=provider_name,
+        enabled=run.config.enabled,
+        started_at=run.started_at,
+        duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
+        time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
+        time_to_first_answer_ms=_since_opened(run, first_answer_at),
+        usage=usage,
+        outcome=outcome,
+        error=run.error,
+        tool_calls=tuple(tools),
+        default_served=not run.identity.variation_key,
+        cost=_cost(run, usage, provider_name),
+        ld_context=run.ld_context,
+        tracker=run.sdk_tracker,
+        environment_id=environment_id_of(run.services.ld_client.client),
+        calls=len(calls),
+        failed_calls=sum(call.is_failed for call in calls),
+        stated=frozenset(stated),
+    )
+
+
+def _outcome(run: Run, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
+    """Decide in this order: what user code reported, cancelled, error, discarded, success."""
+    if run.is_discarded:
+        return "discarded"
+    stated = run.stated_events.get("success")
+    if stated is not None:
+        return "success" if stated else "error"
+    saw_generation = bool(calls) or own is not None or run.stated_usage is not None or "tokens" in run.stated_events
+    if not saw_generation and not run.counts_pages and not run.had_stray_calls and run.error_by_result is None:
+        return "discarded"  # a page, an asset, a redirect, a health check or an error page
+    if run.is_cancelled:
+        return "cancelled"
+    if run.error_by_result is not None:
+        return "error" if run.error_by_result else "success"
+    status = run.output.status
+    if run.error is not None:
+        status = status_of_exception(run.error)
+        if status is None:
+            return "error"
+    if _has_failed(calls) and run.services.settings.caught_failures == "error":
+        return "error"
+    if (own is not None and own.error) or (status is not None and status in run.services.settings.error_statuses):
+        return "error"
+    if saw_generation or run.had_stray_calls:
+        return "success"
+    if (status is not None and status >= 400) or run.services.reporter.expects_calls(run.config_key):
+        return "discarded"
+    return "success"
+
+
+def _has_failed(calls: Sequence[CountedCall]) -> bool:
+    """Return whether no provider call succeeded after the last failed one had started.
+
+    Embeddings are no substitute for text that was not generated.
+    """
+    failed = [call for call in calls if call.is_failed]
+    if not failed:
+        return False
+    last = max(failed, key=lambda call: call.call.started_at).call
+    return not any(
+        not call.is_failed
+        and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
+        and (call.call.api != "embeddings" or last.api == "embeddings")
+        for call in calls
+    )
+
+
+def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome) -> Usage | None:
+    """Add up the provider calls; estimate what a provider left out."""
+    parts = [] if run.stated_usage is None else [run.stated_usage]
+    for counted in calls:
+        if counted.call.source == "span" and parts:  # the handler reports tokens itself
+            continue
+        usage = _complete(run, counted)
+        if usage is not None:
+            parts.append(usage)
+    if not calls and not parts and outcome != "discarded":
+        usage = _usage_of_output(run, own)
+        parts = [usage] if usage is not None else []
+    if not parts:
+        return None
+    total: Usage = reduce(add, parts).with_total()
+    if run.had_stray_calls and calls:
+        return replace(total, lower_bound=True)
+    return total
+
+
+def _complete(run: Run, counted: CountedCall) -> Usage | None:
+    """Return the usage of a call; estimate what the provider did not report."""
+    reading, request = counted.reading, counted.call.request
+    usage = counted.usage
+    shown = reading.text or reading.reasoning or reading.tool_calls
+    if usage.output_tokens is None and shown:
+        arguments = request.arguments if request is not None else None
+        model = (request.model if request is not None else "") or run.model
+        usage = usage.filled_from(reading.estimate(model=model, request=arguments))
+    if usage.input_tokens is None and (shown or not counted.is_failed):
+        if request is not None:
+            model = reading.model or request.model or run.model
+            estimate = request.estimate(model)
+        else:
+            estimate = _estimate_prompt(run)
+        if estimate is not None:
+            usage = estimate if usage == Usage() else usage.filled_from(estimate)
+    return None if usage == Usage() else usage
+
+
+def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
+    """Return the usage in the handler's own output, or an estimate from its text."""
+    if run.had_stray_calls or (run.error is not None and run.output.first_item_at is None):
+        return None
+    usage = own.usage if own is not None and own.usage is not None else Usage()
+    if usage.output_tokens is None:
+        tokens = run.output.estimate(run.model)
+        if tokens is None:
+            return None if usage == Usage() else usage
+        usage = usage.filled_from(Usage(output_tokens=tokens))
+        run.services.diagnostics.note(
+            "estimated",
+            run.config_key,
+            "No provider call was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap the "
+            "provider's client with wrap_client(), or give the response to run.observe().",
+            run.config_key,
+        )
+    if usage.input_tokens is None:
+        usage = usage.filled_from(_estimate_prompt(run) or Usage())
+    return usage
+
+
+def _estimate_prompt(run: Run) -> Usage | None:
+    """Estimate the prompt that ``run.messages()`` returned; other prompts are not known."""
+    if not run.prompt:
+        return None
+    return estimate_prompt({"messages": run.prompt}, model=run.model, api="chat")
+
+
+def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, float | None]:
+    """Return when the first token and the first visible text arrived."""
+    first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
+    if not calls and not run.output.is_whole:
+        first = answer = run.output.first_item_at
+    return (first if run.stated_first_token_at is None else run.stated_first_token_at), answer
+
+
+def _cost(run: Run, usage: Usage | None, provider_name: str) -> Cost | None:
+    costs, model = run.services.costs, run.config.model
+    if costs is None or model is None:
+        return None
+    return costs.of(
+        usage,
+        config_key=run.config_key,
+        model_name=model.name,
+        provider_name=provider_name,
+        get_custom=model.get_custom,
+        started_at=run.started_at,
+    )
+
+
+def _since_opened(run: Run, at: float | None) -> int | None:
+    return None if at is None else _ms(at - run.opened_at)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _discarded(run: Run, ended_at: float) -> RunRecord:
+    """Build the record of a run whose AI Config nobody asked for; it is not evaluated now."""
+    return RunRecord(
+        run_id="",
+        config_key=run.config_key,
+        mode=run.options.mode,
+        variation_key="",
+        version=0,
+        model_name="",
+        provider_name="",
+        enabled=True,
+        started_at=run.started_at,
+        duration_ms=_ms(ended_at - run.opened_at),
+        time_to_first_token_ms=None,
+        usage=None,
+        outcome="discarded",
+        error=run.error,
+    )

@@ -1,0 +1,130 @@
+"""From a finished run to everybody who receives its record: sinks, signals and judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from .. import signals
+from .._diagnostics import Diagnostics
+from ..delivery import forks
+from ..exceptions import ConfigurationError
+from ..records import RunRecord
+from ..typing import Sink
+from .flushing import Flushing
+from .open_runs import OpenRuns
+from .record import build_record
+from .run import Run
+from .scores import Destination, drop, evaluations_of
+
+# Counting this many characters takes about 1 ms.
+_LONG = 16_000
+
+
+class Reporter:
+    """The reports of one application. A run is reported on a background thread if it may be reported later.
+
+    Args:
+        diagnostics: Receives failures.
+        flushing: Has the background thread.
+        open_runs: The open runs of the application.
+        sinks: The sink for LaunchDarkly, then those of the application.
+
+    Raises:
+        ConfigurationError: If a sink has no ``emit``.
+    """
+
+    def __init__(
+        self, diagnostics: Diagnostics, flushing: Flushing, open_runs: OpenRuns, sinks: tuple[Sink, ...]
+    ) -> None:
+        for sink in sinks:
+            if not callable(getattr(sink, "emit", None)):
+                raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
+        self._diagnostics = diagnostics
+        self._flushing = flushing
+        self._open_runs = open_runs
+        self._sinks = sinks
+        self._openers: list[tuple[int, Any]] = [
+            (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "opened", None))
+        ]
+        # The keys of the AI Configs whose runs call providers where it can be seen.
+        self._keys_with_calls: set[str] = set()
+        #: How many runs were reported.
+        self.runs = 0
+
+    def expects_calls(self, config_key: str) -> bool:
+        """Return whether an earlier run of this AI Config made a provider call that was seen."""
+        return config_key in self._keys_with_calls
+
+    def open(self, run: Run) -> None:
+        """Announce a run that was opened."""
+        if self._openers:
+            emitters: dict[int, Callable[[RunRecord], object]] = {}
+            for index, sink in self._openers:
+                with self._diagnostics.guard(_name_of(sink), run.config_key):
+                    emitters[index] = sink.opened()
+            run.emitters = emitters
+        if signals.run_opened.receivers:
+            with self._diagnostics.guard("receiver of run_opened", run.config_key):
+                signals.run_opened.send(run.config_key, run=run)
+
+    def leave(self, job: Callable[[], None]) -> None:
+        """Queue a job from a finalizer: takes no lock and starts no thread."""
+        self._flushing.worker.leave(job)
+
+    def report(self, run: Run, ended_at: float) -> None:
+        """Report a run that has ended: on the background thread, or now if somebody waits for it."""
+        if run.forks != forks.count:
+            return  # opened before a fork: it belongs to the parent process
+        if run.ledger:
+            self._keys_with_calls.add(run.config_key)
+        job = partial(self._report, run, ended_at)
+        if not (self._may_wait(run) and self._flushing.worker.submit(job)):
+            job()
+        self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
+        if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
+            self._flushing.flush_after_request()
+
+    def _may_wait(self, run: Run) -> bool:
+        """Return whether a finished run may be reported later.
+
+        The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
+        count.
+        """
+        with self._diagnostics.guard("report", run.config_key):  # the application's own values may raise here
+            if (signals.run_finished.receivers or len(self._sinks) > 1) and run.output.chars < _LONG:
+                return False
+            refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
+            if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
+                return run.is_resolved
+            return run.config is not None  # evaluated now, because ld_context may need the request
+        return False
+
+    def _report(self, run: Run, ended_at: float) -> None:
+        try:
+            record = build_record(run, ended_at)
+        except Exception as exc:
+            self._diagnostics.failed("report", run.config_key, exc)
+            return
+        evaluations = evaluations_of(run, record) if run.judge_keys else []
+        run.release()
+        is_reported = record.enabled and record.outcome != "discarded"
+        if is_reported:
+            self.runs += 1  # the interpreter switches no threads within this statement
+            for index, sink in enumerate(self._sinks):
+                try:
+                    run.emitters.get(index, sink.emit)(record)
+                except Exception as exc:
+                    self._diagnostics.failed(_name_of(sink), record.config_key, exc)
+        if signals.run_finished.receivers:
+            with self._diagnostics.guard("receiver of run_finished", run.config_key):
+                signals.run_finished.send(run.config_key, record=record)
+        with self._diagnostics.guard("judge", run.config_key):
+            run.scores.open(Destination(run.services, record).send if is_reported else drop)
+            for evaluation in evaluations:
+                run.services.judges.judge(evaluation)
+
+
+def _name_of(sink: object) -> str:
+    return f"sink {type(sink).__name__}"

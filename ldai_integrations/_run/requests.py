@@ -1,0 +1,198 @@
+"""What a middleware does with requests: their scopes, their runs and their votes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ldclient import Context
+
+from .._launchdarkly.configs import AIConfigDefault
+from ..exceptions import ConfigurationError
+from ..feedback import Answer, Feedback, Secret
+from ..records import Mode
+from .background import call_off_loop
+from .context import RequestScope, Services, get_current, scope_of
+from .run import Run, RunOptions, enclosing_run, open_run
+from .vote_token import VoteToken
+
+
+def check_ld_context(ld_context: object) -> None:
+    """Refuse, at set-up, an ``ld_context`` that can never work.
+
+    Raises:
+        ConfigurationError: If it is neither ``None`` nor a plain callable.
+    """
+    if ld_context is None:
+        return
+    if isinstance(ld_context, Context):
+        raise ConfigurationError(
+            "ld_context is a Context; give a function that returns one, such as lambda request: context"
+        )
+    if not callable(ld_context):
+        raise ConfigurationError(f"ld_context is {ld_context!r}; give a function that returns an ldclient.Context")
+    if inspect.iscoroutinefunction(ld_context) or inspect.iscoroutinefunction(type(ld_context).__call__):
+        raise ConfigurationError(
+            f"ld_context is the coroutine function {getattr(ld_context, '__qualname__', ld_context)!r}; it is called "
+            "when a run first needs it, where nothing can be awaited. "
+            "Give a plain function, and await before the request is tracked."
+        )
+
+
+def check_variables(variables: object) -> None:
+    """Refuse, at set-up, ``variables`` that can never work.
+
+    Raises:
+        ConfigurationError: If it is not ``None``, a mapping or a callable.
+    """
+    if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
+        raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
+
+
+class RequestTracking:
+    """The scopes and runs of the requests of one middleware.
+
+    Args:
+        services: What the application's runs share.
+        config_key: Track each request as a run of this AI Config, or of the one that a callable names; it is called
+            with the request and may return ``None``. Without it, only decorated code opens runs.
+        mode: ``"completion"`` or ``"agent"``.
+        default: Used if LaunchDarkly has no usable variation.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
+        ld_context: Called with the request when its LD context is first needed.
+        secrets: The secrets of the framework, for feedback tokens; the last one signs.
+
+    Raises:
+        ConfigurationError: If a value cannot work.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        config_key: str | Callable[[Any], str | None] | None = None,
+        mode: Mode = "completion",
+        default: AIConfigDefault | None = None,
+        variables: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
+        ld_context: Callable[[Any], Context | None] | None = None,
+        secrets: Sequence[Secret] = (),
+    ) -> None:
+        check_ld_context(ld_context)
+        check_variables(variables)
+        if inspect.iscoroutinefunction(config_key):
+            raise ConfigurationError("config_key is a coroutine function; give a plain function")
+        self.services = services
+        #: Whether requests are tracked; otherwise only decorated code opens runs.
+        self.opens_runs = config_key is not None
+        self._config_key = config_key
+        # Created here even for a callable, so that a wrong mode or default shows at start.
+        known = config_key if isinstance(config_key, str) else "given by config_key()"
+        if config_key is not None and not callable(config_key):
+            known = config_key
+        self._options = RunOptions(config_key=known, mode=mode, default=default, counts_pages=False)
+        self._variables = variables
+        self._ld_context = ld_context
+        if services.feedback is not None:
+            services.feedback.require_secret(secrets)
+
+    def scope(self, request: object) -> RequestScope:
+        """Return a scope for a request."""
+        return RequestScope(self.services, request, self._ld_context, VoteToken.wanted_by(self.services.feedback))
+
+    def open_run(self, scope: RequestScope, request: object) -> Run | None:
+        """Open the run of a request, if requests are tracked and no middleware outside has opened it."""
+        if not self.opens_runs:
+            return None
+        diagnostics = self.services.diagnostics
+        with diagnostics.guard("config_key", str(getattr(self._config_key, "__name__", self._config_key))):
+            key = self._config_key(request) if callable(self._config_key) else self._config_key
+            if key is None:
+                return None
+            options = self._options if key == self._options.config_key else replace(self._options, config_key=key)
+            current = get_current()
+            parent = current if isinstance(current, Run) and current.scope is scope else None
+            if enclosing_run(parent, key) is not None:
+                return None
+            return open_run(scope, options, variables=self._variables_of(request), parent=parent)
+        return None
+
+    def _variables_of(self, request: object) -> Mapping[str, Any]:
+        if not callable(self._variables):
+            return self._variables or {}
+        with self.services.diagnostics.guard("variables", "middleware"):
+            return dict(self._variables(request))
+        return {}
+
+
+class VoteEndpoint:
+    """The endpoint that takes the votes of one application.
+
+    Args:
+        services: What the application's runs share; its settings have ``feedback``.
+        ld_context: Called with the request, returns the LD context of the voter. Without it, the middleware's is used.
+        secrets: The secrets of the framework, for feedback tokens; the last one signs.
+
+    Raises:
+        ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        ld_context: Callable[[Any], Context | None] | None = None,
+        secrets: Sequence[Secret] = (),
+    ) -> None:
+        check_ld_context(ld_context)
+        if services.feedback is None:
+            raise ConfigurationError(
+                "The Tracking takes no feedback; make it with settings=Settings(feedback=FeedbackSettings(…))"
+            )
+        services.feedback.require_secret(secrets)
+        self._services = services
+        self._ld_context = ld_context
+        self._feedback: Feedback = services.feedback
+
+    def refuse(self, method: str, client: str, length: int) -> Answer | None:
+        """Return the answer to a request that need not be read, or ``None``. Called first."""
+        self._services.flushing.ensure_started()  # a vote may be the first thing that a forked process does
+        self.keep_out_of_runs()
+        return self._feedback.refuse(method, client, length)
+
+    def vote(self, request: object, fields: Mapping[str, object]) -> Answer:
+        """Take the vote of a request that was read. May wait for the store of votes."""
+        scope = self._scope_of(request)
+        return self._feedback.vote(fields, lambda: self._voter(scope))
+
+    async def avote(self, request: object, fields: Mapping[str, object]) -> Answer:
+        """Take the vote of a request without blocking the event loop."""
+        scope = self._scope_of(request)
+        _ = scope.ld_context  # determined here, where the application's own context variables are
+        return await call_off_loop(lambda: self._feedback.vote(fields, lambda: self._voter(scope)))
+
+    def keep_out_of_runs(self) -> None:
+        """Discard the run that a middleware has opened for this request: no generation takes place."""
+        current = get_current()
+        while isinstance(current, Run):
+            current.discard()
+            current = current.parent
+
+    def _scope_of(self, request: object) -> RequestScope:
+        scope = scope_of(get_current())
+        if scope is None:
+            return RequestScope(self._services, request, self._ld_context)
+        scope.had_runs = True  # a vote is an event to flush
+        return scope if self._ld_context is None else RequestScope(self._services, request, self._ld_context)
+
+    def _voter(self, scope: RequestScope) -> Context:
+        ld_context = scope.ld_context
+        if scope.is_anonymous(ld_context):
+            self._services.diagnostics.note(
+                "feedback",
+                "ld_context",
+                "A vote cannot be matched with its user: its request has no LD context. Put the middleware "
+                "in front of the feedback endpoint, or give the endpoint ld_context=….",
+            )
+        return ld_context

@@ -1,0 +1,550 @@
+"""The run: one use of an AI Config, from its start to the record that is reported."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial, wraps
+from inspect import iscoroutinefunction
+from typing import Any, ParamSpec, TypeVar, get_args
+
+from ldai import AICompletionConfig
+from ldai.evaluator import Evaluator
+from ldai.tracker import LDAIConfigTracker
+from ldclient import Context
+
+from .._diagnostics import Diagnostics
+from .._identity import TrackerIdentity
+from .._launchdarkly.configs import AIConfig, AIConfigDefault, check_default
+from .._launchdarkly.tracker import RunTracker
+from ..delivery import forks
+from ..exceptions import ConfigurationError
+from ..records import Mode, Usage
+from ..settings import Settings
+from ..typing import ModelParameters, Score
+from .background import is_on_event_loop
+from .context import RequestScope, Services, bind, get_current, unbind
+from .ledger import Ledger, ProviderCall, Source
+from .observe import aread_rest, note_failure, observe, read_rest
+from .output import HandlerOutput
+from .request import ProviderRequest
+from .scores import Scores, score_run
+from .status import is_cancellation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a decorator, a ``with`` block or a middleware says about its runs.
+
+    Attributes:
+        config_key: The key of the AI Config.
+        mode: ``"completion"`` or ``"agent"``.
+        default: What is served if LaunchDarkly has no usable variation.
+        is_error: Called with the result of the handler; returns whether the run is an error.
+        counts_pages: Whether a run without a provider call is reported. A middleware around a whole application also
+            serves pages, assets and health checks, which are no generations.
+
+    Raises:
+        ConfigurationError: If a value cannot work.
+    """
+
+    config_key: str
+    mode: Mode = "completion"
+    default: AIConfigDefault | None = None
+    is_error: Callable[[Any], bool] | None = None
+    counts_pages: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config_key, str) or not self.config_key.strip():
+            raise ConfigurationError(
+                f"config_key is {self.config_key!r}; give the key of an AI Config, as LaunchDarkly shows it"
+            )
+        if self.mode not in get_args(Mode):
+            raise ConfigurationError(f"mode is {self.mode!r}; use 'completion' or 'agent'")
+        if self.is_error is not None and not callable(self.is_error):
+            raise ConfigurationError(f"is_error is {self.is_error!r}; give a callable that takes the result")
+        check_default(self.default, self.mode)
+
+
+class Run:
+    """One use of an AI Config: its prompt and parameters, and everything that is measured.
+
+    Handlers get the run through a parameter annotated ``Run``, or from :func:`~ldai_integrations.current_run`. The
+    methods never block and never raise because of LaunchDarkly. They may be called from any thread. After the end of
+    the run they change nothing.
+    """
+
+    def __init__(
+        self,
+        scope: RequestScope,
+        options: RunOptions,
+        *,
+        variables: Mapping[str, Any],
+        ld_context: Context | None = None,
+        parent: Run | None = None,
+    ) -> None:
+        services = scope.services
+        #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
+        self.forks = forks.count
+        self.scope = scope
+        self.services = services
+        self.options = options
+        self.config_key = options.config_key
+        self.parent = parent
+        self.variables = variables
+        self.finished = False
+        self.started_at = time.time()
+        self.ledger = Ledger(services.clock)
+        self.output = HandlerOutput(services.clock, services.settings.max_body_bytes, self._note_undecodable)
+        self.scores = Scores()
+        #: Whether a run without a provider call is reported; a decorated handler inside of a middleware's run says so.
+        self.counts_pages = options.counts_pages
+        self.is_cancelled = False
+        self.is_discarded = False
+        #: Whether a wrapped client was called outside of any run while this run was open.
+        self.had_stray_calls = False
+        self.error: BaseException | None = None
+        self.error_by_result: bool | None = None
+        self.stated_usage: Usage | None = None
+        self.stated_tools: list[str] = []
+        self.stated_first_token_at: float | None = None
+        #: What LaunchDarkly's trackers sent for this run before its end, by event name without ``$ld:ai:``.
+        self.stated_events: dict[str, Any] = {}
+        #: The messages that :meth:`messages` returned.
+        self.prompt: list[dict[str, Any]] | None = None
+        #: The keys of the judges that were drawn for this run.
+        self.judge_keys: tuple[str, ...] = ()
+        #: How many characters of the answer are kept for judges.
+        self.kept_chars = 0
+        #: Receivers of the record in place of the sinks that made them when the run opened.
+        self.emitters: Mapping[int, Callable[[Any], object]] = {}
+        # The ids of other trackers that report about this run.
+        self._other_ids: set[object] = set()
+        self._ld_context = ld_context
+        self._lock = threading.Lock()
+        self._config: AIConfig | None = None
+        self._sdk_tracker: LDAIConfigTracker | None = None
+        self._identity: TrackerIdentity | None = None
+        self.opened_at = services.clock()
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "open"
+        return f"<Run of {self.config_key!r}, {state}, {len(list(self.ledger))} provider calls>"
+
+    # For handlers
+
+    @property
+    def id(self) -> str:
+        """The run id that all LaunchDarkly events of this run share."""
+        return self.identity.run_id
+
+    @property
+    def config(self) -> AIConfig:
+        """The AI Config for this request, with a rendered prompt. ``config.enabled`` may be false."""
+        if self._config is None:
+            config = self.services.configs.resolve(
+                self.scope.resolved,
+                self.config_key,
+                self.ld_context,
+                mode=self.options.mode,
+                default=self.options.default,
+                variables=self.variables,
+            )
+            with self._lock:
+                if self._config is None:
+                    self._config = config
+                    self._draw_judges(config)
+        return self._config
+
+    @property
+    def model(self) -> str:
+        """The name of the configured model; empty if there is none."""
+        model = self.config.model
+        return model.name if model is not None else ""
+
+    @property
+    def parameters(self) -> ModelParameters:
+        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
+        model = self.config.model
+        parameters: ModelParameters = dict(model.to_dict()["parameters"] or {}) if model is not None else {}  # type: ignore[assignment]  # LaunchDarkly checks no parameters
+        return parameters
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
+        return self._ld_context if self._ld_context is not None else self.scope.ld_context
+
+    @property
+    def tracker(self) -> RunTracker:
+        """LaunchDarkly's tracker for this run. What you report there replaces what the run measured."""
+        return RunTracker(self)
+
+    @property
+    def feedback_token(self) -> str:
+        """The signed token that the browser sends back with a vote.
+
+        Empty if there is nothing to vote on: without ``Settings.feedback``, for AI Configs that are not among its
+        ``config_keys``, and while the AI Config is disabled.
+        """
+        feedback = self.services.feedback
+        if feedback is None or not feedback.votes_on(self.config_key) or self.is_discarded:
+            return ""
+        with self.services.diagnostics.guard("feedback token", self.config_key):
+            if self.config.enabled:
+                ld_context = self.ld_context
+                is_anonymous = self.scope.is_anonymous(ld_context)
+                return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
+        return ""
+
+    def messages(self, *, user: str | None = None) -> list[Any]:
+        """Return the configured messages, ready for a provider call.
+
+        Args:
+            user: What the user says; added as the last message.
+
+        Returns:
+            New ``{"role": …, "content": …}`` dicts, typed so that every provider's client accepts them. The
+            instructions of an agent are a system message.
+        """
+        messages = self.configured_messages()
+        if user is not None:
+            messages.append({"role": "user", "content": user})
+        self.prompt = messages
+        return [dict(message) for message in messages]
+
+    def observe(self, response: T) -> T:
+        """Read usage, tool calls and the time to the first token from a provider's response.
+
+        Args:
+            response: An SDK object, a dict, a stream, a line of a stream, an exception of a provider's library that
+                carries a response, or an awaitable of one of these.
+
+        Returns:
+            The same object. For a stream, a stand-in with the stream's protocol and type; for an awaitable, another
+            awaitable. A response that was seen before, by a wrapped client or here, is not counted again.
+        """
+        if self.finished:
+            return response
+        if isinstance(response, BaseException):
+            note_failure(self, self.begin_call("observed"), response)
+            return response
+        observed: T = observe(self, response, self.begin_call("observed"))
+        return observed
+
+    def add_usage(
+        self, usage: Usage | None = None, *, input_tokens: int | None = None, output_tokens: int | None = None
+    ) -> None:
+        """Add the tokens of one provider call that :meth:`observe` cannot read.
+
+        Args:
+            usage: Everything that is known, or
+            input_tokens: all prompt tokens, and
+            output_tokens: all generated tokens.
+        """
+        more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        with self._lock:
+            self.stated_usage = more if self.stated_usage is None else self.stated_usage + more
+
+    def first_token(self) -> None:
+        """Stop the time to the first token; only the first call counts."""
+        if self.stated_first_token_at is None:
+            self.stated_first_token_at = self.services.clock()
+
+    def tool_call(self, name: str) -> None:
+        """Record that the model called a tool. Replaces the tool calls that are found in responses."""
+        if self.finished:
+            self.sdk_tracker.track_tool_call(name)
+        else:
+            self.stated_tools.append(name)
+
+    def evaluate(self, metric_key: str, score: Score) -> None:
+        """Score this run under a metric of your own, once per metric.
+
+        The score is sent when the run is reported. Something that cannot be a score is logged once and counted.
+
+        Args:
+            metric_key: The event key of a metric in LaunchDarkly.
+            score: A number from 0 to 1, or a function without arguments that returns it. A function is called after
+                the run, off the request, within the limits of :class:`~ldai_integrations.judges.JudgeSettings`; it may
+                be a coroutine function.
+        """
+        score_run(self, metric_key, score)
+
+    def fail(self, exc: BaseException) -> None:
+        """Record an exception that the handler deals with itself: the run is an error, or cancelled."""
+        if is_cancellation(exc):
+            self.is_cancelled = True
+        elif self.error is None:
+            self.error = exc
+
+    def discard(self) -> None:
+        """Report nothing for this run: no generation took place, for example because the answer was cached."""
+        self.is_discarded = True
+
+    def bind(self, func: Callable[P, T]) -> Callable[P, T]:
+        """Return a function that runs in this run, on any thread or in any task.
+
+        Threads of an executor do not know the run, so that the calls of wrapped clients are not counted there::
+
+            executor.submit(run.bind(ask), question)
+        """
+        if iscoroutinefunction(func):
+
+            @wraps(func)
+            async def bound_async(*args: Any, **kwargs: Any) -> Any:
+                token = bind(self)
+                try:
+                    return await func(*args, **kwargs)
+                finally:
+                    unbind(token)
+
+            return bound_async  # type: ignore[return-value]  # it is a coroutine function, like func
+
+        @wraps(func)
+        def bound(*args: P.args, **kwargs: P.kwargs) -> T:
+            token = bind(self)
+            try:
+                return func(*args, **kwargs)
+            finally:
+                unbind(token)
+
+        return bound
+
+    def finish(self) -> None:
+        """End the run and report it; only the first call counts. The code that opens a run finishes it."""
+        self.end(None)
+
+    # For integrations, streams and clients
+
+    def begin_call(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
+        """Add a provider call that starts now to the ledger."""
+        return self.ledger.begin(source, request)
+
+    def end(self, exc: BaseException | None) -> None:
+        """End the run.
+
+        Args:
+            exc: The exception of its last step. ``None`` is a normal end; ``GeneratorExit`` means that the consumer
+                closed the output.
+        """
+        if isinstance(exc, GeneratorExit):
+            self.abandon()
+            return
+        if exc is not None:
+            self.fail(exc)
+        if not self.finished:
+            self._finish(self.services.clock())
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end: it ended with the last item."""
+        if not self.finished:
+            self.is_cancelled = True
+            last = self.output.last_item_at
+            self._finish(last if last is not None else self.services.clock())
+
+    def leave(self) -> None:
+        """End the run from a finalizer: another thread abandons it."""
+        if not self.finished:
+            self.services.reporter.leave(self.abandon)
+
+    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+        """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
+
+        Args:
+            event_name: The name of the event, without ``$ld:ai:``.
+            data: The data of the event.
+            value: Its metric value.
+        """
+        stated = self.stated_events
+        if event_name == "duration:total":
+            stated["duration"] = round(value or 0)
+        elif event_name == "tokens:ttf":
+            stated["first_token"] = round(value or 0)
+        elif event_name.startswith("tokens:"):
+            tokens: Usage = stated.get("tokens") or Usage()
+            stated["tokens"] = replace(tokens, **{f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)})
+        elif event_name in ("generation:success", "generation:error"):
+            stated.setdefault("success", event_name == "generation:success")
+        elif event_name == "tool_call":
+            stated.setdefault("tools", []).append(str(data.get("toolKey", "")))
+        elif "judgeConfigKey" in data:
+            self.scores.claim(str(data["judgeConfigKey"]), event_name)
+        elif event_name.startswith("feedback:") and data.get("runId") not in self._other_ids:
+            return data  # it is about an earlier run
+        if data.get("runId") == self.id:
+            return data
+        self._other_ids.add(data.get("runId"))
+        return {**data, "runId": self.id}
+
+    def claim_score(self, judge_key: str, metric_key: str) -> bool:
+        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
+        return self.scores.claim(judge_key, metric_key)
+
+    async def settle(self) -> None:
+        """Read what providers still send in streams that the handler has left, before the run ends."""
+        for call in self.ledger:
+            if call.rest is not None:
+                await aread_rest(self.services, call)
+
+    def _finish(self, ended_at: float) -> None:
+        if not is_on_event_loop():
+            for call in self.ledger:
+                if call.rest is not None:
+                    read_rest(self.services, call)
+        with self._lock:
+            if self.finished:
+                return
+            self.finished = True
+        self.scope.open_runs.discard(self)
+        self.services.reporter.report(self, ended_at)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the AI Config has been evaluated."""
+        return self._config is not None
+
+    @property
+    def sdk_tracker(self) -> LDAIConfigTracker:
+        """The AI SDK's tracker, created once."""
+        if self._sdk_tracker is None:
+            config = self.config
+            with self._lock:
+                if self._sdk_tracker is None:
+                    self._sdk_tracker = config.create_tracker()
+        return self._sdk_tracker
+
+    @property
+    def identity(self) -> TrackerIdentity:
+        """The run id, variation and version."""
+        if self._identity is None:
+            self._identity = TrackerIdentity.of(self.sdk_tracker)
+        return self._identity
+
+    def configured_messages(self) -> list[dict[str, Any]]:
+        """Return the messages of the AI Config, or its instructions as one system message."""
+        instructions = getattr(self.config, "instructions", None)
+        if instructions:
+            return [{"role": "system", "content": instructions}]
+        return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
+
+    def release(self) -> None:
+        """Forget texts, callables and the exception, whose traceback leads back to the run, once it is reported."""
+        self.ledger.release()
+        self.output.release()
+        self.prompt, self.error = None, None
+
+    def _draw_judges(self, config: AIConfig) -> None:
+        if self.scope.is_judging or config.judge_configuration is None:
+            return
+        with self.services.diagnostics.guard("judge_config", self.config_key):
+            self.judge_keys = self.services.judges.draw(config)
+            self.kept_chars = self.services.judges.max_chars + 1 if self.judge_keys else 0
+
+    def _note_undecodable(self, encoding: str) -> None:
+        self.services.diagnostics.note(
+            "encoding",
+            encoding,
+            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
+            "inside of the one that compresses, or use gzip.",
+            encoding,
+        )
+
+
+def open_run(
+    scope: RequestScope,
+    options: RunOptions,
+    *,
+    variables: Mapping[str, Any],
+    ld_context: Context | None = None,
+    parent: Run | None = None,
+) -> Run:
+    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
+    services = scope.services
+    services.flushing.ensure_started()
+    if ld_context is None and not scope.has_source:
+        # Random bytes release the interpreter's lock. At the end of a run, that would let another thread look at what
+        # is not done yet.
+        ld_context = scope.ld_context
+    run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+    scope.open_runs.add(run)
+    services.open_runs.add(run)
+    scope.had_runs = True
+    if scope.vote_token is not None:
+        scope.vote_token.consider(run)
+    services.reporter.open(run)
+    return run
+
+
+def enclosing_run(current: RequestScope | Run | None, config_key: str) -> Run | None:
+    """Return the open run of a config key among what is bound and its parents."""
+    while isinstance(current, Run):
+        if current.config_key == config_key and not current.finished:
+            return current
+        current = current.parent
+    return None
+
+
+class IdleRun(Run):
+    """The run of code that is in no run: it answers everything and does nothing.
+
+    ``config.enabled`` is False and ``finished`` is True.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(RequestScope(_idle_services()), _IDLE_OPTIONS, variables={}, ld_context=_IDLE_CONTEXT)
+        self.finished = True
+
+    @property
+    def config(self) -> AIConfig:
+        """A disabled AI Config without messages."""
+        tracker = partial(LDAIConfigTracker, _Silent(), "", "", "", 1, _IDLE_CONTEXT, "", "")  # type: ignore[arg-type]  # only track() is called
+        return AICompletionConfig("", enabled=False, create_tracker=tracker, evaluator=Evaluator.noop())
+
+    @property
+    def feedback_token(self) -> str:
+        """Empty: there is nothing to vote on."""
+        return ""
+
+    def evaluate(self, metric_key: str, score: Score) -> None:
+        """Do nothing."""
+
+
+class _Silent:
+    """A client that sends nothing."""
+
+    def track(self, *args: Any) -> None:
+        """Do nothing."""
+
+
+@cache
+def _idle_services() -> Services:
+    """Return the services of idle runs, which use the clock and the diagnostics only."""
+    nothing: Any = None
+    return Services(
+        settings=Settings(judges=None, costs=False),
+        clock=time.perf_counter,
+        diagnostics=Diagnostics(),
+        ld_client=nothing,
+        configs=nothing,
+        judges=nothing,
+        feedback=None,
+        costs=None,
+        open_runs=nothing,
+        flushing=nothing,
+        reporter=nothing,
+    )
+
+
+_IDLE_OPTIONS = RunOptions(config_key="(no run)")
+_IDLE_CONTEXT = Context.builder("none").anonymous(True).build()
+
+
+def current_run() -> Run:
+    """Return the run that is in progress here; outside of a run, one that does nothing."""
+    current = get_current()
+    return current if isinstance(current, Run) else IdleRun()

@@ -1,0 +1,195 @@
+"""Scores of a run: those of its judges, and those that the application gives itself."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ldai.providers.types import JudgeResult
+from ldclient import Context
+
+from ..judges import Evaluation, own_score, problem_with_metric, problem_with_score
+from ..records import RunRecord
+from ..typing import Score
+from .context import RequestScope, Services, bind
+from .ledger import Ledger
+from .output import HandlerOutput
+
+
+class Scores:
+    """The scores of one run. Those of the application are kept until the run is over; none is sent twice. Thread-safe."""
+
+    __slots__ = ("_claimed", "_held", "_send")
+
+    def __init__(self) -> None:
+        self._claimed: set[tuple[str, str]] = set()
+        self._held: list[tuple[str, Score]] = []
+        self._send: Callable[[str, Score], None] | None = None
+
+    def claim(self, judge_key: str, metric_key: str) -> bool:
+        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
+        before = len(self._claimed)
+        self._claimed.add((judge_key, metric_key))
+        return len(self._claimed) > before
+
+    def given_by(self, judge_key: str) -> bool:
+        """Return whether the application has asked a judge itself."""
+        return any(judge_key == key for key, _metric in self._claimed)
+
+    def hold(self, metric_key: str, score: Score) -> None:
+        """Take a score. It is sent when the run is over, or at once if it is."""
+        self._held.append((metric_key, score))
+        self._hand_over()
+
+    def open(self, send: Callable[[str, Score], None]) -> None:
+        """Send the kept scores, and all that follow, with ``send``."""
+        self._send = send
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._send is not None and self._held:
+            try:
+                held = self._held.pop(0)
+            except IndexError:  # another thread was faster
+                return
+            self._send(*held)
+
+
+class ScoredRun(Protocol):
+    """What scoring needs of a run."""
+
+    config_key: str
+    services: Services
+    scores: Scores
+    ledger: Ledger
+    output: HandlerOutput
+    variables: Mapping[str, Any]
+    judge_keys: tuple[str, ...]
+    prompt: list[dict[str, Any]] | None
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context of the run."""
+
+    def configured_messages(self) -> list[dict[str, Any]]:
+        """Return the messages of the AI Config."""
+
+
+def score_run(run: ScoredRun, metric_key: str, score: Score) -> None:
+    """Take a score that the application gives a run; something that cannot be a score is logged and counted."""
+    problem = problem_with_metric(metric_key)
+    if problem is None and not callable(score):
+        problem = problem_with_score(score)
+        problem = None if problem is None else f"the score {problem}"
+    if problem is None and not run.scores.claim("", metric_key):
+        problem = f"the run has a score for {metric_key!r} already, and a run has one score per metric"
+    if problem is None:
+        run.scores.hold(metric_key, score)
+        return
+    run.services.diagnostics.note(
+        "evaluate", run.config_key, "A score for a run of %r was not taken: %s.", run.config_key, problem
+    )
+
+
+class Destination:
+    """Where the scores of a reported run go. It keeps nothing of the request but the LD context."""
+
+    __slots__ = ("_config_key", "_ld_context", "_services", "_tracker")
+
+    def __init__(self, services: Services, record: RunRecord) -> None:
+        self._services = services
+        self._config_key = record.config_key
+        self._ld_context = record.ld_context
+        self._tracker = record.tracker
+
+    def send(self, metric_key: str, score: Score) -> None:
+        """Send a score of the application, or have it computed off the request."""
+        if callable(score):
+            self._services.judges.score(metric_key, score, self.contextvars(), self.track)
+        else:
+            self.track(own_score(metric_key, score))
+
+    def track(self, result: JudgeResult) -> None:
+        """Send a score for the run."""
+        with self._services.diagnostics.guard("score", self._config_key):
+            self._tracker.track_judge_result(result)
+
+    def contextvars(self) -> contextvars.Context:
+        """Return the context of a judge: it knows the LD context of the request, and its own runs are not judged."""
+        ld_context = self._ld_context
+        scope = RequestScope(self._services, ld_context_from=lambda _request: ld_context)
+        scope.is_judging = True
+        context = contextvars.Context()
+        context.run(bind, scope)
+        return context
+
+
+def drop(_metric_key: str, _score: Score) -> None:
+    """Ignore a score of a run that is not reported."""
+
+
+def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
+    """Return what the judges of a run are asked: nothing unless the run was a success."""
+    judges = [key for key in run.judge_keys if not run.scores.given_by(key)]
+    if not judges or not record.enabled or record.outcome != "success":
+        return []
+    services = run.services
+    with services.diagnostics.guard("judge_text", run.config_key):
+        question, answer = _question(run), _answer(run)
+        problem = _problem_with_texts(question, answer, services.judges.max_chars)
+        if problem is None:
+            return [_evaluation(run, record, key, question, answer) for key in judges]
+        services.diagnostics.note(
+            "judge_text", f"{run.config_key}: {problem}", "A run of %r is not judged: %s.", run.config_key, problem
+        )
+    return []
+
+
+def _question(run: ScoredRun) -> str:
+    """Return the messages that the model was given, one per line; empty if it is not known what the user asked."""
+    text = run.ledger.text_of_last_request()
+    if text:
+        return text
+    messages = run.prompt
+    if messages is None:
+        messages = run.configured_messages()
+        if not run.variables and all(message["role"] == "system" for message in messages):
+            return ""
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+def _answer(run: ScoredRun) -> str:
+    """Return the text of the provider calls; without one, the text of the handler's output."""
+    calls = run.ledger.counted()
+    if not calls:
+        return run.output.text()
+    return "\n\n".join(call.reading.text for call in calls if call.reading.text)
+
+
+def _problem_with_texts(question: str, answer: str, max_chars: int) -> str | None:
+    if not question:
+        return "what the user asked is not known; call the model through wrap_client, or with run.messages(user=…)"
+    if not answer.strip():
+        return "its answer has no text that can be read; give the response to run.observe()"
+    if len(question) + len(answer) > max_chars:
+        return "its texts are longer than JudgeSettings.max_chars"
+    return None
+
+
+def _evaluation(run: ScoredRun, record: RunRecord, judge_key: str, question: str, answer: str) -> Evaluation:
+    destination, scores = Destination(run.services, record), run.scores
+
+    def track_once(result: JudgeResult) -> None:
+        if scores.claim(judge_key, result.metric_key or ""):
+            destination.track(result)
+
+    return Evaluation(
+        judge_key=judge_key,
+        ld_context=run.ld_context,
+        variables=run.variables,
+        asked=question,
+        answered=answer,
+        contextvars=destination.contextvars(),
+        track=track_once,
+    )

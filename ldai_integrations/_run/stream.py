@@ -1,0 +1,287 @@
+"""Stand-ins for the streams and callables of others, and the streams that report their items.
+
+A stand-in behaves like the object that it wraps, also for ``isinstance``, ``copy``, ``len``, ``hash`` and pickling.
+Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
+while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any
+
+import wrapt
+
+from .context import bind, unbind
+
+# The class without __iter__, where this version of wrapt has one: an asynchronous stream must not look iterable.
+_Base: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
+
+
+class _NoLengthError(AttributeError, TypeError):
+    """The error of ``len`` for an object without a length, which also makes ``hasattr`` false."""
+
+
+class Proxy(_Base):  # type: ignore[misc]  # wrapt has no type hints for it
+    """A stand-in for another object."""
+
+    @property
+    def __len__(self) -> Callable[[], int]:
+        """The method of the wrapped object; servers ask with ``hasattr`` whether a body has a length."""
+        try:
+            length: Callable[[], int] = self.__wrapped__.__len__
+        except AttributeError as exc:
+            raise _NoLengthError(str(exc)) from None
+        return length
+
+    def __copy__(self) -> Any:
+        return self._self_wrap(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self._self_wrap(copy.deepcopy(self.__wrapped__, memo))
+
+    def __reduce__(self) -> Any:
+        return self.__wrapped__.__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+    def _self_wrap(self, other: Any) -> Any:
+        """Return a stand-in like this one for a copy of the wrapped object."""
+        raise NotImplementedError
+
+
+class StreamHooks:
+    """What happens at the items and at the end of a tracked stream. By default, nothing.
+
+    Attributes:
+        run: The run that each step is bound to; ``None`` to bind nothing.
+    """
+
+    run: Any = None
+
+    def on_item(self, item: Any) -> object:
+        """Take an item; return a true value to keep it from the consumer."""
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Take the exception that ended the stream.
+
+        ``None`` is its own end, ``GeneratorExit`` is the consumer's decision. May be called more than once.
+        """
+
+    def on_enter(self, entered: Any) -> Any:
+        """Return what a ``with`` block gets instead of the object that the stream's manager gives."""
+        return entered
+
+    def on_drop(self) -> None:
+        """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
+
+    def last_item(self) -> Any:
+        """Return an item to append to the stream; ``None`` for none."""
+        return None
+
+    def read_rest(self) -> None:
+        """Read what the provider still sends, before the stream is closed."""
+
+    async def aread_rest(self) -> None:
+        """Read what the provider still sends, before the stream is closed."""
+
+
+class _Tracked(Proxy):
+    """The part that synchronous and asynchronous streams share."""
+
+    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
+        super().__init__(stream)
+        self._self_hooks = hooks
+        self._self_run = hooks.run
+        self._self_is_over = False
+
+    def _self_wrap(self, other: Any) -> Any:
+        return type(self)(other, self._self_hooks)
+
+    def __del__(self) -> None:
+        hooks = getattr(self, "_self_hooks", None)  # missing if __init__ failed
+        if hooks is not None:
+            hooks.on_drop()
+
+    def _self_left(self, exc: BaseException | None, suppressed: object) -> None:
+        self._self_hooks.on_end(GeneratorExit() if exc is None else None if suppressed else exc)
+
+    async def _self_close_later(self, closing: Awaitable[Any]) -> Any:
+        try:
+            await self._self_hooks.aread_rest()
+            return await closing
+        finally:
+            self._self_hooks.on_end(GeneratorExit())
+
+
+class TrackedStream(_Tracked):
+    """A synchronous stream, generator, iterable or manager of one that reports its items and its end."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self if hasattr(self.__wrapped__, "__next__") else self._self_iterate()
+
+    def _self_iterate(self) -> Generator[Any, Any, None]:
+        yield from type(self)(iter(self.__wrapped__), self._self_hooks)
+
+    def __next__(self) -> Any:
+        return self._self_step(self.__wrapped__.__next__)
+
+    def send(self, value: Any) -> Any:
+        """Send a value into a generator."""
+        return self._self_step(self.__wrapped__.send, value)
+
+    def throw(self, *exc_info: Any) -> Any:
+        """Raise an exception in a generator."""
+        return self._self_step(self.__wrapped__.throw, *exc_info)
+
+    def _self_step(self, step: Callable[..., Any], *args: Any) -> Any:
+        run, hooks = self._self_run, self._self_hooks
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = step(*args)
+            except StopIteration:
+                last = None if self._self_is_over else hooks.last_item()
+                self._self_is_over = True
+                if last is not None:
+                    return last
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self._self_is_over = True
+                hooks.on_end(exc)
+                raise
+            finally:
+                if token is not None:
+                    unbind(token)
+            if not hooks.on_item(item):
+                return item
+            step, args = self.__wrapped__.__next__, ()
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the stream, if it can be closed."""
+        close = getattr(self.__wrapped__, "close", None)
+        closing = None
+        token = bind(self._self_run) if self._self_run is not None else None
+        try:
+            self._self_hooks.read_rest()
+            if close is not None:
+                closing = close(*args, **kwargs)
+        except BaseException as exc:
+            self._self_hooks.on_end(exc)
+            raise
+        finally:
+            if token is not None:
+                unbind(token)
+        self._self_hooks.on_end(GeneratorExit())
+        return closing
+
+    def __enter__(self) -> Any:
+        entered = self.__wrapped__.__enter__()
+        return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
+
+    def __exit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
+        self._self_hooks.read_rest()
+        suppressed = self.__wrapped__.__exit__(kind, exc, traceback)
+        self._self_left(exc, suppressed)
+        return suppressed
+
+
+class TrackedAsyncStream(_Tracked):
+    """An asynchronous stream, generator, iterable or manager of one that reports its items and its end."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self if hasattr(self.__wrapped__, "__anext__") else type(self)(aiter(self.__wrapped__), self._self_hooks)
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._self_step(self.__wrapped__.__anext__)
+
+    def asend(self, value: Any) -> Awaitable[Any]:
+        """Send a value into an asynchronous generator."""
+        return self._self_step(self.__wrapped__.asend, value)
+
+    def athrow(self, *exc_info: Any) -> Awaitable[Any]:
+        """Raise an exception in an asynchronous generator."""
+        return self._self_step(self.__wrapped__.athrow, *exc_info)
+
+    async def _self_step(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        run, hooks = self._self_run, self._self_hooks
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = await step(*args)
+            except StopAsyncIteration:
+                last = None if self._self_is_over else hooks.last_item()
+                self._self_is_over = True
+                if last is not None:
+                    return last
+                await hooks.aread_rest()
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self._self_is_over = True
+                hooks.on_end(exc)
+                raise
+            finally:
+                if token is not None:
+                    unbind(token)
+            if not hooks.on_item(item):
+                return item
+            step, args = self.__wrapped__.__anext__, ()
+
+    async def aclose(self) -> None:
+        """Close the stream, if it can be closed."""
+        close = getattr(self.__wrapped__, "aclose", None)
+        token = bind(self._self_run) if self._self_run is not None else None
+        try:
+            await self._self_hooks.aread_rest()
+            if close is not None:
+                await close()
+        except BaseException as exc:
+            self._self_hooks.on_end(exc)
+            raise
+        finally:
+            if token is not None:
+                unbind(token)
+        self._self_hooks.on_end(GeneratorExit())
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close a provider's stream; openai's ``AsyncStream.close`` is a coroutine function."""
+        return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
+
+    async def __aenter__(self) -> Any:
+        entered = await self.__wrapped__.__aenter__()
+        return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
+
+    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
+        await self._self_hooks.aread_rest()
+        suppressed = await self.__wrapped__.__aexit__(kind, exc, traceback)
+        self._self_left(exc, suppressed)
+        return suppressed
+
+
+def track_stream(stream: Any, hooks: StreamHooks) -> Any:
+    """Return a stand-in for a stream that reports to ``hooks``.
+
+    Args:
+        stream: An iterator, an iterable, or a context manager that gives one; synchronous or asynchronous.
+        hooks: What happens at its items and its end.
+    """
+    kind = stream.__class__
+    is_async = any(hasattr(kind, name) for name in ("__anext__", "__aiter__", "__aenter__"))
+    is_sync = any(hasattr(kind, name) for name in ("__next__", "__iter__", "__enter__"))
+    if is_async and is_sync:
+        return TrackedEitherStream(stream, hooks)
+    return (TrackedAsyncStream if is_async else TrackedStream)(stream, hooks)
+
+
+class TrackedEitherStream(TrackedStream, TrackedAsyncStream):
+    """A stream that can be consumed synchronously or asynchronously, such as the streams of mistralai."""
+
+    def __next__(self) -> Any:
+        return TrackedStream._self_step(self, self.__wrapped__.__next__)
+
+    def __anext__(self) -> Awaitable[Any]:
+        return TrackedAsyncStream._self_step(self, self.__wrapped__.__anext__)

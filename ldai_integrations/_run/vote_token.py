@@ -1,0 +1,112 @@
+"""The feedback token on its way to the browser: a response header, and the last event of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..feedback import Feedback
+
+_SSE = "text/event-stream"
+_BLANK_LINES = (b"\n\n", b"\r\r", b"\r\n\r\n")
+_LONGEST_BLANK = 4
+
+
+class VotableRun(Protocol):
+    """What the token is about."""
+
+    config_key: str
+    parent: VotableRun | None
+
+    @property
+    def feedback_token(self) -> str:
+        """The token; empty if there is nothing to vote on."""
+
+
+class VoteToken:
+    """The feedback token of one response. Nothing else of the response changes.
+
+    Several runs may be open in a request. The token is that of the outermost run whose AI Config is voted on; of
+    several such runs, the last one.
+    """
+
+    __slots__ = ("_feedback", "_run", "_tail", "has_begun", "streams")
+
+    def __init__(self, feedback: Feedback) -> None:
+        self._feedback = feedback
+        self._run: VotableRun | None = None
+        self._tail: bytes | str = b""
+        #: Whether the head of the response is known.
+        self.has_begun = False
+        #: Whether an event is added to the body.
+        self.streams = False
+
+    @classmethod
+    def wanted_by(cls, feedback: Feedback | None) -> VoteToken | None:
+        """Return a token if the application adds tokens to responses."""
+        wanted = feedback is not None and (feedback.settings.header or feedback.settings.event)
+        return cls(feedback) if feedback is not None and wanted else None
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is something to vote on."""
+        return self._run is not None
+
+    @property
+    def header(self) -> str | None:
+        """The name of the header that is added; ``None`` if none is."""
+        return self._feedback.settings.header
+
+    def consider(self, run: VotableRun) -> None:
+        """Use a run that was opened, if it is the one to vote on."""
+        votes_on, parent = self._feedback.votes_on, run.parent
+        while parent is not None and not votes_on(parent.config_key):
+            parent = parent.parent
+        if parent is None and votes_on(run.config_key):
+            self._run = run
+
+    def begin(self, status: int | None, headers: Mapping[str, str | None], *, head: bool = False) -> dict[str, str]:
+        """Take the head of the response, and return the headers to add to it.
+
+        Args:
+            status: The HTTP status; ``None`` if it is not known.
+            headers: The headers by their names in lower case.
+            head: Whether the method of the request is HEAD, so that no body follows.
+        """
+        self.has_begun = True
+        good = status is None or 200 <= status < 300
+        encoded = (headers.get("content-encoding") or "identity") != "identity"
+        media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+        bare = not (head or encoded or headers.get("content-length"))
+        self.streams = bool(self._feedback.settings.event) and good and bare and media_type == _SSE
+        name = self.header
+        token = self._token() if name and good and name.lower() not in headers else ""
+        return {name: token} if name and token else {}
+
+    def pass_on(self, chunk: object) -> None:
+        """Note a chunk of the stream."""
+        if isinstance(chunk, (bytes, str)):  # anything else is an event that the framework encodes
+            self._tail = chunk if len(chunk) >= _LONGEST_BLANK else _ending(self._tail) + _ending(chunk)
+
+    def last_event(self) -> bytes:
+        """Return the event at the end of the stream, once; empty if there is none."""
+        token = self._token() if self.streams else ""
+        self.streams = False
+        if not token:
+            return b""
+        return self._apart() + f"event: {self._feedback.settings.event}\ndata: {token}\n\n".encode()
+
+    def _apart(self) -> bytes:
+        """Return the line ends that complete the last event of the application."""
+        tail = _ending(self._tail)
+        if not tail or tail.endswith(_BLANK_LINES):
+            return b""
+        return b"\n" if tail.endswith((b"\n", b"\r")) else b"\n\n"
+
+    def _token(self) -> str:
+        return "" if self._run is None else self._run.feedback_token
+
+
+def _ending(chunk: bytes | str) -> bytes:
+    ending = chunk[-_LONGEST_BLANK:]
+    return ending.encode("utf-8", "replace") if isinstance(ending, str) else ending

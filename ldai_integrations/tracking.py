@@ -1,0 +1,291 @@
+"""The application-wide object that creates and connects the services."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import ldclient
+from ldclient import LDClient
+
+from ._diagnostics import Diagnostics
+from ._launchdarkly.client import TrackingClient
+from ._launchdarkly.configs import Configs
+from ._locks import ForkSafeLock
+from ._run.background import is_on_event_loop
+from ._run.context import Services, get_current
+from ._run.flushing import Flushing
+from ._run.open_runs import OpenRuns
+from ._run.report import Reporter
+from ._run.run import Run, enclosing_run
+from .costs import Costs
+from .delivery import (
+    NOT_CONFIGURED,
+    client_from_env,
+    connection_of,
+    delivery_of,
+    forks,
+    report_connection,
+    watch_client,
+)
+from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
+from .feedback import Feedback
+from .judges import Judges
+from .records import FlushReport, Stats
+from .settings import Settings
+from .sinks import LaunchDarklySink
+from .typing import Sink
+from .usage import warm_up
+
+__all__ = ["Tracking"]
+
+# The time to load an encoding; it takes a second at most.
+_LOAD_SECONDS = 30.0
+
+
+class Tracking:
+    """The LaunchDarkly client, settings and sinks of an application.
+
+    Create one for each application and pass it to a middleware or a decorator. Thread-safe.
+
+    Args:
+        client: Your LDClient. The library never closes it.
+        settings: Options; the defaults suit most applications.
+        sinks: Further receivers of the records of reported runs, besides LaunchDarkly.
+        clock: A monotonic clock in seconds, for tests.
+
+    Raises:
+        ConfigurationError: If ``client`` is not an LDClient or a sink has no ``emit``.
+    """
+
+    def __init__(
+        self,
+        client: LDClient,
+        *,
+        settings: Settings | None = None,
+        sinks: Iterable[Sink] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not hasattr(client, "variation_detail") or not hasattr(client, "track"):
+            raise ConfigurationError(
+                f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
+            )
+        self.client = client
+        self.settings = settings if settings is not None else Settings()
+        diagnostics = self.diagnostics = Diagnostics()
+        self._owns_client = False
+        self._is_closed = False
+        self._delivery = delivery_of(client, diagnostics)
+        open_runs = OpenRuns()
+        self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
+        watch_client(client, diagnostics, self._flushing.worker.submit)  # before the AI SDK, which sends an event
+        #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
+        self.ld_client = TrackingClient(
+            client, self._delivery, diagnostics, self._flushing.ensure_started, self._find_run
+        )
+        configs = Configs(self.ld_client, diagnostics)
+        judges = Judges(self.settings.judges, diagnostics, configs.judge_config)
+        self._flushing.judges = judges
+        launchdarkly = LaunchDarklySink(
+            cancelled_as=self.settings.cancelled_as, report_estimates=self.settings.report_estimates
+        )
+        self._reporter = Reporter(diagnostics, self._flushing, open_runs, (launchdarkly, *sinks))
+        feedback = self.settings.feedback
+        #: What the runs share; for middlewares and decorators.
+        self.services = Services(
+            settings=self.settings,
+            clock=clock,
+            diagnostics=diagnostics,
+            ld_client=self.ld_client,
+            configs=configs,
+            judges=judges,
+            feedback=Feedback(feedback, self.ld_client, diagnostics) if feedback is not None else None,
+            costs=Costs(diagnostics) if self.settings.costs else None,
+            open_runs=open_runs,
+            flushing=self._flushing,
+            reporter=self._reporter,
+        )
+        self._flushing.watch_exit()
+        warm_up(timeout=_LOAD_SECONDS if forks.are_silent else None)
+        process.add(self)
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        settings: Settings | None = None,
+        sinks: Iterable[Sink] = (),
+        start_wait: float = 5.0,
+        environ: Mapping[str, str] | None = None,
+    ) -> Tracking:
+        """Create a Tracking and its LDClient from the environment.
+
+        ``LAUNCHDARKLY_SDK_KEY`` connects to LaunchDarkly, ``LDAI_DEV_SERVER`` (an address) to the dev server, and
+        ``LDAI_CONFIG_FILE`` reads AI Configs from a file. If several are set, the dev server is used; it receives the
+        key.
+
+        Args:
+            settings: Options; the defaults suit most applications.
+            sinks: Further receivers of records, besides LaunchDarkly.
+            start_wait: The longest time to wait for AI Configs, in seconds. A refused key is reported at once.
+            environ: Read instead of ``os.environ``.
+
+        Raises:
+            TrackingNotConfiguredError: If none of the variables is set.
+            ConfigurationError: If one of them has a value that cannot work.
+        """
+        tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
+        tracking._owns_client = True
+        report_connection(tracking.client, tracking.diagnostics, timeout=start_wait)
+        return tracking
+
+    def __repr__(self) -> str:
+        return f"<Tracking, {self._reporter.runs} runs, LaunchDarkly {connection_of(self.client)}>"
+
+    def flush(self, timeout: float | None = None) -> FlushReport:
+        """Send everything that is buffered, and wait until it has arrived or is lost.
+
+        Runs that are being reported and evaluations in progress are waited for first, each for half of the remaining
+        time. Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
+
+        Args:
+            timeout: The longest time to wait, in seconds; ``settings.flush_timeout`` by default.
+
+        Returns:
+            What was sent, what still waits, and what was lost.
+        """
+        if is_on_event_loop():
+            self.diagnostics.note(
+                "flush_on_loop", "flush", "flush() was called on an event loop and does not wait; await aflush() there."
+            )
+            return self._delivery.flush(0)
+        return self._flushing.flush(timeout)
+
+    async def aflush(self, timeout: float | None = None) -> FlushReport:
+        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
+        return await self._flushing.aflush(timeout)
+
+    def close(self) -> FlushReport:
+        """Flush, and close the LDClient if :meth:`from_env` created it. May be called again.
+
+        Waits for ``settings.flush_timeout`` seconds at most for each of the two.
+        """
+        self._is_closed = True
+        process.discard(self)
+        if not self._owns_client or self._flushing.is_forked:
+            report = self._flushing.flush()
+            self.services.judges.close()
+            return report
+        self._flushing.worker.join(self.settings.flush_timeout)
+        self.services.judges.join(self.settings.flush_timeout / 2)
+        self.services.judges.close()
+        return self._delivery.close(self.settings.flush_timeout)
+
+    def stats(self) -> Stats:
+        """Return what has happened since start: runs, events sent, pending and lost, and failures of the library."""
+        sent, pending, dropped = self._delivery.counts()
+        return Stats(
+            runs=self._reporter.runs,
+            sent=sent,
+            pending=pending,
+            dropped=dropped,
+            connection=connection_of(self.client),
+            endpoint=self._delivery.endpoint(),
+            diagnostics=dict(
+                Counter(self.diagnostics.counts())
+                + Counter(self._delivery.diagnostics())
+                + Counter(process.diagnostics.counts())
+            ),
+        )
+
+    def _find_run(self, config_key: str) -> Run | None:
+        """Return the open run of an AI Config that the calling code belongs to."""
+        run = enclosing_run(get_current(), config_key)
+        return run if run is not None and run.services.ld_client is self.ld_client else None
+
+
+class _Process:
+    """The Trackings of this process, and the one for code that was given none. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._trackings: list[weakref.ref[Tracking]] = []
+        self._created: Tracking | None = None
+        #: Failures that belong to no Tracking.
+        self.diagnostics = Diagnostics()
+
+    @property
+    def tracking(self) -> Tracking | None:
+        """The first Tracking that is open; asking costs nothing."""
+        for reference in self._trackings:
+            tracking = reference()
+            if tracking is not None:
+                return tracking
+        return None
+
+    def add(self, tracking: Tracking) -> None:
+        """Add a Tracking that was created."""
+        self._trackings.append(weakref.ref(tracking, self._forget))
+
+    def discard(self, tracking: Tracking) -> None:
+        """Remove a Tracking that was closed."""
+        self._trackings = [reference for reference in self._trackings if reference() not in (tracking, None)]
+        if self._created is tracking:
+            self._created = None
+
+    def _forget(self, reference: weakref.ref[Tracking]) -> None:
+        self._trackings = [other for other in self._trackings if other is not reference]
+
+    def make_tracking(self) -> Tracking | None:
+        """Return the first Tracking, or create one of LaunchDarkly's shared client, or else of the environment.
+
+        The first call may wait some seconds for LaunchDarkly. If there is nothing to create a Tracking of, this is
+        logged once and tried again by the next call.
+        """
+        with self._lock:
+            if self.tracking is None:
+                try:
+                    self._created = self._of_shared_client() or Tracking.from_env()
+                except TrackingNotConfiguredError:
+                    self.diagnostics.note("configuration", "", "Runs are not tracked. %s", NOT_CONFIGURED)
+                except LDAIIntegrationError as exc:
+                    self.diagnostics.note("configuration", str(exc), "Runs are not tracked: %s", exc)
+            return self.tracking
+
+    @contextmanager
+    def replaced_by(self, tracking: Tracking) -> Iterator[None]:
+        """Use another Tracking meanwhile; for tests."""
+        with self._lock:
+            former, self._trackings = self._trackings, [weakref.ref(tracking)]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._trackings = former
+
+    def _of_shared_client(self) -> Tracking | None:
+        """Return a Tracking of the client that ``ldclient.set_config`` created, as LaunchDarkly's guide shows."""
+        try:
+            client = ldclient.get()
+        except Exception:  # what ldclient.get raises before set_config: a bare Exception
+            return None
+        return Tracking(client)
+
+
+#: The Trackings of this process.
+process = _Process()
+
+
+def process_tracking(tracking: Tracking | None = None) -> Tracking:
+    """Return the given Tracking; without one, that of the process.
+
+    Raises:
+        TrackingNotConfiguredError: If there is nothing to create one of.
+    """
+    found = tracking if tracking is not None else process.make_tracking()
+    if found is None:
+        raise TrackingNotConfiguredError(NOT_CONFIGURED)
+    return found
