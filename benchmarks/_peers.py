@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ldai_integrations.usage._encodings import CL100K, O200K
-from ldai_integrations.usage._rank_files import cache_name, find
+from ldai_integrations.usage._encodings import CL100K, O200K, find_file
 
 from ._records import Record, model_of
 
@@ -31,7 +30,7 @@ def _rank_files() -> str:
     for spec in (O200K, CL100K):
         data = find(spec)
         if data is not None:
-            (directory / cache_name(spec)).write_bytes(data)
+            (directory / spec.cache_name).write_bytes(data)
     return str(directory)
 
 
