@@ -28,9 +28,9 @@ def _rank_files() -> str:
     """Put the rank files where tiktoken looks for them."""
     directory = Path(tempfile.mkdtemp())
     for spec in (O200K, CL100K):
-        data = find(spec)
-        if data is not None:
-            (directory / spec.cache_name).write_bytes(data)
+        found = find_file(spec)
+        if found is not None:
+            (directory / spec.cache_name).write_bytes(found[1])
     return str(directory)
 
 

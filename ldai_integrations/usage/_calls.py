@@ -19,19 +19,20 @@ from ._values import get, number, text
 # The first is about 60,000 tokens of English.
 MOST_TEXT = 262_144
 _MOST_TEXT_OF_STREAM = 4_194_304
-# Most calls of a stream that are kept apart, most ids of all of them, and most tool calls of one call.
+# Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
 
 
 class Room:
-    """The number of characters that a stream may still keep."""
+    """The numbers of characters and of tool calls that a stream may still keep."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "tool_calls")
 
     def __init__(self) -> None:
         self.left = _MOST_TEXT_OF_STREAM
+        self.tool_calls = _MOST_TOOL_CALLS
 
 
 class BoundedText:
@@ -240,8 +241,9 @@ class Draft:
             key = ("whole", len(calls))
         known = calls.get(key)
         if known is None:
-            if len(calls) >= _MOST_TOOL_CALLS:
+            if self._room.tool_calls == 0:
                 return True
+            self._room.tool_calls -= 1
             known = calls[key] = _ToolCall(title, BoundedText(self._room))
         known.name = known.name or title
         if piece:

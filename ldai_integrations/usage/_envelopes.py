@@ -120,9 +120,9 @@ def parse_json(data: Any) -> Any:
 
 def events_of_line(line: str | bytes) -> tuple[list[Any], bool]:
     """Return the JSON objects in lines of Server-Sent Events or NDJSON, and whether the lines have that syntax."""
-    if len(line) > LONGEST_JSON:
+    written = line.decode("utf-8", "replace") if type(line) is bytes else text(line)
+    if len(written) > LONGEST_JSON:
         return [], False
-    written = line if isinstance(line, str) else line.decode("utf-8", "replace")
     events, known = [], False
     for one in written.splitlines() if "\n" in written or "\r" in written else (written,):
         field, colon, value = one.partition(":")

@@ -13,8 +13,8 @@ from ._values import dig, get, is_a, text
 
 # Enough characters of a data URL to find the size in every format, except in a JPEG with a long preamble.
 _HEAD = 65_536
-# The size that is assumed for an image of unknown size, in pixels: two tiles, the middle of recorded requests.
-_TYPICAL = (768, 512)
+# The size that is assumed for an image of unknown size, in pixels: the smallest unit that any model counts.
+_SMALLEST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Image:
     low: bool = False
 
     @property
-    def is_guess(self) -> bool:
-        """Whether the price of this image is a guess, because its size is unknown."""
-        return not self.low and not (self.width and self.height)
+    def is_known(self) -> bool:
+        """Whether the price of this image is known, because its size is known or does not matter."""
+        return self.low or (self.width > 0 and self.height > 0)
 
     def tokens(self, family: Family) -> int:
         """Return what this image costs a model of a family, in tokens."""
         price = family.image
-        width, height = (self.width, self.height) if self.width and self.height else _TYPICAL
+        width, height = self.width or _SMALLEST, self.height or _SMALLEST
         if price.per_patch:
             patches = math.ceil(width / 32) * math.ceil(height / 32)
             return math.ceil(min(patches, price.most) * price.per_patch)

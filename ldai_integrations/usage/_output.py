@@ -46,7 +46,8 @@ def estimate_output(
         api = "responses" if has_input and get(request, "messages") is None else "chat"
     tokens = count_for(said, family)
     if calls and family.splits_arguments:
-        tokens += _split_calls(calls, family, forced=_is_forced(request) or (request is None and not said))
+        tokens += _split_calls(calls, family)
+        tokens -= _forced_part(calls[0][0], family, request, said)
     elif calls:
         tokens += _json_calls(calls, family, request, api)
     elif said and family.openai:
@@ -77,7 +78,7 @@ def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any, api:
     )
 
 
-def _split_calls(calls: list[tuple[str, str]], family: Family, *, forced: bool) -> float:
+def _split_calls(calls: list[tuple[str, str]], family: Family) -> float:
     """Count tool calls whose arguments are written one by one."""
     tokens = float(family.per_output_calls + family.per_output_call * len(calls))
     for name, written in calls:
@@ -87,11 +88,23 @@ def _split_calls(calls: list[tuple[str, str]], family: Family, *, forced: bool) 
         tokens += count_for(name, family)
         for parameter, value in arguments.items():
             tokens += family.per_output_argument + count_for(parameter, family) + count_for(to_json(value), family)
-    return tokens - (family.forced_call + count_for(calls[0][0], family) if forced and family.forced_call else 0)
+    return tokens
 
 
-def _is_forced(request: Any) -> bool:
-    """Return whether a request of Anthropic or Bedrock forces the model to call one tool."""
-    kind = plain(dig(request, "tool_choice.type"))
-    return kind == "tool" or dig(request, "toolConfig.toolChoice.tool") is not None
+def _forced_part(name: str, family: Family, request: Any, said: str) -> float:
+    """Count what Claude does not write itself because the request forces it to call a tool.
+
+    If the request is not known, an answer that is only a tool call was probably forced: a model that may choose mostly
+    writes some text first.
+    """
+    if not family.forced_call:
+        return 0
+    kind, choice = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
+    is_this_tool = kind == "tool" or get(choice, "tool") is not None or (request is None and not said)
+    tokens = count_for(name, family) if is_this_tool else 0
+    if is_this_tool or kind == "any" or get(choice, "any") is not None:
+        tokens += family.forced_call
+    if dig(request, "tool_choice.disable_parallel_tool_use") is True:
+        tokens += 10
+    return tokens
 

@@ -63,11 +63,12 @@ class Turn:
         call = get(part, "toolUse", "functionCall", "function_call")
         result = get(part, "toolResult", "functionResponse", "function_response")
         kind = text(get(part, "type"))
+        self.is_partial |= get(part, "thoughtSignature", "thought_signature") is not None  # stands for hidden reasoning
         if words:
             self.texts.append(words)
         elif (image := image_in(part)) is not None:
             self.images.append(image)
-            self.is_partial |= image.is_guess
+            self.is_partial |= not image.is_known
         elif kind == "tool_use" or call is not None:
             call = part if call is None else call
             self.calls.append((text(get(call, "name")), to_json(get(call, "input", "args"))))
@@ -275,7 +276,9 @@ def from_messages(request: Any) -> Conversation:
     for message in items(get(request, "messages")):
         conversation.add(text(get(message, "role")), get(message, "content"))
     for tool in items(get(request, "tools")):
-        if get(tool, "input_schema") is not None:
+        if get(tool, "defer_loading") is True:
+            conversation.is_partial = True  # only in the prompt if the model searches for it
+        elif get(tool, "input_schema") is not None:
             conversation.tools.append(_tool_of(tool))
         else:
             conversation.provider_tools.append(text(get(tool, "type")))

@@ -33,7 +33,7 @@ def read(response: Any) -> Reading | None:
     """
     reader = StreamReader()
     reader.feed(response)
-    if isinstance(response, BaseException) and reader.usage() is None:
+    if is_a(response, BaseException) and reader.usage() is None:
         error = error_of_exception(response)
         if error is not None:
             reader.fail(error)

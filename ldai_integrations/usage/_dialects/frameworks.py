@@ -45,15 +45,11 @@ def _updates(event: dict[Any, Any], draft: Draft) -> bool | None:
     """Read what LangGraph streams after each step: the changed part of the state, by the name of the node."""
     spoke = None
     for position, state in enumerate(list(event.values())[:_MOST_NODES]):
-        if type(state) is not dict and not is_list(state):
-            said = _message(state, draft)
+        messages = state.get("messages") if type(state) is dict else None
+        if is_list(messages):
+            said = _last_turn(list(items(messages)), draft)
         else:
-            messages = state.get("messages") if type(state) is dict else state
-            said = (
-                _last_turn(list(items(messages)), draft)
-                if is_list(messages)
-                else _message(messages, draft, f"node {position}")
-            )
+            said = _message(messages, draft, f"node {position}")
         if said is not None:
             spoke = said or bool(spoke)
     return spoke

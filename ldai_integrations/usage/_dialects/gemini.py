@@ -56,7 +56,8 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     interaction = whole if whole is not None else get(event, "interaction")
     if interaction is None and not kind.startswith(("interaction.", "step.")):
         return None
-    draft.begin(get(interaction, "id"), whole=whole is not None)
+    if whole is not None:
+        draft.begin(get(whole, "id"), whole=True)
     draft.identify(get(interaction, "id"))
     draft.name_model(get(interaction, "model"))
     draft.count(get(interaction, "usage")) or draft.count(dig(event, "metadata.usage"))
