@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ldai_integrations.usage._encodings import CL100K, O200K
-from ldai_integrations.usage._rank_files import cache_name, find
+from ldai_integrations.usage._encodings import CL100K, O200K, find_file
 
 from ._records import Record, model_of
 
@@ -29,9 +28,9 @@ def _rank_files() -> str:
     """Put the rank files where tiktoken looks for them."""
     directory = Path(tempfile.mkdtemp())
     for spec in (O200K, CL100K):
-        data = find(spec)
-        if data is not None:
-            (directory / cache_name(spec)).write_bytes(data)
+        found = find_file(spec)
+        if found is not None:
+            (directory / spec.cache_name).write_bytes(found[1])
     return str(directory)
 
 

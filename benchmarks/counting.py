@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ldai_integrations.usage import TextTally, count_tokens, warm_up
-from ldai_integrations.usage._encodings import O200K, shelf
+from ldai_integrations.usage._encodings import O200K, encodings
 
 from ._measure import Figure, added_us, interleaved, per_unit, ratio
 
@@ -51,7 +51,7 @@ def _slowest_chunk_ms() -> float:
 def figures() -> list[Figure]:
     """Measure a text of 1,000 characters, and a stream of words beside encoding their text once."""
     warm_up(timeout=60)
-    encoding = shelf.get(O200K)
+    encoding = encodings.get(O200K)
     assert encoding is not None, "no rank file on this machine: run `ldai encodings prefetch`"
     whole = "".join(_WORDS)
     times = interleaved(

@@ -23,7 +23,7 @@ from ldai_integrations.usage import (
     read,
     warm_up,
 )
-from ldai_integrations.usage._models import family_of
+from ldai_integrations.usage._families import family_of
 
 from ._errors import Errors, by_category, print_errors, share
 from ._peers import peer_counters

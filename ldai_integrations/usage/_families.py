@@ -1,25 +1,35 @@
-"""What there is to say about a family of models; the table itself is in ``_constants``."""
+"""Families of models and how they count: the only table of measured constants.
+
+Figures are medians of the provider's own count against ours, from recorded requests and answers of public projects,
+November 2026, unless a comment names another source. A new model may change any of them. An estimate never overwrites a
+provider's number.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from ._values import text
 
 EncodingName = Literal["o200k_base", "cl100k_base"]
+# No model has a longer name. It would only fill the cache.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePrice:
-    """Say what an image costs, in one of three ways.
+    """What an image costs, in one of three ways. Source: OpenAI, Images and vision, 2026-11.
 
     Attributes:
         base, per_tile: Tokens for the image, and for each tile of 512 pixels square.
-        per_patch: Tokens for each patch of 32 pixels square, where a model counts so.
-        pixels_per_token: Pixels to the token, where a model counts so.
+        per_patch: Tokens for each patch of 32 pixels square, if the model counts patches.
+        pixels_per_token: Pixels for each token, if the model counts pixels.
         most: Most patches or tokens that are charged.
-        crops: Tiles are squares of two thirds of the short side; an image of at most 384 pixels square has none.
-        source: Where that is from.
+        crops: Tiles are squares of two thirds of the short side. An image of at most 384 pixels square has none.
     """
 
     base: int = 85
@@ -28,75 +38,42 @@ class ImagePrice:
     pixels_per_token: int = 0
     most: int = 1_536
     crops: bool = False
-    source: str = "OpenAI, Images and vision, 2026-11"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
-    """Say what becomes of o200k_base's tokens in a vocabulary whose tokenizer is known.
-
-    Attributes:
-        words: Ranks, two at most, from which on a word is a token more: the larger a vocabulary, the rarer the words
-            that are one token in it.
-        digits: True where each digit is a token; o200k_base has up to three in one.
-        signs: True where signs are a token apart from the letters or the line break behind them, which are one token of
-            o200k_base in ``_name`` or at the end of a paragraph.
-        spaces: True where the space between a number and a word or sign is a token, which elsewhere goes with these;
-            and so is the one that an answer begins with, before a number.
-    """
-
-    words: tuple[int, ...] = ()
-    digits: bool = False
-    signs: bool = False
-    spaces: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Describe how one family of models counts.
-
-    From ``per_message`` to ``format_factor`` the fields serve families whose prompts are not public; OpenAI's are
-    rebuilt instead.
+    """How one family of models counts, in tokens.
 
     Attributes:
         name: The family's name.
-        pattern: Regular expression, searched in the lower-cased model name.
-        source: Where the figures are from.
-        measured: When, as year and month.
-        encoding: The encoding that counts for it, or comes nearest.
-        factor: True tokens per token of that encoding, on the whole.
-        vocabulary: What becomes of each token, where that is known; the factor then serves where there is no encoding.
-        openai: True where OpenAI's own rules for messages and tools apply.
-        hides_reasoning: True where output contains reasoning that the response does not show.
+        pattern: Regular expression that is searched in the model name in lower case.
+        encoding: The encoding of the family, or the nearest one.
+        factor: Real tokens for each token of that encoding.
+        openai: Whether OpenAI's own rules for messages and tools apply.
+        hides_reasoning: Whether output contains reasoning that the response does not show.
         image: What an image costs.
-        priming: Tokens that a prompt has before any message.
-        per_output: Tokens that an answer in words has beyond its visible text.
-        per_reasoning: Tokens that reasoning which is shown has beyond its text.
-        splits_arguments: True where the arguments of a call are written one by one; otherwise as JSON.
-        per_output_calls, per_output_call, per_output_argument: Tokens that an answer has beyond names and values for
-            calling at all, for each call, and for each argument that is written by itself.
-        spared_opening, spared_closing: What of that Claude has not to write where it must call a tool, nor the name
-            where it must call this one; and where it may make one call only.
-        per_responses_output, per_responses_call: The same as ``per_output`` and ``per_output_call`` through OpenAI's
-            Responses API.
-        per_message: Tokens that each message adds.
-        per_tools, per_tool: Tokens that having tools at all adds, and each of them beyond its JSON.
-        per_forced_tools: Tokens that having to call one adds.
-        per_thinking: Tokens that being asked to think aloud adds.
-        per_call: Tokens that a tool call and its result add beyond their texts.
-        tool_factor: True tokens per token of the tools' JSON.
-        per_format: Tokens that asking for an answer of a schema adds.
-        format_factor: True tokens per token of that schema.
-        per_page: Tokens that a page of a document costs.
+        priming: Tokens of a prompt before any message.
+        per_output: Tokens of an answer beyond its visible text.
+        per_reasoning: Tokens of shown reasoning beyond its text.
+        splits_arguments: Whether the arguments of a tool call are written one by one instead of as JSON.
+        per_output_calls, per_output_call, per_output_argument: Tokens beyond names and values for calling tools at all,
+            for each tool call, and for each argument that is written by itself.
+        forced_call: Tokens that an answer saves if the request forces it to call a tool.
+        per_responses_output, per_responses_call: ``per_output`` and ``per_output_call`` in OpenAI's Responses API.
+        per_message: Tokens of each message beyond its text.
+        per_tools, per_tool: Tokens for having tools at all, and for each tool beyond its JSON.
+        per_forced_tools: Tokens for having to call one of them.
+        per_thinking: Tokens for being asked to think.
+        per_call: Tokens of a tool call and its result in the history beyond their texts.
+        tool_factor: Real tokens for each token of the tools' JSON.
+        per_format, format_factor: Tokens for being asked for a JSON schema, and for each token of that schema.
+        per_page: Tokens of a page of a document.
     """
 
     name: str
-    pattern: str
-    source: str
-    measured: str
+    pattern: str = ""
     encoding: EncodingName = "o200k_base"
     factor: float = 1.0
-    vocabulary: Vocabulary | None = None
     openai: bool = False
     hides_reasoning: bool = False
     image: ImagePrice = ImagePrice()
@@ -107,8 +84,7 @@ class Family:
     per_output_calls: int = 0
     per_output_call: int = 7
     per_output_argument: int = 0
-    spared_opening: int = 0
-    spared_closing: int = 0
+    forced_call: int = 0
     per_responses_output: int = 1
     per_responses_call: int = 8
     per_message: int = 0
@@ -123,60 +99,233 @@ class Family:
     per_page: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """Say what tools or an answer's schema cost beyond their text, in tokens.
+_OPENAI = Family(name="gpt-4o", openai=True, per_page=8)
+_O_SERIES = replace(
+    _OPENAI,
+    hides_reasoning=True,
+    priming=2,
+    per_output=10,
+    per_output_call=16,
+    per_responses_output=6,
+    per_responses_call=11,
+    image=ImagePrice(base=75, per_tile=150),
+)
+_GPT5 = replace(_O_SERIES, per_output=9, image=ImagePrice(base=70, per_tile=140))
+_CLAUDE = Family(
+    name="claude",
+    factor=1.13,
+    image=ImagePrice(pixels_per_token=750, most=1_600),  # Anthropic, Vision, 2026-11
+    per_output=3,
+    per_reasoning=8,
+    splits_arguments=True,
+    per_output_calls=17,
+    per_output_call=16,
+    per_output_argument=15,
+    forced_call=17,
+    priming=5,
+    per_message=2,
+    per_tools=495,
+    per_tool=20,
+    per_forced_tools=100,
+    per_thinking=28,
+    per_call=50,
+    tool_factor=1.12,
+    per_format=60,
+    format_factor=2.3,
+    per_page=1_580,
+)
+_GEMINI = Family(
+    name="gemini",
+    factor=1.04,
+    image=ImagePrice(base=258, per_tile=0),  # Google, Understand and count tokens, 2026-11
+    priming=0,
+    splits_arguments=True,
+    per_output_call=0,
+    tool_factor=0.5,
+    per_page=258,
+)
+_THINKING_GEMINI = replace(
+    _GEMINI, hides_reasoning=True, priming=1, per_call=15, per_output_call=8, per_output_argument=3, tool_factor=1.0
+)
+_OTHER = Family(name="other")
 
-    Attributes:
-        with_system: Where a system message stands before them.
-        without: Where none does.
+
+def _of(base: Family, name: str, pattern: str, **changes: Any) -> Family:
+    return replace(base, name=name, pattern=pattern, **changes)
+
+
+# The first family whose pattern is found is used. The patterns of OpenAI follow tiktoken's table of model names.
+FAMILIES = (
+    _of(
+        _OPENAI,
+        "embedding",
+        r"text-embedding(?!-(00\d|v\d))|embedding-ada",
+        encoding="cl100k_base",
+        priming=0,
+    ),
+    _of(_OTHER, "gpt-oss", r"gpt-oss", factor=1.07, hides_reasoning=True, priming=67),
+    _of(_GPT5, "gpt-5 chat", r"gpt-?[5-9](\.\d+)?-chat", hides_reasoning=False),
+    _of(_GPT5, "gpt-5.4+", r"gpt-?(5\.([4-9]|\d\d)|[6-9]|1\d)", per_output=3, per_responses_output=4),
+    _of(_GPT5, "gpt-5 mini", r"gpt-?5[.\d]*-mini", image=ImagePrice(per_patch=1.2)),
+    _of(_GPT5, "gpt-5 nano", r"gpt-?5[.\d]*-nano", image=ImagePrice(per_patch=1.5)),
+    _of(_GPT5, "gpt-5", r"gpt-?5|codex"),
+    _of(_OPENAI, "gpt-4.1 mini", r"gpt-?4[.-]?1-mini", image=ImagePrice(per_patch=1.62)),
+    _of(_OPENAI, "gpt-4.1 nano", r"gpt-?4[.-]?1-nano", image=ImagePrice(per_patch=2.46)),
+    _of(_OPENAI, "gpt-4o mini", r"gpt-?4o-mini", image=ImagePrice(base=2_833, per_tile=5_667)),
+    _of(_OPENAI, "gpt-4o", r"gpt-?4o|gpt-?4[.-]?[15](?!\d)|gpt-(audio|realtime|image)|computer-use|omni-"),
+    _of(_OPENAI, "gpt-4 of 2023", r"gpt-?4(-32k)?(-0[36]1[34])?$", encoding="cl100k_base", per_output_call=4),
+    _of(_OPENAI, "gpt-4", r"gpt-?4|gpt-?3|(davinci|babbage)-002|davinci:|text-davinci", encoding="cl100k_base"),
+    _of(_O_SERIES, "o4-mini", r"\bo4-mini", per_output=20, image=ImagePrice(per_patch=1.72)),
+    _of(_O_SERIES, "o-series", r"\bo[1-9]\b(?!\.)"),
+    _of(
+        _CLAUDE,
+        "claude 5",
+        r"claude-((opus-4[.-]([7-9]|\d\d)|4[.-]([7-9]|\d\d)-opus)(?!\d)|[a-z]+-[5-9]|[5-9])",
+        factor=1.47,
+        per_output_calls=22,
+        per_output_call=21,
+        per_output_argument=20,
+        forced_call=22,
+        tool_factor=1.47,
+    ),
+    _of(_CLAUDE, "claude 4.5", r"claude-([a-z]+-)?4[.-]([5-9]|\d\d)(?!\d)"),
+    _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310, per_forced_tools=0),
+    _of(_CLAUDE, "claude 3 haiku", r"claude-3.*haiku", factor=1.15, per_tools=260, tool_factor=1.15),
+    _of(
+        _CLAUDE,
+        "claude 3 opus",
+        r"claude-3-opus",
+        factor=1.15,
+        per_tools=527,
+        per_forced_tools=-217,
+        tool_factor=1.15,
+    ),
+    _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, per_forced_tools=0, tool_factor=1.15),
+    _of(_THINKING_GEMINI, "gemini 3", r"gemini-([3-9]|flash-latest|pro-latest)"),
+    _of(_THINKING_GEMINI, "gemini 2.5", r"gemini-2[.-]5"),
+    _of(_GEMINI, "gemini 2.0", r"gemini-2", image=ImagePrice(base=258, per_tile=258, crops=True)),
+    _of(_GEMINI, "gemini", r"gemini|palm-2|(text|chat|code)-bison|embedding-(00\d|gecko)"),
+    _of(_OTHER, "gemma", r"gemma", factor=1.135, priming=8, per_output=1),
+    _of(_OTHER, "llama 4", r"llama-?v?4", factor=1.025, priming=15, per_output=1),
+    _of(_OTHER, "llama 3", r"(?<!o)llama", factor=1.055, priming=15, per_output=1),
+    _of(_OTHER, "nova", r"\bnova-", factor=1.01, priming=0, per_output=1),
+    _of(_OTHER, "titan", r"\btitan\b", factor=1.04, priming=0, per_output=1),
+    _of(
+        _OTHER,
+        "mistral 1",
+        r"mixtral|mistral-(7b|tiny)",
+        factor=1.25,
+        per_output=1,
+        per_tools=10,
+        per_output_call=15,
+        tool_factor=1.47,
+    ),
+    _of(
+        _OTHER,
+        "mistral",
+        r"mistral|ministral|codestral|devstral|pixtral|magistral|voxtral",
+        factor=1.08,
+        per_tools=10,
+        per_output_call=13,
+        tool_factor=1.47,
+    ),
+    _of(
+        _OTHER,
+        "cohere",
+        r"\bcommand\b|cohere|\baya-",
+        factor=1.05,
+        priming=0,
+        per_output=1,
+        per_output_call=58,
+    ),
+    _of(_OTHER, "grok", r"grok", factor=0.98, hides_reasoning=True, priming=8),
+    _of(_OTHER, "deepseek", r"deepseek", factor=1.03, per_output_call=0, per_tools=130),
+    _of(_OTHER, "qwen", r"qwen|qwq", factor=1.03, priming=9, per_output=1),
+    _of(_OTHER, "glm", r"glm", factor=1.065, priming=9),
+    _OTHER,
+)
+_COMPILED = tuple((re.compile(family.pattern), family) for family in FAMILIES)
+
+
+def family_of(model: Any) -> Family:
+    """Return the family of a model.
+
+    The name may contain a vendor, region, gateway, fine-tune or deployment, in upper or lower case: ``gpt-4o``,
+    ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My_GPT4o_deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown
+    names belong to the family "other".
     """
+    return _family_of(text(model)[:_LONGEST_NAME])
 
-    with_system: int
-    without: int
+
+@lru_cache(maxsize=512)
+def _family_of(name: str) -> Family:
+    written = name.lower().replace("_", "-").replace(" ", "-")
+    return next(family for pattern, family in _COMPILED if pattern.search(written))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAIRules:
-    """Say what one of OpenAI's APIs adds, for some of its models, to the texts that it is given and gives, in tokens.
+    """What one of OpenAI's APIs adds to texts, for some of its models, in tokens.
 
     Attributes:
-        api: The API, as :func:`estimate_prompt` names it.
-        models: The families that are meant.
-        source: Where the figures are from.
-        measured: When, as year and month.
-        per_message, per_name: The frame of a message, and of the name of who speaks.
-        per_call, per_result: A tool call in the history, and its result.
-        parallel_calls, per_parallel_call: Calls made at once, together and each, in place of ``per_call``.
-        assistant_text: A message of the model's own without calls.
-        per_reasoning: The least that a hidden reasoning in the history has; it is counted in blocks of so many.
-        tools, schema, tools_and_schema: What stands below the system message.
-        forced_tool: A function that must be called; its name comes on top.
+        per_call: A tool call in the history.
+        parallel_calls, per_parallel_call: Tool calls made at once, together and each, instead of ``per_call``.
+        assistant_text: A message of the model without tool calls.
+        tools, tools_without_system: What surrounds tools below a system message, and without one.
+        schema, schema_without_system: The same for the schema of the answer.
+        forced_tool: A function that must be called; its name is added.
         hosted_tools: The description of a tool of OpenAI's own, not what it finds.
-        answer_with_tools, answer_with_tools_and_schema: An answer in words where tools could have been called.
         forced_output_call: An answer of a function that had to be called, beyond its arguments.
-        parallel_output_calls, per_parallel_output_call: An answer of several calls, in place of the family's.
+        parallel_output_calls: An answer of several tool calls, beyond six for each and their texts.
     """
 
-    api: Literal["chat", "responses"]
-    models: str
-    source: str
-    measured: str
-    per_message: int = 3
-    per_name: int = 1
     per_call: int = 4
-    per_result: int = 1
     parallel_calls: int = 23
     per_parallel_call: int = 3
     assistant_text: int = 0
-    per_reasoning: int = 64
-    tools: Extras
-    schema: Extras
-    tools_and_schema: Extras
-    forced_tool: int
+    tools: int = -1
+    tools_without_system: int = 3
+    schema: int = 4
+    schema_without_system: int = 8
+    forced_tool: int = 7
     hosted_tools: Mapping[str, int] = field(default_factory=dict)
-    answer_with_tools: int = 1
-    answer_with_tools_and_schema: int = 5
     forced_output_call: int = 0
     parallel_output_calls: int = 16
-    per_parallel_output_call: int = 6
+
+
+_CHAT = OpenAIRules()
+_CHAT_OF_GPT5 = OpenAIRules(
+    assistant_text=2, per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9
+)
+_RESPONSES = OpenAIRules(
+    per_call=5,
+    parallel_calls=-6,
+    per_parallel_call=7,
+    tools=-3,
+    tools_without_system=-3,
+    schema=1,
+    schema_without_system=1,
+    hosted_tools={"web_search": 294, "web_search_preview": 294},
+    forced_output_call=1,
+    parallel_output_calls=19,
+)
+_RESPONSES_OF_GPT5 = replace(
+    _RESPONSES,
+    assistant_text=2,
+    per_call=11,
+    parallel_calls=0,
+    tools=3,
+    tools_without_system=2,
+    schema=0,
+    schema_without_system=0,
+    forced_tool=-9,
+    hosted_tools={"web_search": 4_295, "web_search_preview": 4_295},
+)
+
+
+def openai_rules(family: Family, api: str) -> OpenAIRules:
+    """Return the rules of an API of OpenAI for one of its families: ``"responses"``, or ``"chat"`` for other names."""
+    is_gpt5 = family.name.startswith("gpt-5")
+    if api == "responses":
+        return _RESPONSES_OF_GPT5 if is_gpt5 else _RESPONSES
+    return _CHAT_OF_GPT5 if is_gpt5 else _CHAT

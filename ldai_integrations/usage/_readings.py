@@ -1,24 +1,24 @@
-"""What is known of a response: as it grows, and as it is handed out."""
+"""What was read from a response."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from ..records import Usage
 from ._counting import TextTally, count_tokens
-from ._models import family_of
+from ._families import family_of
 from ._output import estimate_output
 
-# Longest text that is kept, in characters; what comes after is only counted. About 60,000 tokens of English.
-MOST_TEXT = 262_144
-# Why an answer ended that was cut off at its limit, in small letters.
+# Finish reasons of an answer that was cut off at its limit, in lower case.
 _CUT = frozenset(("length", "max_tokens", "max_output_tokens"))
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """Name one tool that the model called.
+    """A tool that the model called.
 
     Attributes:
         name: The tool's name; empty if the provider did not send it.
@@ -31,19 +31,20 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Hold everything that a run wants from one response.
+    """Everything that was read from a response or a stream.
 
     Attributes:
-        usage: The provider's own numbers; ``None`` where it sent none.
-        text: Visible output, at most 262,144 characters.
-        tool_calls: Tools the model called, in order.
-        model: The model that answered, as the provider names it.
-        error: Type or code of an error the response carries, never its message.
-        finish_reasons: Why generation ended, in the provider's words.
-        reasoning: Reasoning that the response shows, at most 262,144 characters.
-        rest: Counts text and reasoning past those limits.
-        ids: How the provider names the response, or those that it is made of.
-        api: ``"responses"`` where OpenAI's Responses API answered, which writes a token more; else ``"chat"``.
+        usage: The provider's own numbers; ``None`` if it sent none. The sum, if there are several calls.
+        text: Visible output, at most 262,144 characters for each call.
+        tool_calls: Tools that the model called, in order.
+        model: The model that answered last, as the provider names it.
+        error: Type or code of an error in the response, never its message.
+        finish_reasons: Why generation ended, in the provider's words; at most one for each call.
+        reasoning: Reasoning that the response shows, at most 262,144 characters for each call.
+        rest: Counters of the text and reasoning beyond these limits.
+        ids: The ids of the response, or of the responses that it contains.
+        api: ``"responses"`` for OpenAI's Responses API, which adds one token to an answer; otherwise ``"chat"``.
+        parts: The readings of the single calls, if there are several.
     """
 
     usage: Usage | None = None
@@ -56,19 +57,30 @@ class Reading:
     rest: tuple[TextTally, ...] = field(default=(), repr=False, compare=False)
     ids: tuple[str, ...] = ()
     api: str = field(default="chat", repr=False, compare=False)
+    parts: tuple[Reading, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Reading, ...]:
+        """One reading for each provider call; only this one if the response is a single call.
+
+        A sum that a framework reports without the single calls is one reading without ids.
+        """
+        return self.parts or (self,)
 
     @property
     def dropped_tokens(self) -> int:
-        """Tokens of what is not kept; about 50 µs for 1,000 characters, most of which are counted already."""
+        """Tokens of the text that is not kept; counting takes about 50 µs for 1,000 characters."""
         return sum(tally.tokens() for tally in self.rest)
 
     def estimate(self, *, model: str | None = None, request: Any = None) -> Usage:
         """Estimate the output tokens from everything that was shown: about 50 µs for 1,000 characters.
 
         Args:
-            model: The model's name where the response has none.
+            model: The model's name, if the response does not contain it.
             request: The request, if it is known.
         """
+        if self.parts:
+            return reduce(add, (part.estimate(model=model, request=request) for part in self.parts))
         name = self.model or model
         usage = estimate_output(
             self.text,
@@ -81,34 +93,3 @@ class Reading:
         more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
         more += family_of(name).per_reasoning if self.reasoning else 0
         return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
-
-
-class BoundedText:
-    """Keep the first characters of a growing text and count the tokens of the rest."""
-
-    __slots__ = ("_chars", "_chunks", "rest")
-
-    def __init__(self) -> None:
-        self._chunks: list[str] = []
-        self._chars = 0
-        #: Counts what was not kept.
-        self.rest: TextTally | None = None
-
-    def add(self, chunk: str) -> None:
-        """Append a chunk."""
-        if self.rest is not None:
-            self.rest.add(chunk)
-            return
-        self._chunks.append(chunk)
-        self._chars += len(chunk)
-        if self._chars > MOST_TEXT:
-            whole = "".join(self._chunks)
-            self._chunks = [whole[:MOST_TEXT]]
-            self.rest = TextTally()
-            self.rest.add(whole[MOST_TEXT:])
-
-    def __bool__(self) -> bool:
-        return self._chars > 0
-
-    def __str__(self) -> str:
-        return "".join(self._chunks)

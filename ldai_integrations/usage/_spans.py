@@ -1,4 +1,4 @@
-"""What the span of an instrumented provider call says about its tokens, in every dialect that is in use.
+"""The token counts in spans of instrumented provider calls, in all conventions that are in use.
 
 - ``gen_ai.*``: OpenTelemetry's GenAI conventions, development status, as of semantic-conventions-genai 1.42; the names
   with ``prompt_tokens`` and ``completion_tokens`` are those of conventions before 1.27.
@@ -11,14 +11,14 @@ Attributes with prompts and answers, which some instrumentations write, are not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..records import Usage
+from ._counts import balanced
 from ._readings import Reading
 from ._values import get, items, number, text
 
-# The present name first.
+# The current name first.
 _COUNTS: dict[str, tuple[str, ...]] = {
     "input_tokens": (
         "gen_ai.usage.input_tokens",
@@ -56,23 +56,20 @@ _REASONS = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
 
 
 def read_span(attributes: Mapping[str, Any] | None) -> Reading | None:
-    """Read the attributes of a finished span; ``None`` if it counts no tokens.
+    """Read the attributes of a finished span; return ``None`` if it has no token counts.
 
-    The conventions count tokens of a cache as part of the input. Where there are more of them than input, the
-    instrumentation counted as Anthropic does, beside it, and they are added.
+    The conventions include cached tokens in the input. If there are more cached tokens than input, the instrumentation
+    counted them separately, as Anthropic does, and they are added.
     """
     counts: dict[str, Any] = {name: number(get(attributes, *names)) for name, names in _COUNTS.items()}
     if counts["input_tokens"] is None and counts["output_tokens"] is None:
         return None
-    usage = Usage(**counts)
-    cached = (usage.cached_input_tokens or 0) + (usage.cache_write_input_tokens or 0)
-    if usage.input_tokens is not None and usage.input_tokens < cached:
-        usage = replace(usage, input_tokens=usage.input_tokens + cached, total_tokens=None)
     reasons = get(attributes, *_REASONS)
+    reasons = [reasons] if isinstance(reasons, str) else items(reasons)
     name = text(get(attributes, "gen_ai.response.id"))
     return Reading(
-        usage=usage.with_total(),
+        usage=balanced(Usage(**counts)),
         model=text(get(attributes, *_MODEL)) or None,
-        finish_reasons=tuple(filter(None, map(text, [reasons] if isinstance(reasons, str) else items(reasons)))),
+        finish_reasons=tuple(filter(None, map(text, reasons)))[:1],
         ids=(name,) if name else (),
     )

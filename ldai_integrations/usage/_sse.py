@@ -1,4 +1,4 @@
-"""Read a provider's stream as it passes as bytes: Server-Sent Events, or lines of JSON."""
+"""A reader of a provider's stream as bytes: Server-Sent Events, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -8,33 +8,38 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ._reading import StreamReader
 from ._readings import Reading
+from ._streams import StreamReader
 
-# Longest event that is kept, in characters; a longer one is left out.
+# Longest event that is read, in characters. A longer one is dropped.
 _LONGEST = 4_194_304
+# A long chunk is decoded in slices of this number of bytes, so that no copy of it is made.
+_SLICE = 262_144
 _LINE_END = re.compile(r"\r\n|\n|\r")
-# How deep in an unknown JSON object its texts are looked for, and the fields that never hold output.
+# How deep in an unknown JSON object texts are searched, and fields that never contain output.
 _DEPTH = 6
 _NOT_OUTPUT = frozenset(("type", "id", "object", "role", "model", "event", "status", "created", "timestamp"))
 
 
 class SSEReader:
-    """Read a streamed body chunk by chunk, wherever the chunks are cut.
+    """A reader of a streamed body, which may be cut into chunks anywhere.
 
-    JSON is handed to a :class:`StreamReader`; any other data, and what a JSON string says, is taken for output text.
-    Memory is bounded. Not for use from two threads at once. Source of the syntax:
-    https://html.spec.whatwg.org/multipage/server-sent-events.html
+    JSON is passed to a :class:`StreamReader`. Other data, and the content of a JSON string, counts as output text. The
+    memory is bounded: an event of more than 4 MiB is dropped. Not for use from several threads at once. Source of the
+    syntax: https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
     def __init__(self) -> None:
         self._reader = StreamReader()
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._parts: list[str] = []
+        self._line: list[str] = []
         self._data: list[str] = []
-        self._size = 0
+        # Characters of the current line, and of the data of the current event before it.
+        self._line_size = self._data_size = 0
         self._after_return = False
         self._event = ""
+        #: Whether an event was dropped because it was too long.
+        self.dropped = False
 
     @property
     def recognised(self) -> bool:
@@ -43,80 +48,97 @@ class SSEReader:
 
     @property
     def answered(self) -> bool:
-        """Whether any visible text has passed; reasoning and tool calls are none."""
+        """Whether any visible text was read. Reasoning and tool calls are not visible text."""
         return self._reader.answered
 
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the current call has a finish reason, and its usage has not arrived yet."""
+        return self._reader.awaits_usage
+
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes of the body.
+        """Read the next bytes of the body.
 
         Returns:
-            True where they complete an event that carries a non-empty text, reasoning or tool delta.
+            True if they complete an event that contains a non-empty text, reasoning or tool delta.
         """
         spoke = False
-        for line in self._lines(self._decoder.decode(data)):
-            spoke |= self._line(line)
+        for start in range(0, len(data), _SLICE):
+            for line in self._lines(self._decoder.decode(data[start : start + _SLICE])):
+                spoke |= self._read_line(line)
         return spoke
 
     def reading(self) -> Reading:
-        """Return everything known so far; more bytes may follow."""
-        self._take_complete_tail()
+        """Return everything that is known so far; more bytes may follow."""
+        # The last line may have no end. It is read if it is complete JSON.
+        line = "".join(self._line)
+        payload = line.removeprefix("data:").strip()
+        if payload[:1] + payload[-1:] in ("{}", '""') and _parse(payload) is not None:
+            self._line, self._line_size = [], 0
+            self._read_line(line)
+        if self._data and _parse("\n".join(self._data)) is not None:
+            self._dispatch()
         return self._reader.reading()
 
-    def _take_complete_tail(self) -> None:
-        """Take a last line that lacks its end, as bodies that were cut or end without one have, if it is whole JSON."""
-        line = "".join(self._parts)
-        payload = line.removeprefix("data:").strip()
-        if payload[:1] + payload[-1:] in ("{}", '""') and _parsed(payload) is not None:
-            self._parts = []
-            self._line(line)
-        if self._data and _parsed("\n".join(self._data)) is not None:
-            self._dispatch()
-
     def _lines(self, text: str) -> Iterator[str]:
-        if self._after_return and text:  # the line feed of a pair that was cut in two
+        if self._after_return and text:  # the line feed of a pair that was cut into two chunks
             text = text.removeprefix("\n")
             self._after_return = False
         self._after_return |= text.endswith("\r")
         first, *others = _LINE_END.split(text)
-        if self._size <= _LONGEST:
-            self._parts.append(first)
-            self._size += len(first)
-        if others:
-            yield "".join(self._parts)
-            yield from others[:-1]
-            self._parts = others[-1:]
-            self._size += len(others[-1])
+        self._keep(first)
+        for following in others:
+            line = "".join(self._line)
+            is_whole = self._line_size <= _LONGEST
+            self._line, self._line_size = [], 0
+            if is_whole:
+                yield line
+            self._keep(following)
 
-    def _line(self, line: str) -> bool:
+    def _keep(self, part: str) -> None:
+        """Keep a part of the current line, or drop the line if it is too long."""
+        self._line_size += len(part)
+        if self._line_size <= _LONGEST:
+            self._line.append(part)
+        else:
+            self.dropped = True
+            self._line = []
+
+    def _read_line(self, line: str) -> bool:
         if not line:
             return self._dispatch()
         if line.startswith(("{", '"')):  # Ollama and Cohere v1 send lines of JSON, FastAPI makes them of text
-            size, self._size = self._size, 0
-            return size <= _LONGEST and self._payload(line)
+            return self._read_payload(line)
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
-            self._data.append(value)
+            self._data_size += len(value) + 1
+            if self._data_size <= _LONGEST:
+                self._data.append(value)
+            else:
+                self.dropped = True
+                self._data = []
         elif field == "event":
-            self._event = value
+            self._event = value[:100]
         return False
 
     def _dispatch(self) -> bool:
-        data, self._data = "\n".join(self._data), []
-        event, self._event = self._event, ""
-        size, self._size = self._size, 0
-        if not data or data == "[DONE]" or size > _LONGEST:
+        data, event = "\n".join(self._data), self._event
+        self._data, self._data_size, self._event = [], 0, ""
+        if not data or data == "[DONE]":
             return False
-        spoke = self._payload(data)
+        spoke = self._read_payload(data)
         if event == "error":
             self._reader.fail()
         return spoke
 
-    def _payload(self, data: str) -> bool:
-        payload = _parsed(data)
-        if isinstance(payload, str):
-            return self._text(payload)
-        if not isinstance(payload, (dict, list)):  # plain text; a number or ``true`` is a word of it
+    def _read_payload(self, data: str) -> bool:
+        payload = _parse(data)
+        if isinstance(payload, str):  # text as a JSON string, or a provider's event that was encoded twice
+            event = _parse(payload) if payload.startswith("{") else None
+            spoke = self._reader.absorb(event) if isinstance(event, dict) else None
+            return self._reader.say(payload) if spoke is None else spoke
+        if not isinstance(payload, (dict, list)):  # plain text, of which a number may be a word
             return self._reader.say(data)
         spoke = self._reader.absorb(payload) if isinstance(payload, dict) else None
         if spoke is None:
@@ -125,14 +147,8 @@ class SSEReader:
                 spoke |= self._reader.say(leaf)
         return spoke
 
-    def _text(self, text: str) -> bool:
-        """Take text that came as a JSON string; it may be a provider's event, encoded twice."""
-        event = _parsed(text) if text.startswith("{") else None
-        spoke = self._reader.absorb(event) if isinstance(event, dict) else None
-        return self._reader.say(text) if spoke is None else spoke
 
-
-def _parsed(data: str) -> Any:
+def _parse(data: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -140,7 +156,7 @@ def _parsed(data: str) -> Any:
 
 
 def _leaves(value: Any, depth: int) -> Iterator[str]:
-    """Yield the strings in a JSON value, those in fields that name or number things excepted."""
+    """Yield the strings in a JSON value, except those in fields that contain names or ids."""
     if isinstance(value, str):
         yield value
     elif depth and isinstance(value, list):

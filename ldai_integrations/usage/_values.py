@@ -1,7 +1,7 @@
-"""Read fields off whatever a provider's library hands out, without trusting any of it.
+"""Functions that read fields of objects which a provider's library returns.
 
-SDK objects, dicts and mocks are read alike. A field that is missing, of the wrong type or that raises when touched is
-``None``: a response must never be able to break the request it answers.
+SDK objects, dicts and mocks are read the same way. A field that is missing, has the wrong type or raises when it is
+read is ``None``: a response must never break the request that it answers.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ from numbers import Real
 from types import FunctionType
 from typing import Any
 
-# The largest integer that JSON readers agree on (RFC 8259, section 6); no provider counts that far.
+# The largest integer that every JSON reader supports (RFC 8259, section 6). No provider counts that far.
 _LARGEST = 2**53 - 1
 _LONGEST_COUNT = 16
-# A sequence that never ends must not hold a request; no response has this many parts.
+# No response has so many parts. A sequence without an end must not block a request.
 _MOST_ITEMS = 100_000
-#: Classes whose make is remembered.
-MOST_KINDS = 4_096
+#: How many classes the caches of this package remember.
+MOST_CLASSES = 4_096
 _METHODS = (FunctionType, classmethod, staticmethod)
-# Not json.dumps, whose calls the host's tests may count.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def get(source: Any, *names: str) -> Any:
-    """Return the first of the named fields that is there and not ``None``.
+    """Return the first of the named fields that is not ``None``.
 
     Args:
         source: A mapping, or an object with attributes.
-        names: Spellings of one field, the likeliest first.
+        names: Spellings of one field, the most frequent first.
     """
-    if type(source) is dict:  # what JSON gives; by far the most frequent
+    if type(source) is dict:  # the most frequent case
         for name in names:
             value = source.get(name)
             if value is not None:
@@ -44,51 +42,22 @@ def get(source: Any, *names: str) -> Any:
         return None
     kind = type(source)
     if _is_model(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
-        return _model_field(source, kind, names)
+        return _get_of_model(source, kind, names)
     for name in names:
         try:
             value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-        except Exception:  # a property of a foreign object may raise anything
+        except Exception:  # a property may raise anything
             continue
         if value is not None:
             return value
     return None
 
 
-@lru_cache(MOST_KINDS)
-def _is_model(kind: type) -> bool:
-    """Tell pydantic's models, of which nearly all SDK objects are made."""
-    return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
-
-
-def fields_of(source: Any) -> Any:
-    """Return the dict in which a model keeps all that it has, to be read many times; anything else as it is."""
-    kind = type(source)
-    if kind is dict or not _is_all_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
-        return source
-    try:
-        return source if source.__pydantic_extra__ else source.__dict__
-    except Exception:  # one that was made past its constructor
-        return source
-
-
-@lru_cache(MOST_KINDS)
-def _is_all_fields(kind: type) -> bool:
-    """Tell models with nothing but fields and methods: a property, or what a class has for all, is in no dict."""
-    names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
-    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
-
-
-@lru_cache(MOST_KINDS)
-def _has(kind: type, name: str) -> bool:
-    return hasattr(kind, name)
-
-
-def _model_field(source: Any, kind: type, names: tuple[str, ...]) -> Any:
-    """Read a model where it keeps its fields: asking it for one that it has not costs as much as ten that it has."""
+def _get_of_model(source: Any, kind: type, names: tuple[str, ...]) -> Any:
+    """Read a pydantic model's own dict. Asking a model for a field that it lacks is about ten times slower."""
     try:
         fields, more = source.__dict__, source.__pydantic_extra__
-    except Exception:  # one that was made past its constructor
+    except Exception:  # a model that was created without its constructor
         fields, more = {}, None
     for name in names:
         value = fields.get(name)
@@ -104,8 +73,36 @@ def _model_field(source: Any, kind: type, names: tuple[str, ...]) -> Any:
     return None
 
 
+@lru_cache(MOST_CLASSES)
+def _is_model(kind: type) -> bool:
+    """Return whether a class is a pydantic model, as nearly all classes of SDKs are."""
+    return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
+
+
+@lru_cache(MOST_CLASSES)
+def _has(kind: type, name: str) -> bool:
+    return hasattr(kind, name)
+
+
+def fields_of(source: Any) -> Any:
+    """Return the dict of a model that has nothing but fields; return anything else unchanged."""
+    kind = type(source)
+    if kind is dict or not _has_only_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        return source
+    try:
+        return source if source.__pydantic_extra__ else source.__dict__
+    except Exception:  # a model that was created without its constructor
+        return source
+
+
+@lru_cache(MOST_CLASSES)
+def _has_only_fields(kind: type) -> bool:
+    names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
+    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
+
+
 def dig(source: Any, *paths: str) -> Any:
-    """Return the first field at one of the dotted paths that is there and not ``None``."""
+    """Return the first field at one of the dotted paths that is not ``None``."""
     for path in paths:
         value = source
         for name in path.split("."):
@@ -120,8 +117,8 @@ def dig(source: Any, *paths: str) -> Any:
 def number(value: Any) -> int | None:
     """Return a count of tokens, or ``None`` for anything that is not a whole number of zero or more.
 
-    Booleans, NaN, fractions, negative numbers and mocks are refused; ``12.0``, ``Decimal(12)`` and numpy's integers
-    are counts, and so is ``"12"``, as HTTP headers and protobuf's JSON write numbers.
+    Booleans, NaN, fractions, negative numbers and mocks are not counts. ``12.0``, ``Decimal(12)``, numpy's integers
+    and ``"12"`` are: HTTP headers and protobuf's JSON write numbers as text.
     """
     try:
         if type(value) is int:
@@ -130,16 +127,16 @@ def number(value: Any) -> int | None:
             return int(value) if len(value) < _LONGEST_COUNT and value.isascii() and value.isdigit() else None
         if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
             return None
-        whole: Any = value  # neither ABC promises what every number in Python has
+        whole: Any = value  # neither ABC declares what every number in Python has
         if not math.isfinite(whole) or not 0 <= whole <= _LARGEST or whole != int(whole):
             return None
         return int(whole)
-    except Exception:  # a number type of somebody's own
+    except Exception:  # an unknown type of number
         return None
 
 
 def is_a(value: Any, *kinds: type) -> bool:
-    """Tell whether a value is of one of the types; an object whose ``__class__`` raises is of none."""
+    """Return whether a value has one of the types; False for an object whose ``__class__`` raises."""
     try:
         return isinstance(value, kinds)
     except Exception:
@@ -147,14 +144,14 @@ def is_a(value: Any, *kinds: type) -> bool:
 
 
 def is_list(value: Any) -> bool:
-    """Tell whether a value is a list or list-like, strings excepted."""
-    if value is None or type(value) is str:  # the most frequent, and the slowest to ask an ABC for
+    """Return whether a value is a sequence other than text or bytes."""
+    if value is None or type(value) is str:  # frequent, and slow to check with an ABC
         return False
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
 def is_record(value: Any) -> bool:
-    """Tell whether a value is a dict or another mapping."""
+    """Return whether a value is a dict or another mapping."""
     return value is not None and is_a(value, dict, Mapping)
 
 
@@ -164,39 +161,52 @@ def text(value: Any) -> str:
         return value
     try:
         return str.__str__(value) if isinstance(value, str) else ""
-    except Exception:  # ``__class__`` may raise, or lie
+    except Exception:  # ``__class__`` may raise, or return a wrong type
         return ""
 
 
 def items(value: Any) -> Iterator[Any]:
-    """Iterate over a list-like value; over nothing if it is not one."""
+    """Iterate over a sequence; iterate over nothing if the value is not one."""
     if value is None:
         return iter(())
-    return iter(value) if type(value) is list else _foreign_items(value)
+    return iter(value) if type(value) is list else _items_of_foreign(value)
 
 
-def _foreign_items(value: Any) -> Iterator[Any]:
+def _items_of_foreign(value: Any) -> Iterator[Any]:
     if not is_list(value):
         return
     try:
         yield from islice(value, _MOST_ITEMS)
-    except Exception:  # a lazy sequence may fail half way
+    except Exception:  # a lazy sequence may fail
         return
 
 
 def to_json(value: Any) -> str:
-    """Return a value as compact JSON text; a string as it is; the empty string where there is nothing to write."""
+    """Return a value as compact JSON; return a string unchanged, and the empty string if nothing can be written."""
     if value is None:
         return ""
     try:
-        return text(value) if is_a(value, str) else _encode(value)
-    except Exception:  # cyclic, too deep, or a ``__str__`` that raises
+        if is_a(value, str):
+            return text(value)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    except Exception:  # cyclic, nested too deeply, or a ``__str__`` that raises
         return ""
 
 
 def plain_json(value: Any) -> Any:
-    """Return a copy in plain dicts and lists, as a provider would get it; ``None`` where it cannot be written."""
+    """Return a copy made of plain dicts and lists, as a provider would receive it; ``None`` if there is none."""
     try:
         return json.loads(to_json(value))
     except (ValueError, RecursionError):
         return None
+
+
+def fields_stored_in(value: Any) -> dict[str, Any]:
+    """Return the dict itself, or an object's own ``__dict__``, without running any code of the object."""
+    if type(value) is dict:
+        return value
+    try:
+        stored = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return stored if type(stored) is dict else {}

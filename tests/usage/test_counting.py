@@ -20,8 +20,7 @@ from ldai_integrations.records import Usage
 from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._counting import _SAFE_CUT
-from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, shelf
-from ldai_integrations.usage._rank_files import cache_directory, cache_name, find, locate, parse
+from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings, find_file
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
@@ -38,14 +37,14 @@ def _exact() -> None:
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Be a machine without rank files, which are looked for in an empty directory."""
-    shelf.forget()
+    encodings.forget()
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("ldai_integrations.usage._rank_files._package_roots", lambda package: [])
     monkeypatch.setattr("ldai_integrations.usage._encodings._already_in_tiktoken", lambda spec: None)
     yield tmp_path
-    shelf.forget()
+    encodings.forget()
 
 
 @pytest.mark.usefixtures("_exact")
@@ -112,7 +111,7 @@ UNBROKEN = {
 @pytest.mark.parametrize("text", UNBROKEN.values(), ids=UNBROKEN)
 def test_a_text_without_spaces_is_counted_exactly(text: str, model: str) -> None:
     """A long text counts what tiktoken counts of the whole, in whatever chunks it came."""
-    encoding = shelf.get(O200K if model == "gpt-4o" else CL100K)
+    encoding = encodings.get(O200K if model == "gpt-4o" else CL100K)
     assert encoding is not None
     tally = TextTally(model)
     for start in range(0, len(text * 6), 5_000):
@@ -126,7 +125,7 @@ def test_a_text_without_spaces_is_counted_exactly(text: str, model: str) -> None
 @pytest.mark.parametrize("spec", [O200K, CL100K], ids=lambda spec: spec.name)
 def test_both_sides_of_a_safe_cut_count_for_themselves(spec: EncodingSpec) -> None:
     """Wherever a text is cut between its parts, the parts together count what the whole does."""
-    encoding, chance = shelf.get(spec), random.Random(7)
+    encoding, chance = encodings.get(spec), random.Random(7)
     assert encoding is not None
     pieces = [*"aZ'\u2019 \t\n\r.,/_-+(1²½éß日、。テة\u0301\u200d­👩Ⓐ\x1c", "  ", "\r\n", "'ll", "'S", "ing", "==="]
     cuts = 0
@@ -150,7 +149,7 @@ def test_no_long_text_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, text: 
             lengths.append(len(part))
             return part
 
-    monkeypatch.setattr(shelf, "get", lambda _spec: Recorder())
+    monkeypatch.setattr(encodings, "get", lambda _spec: Recorder())
     long = text * (400_000 // len(text))
     assert count_tokens(long) == len(long)
     for size in (8, 200_000):
@@ -202,7 +201,7 @@ def test_without_rank_files_the_estimate_is_close(nothing_loaded: Path, text: st
     """With no encoding on the machine a regular expression counts, told once."""
     warm_up(timeout=10)
     estimate = count_tokens(text)
-    shelf.forget()
+    encodings.forget()
 
     assert estimate > 0
     if text.startswith("The quick"):
@@ -226,7 +225,7 @@ def test_a_request_does_not_wait_for_an_encoding(nothing_loaded: Path) -> None:
         return count_tokens("Hello there")
 
     assert asyncio.run(count()) > 0
-    assert any(thread.name == "ldai-encodings" for thread in threading.enumerate()) or O200K.name in shelf._claimed
+    assert any(thread.name == "ldai-encodings" for thread in threading.enumerate()) or O200K.name in encodings._claimed
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -333,7 +332,7 @@ def test_a_broken_rank_file_is_told(
     broken = replace(O200K, name="broken", sha256=hashlib.sha256(data).hexdigest())
     (nothing_loaded / cache_name(broken)).write_bytes(data)
 
-    assert shelf.get(broken) is None
+    assert encodings.get(broken) is None
     assert "Loading encoding broken failed" in caplog.text
 
 

@@ -48,7 +48,7 @@ def chat(**usage: Any) -> Usage | None:
                 "total_tokens": 15,
                 "completion_tokens_details": {"reasoning_tokens": 9},
             },
-            Usage(10, 5, 15, reasoning_tokens=9),
+            Usage(10, 5, 15, reasoning_tokens=5),
             id="a gateway's reasoning may exceed the output it reports",
         ),
         pytest.param(
@@ -125,7 +125,7 @@ def test_anthropic_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
                 "thoughtsTokenCount": 117,
                 "totalTokenCount": 1179,
             },
-            Usage(75, 531, 1179, reasoning_tokens=117),
+            Usage(75, 531, 1179, reasoning_tokens=117, other_tokens=573),
             id="tool prompts are in the total only",
         ),
         pytest.param({"promptTokenCount": 8, "totalTokenCount": 8}, Usage(8, 0, 8), id="nothing was generated"),

@@ -284,12 +284,12 @@ def test_streams(events: list[Any], expected: Usage) -> None:
         ),
         pytest.param(
             {"inputTokens": 10, "outputTokens": 15, "totalTokens": 25, "cacheReadInputTokens": 100},
-            Usage(110, 15, 25, cached_input_tokens=100),
+            Usage(110, 15, 125, cached_input_tokens=100),
             id="converse's first totals",
         ),
         pytest.param(
             {"prompt_tokens": 188, "completion_tokens": 55, "total_tokens": 7355, "connector_tokens": 7112},
-            Usage(188, 55, 7355),
+            Usage(188, 55, 7355, other_tokens=7112),
             id="what mistral's connectors read",
         ),
         pytest.param({"prompt_tokens": "20", "completion_tokens": "9", "total_tokens": "29"}, ONE, id="text"),

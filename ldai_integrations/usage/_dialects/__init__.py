@@ -1,38 +1,27 @@
-"""One function per way of writing a response; each tells by shape whether an event is written its way."""
+"""One function for each format of responses; each recognises its format by shape."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from .._draft import Draft
-from . import (
-    anthropic,
-    bedrock_invoke,
-    cohere,
-    common,
-    converse,
-    frameworks,
-    gemini,
-    local,
-    openai_chat,
-    openai_responses,
-)
+from .._calls import Draft
+from . import anthropic, bedrock, cohere, common, frameworks, gemini, local, openai
 
-# Takes an event or a whole response. ``None``: not written this way; else whether it carried text, reasoning or a tool.
+# Reads an event or a whole response. ``None``: another format; otherwise whether it has text, reasoning or a tool call.
 Dialect = Callable[[Any, Draft], bool | None]
 
-# In order of how surely a shape is told apart; the first that recognises an event takes it.
+# In order of how reliably a shape is recognised. The first that recognises an event reads it.
 DIALECTS: tuple[Dialect, ...] = (
-    openai_responses.absorb,
-    openai_chat.absorb,
+    openai.absorb_response,
+    openai.absorb_chat,
     anthropic.absorb,
     gemini.absorb,
-    converse.absorb,
+    bedrock.absorb_converse,
     cohere.absorb,
     local.absorb_ollama,
     local.absorb_llama_cpp,
-    bedrock_invoke.absorb,
+    bedrock.absorb_invoke,
     local.absorb_hugging_face,
     local.absorb_watsonx,
     frameworks.absorb_langchain,
@@ -43,5 +32,5 @@ DIALECTS: tuple[Dialect, ...] = (
     common.absorb_usage,
     common.absorb_counts,
 )
-# What is looked for inside an unknown record, where an "error" or a "total_tokens" may be anybody's.
+# For values inside an unknown object, where an "error" or a "total_tokens" may have another meaning.
 NESTED = tuple(one for one in DIALECTS if one not in (common.absorb_error, common.absorb_counts))

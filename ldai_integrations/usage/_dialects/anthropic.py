@@ -1,11 +1,11 @@
-"""Anthropic's Messages API, also as Bedrock and Vertex carry it."""
+"""Anthropic's Messages API, also through Bedrock and Vertex."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._draft import Draft
-from .._values import dig, get, is_list, items, number, text, to_json
+from .._calls import Draft
+from .._values import get, is_list, items, number, text, to_json
 
 _EVENTS = frozenset(
     (
@@ -22,47 +22,49 @@ _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
-    """Take a message or an event of one; ``None`` if it is neither."""
+    """Read a message or an event of one; return ``None`` if it is neither."""
     kind = text(get(event, "type"))
     if kind in _EVENTS:
         return _event(kind, event, draft)
-    if is_list(get(event, "content")) and (kind == "message" or get(event, "stop_reason") is not None):
-        _frame(event, draft)
-        draft.finish(get(event, "stop_reason"))
-        spoke = False
-        for block in items(get(event, "content")):
-            spoke |= _block(None, block, draft)
-        return spoke
-    return None
+    if not (kind == "message" or get(event, "stop_reason") is not None) or not is_list(get(event, "content")):
+        return None
+    repeats = draft.begin(get(event, "id"), whole=True) and draft.call.has_content
+    _frame(event, draft)
+    draft.finish(get(event, "stop_reason"))
+    spoke = False
+    for block in items(get(event, "content")) if not repeats else ():
+        spoke |= _block(None, block, draft)
+    return spoke
 
 
 def _event(kind: str, event: Any, draft: Draft) -> bool:
     if kind == "content_block_delta":
         delta = get(event, "delta")
         spoke = draft.say(get(delta, "text")) or draft.think(get(delta, "thinking"))
-        return spoke or draft.call(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
+        return spoke or draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
     if kind == "content_block_start":
         return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
     if kind == "message_start":
-        draft.begin(dig(event, "message.id"), anew=True)
-        _frame(get(event, "message"), draft, begun=True)
+        message = get(event, "message")
+        draft.begin(get(message, "id"), anew=True)
+        _frame(message, draft, begun=True)
     elif kind == "message_delta":
         draft.count(get(event, "usage"))
         draft.finish(get(get(event, "delta"), "stop_reason"))
+    elif kind == "message_stop":
+        draft.call.closed = True
     return False
 
 
 def _frame(message: Any, draft: Draft, *, begun: bool = False) -> None:
-    draft.begin(get(message, "id"))
     draft.identify(get(message, "id"))
     draft.name_model(get(message, "model"))
     draft.count(get(message, "usage"), begun=begun)
 
 
 def _block(key: int | None, block: Any, draft: Draft) -> bool:
-    """Take a content block; one that opens a stream has empty arguments, which come later."""
-    streamed = key is not None
+    """Read a content block; at the start of a streamed block the arguments are empty."""
     if text(get(block, "type")) in _CALLS:
         arguments = to_json(get(block, "input"))
-        return draft.call(key, get(block, "name"), "" if streamed and arguments == "{}" else arguments)
+        return draft.call_tool(key, get(block, "name"), "" if key is not None and arguments == "{}" else arguments)
     return draft.say(get(block, "text")) or draft.think(get(block, "thinking"))

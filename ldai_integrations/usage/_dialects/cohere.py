@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._draft import Draft
+from .._calls import Draft
 from .._values import dig, get, is_list, items, number, text, to_json
 
 _V2_EVENTS = frozenset(
@@ -22,26 +22,30 @@ _V2_EVENTS = frozenset(
         "message-end",
     )
 )
+_V1_EVENTS = ("stream-start", "tool-calls-generation", "tool-calls-chunk", "citation-generation", "search-results")
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
-    """Take a Cohere response or an event of its stream; ``None`` if it is neither."""
+    """Read a Cohere response or an event of its stream; return ``None`` if it is neither."""
     kind = text(get(event, "type"))
     if kind in _V2_EVENTS:
-        return _v2_event(event, draft)
+        return _v2_event(kind, event, draft)
     kind = text(get(event, "event_type"))
     if kind == "text-generation" or (kind == "" and get(event, "is_finished") is False):
         return draft.say(get(event, "text"))
     if kind == "stream-end":
         response = get(event, "response")
         _frame(response, draft)
-        return False if draft.has_content else _v1(response, draft)
-    if kind in ("stream-start", "tool-calls-generation", "tool-calls-chunk", "citation-generation", "search-results"):
+        return not draft.call.has_content and _v1(response, draft)
+    if kind in _V1_EVENTS:
         return draft.say(get(event, "text"))
     return _whole(event, draft)
 
 
-def _v2_event(event: Any, draft: Draft) -> bool:
+def _v2_event(kind: str, event: Any, draft: Draft) -> bool:
+    if kind == "message-start":
+        draft.begin(get(event, "id"), anew=True)
+        draft.identify(get(event, "id"))
     delta = get(event, "delta")
     draft.count(get(delta, "usage"))
     draft.finish(get(delta, "finish_reason"))
@@ -49,7 +53,7 @@ def _v2_event(event: Any, draft: Draft) -> bool:
     call = get(message, "tool_calls")
     if call is not None and not is_list(call):
         function = get(call, "function")
-        return draft.call(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
+        return draft.call_tool(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
     content = get(message, "content")
     if content is None or is_list(content):
         return draft.think(get(message, "tool_plan"))
@@ -58,30 +62,34 @@ def _v2_event(event: Any, draft: Draft) -> bool:
 
 def _whole(event: Any, draft: Draft) -> bool | None:
     if is_list(get(event, "generations")) and get(event, "id") is not None:
-        _frame(event, draft)
+        _frame(event, draft, whole=True)
         spoke = False
-        for generation in items(get(event, "generations")):
+        for position, generation in enumerate(items(get(event, "generations"))):
+            draft.finish(get(generation, "finish_reason"), position)
             spoke |= draft.say(get(generation, "text"))
         return spoke
     if get(event, "generation_id", "response_id") is not None and get(event, "text") is not None:
-        _frame(event, draft)
+        _frame(event, draft, whole=True)
         return _v1(event, draft)
     message = get(event, "message")
     if get(event, "finish_reason") is None or not (
         is_list(get(message, "content")) or is_list(get(message, "tool_calls"))
     ):
         return None
-    _frame(event, draft)
+    _frame(event, draft, whole=True)
     spoke = draft.think(get(message, "tool_plan"))
     for part in items(get(message, "content")):
         spoke |= draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
     for call in items(get(message, "tool_calls")):
-        spoke |= draft.call(None, dig(call, "function.name"), dig(call, "function.arguments"))
+        spoke |= draft.call_tool(None, dig(call, "function.name"), dig(call, "function.arguments"))
     return spoke
 
 
-def _frame(response: Any, draft: Draft) -> None:
-    draft.identify(get(response, "id", "response_id", "generation_id"))
+def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
+    name = get(response, "id", "response_id", "generation_id")
+    if whole:
+        draft.begin(name, whole=True)
+    draft.identify(name)
     draft.count(get(response, "usage")) or draft.count(get(response, "meta"))
     draft.finish(get(response, "finish_reason"))
 
@@ -89,5 +97,5 @@ def _frame(response: Any, draft: Draft) -> None:
 def _v1(response: Any, draft: Draft) -> bool:
     spoke = draft.say(get(response, "text"))
     for call in items(get(response, "tool_calls")):
-        spoke |= draft.call(None, get(call, "name"), to_json(get(call, "parameters")))
+        spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "parameters")))
     return spoke

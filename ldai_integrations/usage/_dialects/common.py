@@ -1,11 +1,11 @@
-"""What many providers write alike: an error, or a usage object in an otherwise unknown response."""
+"""What many providers have in common: errors, and usage objects in otherwise unknown responses."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .._counts import counts_in
-from .._draft import Draft
+from .._calls import Draft
 from .._values import dig, get, is_list, is_record, text
 
 # Events of AWS streams that are errors, named by the exception.
@@ -19,7 +19,7 @@ _AWS_ERRORS = (
 )
 
 
-# Where a response keeps its usage, whoever wrote it.
+# Where responses of all kinds have their usage.
 _USAGE = (
     "usage",
     "usage_metadata",
@@ -37,7 +37,7 @@ _USAGE = (
 
 
 def absorb_error(event: Any, draft: Draft) -> bool | None:
-    """Take an error event; ``None`` if it is none."""
+    """Read an error event; return ``None`` if it is not one."""
     error = get(event, "error")
     if text(get(event, "type")) == "error":
         draft.fail(error if error is not None and not text(error) else {"code": get(event, "code")})
@@ -54,29 +54,31 @@ def absorb_error(event: Any, draft: Draft) -> bool | None:
 
 
 def absorb_usage(event: Any, draft: Draft) -> bool | None:
-    """Take a response of which only the usage, and at most a plain text, is found; ``None`` if it has none."""
-    for path in _USAGE:
-        if draft.count(dig(event, path)):
-            draft.name_model(get(event, "model", "model_name", "model_id"))
-            said = get(event, "text", "response", "content") if not draft.has_content else None
-            return draft.say(said)
-    return None
+    """Read the usage, and at most a plain text, of an unknown response; return ``None`` if it has no usage."""
+    usage = next((found for found in (dig(event, path) for path in _USAGE) if counts_in(found) is not None), None)
+    if usage is None:
+        return None
+    draft.begin(whole=True)
+    draft.count(usage)
+    draft.name_model(get(event, "model", "model_name", "model_id"))
+    said = get(event, "text", "response", "content") if not draft.call.has_content else None
+    return draft.say(said)
 
 
 def absorb_counts(event: Any, draft: Draft) -> bool | None:
-    """Take a usage object itself, or one for each model, as LangChain's callback keeps them; ``None`` if it is none."""
-    if draft.count(event):
+    """Read a usage object, or one for each model as LangChain's callback has them; return ``None`` if it is neither."""
+    if counts_in(event) is not None:
+        draft.begin(whole=True)
+        draft.count(event)
         return False
-    if type(event) is not dict or not event or not all(map(_is_only_counts, event.values())):
+    if type(event) is not dict or not event:
         return None
+    for usage in event.values():
+        has_more = type(usage) is not dict or any(text(value) or is_list(value) for value in usage.values())
+        if has_more or counts_in(usage) is None:
+            return None  # a response, which has its counts among other things
     for model, usage in event.items():
         draft.begin(model)
         draft.count(usage)
+        draft.name_model(model)
     return False
-
-
-def _is_only_counts(usage: Any) -> bool:
-    """Tell a usage object from a response that has its counts among other things."""
-    if type(usage) is not dict or any(text(value) or is_list(value) for value in usage.values()):
-        return False
-    return counts_in(usage) is not None

@@ -1,11 +1,12 @@
-"""What frameworks on top of the providers hand out: LangChain, LangGraph, openai-agents."""
+"""Results of LangChain, LangGraph and openai-agents."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._draft import Draft
+from .._calls import Draft
 from .._values import dig, get, is_list, is_record, items, number, text, to_json
+from .openai import absorb_output
 
 _AI = ("ai", "AIMessageChunk")
 # Most nodes of a graph that answer in one event.
@@ -13,7 +14,7 @@ _MOST_NODES = 32
 
 
 def absorb_langchain(event: Any, draft: Draft) -> bool | None:
-    """Take an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state; ``None`` if it is none of them."""
+    """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state; return ``None`` for anything else."""
     messages = get(event, "messages")
     if is_list(messages):
         return _last_turn(list(items(messages)), draft)
@@ -27,95 +28,106 @@ def absorb_langchain(event: Any, draft: Draft) -> bool | None:
 
 
 def _last_turn(messages: list[Any], draft: Draft) -> bool | None:
-    """Take the messages the model wrote since a human spoke last: earlier ones were paid for by earlier calls."""
+    """Read the messages that the model wrote after the last human message. Earlier calls caused the others."""
     start = 0
     for position, message in enumerate(messages):
         if text(get(message, "type")) == "human":
             start = position + 1
     spoke = None
     for position, message in enumerate(messages[start:]):
-        if not text(get(message, "id")):
-            draft.begin(f"message {position}")
-        said = _message(message, draft)
+        said = _message(message, draft, f"message {position}")
         if said is not None:
             spoke = said or bool(spoke)
     return spoke
 
 
 def _updates(event: dict[Any, Any], draft: Draft) -> bool | None:
-    """Take what LangGraph streams after each step: the changed part of the state, by the name of the node."""
+    """Read what LangGraph streams after each step: the changed part of the state, by the name of the node."""
     spoke = None
-    for state in list(event.values())[:_MOST_NODES]:
+    for position, state in enumerate(list(event.values())[:_MOST_NODES]):
         messages = state.get("messages") if type(state) is dict else None
-        said = _last_turn(list(items(messages)), draft) if is_list(messages) else _message(messages, draft)
+        if is_list(messages):
+            said = _last_turn(list(items(messages)), draft)
+        else:
+            said = _message(messages, draft, f"node {position}")
         if said is not None:
             spoke = said or bool(spoke)
     return spoke
 
 
 def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
+    """Read the result of one or several prompts, each with one or several generations, which share its usage."""
     spoke, counted = False, False
     for position, row in enumerate(rows):
         draft.begin(f"prompt {position}")
-        for generation in items(row) if is_list(row) else (row,):
-            message = get(generation, "message")
+        for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
+            message = get(generation, "message") if choice == 0 else None
             said = _message(message, draft) if message is not None else draft.say(get(generation, "text"))
             spoke |= bool(said)
             counted |= get(message, "usage_metadata") is not None
-    if not counted:
-        draft.count(dig(event, "llm_output.token_usage", "llm_output.usage"))
+    usage = dig(event, "llm_output.token_usage", "llm_output.usage")
+    if not counted and usage is not None:
+        if len(rows) > 1:
+            draft.begin("sum")
+        draft.count(usage)
     return spoke
 
 
-def _message(message: Any, draft: Draft) -> bool | None:
+def _message(message: Any, draft: Draft, place: str = "") -> bool | None:
+    """Read a message; one without an id is known by its place."""
     kind = text(get(message, "type"))
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
         return None
-    known = draft.begin(get(message, "id"))
-    draft.identify(get(metadata, "id") or get(message, "id"))
+    name = get(message, "id")
+    known = draft.begin(text(name) or place, whole=kind == "ai")
+    draft.identify(name)
+    draft.identify(get(metadata, "id"))
     usage = get(message, "usage_metadata")
     if kind == "AIMessageChunk":
-        draft.meter.count_delta(usage)
+        draft.count_delta(usage)
     elif not draft.count(usage):
         draft.count(get(metadata, "token_usage", "usage", "usage_metadata")) or draft.count(metadata)
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
     draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason"))
-    if known and kind == "ai":  # a state repeats what chunks or an earlier state said
+    if known and kind == "ai":  # a state repeats what chunks or an earlier state contained
         return False
     content = get(message, "content")
     spoke = draft.say(content)
     for part in items(content):
         spoke |= draft.say(part) or draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
     spoke |= draft.think(dig(message, "additional_kwargs.reasoning_content"))
-    return _calls(message, kind, draft) or spoke
-
-
-def _calls(message: Any, kind: str, draft: Draft) -> bool:
-    spoke = False
     if kind == "AIMessageChunk":
         for call in items(get(message, "tool_call_chunks")):
-            spoke |= draft.call(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
+            spoke |= draft.call_tool(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
         return spoke
     for call in items(get(message, "tool_calls")):
-        spoke |= draft.call(None, get(call, "name"), to_json(get(call, "args")))
+        spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
     return spoke
 
 
 def absorb_agents(event: Any, draft: Draft) -> bool | None:
-    """Take a run result of openai-agents; ``None`` if it is none."""
+    """Read a run result of openai-agents: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
         return None
-    whole = _told(dig(event, "context_wrapper.usage"), draft)
+    counted = spoke = False
     for position, response in enumerate(items(responses)):
-        draft.identify(get(response, "response_id"))
-        if not whole:
-            draft.begin(f"response {position}")
-            _told(get(response, "usage"), draft)
-    return draft.say(get(event, "final_output"))
+        name = text(get(response, "response_id"))
+        known = draft.begin(name or f"response {position}")
+        draft.identify(name)
+        counted |= _count_of_agents(get(response, "usage"), draft)
+        if not known:
+            spoke |= absorb_output(get(response, "output"), draft)
+    if not draft.has_text:
+        spoke |= draft.say(get(event, "final_output"))
+    usage = dig(event, "context_wrapper.usage")
+    if not counted and number(get(usage, "total_tokens")):
+        draft.begin("sum")
+        draft.count(usage)
+    return spoke
 
 
-def _told(usage: Any, draft: Draft) -> bool:
-    """Take a usage object of openai-agents, which writes zeros where the provider told nothing."""
+def _count_of_agents(usage: Any, draft: Draft) -> bool:
+    """Take a usage object, which contains zeros if the provider sent none."""
     return number(get(usage, "total_tokens")) != 0 and draft.count(usage)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .._counts import counts_in
-from .._draft import Draft
+from .._calls import Draft
 from .._shapes import GEMINI
 from .._values import dig, get, is_list, items, number, text, to_json
 
 
 def absorb(event: Any, draft: Draft) -> bool | None:
-    """Take a generateContent response or a chunk of one; ``None`` if it is neither."""
+    """Read a generateContent response or a chunk of one; return ``None`` if it is neither."""
     candidates = get(event, "candidates")
     usage = get(event, "usageMetadata", "usage_metadata")
     live = get(event, "serverContent", "server_content")
@@ -19,14 +19,15 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         counts = counts_in(usage)
         if counts is None or counts.shape is not GEMINI:
             return None
-    draft.begin(get(event, "responseId", "response_id"))
-    draft.identify(get(event, "responseId", "response_id"))
+    name = get(event, "responseId", "response_id")
+    draft.begin(name, whole=is_list(candidates))
+    draft.identify(name)
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
     draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
     spoke = _parts(get(live, "modelTurn", "model_turn"), draft)
-    for candidate in items(candidates):
-        draft.finish(get(candidate, "finishReason", "finish_reason"))
+    for position, candidate in enumerate(items(candidates)):
+        draft.finish(get(candidate, "finishReason", "finish_reason"), position)
         spoke |= _parts(get(candidate, "content"), draft)
     return spoke
 
@@ -34,22 +35,19 @@ def absorb(event: Any, draft: Draft) -> bool | None:
 def _parts(content: Any, draft: Draft) -> bool:
     spoke = False
     for part in items(get(content, "parts")):
-        spoke |= _part(part, draft)
+        call = get(part, "functionCall", "function_call")
+        if get(part, "thought") is True:
+            spoke |= draft.think(get(part, "text"))
+        elif call is not None:
+            spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
+        else:
+            code = get(part, "executableCode", "executable_code")
+            spoke |= draft.say(get(part, "text")) or draft.say(get(code, "code"))
     return spoke
 
 
-def _part(part: Any, draft: Draft) -> bool:
-    if get(part, "thought") is True:
-        return draft.think(get(part, "text"))
-    call = get(part, "functionCall", "function_call")
-    if call is not None:
-        return draft.call(None, get(call, "name"), to_json(get(call, "args")))
-    code = get(part, "executableCode", "executable_code")
-    return draft.say(get(part, "text")) or draft.say(get(code, "code"))
-
-
 def absorb_interaction(event: Any, draft: Draft) -> bool | None:
-    """Take an interaction or an event of one; ``None`` if it is neither."""
+    """Read an interaction or an event of one; return ``None`` if it is neither."""
     kind = text(get(event, "event_type"))
     if kind in ("step.delta", "content.delta"):
         delta = get(event, "delta")
@@ -58,6 +56,9 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     interaction = whole if whole is not None else get(event, "interaction")
     if interaction is None and not kind.startswith(("interaction.", "step.")):
         return None
+    if whole is not None:
+        draft.begin(get(whole, "id"), whole=True)
+    draft.identify(get(interaction, "id"))
     draft.name_model(get(interaction, "model"))
     draft.count(get(interaction, "usage")) or draft.count(dig(event, "metadata.usage"))
     status = text(get(interaction, "status"))
@@ -71,7 +72,7 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
 
 
 def absorb_predictions(event: Any, draft: Draft) -> bool | None:
-    """Take embeddings of Vertex, which count each text; ``None`` if it is something else."""
+    """Read embeddings of Vertex, which count each text; return ``None`` if it is something else."""
     vectors = [get(one, "embeddings") for one in items(get(event, "predictions"))] or items(get(event, "embeddings"))
     statistics = (get(vector, "statistics") for vector in vectors)
     counts = [number(get(one, "token_count", "tokenCount")) for one in statistics if one is not None]

@@ -1,7 +1,7 @@
-"""Functions written as a TypeScript namespace, the form in which OpenAI's models are shown them.
+"""Functions as a TypeScript namespace, the form in which OpenAI's models are shown them.
 
-The form is OpenAI's own of its open models (github.com/openai/harmony); where the closed ones differ, this follows the
-token counts of recorded requests.
+The form is that of OpenAI's open models (github.com/openai/harmony). Where other models differ, it follows the token
+counts of recorded requests.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._values import get, is_record, items, text, to_json
-from .conversation import Tool
+from ._requests import Tool
+from ._values import get, is_record, items, text, to_json
 
-# A schema may refer to itself; no real one is deeper or larger.
+# A schema may contain itself. No real schema is deeper or larger.
 _DEEPEST = 8
 _MOST_TYPES = 2_000
-_PLAIN = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
+_PLAIN = {"integer": "number"}
 
 
 def namespace(tools: Iterable[Tool]) -> str:
@@ -29,29 +29,27 @@ def namespace(tools: Iterable[Tool]) -> str:
     return "".join(lines)
 
 
-def starts_bare(tool: Tool) -> bool:
-    """Tell whether a function's first parameter has no comment; the brace before it then costs a token less."""
-    properties = get(tool.parameters, "properties")
-    if not is_record(properties) or not properties:
-        return False
-    first = _Schema(tool.parameters).resolved(next(iter(properties.values())))
-    return not (text(get(first, "title")) or text(get(first, "description")))
-
-
 def _comment(description: Any) -> str:
-    """Return a description as comment lines."""
     words = text(description).strip()
     return "".join(f"// {line.strip()}\n" if line.strip() else "//\n" for line in words.split("\n")) if words else ""
 
 
 class _Schema:
-    """Write the types of one JSON schema."""
+    """A writer of the types of one JSON schema."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._left = _MOST_TYPES
 
-    def resolved(self, schema: Any) -> Any:
+    def type_of(self, schema: Any, depth: int, *, commented: bool = False) -> str:
+        """Return a type after its own title and description, unless these were written before."""
+        schema = self._resolved(schema)
+        self._left -= 1
+        if not is_record(schema) or depth > _DEEPEST or self._left < 0:
+            return "any"
+        return ("" if commented else self._about(schema)) + self._bare_type(schema, depth)
+
+    def _resolved(self, schema: Any) -> Any:
         """Follow a reference within the schema."""
         reference = text(get(schema, "$ref"))
         if not reference.startswith("#/"):
@@ -61,25 +59,18 @@ class _Schema:
             found = get(found, name)
         return found
 
-    def type_of(self, schema: Any, depth: int, *, commented: bool = False) -> str:
-        """Return a type, with its own title and description before it unless they stand above already."""
-        schema = self.resolved(schema)
-        self._left -= 1
-        if not is_record(schema) or depth > _DEEPEST or self._left < 0:
-            return "any"
-        return ("" if commented else self._about(schema)) + self._bare_type(schema, depth)
-
     def _bare_type(self, schema: Any, depth: int) -> str:
         if isinstance(schema.get("enum"), list):
-            return " | ".join(to_json_literal(value) for value in schema["enum"])
+            return " | ".join(map(_literal, schema["enum"]))
         if "const" in schema:
-            return to_json_literal(schema["const"])
+            return _literal(schema["const"])
         union = get(schema, "anyOf", "oneOf", "allOf")
         kind = schema.get("type")
+        if not isinstance(union, list) and isinstance(kind, list):
+            union = [{**schema, "type": one} for one in kind]
         if isinstance(union, list):
-            return self._union(union, depth)
-        if isinstance(kind, list):
-            return self._union([{**schema, "type": one} for one in kind], depth)
+            types = [self.type_of(member, depth + 1) for member in union]
+            return types[0] if len(types) == 1 else "".join(f"\n | {one}" for one in types)
         if kind == "array":
             inner = self.type_of(schema.get("items"), depth + 1)
             return f"Array<{inner}>" if "\n" in inner else f"{inner}[]"
@@ -87,19 +78,15 @@ class _Schema:
             return f"{{\n{self._properties(schema, depth)}}}"
         return _PLAIN.get(text(kind), text(kind) or "any")
 
-    def _union(self, members: Any, depth: int) -> str:
-        types = [self.type_of(member, depth + 1) for member in members]
-        return types[0] if len(types) == 1 else "".join(f"\n | {one}" for one in types)
-
     def _properties(self, schema: Any, depth: int) -> str:
         required = set(map(text, items(schema.get("required"))))
         lines = []
         for name, value in schema["properties"].items():
-            described = self.resolved(value)
+            described = self._resolved(value)
             optional = "" if name in required else "?"
             line = f"{self._about(described)}{name}{optional}: {self.type_of(value, depth + 1, commented=True)},"
             if is_record(described) and "default" in described:
-                line += f" // default: {to_json_literal(described['default'])}"
+                line += f" // default: {_literal(described['default'])}"
             lines.append(line + "\n")
         return "".join(lines)
 
@@ -110,6 +97,5 @@ class _Schema:
         return f"{about}// Format: {form}\n" if form else about
 
 
-def to_json_literal(value: Any) -> str:
-    """Return a value as a literal, strings in quotes."""
+def _literal(value: Any) -> str:
     return to_json([value])[1:-1]

@@ -1,0 +1,359 @@
+"""The provider calls of a response or a stream, while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+from ..records import Usage
+from ._counting import TextTally
+from ._counts import Counts, counts_in
+from ._readings import Reading, ToolCall
+from ._shapes import BEDROCK_METRICS, COHERE
+from ._values import get, number, text
+
+# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
+# The first is about 60,000 tokens of English.
+MOST_TEXT = 262_144
+_MOST_TEXT_OF_STREAM = 4_194_304
+# Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
+_MOST_CALLS = 1_024
+_MOST_IDS = 4_096
+_MOST_TOOL_CALLS = 1_024
+
+
+class Room:
+    """The numbers of characters and of tool calls that a stream may still keep."""
+
+    __slots__ = ("left", "tool_calls")
+
+    def __init__(self) -> None:
+        self.left = _MOST_TEXT_OF_STREAM
+        self.tool_calls = _MOST_TOOL_CALLS
+
+
+class BoundedText:
+    """The beginning of a growing text, and a counter of the tokens of the rest."""
+
+    __slots__ = ("_chars", "_chunks", "_room", "rest")
+
+    def __init__(self, room: Room) -> None:
+        self._chunks: list[str] = []
+        self._chars = 0
+        self._room = room
+        #: Counts what is not kept.
+        self.rest: TextTally | None = None
+
+    def add(self, chunk: str) -> None:
+        """Append a chunk."""
+        if self.rest is None:
+            fits = min(MOST_TEXT - self._chars, self._room.left)
+            self._chunks.append(chunk if len(chunk) <= fits else chunk[:fits])
+            self._chars += len(chunk)
+            self._room.left -= min(len(chunk), fits)
+            if len(chunk) <= fits:
+                return
+            chunk, self.rest = chunk[fits:], TextTally()
+        self.rest.add(chunk)
+
+    def __bool__(self) -> bool:
+        return self._chars > 0
+
+    def __str__(self) -> str:
+        return "".join(self._chunks)
+
+
+@dataclass(slots=True)
+class _ToolCall:
+    name: str
+    arguments: BoundedText
+
+
+@dataclass(slots=True)
+class Call:
+    """One provider call while it is read.
+
+    Attributes:
+        text, reasoning: What the model wrote.
+        tool_calls: By a key that the pieces of one tool call share.
+        counts, metrics: The usage object of the response, and that of Bedrock.
+        reason, choice: The finish reason, and the number of the choice that it belongs to.
+        finished_at, counted_at: The number of the event with the finish reason, and of the last one with usage.
+        closed: True if the provider sends nothing after this.
+    """
+
+    text: BoundedText
+    reasoning: BoundedText
+    tool_calls: dict[Hashable, _ToolCall] = field(default_factory=dict)
+    ids: dict[str, None] = field(default_factory=dict)
+    model: str | None = None
+    error: str | None = None
+    counts: Counts | None = None
+    metrics: Counts | None = None
+    reason: str = ""
+    choice: int = 0
+    finished_at: int = 0
+    counted_at: int = 0
+    closed: bool = False
+
+    @property
+    def has_content(self) -> bool:
+        """Whether any text or tool call was seen."""
+        return bool(self.text) or bool(self.tool_calls)
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether any usage object was seen."""
+        return self.counts is not None or self.metrics is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of this call."""
+        known = self.has_content or self.has_usage or self.reasoning or self.error or self.ids or self.reason
+        return not (known or self.model)
+
+    def usage(self) -> Usage | None:
+        """Return the usage of the response, completed by what Bedrock counted."""
+        body = self.counts.usage() if self.counts is not None else None
+        if self.metrics is None:
+            return body
+        metered = self.metrics.usage()
+        # Cohere's own usage includes a preamble that nobody wrote or pays for.
+        if body is None or (self.counts is not None and self.counts.shape is COHERE):
+            return metered
+        if body.input_tokens is not None and body.output_tokens is not None:
+            return body
+        return replace(
+            body,
+            input_tokens=metered.input_tokens if body.input_tokens is None else body.input_tokens,
+            output_tokens=metered.output_tokens if body.output_tokens is None else body.output_tokens,
+            total_tokens=None,
+        ).with_total()
+
+    def reading(self, api: str) -> Reading:
+        """Return what is known so far."""
+        kept = (self.text, self.reasoning)
+        return Reading(
+            usage=self.usage(),
+            text=str(self.text),
+            tool_calls=tuple(ToolCall(call.name, str(call.arguments)) for call in self.tool_calls.values()),
+            model=self.model,
+            error=self.error,
+            finish_reasons=(self.reason,) if self.reason else (),
+            reasoning=str(self.reasoning),
+            rest=tuple(text.rest for text in kept if text.rest is not None),
+            ids=tuple(self.ids),
+            api=api,
+        )
+
+
+class Draft:
+    """The calls of a response or a stream. Dialects write to it, :meth:`reading` returns the result.
+
+    Attributes:
+        call: The call that the current event belongs to.
+        entry: The name of the current entry of a list of responses; empty outside of a list.
+        event: The number of the current event.
+        api: The API that answered, as :class:`Reading` names it.
+    """
+
+    def __init__(self) -> None:
+        self._room = Room()
+        self.call = self._new_call()
+        self._calls = [self.call]
+        self._by_id: dict[str, Call] = {}
+        self.entry = ""
+        self.event = 0
+        self.api = "chat"
+
+    def _new_call(self) -> Call:
+        return Call(BoundedText(self._room), BoundedText(self._room))
+
+    # The current call
+
+    def begin(self, call_id: Any = None, *, anew: bool = False, whole: bool = False) -> bool:
+        """Switch to a call: the following belongs to it. Return whether anything of it was known before.
+
+        Without an id nothing changes, except for a whole response in a list, which is a call of its own.
+
+        Args:
+            call_id: The provider's id of the response, which may come again.
+            anew: This event starts a response. If the id is known, it belongs to another call.
+            whole: This event is a whole response.
+        """
+        name = text(call_id) or (self.entry if whole else "")
+        known = None if anew else self._by_id.get(name)
+        if known is not None:
+            self.call = known
+            return not known.is_empty
+        if (name or anew) and not self.call.is_empty:
+            self._switch()
+        if name:
+            self._register(name)
+        return False
+
+    def begin_next(self) -> None:
+        """Switch to a new call if the current one has ended."""
+        if self.call.finished_at and self.call.finished_at < self.event:
+            self._switch()
+
+    def _switch(self) -> None:
+        if len(self._calls) < _MOST_CALLS:
+            self.call = self._new_call()
+            self._calls.append(self.call)
+
+    def _register(self, name: str) -> None:
+        if name in self._by_id or len(self._by_id) < _MOST_IDS:
+            self._by_id[name] = self.call
+
+    # What the current call contains
+
+    def say(self, value: Any) -> bool:
+        """Add visible text; return whether there was any."""
+        chunk = text(value)
+        if chunk:
+            self.call.text.add(chunk)
+        return bool(chunk)
+
+    def think(self, value: Any) -> bool:
+        """Add reasoning that the provider shows; return whether there was any."""
+        chunk = text(value)
+        if chunk:
+            self.call.reasoning.add(chunk)
+        return bool(chunk)
+
+    def call_tool(self, key: Hashable | None, name: Any = None, arguments: Any = None) -> bool:
+        """Add a tool call or a piece of one; return whether it contained anything.
+
+        Args:
+            key: What the pieces of one tool call share; ``None`` for a complete tool call.
+            name: The tool's name.
+            arguments: A piece of JSON text.
+        """
+        piece, title = text(arguments), text(name)
+        if not piece and not title:
+            return False
+        calls = self.call.tool_calls
+        if key is None:
+            key = ("whole", len(calls))
+        known = calls.get(key)
+        if known is None:
+            if self._room.tool_calls == 0:
+                return True
+            self._room.tool_calls -= 1
+            known = calls[key] = _ToolCall(title, BoundedText(self._room))
+        known.name = known.name or title
+        if piece:
+            known.arguments.add(piece)
+        return True
+
+    def identify(self, response_id: Any) -> None:
+        """Add an id of the response."""
+        name = text(response_id)
+        if name and name not in self.call.ids and len(self._by_id) < _MOST_IDS:
+            self.call.ids[name] = None
+            self._by_id[name] = self.call
+
+    def finish(self, reason: Any, choice: int = 0) -> None:
+        """Take the reason why generation ended; the first choice's last reason is kept."""
+        word = text(reason) or (text(get(reason, "value", "name")) if reason is not None else "")
+        if not word:
+            return
+        call = self.call
+        call.finished_at = self.event
+        if not call.reason or choice <= call.choice:
+            call.reason, call.choice = word, choice
+
+    def name_model(self, value: Any) -> None:
+        """Take the model's name."""
+        self.call.model = text(value) or self.call.model
+
+    def fail(self, error: Any) -> None:
+        """Take the type or code of an error object, never its message."""
+        if self.call.error is None:
+            code = text(get(error, "type", "status", "code")) or text(get(error, "code"))
+            if not code:
+                status = number(get(error, "code", "status_code"))
+                code = str(status) if status is not None else "error"
+            self.call.error = code[:100]
+
+    def count(self, raw: Any, *, begun: bool = False) -> bool:
+        """Take a usage object; return whether it was one.
+
+        Args:
+            raw: The object.
+            begun: The answer has only begun, so that its output is not known yet.
+        """
+        counts = counts_in(raw)
+        if counts is None:
+            return False
+        if begun:
+            counts = counts.without("output")
+        call = self.call
+        if any(counts.values.values()):
+            call.counted_at = self.event
+        if counts.shape is BEDROCK_METRICS:
+            call.metrics = counts
+        else:
+            call.counts = counts if call.counts is None else call.counts.updated(counts)
+        return True
+
+    def count_delta(self, raw: Any) -> None:
+        """Take the usage of a LangChain chunk: a running total or a part, depending on the integration.
+
+        A total repeats the input. A part that follows the input's contains none. An unknown input is sent as zero.
+        """
+        counts = counts_in(raw)
+        if counts is None:
+            return
+        call = self.call
+        call.counted_at = self.event
+        if not counts.values.get("input"):
+            counts = counts.without("input", "total") if call.counts is None else call.counts.plus(counts)
+        call.counts = counts
+
+    # The result
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the current call has a finish reason, and its usage is still to come."""
+        call = self.call
+        return call.counted_at < call.finished_at and not call.closed
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether any call has usage."""
+        return any(call.has_usage for call in self._calls)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any call has visible text."""
+        return any(call.text for call in self._calls)
+
+    def usage(self) -> Usage | None:
+        """Return the usage of all calls together."""
+        known = [usage for usage in (call.usage() for call in self._calls) if usage is not None]
+        return reduce(add, known) if known else None
+
+    def reading(self) -> Reading:
+        """Return what is known so far."""
+        calls = [call for call in self._calls if not call.is_empty]
+        if len(calls) < 2:
+            return (calls[0] if calls else self.call).reading(self.api)
+        parts = tuple(call.reading(self.api) for call in calls)
+        return Reading(
+            usage=self.usage(),
+            text="".join(part.text for part in parts),
+            tool_calls=tuple(call for part in parts for call in part.tool_calls),
+            model=next((part.model for part in reversed(parts) if part.model), None),
+            error=next((part.error for part in parts if part.error), None),
+            finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
+            reasoning="".join(part.reasoning for part in parts),
+            rest=tuple(tally for part in parts for tally in part.rest),
+            ids=tuple(name for part in parts for name in part.ids),
+            api=self.api,
+            parts=parts,
+        )
