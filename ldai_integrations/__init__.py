@@ -1,7 +1,8 @@
 """Track LaunchDarkly AI Configs in Python web applications with one line.
 
-The doors are modules of their own, so that importing the core imports no framework: ``ldai_integrations.flask``,
-``ldai_integrations.starlette``, ``ldai_integrations.asgi`` and ``ldai_integrations.wsgi``.
+The integrations are modules of their own, so that importing the package imports no framework:
+``ldai_integrations.flask``, ``ldai_integrations.starlette``, ``ldai_integrations.django``, ``ldai_integrations.asgi``
+and ``ldai_integrations.wsgi``.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._core.idle import current_run
-    from ._core.run import Run
-    from ._core.settings import Settings
-    from ._core.tracking import Tracking
+    from ._run.run import Run, current_run
     from .clients import wrap_client
     from .decorator import track_ai
     from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
     from .records import FlushReport, RunRecord, Stats, Usage
+    from .settings import Settings
     from .signals import default_served, run_finished, run_opened
+    from .tracking import Tracking
 
 __all__ = [
     "ConfigurationError",
@@ -43,10 +43,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "._core.idle": ("current_run",),
-    "._core.run": ("Run",),
-    "._core.settings": ("Settings",),
-    "._core.tracking": ("Tracking",),
+    "._run.run": ("Run", "current_run"),
+    ".settings": ("Settings",),
+    ".tracking": ("Tracking",),
     ".clients": ("wrap_client",),
     ".decorator": ("track_ai",),
     ".exceptions": ("ConfigurationError", "LDAIIntegrationError", "TrackingNotConfiguredError"),
@@ -57,7 +56,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, and with it LaunchDarkly's SDKs, when it is asked for (PEP 562)."""
+    """Import a public name, and with it LaunchDarkly's SDKs, when it is first used (PEP 562)."""
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

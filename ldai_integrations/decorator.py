@@ -89,9 +89,7 @@ class _Opener:
         if self._tracking is None and get_current() is None and process.tracking is None:
             await call_off_loop(process.make_tracking)
 
-    def _variables_for(
-        self, scope: RequestScope, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Mapping[str, Any]:
+    def _variables_for(self, scope: RequestScope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         variables: Any = self._variables
         if callable(variables):
             with scope.services.diagnostics.guard("variables", self._options.config_key):

@@ -132,7 +132,9 @@ def feedback_blueprint(
 
     def set_up(state: Any) -> None:
         app = state.app
-        app.extensions[_FEEDBACK] = VoteEndpoint(get_tracking(app).services, ld_context=ld_context, secrets=_secrets(app))
+        app.extensions[_FEEDBACK] = VoteEndpoint(
+            get_tracking(app).services, ld_context=ld_context, secrets=_secrets(app)
+        )
 
     blueprint.record(set_up)
     blueprint.add_url_rule("", "vote", _vote, methods=["POST"])

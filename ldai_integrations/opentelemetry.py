@@ -1,15 +1,14 @@
-"""Runs as OpenTelemetry's spans, and OpenTelemetry's spans as the usage of runs: the extra ``[otel]``."""
+"""Runs as OpenTelemetry spans, and spans of instrumentations as provider calls: the extra ``[otel]``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from ._core.current import get_current
-from ._core.output import Output
-from ._core.run import Run
+from ._run.context import get_current
+from ._run.run import Run
 from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
-from .usage import read_span
+from .usage import Reading, read_span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -17,71 +16,107 @@ if TYPE_CHECKING:
 else:
     try:
         from opentelemetry.sdk.trace import SpanProcessor
-    except ImportError:  # only who has a TracerProvider to add it to needs the SDK
+    except ImportError:  # only applications with a TracerProvider need the SDK
         SpanProcessor = object
 
 __all__ = ["OpenTelemetrySink", "UsageSpanProcessor"]
 
+# How many spans of one run are remembered with their parents. Later ones count without a look at their parents.
+_MOST_SPANS = 10_000
+
+
+class _Spans:
+    """The spans of one run. Of spans within each other, the innermost one that counts tokens is a provider call."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+        self._around_calls: set[int] = set()
+        self._calls: set[int] = set()
+
+    def start(self, span_id: int, parent_id: int) -> None:
+        """Add a span that starts."""
+        if len(self._parents) < _MOST_SPANS:
+            self._parents[span_id] = parent_id
+
+    def is_call(self, span_id: int) -> bool:
+        """Add an ended span that counts tokens; return whether it is a call of its own."""
+        above, parent = set[int](), self._parents.get(span_id)
+        while parent and parent not in above:
+            above.add(parent)
+            parent = self._parents.get(parent)
+        if span_id in self._around_calls or not above.isdisjoint(self._calls):
+            return False
+        self._around_calls |= above
+        self._calls.add(span_id)
+        return True
+
 
 class UsageSpanProcessor(SpanProcessor):
-    """Have runs learn their usage from the spans that an instrumentation of the provider's client makes.
+    """A span processor that reports the spans of an instrumented provider client to the current run.
 
     ::
 
         provider = TracerProvider()
         provider.add_span_processor(UsageSpanProcessor())
 
-    A span that is started inside a run and counts tokens, in the GenAI conventions or in what OpenLLMetry and
-    OpenInference write, is a provider call of that run: its tokens, model and finish reasons count. No call counts
-    twice:
+    A span that starts inside a run and counts tokens is a provider call of that run. Its tokens are read from the GenAI
+    conventions, or from the attributes of OpenLLMetry and OpenInference. No call counts twice:
 
-    - What a wrapped client or ``run.observe`` has seen too is recognised, by the response's id or by its tokens.
-    - In a run whose handler says its tokens itself, by ``run.add_usage``, spans are not counted.
-    - Of spans within each other, as frameworks and two instrumentations make them, the innermost count.
+    - A call that a wrapped client or ``run.observe`` has seen is recognised by its response id or its tokens.
+    - In a run whose handler reports its tokens with ``run.add_usage``, spans are not counted.
+    - Of spans within each other, as frameworks and two instrumentations create them, the innermost one counts.
     - The spans of :class:`OpenTelemetrySink` do not count.
 
-    It may be added to several providers. A span that is not sampled reaches no processor, and one that ends after its
-    run comes too late; tokens of such calls are estimated as without it. Thread-safe.
+    It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after its
+    run comes too late. The tokens of such calls are estimated as without the processor. Thread-safe.
     """
 
     def __init__(self) -> None:
-        # The run keeps what is known of its spans; one that never ends keeps nothing. Ids are 64 random bits.
+        # Only the runs themselves are kept alive, by their owners. Span ids are 64 random bits.
         self._runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
+        self._spans: WeakKeyDictionary[Run, _Spans] = WeakKeyDictionary()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's name
-        """Remember in which run a span is started."""
+        """Remember in which run a span starts."""
         run = get_current()
         if not isinstance(run, Run) or run.finished:
             return
-        with run.frame.tracking.diagnostics.guard("span", run.config_key):
+        with run.services.diagnostics.guard("span", run.config_key):
             scope = span.instrumentation_scope
             if scope is None or scope.name != SCOPE:
-                number = _number(span)
-                self._runs[number] = run
-                run.evidence.calls.overheard.began(number, span.parent.span_id if span.parent is not None else 0)
+                span_id = _id_of(span)
+                self._runs[span_id] = run
+                spans = self._spans.setdefault(run, _Spans())
+                spans.start(span_id, span.parent.span_id if span.parent is not None else 0)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Tell the run, if it is still open, what the span counted."""
-        number = _number(span)
-        run = self._runs.pop(number, None)
+        """Report what the span counted to its run, if the run is still open."""
+        span_id = _id_of(span)
+        run = self._runs.pop(span_id, None)
         if run is None or run.finished:
             return
-        with run.frame.tracking.diagnostics.guard("span", run.config_key):
+        with run.services.diagnostics.guard("span", run.config_key):
             reading = read_span(span.attributes)
-            if reading is not None and run.evidence.calls.overheard.called(number, Output.of_reading(reading, str)):
-                run.evidence.generated = True
+            if reading is not None and self._spans[run].is_call(span_id):
+                _add_call(run, reading)
 
     def shutdown(self) -> None:
         """Do nothing: there is nothing to send."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  # the SDK's name
-        """Do nothing, and tell that it is done."""
+        """Do nothing, and report success."""
         return True
 
     def _on_ending(self, span: Span) -> None:
         """Do nothing; newer SDKs call it, and its name is theirs."""
 
 
-def _number(span: ReadableSpan) -> int:
-    own = span.get_span_context()
-    return 0 if own is None else own.span_id
+def _add_call(run: Run, reading: Reading) -> None:
+    call = run.begin_call("span")
+    call.read_with(lambda: reading)
+    call.end(run.services.clock())
+
+
+def _id_of(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    return 0 if context is None else context.span_id

@@ -190,8 +190,12 @@ class RunRecord:
         ld_context: The LaunchDarkly context the AI Config was evaluated for.
         tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
         response_model: The model that answered last, as the provider names it; empty where it was not named.
-        finish_reasons: Why generation ended, in the provider's words, of all calls in order.
+        finish_reasons: Why generation ended, in the provider's words: one entry for each provider call, in order;
+            empty text if the provider gave no reason.
         environment_id: Id of the LaunchDarkly environment; empty where the SDK does not know it.
+        calls: How many provider calls were seen.
+        failed_calls: How many of them failed.
+        stated: Figures that LaunchDarkly's trackers sent before the end of the run, and that are not sent again.
     """
 
     run_id: str
@@ -217,6 +221,9 @@ class RunRecord:
     response_model: str = ""
     finish_reasons: tuple[str, ...] = ()
     environment_id: str = ""
+    calls: int = 0
+    failed_calls: int = 0
+    stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def input_cost(self) -> Decimal | None:

@@ -1,6 +1,6 @@
-"""Test an application's AI runs without a network: AI Configs that a test writes, and what is reported, to look at.
+"""Test the AI runs of an application without a network: with AI Configs of the test, and the records of its runs.
 
-Needs no pytest and works with any test runner; docs/testing.md has a fixture of four lines.
+It works with any test runner and does not need pytest; docs/testing.md has a fixture of four lines.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 from ldclient import Config, LDClient
 from ldclient.interfaces import EventProcessor
 
-from ._core.default import default_tracking
-from ._core.settings import Settings
-from ._core.tracking import Tracking
 from .exceptions import ConfigurationError
 from .records import RunRecord
+from .settings import Settings
 from .signals import run_finished
+from .tracking import Tracking, process
 from .typing import Sink, TokenCounter
 from .usage import count_with
 
@@ -42,16 +41,16 @@ def ai_config(
     enabled: bool = True,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Write a variation of an AI Config, as LaunchDarkly has it.
+    """Return a variation of an AI Config, in LaunchDarkly's format.
 
     Args:
         model: Name of the model.
         messages: The prompt, with its ``{{variables}}``: ``{"role": …, "content": …}`` each, or one system message.
-        instructions: What an agent is told; makes it an AI Config for ``mode="agent"``.
-        parameters: Of the model, such as ``{"temperature": 0.2}``.
+        instructions: The instructions of an agent; makes it an AI Config for ``mode="agent"``.
+        parameters: Parameters of the model, such as ``{"temperature": 0.2}``.
         provider: Name of the provider.
-        variation_key: As records and metrics name the variation.
-        version: Of the variation.
+        variation_key: The key of the variation, as in records and metrics.
+        version: The version of the variation.
         enabled: Whether the AI Config is switched on.
         fields: Anything else that a variation has, such as ``tools`` or ``judgeConfiguration``.
 
@@ -72,10 +71,10 @@ def ai_config(
 
 
 class RecordingSink:
-    """Keep the record of every run that is reported. Thread-safe.
+    """A sink that keeps the record of every reported run. Thread-safe.
 
     Attributes:
-        records: What has come so far, in order; a test may clear it.
+        records: The records so far, in order; a test may clear the list.
     """
 
     def __init__(self) -> None:
@@ -89,17 +88,17 @@ class RecordingSink:
             self._arrived.notify_all()
 
     def wait(self, count: int = 1, *, timeout: float = 5.0) -> list[RunRecord]:
-        """Wait until there are records, which may come from another thread.
+        """Wait for records, which may come from another thread.
 
         Args:
             count: How many at least.
-            timeout: Seconds to wait at most.
+            timeout: The longest time to wait, in seconds.
 
         Returns:
             All records so far.
 
         Raises:
-            AssertionError: If there are fewer when the time is up; the text says which came.
+            AssertionError: If there are fewer after that time. The text says which runs were reported.
         """
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.records) >= count, timeout):
@@ -110,10 +109,10 @@ class RecordingSink:
 
 @dataclass
 class Events(EventProcessor):
-    """Keep what an LDClient would send.
+    """An event processor that keeps what an LDClient would send.
 
     Attributes:
-        custom: The events of ``LDClient.track``, in order; those of runs are among them.
+        custom: The events of ``LDClient.track``, in order, including those of runs.
     """
 
     custom: list[Any] = field(default_factory=list)
@@ -141,41 +140,41 @@ class Events(EventProcessor):
 
 @dataclass
 class Clock:
-    """Be a clock that only the test moves, for ``Tracking(clock=…)``."""
+    """A clock that only the test moves, for ``Tracking(clock=…)``."""
 
     seconds: float = 100.0
 
     def __call__(self) -> float:
-        """Tell the time in seconds."""
+        """Return the time in seconds."""
         return self.seconds
 
     def advance(self, ms: float) -> None:
-        """Let milliseconds pass."""
+        """Move the clock by some milliseconds."""
         self.seconds += ms / 1000
 
 
 class OfflineLaunchDarkly:
-    """Be LaunchDarkly for a test: a real client and tracking, with AI Configs of the test's, no network.
+    """LaunchDarkly for a test: a real client and tracking with AI Configs of the test, and no network.
 
     ::
 
         with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o", messages="You help.")}) as launchdarkly:
             app = create_app(launchdarkly.tracking)
 
-    Within the block it is also the LaunchDarkly of code that was given no Tracking, as a bare ``@track_ai``; one test
-    at a time then, in one process. At its end the client is closed.
+    Inside the block it also serves code that was given no Tracking, such as a bare ``@track_ai``. One test at a time can
+    do so in a process. The client is closed at the end of the block.
 
     Args:
-        configs: AI Configs by their key; see :func:`ai_config`. Any other key is one that LaunchDarkly does not know.
-        settings: Options; without them, neither flushes on signals nor judges.
-        sinks: More places for records, besides :attr:`sink`.
+        configs: AI Configs by their key; see :func:`ai_config`. Other keys are unknown to LaunchDarkly.
+        settings: Options. By default there are no flushes on signals and no judges.
+        sinks: Further receivers of records, besides :attr:`sink`.
         clock: A monotonic clock in seconds, such as a :class:`Clock`.
 
     Attributes:
         client: The LDClient.
-        tracking: The Tracking, for doors and decorators.
-        sink: Keeps the records of reported runs.
-        events: What would have been sent to LaunchDarkly.
+        tracking: The Tracking, for middlewares and decorators.
+        sink: The sink that keeps the records of reported runs.
+        events: The events that would have been sent to LaunchDarkly.
     """
 
     def __init__(
@@ -201,12 +200,12 @@ class OfflineLaunchDarkly:
         self._closed = False
 
     def serve(self, config_key: str, config: Variation, *, users: Mapping[str, Variation] | None = None) -> None:
-        """Serve an AI Config from now on, in place of what there was under its key.
+        """Serve an AI Config from now on, instead of the one that had its key.
 
         Args:
-            config_key: Its key.
-            config: The variation that everybody gets, but
-            users: those with these keys, of the kind ``user``.
+            config_key: The key of the AI Config.
+            config: The variation for everybody.
+            users: Other variations, by the keys of LD contexts of kind ``user``.
         """
         others = users or {}
         flag = self._data.flag(config_key).clear_targets().variations(config, *others.values()).variation_for_all(0)
@@ -215,7 +214,7 @@ class OfflineLaunchDarkly:
         self._data.update(flag)
 
     def close(self) -> None:
-        """Report what has ended, and close the client; may be called again."""
+        """Report the runs that have ended, and close the client. May be called again."""
         if self._closed:  # an LDClient of test data closes once
             return
         self._closed = True
@@ -224,7 +223,7 @@ class OfflineLaunchDarkly:
 
     def __enter__(self) -> OfflineLaunchDarkly:
         self._entered.callback(self.close)
-        self._entered.enter_context(default_tracking.replaced_by(self.tracking))
+        self._entered.enter_context(process.replaced_by(self.tracking))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -233,7 +232,7 @@ class OfflineLaunchDarkly:
 
 @contextmanager
 def recorded_runs() -> Iterator[RecordingSink]:
-    """Record every run that finishes meanwhile, whichever Tracking it has; those that are not reported, too."""
+    """Record every run that finishes meanwhile, of all Trackings, including runs that are not reported."""
     sink = RecordingSink()
 
     def keep(_config_key: str, *, record: RunRecord) -> None:
@@ -245,10 +244,10 @@ def recorded_runs() -> Iterator[RecordingSink]:
 
 @contextmanager
 def counting_tokens(counter: TokenCounter = lambda text: len(text.split())) -> Iterator[None]:
-    """Have estimates made with a simple counter, in the whole process, so that a test can foretell them.
+    """Estimate tokens with a simple counter in the whole process, so that a test can predict them.
 
     Args:
-        counter: Counts the tokens of a text; words unless told. Messages, tools and the model's family add their own.
+        counter: Counts the tokens of a text; words by default. Messages, tools and the family of the model add more.
     """
     with count_with(counter):
         yield

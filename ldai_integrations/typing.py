@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from ldai.models import AIJudgeConfig
@@ -15,6 +15,7 @@ __all__ = [
     "JudgeAnswer",
     "JudgeModel",
     "Message",
+    "ModelParameters",
     "OpeningSink",
     "Receive",
     "Scope",
@@ -56,6 +57,18 @@ VoteKind = Literal["positive", "negative"]
 JudgeAnswer = str | Mapping[str, Any]
 #: From 0 to 1, or what gives it when asked, a plain or a coroutine function without arguments.
 Score = float | Callable[[], "float | Awaitable[float]"]
+
+
+class ModelParameters(TypedDict, total=False):
+    """The parameters of a model that most providers know. An AI Config may have others, which are passed on as well."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_completion_tokens: int
+    frequency_penalty: float
+    presence_penalty: float
+    seed: int
 
 
 class Sink(Protocol):

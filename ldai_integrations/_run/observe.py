@@ -148,8 +148,11 @@ class _Observer(StreamHooks):
             self._take_http(http)
             return response
         kind = response.__class__
+        http = getattr(response, "response", None)
+        if _is_http_response(http) and hasattr(kind, "data"):  # a raw response of cohere
+            self._take_http(http)
+            return response
         if _is_stream(kind):
-            http = getattr(response, "response", None)
             if _is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
                     self._ledger.withdraw(self._call)

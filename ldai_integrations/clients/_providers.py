@@ -1,6 +1,7 @@
-"""Which methods of which client call a model, and how their requests are written.
+"""Which methods of which client call a model, and the format of their requests.
 
-Clients are told by the methods they have; no provider's package is imported.
+Clients are recognised by the methods they have; no provider's package is imported. To support another client, add its
+methods here and a sign to recognise it by.
 """
 
 from __future__ import annotations
@@ -12,41 +13,43 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Be a method that calls a model.
+    """A method that calls a model.
 
     Attributes:
-        api: How the request is written, as :class:`~ldai_integrations._core.asked.Asked` has it.
-        streams_usage_on_demand: Its streams tell their usage only if ``stream_options`` asks for it.
+        api: The format of its request; see ``ProviderRequest``.
+        has_usage_option: Whether its streams report usage only if ``stream_options`` asks for it.
+        parses: Whether it parses the answer and may raise an exception that loses the usage.
     """
 
     api: str
-    streams_usage_on_demand: bool = False
+    has_usage_option: bool = False
+    parses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """Be a method that calls models by other methods, any number of times: those are seen, and not its own result.
+    """A method that calls models through other methods, any number of times. Those are tracked, and not its own result.
 
     Attributes:
-        tree: The attributes of ``self`` by which it does.
-        otherwise: What it is where ``self`` has no such attribute.
+        tree: The attributes of ``self`` that it uses.
+        otherwise: What the method is if ``self`` has no such attribute.
     """
 
     tree: Tree
     otherwise: Call | None = None
 
 
-class Again:
-    """Be a method that makes another client like this one."""
+class Another:
+    """A method that makes another client like this one."""
 
 
 Tree: TypeAlias = "Mapping[str, Part]"
-Part: TypeAlias = "Call | Through | Again | Tree"
+Part: TypeAlias = "Call | Through | Another | Tree"
 
-#: Give the same calls, with the HTTP response in place of what is parsed from it.
+#: These attributes have the same calls, which return the HTTP response instead of what is parsed from it.
 RAW = ("with_raw_response", "with_streaming_response")
 
-_AGAIN = Again()
+_ANOTHER = Another()
 _CHAT = Call("chat")
 
 
@@ -54,31 +57,43 @@ def _named(call: Call, *names: str) -> dict[str, Part]:
     return dict.fromkeys(names, call)
 
 
+_CREATE = Call("chat", has_usage_option=True)
 _COMPLETIONS: Tree = {
-    "create": Call("chat", streams_usage_on_demand=True),
-    **_named(_CHAT, "parse", "stream"),
+    "create": _CREATE,
+    "parse": Call("chat", parses=True),
+    "stream": Through({"create": _CREATE}),
 }
-_RESPONSES: Tree = _named(Call("responses"), "create", "parse", "stream")
+_RESPOND = Call("responses")
+_RESPONSES: Tree = {
+    "create": _RESPOND,
+    "parse": Call("responses", parses=True),
+    "stream": Through({"create": _RESPOND}),
+}
 _EMBEDDINGS: Tree = _named(Call("embeddings"), "create", "create_async")
 
 OPENAI: dict[str, Part] = {
     "chat": {"completions": _COMPLETIONS},
-    "completions": {"create": Call("completions", streams_usage_on_demand=True)},
+    "completions": {"create": Call("completions", has_usage_option=True)},
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
     "beta": {"chat": {"completions": _COMPLETIONS}, "responses": _RESPONSES},
-    "with_options": _AGAIN,
-    "copy": _AGAIN,
+    "with_options": _ANOTHER,
+    "copy": _ANOTHER,
 }
 
-_MESSAGES = _named(Call("messages"), "create", "parse", "stream")
-ANTHROPIC: dict[str, Part] = {"messages": _MESSAGES, "with_options": _AGAIN, "copy": _AGAIN, "with_middleware": _AGAIN}
-# The runner keeps the client, and calls it once a turn.
+_MESSAGES: dict[str, Part] = {**_named(Call("messages"), "create", "stream"), "parse": Call("messages", parses=True)}
+ANTHROPIC: dict[str, Part] = {
+    "messages": _MESSAGES,
+    "with_options": _ANOTHER,
+    "copy": _ANOTHER,
+    "with_middleware": _ANOTHER,
+}
+# The runner keeps the client, and calls it once for each turn.
 ANTHROPIC["beta"] = {"messages": {**_MESSAGES, "tool_runner": Through({"_client": ANTHROPIC})}}
 
 _GENERATE = Call("generate")
 _MODELS: Tree = {
-    # One call of these is several where functions are called, or an answer is continued.
+    # One call of these is several calls if functions are called, or an answer is continued.
     "generate_content": Through({"_generate_content": _GENERATE}, _GENERATE),
     "generate_content_stream": Through({"_generate_content_stream": _GENERATE}, _GENERATE),
     "embed_content": Call("embeddings"),
@@ -110,8 +125,8 @@ BEDROCK: Tree = {
     **_named(Call("invoke"), "invoke_model", "invoke_model_with_response_stream"),
 }
 
-# The method that tells a client, the first that is there, and what else its client has. Clients of other companies that
-# are made in the image of one of these are told by the same methods.
+# The method that identifies a client, the first that it has, and the tracked methods of such clients. Clients of other
+# companies that are made like one of these are recognised too.
 _SIGNS: tuple[tuple[str, Tree], ...] = (
     ("chat.completions.create", OPENAI),
     ("messages.create", ANTHROPIC),
@@ -123,7 +138,7 @@ _SIGNS: tuple[tuple[str, Tree], ...] = (
 
 
 def tree_of(client: Any) -> Tree | None:
-    """Return what is to be seen of a client; ``None`` if it has no known provider's methods."""
+    """Return the tracked methods of a client; ``None`` if it is no client of a known provider."""
     return next((tree for path, tree in _SIGNS if _has(client, path)), None)
 
 

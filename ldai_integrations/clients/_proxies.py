@@ -1,219 +1,244 @@
-"""A client, its resources and its methods, in a wrapper that answers as they do."""
+"""Stand-ins for a client, its resources and its methods."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MethodType
-from typing import Any
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
-from .._core.asked import Asked
-from .._core.current import get_current
-from .._core.observing import observe
-from .._core.run import Run
-from ._place import Place
-from ._providers import RAW, Again, Call, Part
-from ._usage_option import with_usage
+from .._run.context import get_current
+from .._run.observe import note_failure, observe
+from .._run.open_runs import OpenRuns
+from .._run.request import ProviderRequest
+from .._run.run import Run
+from .._run.stream import Proxy
+from ..tracking import process
+from ._providers import RAW, Another, Call, Part, Through, Tree
+
+IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 
 
-class Wrapped:
-    """Be whatever is wrapped; what the place's tree names of it comes out wrapped."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a client a wrapped object is.
 
-    __slots__ = ("__weakref__", "_ldai_inner", "_ldai_made", "_ldai_place")
+    Attributes:
+        client: The provider's client.
+        tree: The tracked attributes of the object.
+        include_usage: The option of :func:`~ldai_integrations.wrap_client`.
+        is_raw: Whether calls return the HTTP response.
+    """
+
+    client: Any
+    tree: Tree
+    include_usage: IncludeUsage
+    is_raw: bool = False
+
+
+class Wrapped(Proxy):
+    """A client or a resource of one, whose tracked attributes are wrapped too."""
 
     def __init__(self, inner: Any, place: Place) -> None:
-        object.__setattr__(self, "_ldai_inner", inner)
-        object.__setattr__(self, "_ldai_place", place)
-        object.__setattr__(self, "_ldai_made", {})
-
-    _ldai_inner: Any
-    _ldai_place: Place
-    _ldai_made: dict[str, tuple[Any, Any]]
-
-    @property  # type: ignore[misc]  # isinstance() asks an object for its __class__
-    def __class__(self) -> type:
-        return type(self._ldai_inner)
-
-    @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # vars() asks for the inner one's
-        inner: dict[str, Any] = vars(self._ldai_inner)
-        return inner
-
-    @property
-    def __doc__(self) -> str | None:  # type: ignore[override]  # help() asks for the inner one's
-        inner: str | None = self._ldai_inner.__doc__
-        return inner
-
-    def __init_subclass__(cls) -> None:
-        cls.__doc__ = vars(Wrapped)["__doc__"]  # type: ignore[method-assign]  # else the class's own would be shown
+        super().__init__(inner)
+        self._self_place = place
+        self._self_made: dict[str, tuple[Any, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._ldai_inner, name)
-        place = self._ldai_place
-        part = place.tree.get(name)
+        value = getattr(self.__wrapped__, name)
+        part = self._self_place.tree.get(name)
         if part is None and name not in RAW:
             return value
-        made = self._ldai_made.get(name)
+        made = self._self_made.get(name)
         if made is not None and (made[0] is value or (type(value) is MethodType and made[0] == value)):
             return made[1]
-        wrapped = wrap(value, place.with_raw()) if part is None else _part(value, part, self)
-        self._ldai_made[name] = value, wrapped
+        if part is None:
+            wrapped: Any = Wrapped(value, replace(self._self_place, is_raw=True))
+        else:
+            wrapped = _wrap_part(value, part, self)
+        self._self_made[name] = value, wrapped
         return wrapped
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._ldai_inner, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._ldai_inner, name)
-
-    def __dir__(self) -> list[str]:
-        return dir(self._ldai_inner)
-
-    def __repr__(self) -> str:
-        return repr(self._ldai_inner)
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self._ldai_inner == unwrapped(other))
-
-    def __hash__(self) -> int:
-        return hash(self._ldai_inner)
-
-    def __copy__(self) -> Any:
-        return self._ldai_again(copy.copy(self._ldai_inner))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self._ldai_again(copy.deepcopy(self._ldai_inner, memo))
-
-    def __reduce_ex__(self, protocol: Any) -> Any:  # what cannot be pickled says so itself
-        return wrap, (self._ldai_inner, self._ldai_place)
-
-    def _ldai_again(self, inner: Any) -> Any:
-        """Wrap another object of the same kind; a client is the client of its own place."""
-        place = self._ldai_place
-        return wrap(inner, place.in_client(inner) if place.client is self._ldai_inner else place)
-
-
-class _Entered(Wrapped):
-    """Be a client for a ``with`` block."""
-
-    __slots__ = ()
-
     def __enter__(self) -> Any:
-        entered = self._ldai_inner.__enter__()
-        return self if entered is self._ldai_inner else self._ldai_again(entered)
+        return self._self_entered(self.__wrapped__.__enter__())
 
     def __exit__(self, *exc_info: Any) -> Any:
-        return self._ldai_inner.__exit__(*exc_info)
-
-
-class _EnteredAsync(Wrapped):
-    """Be a client for an ``async with`` block."""
-
-    __slots__ = ()
+        return self.__wrapped__.__exit__(*exc_info)
 
     async def __aenter__(self) -> Any:
-        entered = await self._ldai_inner.__aenter__()
-        return self if entered is self._ldai_inner else self._ldai_again(entered)
+        return self._self_entered(await self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *exc_info: Any) -> Any:
-        return await self._ldai_inner.__aexit__(*exc_info)
+        return await self.__wrapped__.__aexit__(*exc_info)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # an object that cannot be pickled says so itself
+        return Wrapped, (self.__wrapped__, self._self_place)
+
+    def _self_entered(self, entered: Any) -> Any:
+        return self if entered is self.__wrapped__ else self._self_wrap(entered)
+
+    def _self_wrap(self, other: Any) -> Any:
+        place = self._self_place
+        return Wrapped(other, replace(place, client=other) if place.client is self.__wrapped__ else place)
 
 
-class _EnteredBoth(_Entered, _EnteredAsync):
-    """Be a client for either."""
+class _Method(Proxy):
+    """A method of a client. Subclasses define its call."""
 
-    __slots__ = ()
-
-
-class _Method(Wrapped):
-    """Be a method of a client; subclasses say what a call does."""
-
-    __slots__ = ("_ldai_detail", "_ldai_owner")
-    _ldai_owner: Wrapped
-    _ldai_detail: Any
-
-    def __init__(self, inner: Any, owner: Wrapped, detail: Any = None) -> None:
-        super().__init__(inner, owner._ldai_place.with_tree({}))
-        object.__setattr__(self, "_ldai_owner", owner)
-        object.__setattr__(self, "_ldai_detail", detail)
+    def __init__(self, inner: Any, owner: Wrapped) -> None:
+        super().__init__(inner)
+        self._self_owner = owner
 
     def __copy__(self) -> Any:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return getattr(copy.deepcopy(self._ldai_owner, memo), self._ldai_inner.__name__)
+        return getattr(copy.deepcopy(self._self_owner, memo), self.__wrapped__.__name__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self._ldai_owner, self._ldai_inner.__name__)
+        return getattr, (self._self_owner, self.__wrapped__.__name__)
 
 
-class _Seen(_Method):
-    """Be a method that calls a model, and have the run in which it is called learn from the answer."""
+class _TrackedMethod(_Method):
+    """A method that calls a model. The call is added to the ledger of the current run."""
 
-    __slots__ = ()
-    _ldai_detail: Call
+    def __init__(self, inner: Any, owner: Wrapped, call: Call) -> None:
+        super().__init__(inner, owner)
+        self._self_call = call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        run = get_current()
+        run, method = get_current(), self.__wrapped__
         if not isinstance(run, Run) or run.finished:
-            return self._ldai_inner(*args, **kwargs)
-        call, place = self._ldai_detail, self._ldai_place
-        asked = Asked(call.api, kwargs)
-        if place.include_usage and call.streams_usage_on_demand and not place.raw:
-            kwargs, hides_usage = with_usage(kwargs, place.client, place.include_usage)
-            return observe(run, self._ldai_inner(*args, **kwargs), asked=asked, hides_usage=hides_usage)
-        return observe(run, self._ldai_inner(*args, **kwargs), asked=asked)
+            _note_outside(run)
+            return method(*args, **kwargs)
+        place, kind = self._self_owner._self_place, self._self_call
+        call = run.begin_call("client", ProviderRequest(kind.api, kwargs))
+        hides_usage = False
+        if place.include_usage and kind.has_usage_option and not place.is_raw:
+            kwargs, hides_usage = _with_usage(kwargs, place)
+        raw = _raw_method(self) if kind.parses and not place.is_raw else None
+        try:
+            response = method(*args, **kwargs) if raw is None else _call_raw(run, call, raw, args, kwargs)
+        except BaseException as exc:
+            note_failure(run, call, exc)
+            raise
+        if raw is not None:
+            return response
+        return observe(run, response, call, hides_usage=hides_usage)
 
 
 class _Self(Wrapped):
-    """Be the ``self`` of a method that calls others, which are called on it in turn: its tree is seen from within."""
-
-    __slots__ = ()
+    """The ``self`` of a method that calls other methods: its tracked attributes are found from within."""
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
-        if type(value) is MethodType and value.__self__ is self._ldai_inner:
+        if type(value) is MethodType and value.__self__ is self.__wrapped__:
             return MethodType(value.__func__, self)
         return value
 
 
-class _Again(_Method):
-    """Be a method that makes a client, which is wrapped as the one that makes it."""
-
-    __slots__ = ()
+class _AnotherClient(_Method):
+    """A method that makes a client, which is wrapped like the one that makes it."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._ldai_owner._ldai_again(self._ldai_inner(*args, **kwargs))
+        return self._self_owner._self_wrap(self.__wrapped__(*args, **kwargs))
 
 
-_KINDS = {
-    (False, False): Wrapped,
-    (True, False): _Entered,
-    (False, True): _EnteredAsync,
-    (True, True): _EnteredBoth,
-}
+def unwrap(value: Any) -> Any:
+    """Return the object in a stand-in; any other object unchanged."""
+    return value.__wrapped__ if issubclass(type(value), Wrapped) else value
 
 
-def wrap(inner: Any, place: Place) -> Any:
-    """Wrap a client or a resource of one."""
-    kind = type(inner)
-    return _KINDS[hasattr(kind, "__enter__"), hasattr(kind, "__aenter__")](inner, place)
-
-
-def unwrapped(value: Any) -> Any:
-    """Return what is in a wrapper; anything else as it is."""
-    return value._ldai_inner if issubclass(type(value), Wrapped) else value
-
-
-def _part(value: Any, part: Part, owner: Wrapped) -> Any:
-    place = owner._ldai_place
+def _wrap_part(value: Any, part: Part, owner: Wrapped) -> Any:
+    place = owner._self_place
     if isinstance(part, Mapping):
-        return wrap(value, place.with_tree(part))
-    if isinstance(part, Again):
-        return _Again(value, owner)
+        return Wrapped(value, replace(place, tree=part))
+    if isinstance(part, Another):
+        return _AnotherClient(value, owner)
     if isinstance(part, Call):
-        return _Seen(value, owner, part)
+        return _TrackedMethod(value, owner, part)
+    assert isinstance(part, Through)
     holder = getattr(value, "__self__", None)
     if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
-        return MethodType(value.__func__, _Self(holder, place.with_tree(part.tree)))
-    return value if part.otherwise is None else _part(value, part.otherwise, owner)
+        return MethodType(value.__func__, _Self(holder, replace(place, tree=part.tree)))
+    return value if part.otherwise is None else _wrap_part(value, part.otherwise, owner)
+
+
+def _note_outside(run: object) -> None:
+    """Count a call that belongs to no open run, and say once how to change that."""
+    tracking = process.tracking
+    if isinstance(run, Run):
+        if run.scope.is_request or run.ledger is not None:
+            run.services.diagnostics.note(
+                "call_after_run",
+                run.config_key,
+                "A wrapped client was called after the end of a run of %r, for example in a background task; the call "
+                "is not counted. Open a run of its own there: with track_ai(config_key=…).",
+                run.config_key,
+            )
+    elif OpenRuns.note_stray_call() and tracking is not None:
+        tracking.diagnostics.note(
+            "call_outside_run",
+            "client",
+            "A wrapped client was called outside of any run while runs were open, for example on a thread that does "
+            "not know its run; the tokens of these runs are unknown. Carry the run there: "
+            "executor.submit(run.bind(function), …).",
+        )
+
+
+def _raw_method(method: _TrackedMethod) -> Any:
+    """Return the method that returns the raw response of a parsing method; ``None`` if there is none."""
+    raw = getattr(method._self_owner.__wrapped__, "with_raw_response", None)
+    return getattr(raw, method.__wrapped__.__name__, None) if raw is not None else None
+
+
+def _call_raw(run: Run, call: Any, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception."""
+    response = raw(*args, **kwargs)
+    if hasattr(response, "__await__"):
+        return _parse_later(run, call, response)
+    return _parse(run, call, response)
+
+
+async def _parse_later(run: Run, call: Any, awaitable: Any) -> Any:
+    try:
+        response = await awaitable
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return _parse(run, call, response)
+
+
+def _parse(run: Run, call: Any, response: Any) -> Any:
+    observe(run, response, call)
+    try:
+        parsed = response.parse()
+    except Exception as exc:
+        call.fail(exc, run.services.clock())
+        raise
+    run.ledger.remember(parsed)
+    return parsed
+
+
+def _with_usage(kwargs: dict[str, Any], place: Place) -> tuple[dict[str, Any], bool]:
+    """Return the arguments of a call that ask for the usage of a stream, and whether the option was added.
+
+    A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's may refuse the
+    option, so that only ``include_usage="always"`` asks them.
+    """
+    if kwargs.get("stream") is not True or _is_given(kwargs.get("stream_options")):
+        return kwargs, False
+    extra = kwargs.get("extra_body")
+    if isinstance(extra, dict) and "stream_options" in extra:
+        return kwargs, False
+    host = urlsplit(str(getattr(place.client, "base_url", ""))).hostname or ""
+    if place.include_usage != "always" and host != "openai.com" and not host.endswith(".openai.com"):
+        return kwargs, False
+    return {**kwargs, "stream_options": {"include_usage": True}}, True
+
+
+def _is_given(value: object) -> bool:
+    """Return whether an argument is given: openai's ``omit`` and ``NOT_GIVEN`` stand for absent ones."""
+    return value is not None and type(value).__name__ not in ("Omit", "NotGiven")

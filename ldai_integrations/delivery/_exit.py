@@ -14,7 +14,7 @@ Celery's prefork child                its signal ``worker_process_shutdown``, fo
 ``os._exit``, ``SIGKILL``             none can
 ====================================  =================================================================
 
-ASGI's lifespan comes before all of these; see ``_core/lifespan.py``.
+ASGI lifespans flush before all of these; see ``asgi.py``.
 """
 
 from __future__ import annotations

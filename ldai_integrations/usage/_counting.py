@@ -204,5 +204,3 @@ def rank_files(directory: Path | None = None) -> dict[str, Path | None]:
     """
     found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
     return {name: None if file is None else file[0] for name, file in found.items()}
-
-

@@ -107,4 +107,3 @@ def _forced_part(name: str, family: Family, request: Any, said: str) -> float:
     if dig(request, "tool_choice.disable_parallel_tool_use") is True:
         tokens += 10
     return tokens
-

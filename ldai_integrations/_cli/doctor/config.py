@@ -8,7 +8,7 @@ from typing import Any
 
 from ldclient import Context, LDClient
 
-from ..._core.variations import problem_with
+from ..._launchdarkly.variations import problem_with
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 

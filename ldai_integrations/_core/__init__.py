@@ -1,1 +1,0 @@
-"""What happens to one run, whichever door it came through."""
