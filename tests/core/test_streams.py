@@ -11,11 +11,11 @@ import pytest
 from werkzeug import Response
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
-from ldai_integrations._core.current import get_current
 from ldai_integrations._core.evidence import MOST_WAITING, Evidence
 from ldai_integrations._core.streams import FollowedGenerator
 from ldai_integrations.usage import count_tokens
 
+from ..binding import in_run
 from ..conftest import Clock, Decorate
 
 
@@ -135,7 +135,7 @@ def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[R
     gc.collect()
 
     assert [record.outcome for record in records] == ["cancelled"]
-    assert get_current() is None
+    assert not in_run()
 
 
 @pytest.mark.parametrize("begin", ["close", "throw", "drop"])
