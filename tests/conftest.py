@@ -16,7 +16,6 @@ from ldclient import Config, LDClient
 from ldclient.integrations import Files
 
 from ldai_integrations import RunRecord, Tracking, track_ai
-from ldai_integrations._core.current import get_current
 from ldai_integrations._core.default import default_tracking
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import Clock as Clock
@@ -24,6 +23,7 @@ from ldai_integrations.testing import Events as Events
 from ldai_integrations.testing import recorded_runs
 from ldai_integrations.usage import warm_up
 
+from .binding import in_run
 from .flags import ASTRAY, FLAGS
 
 Decorate = Callable[[Any], Any]
@@ -66,7 +66,7 @@ def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a run bound, or a thread of ldclient behind."""
     before = set(threading.enumerate())
     yield
-    assert get_current() is None
+    assert not in_run()
     left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("ldclient")]
     for thread in left:
         thread.join(2)

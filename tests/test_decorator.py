@@ -13,8 +13,8 @@ import pytest
 from ldclient import Context
 
 from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, current_run, track_ai
-from ldai_integrations._core.current import get_current
 
+from .binding import in_run
 from .conftest import Clock, Decorate, Events
 
 
@@ -33,7 +33,7 @@ def test_a_function(track: Decorate, records: list[RunRecord], clock: Clock) -> 
 
     assert ask("Hello") == "Hello chat"
     assert (outcomes(records), records[0].duration_ms) == (["success"], 120)
-    assert get_current() is None
+    assert not in_run()
 
 
 def test_a_coroutine_function(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
@@ -58,9 +58,9 @@ def test_a_generator_function(track: Decorate, records: list[RunRecord], clock: 
             clock.advance(10)
             yield current_run().config_key
 
-    seen = [(word, get_current()) for word in words()]
+    seen = [(word, in_run()) for word in words()]
 
-    assert seen == [("chat", None)] * 3
+    assert seen == [("chat", False)] * 3
     assert (records[0].time_to_first_token_ms, records[0].duration_ms, records[0].outcome) == (10, 30, "success")
 
 
@@ -75,9 +75,9 @@ def test_an_async_generator_function(track: Decorate, records: list[RunRecord], 
             yield current_run().config_key
 
     async def consume() -> list[Any]:
-        return [(word, get_current()) async for word in words()]
+        return [(word, in_run()) async for word in words()]
 
-    assert asyncio.run(consume()) == [("chat", None)] * 3
+    assert asyncio.run(consume()) == [("chat", False)] * 3
     assert (records[0].time_to_first_token_ms, records[0].duration_ms, records[0].outcome) == (10, 30, "success")
 
 
@@ -446,7 +446,7 @@ def test_the_block(tracking: Tracking, records: list[RunRecord], clock: Clock) -
     with pytest.raises(ValueError, match="broken"), track_ai(config_key="chat", tracking=tracking):
         raise ValueError("broken")
 
-    assert get_current() is None
+    assert not in_run()
     assert [(record.outcome, record.duration_ms) for record in records] == [("success", 20), ("error", 0)]
 
 

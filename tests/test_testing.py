@@ -12,7 +12,6 @@ import pytest
 from ldclient import Context
 
 from ldai_integrations import ConfigurationError, Run, current_run, track_ai
-from ldai_integrations._core.default import default_tracking
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, ai_config, counting_tokens, recorded_runs
 from ldai_integrations.usage import count_tokens
 
@@ -83,11 +82,10 @@ def test_events(no_leaks: None) -> None:
 
 def test_the_block_ends(fresh_process: None, no_leaks: None) -> None:
     """Code without a Tracking uses that of the block, and afterwards none; closing twice is allowed."""
-    with OfflineLaunchDarkly({"bot": ai_config()}) as launchdarkly:
-        with track_ai("bot"):
-            assert current_run().frame.tracking is launchdarkly.tracking
-        assert default_tracking.made is launchdarkly.tracking
-    assert default_tracking.made is None
+    with OfflineLaunchDarkly({"bot": ai_config()}) as launchdarkly, track_ai("bot"):
+        assert current_run().config.enabled
+    with track_ai("bot"):
+        assert not current_run().config.enabled
     launchdarkly.close()
     assert [record.config_key for record in launchdarkly.sink.records] == ["bot"]
 

@@ -43,12 +43,12 @@ def test_an_answer_is_estimated_by_what_was_asked(
 
 @pytest.mark.usefixtures("o200k")
 def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
-    provider: Provider, tracking: Tracking, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+    provider: Provider, tracking: Tracking, records: list[RunRecord]
 ) -> None:
     """Where the request was not kept, the text is counted alone."""
-    monkeypatch.setattr("ldai_integrations._core.observing.MOST_KEPT", 1)
+    long = {"type": "function", "function": {"name": "weather", "description": "x" * 10_000_000}}
 
-    assert _output(provider, tracking, records, tools=[_TOOL]) == 2
+    assert _output(provider, tracking, records, tools=[long]) == 2
 
 
 @pytest.mark.usefixtures("o200k")

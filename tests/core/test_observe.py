@@ -337,6 +337,5 @@ def test_after_the_end_nothing_changes(block: track_ai, model: openai.OpenAI, re
 
     assert run.observe(stream) is stream
     run.finish()
-    run.abandon()
     assert len(records) == 1
     stream.close()

@@ -11,75 +11,59 @@ import pytest
 from werkzeug import Response
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
-from ldai_integrations._core.current import get_current
-from ldai_integrations._core.evidence import MOST_WAITING, Evidence
-from ldai_integrations._core.streams import FollowedGenerator
 from ldai_integrations.usage import count_tokens
 
+from ..binding import in_run
 from ..conftest import Clock, Decorate
 
-
-def evidence_that_keeps(chars: int = 1_000_000) -> Evidence:
-    """Be the evidence of a run that is judged."""
-    evidence = Evidence(Clock(), str, 1_000_000)
-    evidence.kept_chars = chars
-    return evidence
-
-
-CHUNKS: dict[str, tuple[list[Any], str]] = {
-    "text": (["a", *(str(number) + " " for number in range(200)), "z"], "str"),
-    "bytes": ([text.encode() for text in ("a", "ü", "日本", *["z "] * 200)], "bytes"),
-    "a character in two chunks": ([b"a", "日".encode()[:1], "日".encode()[1:], b"z"], "bytes"),
-    "both by turns": (["a", b"b", "c", b"d", "e"], "str"),
-    "long ones between short ones": (["a", "b" * 5_000, "c", "d" * 5_000, "e"], "str"),
-    "an array": (["a", bytearray(b"b"), "c", memoryview(b"d"), "e"], "str"),
+CHUNKS: dict[str, list[Any]] = {
+    "text": ["a", *(str(number) + " " for number in range(200)), "z"],
+    "bytes": [text.encode() for text in ("a", "ü", "日本", *["z "] * 200)],
+    "a character in two chunks": [b"a", "日".encode()[:1], "日".encode()[1:], b"z"],
+    "both by turns": ["a", b"b", "c", b"d", "e"],
+    "long ones between short ones": ["a", "b" * 5_000, "c", "d" * 5_000, "e"],
+    "an array": ["a", bytearray(b"b"), "c", memoryview(b"d"), "e"],
 }
 
 
+def output_tokens(records: list[RunRecord]) -> int | None:
+    """Return the output tokens of the last run."""
+    usage = records[-1].usage
+    return usage.output_tokens if usage is not None else None
+
+
 @pytest.mark.parametrize("kind", CHUNKS)
-def test_chunks_that_wait_are_read_in_order(kind: str) -> None:
-    """The text is that of the chunks, in their order, whichever of them had to wait."""
-    chunks, waits = CHUNKS[kind]
-    evidence = evidence_that_keeps()
-    for chunk in chunks:
-        evidence.put_out(chunk)
+def test_all_chunks_are_counted_in_order(track: Decorate, records: list[RunRecord], kind: str) -> None:
+    """The tokens of a stream are those of its whole text."""
+    chunks = CHUNKS[kind]
     whole = b"".join(chunk.encode() if isinstance(chunk, str) else bytes(chunk) for chunk in chunks).decode()
-    output = evidence.own_output()
 
-    assert evidence.waits is not None
-    assert evidence.waits.__name__ == waits
-    assert evidence.answered() == whole
-    assert output is not None
-    assert output.chars == len(whole)
-    assert output.estimate(None).output_tokens == count_tokens(whole)
+    assert list(track(lambda: iter(chunks))()) == chunks
+    assert output_tokens(records) == count_tokens(whole)
 
 
-def test_what_may_change_is_read_at_once() -> None:
-    """A buffer that the application fills anew, and a dict that it empties, are read as they were."""
-    evidence, buffer = evidence_that_keeps(), bytearray(b"one ")
-    for word in ("one ", "two ", "six "):
-        buffer[:] = word.encode()
-        evidence.put_out(buffer)
-    assert evidence.answered() == "one two six "
+def test_what_may_change_is_read_at_once(track: Decorate, records: list[RunRecord]) -> None:
+    """A buffer that the application fills anew, and a dict that it empties, are counted as they were."""
 
-    evidence, event = evidence_that_keeps(), dict[str, Any]()
-    for word in ("one ", "two ", "six "):
-        event.update(object="chat.completion.chunk", model="m", id="c", choices=[{"delta": {"content": word}}])
-        evidence.put_out(event)
-        event.clear()
-    assert evidence.answered() == "one two six "
+    @track
+    def buffers() -> Iterator[bytearray]:
+        buffer = bytearray(4)
+        for word in ("one ", "two ", "six "):
+            buffer[:] = word.encode()
+            yield buffer
 
+    @track
+    def events() -> Iterator[dict[str, Any]]:
+        event: dict[str, Any] = {}
+        for word in ("one ", "two ", "six "):
+            event.update(object="chat.completion.chunk", model="m", id="c", choices=[{"delta": {"content": word}}])
+            yield event
+            event.clear()
 
-def test_few_chunks_wait() -> None:
-    """However long the stream is, and however long its chunks are."""
-    evidence = evidence_that_keeps(0)
-    for number in range(1_000):
-        evidence.put_out("word " if number % 7 else "word " * 1_000)
-        assert len(evidence.waiting) <= MOST_WAITING
-        assert sum(map(len, evidence.waiting)) <= 64 * 1_024
-    evidence.release()
-
-    assert evidence.waiting == []
+    for stream in (buffers, events):
+        for _ in stream():
+            pass
+        assert output_tokens(records) == count_tokens("one two six ")
 
 
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
@@ -135,7 +119,7 @@ def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[R
     gc.collect()
 
     assert [record.outcome for record in records] == ["cancelled"]
-    assert get_current() is None
+    assert not in_run()
 
 
 @pytest.mark.parametrize("begin", ["close", "throw", "drop"])
@@ -198,18 +182,14 @@ def test_a_body_is_closed(track: Decorate, records: list[RunRecord], broken: boo
     """What is no generator is closed once, in its run, and what it raises comes out."""
     body = Ends(broken=broken)
 
-    @track
-    def handler() -> Any:
-        stream = FollowedGenerator(body, current_run())
-        assert next(stream) == "word"
-        if broken:
-            with pytest.raises(OSError, match="cannot be closed"):
-                stream.close()
-        else:
+    stream: Any = track(lambda: Response(body))().response
+    assert next(stream) == "word"
+    if broken:
+        with pytest.raises(OSError, match="cannot be closed"):
             stream.close()
+    else:
         stream.close()
-
-    handler()
+    stream.close()
 
     assert body.closed == 1
     assert [record.outcome for record in records] == [outcome]

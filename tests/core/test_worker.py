@@ -1,140 +1,124 @@
-"""Work off the caller's thread: in order, all of it, and none kept waiting for a thread that has gone."""
+"""Reports that are made off the handler's thread: in order, all of them, and never in the way of a request."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
+from ldclient import Config, LDClient
+from ldclient.integrations import Files
 
 from ldai_integrations import RunRecord, Tracking, track_ai
-from ldai_integrations._core import worker as room
-from ldai_integrations._core.current import Frame
-from ldai_integrations._core.run_spec import RunSpec
-from ldai_integrations._core.worker import Worker
-from ldai_integrations._diagnostics import Diagnostics
 
 from ..conftest import Events
-from ..waiting import eventually
 
 
-class _Impatient(SimpleQueue[Callable[[], None]]):
-    """Wait for nothing. CPython's own, up to 3.12, may wait for ever where a timeout has passed before it looked."""
+class HeldEvents(Events):
+    """Events that LaunchDarkly's client cannot take before ``go_on`` is set."""
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Callable[[], None]:
-        return self.get_nowait()
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def send_event(self, event: Any) -> None:
+        """Wait with an event of a run."""
+        if isinstance(getattr(event, "data", None), dict) and "runId" in event.data:
+            assert self.go_on.wait(20)
+        super().send_event(event)
 
 
 @pytest.fixture
-def held() -> Iterator[tuple[Worker, threading.Event]]:
-    """Give a worker whose thread is at work until the event is set."""
-    worker, go_on = Worker(Diagnostics()), threading.Event()
-    worker.submit(go_on.wait)  # type: ignore[arg-type]
-    assert eventually(lambda: worker._jobs.empty())
-    yield worker, go_on
-    go_on.set()
-    assert worker.join(20)
+def held(no_leaks: None, flag_file: Path) -> Iterator[tuple[Tracking, HeldEvents]]:
+    """Give a Tracking whose reports wait until the test lets them go on."""
+    events = HeldEvents()
+    source = Files.new_data_source(paths=[str(flag_file)])
+    with closing(LDClient(Config("test", update_processor_class=source, event_processor_class=lambda _: events))) as it:
+        yield Tracking(it), events
+        events.go_on.set()
 
 
-def test_jobs_are_done_in_order_on_one_thread() -> None:
-    """What is submitted first is done first, and joining waits for all of it."""
-    worker, done = Worker(Diagnostics()), list[tuple[int, int]]()
-    for number in range(100):
-        assert worker.submit(lambda number=number: done.append((number, threading.get_ident())))  # type: ignore[misc]
-    assert worker.join(20)
-    assert [number for number, _ in done] == list(range(100))
-    assert len({thread for _, thread in done} - {threading.get_ident()}) == 1
+def test_a_run_is_reported_off_the_callers_thread(held: tuple[Tracking, HeldEvents]) -> None:
+    """Where only LaunchDarkly gets the record, the handler's thread does not wait for it, and a flush does."""
+    tracking, events = held
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")() == "Hello"
+    assert events.of_runs() == []
+    events.go_on.set()
+    tracking.flush()
+    assert "generation:success" in dict(events.of_runs())
 
 
-def test_joining_has_an_end(held: tuple[Worker, threading.Event]) -> None:
-    """Joining returns False at its deadline, and True at once where nothing was ever begun."""
-    worker, _ = held
-    assert not worker.join(0.01)
-    assert Worker(Diagnostics()).join(0)
+def test_runs_are_reported_in_order(held: tuple[Tracking, HeldEvents]) -> None:
+    """The events of runs arrive in the order in which the runs ended."""
+    tracking, events = held
+    ids = []
+    for _ in range(100):
+        with track_ai(config_key="chat", tracking=tracking) as run:
+            ids.append(run.id)
+    events.go_on.set()
+    tracking.flush()
+    assert [event.data["runId"] for event in events.named("generation:success")] == ids
 
 
-def test_too_many_jobs_are_left_to_the_caller(
-    held: tuple[Worker, threading.Event], monkeypatch: pytest.MonkeyPatch
+def test_a_flush_has_an_end(held: tuple[Tracking, HeldEvents]) -> None:
+    """A flush returns at its timeout although a report has not come to an end."""
+    tracking, events = held
+    track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")()
+    tracking.flush(0.02)
+    assert events.of_runs() == []
+
+
+def test_where_no_thread_can_be_started_the_caller_reports(
+    tracking: Tracking, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the queue full a job is not taken; who joins is waited for all the same."""
-    worker, go_on = held
-    monkeypatch.setattr(room, "_MAX_JOBS", 2)
-    done: list[int] = []
-    assert [worker.submit(lambda: done.append(1)) for _ in range(3)] == [True, True, False]
-    go_on.set()
-    assert worker.join(20)
-    assert done == [1, 1]
-
-
-def test_an_idle_thread_ends_and_another_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs that come while the thread is leaving are done: thousands of them, at all moments of it."""
-    monkeypatch.setattr(room, "_MAX_JOBS", 2_000)
-    worker, done = Worker(Diagnostics()), list[int]()
-    worker._jobs = _Impatient()
-    for number in range(2_000):
-        assert worker.submit(lambda number=number: done.append(number))  # type: ignore[misc]
-    assert eventually(lambda: len(done) == 2_000)
-    assert done == list(range(2_000))
-    assert eventually(lambda: worker._thread is None)
-
-
-def test_where_no_thread_can_be_started_the_caller_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter that is ending starts no threads: the job is done at once."""
+    """An interpreter that is ending starts no threads: the run is reported at once."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    worker, done = Worker(Diagnostics()), list[int]()
-    assert worker.submit(lambda: done.append(1))
-    assert done == [1]
-    assert worker.join(0)
-
-
-def test_a_job_that_would_end_the_thread_does_not(caplog: pytest.LogCaptureFixture) -> None:
-    """What a job raises, SystemExit included, is logged once and counted, and the next job is done."""
-
-    def leave() -> None:
-        raise SystemExit
-
-    diagnostics, done = Diagnostics(), list[int]()
-    worker = Worker(diagnostics)
-    for job in (leave, leave, lambda: done.append(1)):
-        assert worker.submit(job)
-    assert worker.join(20)
-    assert (done, diagnostics.counts(), len(caplog.records)) == ([1], {"report": 2}, 1)
-
-
-def test_a_run_is_reported_off_the_callers_thread(tracking: Tracking, events: Events) -> None:
-    """Where only LaunchDarkly is told, the handler's thread does not wait for it, and a flush does."""
-    go_on = threading.Event()
-    tracking._worker.submit(go_on.wait)  # type: ignore[arg-type]
-    assert track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")() == "Hello"
-    assert events.of_runs() == []
-    go_on.set()
-    tracking.flush()
+    track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")()
     assert "generation:success" in dict(events.of_runs())
 
 
+def test_a_sink_that_would_end_the_thread_does_not(client: LDClient, o200k: None) -> None:
+    """A sink that raises SystemExit on our thread is counted, and the next run is reported."""
+    outcomes = []
+
+    class Sink:
+        def emit(self, record: RunRecord) -> None:
+            outcomes.append(record.outcome)
+            raise SystemExit
+
+    tracking = Tracking(client, sinks=[Sink()])
+    for _ in range(2):
+        track_ai(config_key="chat", tracking=tracking)(lambda: "word " * 100_000)()  # so much is counted on our thread
+    tracking.flush()
+    assert outcomes == ["success"] * 2
+    assert sum(tracking.stats().diagnostics.values()) == 2
+
+
 def test_values_that_cannot_be_compared_do_not_reach_the_handler(tracking: Tracking, events: Events) -> None:
-    """What the application's own values raise, when the AI Config is asked for at the end, is counted."""
+    """What the application's own values raise when they are compared costs the handler nothing."""
 
-    class Variables(dict[str, str]):
-        __hash__ = None
-
+    class Incomparable:
         def __eq__(self, _other: object) -> bool:
             raise ValueError("the truth value is ambiguous")
 
-    frame, spec = Frame(tracking), RunSpec(config_key="chat")
-    for _ in range(2):
-        tracking.open_run(frame, spec, variables=Variables()).finish()
+        __hash__ = None  # type: ignore[assignment]
+
+    with track_ai(config_key="summary", tracking=tracking):
+        for _ in range(2):
+            with track_ai(config_key="chat", tracking=tracking, variables={"company": Incomparable()}):
+                pass
     tracking.flush()
     assert dict(events.of_runs()).keys() >= {"duration:total", "generation:success"}
-    assert sum(tracking.stats().diagnostics.values()) >= 1
 
 
-def test_receivers_are_told_where_the_run_ended(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_receivers_get_the_record_where_the_run_ended(tracking: Tracking, records: list[RunRecord]) -> None:
     """A receiver of the application's gets the record before the decorated call returns."""
     track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")()
     assert [record.outcome for record in records] == ["success"]

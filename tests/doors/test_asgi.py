@@ -11,10 +11,10 @@ import pytest
 from ldclient import Context
 
 from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
-from ldai_integrations._core.current import FRAME_KEY, get_current
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
 
+from ..binding import in_run
 from ..conftest import Clock, Events
 from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, call, http_scope, start
 
@@ -54,7 +54,7 @@ def test_a_route_without_ai_costs_no_context_and_no_event(tracking: Tracking, ev
 
     assert len(events.custom) == before
     assert tracking.stats().diagnostics == {}
-    assert get_current() is None
+    assert not in_run()
 
 
 def test_the_context_is_asked_for_once_per_request(tracking: Tracking, records: list[RunRecord]) -> None:
@@ -89,18 +89,12 @@ def test_without_a_context_the_key_is_anonymous_and_the_requests_own(tracking: T
     assert keys[0].isdisjoint(keys[1])
 
 
-def test_the_frame_is_in_the_scope_while_the_request_lasts(tracking: Tracking) -> None:
-    """Code that cannot see the ContextVar finds the frame in the scope, and nothing stays there."""
-    seen = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(scope[FRAME_KEY])
-
+def test_nothing_stays_in_the_scope(tracking: Tracking) -> None:
+    """After the request the scope has the keys that the server gave it."""
     scope = http_scope()
-    call(ASGITrackingMiddleware(app, tracking), scope)
+    call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key="chat"), scope)
 
-    assert seen[0].tracking is tracking
-    assert FRAME_KEY not in scope
+    assert scope.keys() == http_scope().keys()
 
 
 @pytest.mark.parametrize("inner_key", ["chat", "summary"])
@@ -300,11 +294,11 @@ def test_unknown_scopes_pass(tracking: Tracking) -> None:
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append((scope["type"], get_current()))
+        seen.append((scope["type"], in_run()))
 
     call(ASGITrackingMiddleware(app, tracking, config_key="chat"), {"type": "something.new"})
 
-    assert seen == [("something.new", None)]
+    assert seen == [("something.new", False)]
 
 
 LIFESPAN = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]

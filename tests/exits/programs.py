@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import flask
 from ldclient import Context
 
 from ldai_integrations import Tracking, run_finished, track_ai
-from ldai_integrations._core.endpoint import Endpoint
+from ldai_integrations.flask import AITracking, feedback_blueprint
 
+from ..waiting import eventually
 from .reporting import make_run, make_tracking, ready, write_down
 
 #: Made before anything is forked, as an application does at import.
@@ -118,7 +120,7 @@ def ends_block() -> None:
 def receiver_hangs() -> None:
     """Have a receiver that does not return, in the middle of a run."""
     make_runs()
-    tracking._worker.join(20)
+    assert eventually(lambda: tracking.stats().runs == 5)
     run_finished.connect(lambda _key, **_: time.sleep(60), weak=False)
     in_block()
 
@@ -140,6 +142,30 @@ def wrapped() -> None:
     with track_ai(config_key="chat", tracking=first) as run:
         write_down(run.id)
         in_block()
+
+
+def both_sides() -> None:
+    """Have a handler of the application's on either side of ours, and get two signals."""
+    told: list[int] = []
+
+    def behind(number: int, _frame: object) -> None:
+        os.write(1, f"behind, {tracking.stats().pending} pending\n".encode())
+        told.append(number)
+
+    signal.signal(signal.SIGTERM, behind)
+    make()
+    ours: Any = signal.getsignal(signal.SIGTERM)
+
+    def front(number: int, frame: Any) -> None:
+        os.write(1, b"front\n")
+        ours(number, frame)
+
+    signal.signal(signal.SIGTERM, front)
+    make_runs()
+    for count in (1, 2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert eventually(lambda count=count: len(told) == count)  # type: ignore[misc]
+        assert signal.getsignal(signal.SIGTERM) is front
 
 
 def ends_meanwhile() -> None:
@@ -197,7 +223,6 @@ def in_child() -> None:
 def forks() -> None:
     """Fork after runs of the parent, with one of them open, and go on in both."""
     make_runs()
-    tracking._worker.submit(lambda: None)
     with track_ai(config_key="chat", tracking=tracking) as run:
         pid = os.fork()
         if pid == 0:
@@ -228,9 +253,10 @@ def votes_in_child() -> None:
         token = run.feedback_token
     write_down(run.id)
     if os.fork() == 0:
-        endpoint = Endpoint(tracking, ld_context=lambda _request: voter)
-        assert endpoint.refuse("POST", "", 10) is None
-        assert endpoint.vote({}, {"token": token, "kind": "positive"}).status < 300
+        app = flask.Flask(__name__)
+        AITracking(app, tracking, ld_context=lambda _request: voter)
+        app.register_blueprint(feedback_blueprint())
+        assert app.test_client().post("/feedback", json={"token": token, "kind": "positive"}).status_code < 300
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
@@ -300,7 +326,14 @@ def make() -> None:
 
 
 #: Programs that choose when the tracking is made.
-LATE: tuple[Callable[[], None], ...] = (own_handler, default_interrupt, ignored, loop_handler, gevent_handler)
+LATE: tuple[Callable[[], None], ...] = (
+    own_handler,
+    default_interrupt,
+    ignored,
+    loop_handler,
+    gevent_handler,
+    both_sides,
+)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background

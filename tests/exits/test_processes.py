@@ -110,6 +110,16 @@ def test_a_handler_that_was_put_in_front_of_ours(dev_server: DevServer, tmp_path
     assert program.log().count("told") == 1
 
 
+def test_handlers_on_both_sides_of_ours(dev_server: DevServer, tmp_path: Path) -> None:
+    """The one in front is called when a signal comes, the one behind when the events are sent; each once a signal."""
+    with start([_PROGRAMS, "both_sides"], dev_server, tmp_path, FROM_ENV="1") as program:
+        assert program.end() == 0, program.log()
+
+    lines = [line for line in program.log().splitlines() if line.startswith(("front", "behind"))]
+    assert lines == ["front", "behind, 0 pending"] * 2
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+
+
 def test_a_process_that_ends_while_its_events_are_sent(dev_server: DevServer, tmp_path: Path) -> None:
     """It dies of the signal that it got, though it came to an end by itself before the signal had its effect."""
     dev_server.inject("/bulk", delay=1)

@@ -137,18 +137,20 @@ async def seen_by_requests(app: Any) -> tuple[int, int]:
     return len({run_id for pair in pairs for run_id in pair}), sum(first != second for first, second in pairs)
 
 
-class OnTheInstance(ASGITrackingMiddleware):
-    """Plant the mistake: keep the run of the request where the next request puts its own."""
+class OnTheInstance:
+    """A planted mistake: a middleware that keeps the run of a request where the next request puts its own."""
 
-    run: Run | None = None
+    run: Run
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracking = tracking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as :func:`endpoint` does, with what the instance says."""
-        self.run = self._door.open_run(self._door.frame(scope), scope)
-        assert self.run is not None
-        before = self.run.id
-        await asyncio.sleep(0)
-        await PlainTextResponse(f"{before} {self.run.id}")(scope, receive, send)
+        async with track_ai(config_key="chat", tracking=self.tracking) as self.run:
+            before = self.run.id
+            await asyncio.sleep(0)
+            await PlainTextResponse(f"{before} {self.run.id}")(scope, receive, send)
 
 
 def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
@@ -158,7 +160,7 @@ def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list
     for door in (ASGITrackingMiddleware, TrackingMiddleware):
         assert asyncio.run(seen_by_requests(door(app, tracking, config_key="chat"))) == (_REQUESTS, 0)
     assert len(records) == 2 * _REQUESTS
-    assert asyncio.run(seen_by_requests(OnTheInstance(app, tracking, config_key="chat")))[1] > 0
+    assert asyncio.run(seen_by_requests(OnTheInstance(tracking)))[1] > 0
 
 
 def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:

@@ -28,12 +28,12 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
-from ldai_integrations._core.current import get_current
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware, run_dependency
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
+from ..binding import in_run
 from ..conftest import Clock, Decorate, Events
 from ..doors.asgi_calls import app_that_sends, call
 from ..doors.asgi_calls import body as asgi_body
@@ -304,8 +304,8 @@ def test_43_a_flask_stream_finalised_on_another_thread(
     thread.join()
     server.run(steps.close)
 
-    assert server.run(get_current) is None
-    assert get_current() is None
+    assert not server.run(in_run)
+    assert not in_run()
     assert [record.outcome for record in records] == ["cancelled"]
     assert len(closed) == read
     assert not read or records[0].duration_ms == 10
@@ -318,7 +318,7 @@ def test_44_a_whole_body_passes_as_it_is(tracking: Tracking, config_key: Any, wh
     app = WSGITrackingMiddleware(app_that_returns(whole), tracking, config_key=config_key)
 
     assert app(environ(**{"wsgi.file_wrapper": FileWrapper}), start_response) is whole
-    assert get_current() is None
+    assert not in_run()
 
 
 def test_44_start_response_is_called_as_the_application_calls_it(tracking: Tracking) -> None:

@@ -24,10 +24,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
-from ldai_integrations._core.current import get_current
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.starlette import TrackingMiddleware
 
+from ..binding import in_run
 from ..conftest import Clock, Decorate
 from ..core.test_follow import sync_words_of, words_of
 from ..doors.asgi_calls import DISCONNECT, REQUEST, http_scope
@@ -107,7 +107,7 @@ def test_03_a_generator_finalised_in_another_thread(track: Decorate, records: li
     thread.join()
 
     assert [record.outcome for record in records] == ["cancelled"]
-    assert get_current() is None
+    assert not in_run()
 
 
 @pytest.mark.parametrize("returned", [True, False])
@@ -125,7 +125,7 @@ def test_03_an_async_generator_finalised_in_another_task(
         assert await asyncio.create_task(steps.__anext__()) == "chat"
         assert await asyncio.create_task(steps.__anext__()) == "chat"
         await asyncio.create_task(steps.aclose())
-        assert get_current() is None
+        assert not in_run()
 
     asyncio.run(consume())
 

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, current_run, run_finished, track_ai
-from ldai_integrations._core.evidence import Evidence
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
@@ -279,14 +278,6 @@ def _break_track(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
     patch.setattr(tracking.client, "track", _fails)
 
 
-def _break_reading(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
-    patch.setattr(Evidence, "take", _fails)
-
-
-def _break_account(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
-    patch.setattr("ldai_integrations._core.reporter.account_for", _fails)
-
-
 def _close_client(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
     tracking.client.close()
 
@@ -295,8 +286,6 @@ def _close_client(patch: pytest.MonkeyPatch, tracking: Tracking) -> None:
 BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch, Tracking], None], str | None]] = {
     "evaluation": (_break_evaluation, "resolve"),
     "LaunchDarkly's track": (_break_track, "event"),
-    "reading the output": (_break_reading, "result"),
-    "the account": (_break_account, "account"),
     "the client is closed": (_close_client, None),
 }
 

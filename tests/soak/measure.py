@@ -19,11 +19,10 @@ from ldclient import Config, LDClient
 from ldclient.integrations.test_data import TestData
 from ldclient.interfaces import EventProcessor
 
-from ldai_integrations import RunRecord, Tracking
-from ldai_integrations._core.current import get_current
-from ldai_integrations._core.run import Run
+from ldai_integrations import Run, RunRecord, Tracking
 from ldai_integrations.usage import warm_up
 
+from ..binding import in_run
 from ..contract.cases import CONFIG_KEY, INNER_KEY
 from ..contract.conftest import FLAGS
 from ..contract.drivers import asgi, django, fastapi, flask, starlette, wsgi
@@ -151,7 +150,7 @@ class Report:
             f"{self.after.files - self.before.files} files more": self.after.files > self.before.files,
             f"{self.after.tasks} tasks left": self.after.tasks > 0,
             f"{self.after.runs} runs left": self.after.runs > 0,
-            f"bound: {get_current()}": get_current() is not None,
+            "a run is bound": in_run(),
             f"told {dict(self.told)}": self.told != expected(self.requests),
             f"events {dict(self.events)}": not self._events_are_right(),
             f"diagnostics {self.diagnostics}": bool(self.diagnostics),

@@ -9,17 +9,13 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import Tracking, track_ai
-from ldai_integrations._core.door import Door
-from ldai_integrations._core.run import Run
-from ldai_integrations._core.run_spec import RunSpec
+from ldai_integrations import Run, Tracking, track_ai
 
 from ..waiting import eventually
 from . import traffic
 from .measure import DOORS, WSGI
 
 _REQUESTS = 20
-_KEYS = ("first-key", "second-key")
 # Without us too, an exception that a frame in its traceback keeps, or a task that is cancelled, is garbage, and so is
 # each of FastAPI's streams; with it goes the Context, in which our run is.
 _EVERYWHERE = ["ok", "observed", "nested"]
@@ -59,7 +55,7 @@ def test_runs_are_freed_when_they_are_over(
         asyncio.run(_send(app))
     tracking.flush()
 
-    assert eventually(lambda: _runs(tracking) == 0)  # the thread that reports may not be done with the last one
+    assert eventually(lambda: _runs() == 0)  # the thread that reports may not be done with the last one
 
 
 async def _send(app: Any) -> None:
@@ -67,8 +63,8 @@ async def _send(app: Any) -> None:
     await asyncio.sleep(0.05)  # for the tasks that have just been cancelled
 
 
-def _runs(tracking: Tracking) -> int:
-    return sum(type(item) is Run and item.frame.tracking is tracking for item in gc.get_objects())
+def _runs() -> int:
+    return sum(type(item) is Run for item in gc.get_objects())
 
 
 @pytest.mark.usefixtures("_uncollected")
@@ -82,20 +78,4 @@ def test_a_stream_of_nothing_is_freed(tracking: Tracking) -> None:
     assert list(chat()) == ["", ""]
     tracking.flush()
 
-    assert eventually(lambda: _runs(tracking) == 0)
-
-
-def test_config_keys_of_requests_are_not_kept(tracking: Tracking) -> None:
-    """A door whose config keys come from the request keeps nothing of those that it has seen."""
-    door = Door(tracking, config_key=lambda request: request)
-    for key in _KEYS:
-        frame = door.frame(key)
-        run = door.open_run(frame, key)
-        assert run is not None
-        assert run.config_key == key
-        run.finish()
-        frame.close()
-        del run, frame
-    tracking.flush()
-
-    assert eventually(lambda: not any(type(item) is RunSpec and item.config_key in _KEYS for item in gc.get_objects()))
+    assert eventually(lambda: _runs() == 0)

@@ -78,18 +78,22 @@ def test_that_fails():
     raise ValueError
 """
 BROKEN = """
-from ldai_integrations import current_run
-from ldai_integrations._core.current import bind
+from ldai_integrations import track_ai
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
+
+launchdarkly = OfflineLaunchDarkly({"bot": ai_config()})
+block = track_ai("bot", tracking=launchdarkly.tracking)
 
 
 def test_that_leaves_a_run_bound():
-    bind(current_run())
+    block.__enter__().finish()
 """
 
 
 def _run(suite: Path, mode: str) -> str:
     """Run a suite with the plugin, and return what pytest says of it."""
-    here = {"LDAI_UPSTREAM": mode, "PYTHONPATH": str(HERE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    here = {"LDAI_UPSTREAM": mode, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "ldai_upstream.plugin", "-p", "no:cacheprovider", str(suite)]
     done = subprocess.run(
         command, cwd=suite.parent, env={**os.environ, **here}, capture_output=True, text=True, check=False

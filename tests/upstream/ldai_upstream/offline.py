@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from contextvars import Context
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,7 @@ from ldclient import Config, LDClient
 from ldclient.integrations import Files
 from ldclient.interfaces import EventProcessor
 
-from ldai_integrations import Run, Tracking, track_ai
-from ldai_integrations._core.current import get_current
+from ldai_integrations import Run, Tracking, current_run, run_opened, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.usage import warm_up
 from ldai_integrations.wsgi import WSGITrackingMiddleware
@@ -52,33 +52,23 @@ class Kept(EventProcessor):
         """Do nothing."""
 
 
-class WatchedTracking(Tracking):
-    """Remember which test opened a run, until the run is reported."""
+class OpenRuns:
+    """A memory of the runs that are open, and of the tests that opened them."""
 
-    def __init__(self, client: LDClient) -> None:
-        super().__init__(client)
+    def __init__(self) -> None:
         self.opened = 0
-        self.lost: list[str] = []
-        self._open: dict[int, str] = {}
+        self._open: list[tuple[Run, str]] = []
+        run_opened.connect(self._remember)
 
-    def open_run(self, *args: Any, **kwargs: Any) -> Run:
-        """Open a run; a known id belongs to a run that was dropped without a report."""
-        run = super().open_run(*args, **kwargs)
+    def _remember(self, _config_key: str, *, run: Run) -> None:
         self.opened += 1
-        if id(run) in self._open:
-            self.lost.append(self._open[id(run)])
-        self._open[id(run)] = os.environ.get("PYTEST_CURRENT_TEST", "outside tests")
-        return run
+        self._open = [(other, test) for other, test in self._open if not other.finished]
+        self._open.append((run, os.environ.get("PYTEST_CURRENT_TEST", "outside tests")))
 
-    def report(self, run: Run, ended_at: float) -> None:
-        """Report a run."""
-        self._open.pop(id(run))
-        super().report(run, ended_at)
-
-    def never_reported(self) -> list[str]:
-        """Return the tests whose runs were not reported up to now."""
+    def tests(self) -> list[str]:
+        """Return the tests whose runs have not ended up to now."""
         gc.collect()
-        return [*self.lost, *self._open.values()]
+        return [test for run, test in self._open if not run.finished]
 
 
 class TrackingInstrument(Instrument):
@@ -98,7 +88,8 @@ class TrackingInstrument(Instrument):
         flag_file.write_text(json.dumps({"flags": flags}))
         source = Files.new_data_source(paths=[str(flag_file)])
         self.client = LDClient(Config("offline", update_processor_class=source, event_processor_class=Kept))
-        self.tracking = WatchedTracking(self.client)
+        self.tracking = Tracking(self.client)
+        self._runs = OpenRuns()
         warm_up(timeout=30)
         self._mode = mode
         self._diagnostics: dict[str, int] = {}
@@ -136,8 +127,9 @@ class TrackingInstrument(Instrument):
     def breaches(self) -> list[str]:
         """Say what has gone wrong since the last call."""
         found = []
-        if get_current() is not None:
-            found.append(f"{get_current()!r} was left bound")
+        key = current_run().config_key
+        if key != Context().run(current_run).config_key:
+            found.append(f"a run of {key!r} was left bound")
         diagnostics, self._diagnostics = self._diagnostics, dict(self.tracking.stats().diagnostics)
         if diagnostics != self._diagnostics:
             found.append(f"failures of the library: {self._diagnostics}, before: {diagnostics}")
@@ -145,8 +137,8 @@ class TrackingInstrument(Instrument):
 
     def left_open(self) -> list[str]:
         """Name the tests whose runs are open, as pytest does, after the last test."""
-        return self.tracking.never_reported()
+        return self._runs.tests()
 
     def summary(self) -> str:
         """Say how much was tracked."""
-        return f"{self.tracking.opened} runs were tracked"
+        return f"{self._runs.opened} runs were tracked"
