@@ -76,6 +76,8 @@ class Tracking:
         self.client = client
         self.settings = settings if settings is not None else Settings()
         diagnostics = self.diagnostics = Diagnostics()
+        #: A monotonic clock, in seconds.
+        self.clock = clock
         self._owns_client = False
         self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)

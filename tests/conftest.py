@@ -16,11 +16,12 @@ from ldclient import Config, LDClient
 from ldclient.integrations import Files
 
 from ldai_integrations import RunRecord, Tracking, track_ai
-from ldai_integrations._core.default import default_tracking
+from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import Clock as Clock
 from ldai_integrations.testing import Events as Events
 from ldai_integrations.testing import recorded_runs
+from ldai_integrations.tracking import process
 from ldai_integrations.usage import warm_up
 
 from .binding import in_run
@@ -133,9 +134,9 @@ def records() -> Iterator[list[RunRecord]]:
 @pytest.fixture
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun."""
-    monkeypatch.setattr(default_tracking, "_tracking", None)
-    monkeypatch.setattr(default_tracking, "_diagnostics", type(default_tracking._diagnostics)())
+    monkeypatch.setattr(process, "_trackings", [])
+    monkeypatch.setattr(process, "diagnostics", Diagnostics())
     yield
-    if default_tracking.made is not None:
-        default_tracking.made.close()
+    if process.tracking is not None:
+        process.tracking.close()
     ldclient._reset_client()

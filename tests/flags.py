@@ -28,14 +28,17 @@ _PREMIUM = {"contextKind": "user", "attribute": "plan", "op": "in", "values": ["
 
 CHAT = flag(
     "chat",
-    {"_ldMeta": meta("small"), **_GPT, "messages": system("You help {{company}}.")},
+    {"_ldMeta": meta("small"), **_GPT, "messages": system("You help{{#company}} {{company}}{{/company}}.")},
     {"_ldMeta": meta("large", version=3), **_GPT, "model": {"name": "gpt-4o"}, "messages": system("Be thorough.")},
     rules=[{"id": "premium", "variation": 1, "clauses": [_PREMIUM]}],
 )
 #: The same AI Config under another key.
 SUMMARY = {**CHAT, "key": "summary"}
 GREETING = flag("greeting", {"_ldMeta": meta("polite"), **_GPT, "messages": system("{{greeting}} {{ldctx.key}}")})
-AGENT = flag("agent", {"_ldMeta": meta("helper", mode="agent"), **_GPT, "instructions": "Help {{company}}."})
+AGENT = flag(
+    "agent",
+    {"_ldMeta": meta("helper", mode="agent"), **_GPT, "instructions": "Help{{#company}} {{company}}{{/company}}."},
+)
 JUDGE = flag(
     "relevance",
     {

@@ -16,6 +16,7 @@ from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, curr
 
 from .binding import in_run
 from .conftest import Clock, Decorate, Events
+from .waiting import eventually
 
 
 def outcomes(records: list[RunRecord]) -> list[str]:
@@ -133,7 +134,7 @@ def test_an_abandoned_generator_ends_with_its_last_item(
     clock.advance(9_000)
     del steps
 
-    assert [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)]
+    assert eventually(lambda: [(record.outcome, record.duration_ms) for record in records] == [("cancelled", 10)])
 
 
 def test_a_generator_never_iterated_is_no_run(track: Decorate, records: list[RunRecord]) -> None:

@@ -6,24 +6,28 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401  # otherwise asyncio imports it in the first request
 import sys
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .._diagnostics import Diagnostics
 
 T = TypeVar("T")
 
-_IDLE_SECONDS = 5.0
 _MOST_JOBS = 1_000
 # How long a caller waits for another one that is about to start the thread. It is bounded, because a signal handler may
 # interrupt that other one on its own thread.
 _START_SECONDS = 0.1
 
+_Job = Callable[[], None]
+
 
 class Worker:
     """A background thread that runs jobs one after the other. Thread-safe; not usable in a forked child.
+
+    The thread starts with the first job or the first call of :meth:`start`. It ends when the worker is collected.
 
     Args:
         diagnostics: Receives the exceptions of jobs.
@@ -32,10 +36,11 @@ class Worker:
     def __init__(self, diagnostics: Diagnostics) -> None:
         self._diagnostics = diagnostics
         self._starting = threading.Lock()
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._is_started = False
+        weakref.finalize(self, self._jobs.put, None)
 
-    def submit(self, job: Callable[[], None]) -> bool:
+    def submit(self, job: _Job) -> bool:
         """Queue a job; return False if so many wait that the caller should run it."""
         if self._jobs.qsize() >= _MOST_JOBS:
             return False
@@ -43,11 +48,10 @@ class Worker:
         self.start()
         return True
 
-    def leave(self, job: Callable[[], None]) -> None:
+    def leave(self, job: _Job) -> None:
         """Queue a job from a finalizer, which may interrupt any statement of this class.
 
-        It takes no lock and starts no thread (``SimpleQueue.put`` is reentrant). If the thread is idle, the next call
-        of :meth:`submit`, :meth:`start` or :meth:`join` starts it.
+        It takes no lock and starts no thread; ``SimpleQueue.put`` is reentrant.
         """
         self._jobs.put(job)
 
@@ -60,7 +64,7 @@ class Worker:
         Returns:
             False if the time was not sufficient.
         """
-        if self._thread is None and self._jobs.empty():
+        if not self._is_started and self._jobs.empty():
             return True
         done = threading.Event()
         self._jobs.put(done.set)
@@ -68,50 +72,33 @@ class Worker:
         return done.wait(timeout)
 
     def start(self) -> None:
-        """Start the thread if there are jobs and it does not run."""
-        if self._thread is not None or self._jobs.empty():
-            return
-        if not self._starting.acquire(timeout=_START_SECONDS):
+        """Start the thread, if it is not started."""
+        if self._is_started or not self._starting.acquire(timeout=_START_SECONDS):
             return
         try:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="ldai-worker", daemon=True)
-                self._thread = thread
-                thread.start()
+            if not self._is_started:
+                target = partial(_run_jobs, self._jobs, self._diagnostics)
+                threading.Thread(target=target, name="ldai-worker", daemon=True).start()
+                self._is_started = True
         except RuntimeError:  # the interpreter is shutting down and starts no more threads
-            self._thread = None
-            self._run_waiting()
+            while not self._jobs.empty():
+                _run(self._jobs.get(), self._diagnostics)
         finally:
             self._starting.release()
 
-    def _run(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                self._thread = None
-                if self._jobs.empty():
-                    return
-                with self._starting:  # a job came in between: go on, unless another thread was started for it
-                    if self._thread is not None:
-                        return
-                    self._thread = threading.current_thread()
-            else:
-                self._do(job)
 
-    def _do(self, job: Callable[[], None]) -> None:
-        try:
+def _run_jobs(jobs: SimpleQueue[_Job | None], diagnostics: Diagnostics) -> None:
+    while (job := jobs.get()) is not None:
+        _run(job, diagnostics)
+        del job  # it refers to a run
+
+
+def _run(job: _Job | None, diagnostics: Diagnostics) -> None:
+    try:
+        if job is not None:
             job()
-        except BaseException as exc:  # a receiver of the application's may raise SystemExit, which would end the thread
-            self._diagnostics.failed("report", type(exc).__name__, exc)
-
-    def _run_waiting(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                return
-            self._do(job)
+    except BaseException as exc:  # a receiver of the application's may raise SystemExit, which would end the thread
+        diagnostics.failed("report", type(exc).__name__, exc)
 
 
 def is_on_event_loop() -> bool:

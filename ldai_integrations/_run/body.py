@@ -87,7 +87,6 @@ class ItemReader:
     def __init__(self) -> None:
         self._events: StreamReader | None = None
         self._lines: SSEReader | None = None
-        self.feed = self._feed_first
 
     @property
     def recognised(self) -> bool:
@@ -112,18 +111,16 @@ class ItemReader:
         reader = self._events or self._lines
         return reader.reading() if reader is not None else None
 
-    def _feed_first(self, item: Any) -> bool:
-        if isinstance(item, (str, bytes, bytearray, memoryview)):
-            self._lines = SSEReader()
-            self.feed = self._feed_text
-        else:
+    def feed(self, item: Any) -> bool:
+        """Take an item; return whether it carries text, reasoning or a tool delta."""
+        if self._events is not None:
+            return self._events.feed(item)
+        if self._lines is None and not isinstance(item, (str, bytes, bytearray, memoryview)):
             self._events = StreamReader()
-            self.feed = self._events.feed
-        return self.feed(item)
-
-    def _feed_text(self, item: Any) -> bool:
-        """Take a part of a body, or a line of it without its end, as the line iterators of HTTP clients give them."""
-        assert self._lines is not None
+            return self._events.feed(item)
+        if self._lines is None:
+            self._lines = SSEReader()
+        # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
         text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
         if "\n" not in text and is_provider_line(text):
             return self._lines.feed(f"{text}\n\n".encode())

@@ -46,6 +46,7 @@ class ProviderCall:
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
+        form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
     """
 
@@ -56,6 +57,7 @@ class ProviderCall:
         "error",
         "first_answer_at",
         "first_token_at",
+        "form",
         "request",
         "rest",
         "source",
@@ -71,6 +73,7 @@ class ProviderCall:
         self.error = ""
         self.first_token_at: float | None = None
         self.first_answer_at: float | None = None
+        self.form: type | None = None
         self.rest: RestOfStream | None = None
         self._read: Callable[[], Reading | None] = _read_nothing
 
@@ -250,7 +253,7 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         twin = _twin(part, call.source, counted)
         if twin is not None:
             twin.add(call.source, part)
-        elif not _is_repeated(part, same_source) and not (counted and _is_covered(part, counted)):
+        elif not _is_repeated(part, call, same_source) and not (counted and _is_covered(part, counted)):
             new.append(CountedCall(call, part))
     return new
 
@@ -268,13 +271,15 @@ def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> C
     return same or next((one for one in others if one.reading.usage is None and not one.call.error), None)
 
 
-def _is_repeated(reading: Reading, same_source: Iterable[CountedCall]) -> bool:
-    """Return whether the same source has reported the same response before, as another object."""
+def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[CountedCall]) -> bool:
+    """Return whether the same source has reported the same response before, in another form.
+
+    A handler may observe a stream and then the message that was put together from it, or an object and then its dict.
+    Two streams are two calls, whatever their ids.
+    """
     return any(
-        reading.ids and reading.ids == one.reading.ids and reading.usage == one.reading.usage
-        and reading.text == one.reading.text
-        for one in same_source
-    )  # fmt: skip
+        one.call.form is not call.form and not set(reading.ids).isdisjoint(one.reading.ids) for one in same_source
+    )
 
 
 def _is_covered(reading: Reading, counted: list[CountedCall]) -> bool:

@@ -6,6 +6,7 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -74,6 +75,7 @@ def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage:
         run.ledger.remember(observed)
         return observed
     except Exception as exc:
+        run.ledger.withdraw(call)
         run.services.diagnostics.failed("observe", run.config_key, exc)
         return response
 
@@ -139,6 +141,7 @@ class _Observer(StreamHooks):
 
     def take(self, response: Any) -> Any:
         """Attach a reader to a response; return what the caller gets."""
+        self._call.form = response.__class__
         if isinstance(response, dict):
             return self._take_dict(response)
         if _is_botocore_body(response):
@@ -385,7 +388,8 @@ def _must_stay(kind: type) -> bool:
     Some classes decide about ``isinstance`` by themselves (anthropic's ``Stream``), and helpers that accumulate a
     stream consume it in methods of their own.
     """
-    return "__instancecheck__" in vars(type(kind)) or hasattr(kind, "until_done")
+    checks = type(kind).__instancecheck__
+    return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or hasattr(kind, "until_done")
 
 
 def _reading_of(reader: ItemReader, stream: Any) -> Reading | None:

@@ -20,7 +20,6 @@ class HandlerOutput:
     Args:
         clock: A monotonic clock, in seconds.
         limit: How much of a JSON document is kept, in bytes.
-        on_undecodable: Called with the encoding of a compressed body that cannot be read.
     """
 
     __slots__ = (
@@ -31,7 +30,6 @@ class HandlerOutput:
         "_decoder",
         "_is_text",
         "_limit",
-        "_on_undecodable",
         "_reader",
         "_size",
         "_value",
@@ -39,12 +37,12 @@ class HandlerOutput:
         "is_whole",
         "last_item_at",
         "status",
+        "undecodable",
     )
 
-    def __init__(self, clock: Callable[[], float], limit: int, on_undecodable: Callable[[str], None]) -> None:
+    def __init__(self, clock: Callable[[], float], limit: int) -> None:
         self._clock = clock
         self._limit = limit
-        self._on_undecodable = on_undecodable
         self._content_type: str | None = None
         self._content_encoding = ""
         self._reader: BodyReader | ItemReader | None = None
@@ -52,6 +50,8 @@ class HandlerOutput:
         self._size = 0
         self._value: Any = None
         self._is_text = False
+        #: The encoding of a compressed body that cannot be read; empty if there is none.
+        self.undecodable = ""
         #: The HTTP status; ``None`` if it is not known.
         self.status: int | None = None
         #: Whether the output is not streamed, so that it has no first token.
@@ -106,9 +106,10 @@ class HandlerOutput:
     def text(self) -> str:
         """Return the text of the output, up to 4,000,000 characters of it."""
         if self._is_text:
-            return "".join(chunk for chunk in self._chunks if isinstance(chunk, str)) or b"".join(
-                bytes(chunk) for chunk in self._chunks if not isinstance(chunk, str)
-            ).decode("utf-8", "replace")
+            encoded = (
+                chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in self._chunks
+            )
+            return b"".join(encoded).decode("utf-8", "replace")
         reading = self._reader.reading() if self._reader is not None else None
         return reading.text if reading is not None else "\n".join(_leaves(self._value))
 
@@ -160,7 +161,7 @@ class HandlerOutput:
         elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
             reader = BodyReader(content_type, self._content_encoding, limit=self._limit)
             if reader.is_undecodable:
-                self._on_undecodable(self._content_encoding)
+                self.undecodable = self._content_encoding
             self._reader = reader
         elif content_type is None and is_provider_line(_beginning(item)):
             self._reader = ItemReader()

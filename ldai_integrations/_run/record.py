@@ -128,6 +128,8 @@ def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome:
     if not parts:
         return None
     total: Usage = reduce(add, parts).with_total()
+    if total.input_tokens is None and len(parts) == 1 and all(call.call.source != "client" for call in calls):
+        total = total.filled_from(_estimate_prompt(run) or Usage())
     if run.had_stray_calls and calls:
         return replace(total, lower_bound=True)
     return total
@@ -143,11 +145,7 @@ def _complete(run: Run, counted: CountedCall) -> Usage | None:
         model = (request.model if request is not None else "") or run.model
         usage = usage.filled_from(reading.estimate(model=model, request=arguments))
     if usage.input_tokens is None and (shown or not counted.is_failed):
-        if request is not None:
-            model = reading.model or request.model or run.model
-            estimate = request.estimate(model)
-        else:
-            estimate = _estimate_prompt(run)
+        estimate = request.estimate(reading.model or request.model or run.model) if request is not None else None
         if estimate is not None:
             usage = estimate if usage == Usage() else usage.filled_from(estimate)
     return None if usage == Usage() else usage
@@ -155,6 +153,14 @@ def _complete(run: Run, counted: CountedCall) -> Usage | None:
 
 def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
     """Return the usage in the handler's own output, or an estimate from its text."""
+    if run.output.undecodable:
+        run.services.diagnostics.note(
+            "encoding",
+            run.output.undecodable,
+            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
+            "inside of the one that compresses, or use gzip.",
+            run.output.undecodable,
+        )
     if run.had_stray_calls or (run.error is not None and run.output.first_item_at is None):
         return None
     usage = own.usage if own is not None and own.usage is not None else Usage()
@@ -170,8 +176,6 @@ def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
             "provider's client with wrap_client(), or give the response to run.observe().",
             run.config_key,
         )
-    if usage.input_tokens is None:
-        usage = usage.filled_from(_estimate_prompt(run) or Usage())
     return usage
 
 

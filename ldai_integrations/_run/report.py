@@ -59,6 +59,7 @@ class Reporter:
 
     def open(self, run: Run) -> None:
         """Announce a run that was opened."""
+        self._flushing.worker.start()  # for what finalizers may leave to it
         if self._openers:
             emitters: dict[int, Callable[[RunRecord], object]] = {}
             for index, sink in self._openers:
@@ -77,8 +78,6 @@ class Reporter:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
-        if run.ledger:
-            self._keys_with_calls.add(run.config_key)
         job = partial(self._report, run, ended_at)
         if not (self._may_wait(run) and self._flushing.worker.submit(job)):
             job()
@@ -107,6 +106,8 @@ class Reporter:
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
             return
+        if record.calls:
+            self._keys_with_calls.add(run.config_key)
         evaluations = evaluations_of(run, record) if run.judge_keys else []
         run.release()
         is_reported = record.enabled and record.outcome != "discarded"

@@ -100,7 +100,7 @@ class Run:
         self.finished = False
         self.started_at = time.time()
         self.ledger = Ledger(services.clock)
-        self.output = HandlerOutput(services.clock, services.settings.max_body_bytes, self._note_undecodable)
+        self.output = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.scores = Scores()
         #: Whether a run without a provider call is reported; a decorated handler inside of a middleware's run says so.
         self.counts_pages = options.counts_pages
@@ -230,7 +230,7 @@ class Run:
         """
         if self.finished:
             return response
-        if isinstance(response, BaseException):
+        if issubclass(type(response), BaseException):
             note_failure(self, self.begin_call("observed"), response)
             return response
         observed: T = observe(self, response, self.begin_call("observed"))
@@ -444,15 +444,6 @@ class Run:
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
             self.kept_chars = self.services.judges.max_chars + 1 if self.judge_keys else 0
-
-    def _note_undecodable(self, encoding: str) -> None:
-        self.services.diagnostics.note(
-            "encoding",
-            encoding,
-            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
-            "inside of the one that compresses, or use gzip.",
-            encoding,
-        )
 
 
 def open_run(

@@ -71,8 +71,8 @@ class StreamHooks:
         """
 
     def on_enter(self, entered: Any) -> Any:
-        """Return what a ``with`` block gets instead of the object that the stream's manager gives."""
-        return entered
+        """Return what a ``with`` block gets instead of the stream that a manager gives."""
+        return track_stream(entered, self)
 
     def on_drop(self) -> None:
         """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
@@ -96,6 +96,7 @@ class _Tracked(Proxy):
         self._self_hooks = hooks
         self._self_run = hooks.run
         self._self_is_over = False
+        self._self_is_closed = False
 
     def _self_wrap(self, other: Any) -> Any:
         return type(self)(other, self._self_hooks)
@@ -161,9 +162,9 @@ class TrackedStream(_Tracked):
             step, args = self.__wrapped__.__next__, ()
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
-        """Close the stream, if it can be closed."""
-        close = getattr(self.__wrapped__, "close", None)
-        closing = None
+        """Close the stream, if it can be closed and is not closed."""
+        close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
+        self._self_is_closed, closing = True, None
         token = bind(self._self_run) if self._self_run is not None else None
         try:
             self._self_hooks.read_rest()

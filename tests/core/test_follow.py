@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 
 from ..conftest import Clock
+from ..waiting import eventually
 
 CHUNK = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}],"model":"m"}\n\n'
 
@@ -102,4 +103,4 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     assert records == []
     del response
 
-    assert [record.outcome for record in records] == ["cancelled"]
+    assert eventually(lambda: [record.outcome for record in records] == ["cancelled"])

@@ -70,7 +70,7 @@ def test_an_ai_config_is_evaluated_once(tracking: Tracking, events: Events) -> N
 
     assert configs[0] is configs[1]
     assert prompts == ["You help Acme.", "You help Acme.", "You help Knits."]
-    assert [event.data for event in events.named("usage:completion-config")].count("chat") == 2
+    assert [event.data for event in events.named("usage:completion-config-template")].count("chat") == 2
 
 
 def test_outside_of_a_run() -> None:

@@ -59,12 +59,13 @@ def test_what_is_said_wins(block: track_ai, events: Events, records: list[RunRec
     assert (record.usage.input_tokens, record.usage.output_tokens) == (10, 20)
 
 
-def test_the_rest_is_measured(block: track_ai, events: Events, clock: Clock) -> None:
+def test_the_rest_is_measured(block: track_ai, tracking: Tracking, events: Events, clock: Clock) -> None:
     """What user code does not say is sent as measured."""
     with block as run:
         run.observe(OPENAI)
         clock.advance(40)
         run.tracker.track_success()
+    tracking.flush()
 
     assert sorted(events.of_runs()) == [
         ("duration:total", 40),

@@ -15,6 +15,7 @@ from ldai_integrations.usage import count_tokens
 
 from ..binding import in_run
 from ..conftest import Clock, Decorate
+from ..waiting import eventually
 
 CHUNKS: dict[str, list[Any]] = {
     "text": ["a", *(str(number) + " " for number in range(200)), "z"],
@@ -93,6 +94,7 @@ def test_all_of_a_decorated_stream_counts(track: Decorate, records: list[RunReco
         clock.advance(9_000)
         stepped(stream.aclose())
 
+    assert eventually(lambda: bool(records))
     record = records[0]
     assert record.usage is not None
     assert record.usage.output_tokens == count_tokens("".join(words))
@@ -138,7 +140,8 @@ def test_a_returned_generator_that_nobody_begins(track: Decorate, records: list[
             stream.throw(KeyError("it"))
     del stream
 
-    assert [record.outcome for record in records] == ["error" if begin == "throw" else "cancelled"]
+    outcomes = ["error" if begin == "throw" else "cancelled"]
+    assert eventually(lambda: [record.outcome for record in records] == outcomes)
     assert begin == "drop" or list(inner) == []
 
 

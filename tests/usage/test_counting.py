@@ -20,7 +20,7 @@ from ldai_integrations.records import Usage
 from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._counting import _SAFE_CUT
-from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings, find_file
+from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
