@@ -81,7 +81,7 @@ class Tracking:
         self._owns_client = False
         self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)
-        open_runs = OpenRuns()
+        open_runs = OpenRuns(diagnostics)
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
         watch_client(client, diagnostics, self._flushing.worker.submit)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.

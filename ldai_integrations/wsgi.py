@@ -38,7 +38,8 @@ class WSGITrackingMiddleware:
     Args:
         app: The WSGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``.
+        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. Every
+            request that a callable names is a run, whether a provider call is seen in it or not.
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
@@ -168,10 +169,16 @@ class _Body(TrackedStream):
 
     def close(self) -> None:
         """Close the body, and end what is open in the request."""
+        hooks = self._self_hooks
+        token = bind(hooks.bound)
         try:
-            super().close()
+            close = getattr(self.__wrapped__, "close", None)
+            if close is not None:
+                close()
         finally:
-            self._self_hooks.close()
+            unbind(token)
+            hooks.on_end(GeneratorExit())
+            hooks.close()
 
 
 def _start_run(run: Run, start_response: StartResponse) -> StartResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,22 @@ from .binding import in_run
 from .flags import ASTRAY, FLAGS
 
 Decorate = Callable[[Any], Any]
+
+
+def failures(tracking: Tracking) -> dict[str, int]:
+    """Return the diagnostics of a tracking, without the note that tokens are estimated."""
+    return {kind: count for kind, count in tracking.stats().diagnostics.items() if kind != "estimated"}
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return the log lines of the library, without the note that tokens are estimated."""
+    ours = (record for record in caplog.records if record.name == "ldai_integrations")
+    return [record for record in ours if record.__dict__.get("ldai_kind") != "estimated"]
+
+
+def always_chat(_request: object) -> str:
+    """Name the AI Config of every request, so that a middleware tracks it whether a provider call is seen or not."""
+    return "chat"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -139,7 +139,7 @@ class Configs:
             return render(template, variables)
         except TemplateError as exc:  # only of a default: variations are checked before
             self._diagnostics.note(
-                "variables", config_key, "A prompt of %r is served as it is written: %s.", config_key, exc
+                "variables", config_key, "A prompt of %r is served as it is written, because it %s.", config_key, exc
             )
             return template
         except Exception as exc:

@@ -29,20 +29,20 @@ def parse(template: str) -> _Tokens:
         TemplateError: If the template is malformed or exceeds a limit.
     """
     if template.count("{{") > MOST_TAGS:
-        raise TemplateError(f"it has more than {MOST_TAGS:,} tags")
+        raise TemplateError(f"has more than {MOST_TAGS:,} tags")
     depth = 0
     try:
         tokens = []
         for kind, value in chevron.tokenizer.tokenize(template):
             depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
             if depth > MOST_NESTED:
-                raise TemplateError(f"it has more than {MOST_NESTED} nested sections")
+                raise TemplateError(f"has more than {MOST_NESTED} nested sections")
             if kind != "partial":
                 tokens.append(("no escape" if kind == "variable" else kind, value))
     except TemplateError:
         raise
     except Exception as exc:  # chevron raises its own error, or IndexError for an empty tag
-        raise TemplateError("it is not well-formed; check its {{tags}}") from exc
+        raise TemplateError("is not a well-formed template; check its {{tags}}") from exc
     return tuple(tokens)
 
 

@@ -33,7 +33,7 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
     instructions = value.get("instructions")
     problem = _template_problem(instructions) if isinstance(instructions, str) else None
     if problem is not None:
-        yield f"instructions cannot be used: {problem}"
+        yield f"instructions {problem}"
 
 
 def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _message_problems(messages: Any) -> Iterator[str]:
         else:
             problem = _template_problem(message["content"])
             if problem is not None:
-                yield f"messages[{index}].content cannot be used: {problem}"
+                yield f"messages[{index}].content {problem}"
 
 
 def _template_problem(template: str) -> str | None:

@@ -115,9 +115,8 @@ class ItemReader:
         """Take an item; return whether it carries text, reasoning or a tool delta."""
         if self._events is not None:
             return self._events.feed(item)
-        if self._lines is None and not isinstance(item, (str, bytes, bytearray, memoryview)):
-            self._events = StreamReader()
-            return self._events.feed(item)
+        if not isinstance(item, (str, bytes, bytearray, memoryview)):
+            return self._feed_object(item)
         if self._lines is None:
             self._lines = SSEReader()
         # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
@@ -125,6 +124,23 @@ class ItemReader:
         if "\n" not in text and is_provider_line(text):
             return self._lines.feed(f"{text}\n\n".encode())
         return self._lines.feed(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+
+    def _feed_object(self, item: Any) -> bool:
+        """Take an event of a provider, or one that a web framework has still to encode as a Server-Sent Event."""
+        name, data = (
+            item.get(key) if isinstance(item, dict) else getattr(item, key, None) for key in ("event", "data")
+        )
+        if isinstance(data, str):
+            if self._lines is None:
+                self._lines = SSEReader()
+            event = f"event: {name}\n" if isinstance(name, str) else ""
+            lines = "\n".join(f"data: {line}" for line in data.split("\n"))
+            return self._lines.feed(f"{event}{lines}\n\n".encode())
+        events = StreamReader()
+        has_delta = events.feed(item)
+        if events.recognised or self._lines is None:
+            self._events = events
+        return has_delta
 
 
 def is_provider_line(text: str) -> bool:

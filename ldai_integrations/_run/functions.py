@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from .context import bind, unbind
 from .response import HandlerHooks, follow
 from .run import Run
+from .status import is_cancellation
 from .stream import Proxy, TrackedAsyncStream
 
 
@@ -113,7 +114,7 @@ def _track_generator(func: Callable[..., Any], opener: Opener, injected: str | N
                 run.end(None)
                 return stop.value
             except BaseException as exc:
-                run.end(exc)
+                run.end(GeneratorExit() if exc is value and is_cancellation(exc) else exc)
                 raise
             finally:
                 unbind(token)

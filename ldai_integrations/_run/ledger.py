@@ -217,6 +217,11 @@ class Ledger:
         """When the first visible text of a provider stream arrived."""
         return min((call.first_answer_at for call in self._calls if call.first_answer_at is not None), default=None)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are calls, and all of their responses have ended."""
+        return bool(self._calls) and all(call.ended_at is not None for call in self._calls)
+
     def text_of_last_request(self) -> str:
         """Return the messages of the last request that was kept; empty if none was."""
         kept = [call.request for call in self._calls if call.request is not None]

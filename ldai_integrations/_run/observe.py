@@ -215,6 +215,7 @@ class _Observer(StreamHooks):
     def read_items(self, stream: Any = None) -> None:
         """Read the items that :meth:`on_item` is given."""
         self.stream, reader = stream, ItemReader()
+        self.binds_methods = hasattr(stream.__class__, "until_done")
         self._read_with(reader, lambda: _reading_of(reader, stream))
 
     # Whole responses and bytes

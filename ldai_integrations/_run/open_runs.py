@@ -6,6 +6,7 @@ import time
 import weakref
 from typing import Protocol
 
+from .._diagnostics import Diagnostics
 from ..delivery import forks
 
 
@@ -22,9 +23,14 @@ _POLL_SECONDS = 0.005
 
 
 class OpenRuns:
-    """The open runs of one application, which are not kept alive here. Thread-safe."""
+    """The open runs of one application, which are not kept alive here. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        diagnostics: Receives provider calls that belong to no run.
+    """
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
         self._runs: set[weakref.ref[OpenRun]] = set()
         self._forks = forks.count
         _all.add(self)
@@ -65,13 +71,24 @@ class OpenRuns:
             time.sleep(_POLL_SECONDS)
         return ended
 
-    @staticmethod
-    def note_stray_call() -> bool:
-        """Note, in every open run of the process, a provider call that belongs to no run; return whether there is one."""
-        runs = [run for application in tuple(_all) for run in application._alive()]
+    def _note_stray_call(self) -> None:
+        runs = self._alive()
         for run in runs:
             run.had_stray_calls = True
-        return bool(runs)
+        if runs:
+            self._diagnostics.note(
+                "call_outside_run",
+                "client",
+                "A wrapped client was called outside of any run while runs were open, for example on a thread that "
+                "does not know its run; the tokens of these runs are unknown. Carry the run there: "
+                "executor.submit(run.bind(function), …).",
+            )
+
+
+def note_stray_call() -> None:
+    """Note, in every open run of the process, a provider call that belongs to no run."""
+    for application in tuple(_all):
+        application._note_stray_call()
 
 
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()

@@ -11,7 +11,7 @@ from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_str
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
 # How much text is kept until the run is reported, in characters. Tokens of text beyond it are extrapolated.
-_MOST_TEXT = 4_000_000
+_MOST_TEXT = 262_144
 
 
 class HandlerOutput:
@@ -33,6 +33,7 @@ class HandlerOutput:
         "_reader",
         "_size",
         "_value",
+        "first_answer_at",
         "first_item_at",
         "is_whole",
         "last_item_at",
@@ -58,6 +59,8 @@ class HandlerOutput:
         self.is_whole = False
         #: When the first item with content passed, in seconds.
         self.first_item_at: float | None = None
+        #: When the first visible text passed, in seconds.
+        self.first_answer_at: float | None = None
         #: When the last item passed, or the handler returned, in seconds.
         self.last_item_at: float | None = None
 
@@ -104,7 +107,7 @@ class HandlerOutput:
         return reading if is_provider or (reading is not None and reading.error) else None
 
     def text(self) -> str:
-        """Return the text of the output, up to 4,000,000 characters of it."""
+        """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:
             encoded = (
                 chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in self._chunks
@@ -147,10 +150,11 @@ class HandlerOutput:
         if self._reader is None and not self._begin(item):
             return
         if self._is_text:
-            self.first_item_at = self.last_item_at
+            self.first_item_at = self.first_answer_at = self.last_item_at
             self._add_text(item)
-        elif self._reader is not None and self._reader.feed(item) and self.first_item_at is None:
-            self.first_item_at = self.last_item_at
+        elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
+            self.first_item_at = self.first_item_at or self.last_item_at
+            self.first_answer_at = self.last_item_at if self._reader.answered else None
 
     def _begin(self, item: Any) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""

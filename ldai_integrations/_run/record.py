@@ -190,7 +190,7 @@ def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, 
     """Return when the first token and the first visible text arrived."""
     first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
     if not calls and not run.output.is_whole:
-        first = answer = run.output.first_item_at
+        first, answer = run.output.first_item_at, run.output.first_answer_at
     return (first if run.stated_first_token_at is None else run.stated_first_token_at), answer
 
 

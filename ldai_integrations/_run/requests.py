@@ -56,8 +56,10 @@ class RequestTracking:
 
     Args:
         services: What the application's runs share.
-        config_key: Track each request as a run of this AI Config, or of the one that a callable names; it is called
-            with the request and may return ``None``. Without it, only decorated code opens runs.
+        config_key: Track each request as a run of this AI Config, or of the one that a callable names. It is called
+            with the request, and returns ``None`` for requests that are no generations. Without a callable, a request
+            is a run only if a provider call is seen in it, or if its response has a provider's format. Without any
+            ``config_key``, only decorated code opens runs.
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
@@ -91,7 +93,7 @@ class RequestTracking:
         known = config_key if isinstance(config_key, str) else "given by config_key()"
         if config_key is not None and not callable(config_key):
             known = config_key
-        self._options = RunOptions(config_key=known, mode=mode, default=default, counts_pages=False)
+        self._options = RunOptions(config_key=known, mode=mode, default=default, counts_pages=callable(config_key))
         self._variables = variables
         self._ld_context = ld_context
         if services.feedback is not None:

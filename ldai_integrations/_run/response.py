@@ -26,6 +26,12 @@ class HandlerHooks(StreamHooks):
     def __init__(self, run: Run | None, vote_token: VoteToken | None = None) -> None:
         self.run: Run | None = run
         self._vote_token = vote_token
+        self._is_manager = False
+
+    def on_enter(self, entered: Any) -> Any:
+        """Read a provider's stream whose manager the handler returned."""
+        self._is_manager = True
+        return track_stream(entered if self.run is None else self.run.observe(entered), self)
 
     def on_item(self, item: Any) -> object:
         """Read an item."""
@@ -39,8 +45,11 @@ class HandlerHooks(StreamHooks):
         """End the run."""
         if exc is not None and self._vote_token is not None:
             self._vote_token.streams = False  # the output broke off, and must not look complete
-        if self.run is not None:
-            self.run.end(exc)
+        if self.run is None:
+            return
+        if self._is_manager and isinstance(exc, GeneratorExit) and self.run.ledger.is_complete:
+            exc = None  # the block was left after the stream had ended
+        self.run.end(exc)
 
     def on_drop(self) -> None:
         """Leave the run to another thread."""

@@ -9,31 +9,46 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from types import MethodType
 from typing import Any
 
 import wrapt
 
 from .context import bind, unbind
+from .status import is_cancellation
 
 # The class without __iter__, where this version of wrapt has one: an asynchronous stream must not look iterable.
 _Base: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 
-class _NoLengthError(AttributeError, TypeError):
-    """The error of ``len`` for an object without a length, which also makes ``hasattr`` false."""
+class _MissingError(AttributeError, TypeError):
+    """The error for a special method that the wrapped object lacks: ``hasattr`` is false, and ``len`` a TypeError."""
+
+
+class _OfWrapped:
+    """A special method that exists if the wrapped object has it, although wrapt defines it for every stand-in."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, proxy: Any, owner: type) -> Any:
+        try:
+            return self if proxy is None else getattr(proxy.__wrapped__, self._name)
+        except AttributeError as exc:
+            raise _MissingError(str(exc)) from None
 
 
 class Proxy(_Base):  # type: ignore[misc]  # wrapt has no type hints for it
     """A stand-in for another object."""
 
-    @property
-    def __len__(self) -> Callable[[], int]:
-        """The method of the wrapped object; servers ask with ``hasattr`` whether a body has a length."""
-        try:
-            length: Callable[[], int] = self.__wrapped__.__len__
-        except AttributeError as exc:
-            raise _NoLengthError(str(exc)) from None
-        return length
+    __len__ = _OfWrapped()
+    __enter__ = _OfWrapped()
+    __exit__ = _OfWrapped()
+    __aenter__ = _OfWrapped()
+    __aexit__ = _OfWrapped()
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
     def __copy__(self) -> Any:
         return self._self_wrap(copy.copy(self.__wrapped__))
@@ -57,9 +72,12 @@ class StreamHooks:
 
     Attributes:
         run: The run that each step is bound to; ``None`` to bind nothing.
+        binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
+            stream consume it in methods of their own, such as openai's ``get_final_response``.
     """
 
     run: Any = None
+    binds_methods: bool = False
 
     def on_item(self, item: Any) -> object:
         """Take an item; return a true value to keep it from the consumer."""
@@ -97,6 +115,12 @@ class _Tracked(Proxy):
         self._self_run = hooks.run
         self._self_is_over = False
         self._self_is_closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__wrapped__, name)
+        if self._self_hooks.binds_methods and type(value) is MethodType and value.__self__ is self.__wrapped__:
+            return MethodType(value.__func__, self)
+        return value
 
     def _self_wrap(self, other: Any) -> Any:
         return type(self)(other, self._self_hooks)
@@ -152,7 +176,8 @@ class TrackedStream(_Tracked):
                 raise
             except BaseException as exc:
                 self._self_is_over = True
-                hooks.on_end(exc)
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:
                 if token is not None:
@@ -223,7 +248,8 @@ class TrackedAsyncStream(_Tracked):
                 raise
             except BaseException as exc:
                 self._self_is_over = True
-                hooks.on_end(exc)
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:
                 if token is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from ..exceptions import ConfigurationError
 from ._providers import tree_of
-from ._proxies import IncludeUsage, Place, Wrapped, unwrap
+from ._proxies import IncludeUsage, Place, unwrap, wrap
 
 __all__ = ["wrap_client"]
 
@@ -53,8 +53,8 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
             f"client is {_describe(original)}; give an instance of an OpenAI, Anthropic, google-genai, Mistral or "
             "Cohere client, or boto3.client('bedrock-runtime')"
         )
-    wrapped: C = Wrapped(original, Place(original, tree, include_usage))
-    return wrapped
+    wrapped: Any = wrap(original, Place(original, tree, include_usage))
+    return cast(C, wrapped)
 
 
 def _describe(client: object) -> str:

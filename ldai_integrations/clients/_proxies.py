@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 
 from .._run.context import get_current
 from .._run.observe import note_failure, observe
-from .._run.open_runs import OpenRuns
+from .._run.open_runs import note_stray_call
 from .._run.request import ProviderRequest
 from .._run.run import Run
 from .._run.stream import Proxy
-from ..tracking import process
 from ._providers import RAW, Another, Call, Part, Through, Tree
 
 IncludeUsage: TypeAlias = 'bool | Literal["always"]'
@@ -55,11 +54,25 @@ class Wrapped(Proxy):
         if made is not None and (made[0] is value or (type(value) is MethodType and made[0] == value)):
             return made[1]
         if part is None:
-            wrapped: Any = Wrapped(value, replace(self._self_place, is_raw=True))
+            wrapped: Any = wrap(value, replace(self._self_place, is_raw=True))
         else:
             wrapped = _wrap_part(value, part, self)
         self._self_made[name] = value, wrapped
         return wrapped
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # an object that cannot be pickled says so itself
+        return wrap, (self.__wrapped__, self._self_place)
+
+    def _self_entered(self, entered: Any) -> Any:
+        return self if entered is self.__wrapped__ else self._self_wrap(entered)
+
+    def _self_wrap(self, other: Any) -> Any:
+        place = self._self_place
+        return wrap(other, replace(place, client=other) if place.client is self.__wrapped__ else place)
+
+
+class _WrappedManager(Wrapped):
+    """A client for a ``with`` block."""
 
     def __enter__(self) -> Any:
         return self._self_entered(self.__wrapped__.__enter__())
@@ -67,21 +80,33 @@ class Wrapped(Proxy):
     def __exit__(self, *exc_info: Any) -> Any:
         return self.__wrapped__.__exit__(*exc_info)
 
+
+class _WrappedAsyncManager(Wrapped):
+    """A client for an ``async with`` block."""
+
     async def __aenter__(self) -> Any:
         return self._self_entered(await self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *exc_info: Any) -> Any:
         return await self.__wrapped__.__aexit__(*exc_info)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # an object that cannot be pickled says so itself
-        return Wrapped, (self.__wrapped__, self._self_place)
 
-    def _self_entered(self, entered: Any) -> Any:
-        return self if entered is self.__wrapped__ else self._self_wrap(entered)
+class _WrappedEitherManager(_WrappedManager, _WrappedAsyncManager):
+    """A client for both kinds of blocks."""
 
-    def _self_wrap(self, other: Any) -> Any:
-        place = self._self_place
-        return Wrapped(other, replace(place, client=other) if place.client is self.__wrapped__ else place)
+
+_KINDS = {
+    (False, False): Wrapped,
+    (True, False): _WrappedManager,
+    (False, True): _WrappedAsyncManager,
+    (True, True): _WrappedEitherManager,
+}
+
+
+def wrap(inner: Any, place: Place) -> Wrapped:
+    """Wrap a client or a resource of one."""
+    kind = type(inner)
+    return _KINDS[hasattr(kind, "__enter__"), hasattr(kind, "__aenter__")](inner, place)
 
 
 class _Method(Proxy):
@@ -154,7 +179,7 @@ def unwrap(value: Any) -> Any:
 def _wrap_part(value: Any, part: Part, owner: Wrapped) -> Any:
     place = owner._self_place
     if isinstance(part, Mapping):
-        return Wrapped(value, replace(place, tree=part))
+        return wrap(value, replace(place, tree=part))
     if isinstance(part, Another):
         return _AnotherClient(value, owner)
     if isinstance(part, Call):
@@ -167,24 +192,16 @@ def _wrap_part(value: Any, part: Part, owner: Wrapped) -> Any:
 
 
 def _note_outside(run: object) -> None:
-    """Count a call that belongs to no open run, and say once how to change that."""
-    tracking = process.tracking
-    if isinstance(run, Run):
-        if run.scope.is_request or run.ledger is not None:
-            run.services.diagnostics.note(
-                "call_after_run",
-                run.config_key,
-                "A wrapped client was called after the end of a run of %r, for example in a background task; the call "
-                "is not counted. Open a run of its own there: with track_ai(config_key=…).",
-                run.config_key,
-            )
-    elif OpenRuns.note_stray_call() and tracking is not None:
-        tracking.diagnostics.note(
-            "call_outside_run",
-            "client",
-            "A wrapped client was called outside of any run while runs were open, for example on a thread that does "
-            "not know its run; the tokens of these runs are unknown. Carry the run there: "
-            "executor.submit(run.bind(function), …).",
+    """Count a call that belongs to no open run."""
+    if not isinstance(run, Run):
+        note_stray_call()
+    else:
+        run.services.diagnostics.note(
+            "call_after_run",
+            run.config_key,
+            "A wrapped client was called after the end of a run of %r, for example in a background task; the call is "
+            "not counted. Open a run of its own there: with track_ai(config_key=…).",
+            run.config_key,
         )
 
 
@@ -228,7 +245,9 @@ def _with_usage(kwargs: dict[str, Any], place: Place) -> tuple[dict[str, Any], b
     A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's may refuse the
     option, so that only ``include_usage="always"`` asks them.
     """
-    if kwargs.get("stream") is not True or _is_given(kwargs.get("stream_options")):
+    # openai's ``omit`` and ``NOT_GIVEN`` stand for arguments that are not given.
+    is_given = "stream_options" in kwargs and type(kwargs["stream_options"]).__name__ not in ("Omit", "NotGiven")
+    if kwargs.get("stream") is not True or is_given:
         return kwargs, False
     extra = kwargs.get("extra_body")
     if isinstance(extra, dict) and "stream_options" in extra:
@@ -237,8 +256,3 @@ def _with_usage(kwargs: dict[str, Any], place: Place) -> tuple[dict[str, Any], b
     if place.include_usage != "always" and host != "openai.com" and not host.endswith(".openai.com"):
         return kwargs, False
     return {**kwargs, "stream_options": {"include_usage": True}}, True
-
-
-def _is_given(value: object) -> bool:
-    """Return whether an argument is given: openai's ``omit`` and ``NOT_GIVEN`` stand for absent ones."""
-    return value is not None and type(value).__name__ not in ("Omit", "NotGiven")

@@ -250,7 +250,8 @@ def test_threads_with_a_copied_context(provider: Provider, tracking: Tracking, r
             thread.join()
 
     assert len(provider.requests) == 5
-    assert totals(records[0].usage) == Usage(input_tokens=80, output_tokens=36, total_tokens=116)
+    assert totals(records[0].usage) == Usage(input_tokens=80, output_tokens=36, total_tokens=116, lower_bound=True)
+    assert tracking.stats().diagnostics == {"call_outside_run": 1}
 
 
 def test_after_the_run_nothing_changes(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:

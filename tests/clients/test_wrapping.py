@@ -81,7 +81,7 @@ def test_a_wrapped_client_looks_like_the_client(make: Callable[[str], Any]) -> N
     assert wrapped == client
     assert hash(wrapped) == hash(client)
     for name in ("__enter__", "__exit__", "__aenter__", "__aexit__", "__call__", "__iter__", "__len__"):
-        assert hasattr(type(wrapped), name) == hasattr(type(client), name)
+        assert hasattr(wrapped, name) == hasattr(client, name)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = wrapped.nonsense
 

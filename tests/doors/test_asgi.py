@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
 from ldclient import Context
 
-from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
+from ldai_integrations import RunRecord, Settings, Tracking, Usage, current_run, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
 
 from ..binding import in_run
-from ..conftest import Clock, Events
+from ..conftest import Clock, Events, always_chat
 from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, call, http_scope, start
 
 ANSWER = json.dumps(
@@ -39,7 +40,10 @@ def test_messages_pass_unchanged(tracking: Tracking) -> None:
     messages = [start(content_type="text/plain"), body(b"one", more=True), body(b"two")]
     app = app_that_sends(*messages)
 
-    for middleware in (ASGITrackingMiddleware(app, tracking), ASGITrackingMiddleware(app, tracking, config_key="chat")):
+    for middleware in (
+        ASGITrackingMiddleware(app, tracking),
+        ASGITrackingMiddleware(app, tracking, config_key=always_chat),
+    ):
         assert all(sent is message for sent, message in zip(call(middleware), messages, strict=True))
 
 
@@ -92,7 +96,7 @@ def test_without_a_context_the_key_is_anonymous_and_the_requests_own(tracking: T
 def test_nothing_stays_in_the_scope(tracking: Tracking) -> None:
     """After the request the scope has the keys that the server gave it."""
     scope = http_scope()
-    call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key="chat"), scope)
+    call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key=always_chat), scope)
 
     assert scope.keys() == http_scope().keys()
 
@@ -101,7 +105,7 @@ def test_nothing_stays_in_the_scope(tracking: Tracking) -> None:
 def test_mounted_twice(tracking: Tracking, records: list[RunRecord], inner_key: str) -> None:
     """Two middlewares with one key make one run; with two keys, two."""
     inner = ASGITrackingMiddleware(app_that_sends(start(), body(b"Hello")), tracking, config_key=inner_key)
-    call(ASGITrackingMiddleware(inner, tracking, config_key="chat"))
+    call(ASGITrackingMiddleware(inner, tracking, config_key=always_chat))
 
     assert {record.config_key for record in records} == {"chat", inner_key}
     assert len(records) == len({"chat", inner_key})
@@ -140,7 +144,7 @@ def test_usage_from_a_json_body(tracking: Tracking, records: list[RunRecord]) ->
     whole = app_that_sends(start(content_type="application/json"), body(ANSWER))
     cut = app_that_sends(start(content_type="application/json"), body(ANSWER[:50], more=True), body(ANSWER[50:]))
     for app in (whole, cut):
-        call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+        call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     usages = [record.usage for record in records]
     assert [(usage.input_tokens, usage.output_tokens, usage.source) for usage in usages if usage] == [
@@ -154,19 +158,32 @@ def test_a_body_over_the_limit_is_not_kept(client: Any, records: list[RunRecord]
     """A body larger than the setting allows passes through, and its tokens stay unknown."""
     tracking = Tracking(client, settings=Settings(max_body_bytes=100))
     app = app_that_sends(start(content_type="application/json"), body(ANSWER))
-    sent = call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+    sent = call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert sent[1]["body"] == ANSWER
     assert (records[0].outcome, records[0].usage) == ("success", None)
 
 
-def test_a_compressed_body_is_not_read(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Bytes of a compressed body are not taken for text."""
-    data = gzip.compress(ANSWER)
-    app = app_that_sends(start(content_type="application/json", content_encoding="gzip"), body(data))
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_decoded(
+    tracking: Tracking, records: list[RunRecord], encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """The usage in a compressed body is exact, and the body passes as it is."""
+    data = compress(ANSWER)
+    app = app_that_sends(start(content_type="application/json", content_encoding=encoding), body(data))
+    sent = call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+
+    assert sent[1]["body"] == data
+    assert records[0].usage == Usage(input_tokens=5, output_tokens=1, total_tokens=6)
+
+
+def test_a_body_that_cannot_be_decoded(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The usage in a body with an encoding that the standard library lacks is unknown, and a diagnostic says so."""
+    app = app_that_sends(start(content_type="application/json", content_encoding="br"), body(b"\x0b\x02\x80{}\x03"))
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert (records[0].outcome, records[0].usage) == ("success", None)
+    assert tracking.stats().diagnostics == {"encoding": 1}
 
 
 def test_time_to_first_token_is_the_first_text_of_a_stream(
@@ -184,7 +201,7 @@ def test_time_to_first_token_is_the_first_text_of_a_stream(
         await send(body())
         clock.advance(5_000)
 
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert records[0].time_to_first_token_ms == 300
     assert records[0].duration_ms == 600
@@ -198,7 +215,7 @@ def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunR
         raise error
 
     with pytest.raises(RuntimeError) as caught:
-        call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+        call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert caught.value is error
     assert (records[0].outcome, records[0].error) == ("error", error)
@@ -222,7 +239,9 @@ def test_a_client_that_left_shows_in_send(tracking: Tracking, records: list[RunR
             raise RuntimeError("what a framework makes of it") from exc
 
     with pytest.raises(RuntimeError, match="what a framework makes of it"):
-        asyncio.run(ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), _receive, _send_to_nobody))
+        asyncio.run(
+            ASGITrackingMiddleware(app, tracking, config_key=always_chat)(http_scope(), _receive, _send_to_nobody)
+        )
 
     assert records[0].outcome == "cancelled"
 
@@ -236,7 +255,7 @@ def test_a_client_that_left_shows_in_receive(tracking: Tracking, records: list[R
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), received=[REQUEST, DISCONNECT])
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat), received=[REQUEST, DISCONNECT])
 
     assert records[0].outcome == "cancelled"
 
@@ -250,7 +269,7 @@ def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking,
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), received=[REQUEST, DISCONNECT])
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat), received=[REQUEST, DISCONNECT])
 
     assert [record.outcome for record in records] == ["success"]
 
@@ -258,7 +277,7 @@ def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking,
 def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
     """A response that the server sends from a path has its end there."""
     app = app_that_sends(start(), {"type": "http.response.pathsend", "path": "/dev/null"})
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert [record.outcome for record in records] == ["success"]
 
@@ -296,7 +315,7 @@ def test_unknown_scopes_pass(tracking: Tracking) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope["type"], in_run()))
 
-    call(ASGITrackingMiddleware(app, tracking, config_key="chat"), {"type": "something.new"})
+    call(ASGITrackingMiddleware(app, tracking, config_key=always_chat), {"type": "something.new"})
 
     assert seen == [("something.new", False)]
 
@@ -357,7 +376,7 @@ def test_flush_per_request(dev_server: DevServer) -> None:
     dev_server.clear()
     settings = Settings(flush="request")
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
-    call(ASGITrackingMiddleware(app_that_sends(start(), body(b"Hello")), tracking, config_key="chat"))
+    call(ASGITrackingMiddleware(app_that_sends(start(), body(b"Hello")), tracking, config_key=always_chat))
     arrived = {event["key"] for event in dev_server.events(config_key="chat")}
     tracking.close()
 

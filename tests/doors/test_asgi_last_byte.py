@@ -10,6 +10,7 @@ import pytest
 from ldai_integrations import RunRecord, Tracking
 from ldai_integrations.asgi import ASGITrackingMiddleware
 
+from ..conftest import always_chat
 from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, http_scope, start
 
 
@@ -37,7 +38,7 @@ def test_a_disconnect_while_the_last_byte_is_passed_on(tracking: Tracking, recor
             with pytest.raises(asyncio.CancelledError):
                 await sending
 
-        await ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), receive, send)
+        await ASGITrackingMiddleware(app, tracking, config_key=always_chat)(http_scope(), receive, send)
 
     asyncio.run(serve())
 
@@ -59,6 +60,6 @@ def test_a_server_that_refuses_the_last_byte(
 
     app = app_that_sends(start(), body(b"a", more=True), body())
     with pytest.raises(type(raised)):
-        asyncio.run(ASGITrackingMiddleware(app, tracking, config_key="chat")(http_scope(), receive, send))
+        asyncio.run(ASGITrackingMiddleware(app, tracking, config_key=always_chat)(http_scope(), receive, send))
 
     assert [record.outcome for record in records] == [outcome]

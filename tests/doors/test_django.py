@@ -33,7 +33,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..binding import in_run
-from ..conftest import Clock
+from ..conftest import Clock, always_chat, failures
 from ..contract import handlers
 from ..contract.drivers.django import OURS, application
 from .asgi_calls import DISCONNECT, REQUEST, call, http_scope
@@ -142,7 +142,7 @@ def test_streams_are_timed_to_their_end(tracking: Tracking, records: list[RunRec
             yield current_run().config_key
 
     views = {"": lambda request: StreamingHttpResponse(chunks())}
-    app = application(views, get_wsgi_application, tracking=tracking, config_key="chat")
+    app = application(views, get_wsgi_application, tracking=tracking, config_key=always_chat)
     body, environ = open_body(app)
 
     assert next(iter(body)) == b"chat"
@@ -164,7 +164,7 @@ def test_async_streams_are_timed_to_their_end(tracking: Tracking, records: list[
     async def view(request: HttpRequest) -> StreamingHttpResponse:
         return StreamingHttpResponse(chunks())
 
-    app = application({"": view}, get_asgi_application, tracking=tracking, config_key="chat")
+    app = application({"": view}, get_asgi_application, tracking=tracking, config_key=always_chat)
 
     assert answer(app) == b"chat" * 3
     assert [(record.time_to_first_token_ms, record.duration_ms) for record in records] == [(100, 300)]
@@ -186,7 +186,7 @@ def test_a_body_that_is_closed_early_is_cancelled(tracking: Tracking, records: l
     def inner(request: HttpRequest) -> StreamingHttpResponse:
         return StreamingHttpResponse(chunks())
 
-    app = application({"": inner}, get_wsgi_application, tracking=tracking, config_key="chat")
+    app = application({"": inner}, get_wsgi_application, tracking=tracking, config_key=always_chat)
     body, _ = open_body(app)
     for _ in range(read):
         next(iter(body))
@@ -212,11 +212,11 @@ def test_an_asgi_client_that_leaves_cancels(tracking: Tracking, records: list[Ru
             await asyncio.Event().wait()
         return StreamingHttpResponse(for_ever())
 
-    app = application({"": view}, get_asgi_application, tracking=tracking, config_key="chat")
+    app = application({"": view}, get_asgi_application, tracking=tracking, config_key=always_chat)
     call(app, http_scope(), [REQUEST, DISCONNECT])
 
     assert [record.outcome for record in records] == ["cancelled"]
-    assert tracking.stats().diagnostics == {}
+    assert failures(tracking) == {}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -229,7 +229,7 @@ def test_an_exception_is_known(
     def view(request: HttpRequest) -> HttpResponse:
         raise raised
 
-    answer(application({"": view}, MAKERS[kind], tracking=tracking, config_key="chat"))
+    answer(application({"": view}, MAKERS[kind], tracking=tracking, config_key=always_chat))
 
     assert [(record.outcome, record.error) for record in records] == [(outcome, raised)]
 
@@ -247,7 +247,7 @@ def test_an_exception_without_a_run(tracking: Tracking, records: list[RunRecord]
 def test_a_head_request_is_no_lost_client(tracking: Tracking, records: list[RunRecord]) -> None:
     """A server may close the response to a HEAD request without reading it."""
     views = {"": lambda request: StreamingHttpResponse(iter(["word "]))}
-    body, _ = open_body(application(views, get_wsgi_application, tracking=tracking, config_key="chat"), "HEAD")
+    body, _ = open_body(application(views, get_wsgi_application, tracking=tracking, config_key=always_chat), "HEAD")
     body.close()
 
     assert [record.outcome for record in records] == ["success"]
@@ -256,7 +256,7 @@ def test_a_head_request_is_no_lost_client(tracking: Tracking, records: list[RunR
 def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord]) -> None:
     """A file reaches the server's own wrapper: servers send it without copying."""
     views = {"": track_ai(config_key="summary")(lambda request: FileResponse(io.BytesIO(b"data")))}
-    app = application(views, get_wsgi_application, tracking=tracking, config_key="chat")
+    app = application(views, get_wsgi_application, tracking=tracking, config_key=always_chat)
     wrapper: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
     body, _ = open_body(app, **wrapper)
 
@@ -269,7 +269,7 @@ def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord]) ->
 def test_compressed_bodies(tracking: Tracking, records: list[RunRecord], middleware: list[str]) -> None:
     """Compression above does not matter; below, the body is left alone and nothing is made of its bytes."""
     views = {"": lambda request: HttpResponse("word " * 200, content_type="text/plain")}
-    app = application(views, get_wsgi_application, middleware, tracking=tracking, config_key="chat")
+    app = application(views, get_wsgi_application, middleware, tracking=tracking, config_key=always_chat)
 
     assert get(app, HTTP_ACCEPT_ENCODING="gzip").startswith(b"\x1f\x8b")
     output_tokens = records[0].usage.output_tokens if records[0].usage is not None else None
@@ -300,14 +300,14 @@ def test_class_based_views(tracking: Tracking, records: list[RunRecord]) -> None
 def test_whatever_is_mounted_twice_makes_one_run(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
     """Below itself, and below our middleware of the server's protocol, it joins the run that is open."""
     views = {"": lambda request: HttpResponse("Hello")}
-    app = application(views, MAKERS[kind], [OURS, OURS], tracking=tracking, config_key="chat")
+    app = application(views, MAKERS[kind], [OURS, OURS], tracking=tracking, config_key=always_chat)
     answer(app)
     assert len(records) == 1
 
     if kind == "wsgi":
-        get(WSGITrackingMiddleware(app, tracking, config_key="chat"))
+        get(WSGITrackingMiddleware(app, tracking, config_key=always_chat))
     else:
-        call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
+        call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
     assert len(records) == 2
 
 
@@ -322,9 +322,9 @@ def test_each_application_has_its_tracking(tracking: Tracking, records: list[Run
     """Below the middleware of another tracking it opens a frame and a run of its own."""
     other = Tracking(tracking.client)
     app = application(
-        {"": lambda request: HttpResponse("Hello")}, get_wsgi_application, tracking=other, config_key="chat"
+        {"": lambda request: HttpResponse("Hello")}, get_wsgi_application, tracking=other, config_key=always_chat
     )
-    get(WSGITrackingMiddleware(app, tracking, config_key="chat"))
+    get(WSGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert len(records) == 2
     assert records[0].run_id != records[1].run_id
@@ -341,7 +341,7 @@ def test_a_sync_middleware_under_asgi(tracking: Tracking, records: list[RunRecor
         return Context.create("grace")
 
     app = application(
-        {"": view}, get_asgi_application, middleware, tracking=tracking, config_key="chat", ld_context=ld_context
+        {"": view}, get_asgi_application, middleware, tracking=tracking, config_key=always_chat, ld_context=ld_context
     )
 
     assert answer(app) == b"ada chat grace"
@@ -361,7 +361,7 @@ def test_flush_after_each_request(http_tracking: Tracking, dev_server: DevServer
 def test_the_protocol_is_kept(tracking: Tracking) -> None:
     """The standard library's validator finds nothing to complain of."""
     views = {"": lambda request: StreamingHttpResponse(iter(["Hello ", "there"]))}
-    app = application(views, get_wsgi_application, tracking=tracking, config_key="chat")
+    app = application(views, get_wsgi_application, tracking=tracking, config_key=always_chat)
 
     assert get(validator(app)) == b"Hello there"
 

@@ -13,7 +13,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.usage import count_tokens
 
-from ..conftest import Clock
+from ..conftest import Clock, always_chat
 
 sse = pytest.importorskip("fastapi.sse", reason="this FastAPI has no generator endpoints")
 
@@ -22,7 +22,7 @@ _WORDS = ("", 'He said "Grüße"', ",\n", "and left.")
 
 def _ask(tracking: Tracking, endpoint: Any, **options: Any) -> None:
     app = FastAPI()
-    app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key="chat")
+    app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key=always_chat)
     app.get("/", **options)(endpoint)
     assert "and left." in TestClient(app).get("/").text
 

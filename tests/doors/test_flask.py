@@ -23,7 +23,7 @@ from ldai_integrations import (
 )
 from ldai_integrations.flask import AITracking, get_tracking
 
-from ..conftest import Clock
+from ..conftest import Clock, always_chat
 from .test_wsgi import environ, start_response
 
 
@@ -164,7 +164,7 @@ def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord],
     assert records[1].time_to_first_token_ms is not None
 
 
-@pytest.mark.parametrize("config_key", [None, "chat"])
+@pytest.mark.parametrize("config_key", [None, always_chat])
 def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], config_key: Any) -> None:
     """A tracked view's file reaches the server's own wrapper, which sends it without copying, and is closed."""
     app, file = flask.Flask(__name__), io.BytesIO(b"data")

@@ -19,6 +19,8 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.starlette import TrackingMiddleware, lifespan, run_dependency
 
+from ..conftest import always_chat
+
 
 @track_ai(config_key="chat")
 def ask() -> str:
@@ -57,7 +59,7 @@ def test_callables_are_given_the_request(tracking: Tracking, records: list[RunRe
 def test_the_run_as_a_dependency(tracking: Tracking) -> None:
     """FastAPI users may ask for the run with Depends, in the endpoint and in dependencies, sync and async."""
     app = FastAPI()
-    app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key="chat")
+    app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key=always_chat)
 
     @app.get("/")
     async def endpoint(run: Annotated[Run, Depends(run_dependency)], other: Annotated[str, Depends(id_of_run)]) -> bool:
@@ -114,7 +116,7 @@ def test_the_middleware_flushes_at_shutdown(dev_server: DevServer) -> None:
     dev_server.clear()
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("Hello"))])
-    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
     with TestClient(app) as client:
         client.get("/")
     arrived = {event["key"] for event in dev_server.events(config_key="chat")}

@@ -15,7 +15,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..binding import in_run
-from ..conftest import Clock, Events
+from ..conftest import Clock, Events, always_chat
 
 Headers = list[tuple[str, str]]
 
@@ -91,7 +91,7 @@ def test_what_is_written_counts(tracking: Tracking, records: list[RunRecord], o2
         write(b"Hello there")
         return []
 
-    WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), lambda *args: written.append)
+    WSGITrackingMiddleware(app, tracking, config_key=always_chat)(environ(), lambda *args: written.append)
 
     assert written == [b"Hello there"]
     assert records[0].usage is not None
@@ -110,7 +110,9 @@ def test_the_run_ends_with_the_last_chunk(tracking: Tracking, records: list[RunR
         bound.append(current_run().config_key)
         yield b"two"
 
-    body = WSGITrackingMiddleware(app_that_returns(chunks()), tracking, config_key="chat")(environ(), start_response)
+    body = WSGITrackingMiddleware(app_that_returns(chunks()), tracking, config_key=always_chat)(
+        environ(), start_response
+    )
     bound.extend(in_run() for _ in body)
     body.close()  # type: ignore[attr-defined]
 
@@ -122,7 +124,9 @@ def test_the_run_ends_with_the_last_chunk(tracking: Tracking, records: list[RunR
 def test_a_body_closed_early_is_cancelled(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
     """A client that leaves in mid-stream cancels the run, which ended with the last chunk; the body is closed once."""
     inner = Body([b"one", b"two"])
-    body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key="chat")(environ(), start_response)
+    body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key=always_chat)(
+        environ(), start_response
+    )
     clock.advance(70)
     assert next(body) == b"one"
     clock.advance(500)
@@ -135,7 +139,9 @@ def test_a_body_closed_early_is_cancelled(tracking: Tracking, records: list[RunR
 def test_a_body_never_read_is_finished(tracking: Tracking, records: list[RunRecord]) -> None:
     """A server that closes a body without reading it leaves no run open."""
     inner = Body([b"one"])
-    body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key="chat")(environ(), start_response)
+    body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key=always_chat)(
+        environ(), start_response
+    )
     body.close()
 
     assert [record.outcome for record in records] == ["cancelled"]
@@ -144,7 +150,7 @@ def test_a_body_never_read_is_finished(tracking: Tracking, records: list[RunReco
 
 def test_head_is_no_cancellation(tracking: Tracking, records: list[RunRecord]) -> None:
     """The body of a HEAD request is closed unread, and nobody has left."""
-    app = WSGITrackingMiddleware(app_that_returns(Body([b"one"])), tracking, config_key="chat")
+    app = WSGITrackingMiddleware(app_that_returns(Body([b"one"])), tracking, config_key=always_chat)
     app(environ(REQUEST_METHOD="HEAD"), start_response).close()  # type: ignore[attr-defined]
 
     assert [record.outcome for record in records] == ["success"]
@@ -171,7 +177,7 @@ def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunR
         return Breaking([b"one"])
 
     with pytest.raises(RuntimeError) as caught:
-        consume(WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), start_response))
+        consume(WSGITrackingMiddleware(app, tracking, config_key=always_chat)(environ(), start_response))
 
     assert caught.value is error
     assert len(records) == 1
@@ -201,7 +207,7 @@ def test_a_run_opened_in_a_lazy_request_has_its_context(tracking: Tracking, reco
 def test_mounted_twice(tracking: Tracking, records: list[RunRecord], inner_key: str | None) -> None:
     """Two middlewares with one key make one run; with two keys, two."""
     inner = WSGITrackingMiddleware(app_that_returns(Body([b"Hello"])), tracking, config_key=inner_key)
-    consume(WSGITrackingMiddleware(inner, tracking, config_key="chat")(environ(), start_response))
+    consume(WSGITrackingMiddleware(inner, tracking, config_key=always_chat)(environ(), start_response))
 
     assert sorted(record.config_key for record in records) == sorted({"chat", inner_key or "chat"})
 
@@ -218,9 +224,9 @@ def test_variables_come_from_the_environ(tracking: Tracking) -> None:
         raise RuntimeError("broken")
 
     for variables in ({"company": "Acme"}, lambda environ: {"company": environ["SERVER_NAME"]}, broken):
-        WSGITrackingMiddleware(app, tracking, config_key="chat", variables=variables)(environ(), start_response)
+        WSGITrackingMiddleware(app, tracking, config_key=always_chat, variables=variables)(environ(), start_response)
 
-    assert prompts == ["You help Acme.", "You help 127.0.0.1.", "You help ."]
+    assert prompts == ["You help Acme.", "You help 127.0.0.1.", "You help."]
     assert tracking.stats().diagnostics == {"variables": 1}
 
 
@@ -231,7 +237,7 @@ def test_a_refused_request_is_discarded(
     """No generation took place: the AI Config is not even evaluated."""
     before = len(events.custom)
     consume(
-        WSGITrackingMiddleware(app_that_returns([b"no"], status), tracking, config_key="chat")(
+        WSGITrackingMiddleware(app_that_returns([b"no"], status), tracking, config_key=always_chat)(
             environ(), start_response
         )
     )
@@ -244,7 +250,7 @@ def test_flush_per_request(dev_server: DevServer) -> None:
     """Where asked for, the events of a request have arrived when its body has been closed."""
     dev_server.clear()
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=Settings(flush="request"))
-    app = WSGITrackingMiddleware(app_that_returns(Body([b"Hello"])), tracking, config_key="chat")
+    app = WSGITrackingMiddleware(app_that_returns(Body([b"Hello"])), tracking, config_key=always_chat)
     consume(app(environ(), start_response))
     arrived = {event["key"] for event in dev_server.events(config_key="chat")}
     tracking.close()

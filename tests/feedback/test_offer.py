@@ -30,6 +30,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.starlette import TrackingMiddleware
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
+from ..conftest import always_chat
 from .conftest import EVENT, HEADER, feedback_settings
 
 SSE = "text/event-stream"
@@ -87,7 +88,7 @@ def streaming(chunks: Iterable[bytes], **headers: str) -> Any:
 )
 def test_the_event_stands_apart(voted: Tracking, chunks: list[bytes], between: bytes) -> None:
     """The application's bytes come first and unchanged, in their chunks; what it left open is ended before ours."""
-    _, items = wsgi_answer(WSGITrackingMiddleware(streaming(chunks), voted, config_key="chat"))
+    _, items = wsgi_answer(WSGITrackingMiddleware(streaming(chunks), voted, config_key=always_chat))
 
     assert items[:-1] == chunks
     assert items[-1].startswith(between)
@@ -105,7 +106,7 @@ def test_the_event_stands_apart(voted: Tracking, chunks: list[bytes], between: b
 def test_what_cannot_take_an_event_is_left_alone(voted: Tracking, app: Any) -> None:
     """A stream of known length or in a compressed form, or of another type, ends as the application ended it."""
     plain = wsgi_answer(app)
-    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key="chat"))
+    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key=always_chat))
 
     assert items == plain[1]
     assert headers.pop(HEADER)
@@ -120,7 +121,7 @@ def test_a_whole_body_stays_whole(voted: Tracking) -> None:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return body
 
-    tracked = WSGITrackingMiddleware(app, voted, config_key="chat")
+    tracked = WSGITrackingMiddleware(app, voted, config_key=always_chat)
     assert tracked({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: lambda _: None) is body
 
 
@@ -131,7 +132,7 @@ def test_an_application_that_starts_late_is_understood(voted: Tracking) -> None:
         start_response("200 OK", [("Content-Type", SSE)])
         yield b"data: a\n\n"
 
-    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key="chat"))
+    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key=always_chat))
     assert headers[HEADER]
     assert [item.partition(b"\n")[0] for item in items] == [b"data: a", b"event: feedback"]
 
@@ -144,13 +145,15 @@ def test_what_is_no_answer_has_no_token(voted: Tracking, status: str) -> None:
         start_response(status, [("Content-Type", SSE)])
         return [b"no"]
 
-    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key="chat"))
+    headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key=always_chat))
     assert (headers, items) == ({"Content-Type": SSE}, [b"no"])
 
 
 def test_a_header_of_the_application_stays(voted: Tracking) -> None:
     """Where the application sets the header itself, it is not set a second time."""
-    app = WSGITrackingMiddleware(streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key="chat")
+    app = WSGITrackingMiddleware(
+        streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key=always_chat
+    )
     headers, _ = wsgi_answer(app)
     assert headers == {"Content-Type": SSE, HEADER.lower(): "own"}
 
@@ -185,7 +188,7 @@ def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking) -> None:
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    asyncio.run(ASGITrackingMiddleware(app, voted, config_key="chat")(scope, receive, send))
+    asyncio.run(ASGITrackingMiddleware(app, voted, config_key=always_chat)(scope, receive, send))
 
     assert len(sent) == 3
     assert sent[0]["headers"][:-1] == messages[0]["headers"]
@@ -198,7 +201,7 @@ def test_the_token_is_no_output_of_the_run(voted: Tracking, records: list[RunRec
     """The tokens that are estimated for an answer are the answer's, whichever way it was followed."""
     app = Starlette(routes=[Route("/", track_ai(config_key="chat", tracking=voted)(_words))])
     bare = Starlette(routes=[Route("/", _words)])
-    for tracked in (app, ASGITrackingMiddleware(bare, voted, config_key="chat")):
+    for tracked in (app, ASGITrackingMiddleware(bare, voted, config_key=always_chat)):
         assert f"event: {EVENT}" in TestClient(tracked).get("/").text
 
     assert [record.usage and record.usage.output_tokens for record in records] == [3, 3]
@@ -215,7 +218,7 @@ def test_a_compressed_answer_is_not_broken(voted: Tracking) -> None:
     """With compression inside of the middleware the body is what the application sent; the header has the token."""
     app = Starlette(routes=[Route("/", _long)])
     app.add_middleware(GZipMiddleware, minimum_size=1)
-    app.add_middleware(TrackingMiddleware, tracking=voted, config_key="chat")
+    app.add_middleware(TrackingMiddleware, tracking=voted, config_key=always_chat)
     response = TestClient(app).get("/")
 
     assert response.text == "word " * 999
@@ -323,7 +326,7 @@ def test_a_stream_that_breaks_off_breaks_off(voted: Tracking, records: list[RunR
         yield b"data: a\n\n"
         raise RuntimeError("the stream broke")
 
-    app = WSGITrackingMiddleware(streaming(broken()), voted, config_key="chat")
+    app = WSGITrackingMiddleware(streaming(broken()), voted, config_key=always_chat)
     body = iter(app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: lambda _: None))
     assert next(body) == b"data: a\n\n"
     with pytest.raises(RuntimeError, match="the stream broke"):
@@ -349,7 +352,7 @@ def test_a_body_that_is_closed_early_is_closed(voted: Tracking, records: list[Ru
             start_response("200 OK", [("Content-Type", SSE)])
             return Body()
 
-        body: Any = WSGITrackingMiddleware(app, voted, config_key="chat")({"REQUEST_METHOD": "GET"}, _ignore)
+        body: Any = WSGITrackingMiddleware(app, voted, config_key=always_chat)({"REQUEST_METHOD": "GET"}, _ignore)
         for _ in range(steps):
             next(body)
         body.close()

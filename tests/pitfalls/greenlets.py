@@ -17,6 +17,7 @@ from ldclient.integrations import Files
 from ldai_integrations import RunRecord, Tracking, current_run, run_finished, track_ai
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
+from ..conftest import always_chat
 from ..flags import FLAGS
 
 _GREENLETS = 1_000
@@ -60,7 +61,7 @@ def _main() -> None:
             for turn in tracked():
                 yield f"{request} {turn} {current_run().id}".encode()
 
-        served: Any = WSGITrackingMiddleware(app, tracking, config_key="chat")
+        served: Any = WSGITrackingMiddleware(app, tracking, config_key=always_chat)
         _report("decorated", tracked)
         _report("middleware", lambda: served({"REQUEST_METHOD": "GET"}, lambda *args: print))
         both: Any = WSGITrackingMiddleware(answer, tracking, config_key="summary")

@@ -26,7 +26,7 @@ from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
 from ldai_integrations.typing import Receive, Scope, Send
 
-from ..conftest import Decorate
+from ..conftest import Decorate, always_chat
 from ..doors.asgi_calls import acall, http_scope
 from ..doors.test_wsgi import consume, environ, start_response
 
@@ -158,7 +158,7 @@ def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list
     app = Starlette(routes=[Route("/", endpoint)])
 
     for door in (ASGITrackingMiddleware, TrackingMiddleware):
-        assert asyncio.run(seen_by_requests(door(app, tracking, config_key="chat"))) == (_REQUESTS, 0)
+        assert asyncio.run(seen_by_requests(door(app, tracking, config_key=always_chat))) == (_REQUESTS, 0)
     assert len(records) == 2 * _REQUESTS
     assert asyncio.run(seen_by_requests(OnTheInstance(tracking)))[1] > 0
 
@@ -166,7 +166,7 @@ def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list
 def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
     """The same for the threads of a WSGI server."""
     app = flask.Flask(__name__)
-    AITracking(app, tracking, config_key="chat")
+    AITracking(app, tracking, config_key=always_chat)
     together = threading.Barrier(8)
 
     @app.get("/")

@@ -34,7 +34,7 @@ from ldai_integrations.starlette import TrackingMiddleware, run_dependency
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..binding import in_run
-from ..conftest import Clock, Decorate, Events
+from ..conftest import Clock, Decorate, Events, always_chat
 from ..doors.asgi_calls import app_that_sends, call
 from ..doors.asgi_calls import body as asgi_body
 from ..doors.asgi_calls import start as asgi_start
@@ -49,7 +49,7 @@ def test_36_beside_base_http_middleware(tracking: Tracking, records: list[RunRec
         response: Response = await call_next(request)
         return response
 
-    ours = Middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    ours = Middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
     theirs = Middleware(BaseHTTPMiddleware, dispatch=dispatch)
 
     async def stream(request: Request) -> Response:
@@ -76,7 +76,7 @@ def says_its_input(run: Annotated[Run, Depends(run_dependency)]) -> tuple[str, t
 def test_37_what_is_said_in_the_thread_pool(tracking: Tracking, records: list[RunRecord]) -> None:
     """Sync dependencies and endpoints run in threads; what they say of the run is known above."""
     app = FastAPI()
-    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
 
     @app.get("/")
     def endpoint(said: Annotated[Any, Depends(says_its_input)]) -> bool:
@@ -242,11 +242,11 @@ def test_40_applied_twice_is_one_run(track: Decorate, records: list[RunRecord]) 
 def test_41_mounted_applications_share_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
     """An application mounted below another, each with a middleware of ours, is in the same request: one run."""
     inner = FastAPI()
-    inner.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    inner.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
     inner.add_api_route("/", track_ai(config_key="chat")(lambda: "Hello"))
     app = Starlette(routes=[Mount("/inner", inner)])
-    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
-    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
+    app.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
 
     assert TestClient(app).get("/inner/").json() == "Hello"
     assert len(records) == 1
@@ -259,11 +259,11 @@ def test_41_an_application_that_is_wrapped_already(client: LDClient, events: Eve
     app.add_url_rule("/", view_func=lambda: "Hello", endpoint="hello")
     inner = app.wsgi_app
     app.wsgi_app = lambda environ, start_response: inner(environ, start_response)  # type: ignore[method-assign]
-    AITracking(app, tracking, config_key="chat")
+    AITracking(app, tracking, config_key=always_chat)
     for _ in range(20):
-        WSGITrackingMiddleware(app, tracking, config_key="chat")
+        WSGITrackingMiddleware(app, tracking, config_key=always_chat)
 
-    assert consume(WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), start_response)) == b"Hello"
+    assert consume(WSGITrackingMiddleware(app, tracking, config_key=always_chat)(environ(), start_response)) == b"Hello"
     assert len(records) == 1
     assert len(events.named("generation:success")) == 1
 
@@ -274,7 +274,7 @@ def test_43_a_flask_stream_finalised_on_another_thread(
 ) -> None:
     """An abandoned ``stream_with_context`` ends its run once, with its last chunk, wherever it is closed."""
     app = flask.Flask(__name__)
-    AITracking(app, tracking, config_key="chat")
+    AITracking(app, tracking, config_key=always_chat)
     closed = []
 
     @app.get("/")
@@ -333,7 +333,7 @@ def test_44_start_response_is_called_as_the_application_calls_it(tracking: Track
     def record_call(*args: Any) -> Any:
         calls.append(args)
 
-    WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), record_call)
+    WSGITrackingMiddleware(app, tracking, config_key=always_chat)(environ(), record_call)
 
     assert calls == [("200 OK", []), ("500 Oops", [], (None, None, None))]
 
@@ -399,12 +399,14 @@ def _in_an_async_generator(tracking: Tracking, chunks: int) -> None:
 def _in_asgi_messages(tracking: Tracking, chunks: int) -> None:
     messages = [asgi_body(CHUNK.encode(), more=True)] * chunks
     app = app_that_sends(asgi_start(content_type="text/event-stream"), *messages, asgi_body())
-    assert len(call(ASGITrackingMiddleware(app, tracking, config_key="chat"))) == chunks + 2
+    assert len(call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))) == chunks + 2
 
 
 def _in_a_wsgi_body(tracking: Tracking, chunks: int) -> None:
     app = app_that_returns((CHUNK.encode() for _ in range(chunks)), headers=[("Content-Type", "text/event-stream")])
-    assert len(consume(WSGITrackingMiddleware(app, tracking, config_key="chat")(environ(), start_response))) > chunks
+    assert (
+        len(consume(WSGITrackingMiddleware(app, tracking, config_key=always_chat)(environ(), start_response))) > chunks
+    )
 
 
 @pytest.mark.parametrize("chunks", [10, 5_000])
@@ -419,6 +421,6 @@ def test_47_chunks_make_no_events(client: LDClient, events: Events, stream: Any,
     assert threading.active_count() <= threads
     tracking.flush()
 
-    tokens = {f"tokens:{name}" for name in ("input", "output", "total", "ttf")}
+    tokens = {f"tokens:{name}" for name in ("output", "ttf")}  # nobody asked for the prompt, so it is not known
     names = [name for name, _ in events.of_runs()]
     assert sorted(names[sent:]) == sorted({"duration:total", "generation:success"} | tokens)
