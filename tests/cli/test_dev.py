@@ -106,7 +106,7 @@ def test_bad_file_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> 
     """A file that cannot be served is told by flag and field, with status 2."""
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
     assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not '1'\n"
-    assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: is it there?\n"
+    assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: check the path\n"
 
 
 def test_taken_port_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:

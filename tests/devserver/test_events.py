@@ -17,7 +17,7 @@ from ldai import LDAIClient
 from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.devserver import _bodies as bodies
+from ldai_integrations.devserver._http import MAX_BYTES
 
 from ..waiting import eventually
 from .conftest import flush
@@ -111,7 +111,14 @@ def test_dropped_events_are_reported(server: DevServer, connect: Connect, raw: h
     for report in ({"kind": "diagnostic", "droppedEvents": 3}, {"kind": "diagnostic", "droppedEvents": 4}, ["odd"]):
         assert raw.post("/diagnostic", json=report).status_code == 202
     assert server.status()["droppedEvents"] == 7
-    assert raw.post("/diagnostic", content=b"{").status_code == 400
+    assert raw.post("/diagnostic", json={"kind": "diagnostic", "droppedEvents": 10**400}).status_code == 202
+    assert raw.get("/dev/status").json()["droppedEvents"] == 7
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b'{"droppedEvents": NaN}', b'{"x": 1e999}', b"\xff"])
+def test_diagnostic_that_is_not_json_is_refused(body: bytes, raw: httpx.Client) -> None:
+    """A diagnostic that is not valid JSON, is nested too deeply, or contains a number that is not finite gets 400."""
+    assert raw.post("/diagnostic", content=body).status_code == 400
 
 
 def test_unknown_kinds_and_keys_are_kept(server: DevServer, raw: httpx.Client) -> None:
@@ -158,7 +165,7 @@ def test_ten_megabytes_are_taken(server: DevServer, raw: httpx.Client) -> None:
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: httpx.Client) -> None:
     """A body over the limit, such as a gzip bomb, is never answered 413: the server hangs up and goes on."""
-    body = bytes(bodies.MAX_BYTES + 1)
+    body = bytes(MAX_BYTES + 1)
     body = gzip.compress(body, compresslevel=1) if encoding == "gzip" else body
     with pytest.raises(httpx.TransportError):
         raw.post("/bulk", content=body, headers={"Content-Encoding": encoding})
@@ -190,9 +197,11 @@ def test_waiting_ends(server: DevServer, raw: httpx.Client) -> None:
     """Waiting returns what was asked for, or says what is there."""
     raw.post("/bulk", json=[custom(configKey="chat"), custom("other")])
     assert len(server.wait_for(lambda events: any(event["key"] == "other" for event in events))) == 2
-    with pytest.raises(TimeoutError, match=r"3 events with {'config_key': 'chat'} did not come .* 1 are there, 2 of"):
+    with pytest.raises(
+        TimeoutError, match=r"3 events with {'config_key': 'chat'} did not arrive .* 1 have arrived, 2 of"
+    ):
         server.wait_for(3, timeout=0.01, config_key="chat")
-    with pytest.raises(TimeoutError, match="the events asked for with any content"):
+    with pytest.raises(TimeoutError, match="the expected events with any content"):
         server.wait_for(lambda events: False, timeout=0.01)
 
 
@@ -212,7 +221,8 @@ def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> N
     assert rest["events"] == events[2:]
     assert raw.get("/dev/events", params={"since": rest["last"]}).json() == {"events": [], "last": rest["last"]}
     assert raw.get("/dev/events", params={"run_id": "3"}).json()["events"] == [events[3]]
-    assert raw.get("/dev/events", params={"since": "x"}).status_code == 400
+    for wrong in ("x", "-1", str(10**23), "9" * 5000):
+        assert raw.get("/dev/events", params={"since": wrong}).status_code == 400
     assert raw.get("/dev/events", params={"limit": -1}).json()["events"] == []
     assert raw.delete("/dev/events").status_code == 204
     assert server.events() == []
@@ -254,5 +264,5 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(sqlite3.DatabaseError, match="not a database"), DevServer(FLAGS, db=text):
         pass
-    with pytest.raises(sqlite3.DatabaseError, match="its layout has version 7"), DevServer(FLAGS, db=other):
+    with pytest.raises(sqlite3.DatabaseError, match="its schema has version 7"), DevServer(FLAGS, db=other):
         pass

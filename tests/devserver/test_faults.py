@@ -101,6 +101,7 @@ def test_faults_over_http(server: DevServer, raw: httpx.Client) -> None:
         {"path": "/bulk", "status": True},
         {"path": "/bulk", "status": 503, "count": 0},
         {"path": "/bulk", "delay_ms": -1},
+        {"path": "/bulk", "delay_ms": 10**400},
         {"path": "/bulk", "status": 503, "close": True},
         {"path": "/bulk", "close": 1},
         {"path": "/bulk", "handled": True},
@@ -116,10 +117,18 @@ def test_impossible_faults_are_refused(fault: Any, raw: httpx.Client) -> None:
     assert [fault["path"] for fault in raw.get("/dev/faults").json()] == ["/x"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"{}", b'"' + b"x" * 2**20 + b'"'])
-def test_body_that_is_no_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
-    """A body that is no array, or is far too long for one, is answered 400."""
-    assert raw.put("/dev/faults", content=body).status_code == 400
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{", b"{}", b'"' + b"x" * 2**20 + b'"', b"[" * 100_000, b"\xff"),
+        *(b'[{"path": "/bulk", "delay_ms": %b}]' % number for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999")),
+    ],
+)
+def test_body_that_is_not_a_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
+    """A body that is not an array, is too long or nested too deeply, or has a number that is not finite gets 400."""
+    answer = raw.put("/dev/faults", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert raw.get("/dev/faults").json() == []
 
 
 def test_contradictions_are_refused_in_python_too(server: DevServer) -> None:

@@ -134,8 +134,8 @@ def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, 
     write(path, broken)
     assert eventually(lambda: len(lines()) == 1)
     assert lines()[0].splitlines() == [
-        "flags.json: edit refused, the last good version stays:",
-        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; give the model its name",
+        "flags.json: edit refused, the last valid version is still served:",
+        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; add the name of the model",
     ]
     assert served(client) == "small"
     write(path, edited(on=False))
@@ -159,7 +159,9 @@ def test_file_that_stays_no_json_is_told_once(path: Path, serving: DevServer, li
     """What is still no JSON at the next look is a mistake, and said once."""
     path.write_bytes(b"{")
     assert eventually(lambda: len(lines()) == 1)
-    assert lines()[0].startswith("flags.json: edit refused, the last good version stays:\nflags.json: is not JSON")
+    assert lines()[0].startswith(
+        "flags.json: edit refused, the last valid version is still served:\nflags.json: is not JSON"
+    )
     time.sleep(1.2)
     assert len(lines()) == 1
 
@@ -168,7 +170,7 @@ def test_file_may_vanish_and_come_back(path: Path, client: LDClient, lines: Call
     """Without its file the server keeps serving, and follows the file when it is there again."""
     path.unlink()
     assert eventually(lambda: lines()[-1:] == [
-        "flags.json: edit refused, the last good version stays:\nflags.json: cannot be read: is it there?"
+        "flags.json: edit refused, the last valid version is still served:\nflags.json: cannot be read: check the path"
     ])  # fmt: skip
     assert served(client) == "small"
     write(path, edited(on=False))
@@ -194,8 +196,10 @@ def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "flags.json: cannot be read: is it there?"),
+        (None, "flags.json: cannot be read: check the path"),
         ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[" * 100_000, "flags.json: is not JSON: it is nested too deeply"),
+        ('{"flags": {}, "x": NaN}', "flags.json: is not JSON: NaN is not a finite number"),
         ("[]", 'the file: must be an object with "flags" or "flagValues"'),
     ],
 )

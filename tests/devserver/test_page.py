@@ -18,11 +18,10 @@ from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.devserver import _figures as figures
-from ldai_integrations.devserver import _overview as overview
 from ldai_integrations.devserver import _page as page
 from ldai_integrations.devserver import _runs as runs
 from ldai_integrations.devserver._events import EventStore
-from ldai_integrations.devserver._view import RUNS
+from ldai_integrations.devserver._page import RUNS
 
 from ..waiting import eventually
 from .conftest import flush
@@ -205,19 +204,73 @@ def test_wrong_numbers_are_refused(path: str, query: Json, raw: httpx.Client) ->
 
 
 def test_odd_events_are_survived(raw: httpx.Client) -> None:
-    """Values past all numbers, dates that are none and ids of odd types break nothing."""
+    """Events with wrong dates and with ids of wrong types do not break the page."""
     odd = [event(DURATION, 1), event(DURATION, 2)]
     odd[0]["creationDate"], odd[1]["data"]["runId"] = "yesterday", {"a": [1]}
-    text = json.dumps([*odd, event(SUCCESS, 1, run_id="\ud800")])
-    huge = json.dumps([event(DURATION, 1), event("own", -1)]).replace('"metricValue": 1}', '"metricValue": 1e999}')
-    for body in (text, huge):
-        assert raw.post("/bulk", content=body).status_code == 202
+    events = [*odd, event(SUCCESS, 1, run_id="\ud800"), event("own", -1)]
+    assert raw.post("/bulk", content=json.dumps(events)).status_code == 202
     news = monitor(raw, config_key="chat")
     found = [pair for cell in news["cells"] for pair in cell["values"].values()]
     assert [1, 1] in found
     assert [1, -1] in found
-    assert [total for _, total in found if total is None or total > 2] == [None]
-    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 5
+    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 4
+
+
+# Pairs of metric values whose sum is not a number that SQLite or JSON can carry.
+OUT_OF_RANGE = [("9e18", "9e18"), ("-9000000000000000000", "-9000000000000000000"), ("1e999", "-1e999"), ("1e300", "1")]
+
+
+def assert_all_figures_are_readable(server: DevServer, raw: httpx.Client) -> None:
+    """Read every figure that is computed from metric values."""
+    now = int(time.time() * 1000)
+    window: dict[str, str | int] = {"env": "test", "from": now - MINUTE * 60, "to": now + MINUTE}
+    path = "/api/v2/projects/default/ai-configs/chat/metrics"
+    for url in (path, f"{path}-by-variation"):
+        assert raw.get(url, params=window, headers={"Authorization": "api"}).status_code == 200
+    assert monitor(raw, config_key="chat")["configKey"] == "chat"
+    assert raw.get("/dev/runs", params={"config_key": "chat"}).status_code == 200
+    assert raw.get("/dev/totals").status_code == 200
+    assert server.metrics("chat")["inputTokens"] == 7
+
+
+@pytest.mark.parametrize("values", OUT_OF_RANGE)
+def test_metric_values_out_of_range_are_refused(
+    values: tuple[str, str], server: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A metric value that no figure can contain is refused with a warning; the event is stored without it."""
+    keys = DURATION, SUCCESS, SCORE, "$ld:ai:tokens:ttf"
+    events = [event(key, 4711) for key in keys for _ in values]
+    body = json.dumps([*events, event("$ld:ai:tokens:input", 7)])
+    for value in values * len(keys):
+        body = body.replace("4711", value, 1)
+    assert raw.post("/bulk", content=body).status_code == 202
+    [line] = [line for line in caplog.messages if "Refused the metric value" in line]
+    assert f"{float(values[0]):g} of an event '{DURATION}'" in line
+    assert_all_figures_are_readable(server, raw)
+    assert len(server.events()) == 9
+
+
+@pytest.mark.parametrize("values", OUT_OF_RANGE)
+def test_metric_values_out_of_range_in_an_older_database(values: tuple[str, str], tmp_path: Path) -> None:
+    """A database that an older version wrote with such values can be read."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server:
+        events = [event(key, 1) for key in (DURATION, SUCCESS, SCORE, "$ld:ai:tokens:ttf") for _ in values]
+        httpx.post(f"{server.url}/bulk", json=[*events, event("$ld:ai:tokens:input", 7)], trust_env=False)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for number, value in enumerate(values):
+            statement = "UPDATE events SET metric_value = ? WHERE key != '$ld:ai:tokens:input' AND id % 2 = ?"
+            connection.execute(statement, (float(value), number))
+        connection.execute("PRAGMA user_version = 2")
+    with DevServer(FLAGS, db=path) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        assert_all_figures_are_readable(server, client)
+
+
+def test_many_large_values_do_not_overflow(server: DevServer, raw: httpx.Client) -> None:
+    """The sum of many values at the upper bound is still a number."""
+    raw.post("/bulk", json=[event(DURATION, 2**53) for _ in range(1100)])
+    assert server.metrics("chat")["durationMs"] == 1100 * 2**53
+    assert sums(monitor(raw, config_key="chat"), "small")[DURATION] == [1100, 1100 * 2**53]
 
 
 def test_keys_without_end_are_cut(raw: httpx.Client) -> None:
@@ -264,8 +317,9 @@ def test_runs_to_warn_of(raw: httpx.Client) -> None:
     assert [run["runId"] for run in listed] == ["default", "cancelled"]
 
 
-def test_read_in_another_mode_is_told(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
-    """Reading an agent as a completion, which the SDK does without a word, is told, and so is a faulty flag file."""
+def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
+    """If an agent is read as a completion, which the SDK does silently, the page gets a problem. Problems of the flag
+    file are listed, too."""
     meta = {"enabled": True, "variationKey": "v", "version": 1, "mode": "agent"}
     server.set_flags(edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "messages": []}] * 3))
     client = connect(server)
@@ -280,7 +334,7 @@ def test_read_in_another_mode_is_told(server: DevServer, connect: Connect, raw: 
     flush(client)
     server.wait_for(1, key="$ld:ai:usage:completion-config")
     *_, mismatch = config(monitor(raw))["problems"]
-    assert mismatch.startswith("Read with completion_config() (so far: 1), but its mode is 'agent'")
+    assert mismatch.startswith("Read with the wrong mode: completion_config() was called (1 so far)")
 
 
 def test_prices_are_those_of_the_flags(server: DevServer, raw: httpx.Client) -> None:
@@ -347,7 +401,7 @@ def test_more_runs_than_are_told(raw: httpx.Client) -> None:
 
 def test_no_statement_reads_every_event(tmp_path: Path) -> None:
     """What the page asks of the database finds an index, or begins where the last answer ended."""
-    constants = [*vars(figures).values(), *vars(overview).values(), *vars(runs).values()]
+    constants = [*vars(figures).values(), *vars(runs).values()]
     statements = [text for text in constants if isinstance(text, str) and "FROM" in text and "SELECT" in text]
     plans = {}
     with closing(EventStore(tmp_path / "events.db")) as events:

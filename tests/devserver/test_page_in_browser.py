@@ -261,7 +261,7 @@ def test_warnings_lead_to_their_runs(page: Page, raw: httpx.Client) -> None:
     raw.post("/bulk", json=[{"kind": "custom", "key": "$ld:ai:usage:agent-config", "data": "chat", "metricValue": 1}])
     page.open()
     picture(page.browser, "page-warnings")
-    starts = "1 run without an outcome", "1 run served the caller's default", "Read with agent_config()"
+    starts = "1 run without an outcome", "1 run served the caller's default", "Read with the wrong mode"
     for text, start in zip(page.texts("#warnings li"), starts, strict=True):
         assert text.startswith(f"chat {start}")
     assert len(page.texts("#runs .run")) == 3

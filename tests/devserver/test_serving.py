@@ -15,8 +15,7 @@ import pytest
 from ldclient import Context
 from ldclient.hook import EvaluationSeriesContext, Hook, Metadata
 
-from ldai_integrations.devserver._flags import FlagStore
-from ldai_integrations.devserver._streams import FlagStreams
+from ldai_integrations.devserver._flags import FlagStore, FlagStreams
 
 from ..waiting import eventually
 from .samples import CHAT, FLAGS, Json, edited
