@@ -27,6 +27,7 @@ const charts = new Charts();
 const runs = new Runs(model);
 let percentile = 95;
 let unannounced = 0;
+let announced = null; // a timer, for some time after an announcement
 
 const view = () => new URLSearchParams(location.hash.slice(1));
 const range = () => RANGES.get(view().get("range")) ?? RANGES.get("1h");
@@ -57,6 +58,7 @@ const live = new Live(
     unannounced += before === null ? 0 : Math.max(0, (model.config?.runs ?? 0) - (before ?? 0));
     if (update.complete) runs.restart();
     show();
+    announce();
   },
   (state) => {
     const connection = byId("connection");
@@ -89,6 +91,16 @@ function showConfigs() {
   select.value = model.configKey;
 }
 
+function announce() {
+  if (!unannounced || announced !== null) return;
+  byId("announcer").textContent = `${count(unannounced)} new runs of ${model.configKey}`;
+  unannounced = 0;
+  announced = setTimeout(() => {
+    announced = null;
+    announce();
+  }, ANNOUNCE_MS);
+}
+
 function showEmpty() {
   const empty = byId("empty");
   empty.hidden = model.configs.some((config) => config.runs > 0);
@@ -103,8 +115,4 @@ segments(byId("percentile"), PERCENTILES, String(percentile), (value) => {
 byId("config").addEventListener("change", (event) => navigate({config: event.target.value}));
 addEventListener("hashchange", open);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.redraw());
-setInterval(() => {
-  if (unannounced) byId("announcer").textContent = `${count(unannounced)} new runs of ${model.configKey}`;
-  unannounced = 0;
-}, ANNOUNCE_MS);
 open();
