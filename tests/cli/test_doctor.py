@@ -345,7 +345,7 @@ def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple
     ],
 )
 def test_configurations_of_servers(name: str, text: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """Servers that fork after loading, or run without threads, are told by their configuration files."""
+    """There are findings for configuration files of servers that fork after loading, or that disable threads."""
     (tmp_path / name).write_text(text)
     assert check(tmp_path) == expected
 

@@ -35,9 +35,7 @@ def serving_asgi(app: Any) -> Iterator[str]:
 def serving_wsgi(app: Any) -> Iterator[str]:
     """Serve a WSGI application with waitress, and yield its ``host:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server: Any = waitress.server.create_server(
-        app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True
-    )
+    server: Any = waitress.server.create_server(app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
