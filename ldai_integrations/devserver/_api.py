@@ -1,8 +1,11 @@
-"""Two JSON APIs: LaunchDarkly's paths for AI Config metrics, and the server's own under ``/dev``."""
+"""Two JSON APIs: LaunchDarkly's paths for AI Config metrics, and the server's own under ``/dev``.
+
+Starlette runs endpoints that are plain functions in worker threads, so they may read the database.
+"""
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
@@ -44,17 +47,11 @@ class MetricsEndpoints:
     def routes(self) -> list[Route]:
         """Return the two paths."""
         return [
-            Route(f"{PREFIX}/metrics", self._metrics),
-            Route(f"{PREFIX}/metrics-by-variation", self._metrics_by_variation),
+            Route(f"{PREFIX}/metrics", partial(self._answer, compute=compute_metrics)),
+            Route(f"{PREFIX}/metrics-by-variation", partial(self._answer, compute=compute_metrics_by_variation)),
         ]
 
-    async def _metrics(self, request: Request) -> Response:
-        return await asyncio.to_thread(self._answer, request, compute_metrics)
-
-    async def _metrics_by_variation(self, request: Request) -> Response:
-        return await asyncio.to_thread(self._answer, request, compute_metrics_by_variation)
-
-    def _answer(self, request: Request, compute: Callable[..., object]) -> Response:
+    def _answer(self, request: Request, *, compute: Callable[..., object]) -> Response:
         """Check the request as LaunchDarkly does, and compute the metrics."""
         query, key = request.query_params, request.path_params["config"]
         token = request.headers.get("authorization", "")
@@ -101,7 +98,7 @@ class InspectionEndpoints:
             Route("/dev/faults", self._put_faults, methods=["PUT"]),
         ]
 
-    async def _list_events(self, request: Request) -> Response:
+    def _list_events(self, request: Request) -> Response:
         query = request.query_params
         try:
             since, limit = int(query.get("since", 0)), int(query.get("limit", MAX_EVENTS))
@@ -111,22 +108,22 @@ class InspectionEndpoints:
             return error(400, "invalid_request", f"since and limit must be whole numbers up to {MAX_INTEGER}")
         filters = {name: query.get(name) for name in FILTERS}
         limit = max(0, min(limit, MAX_EVENTS))
-        rows = await asyncio.to_thread(self._stores.events.rows, filters, since=since, limit=limit)
+        rows = self._stores.events.rows(filters, since=since, limit=limit)
         last = rows[-1][0] if rows else since
         body = f'{{"events":[{",".join(raw for _, raw in rows)}],"last":{last}}}'
         return Response(body, media_type="application/json")
 
-    async def _delete_events(self, _request: Request) -> Response:
-        await asyncio.to_thread(self._stores.events.clear)
+    def _delete_events(self, _request: Request) -> Response:
+        self._stores.events.clear()
         return Response(status_code=204)
 
-    async def _totals(self, _request: Request) -> Response:
-        return JSONResponse({"totals": await asyncio.to_thread(self._stores.events.totals)})
+    def _totals(self, _request: Request) -> Response:
+        return JSONResponse({"totals": self._stores.events.totals()})
 
-    async def _status(self, _request: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(self._stores.status))
+    def _status(self, _request: Request) -> Response:
+        return JSONResponse(self._stores.status())
 
-    async def _list_faults(self, _request: Request) -> Response:
+    def _list_faults(self, _request: Request) -> Response:
         return JSONResponse(self._stores.faults.to_json())
 
     async def _put_faults(self, request: Request) -> Response:
@@ -139,4 +136,4 @@ class InspectionEndpoints:
             return error(400, "invalid_request", f"the body is larger than {MAX_FAULTS_BYTES} bytes")
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
-        return await self._list_faults(request)
+        return self._list_faults(request)

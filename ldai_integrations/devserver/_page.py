@@ -126,15 +126,15 @@ class PageEndpoints:
             Route("/dev/runs", self._runs),
         ]
 
-    async def _page(self, _request: Request) -> Response:
+    def _page(self, _request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
 
-    async def _monitor(self, request: Request) -> Response:
+    def _monitor(self, request: Request) -> Response:
         try:
             view = View(self._stores, request.query_params)
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
-        update = await asyncio.to_thread(view.read_update, request.query_params.get("since"))
+        update = view.read_update(request.query_params.get("since"))
         return Response(update.body, media_type="application/json")
 
     async def _live(self, request: Request) -> Response:
@@ -159,7 +159,7 @@ class PageEndpoints:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), LIVE_SECONDS)
 
-    async def _runs(self, request: Request) -> Response:
+    def _runs(self, request: Request) -> Response:
         query = request.query_params
         try:
             limit = read_number(query, "limit", RUNS, most=MAX_RUNS)
@@ -167,7 +167,5 @@ class PageEndpoints:
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
         config_key, only_warnings = query.get("config_key", ""), "warnings" in query
-        runs = await asyncio.to_thread(
-            list_runs, self._stores.events, config_key, before=before, limit=limit, only_warnings=only_warnings
-        )
+        runs = list_runs(self._stores.events, config_key, before=before, limit=limit, only_warnings=only_warnings)
         return JSONResponse({"runs": runs})
