@@ -151,8 +151,7 @@ def test_wrong_sdk_key_is_refused(serve: Serve, connect: Connect) -> None:
     """A server with an SDK key answers 401 to any other key."""
     server = serve(FLAGS, sdk_key="sdk-right")
     provider = connect(server, sdk_key="sdk-wrong", start_wait=0).data_source_status_provider
-    assert eventually(lambda: provider.status.error is not None)
-    assert provider.status.error.status_code == 401
+    assert eventually(lambda: provider.status.error is not None and provider.status.error.status_code == 401)
     assert connect(server, sdk_key="sdk-right").is_initialized()
 
 

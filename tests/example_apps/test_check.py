@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
@@ -18,6 +19,7 @@ from example_apps.demo.traffic import send_all
 if TYPE_CHECKING:
     from example_apps.demo.check import Report
     from example_apps.demo.expected import Figures
+    from example_apps.demo.traffic import Exchange
 
 
 def one_run(report: Report, variation: Variation, **figures: int) -> Figures:
@@ -126,6 +128,22 @@ def test_an_app_that_is_not_there_is_a_difference() -> None:
     assert [exchange.problems()[0] for exchange in exchanges] == [
         f"Flask, {step.title}: status 0 instead of 200" for step in PLAN[:2]
     ]
+
+
+def test_interrupted_traffic_ends_early() -> None:
+    """After an error such as Ctrl-C, the other steps are not sent."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    sent = []
+
+    def interrupt(exchange: Exchange) -> None:
+        sent.append(exchange)
+        time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send_all({"Flask": address}, PLAN[:1] * 1000, interrupt)
+    assert len(sent) < 1000
 
 
 def test_a_server_that_refuses_is_named(model_server: str) -> None:
