@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; ``None`` uses those of the process.
 
     Returns:
-        The exit status: 0 for success, 2 if the command could not run, 1 if it found what it was asked to check for.
+        Exit status 0 for success, 1 if a check found something, or 2 if the command could not run.
     """
     args = _parser().parse_args(argv)
     status: int = args.run(args)

@@ -30,8 +30,12 @@ def add_to(commands: Any) -> None:
         description="Run a local stand-in for LaunchDarkly: it serves AI Configs from a file and shows their metrics.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits take effect")
-    parser.add_argument("--port", type=_parse_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0: a free one")
+    parser.add_argument(
+        "--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits take effect at once"
+    )
+    parser.add_argument(
+        "--port", type=_parse_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
     parser.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
     parser.add_argument("--sdk-key", metavar="KEY", help="the only accepted SDK key; default: any")

@@ -59,7 +59,12 @@ def add_to(commands: Any) -> None:
     form.add_argument("--csv", action="store_true", help="print CSV; an unknown figure is empty")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures over time")
     parser.add_argument(
-        "--fail-if", type=_parse_condition, action="append", default=[], metavar="'errors > 5%'", help="may be repeated"
+        "--fail-if",
+        type=_parse_condition,
+        action="append",
+        default=[],
+        metavar="'errors > 5%'",
+        help="exit with status 1 if this condition is met; may be repeated",
     )
     parser.add_argument("--project", metavar="KEY", help=f"project; default: {PROJECT}")
     parser.add_argument("--env", metavar="KEY", help=f"environment; default: {ENVIRONMENT}")

@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="find out why nothing arrives",
-        description="Find out why AI Configs or their metrics do not arrive, with the settings in the environment.",
+        description="Find out why AI Configs or their metrics do not arrive. Set the variables of your application.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
