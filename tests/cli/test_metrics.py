@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from ldai_integrations import cli
-from ldai_integrations._cli.figures import FIGURES, UNKNOWN
+from ldai_integrations._cli.figures import FIGURES
 from ldai_integrations._cli.terminal import show_progress
 from ldai_integrations.devserver import DevServer
 
 from ..metrics.answers import API, FULL, serving
 
+UNKNOWN = "–"  # noqa: RUF001
 NOW_MS = 1_795_132_800_000
 WINDOW = ("--from", "2026-11-18", "--to", "2026-11-20")
 Ask = Callable[..., int]

@@ -17,7 +17,6 @@ from ldai import LDAIClient
 from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.devserver._http import MAX_BYTES
 
 from ..waiting import eventually
 from .conftest import flush
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Connect
+
+MAX_BYTES = 32 * 2**20
 
 ADA = Context.builder("ada").name("Ada").build()
 
@@ -164,7 +165,7 @@ def test_ten_megabytes_are_accepted(server: DevServer, raw: httpx.Client) -> Non
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: httpx.Client) -> None:
-    """For a body over the limit, such as a gzip bomb, the server closes the connection. It never answers 413."""
+    """For a body over 32 MiB, such as a gzip bomb, the server closes the connection. It never answers 413."""
     body = bytes(MAX_BYTES + 1)
     body = gzip.compress(body, compresslevel=1) if encoding == "gzip" else body
     with pytest.raises(httpx.TransportError):

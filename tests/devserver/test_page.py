@@ -21,7 +21,6 @@ from ldai_integrations.devserver import _figures as figures
 from ldai_integrations.devserver import _page as page
 from ldai_integrations.devserver import _runs as runs
 from ldai_integrations.devserver._events import EventStore
-from ldai_integrations.devserver._page import RUNS
 
 from ..waiting import eventually
 from .conftest import flush
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 MINUTE = 60_000
+RUNS = 50  # the maximum in the data of the page
 DURATION, FIRST_TOKEN = "$ld:ai:duration:total", "$ld:ai:tokens:ttf"
 SUCCESS, ERROR = "$ld:ai:generation:success", "$ld:ai:generation:error"
 SCORE = "$ld:ai:judge:relevance"
