@@ -1,1 +1,1 @@
-"""Example applications: a model server to talk to, one app per framework, and a demo that runs them all."""
+"""Example applications: a fake model server, one app per framework, and a demo that runs all of them."""

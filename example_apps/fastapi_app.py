@@ -2,10 +2,10 @@
 
 ::
 
-    ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
+    ldai dev --configs example_apps/configs.json  # a local stand-in for LaunchDarkly; prints its address
     LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn example_apps.fastapi_app:app
 
-With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
+With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
 
 import json
@@ -29,26 +29,26 @@ from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 
 
 def ld_context(request: HTTPConnection) -> Context:
-    """Say who is asking: the targeting rules of the AI Configs decide on this."""
-    user = request.headers.get("X-User", "guest")  # your app asks its session
+    """Return the LD context of the user. The targeting rules of the AI Configs depend on it."""
+    user = request.headers.get("X-User", "guest")  # a real app reads it from the session
     return Context.builder(user).name(user.title()).set("plan", shop.plan_of(user)).build()
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Close the connections to the model at shutdown."""
+    """Close the connections to the model server at shutdown."""
     async with client:
         yield
 
 
-voted_on = FeedbackSettings(
+feedback = FeedbackSettings(
     config_keys={"support-bot", "order-agent", "summary"},
     header="X-Feedback-Token",
     event="feedback",
-    secret=os.environ.get("SECRET_KEY") or secrets.token_hex(),  # signs the tokens that thumbs come back with
+    secret=os.environ.get("SECRET_KEY") or secrets.token_hex(),  # signs the feedback tokens
 )
-tracking = Tracking.from_env(settings=Settings(feedback=voted_on))
-# Reads OPENAI_API_KEY and OPENAI_BASE_URL by itself; what it is asked and answers, the run of the request sees.
+tracking = Tracking.from_env(settings=Settings(feedback=feedback))
+# Reads OPENAI_API_KEY and OPENAI_BASE_URL. Its calls are recorded in the run of the request.
 client = wrap_client(AsyncOpenAI())
 app = FastAPI(title=shop.NAME, lifespan=lifespan)
 app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=ld_context)  # also flushes at shutdown
@@ -56,21 +56,21 @@ app.router.routes.extend(feedback_routes(tracking))
 
 
 class Question(BaseModel):
-    """What a customer asks."""
+    """The question of a customer."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 @app.get("/", response_class=HTMLResponse)
 async def home() -> str:
-    """Show the page; without AI there is nothing to track."""
+    """Return the page. It uses no AI, so nothing is tracked."""
     return shop.PAGE
 
 
 @app.post("/chat")
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
 async def chat(body: Question, run: Run) -> Response:
-    """Answer a question at once."""
+    """Answer a question in one response."""
     response = await client.chat.completions.create(**request_to_model(run, body))
     return answer(run, response.choices[0].message.content)
 
@@ -82,7 +82,7 @@ async def chat_stream(body: Question, run: Run) -> Response:
     stream = await client.chat.completions.create(
         **request_to_model(run, body),
         stream=True,
-        stream_options={"include_usage": True},  # without it OpenAI sends no usage, and the tokens are estimated
+        stream_options={"include_usage": True},  # without it, OpenAI sends no usage, and the tokens are estimated
     )
 
     async def events() -> AsyncIterator[str]:
@@ -97,9 +97,9 @@ async def chat_stream(body: Question, run: Run) -> Response:
 @app.post("/orders/{order_id}/help")
 @track_ai(config_key="order-agent", mode="agent", variables=lambda order_id, **_: {"order_id": order_id})
 async def order_help(order_id: str, body: Question, run: Run) -> Response:
-    """Let the agent look an order up, then answer: two calls of the model, one run."""
+    """Let the agent look up an order and answer: two provider calls, one run."""
     if order_id not in shop.ORDERS:
-        raise HTTPException(404, "There is no such order.")  # no model was asked, so no run is reported
+        raise HTTPException(404, "There is no such order.")  # the model was not called, so no run is reported
     asked = request_to_model(run, body) | {"tools": tools_of(run)}
     response = await client.chat.completions.create(**asked)
     message = response.choices[0].message
@@ -115,33 +115,33 @@ async def order_help(order_id: str, body: Question, run: Run) -> Response:
 @app.post("/summary")
 @track_ai(config_key="summary")
 async def summary(body: Question, run: Run) -> Response:
-    """Sum a text up; while the AI Config is off, show its beginning instead."""
+    """Summarise a text. If the AI Config is off, return the beginning of the text instead."""
     if not run.config.enabled:
-        return JSONResponse({"answer": body.question[:40]})  # nothing is reported for an AI Config that is off
+        return JSONResponse({"answer": body.question[:40]})  # no run is reported if the AI Config is off
     response = await client.chat.completions.create(**request_to_model(run, body))
     return answer(run, response.choices[0].message.content)
 
 
 @app.exception_handler(APIError)
 async def model_failed(_: Request, __: Exception) -> Response:
-    """Tell the client that the model failed; the run has been reported as an error by then."""
+    """Answer that the model failed. The run has already been reported as an error."""
     return JSONResponse({"error": "The model does not answer. Please try again."}, status_code=502)
 
 
 def request_to_model(run: Run, body: Question) -> dict[str, Any]:
-    """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
+    """Return the arguments for the openai package from the AI Config, or answer 503 if it is off."""
     if not run.config.enabled:
-        raise HTTPException(503, "The assistant is switched off.")
+        raise HTTPException(503, "The assistant is turned off.")
     return {"model": run.model, "messages": run.messages(user=body.question), **run.parameters}
 
 
 def tools_of(run: Run) -> list[dict[str, Any]]:
-    """Return the AI Config's tools, as the openai package wants them."""
+    """Return the tools of the AI Config in the format of the openai package."""
     tools = (run.config.tools or {}).values()
     functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
     return [{"type": "function", "function": function} for function in functions]
 
 
 def answer(run: Run, text: str | None) -> Response:
-    """Return an answer with the id of its run, for whoever looks it up in LaunchDarkly."""
+    """Return an answer with its run id, which can be looked up in LaunchDarkly."""
     return JSONResponse({"answer": text}, headers={"X-Run-Id": run.id})

@@ -2,11 +2,11 @@
 
 ::
 
-    ldai dev --configs example_apps/configs.json  # a LaunchDarkly for this machine; prints its address
+    ldai dev --configs example_apps/configs.json  # a local stand-in for LaunchDarkly; prints its address
     export LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=...
     waitress-serve --listen=127.0.0.1:8080 example_apps.flask_app:app
 
-With ``LAUNCHDARKLY_SDK_KEY`` in place of ``LDAI_DEV_SERVER`` the same app talks to LaunchDarkly.
+With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
 
 import json
@@ -27,32 +27,32 @@ from ldai_integrations.flask import AITracking, feedback_blueprint
 
 
 def ld_context(request: Request) -> Context:
-    """Say who is asking: the targeting rules of the AI Configs decide on this."""
-    user = request.headers.get("X-User", "guest")  # your app asks its session
+    """Return the LD context of the user. The targeting rules of the AI Configs depend on it."""
+    user = request.headers.get("X-User", "guest")  # a real app reads it from the session
     return Context.builder(user).name(user.title()).set("plan", shop.plan_of(user)).build()
 
 
 app = Flask(__name__)
-app.secret_key = os.environ.get("SECRET_KEY") or secrets.token_hex()  # signs the tokens that thumbs come back with
-voted_on = FeedbackSettings(
+app.secret_key = os.environ.get("SECRET_KEY") or secrets.token_hex()  # signs the feedback tokens
+feedback = FeedbackSettings(
     config_keys={"support-bot", "order-agent", "summary"}, header="X-Feedback-Token", event="feedback"
 )
-tracking = Tracking.from_env(settings=Settings(feedback=voted_on))
+tracking = Tracking.from_env(settings=Settings(feedback=feedback))
 AITracking(app, tracking, ld_context=ld_context)
 app.register_blueprint(feedback_blueprint())
-client = OpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL by itself
+client = OpenAI()  # reads OPENAI_API_KEY and OPENAI_BASE_URL
 
 
 @app.get("/")
 def home() -> ResponseReturnValue:
-    """Show the page; without AI there is nothing to track."""
+    """Return the page. It uses no AI, so nothing is tracked."""
     return shop.PAGE
 
 
 @app.post("/chat")
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
 def chat(run: Run) -> ResponseReturnValue:
-    """Answer a question at once."""
+    """Answer a question in one response."""
     response = run.observe(client.chat.completions.create(**request_to_model(run)))
     return answer(run, response.choices[0].message.content)
 
@@ -64,7 +64,7 @@ def chat_stream(run: Run) -> ResponseReturnValue:
     stream = client.chat.completions.create(
         **request_to_model(run),
         stream=True,
-        stream_options={"include_usage": True},  # without it OpenAI sends no usage, and the tokens are estimated
+        stream_options={"include_usage": True},  # without it, OpenAI sends no usage, and the tokens are estimated
     )
 
     def events() -> Iterator[str]:
@@ -79,9 +79,9 @@ def chat_stream(run: Run) -> ResponseReturnValue:
 @app.post("/orders/<order_id>/help")
 @track_ai(config_key="order-agent", mode="agent", variables=lambda order_id: {"order_id": order_id})
 def order_help(order_id: str, run: Run) -> ResponseReturnValue:
-    """Let the agent look an order up, then answer: two calls of the model, one run."""
+    """Let the agent look up an order and answer: two provider calls, one run."""
     if order_id not in shop.ORDERS:
-        abort(404, "There is no such order.")  # no model was asked, so no run is reported
+        abort(404, "There is no such order.")  # the model was not called, so no run is reported
     asked = request_to_model(run) | {"tools": tools_of(run)}
     response = run.observe(client.chat.completions.create(**asked))
     message = response.choices[0].message
@@ -97,35 +97,35 @@ def order_help(order_id: str, run: Run) -> ResponseReturnValue:
 @app.post("/summary")
 @track_ai(config_key="summary")
 def summary(run: Run) -> ResponseReturnValue:
-    """Sum a text up; while the AI Config is off, show its beginning instead."""
+    """Summarise a text. If the AI Config is off, return the beginning of the text instead."""
     if not run.config.enabled:
-        return jsonify(answer=question()[:40])  # nothing is reported for an AI Config that is off
+        return jsonify(answer=question()[:40])  # no run is reported if the AI Config is off
     response = run.observe(client.chat.completions.create(**request_to_model(run)))
     return answer(run, response.choices[0].message.content)
 
 
 @app.errorhandler(APIError)
 def model_failed(_: APIError) -> ResponseReturnValue:
-    """Tell the client that the model failed; the run has been reported as an error by then."""
+    """Answer that the model failed. The run has already been reported as an error."""
     return jsonify(error="The model does not answer. Please try again."), 502
 
 
 def request_to_model(run: Run) -> dict[str, Any]:
-    """Return what the AI Config says, as the openai package wants it; answer 503 where it is switched off."""
+    """Return the arguments for the openai package from the AI Config, or answer 503 if it is off."""
     if not run.config.enabled:
-        abort(503, "The assistant is switched off.")
+        abort(503, "The assistant is turned off.")
     return {"model": run.model, "messages": run.messages(user=question()), **run.parameters}
 
 
 def tools_of(run: Run) -> list[dict[str, Any]]:
-    """Return the AI Config's tools, as the openai package wants them."""
+    """Return the tools of the AI Config in the format of the openai package."""
     tools = (run.config.tools or {}).values()
     functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
     return [{"type": "function", "function": function} for function in functions]
 
 
 def question() -> str:
-    """Return the question of this request, or answer 400."""
+    """Return the question in the request, or answer 400."""
     text = request.get_json().get("question")
     if not isinstance(text, str) or not text.strip():
         abort(400, 'Send a question as JSON: {"question": "..."}')
@@ -133,7 +133,7 @@ def question() -> str:
 
 
 def answer(run: Run, text: str | None) -> Response:
-    """Return an answer with the id of its run, for whoever looks it up in LaunchDarkly."""
+    """Return an answer with its run id, which can be looked up in LaunchDarkly."""
     response = jsonify(answer=text)
     response.headers["X-Run-Id"] = run.id
     return response

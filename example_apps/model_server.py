@@ -1,16 +1,16 @@
-"""A small OpenAI-compatible model server for one machine: it speaks the wire format, it has no model.
+"""A fake OpenAI-compatible model server: it implements the wire format without a model.
 
-Run it with ``uvicorn example_apps.model_server:app --port 8099`` and point the ``openai`` package at it with
-``OPENAI_BASE_URL=http://127.0.0.1:8099/v1``. It answers ``POST /v1/chat/completions``, streamed or not. What it
-answers depends on the request alone:
+Run it with ``uvicorn example_apps.model_server:app --port 8099``, and set
+``OPENAI_BASE_URL=http://127.0.0.1:8099/v1`` for the ``openai`` package. It answers ``POST /v1/chat/completions`` with
+or without a stream. The answer depends on the request only:
 
-* A question is echoed and answered at length; ``gpt-4.1`` says more than any other model.
-* Where tools are offered and none has answered yet, it calls the first one.
-* ``#fail`` in the question: status 500. ``#break``: an error in mid-stream. ``#slow``: an answer of many seconds.
+* It repeats the question and adds a text, which is longer for ``gpt-4.1``.
+* If the request contains tools and no tool result, it calls the first tool.
+* ``#fail`` in the question: status 500. ``#break``: an error in the middle of a stream. ``#slow``: a stream of many
+  seconds.
 
-``GET /bill`` lists every call with the tokens that were truly read and written and the time it took, so that whoever
-reports usage can be checked. Tokens are counted by a rule that is deliberately not tiktoken's: an estimate cannot
-pass for usage.
+``GET /bill`` lists every call with its input tokens, its output tokens and its duration, so that reported usage can be
+checked. Tokens are counted with another rule than tiktoken's, so that an estimate differs from the usage.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LONG = f"{SHORT} Refunds reach your account three to five days after we have the
 
 @dataclass(slots=True)
 class Call:
-    """One line of the bill: the tokens a call has read and written so far, and its milliseconds."""
+    """One call in the bill: its input tokens, its output tokens so far, and its times in milliseconds."""
 
     id: str
     model: str
@@ -57,17 +57,17 @@ class Call:
     began: float = field(default_factory=time.monotonic)
 
     def write(self, tokens: int) -> None:
-        """Put tokens on the bill; the first ones stop the clock of the first token."""
+        """Add output tokens to the bill; the first ones set the time to first token."""
         self.first_token_ms = self.first_token_ms or 1000 * (time.monotonic() - self.began)
         self.completion_tokens += tokens
 
     def end(self, state: Literal["complete", "failed", "broken", "abandoned"]) -> None:
-        """Close this line of the bill."""
+        """Set the final state and the duration."""
         self.state = state
         self.duration_ms = 1000 * (time.monotonic() - self.began)
 
     def usage(self) -> JSON:
-        """Return the usage object as OpenAI sends it."""
+        """Return the usage in OpenAI's format."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -85,12 +85,12 @@ def create_app() -> Starlette:
 
 
 async def show_bill(request: Request) -> Response:
-    """List the calls so far."""
+    """Return all calls."""
     return JSONResponse([asdict(call) for call in request.app.state.bill])
 
 
 async def complete(request: Request) -> Response:
-    """Answer one chat completion."""
+    """Answer a request for a chat completion."""
     body: JSON = await request.json()
     if not body.get("model") or not body.get("messages"):
         return error(400, "'model' and 'messages' are required.", "invalid_request_error")
@@ -107,31 +107,31 @@ async def complete(request: Request) -> Response:
 
 
 def error(status: int, message: str, kind: str) -> JSONResponse:
-    """Return an error in OpenAI's form, asking the client not to try again: one failure stays one failure."""
+    """Return an error in OpenAI's format that tells the client not to retry, so that one failure is one call."""
     content = {"error": {"message": message, "type": kind, "param": None, "code": None}}
     return JSONResponse(content, status, headers={"x-should-retry": "false"})
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a text into this server's tokens: up to four letters or digits, or one other character."""
+    """Split a text into tokens: up to four letters or digits, or one other character."""
     return re.findall(r"\s*(?:\w{1,4}|[^\w\s])|\s+$", text)
 
 
 def count_prompt(body: JSON) -> int:
-    """Count the tokens of a request: four for each message, its text, and the tools on offer."""
+    """Count the tokens of a request: four for each message, its text, and the tools."""
     texts = [str(message.get("content") or "") for message in body["messages"]]
     offered = json.dumps(body["tools"]) if body.get("tools") else ""
     return 4 * len(texts) + sum(len(tokens(text)) for text in [*texts, offered])
 
 
 def answer(body: JSON, question: str) -> str:
-    """Return what this server has to say to a question."""
+    """Return the answer to a question."""
     text = f"You asked: {question} {LONG if body['model'] == 'gpt-4.1' else SHORT}"
     return " ".join([text] * 20) if "#slow" in question else text
 
 
 def tool_call(body: JSON) -> JSON | None:
-    """Return a call of the first tool on offer, or ``None`` if there is none or one has already answered."""
+    """Return a call of the first tool; ``None`` without tools, or after a tool result."""
     offered, messages = body.get("tools"), body["messages"]
     if not offered or messages[-1]["role"] == "tool":
         return None
@@ -146,23 +146,23 @@ def tool_call(body: JSON) -> JSON | None:
 
 
 async def completion(call: Call, body: JSON) -> JSON:
-    """Return one whole answer after the time it takes to write."""
-    asked_for = tool_call(body)
-    text = asked_for["function"]["arguments"] if asked_for else answer(body, call.question)
+    """Return a complete answer after the time that its tokens take."""
+    requested_call = tool_call(body)
+    text = requested_call["function"]["arguments"] if requested_call else answer(body, call.question)
     written = len(tokens(text))
     await asyncio.sleep(FIRST_TOKEN_SECONDS + TOKEN_SECONDS * written)
     call.write(written)
     call.end("complete")
-    message = {"role": "assistant", "content": None if asked_for else text, "refusal": None}
-    if asked_for:
-        message["tool_calls"] = [asked_for]
-    finish = "tool_calls" if asked_for else "stop"
+    message = {"role": "assistant", "content": None if requested_call else text, "refusal": None}
+    if requested_call:
+        message["tool_calls"] = [requested_call]
+    finish = "tool_calls" if requested_call else "stop"
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return frame(call, "chat.completion", [choice]) | {"usage": call.usage()}
 
 
 async def stream(call: Call, body: JSON) -> AsyncIterator[str]:
-    """Yield the server-sent events of one answer: the role, a delta per token, the end, and the usage if asked for."""
+    """Yield the server-sent events of an answer: the role, a delta per token, the end, and the usage if requested."""
     with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     pause = SLOW_TOKEN_SECONDS if "#slow" in call.question else TOKEN_SECONDS
 
@@ -171,10 +171,10 @@ async def stream(call: Call, body: JSON) -> AsyncIterator[str]:
         return sse(frame(call, "chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
 
     try:
-        asked_for = tool_call(body)
-        yield event({"role": "assistant", "content": None if asked_for else "", "refusal": None})
+        requested_call = tool_call(body)
+        yield event({"role": "assistant", "content": None if requested_call else "", "refusal": None})
         await asyncio.sleep(FIRST_TOKEN_SECONDS)
-        for delta in deltas(asked_for, answer(body, call.question)):
+        for delta in deltas(requested_call, answer(body, call.question)):
             if "#break" in call.question and call.completion_tokens == 10:
                 call.end("broken")
                 yield sse({"error": {"message": "The model has stopped working.", "type": "server_error"}})
@@ -183,7 +183,7 @@ async def stream(call: Call, body: JSON) -> AsyncIterator[str]:
             yield event(delta)
             await asyncio.sleep(pause)
         call.end("complete")
-        yield event({}, "tool_calls" if asked_for else "stop")
+        yield event({}, "tool_calls" if requested_call else "stop")
         if with_usage:
             yield sse(frame(call, "chat.completion.chunk", []) | {"usage": call.usage()})
         yield "data: [DONE]\n\n"
@@ -192,18 +192,18 @@ async def stream(call: Call, body: JSON) -> AsyncIterator[str]:
             call.end("abandoned")
 
 
-def deltas(asked_for: JSON | None, text: str) -> list[JSON]:
-    """Return one delta per token, of the text or of a tool call's arguments; a call's first delta names it."""
-    if asked_for is None:
+def deltas(requested_call: JSON | None, text: str) -> list[JSON]:
+    """Return one delta per token of the text or of the arguments of a tool call, whose first delta has its name."""
+    if requested_call is None:
         return [{"content": piece} for piece in tokens(text)]
-    function = asked_for["function"]
+    function = requested_call["function"]
     parts: list[JSON] = [{"index": 0, "function": {"arguments": piece}} for piece in tokens(function["arguments"])]
-    parts[0] |= asked_for | {"function": {"name": function["name"]} | parts[0]["function"]}
+    parts[0] |= requested_call | {"function": {"name": function["name"]} | parts[0]["function"]}
     return [{"tool_calls": [part]} for part in parts]
 
 
 def frame(call: Call, kind: str, choices: list[JSON]) -> JSON:
-    """Return what every object of an answer has in common, around its choices."""
+    """Return an object with the fields that all objects of an answer have, and these choices."""
     return {"id": call.id, "object": kind, "created": int(time.time()), "model": call.model, "choices": choices}
 
 

@@ -1,4 +1,4 @@
-"""What the example apps are about: a shop with customers and orders. Nothing in here knows of AI."""
+"""The subject of the example apps: a shop with customers and orders. This module does not use AI."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
 
 def plan_of(user: str) -> str:
-    """Return the plan that a customer pays for."""
+    """Return the plan of a customer."""
     return PLANS.get(user, "free")

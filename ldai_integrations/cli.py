@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ._cli import dev, doctor, encodings, metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: The arguments; ``None`` takes those of the process.
+        argv: The arguments; ``None`` uses those of the process.
 
     Returns:
-        Exit status 0, 2 where the command could not run, or 1 where it found what it was to look for.
+        Exit status 0 for success, 1 if a check found something, or 2 if the command could not run.
     """
     args = _parser().parse_args(argv)
     status: int = args.run(args)
@@ -26,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ldai", description="Work with LaunchDarkly AI Configs on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="ldai", description="Run, check and measure LaunchDarkly AI Configs from the command line."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (dev, metrics, doctor, encodings):
         command.add_to(commands)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from ldai_integrations import Tracking, cli, run_finished, track_ai
-from ldai_integrations._cli.conditions import parse_condition
-from ldai_integrations._cli.figures import FIGURES
+from ldai_integrations._cli.figures import FIGURES, parse_condition
 from ldai_integrations.costs._custom import KEYS
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.metrics import MetricsClient

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -26,22 +27,25 @@ from .traffic import Exchange, send_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ARRIVAL_SECONDS = 20.0  # an SDK sends what it has every 5 seconds
+ARRIVAL_SECONDS = 20.0  # an SDK sends its events every 5 seconds
 QUIET_SECONDS = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0 where every figure agrees, 1 where one does not or a process does not start, 130 after Ctrl-C.
+        The exit status: 0 if every figure agrees, 1 if a figure differs or a process does not start, 130 if Ctrl-C or
+        SIGTERM ends the demo before all figures are checked. With ``--serve``, Ctrl-C after that does not change the
+        status.
     """
     parser = argparse.ArgumentParser(prog="python -m example_apps.demo", description=demo.__doc__)
     parser.add_argument("--serve", action="store_true", help="keep everything running until Ctrl-C")
     serve = parser.parse_args(arguments).serve
     console = Console()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave by an exception, past every stop
+    for number in SIGNALS:  # a shell makes its background jobs ignore SIGINT
+        signal.signal(number, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="ldai-demo-") as directory:
             return run(console, Path(directory), serve=serve)
@@ -53,23 +57,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """Raise KeyboardInterrupt once. A second signal, which tox sends, must not disturb the stopping of processes."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def run(console: Console, directory: Path, *, serve: bool) -> int:
-    """Start the processes, send the traffic, check the figures; return the exit status."""
+    """Start the processes, send the requests, check the figures, and return the exit status."""
     real = is_real(os.environ)
     console.print(
-        "Starting the apps against " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
+        "Starting the apps with " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
     )
     with running(directory, os.environ) as services:
         exchanges = send(console, services)
         differences = check_real(console, exchanges) if real else check(console, services, exchanges)
         if serve:
-            show.addresses(console, services)
-            wait_for_ctrl_c()
+            show.print_addresses(console, services)
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)
+            console.print("Stopping.")
     return 1 if differences else 0
 
 
 def send(console: Console, services: Services) -> list[Exchange]:
-    """Send the plan to every app and show how far it is."""
+    """Send the plan to every app and show the progress."""
     plan = [step for step in PLAN if services.model_server or not step.needs_model_server]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console) as progress:
@@ -84,7 +98,7 @@ def send(console: Console, services: Services) -> list[Exchange]:
 
 
 def check(console: Console, services: Services, exchanges: list[Exchange]) -> list[str]:
-    """Wait for the events, print the table, and return what does not agree."""
+    """Wait for the events, print the table, and return the differences."""
     assert services.database is not None
     database = services.database
 
@@ -96,28 +110,19 @@ def check(console: Console, services: Services, exchanges: list[Exchange]) -> li
         deadline = time.monotonic() + ARRIVAL_SECONDS
         while read().differences() and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(QUIET_SECONDS)  # what is reported twice comes late
+        time.sleep(QUIET_SECONDS)  # an event that is reported twice arrives late
         report = read()
     differences = report.differences()
-    console.print(show.table_of(report))
-    show.verdict(console, report, differences)
+    console.print(show.build_table(report))
+    show.print_verdict(console, report, differences)
     return differences
 
 
 def check_real(console: Console, exchanges: list[Exchange]) -> list[str]:
-    """Say what was sent to the real services, and return what the clients should not have seen."""
+    """Print what was sent to the real services, and return what was wrong with the answers."""
     differences = [problem for exchange in exchanges for problem in exchange.problems()]
-    show.real_verdict(console, exchanges, differences)
+    show.print_real_verdict(console, exchanges, differences)
     return differences
-
-
-def wait_for_ctrl_c() -> None:
-    """Return when the user has had enough."""
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compare what was reported with what must be: run by run, and the table with both the ledger and the raw rows."""
+"""Compare the reported figures with the expected ones: run by run, and the table with the bill and the database."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .figures import Bounds, Figures, as_row
-from .ledger import Call, bounds_of
+from .expected import Bounds, Call, Figures, as_row, bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was sent, what the model server billed for it, and what was reported.
+    """The requests, the model server's bill for them, and the reported figures.
 
     Attributes:
-        exchanges: What the clients saw.
-        bill: Every call of the model server.
-        runs: Figures of each run, from the raw rows.
-        table: Figures of each variation, from the REST API.
+        exchanges: The requests as the clients saw them.
+        bill: All calls of the model server.
+        runs: The figures of each run, from the database.
+        table: The figures of each variation, from the REST API.
     """
 
     exchanges: Sequence[Exchange]
@@ -34,31 +33,31 @@ class Report:
     table: dict[Variation, Figures]
 
     def sums(self) -> dict[Variation, Figures]:
-        """Add the runs up by variation."""
+        """Return the sums of the runs by variation."""
         sums: defaultdict[Variation, Figures] = defaultdict(Counter)
         for (variation, _), figures in self.runs.items():
             sums[variation].update(figures)
         return dict(sums)
 
     def differences(self) -> list[str]:
-        """Say everything that does not agree; an empty list where all does."""
+        """Return all differences; an empty list if everything agrees."""
         found = [problem for exchange in self.exchanges for problem in exchange.problems()]
         expected = self._expected(found)
         found += _run_differences(expected, dict(self.runs))
-        ledger: defaultdict[Variation, Bounds] = defaultdict(Bounds)
+        billed_sums: defaultdict[Variation, Bounds] = defaultdict(Bounds)
         for exchange, bounds in expected:
             assert exchange.step.variation is not None
-            ledger[exchange.step.variation] += bounds
+            billed_sums[exchange.step.variation] += bounds
         sums = self.sums()
-        for variation in sorted(ledger.keys() | self.table.keys() | sums.keys()):
+        for variation in sorted(billed_sums.keys() | self.table.keys() | sums.keys()):
             name, row = "/".join(variation), self.table.get(variation, Counter())
-            found += [f"{name}, ledger: {text}" for text in ledger[variation].as_row().differences(row)]
+            found += [f"{name}, bill: {text}" for text in billed_sums[variation].as_row().differences(row)]
             rows = as_row(sums.get(variation, Counter()))
             found += [f"{name}, database: {text}" for text in Bounds(rows, rows).differences(row)]
         return found
 
     def _expected(self, found: list[str]) -> list[tuple[Exchange, Bounds]]:
-        """Return what must be reported for each exchange that makes a run; say where the bill does not fit."""
+        """Return the expected figures of each exchange with a run, and add differences of the bill to ``found``."""
         calls: defaultdict[str, list[Call]] = defaultdict(list)
         for call in self.bill:
             calls[call["question"]].append(call)
@@ -66,33 +65,30 @@ class Report:
         for exchange in self.exchanges:
             billed = calls.pop(exchange.question, [])
             if bool(billed) != bool(exchange.step.variation):
-                said = "was asked" if billed else "was not asked"
-                found.append(f"{exchange.app}, {exchange.step.title}: the model {said}")
+                text = "was called" if billed else "was not called"
+                found.append(f"{exchange.app}, {exchange.step.title}: the model {text}")
             elif billed:
                 expected.append((exchange, bounds_of(exchange, billed)))
-        found += [f"the model was asked something else: {question}" for question in calls]
+        found += [f"the model was called with another question: {question}" for question in calls]
         return expected
 
 
 def _run_differences(expected: list[tuple[Exchange, Bounds]], left: dict[RunKey, Figures]) -> list[str]:
-    """Compare run by run; a run whose id the client never got is found by its figures."""
+    """Compare each run. If the client got no run id, the run is identified by its figures."""
     found = []
-    nameless = []
+    without_id = []
     for exchange, bounds in expected:
         assert exchange.step.variation is not None
         if not exchange.run_id:
-            nameless.append((exchange, bounds))
+            without_id.append((exchange, bounds))
             continue
         figures = left.pop((exchange.step.variation, exchange.run_id), Counter())
         found += [f"{exchange.app}, {exchange.step.title}: {text}" for text in bounds.differences(figures)]
-    for exchange, bounds in nameless:
+    for exchange, bounds in without_id:
         same = [key for key in left if key[0] == exchange.step.variation and not bounds.differences(left[key])]
         if same:
             del left[same[0]]
         else:
             found.append(f"{exchange.app}, {exchange.step.title}: no such run was reported")
-    found += [
-        f"{'/'.join(variation)}: a run that nobody asked for: {dict(figures)}"
-        for (variation, _), figures in left.items()
-    ]
+    found += [f"{'/'.join(variation)}: an unexpected run: {dict(figures)}" for (variation, _), figures in left.items()]
     return found

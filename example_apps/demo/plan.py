@@ -1,4 +1,4 @@
-"""The traffic: what is asked of each app, and what must be reported for it."""
+"""The requests to each app, and what must be reported for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Vote = Literal["positive", "negative"]
 
 
 class Variation(NamedTuple):
-    """One variation of one AI Config."""
+    """A variation of an AI Config."""
 
     config_key: str
     key: str
@@ -27,16 +27,16 @@ class Step:
     """One request.
 
     Attributes:
-        title: What it shows.
-        path: Where it goes.
-        question: What it asks; ``None`` makes it a GET, and an empty one is refused by the apps.
-        user: Who asks.
-        status: The statuses that are right.
-        variation: Whose run must be reported; ``None`` where nothing may be.
-        outcome: How that run must end.
-        tool_calls: How many tools its model calls.
-        hang_up_after: Close the socket after so many words of a stream.
-        vote: The thumb that follows.
+        title: A short description.
+        path: The path.
+        question: The question; ``None`` makes it a GET request. The apps refuse an empty question.
+        user: The user.
+        status: The expected statuses.
+        variation: The variation of the run; ``None`` if no run may be reported.
+        outcome: The outcome of the run.
+        tool_calls: The number of tool calls.
+        hang_up_after: Close the socket after this number of events with text.
+        vote: The feedback that follows.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Step:
 
     @property
     def needs_model_server(self) -> bool:
-        """Tell whether it asks the model for something that OpenAI does not do on request."""
+        """Return whether the model must do something that OpenAI does not do on request."""
         return "#" in (self.question or "")
 
 
@@ -61,7 +61,7 @@ HOW = "How do I send a scarf back, and when do I see my money?"
 
 
 def _questions(user: str, variation: Variation) -> list[Step]:
-    """Ask everything that goes well, streamed and not, and like most of it."""
+    """Return successful steps with and without a stream, most of them with feedback."""
     thumbs: list[tuple[str, Vote | None]] = [(WHERE, "positive"), (HOW, None), (HOW, "negative")]
     kinds = {"plain answer": "/chat", "stream": "/chat/stream"}
     return [
@@ -101,9 +101,9 @@ PLAN: tuple[Step, ...] = (
         variation=THOROUGH,
         outcome="error",
     ),
-    Step(title="failure in mid-stream", path="/chat/stream", question="#break", variation=CONCISE, outcome="error"),
+    Step(title="failure during a stream", path="/chat/stream", question="#break", variation=CONCISE, outcome="error"),
     Step(
-        title="client hangs up",
+        title="client disconnects",
         path="/chat/stream",
         question="#slow",
         user="ada",

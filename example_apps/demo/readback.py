@@ -1,4 +1,4 @@
-"""Read what was reported: the metrics from LaunchDarkly's REST API, and the raw events from the database."""
+"""Read the reported figures: the metrics from LaunchDarkly's REST API, and the events from the database."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from .figures import Figures
+    from .expected import Figures
 
 DAY_MS = 24 * 3600 * 1000
 
-# Event key -> the name of its count and the name of its sum; https://launchdarkly.com/docs/sdk/ai/python
+# For each event key: the names of its count and its sum; https://launchdarkly.com/docs/sdk/ai/python
 EVENTS = {
     "$ld:ai:duration:total": ("runs", "duration_ms"),
     "$ld:ai:tokens:ttf": ("first_tokens", "first_token_ms"),
@@ -46,11 +46,11 @@ FIELDS = {
     "thumbsDown": "thumbs_down",
 }
 
-RunKey = tuple[Variation, str]  # with the run id
+RunKey = tuple[Variation, str]  # variation and run id
 
 
 def read_runs(database: Path) -> dict[RunKey, Figures]:
-    """Return the figures of every run in the database, by variation and run id, straight from the rows."""
+    """Return the figures of every run in the database, by variation and run id."""
     runs: dict[RunKey, Figures] = {}
     statement = "SELECT config_key, variation_key, run_id, key, metric_value FROM events WHERE run_id IS NOT NULL"
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
@@ -63,7 +63,7 @@ def read_runs(database: Path) -> dict[RunKey, Figures]:
 
 
 def read_table(address: str, config_keys: Iterable[str]) -> dict[Variation, Figures]:
-    """Return the metrics by variation, as LaunchDarkly's REST API tells them."""
+    """Return the metrics by variation from LaunchDarkly's REST API."""
     table: dict[Variation, Figures] = {}
     for config_key in sorted(config_keys):
         for part in _get(address, f"/api/v2/projects/default/ai-configs/{config_key}/metrics-by-variation"):

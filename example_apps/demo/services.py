@@ -1,4 +1,4 @@
-"""The processes behind the demo: each started, waited for, and stopped by its id."""
+"""The processes of the demo: start them, wait until they answer, and stop them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGS = ROOT / "example_apps" / "configs.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
-# What `python -m` is given.
+# The arguments of `python -m`.
 DEV_SERVER = ["ldai_integrations", "dev", "--db", "events.sqlite", "--port", "{port}", "--configs", str(CONFIGS)]
 MODEL_SERVER = ["uvicorn", "--log-level", "warning", "--port", "{port}", "example_apps.model_server:app"]
 FLASK = ["waitress", "--threads", "16", "--listen", "127.0.0.1:{port}", "example_apps.flask_app:app"]
@@ -28,17 +28,17 @@ FASTAPI = ["uvicorn", "--log-level", "warning", "--port", "{port}", "example_app
 
 
 class ServiceError(Exception):
-    """Say which process did not start, and what it wrote last."""
+    """A process that did not start; the message has its name and the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Tell where everything listens, as ``host:port``.
+    """The addresses of the processes, as ``host:port``.
 
     Attributes:
         apps: The address of each app by its name.
-        dev_server: Empty where the apps talk to LaunchDarkly.
-        model_server: Empty where the apps talk to OpenAI.
+        dev_server: Empty if the apps use LaunchDarkly.
+        model_server: Empty if the apps use OpenAI.
         database: The SQLite file of the dev server.
     """
 
@@ -49,20 +49,20 @@ class Services:
 
 
 def is_real(environ: Mapping[str, str]) -> bool:
-    """Tell whether both keys are there, so that the apps talk to LaunchDarkly and OpenAI."""
+    """Return whether both keys are set, so that the apps use LaunchDarkly and OpenAI."""
     return bool(environ.get("LAUNCHDARKLY_SDK_KEY") and environ.get("OPENAI_API_KEY"))
 
 
 @contextmanager
 def running(directory: Path, environ: Mapping[str, str]) -> Iterator[Services]:
-    """Run the apps and, unless both real keys are there, the two servers they talk to.
+    """Run the apps and, unless both real keys are set, the two servers that they use.
 
     Args:
-        directory: Where the database and the logs go.
+        directory: The directory for the database and the logs.
         environ: The environment of the processes.
 
     Raises:
-        ServiceError: If one of them does not answer in time.
+        ServiceError: A process does not answer in time.
     """
     with ExitStack() as stack:
 
@@ -83,14 +83,14 @@ def running(directory: Path, environ: Mapping[str, str]) -> Iterator[Services]:
 
 
 def local_environ(environ: Mapping[str, str], dev_server: str, model_server: str) -> dict[str, str]:
-    """Return an environment in which an app talks to these two servers and to nothing else."""
+    """Return an environment in which an app uses only these two servers."""
     kept = {name: value for name, value in environ.items() if name != "LAUNCHDARKLY_SDK_KEY"}
     return {
         **kept,
         "LDAI_DEV_SERVER": f"http://{dev_server}",
         "OPENAI_BASE_URL": f"http://{model_server}/v1",
         "OPENAI_API_KEY": "not-needed",
-        # A proxy of the user's would be asked for 127.0.0.1 too.
+        # A proxy in the environment must not be used for 127.0.0.1.
         "no_proxy": "127.0.0.1",
         "NO_PROXY": "127.0.0.1",
     }
@@ -106,7 +106,7 @@ class _Process:
 
 @contextmanager
 def _running(name: str, command: Sequence[str], directory: Path, environ: Mapping[str, str]) -> Iterator[_Process]:
-    """Run ``python -m command`` on a free port until the block ends, however it ends."""
+    """Run ``python -m command`` on a free port until the block ends, with or without an error."""
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     log = directory / f"{name}.log"
@@ -117,7 +117,7 @@ def _running(name: str, command: Sequence[str], directory: Path, environ: Mappin
             env={**environ, "PYTHONPATH": str(ROOT)},
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the demo, which then stops its processes in order
+            start_new_session=True,  # Ctrl-C must reach the demo only, which then stops its processes in order
         )
     try:
         yield _Process(name, f"127.0.0.1:{port}", popen, log)
@@ -144,4 +144,4 @@ def _ready(process: _Process, path: str) -> str:
         finally:
             connection.close()
     log = process.log.read_text(errors="replace")[-2000:]
-    raise ServiceError(f"The {process.name} does not answer at http://{process.address}{path}. It wrote:\n{log}")
+    raise ServiceError(f"The {process.name} does not answer at http://{process.address}{path}. Its log:\n{log}")

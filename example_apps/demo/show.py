@@ -1,4 +1,4 @@
-"""What the demo prints."""
+"""The output of the demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .services import Services
     from .traffic import Exchange
 
-# Names in a row of figures, and what they are called here.
+# The label of each figure.
 LABELS = {
     "generations": "generations",
     "success": "success",
@@ -31,12 +31,12 @@ LABELS = {
 }
 
 
-def table_of(report: Report) -> Table:
-    """Return the table: a column for each variation of each AI Config, as LaunchDarkly's REST API tells it.
+def build_table(report: Report) -> Table:
+    """Return a table of the metrics from LaunchDarkly's REST API, with a column for each variation.
 
-    That API has no number of runs, which the mean duration and the cancelled ones need: it is the database's.
+    That API has no number of runs. The mean duration and the cancelled runs are computed with that of the database.
     """
-    table = Table("", title="What was reported", title_justify="left")
+    table = Table("", title="Reported figures", title_justify="left")
     sums, columns = report.sums(), []
     for variation, row in sorted(report.table.items()):
         runs = sums[variation]["runs"] if variation in sums else 0
@@ -44,38 +44,39 @@ def table_of(report: Report) -> Table:
         columns.append({**row, **more})
         table.add_column("\n".join(variation), justify="right")
     for name, label in LABELS.items():
-        absent = "" if name == "first_token_ms" else 0  # nothing was streamed; a count that is absent is none
+        absent = "" if name == "first_token_ms" else 0  # without a stream; any other absent figure is 0
         table.add_row(label, *(str(column.get(name, absent)) for column in columns))
     return table
 
 
-def verdict(console: Console, report: Report, differences: Sequence[str]) -> None:
-    """Say what was compared and what differs."""
+def print_verdict(console: Console, report: Report, differences: Sequence[str]) -> None:
+    """Print what was compared and what differs."""
     runs = sum(exchange.step.variation is not None for exchange in report.exchanges)
     broken = sum(call["state"] in ("broken", "abandoned", "open") for call in report.bill)
     console.print(
-        f"{len(report.exchanges)} requests made {runs} runs. Each run was compared with what was sent, and the table"
-        " with the ledger and with the raw rows in the database."
+        f"{len(report.exchanges)} requests made {runs} runs. Each run was compared with its request, and the table with"
+        " the model server's bill and with the database."
     )
     console.print(
-        "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every answer that came to its end."
-        " Bounded: times, by what the model server and the clients measured around them; and the tokens of the"
-        f" {broken} streams that broke off, for which no provider sends usage and the library estimates."
+        "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every complete answer. Within bounds:"
+        " times, which are between those of the model server and those of the clients; and the tokens of the"
+        f" {broken} incomplete streams, which the library estimates because no provider sends usage for them."
     )
-    _list(console, differences)
+    _print_differences(console, differences)
 
 
-def real_verdict(console: Console, exchanges: Sequence[Exchange], differences: Sequence[str]) -> None:
-    """Say what was sent to the real services, where nothing can be read back with an SDK key."""
+def print_real_verdict(console: Console, exchanges: Sequence[Exchange], differences: Sequence[str]) -> None:
+    """Print what was sent to the real services. An SDK key cannot read the figures back."""
     console.print(
-        f"{len(exchanges)} requests sent. Failures and hang-ups on demand were left out: OpenAI has none. The figures"
-        " show in LaunchDarkly under Monitoring of each AI Config within two minutes; an SDK key cannot read them back,"
-        " so they were not compared. Your environment needs AI Configs like those of example_apps/configs.json."
+        f"{len(exchanges)} requests were sent, without those that OpenAI cannot answer, such as failures on request."
+        " LaunchDarkly shows the figures within two minutes, in the Monitoring tab of each AI Config. They were not"
+        " compared, because an SDK key cannot read them. Your environment needs AI Configs like those in"
+        " example_apps/configs.json."
     )
-    _list(console, differences)
+    _print_differences(console, differences)
 
 
-def _list(console: Console, differences: Sequence[str]) -> None:
+def _print_differences(console: Console, differences: Sequence[str]) -> None:
     for difference in differences:
         console.print(f"DIFFERENT: {difference}", style="red", markup=False)
     if differences:
@@ -84,8 +85,8 @@ def _list(console: Console, differences: Sequence[str]) -> None:
         console.print("Everything agrees.", style="bold green")
 
 
-def addresses(console: Console, services: Services) -> None:
-    """Say what to open, and give a line for the shell."""
+def print_addresses(console: Console, services: Services) -> None:
+    """Print the addresses and an example for the shell."""
     console.print()
     for name, address in services.apps.items():
         console.print(f"{name:<12} http://{address}/", markup=False)
@@ -99,4 +100,4 @@ def addresses(console: Console, services: Services) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print("\nCtrl-C stops everything.", markup=False)
+    console.print("\nPress Ctrl-C to stop.", markup=False)

@@ -1,4 +1,4 @@
-"""Send the plan over real sockets, and note what a client sees of it."""
+"""Send the plan over real sockets, and record the answers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Exchange:
-    """What a client saw of one step.
+    """One step and its answer.
 
     Attributes:
         app: Name of the app.
-        step: What was asked for.
-        question: The question as it was sent, with a number that no other has.
-        status: HTTP status; 0 before there is one.
-        run_id: The id that the app gave the run; empty where it gave none.
-        token: What a vote is sent back with: of a stream its last event, else a header; empty where there is none.
-        words: How many pieces of a stream came.
-        ended: Whether the answer came to its end.
-        first_ms: Until the first piece, milliseconds.
-        duration_ms: Until the end or until the socket was closed, milliseconds.
-        voted: Whether the app took the vote.
+        step: The step.
+        question: The question as sent, with a unique number.
+        status: HTTP status; 0 before the answer.
+        run_id: The run id; empty if the answer had none.
+        token: The feedback token, from the last event of a stream or from a header; empty if there is none.
+        words: The number of events with text.
+        ended: Whether the answer is complete.
+        first_ms: Milliseconds until the first event with text.
+        duration_ms: Milliseconds until the end, or until the socket was closed.
+        voted: Whether the app accepted the feedback.
     """
 
     app: str
@@ -49,19 +49,19 @@ class Exchange:
     voted: bool = False
 
     def problems(self) -> list[str]:
-        """Say what a client should not have seen."""
+        """Return what is wrong with the answer."""
         step, found = self.step, []
         if self.status not in step.status:
-            found.append(f"status {self.status} in place of {' or '.join(map(str, sorted(step.status)))}")
+            found.append(f"status {self.status} instead of {' or '.join(map(str, sorted(step.status)))}")
         if self.ended != (step.status != {200} or step.outcome == "success"):
-            found.append("the answer came to its end" if self.ended else "the answer did not come to its end")
+            found.append("the answer is complete" if self.ended else "the answer is not complete")
         if step.vote is not None and not self.voted:
-            found.append("the thumb was refused")
+            found.append("the feedback was refused")
         return [f"{self.app}, {step.title}: {problem}" for problem in found]
 
 
 def send_all(apps: Mapping[str, str], plan: Iterable[Step], done: Callable[[Exchange], None]) -> list[Exchange]:
-    """Send every step to every app, several at a time; ``done`` is called after each."""
+    """Send every step to every app, several at the same time, and call ``done`` after each."""
     steps = [(name, step) for step in plan for name in apps]
 
     def send(number: int, name: str, step: Step) -> Exchange:
@@ -72,9 +72,12 @@ def send_all(apps: Mapping[str, str], plan: Iterable[Step], done: Callable[[Exch
         done(exchange)
         return exchange
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
+    pool = ThreadPoolExecutor(CLIENTS)
+    try:
         futures = [pool.submit(send, number, name, step) for number, (name, step) in enumerate(steps)]
         return [future.result() for future in futures]
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, the other steps are not sent
 
 
 def _ask(address: str, exchange: Exchange) -> None:
@@ -95,14 +98,14 @@ def _ask(address: str, exchange: Exchange) -> None:
             response.read()
             exchange.ended, exchange.token = True, response.headers.get("X-Feedback-Token", "")
     except (OSError, HTTPException):
-        pass  # the app broke off, or is not there: status and `ended` say so
+        pass  # the app closed the connection or does not run: status and `ended` show it
     finally:
         connection.close()
         exchange.duration_ms = 1000 * (time.monotonic() - started)
 
 
 def _read_stream(response: HTTPResponse, exchange: Exchange, started: float) -> None:
-    """Read server-sent events to their end, or as many as the step wants."""
+    """Read server-sent events, all or as many as the step says."""
     name = b""
     for line in response:
         field, _, value = line.strip().partition(b": ")

@@ -1,1 +1,1 @@
-"""The commands of ``ldai``, one module each; every module adds its own arguments and runs them."""
+"""The commands of ``ldai``, one module each. Every module adds its arguments to the parser and runs its command."""

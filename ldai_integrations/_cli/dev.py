@@ -1,4 +1,4 @@
-"""``ldai dev``: be LaunchDarkly for this machine."""
+"""``ldai dev``: run a local stand-in for LaunchDarkly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import failed
+from .terminal import fail
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
@@ -23,65 +23,71 @@ DEFAULT_PORT = 8765
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of ``ldai``."""
+    """Add the command to ``ldai``."""
     parser = commands.add_parser(
-        "dev", help="be LaunchDarkly for this machine", description="Be LaunchDarkly for this machine."
+        "dev",
+        help="run a local stand-in for LaunchDarkly",
+        description="Run a local stand-in for LaunchDarkly: it serves AI Configs from a file and shows their metrics.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits are pushed")
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free one")
+    parser.add_argument(
+        "--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits take effect at once"
+    )
+    parser.add_argument(
+        "--port", type=_parse_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
     parser.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
-    parser.add_argument("--sdk-key", metavar="KEY", help="the only SDK key to accept; default: accept any")
+    parser.add_argument("--sdk-key", metavar="KEY", help="the only accepted SDK key; default: any")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
+    """Serve until Ctrl-C or SIGTERM."""
     try:
         from ..devserver import DevServer
     except ImportError as missing:
-        return failed(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
-    with _log_lines("ldai_integrations.devserver"), _stop_signal() as stop:
+        return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
+    with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop:
         try:
             with DevServer(args.configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
-                _introduce(server, args)
-                # Python on Windows acts on Ctrl-C between two waits only.
+                _print_introduction(server, args)
+                # On Windows, Python handles Ctrl-C between two waits only.
                 while not stop.wait(0.5):
                     pass
         except ValueError as problem:
-            return failed(str(problem))
+            return fail(str(problem))
         except sqlite3.Error as problem:
-            return failed(f"{args.db} cannot take the events: {problem}")
+            return fail(f"{args.db} cannot store the events: {problem}")
         except OSError as problem:
-            return failed(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
+            return fail(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
     return 0
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{port} is not a port: choose one from 0 to 65535")
     return port
 
 
-def _introduce(server: DevServer, args: argparse.Namespace) -> None:
-    """Say where the server is, what to set, and what it serves."""
-    print(f"LaunchDarkly for this machine: {server.url}")
+def _print_introduction(server: DevServer, args: argparse.Namespace) -> None:
+    """Print the address, the variable to set, and the AI Configs."""
+    print(f"Local stand-in for LaunchDarkly: {server.url}")
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
     print(f"  for your browser      {server.url}/")
-    print(f"  flags                 {args.configs}, followed while this runs")
+    print(f"  flags                 {args.configs}, edits take effect at once")
     print(f"  events                {args.db or 'in memory'}")
     if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):
-        print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1 too: set no_proxy=127.0.0.1")
+        print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1, too: set no_proxy=127.0.0.1")
     print("AI Configs")
     for config in server.ai_configs:
         print(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}")
-    print("Ctrl-C ends it.", flush=True)
+    print("Press Ctrl-C to stop.", flush=True)
 
 
 @contextmanager
-def _log_lines(name: str) -> Iterator[None]:
-    """Print what a logger says, one line per message."""
+def _print_log(name: str) -> Iterator[None]:
+    """Print the messages of a logger, one per line."""
     logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
     level = logger.level
     logger.addHandler(handler)
@@ -94,8 +100,8 @@ def _log_lines(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event."""
+def _handle_stop_signals() -> Iterator[threading.Event]:
+    """Set an event on Ctrl-C and SIGTERM."""
     stop = threading.Event()
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

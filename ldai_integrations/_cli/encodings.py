@@ -1,4 +1,4 @@
-"""The ``ldai encodings`` commands: what tokens are counted with, and fetching it."""
+"""The ``ldai encodings`` commands: list and download the rank files with which tokens are counted."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ _DEFAULT_TIMEOUT = 120.0
 
 
 def add_to(commands: Any) -> None:
-    """Add the commands to those of ``ldai``."""
-    about = "Have the rank files that tokens are counted with on this machine."
-    encodings = commands.add_parser("encodings", help="what tokens are counted with", description=about)
+    """Add the commands to ``ldai``."""
+    encodings = commands.add_parser(
+        "encodings",
+        help="manage the files with which tokens are counted",
+        description="List and download the rank files with which tokens are counted.",
+    )
     actions = encodings.add_subparsers(required=True, metavar="COMMAND")
-    listing = actions.add_parser("list", help="say where the rank files lie; status 1 if one is lacking")
+    listing = actions.add_parser("list", help="show the paths of the rank files; status 1 if one is missing")
     listing.set_defaults(run=_list)
-    fetching = actions.add_parser("prefetch", help="download the rank files that are lacking")
+    fetching = actions.add_parser("prefetch", help="download the missing rank files")
     fetching.set_defaults(run=_prefetch)
     fetching.add_argument(
         "--timeout",
-        type=_seconds,
+        type=_parse_seconds,
         default=_DEFAULT_TIMEOUT,
         metavar="SECONDS",
-        help="longest time for all of them, default %(default)g",
+        help="maximum time for all files, default %(default)g",
     )
     for action in (listing, fetching):
         action.add_argument(
-            "--dir", type=Path, metavar="DIRECTORY", help="where they are put; default: where tiktoken looks"
+            "--dir", type=Path, metavar="DIRECTORY", help="their directory; default: the one that tiktoken uses"
         )
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds <= 86_400:
         raise argparse.ArgumentTypeError(f"{text} is not a time: choose seconds from more than 0 to 86400")
@@ -54,7 +57,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _prefetch(args: argparse.Namespace) -> int:
     try:
-        with _shown() as progress:
+        with _show_downloads() as progress:
             written = prefetch(timeout=args.timeout, progress=progress, directory=args.dir)
     except (ConfigurationError, OSError) as problem:
         print(f"ldai: {problem}", file=sys.stderr)
@@ -62,13 +65,13 @@ def _prefetch(args: argparse.Namespace) -> int:
     for path in written:
         print(f"wrote {path}")
     if not written:
-        print("Every rank file is on this machine already.")
+        print("All rank files are already on this machine.")
     return 0
 
 
 @contextlib.contextmanager
-def _shown() -> Iterator[Progress | None]:
-    """Give what draws a bar on a terminal, where rich is installed; otherwise nothing is drawn."""
+def _show_downloads() -> Iterator[Progress | None]:
+    """Show a bar per file on a terminal if rich is installed."""
     try:
         rich = import_module("rich.progress")
         console = import_module("rich.console").Console(stderr=True)
@@ -81,9 +84,9 @@ def _shown() -> Iterator[Progress | None]:
     with rich.Progress(*columns, rich.TransferSpeedColumn(), console=console) as bar:
         tasks: dict[str, Any] = {}
 
-        def step(name: str, done: int, size: int) -> None:
+        def update(name: str, done: int, size: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=size or None)
             bar.update(tasks[name], completed=done)
 
-        yield step
+        yield update

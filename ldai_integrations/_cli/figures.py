@@ -1,7 +1,19 @@
-"""The figures of ``ldai metrics``: what each is called, how it is read and how it is written."""
+"""The figures of ``ldai metrics``, and the conditions of ``--fail-if`` on them.
+
+A condition is a figure, a comparison and a number. It is parsed, never evaluated as code::
+
+    condition  = figure comparison number [unit]
+    figure     = errors | duration | cost | …       (BY_NAME)
+    comparison = > | >= | < | <=
+    unit       = % | ms | s | USD
+
+``errors > 5%`` compares the error rate, ``errors > 5`` the number of errors.
+"""
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,19 +23,19 @@ from ..metrics import Metrics
 
 Unit = Literal["count", "share", "ms", "USD"]
 Number = int | float | Decimal
-UNKNOWN = "–"  # noqa: RUF001  # a dash is meant
+UNKNOWN = "–"  # noqa: RUF001  # a dash is intended
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Name one figure.
+    """A figure.
 
     Attributes:
-        name: As ``--fail-if`` takes it.
-        label: As the table shows it.
-        unit: What it is counted in; a share is between 0 and 1.
-        read: Takes it from metrics; ``None`` is unknown.
-        field: The field of :class:`Metrics` it comes from, where it is one.
+        name: Its name in ``--fail-if``.
+        label: Its label in the table.
+        unit: Its unit; a share is between 0 and 1.
+        read: Returns its value in some metrics; ``None`` is unknown.
+        field: The field of :class:`Metrics` with its value; empty if it is computed.
     """
 
     name: str
@@ -32,20 +44,35 @@ class Figure:
     read: Callable[[Metrics], Number | None]
     field: str = ""
 
+    def format(self, metrics: Metrics) -> str:
+        """Format the value for people; an approximate mean is marked."""
+        number = self.read(metrics)
+        if number is None:
+            return UNKNOWN
+        mark = "≈ " if self.field in metrics.approximate else ""
+        return mark + format_number(number, self.unit)
+
+
+def format_number(number: Number, unit: Unit) -> str:
+    """Format a number with its unit."""
+    if unit == "share":
+        return f"{number:.1%}"
+    if unit == "ms":
+        return f"{number:,.0f} ms" if number < 10_000 else f"{number / 1000:,.1f} s"
+    if unit == "USD":
+        return f"${number:,.2f}" if number >= 1 or not number else f"${number:.6f}".rstrip("0")
+    return f"{number:,}"
+
 
 def _field(name: str, label: str, unit: Unit, field: str) -> Figure:
     return Figure(name, label, unit, lambda metrics: getattr(metrics, field), field)
 
 
-def _errors(metrics: Metrics) -> int | None:
-    """Return the number of errors; beside a known number of successes, an absent one is none, as for the rate."""
-    return 0 if metrics.error_rate == 0 else metrics.generation_error_count
-
-
 FIGURES = (
     Figure("generations", "Generations", "count", lambda metrics: metrics.generations),
     _field("successes", "  succeeded", "count", "generation_success_count"),
-    Figure("errors", "  failed", "count", _errors),
+    # If the number of successes is known and the number of errors is absent, there are no errors.
+    Figure("errors", "  failed", "count", lambda m: 0 if m.error_rate == 0 else m.generation_error_count),
     Figure("error_rate", "Error rate", "share", lambda metrics: metrics.error_rate),
     Figure("duration", "Duration, mean", "ms", lambda metrics: metrics.mean_duration_ms),
     _field("first_token", "First token, mean", "ms", "time_to_first_token_ms"),
@@ -64,22 +91,67 @@ FIGURES = (
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_FORM = re.compile(
+    r"\s*(?P<name>\w+)\s*(?P<comparison>>=|<=|>|<)\s*\$?(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|ms|s|USD)?\s*", re.I
+)
+# For each unit in a condition: the unit of the figure, and the factor between the two.
+_UNITS: dict[str, tuple[Unit, float]] = {
+    "%": ("share", 0.01),
+    "ms": ("ms", 1.0),
+    "s": ("ms", 1000.0),
+    "usd": ("USD", 1.0),
+}
 
-def written(figure: Figure, metrics: Metrics) -> str:
-    """Write a figure for people; a mean that was put together approximately is marked."""
-    number = figure.read(metrics)
-    if number is None:
-        return UNKNOWN
-    mark = "≈ " if figure.field in metrics.approximate else ""
-    return mark + write_number(number, figure.unit)
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on a figure.
+
+    Attributes:
+        text: The condition as the user wrote it.
+        figure: The figure to compare.
+        comparison: The operator.
+        limit: The number to compare with, in the unit of the figure.
+    """
+
+    text: str
+    figure: Figure
+    comparison: str
+    limit: float
+
+    def is_met(self, metrics: Metrics) -> bool | None:
+        """Return whether the condition is met; ``None`` if the figure is unknown."""
+        number = self.figure.read(metrics)
+        return None if number is None else _COMPARISONS[self.comparison](float(number), self.limit)
+
+    def format_value(self, metrics: Metrics) -> str:
+        """Format the value of the figure."""
+        number = self.figure.read(metrics)
+        return "unknown" if number is None else format_number(number, self.figure.unit)
 
 
-def write_number(number: Number, unit: Unit) -> str:
-    """Write a number with its unit."""
-    if unit == "share":
-        return f"{number:.1%}"
-    if unit == "ms":
-        return f"{number:,.0f} ms" if number < 10_000 else f"{number / 1000:,.1f} s"
-    if unit == "USD":
-        return f"${number:,.2f}" if number >= 1 or not number else f"${number:.6f}".rstrip("0")
-    return f"{number:,}"
+def parse_condition(text: str) -> Condition:
+    """Parse a condition.
+
+    Raises:
+        ValueError: The text is not a condition. The message says what is wrong.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a condition; write it like 'errors > 5%' or 'duration > 2s'")
+    name, unit = match["name"].lower(), (match["unit"] or "").lower()
+    if name == "errors" and unit == "%":
+        name = "error_rate"
+    if name not in BY_NAME:
+        raise ValueError(f"{text!r}: there is no figure {name!r}; use one of {', '.join(BY_NAME)}")
+    figure = BY_NAME[name]
+    figure_unit, factor = _UNITS.get(unit, (figure.unit, 1.0))
+    if figure_unit != figure.unit:
+        raise ValueError(f"{text!r}: the unit of {name} is {figure.unit}, not {match['unit']}")
+    return Condition(text.strip(), figure, match["comparison"], float(match["number"]) * factor)

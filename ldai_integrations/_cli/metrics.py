@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ..exceptions import LDAIIntegrationError
-from ..metrics import Metrics
-from .conditions import Condition, parse_condition
-from .data import print_csv, print_json
-from .figures import BY_NAME
-from .launchdarkly import Source, add_source_arguments, source
-from .output import failed
-from .plot import save_plot
-from .table import print_table, progress
-from .window import hours, moment, window
+from ..metrics import HOSTS, Metrics, MetricsClient
+from .figures import BY_NAME, Condition, parse_condition
+from .output import print_csv, print_json, print_table, save_plot
+from .terminal import fail, show_progress
 
 TOTAL = "all"
-CONDITION_HELD = 1
+CONDITION_MET = 1
+DEFAULT_HOURS = 24.0
+# LaunchDarkly's Terraform provider and its MCP server use the first two names.
+TOKEN, HOST = "LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_API_HOST"
+PROJECT, ENVIRONMENT = "LAUNCHDARKLY_PROJECT_KEY", "LAUNCHDARKLY_ENVIRONMENT_KEY"
+DEV_SERVER = "LDAI_DEV_SERVER"
 _POINTS = 24
-_LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's own limit for one request
+_LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
 
 _EPILOG = f"""\
 figures for --fail-if:
   {", ".join(BY_NAME)}
-  "errors > 5%" compares the error rate, "errors > 5" their number; units: %, ms, s, USD
+  "errors > 5%" compares the error rate, "errors > 5" the number of errors; units: %, ms, s, USD
 
 exit status:
-  0  done, and no --fail-if held
-  1  a --fail-if held
-  2  could not run, or a figure of a --fail-if is unknown
+  0  success, and no --fail-if is met
+  1  a --fail-if is met
+  2  the command could not run, or a figure of a --fail-if is unknown
 """
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of ``ldai``."""
+    """Add the command to ``ldai``."""
     parser = commands.add_parser(
         "metrics",
         help="show the metrics of an AI Config",
@@ -48,97 +50,167 @@ def add_to(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("config_key", metavar="KEY", help="key of the AI Config")
-    parser.add_argument("--hours", type=hours, metavar="N", help="the last N hours; default 24")
-    parser.add_argument("--from", dest="start", type=moment, metavar="TIME", help="ISO 8601, UTC without an offset")
-    parser.add_argument("--to", dest="end", type=moment, metavar="TIME", help="the first moment that does not count")
-    parser.add_argument("--by-variation", action="store_true", help="tell the variations apart, too")
+    parser.add_argument("--hours", type=_parse_hours, metavar="N", help="the last N hours; default 24")
+    parser.add_argument("--from", dest="start", type=_parse_time, metavar="TIME", help="ISO 8601, UTC without offset")
+    parser.add_argument("--to", dest="end", type=_parse_time, metavar="TIME", help="the end, which is not included")
+    parser.add_argument("--by-variation", action="store_true", help="show each variation, too")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON; an unknown figure is null")
     form.add_argument("--csv", action="store_true", help="print CSV; an unknown figure is empty")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures over time")
     parser.add_argument(
-        "--fail-if", type=_condition, action="append", default=[], metavar="'errors > 5%'", help="may be repeated"
+        "--fail-if",
+        type=_parse_condition,
+        action="append",
+        default=[],
+        metavar="'errors > 5%'",
+        help="exit with status 1 if this condition is met; may be repeated",
     )
-    add_source_arguments(parser)
+    parser.add_argument("--project", metavar="KEY", help=f"project; default: {PROJECT}")
+    parser.add_argument("--env", metavar="KEY", help=f"environment; default: {ENVIRONMENT}")
+    parser.add_argument(
+        "--base-url", metavar="URL", help=f"{', '.join(HOSTS)}, or an address; default: {DEV_SERVER}, then {HOST}"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, print, draw and judge."""
+    """Read the metrics, print and draw them, and check the conditions."""
     try:
-        start, end = window(args, datetime.now(timezone.utc))
-        asked = source(args)
-        columns = _ask(args, asked, start, end)
-        _print(args, asked.env, start, end, columns)
+        query = _build_query(args, datetime.now(timezone.utc))
+        columns = _read_columns(query, by_variation=args.by_variation)
+        _print_columns(args, query, columns)
         if args.plot is not None:
-            _plot(args, asked, start, end)
+            _draw_plot(args.plot, query, by_variation=args.by_variation)
     except ImportError as missing:
         extra = "plot" if missing.name and missing.name.startswith("matplotlib") else "cli"
-        way_out = "" if extra == "plot" else ", or use --json or --csv"
-        return failed(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{way_out}")
+        alternative = "" if extra == "plot" else ", or use --json or --csv"
+        return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{alternative}")
     except (LDAIIntegrationError, ValueError) as problem:
-        return failed(str(problem))
+        return fail(str(problem))
     except OSError as problem:
-        return failed(f"{args.plot} cannot be written: {problem.strerror}")
-    return _judge(args.fail_if, columns if not args.by_variation else _without_total(columns))
+        return fail(f"{args.plot} cannot be written: {problem.strerror}")
+    if args.by_variation:
+        columns = {name: metrics for name, metrics in columns.items() if name != TOTAL}
+    return _check_conditions(args.fail_if, columns)
 
 
-def _condition(text: str) -> Condition:
+@dataclass(frozen=True)
+class _Query:
+    """The metrics to read."""
+
+    client: MetricsClient
+    config_key: str
+    env: str
+    start: datetime
+    end: datetime
+
+
+def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
+    """Read the arguments and the environment. The dev server accepts any token, project and environment.
+
+    Raises:
+        ValueError: A value is missing, or two contradict each other.
+    """
+    if args.start is not None and args.hours is not None:
+        raise ValueError("--hours and --from contradict each other; give one of them")
+    end = args.end or now
+    start = args.start or end - timedelta(hours=args.hours or DEFAULT_HOURS)
+    if start >= end:
+        raise ValueError(f"--from {start.isoformat()} is not before --to {end.isoformat()}")
+    environ = {name: os.environ.get(name, "").strip() for name in (TOKEN, HOST, PROJECT, ENVIRONMENT, DEV_SERVER)}
+    dev_server = environ[DEV_SERVER] if not args.base_url else ""
+    given = {
+        TOKEN: "dev" if dev_server else environ[TOKEN],
+        f"--project or {PROJECT}": args.project or environ[PROJECT] or ("default" if dev_server else ""),
+        f"--env or {ENVIRONMENT}": args.env or environ[ENVIRONMENT] or ("dev" if dev_server else ""),
+    }
+    if missing := [name for name, value in given.items() if not value]:
+        raise ValueError(
+            f"set {', and '.join(missing)}; or set {DEV_SERVER} to the address that `ldai dev` prints. "
+            f"{TOKEN} is an API access token whose role may read AI Configs, not an SDK key"
+        )
+    token, project, env = given.values()
+    client = MetricsClient(token, project, base_url=args.base_url or dev_server or environ[HOST] or "launchdarkly")
+    return _Query(client, args.config_key, env, start, end)
+
+
+def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
+    client, key = query.client, query.config_key
+    with show_progress(key) as on_progress:
+        total = client.metrics(key, env=query.env, start=query.start, end=query.end, on_progress=on_progress)
+        columns = {TOTAL: total}
+        if by_variation:
+            found = client.metrics_by_variation(
+                key, env=query.env, start=query.start, end=query.end, on_progress=on_progress
+            )
+            columns |= {variation.variation_key: variation.metrics for variation in found}
+    return columns
+
+
+def _print_columns(args: argparse.Namespace, query: _Query, columns: Mapping[str, Metrics]) -> None:
+    about = {"config_key": query.config_key, "env": query.env}
+    if args.json:
+        print_json(about, query.start, query.end, columns)
+    elif args.csv:
+        print_csv(about, query.start, query.end, columns)
+    else:
+        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns)
+
+
+def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:
+    with show_progress("plot") as on_progress:
+        points = query.client.metrics_over_time(
+            query.config_key,
+            env=query.env,
+            start=query.start,
+            end=query.end,
+            points=max(_POINTS, -((query.start - query.end) // _LONGEST_STEP)),
+            by_variation=by_variation,
+            on_progress=on_progress,
+        )
+    save_plot(path, f"{query.config_key} ({query.env}), times in UTC", points)
+    print(f"ldai: saved the plot to {path}", file=sys.stderr)
+
+
+def _check_conditions(conditions: Sequence[Condition], columns: Mapping[str, Metrics]) -> int:
+    """Print which conditions are met or cannot be checked, and return the exit status."""
+    status = 0
+    for condition in conditions:
+        for name, metrics in columns.items():
+            met, place = condition.is_met(metrics), "" if name == TOTAL else f" in variation {name!r}"
+            if met:
+                value = condition.format_value(metrics)
+                print(f"ldai: {condition.text} is met{place}: the value is {value}", file=sys.stderr)
+                status = CONDITION_MET
+            elif met is None:
+                unknown = fail(f"{condition.text} cannot be checked{place}: {condition.figure.name} is unknown")
+                status = status or unknown
+    return status
+
+
+def _parse_condition(text: str) -> Condition:
     try:
         return parse_condition(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def _ask(args: argparse.Namespace, asked: Source, start: datetime, end: datetime) -> dict[str, Metrics]:
-    key: str = args.config_key
-    with progress(key) as on_progress:
-        given: Any = {"env": asked.env, "start": start, "end": end, "on_progress": on_progress}
-        columns = {TOTAL: asked.client.metrics(key, **given)}
-        if args.by_variation:
-            found = asked.client.metrics_by_variation(key, **given)
-            columns |= {variation.variation_key: variation.metrics for variation in found}
-    return columns
+def _parse_time(text: str) -> datetime:
+    """Parse a date or a time of ISO 8601; without an offset it is UTC."""
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date or time; write 2026-11-20 or 2026-11-20T08:30+01:00 (UTC without an offset)"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
-def _print(args: argparse.Namespace, env: str, start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
-    about = {"config_key": args.config_key, "env": env}
-    if args.json:
-        print_json(about, start, end, columns)
-    elif args.csv:
-        print_csv(about, start, end, columns)
-    else:
-        print_table(f"{args.config_key} ({env})", start, end, columns)
-
-
-def _plot(args: argparse.Namespace, asked: Source, start: datetime, end: datetime) -> None:
-    with progress("plot") as on_progress:
-        points = asked.client.metrics_over_time(
-            args.config_key,
-            env=asked.env,
-            start=start,
-            end=end,
-            points=max(_POINTS, -((start - end) // _LONGEST_STEP)),
-            by_variation=args.by_variation,
-            on_progress=on_progress,
-        )
-    save_plot(args.plot, f"{args.config_key} ({asked.env}), times in UTC", points)
-    print(f"ldai: drawn to {args.plot}", file=sys.stderr)
-
-
-def _without_total(columns: Mapping[str, Metrics]) -> dict[str, Metrics]:
-    return {name: metrics for name, metrics in columns.items() if name != TOTAL}
-
-
-def _judge(conditions: Sequence[Condition], columns: Mapping[str, Metrics]) -> int:
-    """Say which conditions hold, and return the exit status."""
-    status = 0
-    for condition in conditions:
-        for name, metrics in columns.items():
-            holds, where = condition.holds(metrics), "" if name == TOTAL else f" in variation {name!r}"
-            if holds:
-                print(f"ldai: {condition.text} holds{where}: it is {condition.found(metrics)}", file=sys.stderr)
-                status = CONDITION_HELD
-            elif holds is None:
-                problem = failed(f"{condition.text} cannot be told{where}: {condition.figure.name} is unknown")
-                status = status or problem
-    return status
+def _parse_hours(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 24 * 3660:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours, more than 0 and at most ten years")
+    return found

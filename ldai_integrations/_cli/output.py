@@ -1,13 +1,131 @@
-"""How commands say that something went wrong."""
+"""Metrics as a table for people, as JSON and CSV for programs, and as a plot over time."""
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
 
-COULD_NOT_RUN = 2
+from ..metrics import Metrics, MetricsPoint
+from .figures import FIGURES, UNKNOWN
+
+_FIELDS = [field.name for field in fields(Metrics) if field.name != "approximate"]
+_COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
 
 
-def failed(message: str) -> int:
-    """Say why a command could not run, and return its exit status."""
-    print(f"ldai: {message}", file=sys.stderr)
-    return COULD_NOT_RUN
+def print_table(title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
+    """Print one column per variation, without figures that are unknown in all of them.
+
+    Raises:
+        ImportError: rich is not installed.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    # If standard output is a pipe, rich assumes 80 columns and shortens the text.
+    console = Console(width=None if sys.stdout.isatty() else 400)
+    period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (start, end))
+    console.print(f"{title}, {period}", style="bold", highlight=False)
+    table = Table()
+    table.add_column("")
+    for name in columns:
+        table.add_column(name or "(default served)", justify="right", overflow="fold")
+    for figure in FIGURES:
+        cells = [figure.format(metrics) for metrics in columns.values()]
+        if any(cell != UNKNOWN for cell in cells):
+            table.add_row(figure.label, *cells)
+    if not table.row_count:
+        table.add_row("no events in this time", *["" for _ in columns])
+    console.print(table, highlight=False)
+    if any(metrics.approximate for metrics in columns.values()):
+        console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
+
+
+def print_json(about: Mapping[str, str], start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
+    """Print one object; an unknown figure is null."""
+    found = [{"variation": name, **_read_fields(metrics, float)} for name, metrics in columns.items()]
+    json.dump({**about, "from": start.isoformat(), "to": end.isoformat(), "metrics": found}, sys.stdout, indent=2)
+    print()
+
+
+def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
+    """Print a header and one line per variation; an unknown figure is empty."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*about, "from", "to", "variation", *_FIELDS, *_COMPUTED, "approximate"])
+    for name, metrics in columns.items():
+        values = _read_fields(metrics, lambda money: format(money, "f"))
+        values["approximate"] = " ".join(sorted(metrics.approximate))
+        writer.writerow([*about.values(), start.isoformat(), end.isoformat(), name, *values.values()])
+
+
+def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) -> dict[str, object]:
+    found = {name: getattr(metrics, name) for name in (*_FIELDS, *_COMPUTED)}
+    values = {name: format_money(value) if isinstance(value, Decimal) else value for name, value in found.items()}
+    return {**values, "approximate": sorted(metrics.approximate)}
+
+
+# Title and value of each panel of the plot; an unknown value is a gap.
+_PANELS: tuple[tuple[str, Callable[[Metrics], int | float | Decimal | None], float], ...] = (
+    ("Generations", lambda metrics: metrics.generations, 1),
+    ("Error rate, %", lambda metrics: metrics.error_rate, 100),
+    ("Tokens", lambda metrics: metrics.total_tokens, 1),
+    ("Duration, mean, s", lambda metrics: metrics.mean_duration_ms, 0.001),
+    ("First token, mean, s", lambda metrics: metrics.time_to_first_token_ms, 0.001),
+    ("Cost, USD", lambda metrics: metrics.total_cost, 1),
+)
+
+
+def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
+    """Draw six panels over time with one line per variation, and save them.
+
+    Args:
+        path: The file; its suffix determines the format.
+        title: The title above the panels.
+        points: The metrics of each interval.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The format of the file is unknown.
+        OSError: The file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    times = [_read_time((point.start_ms + point.end_ms) // 2) for point in points]
+    names = dict.fromkeys(name for point in points for name in point.variations)
+    empty = Metrics()
+    for axes, (label, read, factor) in zip(figure.subplots(2, 3).flat, _PANELS, strict=True):
+        axes.set_title(label, loc="left", fontsize=10)
+        known = False
+        for name in names:
+            values = [read(point.variations.get(name, empty)) for point in points]
+            known = known or any(value is not None for value in values)
+            heights = [float("nan") if value is None else float(value) * factor for value in values]
+            axes.plot(times, heights, marker="o", markersize=3, label=name or "(default served)")
+        axes.set_xlim(_read_time(points[0].start_ms), _read_time(points[-1].end_ms))
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        locator = AutoDateLocator(tz=timezone.utc, minticks=3)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=timezone.utc))
+        if not known:
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "unknown", transform=axes.transAxes, ha="center", color="gray")
+    if set(names) - {None}:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _read_time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -1,20 +1,21 @@
-"""Keep the events that SDKs send, as received, in SQLite."""
+"""Store the events that SDKs send, as received, in SQLite."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from . import _schema as schema
+from ._json import shorten
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+logger = logging.getLogger("ldai_integrations.devserver")
 
 Event = dict[str, Any]
 Filters = Mapping[str, str | None]
@@ -28,11 +29,11 @@ FILTERS = {
 
 
 class Cursor(NamedTuple):
-    """Name a point in the flow of events.
+    """A position in the sequence of events.
 
     Attributes:
-        era: Changes when events are forgotten, as their ids may then come again.
-        id: Id of the newest event; 0 where there is none.
+        era: Changes when events are deleted, because their ids may be used again.
+        id: Id of the newest event; 0 if there is none.
     """
 
     era: str
@@ -40,24 +41,24 @@ class Cursor(NamedTuple):
 
 
 class InvalidPayloadError(ValueError):
-    """Say that a payload is no JSON array."""
+    """A payload that is not a JSON array."""
 
 
 class EventStore:
-    """Hold every event once, however often its payload is sent. Safe to use from any thread."""
+    """The received events. Each is stored once, even if its payload is sent again. Any thread may use it."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Open the database.
 
         Args:
-            path: The SQLite file, created where absent; ``None`` keeps the events in memory.
+            path: The SQLite file, created if it does not exist; ``None`` keeps the events in memory.
 
         Raises:
-            sqlite3.Error: The file cannot be opened, or is something else.
+            sqlite3.Error: The file cannot be opened, or is not a database of this server.
         """
         self._changed = threading.Condition()
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        # A lone surrogate is legal in JSON and has no UTF-8: show it as a replacement character.
+        # JSON may contain a lone surrogate, which UTF-8 cannot encode. Show it as a replacement character.
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             schema.prepare(self._connection)
@@ -65,61 +66,70 @@ class EventStore:
             self._connection.close()
             raise
         self._duplicates = 0
-        self._cursor = self._new_era()
+        self._cursor = self._start_era()
 
     @property
     def cursor(self) -> Cursor:
-        """Tell how far the events go by now."""
+        """Return the position of the newest event."""
         return self._cursor
 
     def add(self, payload_id: str, body: bytes) -> bool:
         """Store the events of one payload.
 
         Args:
-            payload_id: The SDK's id of the payload; a retry carries the same.
+            payload_id: The SDK's id of the payload; a retry has the same id.
             body: A JSON array of events.
 
         Returns:
-            False where the payload had been stored before.
+            False if the payload was already stored.
 
         Raises:
-            InvalidPayloadError: The body is no JSON array; nothing is stored.
+            InvalidPayloadError: The body is not a JSON array; nothing is stored.
         """
         text = body.decode(errors="replace")
         with self._changed:
-            if self._one("SELECT CASE WHEN json_valid(:body) THEN json_type(:body) END", body=text) != "array":
+            if self._select_one("SELECT CASE WHEN json_valid(:body) THEN json_type(:body) END", body=text) != "array":
                 raise InvalidPayloadError("the payload is not a JSON array of events")
-            if self._one("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
+            if self._select_one("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
                 self._duplicates += 1
                 return False
             with self._connection:
-                schema.insert(self._connection, payload_id, text, int(time.time() * 1000))
-            self._cursor = Cursor(self._cursor.era, schema.newest(self._connection))
+                out_of_range = schema.insert(self._connection, payload_id, text, int(time.time() * 1000))
+            self._cursor = Cursor(self._cursor.era, schema.read_newest_id(self._connection))
             self._changed.notify_all()
+        if out_of_range is not None:
+            logger.warning(
+                "Refused the metric value %g of an event %r, because it is not between -2**53 and 2**53. The event is"
+                " stored, but does not count in the figures. Check the code that tracks it.",
+                out_of_range[1],
+                out_of_range[0],
+            )
         return True
 
     def events(self, filters: Filters) -> list[Event]:
-        """Return the events as they came, oldest first.
+        """Return the events as received, oldest first.
 
         Args:
-            filters: What ``kind``, ``key``, ``config_key`` or ``run_id`` must be; ``None`` does not filter.
+            filters: The values of ``kind``, ``key``, ``config_key`` or ``run_id``; ``None`` does not filter.
         """
         return [json.loads(raw) for _, raw in self.rows(filters)]
 
     def rows(self, filters: Filters, *, since: int = 0, limit: int = -1) -> list[tuple[int, str]]:
-        """Return (id, raw JSON) of events, oldest first.
+        """Return id and raw JSON of events, oldest first.
 
         Args:
             filters: As for :meth:`events`.
-            since: Only ids above this one.
-            limit: At most so many; -1 for all.
+            since: Only greater ids.
+            limit: The maximum number; -1 for all.
         """
-        statement = f"SELECT id, raw FROM events WHERE id > :since {_and(filters)} ORDER BY id LIMIT :limit"
+        statement = (
+            f"SELECT id, raw FROM events WHERE id > :since {_write_conditions(filters)} ORDER BY id LIMIT :limit"
+        )
         return self.select(statement, since=since, limit=limit, **filters)
 
     def count(self, filters: Filters) -> int:
         """Count events; filters as for :meth:`events`."""
-        return int(self.select(f"SELECT count(*) FROM events WHERE true {_and(filters)}", **filters)[0][0])
+        return int(self.select(f"SELECT count(*) FROM events WHERE true {_write_conditions(filters)}", **filters)[0][0])
 
     def select(self, statement: str, **values: str | int | None) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT statement."""
@@ -127,55 +137,64 @@ class EventStore:
             return self._connection.execute(statement, values).fetchall()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until a condition on the stored events holds.
+        """Wait until a condition on the stored events is true.
 
         Args:
-            condition: Asked again after each payload.
+            condition: Evaluated again after each payload.
             timeout: Seconds.
 
         Returns:
-            False where it still does not hold after that time.
+            False if the condition is still false after that time.
         """
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
-    def totals(self) -> list[dict[str, Any]]:
-        """Count and sum the custom events, per AI Config, variation and event key."""
-        columns = "configKey", "variationKey", "key", "count", "sum"
+    def totals(self) -> list[dict[str, object]]:
+        """Return count and sum of the custom events, per AI Config, variation and event key."""
         rows = self.select(
-            "SELECT config_key, variation_key, key, count(*), sum(metric_value) FROM events"
+            "SELECT config_key, variation_key, key, count(*), count(metric_value), total(metric_value) FROM events"
             " WHERE kind = 'custom' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        return [
+            {
+                "configKey": config_key,
+                "variationKey": variation_key,
+                "key": key,
+                "count": count,
+                "sum": shorten(total) if values else None,
+            }
+            for config_key, variation_key, key, count, values, total in rows
+        ]
 
     def status(self) -> dict[str, int]:
-        """Count events, payloads, and payloads that came more than once."""
+        """Return the numbers of events, payloads, and payloads that were sent again."""
         [(events, payloads)] = self.select("SELECT count(*), count(DISTINCT payload_id) FROM events")
         return {"events": events, "payloads": payloads, "duplicatePayloads": self._duplicates}
 
     def clear(self) -> None:
-        """Forget every event and duplicate."""
+        """Delete every event and reset the number of duplicates."""
         with self._changed:
             with self._connection:
                 self._connection.execute("DELETE FROM events")
                 self._connection.execute("DELETE FROM runs")
             self._duplicates = 0
-            self._cursor = self._new_era()
+            self._cursor = self._start_era()
 
     def close(self) -> None:
-        """Close the database; the store is of no use afterwards."""
+        """Close the database. The store cannot be used afterwards."""
         with self._changed:
             self._connection.close()
 
-    def _new_era(self) -> Cursor:
-        return Cursor(uuid.uuid4().hex, schema.newest(self._connection))
+    def _start_era(self) -> Cursor:
+        return Cursor(uuid.uuid4().hex, schema.read_newest_id(self._connection))
 
-    def _one(self, statement: str, **values: str) -> Any:
+    def _select_one(self, statement: str, **values: str) -> object:
         row = self._connection.execute(statement, values).fetchone()
         return row[0] if row else None
 
 
-def _and(filters: Filters) -> str:
+def _write_conditions(filters: Filters) -> str:
+    """Return the filters as SQL."""
     if unknown := filters.keys() - FILTERS.keys():
         raise TypeError(f"events cannot be filtered by {', '.join(sorted(unknown))}, only by {', '.join(FILTERS)}")
     return "".join(f" AND {FILTERS[name]}" for name, value in filters.items() if value is not None)

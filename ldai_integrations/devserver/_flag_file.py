@@ -1,42 +1,37 @@
-"""Read a flag file, and notice when it was edited."""
+"""Read a flag file, and follow its edits."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import watchfiles
 
-from ._flags import checked_payload
-from ._problems import FlagFileError, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ._flags import Payload
+from ._checks import FlagFileError, Payload, Problem, check_source
+from ._json import parse_json
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
-# Network and container mounts may report no changes at all: look at the file this often in any case.
-LOOK_EVERY_MS = 500
+# Network and container mounts may not report changes. Therefore the file is read this often in any case.
+POLL_MS = 500
 
-# No editor takes this long between emptying a file and writing it.
-STAYS_SECONDS = 0.4
+# No editor takes longer than this between emptying a file and writing it.
+SETTLED_SECONDS = 0.4
 
 
 class FlagFile:
-    """Read one flag file, and follow it."""
+    """A flag file that can be read and followed."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is read yet.
+        """Store the path; nothing is read yet.
 
         Args:
-            path: JSON of the form ``{"flags": …, "segments": …, "flagValues": …}``, all parts but one optional.
+            path: JSON of the form ``{"flags": …, "segments": …, "flagValues": …}``. Either ``flags`` or ``flagValues``
+                must be present.
         """
         self.path = path
         self._content: bytes | None = None
@@ -44,48 +39,49 @@ class FlagFile:
     def load(self) -> tuple[Payload, list[Problem]]:
         """Read the flags.
 
-        A file is written by hand, so everything that LaunchDarkly's SDKs cannot read is refused.
+        A file is written by hand. Therefore everything that LaunchDarkly's SDKs cannot read is refused.
 
         Returns:
-            The payload to serve, and what is suspect in it.
+            The payload to serve, and its suspect parts.
 
         Raises:
-            FlagFileError: The file cannot be read, is no JSON, or holds flags that an SDK cannot read.
+            FlagFileError: The file cannot be read, is not JSON, or contains flags that an SDK cannot read.
         """
         return self.parse(self._read())
 
     def parse(self, content: bytes | None) -> tuple[Payload, list[Problem]]:
-        """Do what :meth:`load` does with content that was read already; ``None`` is that of a missing file."""
+        """Do the same as :meth:`load` with content that was already read; ``None`` stands for a missing file."""
         self._content = content
         if content is None:
-            raise FlagFileError([Problem(self.path.name, "", "cannot be read: is it there?", "structure")])
+            raise FlagFileError([Problem(self.path.name, "", "cannot be read: check the path", "structure")])
         try:
-            source = json.loads(content)
+            source = parse_json(content)
         except ValueError as error:
             raise FlagFileError([Problem(self.path.name, "", f"is not JSON: {error}", "structure")]) from error
-        return checked_payload(source, refused=["structure", "unreadable"])
+        return check_source(source, refused=["structure", "unreadable"])
 
     @contextlib.contextmanager
-    def followed(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
-        """Call back after each edit, in a thread of its own, about 0.1 s later.
+    def follow(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
+        """Call back after each edit, about 0.1 s later, in a separate thread.
 
-        A file that somebody is writing may be empty, cut off or gone for a moment: what is no JSON has to stay.
+        While an editor writes the file, it may be empty, incomplete or missing for a moment. Content that is not JSON
+        is reported only if it stays.
 
         Args:
-            reload: Called when the content is another than the one parsed last; is to parse it.
+            reload: Called if the content differs from what was parsed last; must parse it.
         """
         stop = threading.Event()
 
-        def follow() -> None:
+        def watch() -> None:
             found, since = self._content, time.monotonic()
-            for _ in self._looks(stop):
+            for _ in self._wait_for_changes(stop):
                 former, found = found, self._read()
                 if found != former:
                     since = time.monotonic()
-                if found != self._content and (_is_json(found) or time.monotonic() - since >= STAYS_SECONDS):
+                if found != self._content and (_is_json(found) or time.monotonic() - since >= SETTLED_SECONDS):
                     reload(self, found)
 
-        thread = threading.Thread(target=follow, name="ldai-devserver-file", daemon=True)
+        thread = threading.Thread(target=watch, name="ldai-devserver-file", daemon=True)
         thread.start()
         try:
             yield
@@ -93,11 +89,11 @@ class FlagFile:
             stop.set()
             thread.join()
 
-    def _looks(self, stop: threading.Event) -> Iterator[object]:
-        """Yield whenever it is time to look at the file.
+    def _wait_for_changes(self, stop: threading.Event) -> Iterator[object]:
+        """Yield when the file may have changed.
 
-        The directory is watched, as editors replace a file by renaming another one; that of the target too where the
-        file is a symbolic link.
+        The directory is watched, because many editors write another file and rename it. If the file is a symbolic
+        link, the directory of the target is watched, too.
         """
         names = {str(self.path.absolute()), str(self.path.resolve())}
         try:
@@ -105,14 +101,14 @@ class FlagFile:
                 *{Path(name).parent for name in names},
                 watch_filter=lambda _, changed: changed in names,
                 debounce=100,
-                rust_timeout=LOOK_EVERY_MS,
+                rust_timeout=POLL_MS,
                 yield_on_timeout=True,
                 stop_event=stop,
                 recursive=False,
             )
-        except (OSError, RuntimeError) as failure:  # such as: too many watched files on this machine
-            logger.warning("%s: edits may take %d ms to be noticed: %s", self.path.name, LOOK_EVERY_MS, failure)
-            while not stop.wait(LOOK_EVERY_MS / 1000):
+        except (OSError, RuntimeError) as failure:  # for example: too many watched files on this machine
+            logger.warning("%s: edits may take %d ms to be noticed: %s", self.path.name, POLL_MS, failure)
+            while not stop.wait(POLL_MS / 1000):
                 yield None
 
     def _read(self) -> bytes | None:
@@ -124,7 +120,7 @@ class FlagFile:
 
 def _is_json(content: bytes | None) -> bool:
     try:
-        json.loads(content or b"")
+        parse_json(content or b"")
     except ValueError:
         return False
     return True

@@ -1,99 +1,29 @@
-"""Check flags before they are served, and keep those that are, with versions that only ever grow."""
+"""The flags being served, with versions that only increase, and the streams that send them to SDKs."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._ai_configs import check_ai_config
-from ._problems import FlagFileError, Problem, Severity
-from ._structure import check_flag, check_segment
+from ._checks import KINDS, Payload
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-Payload = dict[str, dict[str, dict[str, Any]]]
-KINDS = ("flags", "segments")
-
-
-def load_mapping(source: Mapping[str, Any]) -> tuple[Payload, list[Problem]]:
-    """Take flags from a program.
-
-    A test may want an AI Config that the AI SDK cannot read, so only a payload that would be rejected as a
-    whole is refused.
-
-    Args:
-        source: As in a flag file.
-
-    Returns:
-        The payload to serve, and what else is wrong with it.
-
-    Raises:
-        FlagFileError: An SDK would reject these flags.
-    """
-    return checked_payload(json.loads(json.dumps(source)), refused=["structure"])
-
-
-def checked_payload(source: Any, *, refused: Collection[Severity]) -> tuple[Payload, list[Problem]]:
-    """Turn the content of a flag file into what SDKs are served.
-
-    Args:
-        source: The parsed JSON.
-        refused: The severities not to accept.
-
-    Returns:
-        The payload, and the problems that were accepted.
-
-    Raises:
-        FlagFileError: There are problems of a refused severity.
-    """
-    payload = _expanded(source)
-    structure = [
-        *(problem for key, flag in payload["flags"].items() for problem in check_flag(key, flag)),
-        *(problem for key, segment in payload["segments"].items() for problem in check_segment(key, segment)),
-    ]
-    if structure:  # what follows relies on the structure
-        raise FlagFileError(structure)
-    problems = [problem for key, flag in payload["flags"].items() for problem in check_ai_config(key, flag)]
-    fatal = [problem for problem in problems if problem.severity in refused]
-    if fatal:
-        raise FlagFileError(fatal)
-    return payload, problems
-
-
-def _expanded(source: Any) -> Payload:
-    """Return the payload with ``flagValues`` turned into flags and missing versions set to 1, as the SDK's own file
-    reader does."""
-    if not isinstance(source, dict) or not source.keys() & {"flags", "flagValues"}:
-        raise FlagFileError([Problem("the file", "", 'must be an object with "flags" or "flagValues"', "structure")])
-    for name in (*KINDS, "flagValues"):
-        if not isinstance(source.get(name, {}), dict):
-            raise FlagFileError([Problem("the file", name, "must be an object", "structure")])
-    flags, values = source.get("flags", {}), source.get("flagValues", {})
-    for key in flags.keys() & values.keys():
-        raise FlagFileError([Problem(f"flag '{key}'", "", "is in both flags and flagValues: keep one", "structure")])
-    flags = {**flags, **{key: _constant_flag(key, value) for key, value in values.items()}}
-    return {
-        name: {key: {"version": 1, **item} if isinstance(item, dict) else item for key, item in items.items()}
-        for name, items in (("flags", flags), ("segments", source.get("segments", {})))
-    }
-
-
-def _constant_flag(key: str, value: object) -> dict[str, Any]:
-    return {"key": key, "on": True, "fallthrough": {"variation": 0}, "variations": [value]}
+# The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write every 15 to 30 s.
+HEARTBEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Change:
-    """Tell how one flag or segment differs from what was served before.
+    """One flag or segment that differs from what was served before.
 
     Attributes:
         kind: ``flags`` or ``segments``.
         key: Key of the flag or segment.
-        version: Its new version, also that of a deletion.
-        item: The new JSON; ``None`` when it was deleted.
+        version: Its new version; a deletion has one, too.
+        item: The new JSON; ``None`` if it was deleted.
     """
 
     kind: str
@@ -103,16 +33,16 @@ class Change:
 
 
 class FlagStore:
-    """Hold the flags being served. Every change of an item, deletion included, gets a higher version.
+    """The flags being served. Every change of an item, deletion included, gets a higher version.
 
-    To be used from one thread.
+    Use it in one thread only.
     """
 
     def __init__(self, payload: Payload) -> None:
-        """Serve a payload under the versions it has.
+        """Serve a payload with the versions it has.
 
         Args:
-            payload: Checked flags and segments.
+            payload: Flags and segments without problems in their structure.
         """
         self._versions: dict[tuple[str, str], int] = {}
         self.payload: Payload = {kind: {} for kind in KINDS}
@@ -122,13 +52,13 @@ class FlagStore:
         """Serve another payload.
 
         Returns:
-            What changed, deletions last.
+            The changes, deletions last.
         """
         changes = [
             self._change(kind, key, item)
             for kind in KINDS
             for key, item in payload[kind].items()
-            if _content(item) != _content(self.payload[kind].get(key))
+            if _without_version(item) != _without_version(self.payload[kind].get(key))
         ]
         changes += [
             self._change(kind, key, None) for kind in KINDS for key in self.payload[kind].keys() - payload[kind].keys()
@@ -147,5 +77,76 @@ class FlagStore:
         return Change(kind, key, version, {**item, "version": version} if item else None)
 
 
-def _content(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _without_version(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in item.items() if name != "version"} if item else None
+
+
+class FlagStreams:
+    """The open streams that send the flags of one store as server-sent events.
+
+    Use it in the thread of the event loop only.
+    """
+
+    def __init__(self, flags: FlagStore, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        """Start without streams.
+
+        Args:
+            flags: The flags to send.
+            heartbeat: Seconds of silence after which a stream writes a comment.
+        """
+        self._flags = flags
+        self._heartbeat = heartbeat
+        self._queues: set[asyncio.Queue[bytes | None]] = set()
+        self._closed = False
+
+    @property
+    def connected(self) -> int:
+        """Return the number of open streams."""
+        return len(self._queues)
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Send changes to all streams: one change alone, several as a new payload, so that no SDK gets half an edit."""
+        match changes:
+            case []:
+                return
+            case [Change(item=None) as change]:
+                data = {"path": f"/{change.kind}/{change.key}", "version": change.version}
+                self._send(_encode("delete", data))
+            case [change]:
+                self._send(_encode("patch", {"path": f"/{change.kind}/{change.key}", "data": change.item}))
+            case _:
+                self._send(self._encode_payload())
+
+    def close(self) -> None:
+        """End every stream; a stream that opens later ends after its first event."""
+        self._closed = True
+        self._send(None)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the flags, then each change, and comments while nothing changes."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._queues.add(queue)
+        try:
+            yield self._encode_payload()
+            while not self._closed:
+                try:
+                    message = await asyncio.wait_for(queue.get(), self._heartbeat)
+                except asyncio.TimeoutError:
+                    message = b":\n\n"
+                if message is None:
+                    return
+                yield message
+        finally:
+            self._queues.discard(queue)
+
+    def _send(self, message: bytes | None) -> None:
+        for queue in self._queues:
+            queue.put_nowait(message)
+
+    def _encode_payload(self) -> bytes:
+        return _encode("put", {"path": "/", "data": self._flags.payload})
+
+
+def _encode(name: str, data: object) -> bytes:
+    """Return a server-sent event."""
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -1,21 +1,30 @@
 """Compute LaunchDarkly's AI Config metrics from the raw events.
 
-The names are those of LaunchDarkly's REST API. A field is absent where no event says anything about it. No event
-carries money: costs are tokens times the prices of the variation's model, and absent where tokens of any variation have
-none. LaunchDarkly's documentation does not say whether ``timeToFirstTokenMs`` is a sum or a mean: here it is the mean,
-which is what the Monitoring tab shows, while ``durationMs`` is the sum the API documents.
+The names are those of LaunchDarkly's REST API. A field is absent if no event contains it. LaunchDarkly's documentation
+does not say whether ``timeToFirstTokenMs`` is a sum or a mean. Here it is the mean, which the Monitoring tab shows.
+``durationMs`` is a sum, as the API documents.
+
+No event contains costs. LaunchDarkly multiplies the tokens by the prices of the model config that a variation uses. A
+flag file has no model configs. Instead, ``model.custom`` may contain the same names: ``costPerInputToken`` and
+``costPerOutputToken``, in USD. A total cost is absent if tokens of any variation have no price.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-
-from ._prices import NO_PRICES, Prices, costs, total_costs
 
 if TYPE_CHECKING:
     from ._events import EventStore
 
-Metrics = dict[str, Any]
+Metrics = dict[str, float]
+# By variation key and by side: input or output.
+Prices = Mapping[str, Mapping[str, Decimal]]
+
+NO_PRICES: Prices = {}
+_PRICE_FIELDS = {"input": "costPerInputToken", "output": "costPerOutputToken"}
 
 SUMS = {
     "inputTokens": "$ld:ai:tokens:input",
@@ -36,14 +45,15 @@ MEANS = {
 # LaunchDarkly's own client refuses a fractional number of milliseconds.
 WHOLE = (*SUMS, "timeToFirstTokenMs")
 
+# total(), unlike sum(), cannot overflow.
 SELECT = """
-SELECT variation_key, key, sum(metric_value), avg(metric_value) FROM events
+SELECT variation_key, key, total(metric_value), avg(metric_value) FROM events
 WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
   AND (:since_ms IS NULL OR created_ms >= :since_ms) AND (:until_ms IS NULL OR created_ms < :until_ms)
 """
 
 
-def metrics(
+def compute_metrics(
     events: EventStore,
     config_key: str,
     *,
@@ -54,20 +64,21 @@ def metrics(
     """Return the metrics of an AI Config over all its variations.
 
     Args:
-        events: Where to look.
+        events: The events.
         config_key: Key of the AI Config.
-        prices: What tokens cost, by variation.
-        since_ms: The first millisecond since the epoch that counts, by the SDK's clock.
-        until_ms: The first one that does not count any more.
+        prices: The prices of tokens, by variation.
+        since_ms: Milliseconds since the epoch, by the SDK's clock; earlier events do not count.
+        until_ms: Events from this time on do not count.
     """
     rows = events.select(f"{SELECT} GROUP BY key", config_key=config_key, since_ms=since_ms, until_ms=until_ms)
-    if not prices:
-        return _named(rows)
-    parts = metrics_by_variation(events, config_key, prices=prices, since_ms=since_ms, until_ms=until_ms)
-    return _named(rows) | total_costs([part["metrics"] for part in parts])
+    metrics = _name_figures(rows)
+    if prices:
+        parts = compute_metrics_by_variation(events, config_key, prices=prices, since_ms=since_ms, until_ms=until_ms)
+        metrics |= _add_costs([part["metrics"] for part in parts])
+    return metrics
 
 
-def metrics_by_variation(
+def compute_metrics_by_variation(
     events: EventStore,
     config_key: str,
     *,
@@ -75,9 +86,10 @@ def metrics_by_variation(
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the metrics of each variation as ``{"variationKey", "metrics"}``; arguments as for :func:`metrics`.
+    """Return the metrics of each variation as ``{"variationKey", "metrics"}``.
 
-    Runs that were served the caller's default stand under an empty variation key.
+    The arguments are those of :func:`compute_metrics`. The variation key is empty for runs that got the caller's
+    default.
     """
     rows = events.select(
         f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key",
@@ -85,16 +97,46 @@ def metrics_by_variation(
         since_ms=since_ms,
         until_ms=until_ms,
     )
-    keys = dict.fromkeys(row[0] for row in rows)
-    found = {key: _named([row for row in rows if row[0] == key]) for key in keys}
-    return [
-        {"variationKey": key, "metrics": metrics | costs(metrics, prices.get(key, {}))}
-        for key, metrics in found.items()
-    ]
+    found = []
+    for variation_key in dict.fromkeys(row[0] for row in rows):
+        metrics = _name_figures([row for row in rows if row[0] == variation_key])
+        for side, price in prices.get(variation_key, {}).items():
+            tokens = metrics.get(f"{side}Tokens")
+            if tokens is not None:
+                metrics[f"{side}Cost"] = float(Decimal(tokens) * price)
+        found.append({"variationKey": variation_key, "metrics": metrics})
+    return found
 
 
-def _named(rows: list[tuple[Any, ...]]) -> Metrics:
-    """Turn (variation, event key, sum, mean) rows of one group into LaunchDarkly's fields."""
+def read_prices(flag: Mapping[str, Any] | None) -> Prices:
+    """Return the prices in a flag's variations, without values that are not prices."""
+    found = {}
+    for value in flag["variations"] if flag is not None else ():
+        match value:
+            case {"_ldMeta": {"variationKey": str(key)}, "model": {"custom": dict(custom)}}:
+                sides = {side: _read_price(custom.get(name)) for side, name in _PRICE_FIELDS.items()}
+                found[key] = {side: price for side, price in sides.items() if price is not None}
+    return {key: sides for key, sides in found.items() if sides}
+
+
+def _read_price(value: object) -> Decimal | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        return None
+    return Decimal(repr(value))
+
+
+def _add_costs(variations: Sequence[Metrics]) -> Metrics:
+    found = {}
+    for side in _PRICE_FIELDS:
+        with_tokens = [metrics for metrics in variations if metrics.get(f"{side}Tokens")]
+        costs = [Decimal(repr(metrics[f"{side}Cost"])) for metrics in with_tokens if f"{side}Cost" in metrics]
+        if costs and len(costs) == len(with_tokens):
+            found[f"{side}Cost"] = float(sum(costs))
+    return found
+
+
+def _name_figures(rows: Sequence[tuple[Any, ...]]) -> Metrics:
+    """Turn rows of variation, event key, sum and mean into LaunchDarkly's fields."""
     sums = {key: total for _, key, total, _ in rows}
     means = {key: mean for _, key, _, mean in rows}
     found = {name: sums[key] for name, key in SUMS.items() if key in sums}

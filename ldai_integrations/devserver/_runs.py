@@ -1,22 +1,25 @@
-"""List runs, newest first, and count those that somebody should look at."""
+"""List runs, count those with warnings, and list the AI Configs with their problems."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._figures import finite
+from ._checks import MODES, check_ai_config, list_ai_configs
+from ._json import shorten
+from ._metrics import read_prices
 
 if TYPE_CHECKING:
     from ._events import EventStore
 
-# An SDK sends every 5 s; a run that has said nothing of its end for this long hardly will.
+# An SDK sends its events every 5 s. After this time, the outcome of a run is not expected any more.
 NO_OUTCOME_AFTER_MS = 60_000
-MOST_CONFIGS = 200
+MAX_CONFIGS = 200
 
 _WITHOUT_OUTCOME = "succeeded = 0 AND failed = 0 AND started_ms < :overdue_ms"
-# The first line is what the partial index stands for.
+# The first line must equal the condition of the partial index. Otherwise SQLite does not use it.
 _TO_WARN_OF = f"""
 (variation_key = '' OR (succeeded = 0 AND failed = 0))
 AND (variation_key = '' OR ({_WITHOUT_OUTCOME}))
@@ -39,23 +42,27 @@ _WARNINGS = f"""
 SELECT config_key, count(CASE WHEN variation_key = '' THEN 1 END), count(CASE WHEN {_WITHOUT_OUTCOME} THEN 1 END)
 FROM runs WHERE config_key IS NOT NULL AND {_TO_WARN_OF} GROUP BY config_key
 """
+_READS = """
+SELECT count(*) FROM events
+WHERE key = :key AND key >= '$ld:ai:usage:' AND key < '$ld:ai:usage;' AND json_extract(raw, '$.data') = :config_key
+"""
 
 
-def runs(
-    events: EventStore, config_key: str, *, after: int = 0, before: int = 2**62, limit: int, to_warn_of: bool = False
+def list_runs(
+    events: EventStore, config_key: str, *, after: int = 0, before: int = 2**62, limit: int, only_warnings: bool = False
 ) -> list[dict[str, Any]]:
-    """Return runs of an AI Config, the one with the newest event first.
+    """Return runs of an AI Config; the run with the newest event comes first.
 
     Args:
-        events: Where to look.
+        events: The events.
         config_key: Key of the AI Config.
         after: Only runs with an event above this id.
-        before: Only runs without an event from this id on: the ``lastId`` of the last one of the page before.
-        limit: At most so many.
-        to_warn_of: Only those that a default was served to, or that have no outcome long after their start.
+        before: Only runs without an event from this id on: the ``lastId`` of the last run of the previous page.
+        limit: The maximum number.
+        only_warnings: Only runs that got a default, or that have no outcome a minute after their start.
     """
-    condition = f"AND {_TO_WARN_OF}" if to_warn_of else ""
-    overdue = {"overdue_ms": _overdue_ms()} if to_warn_of else {}
+    condition = f"AND {_TO_WARN_OF}" if only_warnings else ""
+    overdue = {"overdue_ms": _overdue_ms()} if only_warnings else {}
     names = "runId", "variationKey", "version", "startedMs", "lastId", "successes", "errors"
     rows = events.select(
         _LIST.format(condition=condition), config_key=config_key, after=after, before=before, limit=limit, **overdue
@@ -63,22 +70,56 @@ def runs(
     found = {row[0]: {**dict(zip(names, row, strict=True)), "modelName": "", "values": {}} for row in rows}
     for run_id, key, count, total, model in events.select(_VALUES, run_ids=json.dumps(list(found))):
         if run_id in found and key is not None:
-            found[run_id]["values"][key] = (count, finite(total))
+            found[run_id]["values"][key] = (count, shorten(total))
             found[run_id]["modelName"] = found[run_id]["modelName"] or model or ""
     return list(found.values())
 
 
-def counts(events: EventStore) -> dict[str, dict[str, int]]:
-    """Count the runs of each AI Config that events name, those of the newest event first: ``runs``, ``lastId``,
-    ``defaults`` (a default was served), ``withoutOutcome``."""
-    found = {
+def list_configs(events: EventStore, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the AI Configs that are served or that events name; those of the flag file come first.
+
+    Returns:
+        For each ``configKey``, ``mode`` (``None`` if no flag has it), ``runs``, ``lastId`` (of its newest event),
+        ``defaults`` (runs that got a default), ``withoutOutcome``, ``prices`` (USD per token, by variation) and
+        ``problems``.
+    """
+    counts = {
         key: {"runs": count, "lastId": last_id, "defaults": 0, "withoutOutcome": 0}
-        for key, count, last_id in events.select(_COUNTS, most=MOST_CONFIGS)
+        for key, count, last_id in events.select(_COUNTS, most=MAX_CONFIGS)
     }
     for key, defaults, without_outcome in events.select(_WARNINGS, overdue_ms=_overdue_ms()):
-        if key in found:
-            found[key] |= {"defaults": defaults, "withoutOutcome": without_outcome}
-    return found
+        if key in counts:
+            counts[key] |= {"defaults": defaults, "withoutOutcome": without_outcome}
+    modes = {config.key: config.mode for config in list_ai_configs(flags)}
+    no_runs = {"runs": 0, "lastId": 0, "defaults": 0, "withoutOutcome": 0}
+    return [
+        {
+            "configKey": key,
+            "mode": modes.get(key),
+            **counts.get(key, no_runs),
+            "prices": {
+                variation: {side: float(price) for side, price in sides.items()}
+                for variation, sides in read_prices(flags.get(key)).items()
+            },
+            "problems": list(_find_problems(events, flags, key, modes.get(key))),
+        }
+        for key in dict.fromkeys([*modes, *counts])
+    ]
+
+
+def _find_problems(events: EventStore, flags: Mapping[str, Any], key: str, mode: str | None) -> Iterator[str]:
+    """Yield the problems in the flag file, and one if the application reads the AI Config with the wrong mode."""
+    if key in flags:
+        yield from map(str, check_ai_config(key, flags[key]))
+    for other in MODES if mode in MODES else ():
+        if other == mode:
+            continue
+        [(reads,)] = events.select(_READS, key=f"$ld:ai:usage:{other}-config", config_key=key)
+        if reads:
+            yield (
+                f"Read with the wrong mode: {other}_config() was called ({reads} so far), but the mode of the AI Config"
+                f" is '{mode}'. The result has no text. Call {mode}_config(), or change the mode."
+            )
 
 
 def _overdue_ms() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hmac
-import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,31 +14,33 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ._bodies import BodyTooLargeError, BodyUnreadableError, read_body
 from ._events import InvalidPayloadError
-from ._responses import HangUp, error
+from ._http import BodyTooLargeError, BodyUnreadableError, HangUp, error, read_body
+from ._json import parse_json
 
 if TYPE_CHECKING:
     from ._stores import Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
-# SDK hooks see it as the environment id.
+# SDK hooks receive it as the environment id.
 ENVIRONMENT = {"X-LD-EnvID": "ldai-dev"}
+# The largest integer that every JSON reader takes exactly.
+MAX_DROPPED = 2**53
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class SDKEndpoints:
-    """Serve flags to SDKs and take their events."""
+    """Paths that send flags to SDKs and receive their events."""
 
     def __init__(self, stores: Stores, *, hang_up: HangUp, sdk_key: str | None) -> None:
-        """Put the endpoints in front of the stores.
+        """Connect the endpoints to the stores.
 
         Args:
-            stores: What to serve from, and where events go.
-            hang_up: The answer to a body that is too large.
-            sdk_key: The only key to accept; ``None`` accepts any.
+            stores: Contain the flags, and receive the events.
+            hang_up: The response to a body that is too large.
+            sdk_key: The only accepted key; ``None`` accepts any.
         """
         self._stores = stores
         self._hang_up = hang_up
@@ -47,47 +48,47 @@ class SDKEndpoints:
 
     @property
     def routes(self) -> list[Route]:
-        """List the paths of the streaming, polling and event protocols."""
+        """Return the paths of the streaming, polling and event protocols."""
         return [
-            Route("/all", self._for_key(self._stream)),
-            Route("/sdk/latest-all", self._for_key(self._poll)),
-            Route("/sdk/stream", self._for_key(self._second_protocol)),
-            Route("/sdk/poll", self._for_key(self._second_protocol)),
-            Route("/bulk", self._for_key(self._with_body(self._bulk)), methods=["POST"]),
-            Route("/diagnostic", self._for_key(self._with_body(self._diagnostic)), methods=["POST"]),
+            Route("/all", self._require_key(self._stream)),
+            Route("/sdk/latest-all", self._require_key(self._poll)),
+            Route("/sdk/stream", self._require_key(self._second_protocol)),
+            Route("/sdk/poll", self._require_key(self._second_protocol)),
+            Route("/bulk", self._require_key(self._read_body_for(self._bulk)), methods=["POST"]),
+            Route("/diagnostic", self._require_key(self._read_body_for(self._diagnostic)), methods=["POST"]),
         ]
 
-    def _for_key(self, endpoint: Endpoint) -> Endpoint:
-        """Let an endpoint answer to the right SDK key only."""
+    def _require_key(self, endpoint: Endpoint) -> Endpoint:
+        """Return an endpoint that checks the SDK key first."""
 
-        async def checked(request: Request) -> Response:
+        async def check(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
             if self._sdk_key is not None and not hmac.compare_digest(given, self._sdk_key.encode()):
                 return error(401, "unauthorized", "This server was started with another SDK key.")
             return await endpoint(request)
 
-        return checked
+        return check
 
-    def _with_body(self, receive: Callable[[Request, bytes], Awaitable[Response]]) -> Endpoint:
-        """Read the body for an endpoint; say what is wrong with it in one place."""
+    def _read_body_for(self, handle: Callable[[Request, bytes], Awaitable[Response]]) -> Endpoint:
+        """Return an endpoint that reads the body and answers all errors in it."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                return await receive(request, await read_body(request))
+                return await handle(request, await read_body(request))
             except ClientDisconnect:
                 return self._hang_up
             except BodyTooLargeError:
-                self._refuse(request, "its body is over the limit; hung up")
+                self._report_refusal(request, "the body is over the limit. The connection was closed")
                 return self._hang_up
             except (BodyUnreadableError, InvalidPayloadError) as problem:
-                self._refuse(request, str(problem))
+                self._report_refusal(request, str(problem))
                 return error(400, "invalid_request", str(problem))
 
         return endpoint
 
-    def _refuse(self, request: Request, reason: str) -> None:
-        self._stores.losses.refused_payloads += 1
-        logger.warning("Refused what an SDK sent to %s: %s.", request.url.path, reason)
+    def _report_refusal(self, request: Request, reason: str) -> None:
+        self._stores.refused_payloads += 1
+        logger.warning("Refused a request of an SDK to %s: %s.", request.url.path, reason)
 
     async def _stream(self, _request: Request) -> Response:
         headers = {**ENVIRONMENT, "Cache-Control": "no-cache"}
@@ -104,8 +105,8 @@ class SDKEndpoints:
         return Response(body, media_type="application/json", headers=headers)
 
     async def _second_protocol(self, _request: Request) -> Response:
-        """Send SDKs that try LaunchDarkly's newer protocol back to the first one."""
-        response = error(404, "not_found", "This server speaks the first flag delivery protocol.")
+        """Make SDKs that try LaunchDarkly's newer protocol fall back to the first one."""
+        response = error(404, "not_found", "This server supports the first flag delivery protocol only.")
         response.headers["X-LD-FD-Fallback"] = "true"
         return response
 
@@ -116,11 +117,11 @@ class SDKEndpoints:
 
     async def _diagnostic(self, _request: Request, body: bytes) -> Response:
         try:
-            report = json.loads(body)
+            report = parse_json(body)
         except ValueError as problem:
             raise InvalidPayloadError("the diagnostic is not valid JSON") from problem
         dropped = report.get("droppedEvents") if isinstance(report, dict) else None
-        if isinstance(dropped, int) and dropped > 0:
-            self._stores.losses.dropped_events += dropped
-            logger.warning("An SDK dropped %d events before sending them: its buffer was full.", dropped)
+        if isinstance(dropped, int) and 0 < dropped <= MAX_DROPPED:
+            self._stores.dropped_events += dropped
+            logger.warning("An SDK dropped %d events before sending them, because its buffer was full.", dropped)
         return Response(status_code=202)

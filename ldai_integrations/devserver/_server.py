@@ -1,4 +1,4 @@
-"""The dev server as an object: start it, feed it, look into it, stop it."""
+"""The dev server as an object: start it, send it requests, read what has arrived, stop it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,43 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._ai_configs import AIConfig, ai_configs
-from ._app import application
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from ._api import InspectionEndpoints, MetricsEndpoints
+from ._checks import AIConfig, FlagFileError, Payload, Problem, check_mapping, list_ai_configs
 from ._events import Event, EventStore
-from ._faults import Fault
+from ._faults import Fault, FaultInjector
 from ._flag_file import FlagFile
-from ._flags import FlagStore, Payload, load_mapping
-from ._guard import is_loopback
-from ._metrics import metrics, metrics_by_variation
-from ._prices import token_prices
-from ._problems import FlagFileError, Problem
-from ._responses import HangUp
+from ._flags import FlagStore, FlagStreams
+from ._http import HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
+from ._metrics import compute_metrics, compute_metrics_by_variation, read_prices
+from ._page import PageEndpoints
+from ._sdk import SDKEndpoints
 from ._stores import Stores
-from ._streams import FlagStreams
 from ._thread import ServerThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
 
 class DevServer:
-    """Be LaunchDarkly for this machine, in threads of its own, between ``with`` and its end.
+    """A local stand-in for LaunchDarkly that runs in its own threads during a ``with`` block.
 
-    All three URIs of an SDK's ``Config`` (``base_uri``, ``stream_uri``, ``events_uri``) are :attr:`url`. The SDK obeys
-    a lower-case ``http_proxy`` even for 127.0.0.1: where one is set, set ``no_proxy=127.0.0.1`` (lower-case) as well.
+    Use :attr:`url` for all three URIs of an SDK's ``Config`` (``base_uri``, ``stream_uri``, ``events_uri``). The SDK
+    uses a lower-case ``http_proxy`` even for 127.0.0.1. If that variable is set, set ``no_proxy=127.0.0.1``
+    (lower-case) as well.
 
-    The methods may be called from any thread, in the ``with`` block only. One object serves once.
+    Any thread may call the methods, but only in the ``with`` block. An object can be entered once.
     """
 
     def __init__(
@@ -49,30 +54,30 @@ class DevServer:
         port: int = 0,
         sdk_key: str | None = None,
     ) -> None:
-        """Read the flags; nothing is opened before the ``with`` block.
+        """Read the flags. The port and the database are opened in the ``with`` block.
 
         Args:
-            configs: A flag file, followed while the server runs, or the content of one.
+            configs: A flag file, whose edits are followed while the server runs, or the content of one.
             db: SQLite file for the events; ``None`` keeps them in memory.
             host: The loopback address to listen on.
-            port: The port to listen on; 0 lets the system choose.
-            sdk_key: The only SDK key to accept; ``None`` accepts any.
+            port: The port to listen on; 0 takes a free one.
+            sdk_key: The only accepted SDK key; ``None`` accepts any.
 
         Raises:
-            FlagFileError: The flags cannot be served; its text names each flag and field.
+            FlagFileError: The flags cannot be served. The message names each flag and field.
             ValueError: The host is not a loopback address.
         """
         if not is_loopback(f"[{host}]" if ":" in host else host):
             raise ValueError(
-                f"host {host!r} is not a loopback address: nobody else may reach this server, use 127.0.0.1"
+                f"host {host!r} is not a loopback address: other machines must not reach this server, use 127.0.0.1"
             )
         self._file: FlagFile | None = None
         if isinstance(configs, Path):
             self._file = FlagFile(configs)
             payload, problems = self._file.load()
         else:
-            payload, problems = load_mapping(configs)
-        _warn(problems)
+            payload, problems = check_mapping(configs)
+        _log_problems(problems)
         self._flags = FlagStore(payload)
         self._address = (host, port)
         self._db = db
@@ -80,53 +85,50 @@ class DevServer:
 
     @property
     def url(self) -> str:
-        """Tell the address, without a slash at its end."""
+        """Return the address, without a slash at the end."""
         host, port = self._address
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
     def ai_configs(self) -> list[AIConfig]:
-        """List the AI Configs being served."""
-        return ai_configs(self._flags.payload["flags"])
+        """Return the AI Configs being served."""
+        return list_ai_configs(self._flags.payload["flags"])
 
     def __enter__(self) -> DevServer:
-        """Serve.
+        """Start the server.
 
         Raises:
-            OSError: The port is taken.
+            OSError: The port is already in use.
             sqlite3.Error: The database cannot be opened.
         """
         with contextlib.ExitStack() as opened:
             family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
             listener = opened.enter_context(socket.create_server(self._address, family=family))
-            # asyncio does so only for sockets it made itself; without it each small answer takes 40 ms.
+            # asyncio does this for sockets of its own only. Without it, each small response takes 40 ms.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._address = listener.getsockname()[:2]
             events = opened.enter_context(contextlib.closing(EventStore(self._db)))
             self._stores = Stores(self._flags, FlagStreams(self._flags), events)
             self._stopping = asyncio.Event()
-            self._thread = ServerThread(listener, stop=self._end_waiting)
-            hang_up = HangUp(self._thread.abort)
-            self._thread.start(
-                application(self._stores, hang_up=hang_up, stopping=self._stopping, sdk_key=self._sdk_key)
-            )
+            self._thread = ServerThread(listener, stop=self._end_responses)
+            self._thread.start(self._build_app())
             opened.callback(self._thread.stop)
             if self._file is not None:
-                opened.enter_context(self._file.followed(self._reload))
+                opened.enter_context(self._file.follow(self._reload))
             self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop, open streams included, and close the database."""
+        """Stop the server, end open streams, and close the database."""
         self._opened.close()
 
     def events(self, **filters: str | None) -> list[Event]:
-        """Return the events received, oldest first, each as the SDK wrote it.
+        """Return the received events as the SDK sent them, oldest first.
 
         Args:
-            filters: What ``kind``, ``key`` (such as ``$ld:ai:duration:total``), ``config_key`` or ``run_id`` must be.
+            filters: The values of ``kind``, ``key`` (such as ``$ld:ai:duration:total``), ``config_key`` or ``run_id``.
         """
         return self._stores.events.events(filters)
 
@@ -136,15 +138,15 @@ class DevServer:
         """Wait for events to arrive.
 
         Args:
-            condition: How many events at least, or a predicate on the list of them.
+            condition: The minimum number of events, or a predicate on the list of them.
             timeout: Seconds.
-            filters: Which events, as for :meth:`events`.
+            filters: As for :meth:`events`.
 
         Returns:
             The events.
 
         Raises:
-            TimeoutError: They did not come.
+            TimeoutError: They did not arrive in time.
         """
         events = self._stores.events
 
@@ -154,42 +156,47 @@ class DevServer:
             )
 
         if not events.wait_until(met, timeout):
-            wanted = f"{condition} events" if isinstance(condition, int) else "the events asked for"
+            wanted = f"{condition} events" if isinstance(condition, int) else "the expected events"
             raise TimeoutError(
-                f"{wanted} with {filters or 'any content'} did not come within {timeout} s:"
-                f" {events.count(filters)} are there, {events.count({})} of any kind"
+                f"{wanted} with {filters or 'any content'} did not arrive within {timeout} s:"
+                f" {events.count(filters)} have arrived, {events.count({})} of any kind"
             )
         return self.events(**filters)
 
     def metrics(self, config_key: str, by_variation: bool = False) -> Any:
-        """Return LaunchDarkly's metrics of an AI Config over all events at hand.
+        """Return LaunchDarkly's metrics of an AI Config over all received events.
 
         Args:
             config_key: Key of the AI Config.
-            by_variation: Ask for a list of ``{"variationKey", "metrics"}`` in place of one object.
+            by_variation: Return a list of ``{"variationKey", "metrics"}`` instead of one object.
         """
-        prices = token_prices(self._flags.payload["flags"].get(config_key))
-        return (metrics_by_variation if by_variation else metrics)(self._stores.events, config_key, prices=prices)
+        prices = read_prices(self._flags.payload["flags"].get(config_key))
+        if by_variation:
+            return compute_metrics_by_variation(self._stores.events, config_key, prices=prices)
+        return compute_metrics(self._stores.events, config_key, prices=prices)
 
     def totals(self) -> list[dict[str, Any]]:
-        """Count and sum the custom events, per AI Config, variation and event key."""
+        """Return count and sum of the custom events, per AI Config, variation and event key."""
         return self._stores.events.totals()
 
     def status(self) -> dict[str, int]:
-        """Count streams, events, payloads, duplicate and refused payloads, and events that SDKs report as dropped."""
+        """Return the numbers of open streams, events, payloads, duplicate and refused payloads, and dropped events.
+
+        Dropped events are those that SDKs report as dropped.
+        """
         return self._stores.status()
 
     def set_flags(self, configs: Mapping[str, Any]) -> None:
-        """Serve other flags, and push what changed to every SDK. The flag file wins again when it is edited.
+        """Serve other flags, and send the changes to every SDK. An edit of the flag file replaces them again.
 
         Args:
-            configs: As in a flag file, complete.
+            configs: The complete content of a flag file.
 
         Raises:
-            FlagFileError: An SDK would reject these flags; the former ones are kept.
+            FlagFileError: An SDK would reject these flags. The former flags are still served.
         """
-        payload, problems = load_mapping(configs)
-        _warn(problems)
+        payload, problems = check_mapping(configs)
+        _log_problems(problems)
         self._thread.call(self._serve, payload)
 
     def inject(
@@ -202,26 +209,40 @@ class DevServer:
         close: bool = False,
         handled: bool = False,
     ) -> None:
-        """Let the next requests for a path go wrong.
+        """Make the next requests for a path fail.
 
         Args:
             path: Such as ``/bulk`` or ``/all``.
             status: Answer with this status.
-            count: For so many requests; ``None`` for all until :meth:`clear`.
-            delay: Wait so many seconds first; alone, the request is then served as ever.
-            close: Hang up instead of answering.
-            handled: Do the work first, so that only the answer is lost.
+            count: The number of requests; ``None`` for all until :meth:`clear`.
+            delay: Wait this many seconds first. With a delay alone, the request then gets its usual answer.
+            close: Close the connection instead of answering.
+            handled: Handle the request first, so that only its answer is lost.
 
         Raises:
-            ValueError: A value is out of range, or two contradict each other.
+            ValueError: A value is out of range, or two values contradict each other.
         """
         self._stores.faults.add(Fault(path, status, count, delay * 1000, close, handled))
 
     def clear(self) -> None:
-        """Forget all events, losses and faults; the flags stay."""
+        """Delete all events, losses and faults; the flags stay."""
         self._stores.clear()
 
-    def _end_waiting(self) -> None:
+    def _build_app(self) -> ASGIApp:
+        stores, stopping, hang_up = self._stores, self._stopping, HangUp(self._thread.abort)
+        router = Starlette(
+            routes=[
+                *SDKEndpoints(stores, hang_up=hang_up, sdk_key=self._sdk_key).routes,
+                *MetricsEndpoints(stores).routes,
+                *InspectionEndpoints(stores).routes,
+                *PageEndpoints(stores, stopping=stopping).routes,
+            ],
+            exception_handlers={HTTPException: _answer_http_error},
+        )
+        app = FaultInjector(SecurityHeaders(router), faults=stores.faults, hang_up=hang_up, stopping=stopping)
+        return LoopbackGuard(app)
+
+    def _end_responses(self) -> None:
         self._stopping.set()
         self._stores.streams.close()
 
@@ -231,17 +252,24 @@ class DevServer:
         return [f"{change.key} {'changed' if change.item else 'deleted'}" for change in changes]
 
     def _reload(self, file: FlagFile, content: bytes | None) -> None:
-        """Serve an edited flag file, if it can be served."""
+        """Serve an edited flag file, unless it has errors."""
         try:
             payload, problems = file.parse(content)
         except FlagFileError as refusal:
-            logger.error("%s: edit refused, the last good version stays:\n%s", file.path.name, refusal)
+            logger.error("%s: edit refused, the last valid version is still served:\n%s", file.path.name, refusal)
             return
-        _warn(problems)
+        _log_problems(problems)
         if changed := self._thread.call(self._serve, payload):
             logger.info("%s: %s", file.path.name, ", ".join(changed))
 
 
-def _warn(problems: list[Problem]) -> None:
+def _answer_http_error(request: Request, failure: Exception) -> Response:
+    """Answer Starlette's own errors, such as an unknown path, in LaunchDarkly's format."""
+    assert isinstance(failure, HTTPException)
+    code = failure.detail.lower().replace(" ", "_")
+    return error(failure.status_code, code, f"{failure.detail}: {request.method} {request.url.path}")
+
+
+def _log_problems(problems: list[Problem]) -> None:
     for problem in problems:
         logger.warning("%s", problem)

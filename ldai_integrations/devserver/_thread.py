@@ -1,35 +1,35 @@
-"""Run an ASGI application on uvicorn in a thread of its own."""
+"""Run an ASGI application on uvicorn in a separate thread."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import uvicorn
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-
     from starlette.types import ASGIApp
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-# What is still being answered when the server stops has this long.
+# Open requests may take this long when the server stops.
 GRACE_SECONDS = 1
 KEEP_ALIVE_SECONDS = 300
 
 
 class ServerThread:
-    """Serve until stopped. Ready as soon as :meth:`start` returns."""
+    """A server in a thread, ready as soon as :meth:`start` returns."""
 
     def __init__(self, listener: socket.socket, *, stop: Callable[[], None]) -> None:
         """Prepare a server.
 
         Args:
             listener: A bound TCP socket; closed with the server.
-            stop: Called in the event loop when the server is to end: ends what would go on forever.
+            stop: Called in the event loop when the server stops; must end responses that have no end.
         """
         self._listener = listener
         self._stop = stop
@@ -40,18 +40,18 @@ class ServerThread:
         """Serve the application.
 
         Raises:
-            Exception: What kept the server from starting.
+            Exception: The error with which uvicorn failed to start.
         """
         config = uvicorn.Config(
             app,
             http="h11",
             ws="none",
             lifespan="off",
-            # The application's own uvicorn may log through the same loggers: leave them as they are.
+            # The application may use uvicorn, too. Do not change the configuration of uvicorn's loggers.
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            # An SDK posts every 5 s: with uvicorn's own 5 s, connections would close just as they are used again.
+            # An SDK posts every 5 s. With uvicorn's default of 5 s, a connection could close while it is used again.
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
@@ -62,22 +62,22 @@ class ServerThread:
         if self._failure is not None:
             raise self._failure
 
-    def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function in the event loop's thread and return its result."""
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the thread of the event loop and return its result."""
 
         async def call() -> T:
-            return function(*args)
+            return function(*args, **kwargs)
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
 
-    def abort(self, client: Any) -> None:
-        """End the connection of a client at once. Belongs to the event loop's thread."""
+    def abort(self, client: object) -> None:
+        """Close the connection of a client at once. Call it in the thread of the event loop only."""
         for connection in self._server.server_state.connections:
             if getattr(connection, "client", None) == client:
                 connection.transport.abort()
 
     def stop(self) -> None:
-        """End the server and wait for it."""
+        """Stop the server and wait until it has stopped."""
         self.call(self._stop)
         self._server.should_exit = True
         self._thread.join()
@@ -97,7 +97,7 @@ class ServerThread:
 
 
 class _Server(uvicorn.Server):
-    """Tell when the socket is being served."""
+    """A uvicorn server that reports when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
         super().__init__(config)

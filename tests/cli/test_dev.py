@@ -1,4 +1,4 @@
-"""``ldai dev``, and what holds for every command."""
+"""``ldai dev``, and the behaviour of all commands."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ import httpx
 import pytest
 
 from ldai_integrations import cli
-from ldai_integrations._cli import dev
+from ldai_integrations.devserver import DevServer
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
     from pathlib import Path
-
-    from ldai_integrations.devserver import DevServer
 
 META = {"enabled": True, "variationKey": "brief", "version": 1, "mode": "completion"}
 CHAT = {
@@ -44,7 +41,7 @@ def configs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def started(configs: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     command = [sys.executable, "-m", "ldai_integrations", "dev", "--configs", str(configs), "--port", "0"]
     environment = {**os.environ, "http_proxy": "http://proxy.example:3128", "no_proxy": ""}
     with subprocess.Popen(
@@ -54,10 +51,10 @@ def started(configs: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_serves_until_a_signal(number: int, started: subprocess.Popen[str], configs: Path) -> None:
-    """``ldai dev`` says what to set and what it serves, tells a reload in one line, and ends, status 0."""
+    """``ldai dev`` prints its address and AI Configs, logs an edit in one line, and exits with status 0."""
     assert started.stdout
     assert started.stderr
     url = started.stdout.readline().split()[-1]
@@ -77,15 +74,14 @@ def test_dev_serves_until_a_signal(number: int, started: subprocess.Popen[str], 
 def test_dev_in_this_process(
     configs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command can be called, and leaves signal handlers as they were."""
+    """The command can be called from Python, and restores the signal handlers."""
     former = signal.getsignal(signal.SIGTERM)
-    introduced = dev._introduce
 
-    def introduce_and_end(server: DevServer, args: argparse.Namespace) -> None:
-        introduced(server, args)
+    def end(_server: DevServer) -> list[Any]:
         os.kill(os.getpid(), signal.SIGTERM)
+        return []
 
-    monkeypatch.setattr(dev, "_introduce", introduce_and_end)
+    monkeypatch.setattr(DevServer, "ai_configs", property(end))
     monkeypatch.delenv("http_proxy", raising=False)
     assert cli.main(["dev", "--configs", str(configs), "--port", "0", "--db", str(configs.with_suffix(".db"))]) == 0
     assert signal.getsignal(signal.SIGTERM) is former
@@ -95,54 +91,54 @@ def test_dev_in_this_process(
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    """Run the command, which must fail with status 2, and return what it says."""
+    """Run the command, which must fail with status 2, and return its message."""
     assert cli.main(["dev", *map(str, arguments)]) == 2
-    output, said = capsys.readouterr()
+    output, message = capsys.readouterr()
     assert output == ""
-    return said
+    return message
 
 
-def test_bad_file_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that cannot be served is told by flag and field, with status 2."""
+def test_bad_file_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a file cannot be served, the message names the flag and the field; the status is 2."""
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
     assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not '1'\n"
-    assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: is it there?\n"
+    assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: check the path\n"
 
 
-def test_taken_port_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A taken port is told together with the way out."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        said = failure(capsys, "--configs", configs, "--port", port)
-    assert said.startswith(f"ldai: 127.0.0.1 port {port}: ")
-    assert said.endswith("choose another with --port\n")
+def test_taken_port_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the port is already in use, the message says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as socket_in_use:
+        port = socket_in_use.getsockname()[1]
+        message = failure(capsys, "--configs", configs, "--port", port)
+    assert message.startswith(f"ldai: 127.0.0.1 port {port}: ")
+    assert message.endswith("choose another with --port\n")
 
 
 def test_other_hosts_are_refused(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An address that others could reach is refused."""
+    """An address that other machines can reach is refused."""
     assert "'0.0.0.0' is not a loopback address" in failure(capsys, "--configs", configs, "--host", "0.0.0.0")
 
 
-def test_bad_database_is_told(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A database that cannot be used is told by name."""
-    assert f"{configs} cannot take the events: file is not a database" in failure(
+def test_bad_database_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a database cannot be used, the message has its name."""
+    assert f"{configs} cannot store the events: file is not a database" in failure(
         capsys, "--configs", configs, "--port", 0, "--db", configs
     )
 
 
-def test_missing_extra_is_told(
+def test_missing_extra_is_reported(
     configs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the server's dependencies the command says what to install."""
+    """Without the server's dependencies, the message says what to install."""
     monkeypatch.setitem(sys.modules, "ldai_integrations.devserver", None)
     assert "pip install 'ldai-integrations[dev]'" in failure(capsys, "--configs", configs)
 
 
 @pytest.mark.parametrize("arguments", [[], ["dev"], ["dev", "--configs", "x", "--port", "70000"]])
-def test_wrong_arguments_are_told(
+def test_wrong_arguments_are_reported(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wrong arguments end with status 2 and the usage."""
+    """With wrong arguments, the command prints the usage and exits with status 2."""
     monkeypatch.setattr(sys, "argv", ["ldai", *arguments])
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("ldai_integrations", run_name="__main__")

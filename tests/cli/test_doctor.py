@@ -1,8 +1,9 @@
-"""``ldai doctor``: each mistake of LaunchDarkly's troubleshooting list is told, with the remedy, and no secret."""
+"""``ldai doctor`` finds each mistake of LaunchDarkly's troubleshooting list, names a remedy, and prints no secret."""
 
 from __future__ import annotations
 
 import gc
+import io
 import json
 import socket
 import sys
@@ -10,11 +11,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
 from ldai_integrations import cli
-from ldai_integrations._cli.doctor import connection
 from ldai_integrations._cli.doctor.connection import Target, check_hosts, check_key
 from ldai_integrations._cli.doctor.findings import Finding
 from ldai_integrations._cli.doctor.process import check_process
@@ -39,7 +40,7 @@ RULED = flag(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
-    """Serve the tests' AI Configs, and some of the doctor's own."""
+    """Serve the AI Configs of all tests, and some more."""
     own = {item["key"]: item for item in (BARE, EMPTY, RULED)}
     with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
         yield server
@@ -47,7 +48,7 @@ def server() -> Iterator[DevServer]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Look at an empty directory; forgive the SDK that it leaves sockets of refused streams to the collector."""
+    """Use an empty directory, and ignore the sockets of refused streams that the SDK does not close."""
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -57,7 +58,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def configured(server: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
-    """Point the environment at the server, which has forgotten everything."""
+    """Set the environment variables for the server, and delete its events."""
     server.clear()
     monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
     monkeypatch.setenv("LAUNCHDARKLY_SDK_KEY", "sdk-right")
@@ -65,7 +66,7 @@ def configured(server: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
 
 
 def examine(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict[str, Finding]:
-    """Run the command, and return what it said by what it is about."""
+    """Run the command, and return the findings by their subject."""
     assert cli.main(["doctor", "--json", *arguments]) == status
     output, said = capsys.readouterr()
     assert said == ""
@@ -74,8 +75,8 @@ def examine(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0
     return {finding.about: finding for finding in found}
 
 
-def test_all_is_well(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a healthy set-up every line is ok, and nothing has been sent."""
+def test_correct_configuration(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a correct configuration every finding is ok, and nothing is sent."""
     found = examine(capsys, "chat")
 
     assert {about: finding.level for about, finding in found.items()} == {
@@ -96,18 +97,18 @@ def test_all_is_well(configured: DevServer, capsys: pytest.CaptureFixture[str]) 
     assert configured.events() == []
 
 
-def test_people_read_lines(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json each finding is a line, and its remedy another."""
+def test_output_for_people(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --json, each finding is a line, and its remedy another."""
     assert cli.main(["doctor", "disabled"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     [at] = [number for number, line in enumerate(lines) if line.startswith("warning  enabled: the AI Config is disab")]
-    assert lines[at + 1].strip().startswith("→ switch its targeting on")
+    assert lines[at + 1].strip().startswith("→ turn its targeting on")
     assert "sdk-right" not in "".join(lines)
 
 
 def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a key the connection is looked at, and the way to more is told."""
+    """Without a key, the connection is checked, and the output says how to check an AI Config."""
     assert "ldai doctor KEY" in examine(capsys)["AI Config"].text
 
 
@@ -124,10 +125,10 @@ def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixtu
         ("relevance", "mode", "warning", "it is a judge", 0),
         ("bare", "mode", "warning", "has no instructions", 0),
         ("bare", "provider", "skipped", "Acme", 0),
-        ("empty", "model", "warning", "has none", 0),
+        ("empty", "model", "warning", "has no model", 0),
     ],
 )
-def test_what_can_be_wrong_with_an_ai_config(
+def test_mistakes_in_an_ai_config(
     key: str, about: str, level: str, text: str, status: int, configured: DevServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each mistake in an AI Config is found."""
@@ -137,24 +138,24 @@ def test_what_can_be_wrong_with_an_ai_config(
 
 
 def test_the_variation_of_a_context(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """The AI Config is evaluated for the context that is given."""
+    """The AI Config is evaluated for the given context."""
     about, premium = "AI Config 'ruled'", '{"kind": "user", "key": "ada", "plan": "premium"}'
     assert "'a', version 1 (the default rule)" in examine(capsys, "ruled", "--context-key", "ada")[about].text
     assert "'b', version 1 (rule match premium)" in examine(capsys, "ruled", "--context", premium)[about].text
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "ada"])
-def test_contexts_that_are_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no context is refused."""
+def test_text_that_is_not_a_context(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text that is not a context is refused."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["doctor", "chat", "--context", text])
     assert ended.value.code == 2
-    assert "is no context" in capsys.readouterr().err
+    assert "is not a context" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ['{"kind": "user"}', '{"key": 3, "kind": "user"}', '{"kind": "kind", "key": "ada"}'])
-def test_contexts_that_are_not_valid(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A context that LaunchDarkly would refuse is refused."""
+def test_invalid_contexts(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A context that LaunchDarkly refuses is refused."""
     assert cli.main(["doctor", "chat", "--context", text]) == 2
     assert "the context cannot be used" in capsys.readouterr().err
 
@@ -162,7 +163,7 @@ def test_contexts_that_are_not_valid(text: str, capsys: pytest.CaptureFixture[st
 def test_missing_packages(
     configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider's package, or an encoding, that is not there is a warning with what to install."""
+    """If a provider's package or an encoding is missing, a warning says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setattr("ldai_integrations._cli.doctor.config.encoding_at_hand", lambda _model: ("o200k_base", False))
     found = examine(capsys, "chat")
@@ -174,7 +175,7 @@ def test_missing_packages(
 def test_judges_with_a_package(
     configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judges are fine where a package of the AI SDK can call them."""
+    """Judges are ok if a package of the AI SDK can call them."""
     monkeypatch.setitem(sys.modules, "ldai_langchain", type(sys)("ldai_langchain"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "ldai_langchain" or None)
     assert "launchdarkly-server-sdk-ai-langchain is installed" in examine(capsys, "judged")["judges"].text
@@ -183,7 +184,7 @@ def test_judges_with_a_package(
 def test_judges_without_a_package(
     configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judges that no package of the AI SDK can call are warned of."""
+    """If no package of the AI SDK can call the judges, there is a warning."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     found = examine(capsys, "judged")["judges"]
     assert found.level == "warning"
@@ -191,7 +192,7 @@ def test_judges_without_a_package(
 
 
 def test_an_event_is_delivered(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --send-event one event arrives, which belongs to no AI Config."""
+    """With --send-event, one event arrives, which belongs to no AI Config."""
     assert examine(capsys, "chat", "--send-event")["event"].level == "ok"
 
     [event] = configured.events()
@@ -201,7 +202,7 @@ def test_an_event_is_delivered(configured: DevServer, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("status", [401, 500])
 def test_an_event_is_not_taken(status: int, configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event that the server does not take is a problem."""
+    """If the server does not accept the event, there is a problem."""
     configured.inject("/bulk", status=status, count=2)
     found = examine(capsys, "chat", "--send-event", status=1)["event"]
 
@@ -212,7 +213,7 @@ def test_an_event_is_not_taken(status: int, configured: DevServer, capsys: pytes
 def test_a_refused_key(
     configured: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that LaunchDarkly refuses is told as such, without showing it."""
+    """If LaunchDarkly refuses the key, the output says so without the key."""
     monkeypatch.setenv("LAUNCHDARKLY_SDK_KEY", "sdk-wrong-0123")
     found = examine(capsys, "chat", status=1)
 
@@ -223,7 +224,7 @@ def test_a_refused_key(
 
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dev server that does not run is told with the command that starts it."""
+    """If the dev server does not run, the remedy is the command that starts it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     monkeypatch.setenv("LDAI_DEV_SERVER", url)
@@ -234,18 +235,18 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_a_file(monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """AI Configs of a file are looked at too; nothing is reported then."""
+    """AI Configs of a file are checked, too; no events are sent then."""
     monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
     found = examine(capsys, "chat", "--send-event")
 
     assert found["AI Config 'chat'"].level == "ok"
-    assert (found["event"].level, "nothing is reported" in found["event"].text) == ("skipped", True)
+    assert (found["event"].level, "no events are sent" in found["event"].text) == ("skipped", True)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("", "", "nothing says where it is"),
+        ("", "", "is not configured"),
         ("LDAI_DEV_SERVER", "localhost", "LDAI_DEV_SERVER is 'localhost'"),
         ("LDAI_CONFIG_FILE", "nowhere.json", "LDAI_CONFIG_FILE cannot be read"),
     ],
@@ -253,7 +254,7 @@ def test_a_file(monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest
 def test_environments_that_cannot_work(
     name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing, or nothing useful, is configured, the variables are told."""
+    """If nothing or something wrong is configured, the finding names the variables."""
     if name:
         monkeypatch.setenv(name, value)
     found = examine(capsys, "chat", status=1)["LaunchDarkly"]
@@ -274,7 +275,7 @@ def test_environments_that_cannot_work(
     ],
 )
 def test_kinds_of_keys(key: str, level: str, kind: str) -> None:
-    """What is no SDK key is named for what it is, and not shown."""
+    """The finding names the kind of a wrong key, without the key."""
     [found] = check_key(Target("LaunchDarkly", key))
 
     assert found.level == level
@@ -283,14 +284,16 @@ def test_kinds_of_keys(key: str, level: str, kind: str) -> None:
 
 
 def test_the_hosts_of_launchdarkly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All three hosts are asked, each for itself."""
+    """All three hosts are checked separately."""
     asked: list[str] = []
 
-    def unreachable(origin: str) -> str | None:
+    def open_url(_opener: object, origin: str, timeout: float) -> io.BytesIO:
         asked.append(origin)
-        return "no route" if "events" in origin else None
+        if "events" in origin:
+            raise URLError("no route")
+        return io.BytesIO()
 
-    monkeypatch.setattr(connection, "_unreachable", unreachable)
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", open_url)
     found = list(check_hosts(Target("LaunchDarkly", "sdk-1")))
 
     assert asked == [f"https://{name}.launchdarkly.com" for name in ("stream", "app", "events")]
@@ -302,8 +305,8 @@ def test_the_hosts_of_launchdarkly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "events.launchdarkly.com on port 443" in found[2].remedy
 
 
-def looked_at(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
-    """Tell what is found about a process, but for the versions."""
+def check(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
+    """Return level and subject of the findings about a process, without the versions."""
     found = list(check_process(environ, tmp_path))
     assert found[0].about == "versions"
     return [(finding.level, finding.about) for finding in found[1:]]
@@ -323,8 +326,8 @@ def looked_at(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
     ],
 )
 def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """Proxies the SDK does not see, forks, and frozen processes are told."""
-    assert looked_at(tmp_path, **environ) == expected
+    """There are findings for proxies that the SDK does not use, for forks, and for serverless platforms."""
+    assert check(tmp_path, **environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -342,12 +345,12 @@ def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple
     ],
 )
 def test_configurations_of_servers(name: str, text: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """Servers that fork after loading, or run without threads, are told by their configuration files."""
+    """There are findings for configuration files of servers that fork after loading, or that disable threads."""
     (tmp_path / name).write_text(text)
-    assert looked_at(tmp_path) == expected
+    assert check(tmp_path) == expected
 
 
 def test_uwsgi_options_of_the_environment(tmp_path: Path) -> None:
     """uWSGI's options may stand in the environment as well."""
     (tmp_path / "uwsgi.ini").write_text("[uwsgi]\n")
-    assert looked_at(tmp_path, UWSGI_ENABLE_THREADS="1") == []
+    assert check(tmp_path, UWSGI_ENABLE_THREADS="1") == []

@@ -1,4 +1,4 @@
-"""``ldai encodings``: rank files are listed and fetched, and the exit status says what came of it."""
+"""``ldai encodings`` lists and downloads rank files; the exit status shows the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..usage.conftest import published as published
 
 @pytest.fixture(autouse=True)
 def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for rank files in an empty directory only."""
+    """Search for rank files in an empty directory only."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("DATA_GYM_CACHE_DIR", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -33,7 +33,7 @@ def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetch_and_list(
     published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is lacking is fetched once; then the list says where it lies."""
+    """Missing files are downloaded once; then the list shows their paths."""
     for name in ("O200K", "CL100K"):
         monkeypatch.setattr(at_hand, name, getattr(download, name))
     place = tmp_path / "elsewhere"
@@ -51,7 +51,7 @@ def test_fetch_and_list(
 def test_a_bar_on_a_terminal(
     published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A terminal shows a bar for each file, up to its end; what is written stays plain."""
+    """A terminal shows a bar for each file; standard output has no control characters."""
     terminal = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
@@ -76,14 +76,14 @@ def test_a_bar_on_a_terminal(
 
 
 def _read_all(shown: int, drawn: list[bytes]) -> None:
-    """Read what a terminal is shown until nobody has it open any more, which is an error on Linux."""
+    """Read the output on a terminal until it is closed, which is an error on Linux."""
     with contextlib.suppress(OSError):
         while part := os.read(shown, 4_096):
             drawn.append(part)
 
 
 def test_no_bar_without_a_terminal(published: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
-    """A pipe and a log get the names of the files, and no control characters."""
+    """A pipe or a log gets the names of the files, and no control characters."""
     assert main(["encodings", "prefetch"]) == 0
 
     output, said = capsys.readouterr()
@@ -93,24 +93,22 @@ def test_no_bar_without_a_terminal(published: dict[str, bytes], capsys: pytest.C
 
 
 def test_fetch_without_rich(published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bar is drawn where rich is installed; the files come without it too."""
+    """The files are downloaded without rich, too."""
     monkeypatch.setitem(sys.modules, "rich.progress", None)
 
     assert main(["encodings", "prefetch"]) == 0
 
 
-def test_a_failure_has_its_status_and_its_reason(
-    published: dict[str, bytes], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A file that is not the rank file gives status 1 and one line; nothing is left behind."""
+def test_wrong_file(published: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    """If a download is not the rank file, there is one message and status 1."""
     published[O200K.name] = b"<html>"
 
     assert main(["encodings", "prefetch"]) == 1
     assert "something else than the rank file of o200k_base" in capsys.readouterr().err
 
 
-def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A server that takes the connection and never answers costs no more than the timeout."""
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a server accepts the connection and never answers, the command ends after the timeout."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/ranks"
         monkeypatch.setattr(download, "O200K", replace(O200K, url=url))
@@ -122,7 +120,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "1e9", "soon"])
 def test_a_timeout_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Anything else is refused before anything is fetched."""
+    """Another timeout than a number of seconds is refused before any download."""
     with pytest.raises(SystemExit) as ended:
         main(["encodings", "prefetch", "--timeout", seconds])
 

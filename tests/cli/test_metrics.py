@@ -1,4 +1,4 @@
-"""``ldai metrics``: figures for people, for programs and for gates."""
+"""``ldai metrics``: figures for people and for programs, and conditions for scripts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from ldai_integrations import cli
-from ldai_integrations._cli.figures import FIGURES, UNKNOWN
-from ldai_integrations._cli.table import progress
+from ldai_integrations._cli.figures import FIGURES
+from ldai_integrations._cli.terminal import show_progress
 from ldai_integrations.devserver import DevServer
 
 from ..metrics.answers import API, FULL, serving
 
+UNKNOWN = "–"  # noqa: RUF001
 NOW_MS = 1_795_132_800_000
 WINDOW = ("--from", "2026-11-18", "--to", "2026-11-20")
 Ask = Callable[..., int]
@@ -28,7 +29,7 @@ Ask = Callable[..., int]
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
-    """Be LaunchDarkly, and say in the environment who asks."""
+    """Serve a fake of LaunchDarkly's API, and set the environment variables for it."""
     with serving() as api:
         monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
         monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-secret")
@@ -43,7 +44,7 @@ def ask(*arguments: str) -> int:
 
 
 def test_the_table(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """The figures stand in a table with their units; what is unknown everywhere is left out."""
+    """The table shows the figures with their units, without figures that are unknown in all columns."""
     api.will_answer({**FULL, "inputCost": None, "judgeToxicity": None})
     assert ask() == 0
 
@@ -71,7 +72,7 @@ def test_the_table(api: API, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """Variations stand beside the total; one that does not know a figure shows a dash."""
+    """Each variation is a column beside the total; an unknown figure is a dash."""
     api.will_answer(FULL, [{"variationKey": "small", "metrics": FULL}, {"variationKey": "", "metrics": {}}])
     assert ask("--by-variation") == 0
 
@@ -81,14 +82,14 @@ def test_the_table_by_variation(api: API, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_nothing_happened(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """A time without events is told in words."""
+    """Without events, the table says so."""
     api.will_answer({})
     assert ask() == 0
-    assert "nothing is known" in capsys.readouterr().out
+    assert "no events in this time" in capsys.readouterr().out
 
 
 def test_means_of_long_ranges_are_marked(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mean that was put together approximately is marked and explained."""
+    """An approximate mean is marked and explained."""
     api.will_answer(FULL, FULL)
     assert cli.main(["metrics", "chat", "--from", "2026-06-01", "--to", "2026-11-20"]) == 0
 
@@ -99,7 +100,7 @@ def test_means_of_long_ranges_are_marked(api: API, capsys: pytest.CaptureFixture
 
 
 def test_json(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON has every field and what is computed; an unknown figure is null."""
+    """JSON has every field and the computed figures; an unknown figure is null."""
     api.will_answer(FULL, [{"variationKey": "small", "metrics": {"inputTokens": 3}}])
     assert ask("--json", "--by-variation") == 0
 
@@ -117,7 +118,7 @@ def test_json(api: API, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_csv(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """CSV has a line of names and one per variation; an unknown figure is empty."""
+    """CSV has a header and one line per variation; an unknown figure is empty."""
     api.will_answer({**FULL, "inputCost": 1e-7, "thumbsUp": None})
     assert ask("--csv") == 0
 
@@ -127,85 +128,87 @@ def test_csv(api: API, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("conditions", "status", "said"),
+    ("conditions", "status", "message"),
     [
         (["errors > 5%"], 0, ""),
-        (["errors >= 5%"], 1, "errors >= 5% holds: it is 5.0%"),
-        (["errors>19"], 1, "errors>19 holds: it is 20"),
-        (["error_rate > 0.04"], 1, "it is 5.0%"),
+        (["errors >= 5%"], 1, "errors >= 5% is met: the value is 5.0%"),
+        (["errors>19"], 1, "errors>19 is met: the value is 20"),
+        (["error_rate > 0.04"], 1, "the value is 5.0%"),
         (["duration > 2s"], 0, ""),
-        (["Duration > 1.4 s"], 1, "it is 1,500 ms"),
-        (["first_token > 249ms"], 1, "it is 250 ms"),
-        (["cost > $0.03"], 1, "it is $0.036"),
-        (["cost < 1 USD"], 1, "it is $0.036"),
-        (["satisfaction < 80%"], 1, "it is 75.0%"),
-        (["errors > 50%", "generations < 1000"], 1, "generations < 1000 holds: it is 400"),
+        (["Duration > 1.4 s"], 1, "the value is 1,500 ms"),
+        (["first_token > 249ms"], 1, "the value is 250 ms"),
+        (["cost > $0.03"], 1, "the value is $0.036"),
+        (["cost < 1 USD"], 1, "the value is $0.036"),
+        (["satisfaction < 80%"], 1, "the value is 75.0%"),
+        (["errors > 50%", "generations < 1000"], 1, "generations < 1000 is met: the value is 400"),
         (["toxicity > 1%"], 0, ""),
     ],
 )
-def test_gates(conditions: list[str], status: int, said: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """A condition that holds ends with status 1 and says what was found; else the status is 0."""
+def test_conditions(
+    conditions: list[str], status: int, message: str, api: API, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a condition is met, the status is 1 and the message has the value; otherwise the status is 0."""
     api.will_answer(FULL)
     assert ask("--json", *(word for text in conditions for word in ("--fail-if", text))) == status
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_gates_on_what_is_unknown(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """A figure that is unknown ends with status 2, unless another condition holds."""
+def test_conditions_on_what_is_unknown(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a figure is unknown, the status is 2, unless another condition is met."""
     api.will_answer({"thumbsUp": 3}, {"thumbsUp": 3})
     assert ask("--json", "--fail-if", "errors > 5%") == 2
-    assert capsys.readouterr().err == "ldai: errors > 5% cannot be told: error_rate is unknown\n"
+    assert capsys.readouterr().err == "ldai: errors > 5% cannot be checked: error_rate is unknown\n"
     assert ask("--json", "--fail-if", "errors > 5%", "--fail-if", "thumbs_up > 2") == 1
 
 
-def test_gates_on_healthy_configs(api: API) -> None:
-    """Where LaunchDarkly names successes and no errors, there are none."""
+def test_conditions_on_healthy_configs(api: API) -> None:
+    """If LaunchDarkly returns successes and no errors, the number of errors is 0."""
     api.will_answer({"generationSuccessCount": 7})
     assert ask("--json", "--fail-if", "errors > 0", "--fail-if", "errors > 0%") == 0
 
 
-def test_gates_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """By variation, each variation is judged by itself, and named."""
+def test_conditions_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --by-variation, each variation is checked separately, and the message names it."""
     bad = {"generationSuccessCount": 1, "generationErrorCount": 1}
     api.will_answer(FULL, [{"variationKey": "good", "metrics": FULL}, {"variationKey": "bad", "metrics": bad}])
     assert ask("--csv", "--by-variation", "--fail-if", "errors > 10%") == 1
-    assert capsys.readouterr().err == "ldai: errors > 10% holds in variation 'bad': it is 50.0%\n"
+    assert capsys.readouterr().err == "ldai: errors > 10% is met in variation 'bad': the value is 50.0%\n"
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "message"),
     [
         ("errors", "write it like"),
         ("errors > five", "write it like"),
         ("errors > 5% and cost > 1", "write it like"),
         ("__import__('os').exit() > 1", "write it like"),
         ("speed > 5", "there is no figure 'speed'; use one of generations, "),
-        ("duration > 5%", "duration is a ms; % does not suit it"),
-        ("cost > 5ms", "cost is a USD"),
+        ("duration > 5%", "the unit of duration is ms, not %"),
+        ("cost > 5ms", "the unit of cost is USD, not ms"),
     ],
 )
-def test_conditions_that_are_none(condition: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no condition is refused with the reason, before anything is asked."""
+def test_text_that_is_not_a_condition(condition: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text that is not a condition is refused with the reason, before any request."""
     with pytest.raises(SystemExit) as ended:
         ask("--fail-if", condition)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--from", "yesterday"], "'yesterday' is no date or time"),
+        (["--from", "yesterday"], "'yesterday' is not a date or time"),
         (["--hours", "0"], "is not a number of hours"),
         (["--hours", "soon"], "is not a number of hours"),
     ],
 )
-def test_times_that_are_none(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no time is refused with an example."""
+def test_text_that_is_not_a_time(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text that is not a time is refused with an example."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["metrics", "chat", *arguments])
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_times_that_contradict(api: API, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,8 +219,8 @@ def test_times_that_contradict(api: API, capsys: pytest.CaptureFixture[str]) -> 
     assert "is not before --to" in capsys.readouterr().err
 
 
-def test_the_time_asked_for(api: API) -> None:
-    """Dates are UTC, offsets count, and the last day is the default."""
+def test_time_range(api: API) -> None:
+    """Dates are UTC, offsets are respected, and the default is the last day."""
     api.will_answer({}, {}, {})
     assert ask("--json") == 0
     assert api.queries[0]["to"] == str(NOW_MS)
@@ -229,44 +232,44 @@ def test_the_time_asked_for(api: API) -> None:
 
 
 def test_nothing_is_configured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a token, project and environment, the names of all three are told, and the way without an account."""
+    """Without a token, project and environment, the message names all three variables, and that of the dev server."""
     for name in ("ACCESS_TOKEN", "PROJECT_KEY", "ENVIRONMENT_KEY", "API_HOST"):
         monkeypatch.delenv(f"LAUNCHDARKLY_{name}", raising=False)
     assert ask() == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     for name in ("LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_PROJECT_KEY", "LAUNCHDARKLY_ENVIRONMENT_KEY", "LDAI_DEV_"):
-        assert name in said
+        assert name in message
 
 
 def test_an_sdk_key_for_a_token(api: API, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The usual mistake is named, without showing the key."""
+    """An SDK key in the place of a token is refused, without printing the key."""
     monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "sdk-0123456789")
     assert ask() == 2
-    said = capsys.readouterr().err
-    assert "that is the key of an SDK" in said
-    assert "0123456789" not in said
+    message = capsys.readouterr().err
+    assert "that is the key of an SDK" in message
+    assert "0123456789" not in message
 
 
 def test_refusals(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """What LaunchDarkly refuses is told on standard error, status 2, without a traceback."""
+    """If LaunchDarkly refuses a request, there is a message on standard error and status 2, without a traceback."""
     assert ask("--project", "other", "--env", "test") == 2
-    output, said = capsys.readouterr()
+    output, message = capsys.readouterr()
     assert output == ""
-    assert said.startswith(f"ldai: {api.url} answered HTTP 418 (nothing is left to answer)")
+    assert message.startswith(f"ldai: {api.url} answered HTTP 418 (nothing is left to answer)")
     assert api.paths == ["/api/v2/projects/other/ai-configs/chat/metrics"]
 
 
 def test_the_dev_server_needs_nothing_else(
     dev_server: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With LDAI_DEV_SERVER set, nothing else has to be."""
+    """With LDAI_DEV_SERVER set, no other setting is needed."""
     monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
     assert cli.main(["metrics", "summary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["env"] == "dev"
 
 
 def test_an_address_in_the_arguments_wins(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said on the command line wins over the environment."""
+    """The command line takes precedence over the environment."""
     monkeypatch.setenv("LDAI_DEV_SERVER", "http://127.0.0.1:1")
     api.will_answer({})
     assert ask("--base-url", api.url, "--json") == 0
@@ -275,7 +278,7 @@ def test_an_address_in_the_arguments_wins(api: API, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("by_variation", [False, True])
 def test_the_plot(by_variation: bool, api: API, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The picture is a PNG of the size meant, drawn from 24 steps of time."""
+    """The plot is a PNG of the expected size, drawn from 24 intervals."""
     path = tmp_path / "metrics.png"
     points: Any = [FULL, {}] * 12
     if by_variation:
@@ -288,58 +291,60 @@ def test_the_plot(by_variation: bool, api: API, tmp_path: Path, capsys: pytest.C
     assert struct.unpack(">II", path.read_bytes()[16:24]) == (1540, 825)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert len(api.paths) == (26 if by_variation else 25)
-    assert capsys.readouterr().err == f"ldai: drawn to {path}\n"
-
-
-@pytest.mark.parametrize(("name", "said"), [("x.foo", "'foo' is not supported"), ("no/dir.png", "cannot be written")])
-def test_plots_that_cannot_be_written(
-    name: str, said: str, api: API, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A picture that cannot be written is told by name."""
-    api.will_answer(*[{}] * 25)
-    assert ask("--csv", "--plot", str(tmp_path / name)) == 2
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err == f"ldai: saved the plot to {path}\n"
 
 
 @pytest.mark.parametrize(
-    ("missing", "arguments", "said"),
+    ("name", "message"), [("x.foo", "'foo' is not supported"), ("no/dir.png", "cannot be written")]
+)
+def test_plots_that_cannot_be_written(
+    name: str, message: str, api: API, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the plot cannot be written, the message has its name."""
+    api.will_answer(*[{}] * 25)
+    assert ask("--csv", "--plot", str(tmp_path / name)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "message"),
     [
         ("rich.console", [], "'ldai-integrations[cli]', or use --json or --csv"),
         ("matplotlib.figure", ["--csv", "--plot", "x.png"], "'ldai-integrations[plot]'"),
     ],
 )
-def test_missing_extras_are_told(
+def test_missing_extras_are_reported(
     missing: str,
     arguments: list[str],
-    said: str,
+    message: str,
     api: API,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without rich or matplotlib the command says what to install."""
+    """Without rich or matplotlib, the message says what to install."""
     monkeypatch.setitem(sys.modules, missing, None)
     api.will_answer(*[{}] * 25)
     assert ask(*arguments) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_the_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bar shows on a terminal's standard error, and nothing where there is none or rich is missing."""
-    with progress("chat") as on_progress:
+    """A bar is shown if standard error is a terminal and rich is installed."""
+    with show_progress("chat") as on_progress:
         assert on_progress is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress("chat") as on_progress:
+    with show_progress("chat") as on_progress:
         assert on_progress is not None
         on_progress(1, 3)
         on_progress(3, 3)
-    output, said = capsys.readouterr()
+    output, message = capsys.readouterr()
     assert output == ""
-    assert "chat" in said
+    assert "chat" in message
     monkeypatch.setitem(sys.modules, "rich.progress", None)
-    with progress("chat") as on_progress:
+    with show_progress("chat") as on_progress:
         assert on_progress is None
 
 
 def test_figures_have_names_of_their_own() -> None:
-    """No two figures share a name or a label."""
+    """No two figures have the same name or label."""
     assert len({figure.name for figure in FIGURES}) == len({figure.label for figure in FIGURES}) == len(FIGURES)

@@ -1,1 +1,1 @@
-"""Promises of the dev server, kept with real LaunchDarkly clients over real HTTP."""
+"""Tests of the dev server with real LaunchDarkly clients over HTTP."""

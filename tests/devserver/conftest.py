@@ -1,4 +1,4 @@
-"""One dev server for the room's tests, and real LaunchDarkly clients connected to it."""
+"""A dev server for the tests, and real LaunchDarkly clients connected to it."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ Serve = Callable[..., DevServer]
 
 @pytest.fixture(scope="module")
 def module_server() -> Iterator[DevServer]:
-    """Serve for all tests of a file."""
+    """Run one server for all tests of a module."""
     with DevServer(FLAGS) as server:
         yield server
 
 
 @pytest.fixture
 def server(module_server: DevServer) -> DevServer:
-    """Serve the sample flags, with nothing left from an earlier test."""
+    """Return the server with the sample flags, without events of earlier tests."""
     module_server.set_flags(FLAGS)
     module_server.clear()
     return module_server
 
 
 def flush(client: LDClient) -> None:
-    """Have a client send its events now."""
+    """Let a client send its events now."""
     client.flush()
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Make servers of a test's own, and stop them after its clients."""
+    """Create servers for one test, and stop them after its clients."""
     with ExitStack() as servers:
         yield lambda configs, **options: servers.enter_context(DevServer(configs, **options))
 
 
 @pytest.fixture
 def raw(server: DevServer) -> Iterator[httpx.Client]:
-    """Talk to the server without an SDK."""
+    """Yield an HTTP client for requests without an SDK."""
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
 def refusals() -> Iterator[None]:
-    """Forgive the SDK that it leaves the socket of a refused stream to the garbage collector."""
+    """Ignore the socket of a refused stream, which the SDK does not close."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -65,7 +65,7 @@ def refusals() -> Iterator[None]:
 
 @pytest.fixture
 def connect(serve: Serve) -> Iterator[Connect]:
-    """Make real clients, and close them at the end, before any server."""
+    """Create real clients, and close them before the servers."""
     with ExitStack() as clients:
 
         def connect(server: DevServer, *, start_wait: float = 5, **options: Any) -> LDClient:

@@ -17,7 +17,6 @@ from ldai import LDAIClient
 from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.devserver import _bodies as bodies
 
 from ..waiting import eventually
 from .conftest import flush
@@ -29,17 +28,19 @@ if TYPE_CHECKING:
 
     from .conftest import Connect
 
+MAX_BYTES = 32 * 2**20
+
 ADA = Context.builder("ada").name("Ada").build()
 
 
 def custom(key: str = "$ld:ai:generation:success", **data: Any) -> dict[str, Any]:
-    """Build one event as an SDK writes it."""
+    """Build one event as an SDK sends it."""
     return {"kind": "custom", "key": key, "creationDate": 1795458469850, "data": data, "metricValue": 1}
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_tracked_events_arrive(zipped: bool, server: DevServer, connect: Connect) -> None:
-    """What the AI SDK tracks arrives under its run id, zipped or not."""
+    """Events of the AI SDK arrive with their run id, with and without compression."""
     client = connect(server, enable_event_compression=zipped)
     tracker = LDAIClient(client).completion_config("chat", ADA).create_tracker()
     tracker.track_duration(812)
@@ -54,7 +55,7 @@ def test_tracked_events_arrive(zipped: bool, server: DevServer, connect: Connect
 
 
 def test_retry_of_an_unanswered_payload_counts_once(server: DevServer, connect: Connect) -> None:
-    """A payload that the SDK sends again, because its answer was lost, is stored once."""
+    """A payload that the SDK sends again because the answer was lost is stored once."""
     client = connect(server)
     server.inject("/bulk", close=True, handled=True)
     client.track("bought", ADA)
@@ -65,7 +66,7 @@ def test_retry_of_an_unanswered_payload_counts_once(server: DevServer, connect: 
 
 
 def test_retry_after_503_arrives(server: DevServer, connect: Connect) -> None:
-    """A payload refused with 503 is sent again by the SDK, and stored once."""
+    """The SDK sends a payload again after a 503, and it is stored once."""
     client = connect(server)
     server.inject("/bulk", status=503)
     client.track("bought", ADA)
@@ -75,7 +76,7 @@ def test_retry_after_503_arrives(server: DevServer, connect: Connect) -> None:
 
 
 def test_401_ends_the_events_of_a_client(server: DevServer, connect: Connect) -> None:
-    """After one 401 a client never sends events again, as with LaunchDarkly."""
+    """After one 401, a client never sends events again, as with LaunchDarkly."""
     given_up = threading.Event()
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: given_up.set()  # type: ignore[method-assign]
@@ -86,14 +87,14 @@ def test_401_ends_the_events_of_a_client(server: DevServer, connect: Connect) ->
     flush(client)
     assert given_up.wait(2)
     logging.getLogger("ldclient.util").removeHandler(handler)
-    time.sleep(0.5)  # the SDK says so first, and then acts on it
+    time.sleep(0.5)  # the SDK logs the message before it stops
     client.track("never sent", ADA)
     client.close()
     assert server.events() == []
 
 
 def test_wrong_key_stores_nothing() -> None:
-    """Events under another SDK key are answered 401 and not stored, and neither key is shown."""
+    """Events with another SDK key get 401 and are not stored. The answer contains neither key."""
     with DevServer(FLAGS, sdk_key="sdk-right") as server, httpx.Client(base_url=server.url, trust_env=False) as client:
         refused = client.post("/bulk", json=[custom()], headers={"Authorization": "sdk-wrong"})
         assert refused.status_code == 401
@@ -106,16 +107,23 @@ def test_wrong_key_stores_nothing() -> None:
 
 
 def test_dropped_events_are_reported(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
-    """What an SDK's diagnostics say about dropped events is added up; a start-up report is taken as well."""
+    """The numbers of dropped events in diagnostics are added up. Other diagnostics are accepted, too."""
     connect(server, diagnostic_opt_out=False)
     for report in ({"kind": "diagnostic", "droppedEvents": 3}, {"kind": "diagnostic", "droppedEvents": 4}, ["odd"]):
         assert raw.post("/diagnostic", json=report).status_code == 202
     assert server.status()["droppedEvents"] == 7
-    assert raw.post("/diagnostic", content=b"{").status_code == 400
+    assert raw.post("/diagnostic", json={"kind": "diagnostic", "droppedEvents": 10**400}).status_code == 202
+    assert raw.get("/dev/status").json()["droppedEvents"] == 7
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b'{"droppedEvents": NaN}', b'{"x": 1e999}', b"\xff"])
+def test_diagnostic_that_is_not_json_is_refused(body: bytes, raw: httpx.Client) -> None:
+    """A diagnostic that is not valid JSON, is nested too deeply, or contains a number that is not finite gets 400."""
+    assert raw.post("/diagnostic", content=body).status_code == 400
 
 
 def test_unknown_kinds_and_keys_are_kept(server: DevServer, raw: httpx.Client) -> None:
-    """Events of kinds, keys and fields nobody knows are stored as they came, with old-style context keys too."""
+    """Events with unknown kinds, keys and fields, and with old context keys, are stored as received."""
     events = [
         {"kind": "novelty", "anything": [1, {"deep": None}]},
         {"kind": "custom", "key": "$ld:ai:new", "contextKeys": {"user": "ada"}, "data": "chat", "metricValue": "x"},
@@ -132,7 +140,7 @@ def test_unknown_kinds_and_keys_are_kept(server: DevServer, raw: httpx.Client) -
 def test_payload_that_is_no_array_is_refused(
     body: bytes, server: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A payload that is no valid JSON array is answered 400, which the SDK survives, and told in one line."""
+    """A payload that is not a JSON array gets 400, which the SDK tolerates, and one warning."""
     assert raw.post("/bulk", content=body).status_code == 400
     assert server.status()["refusedPayloads"] == 1
     (line,) = [record for record in caplog.records if record.name == "ldai_integrations.devserver"]
@@ -143,12 +151,12 @@ def test_payload_that_is_no_array_is_refused(
     ("body", "encoding"), [(b"plain", "gzip"), (gzip.compress(b"[]", mtime=0)[:-9], "gzip"), (b"[]", "br")]
 )
 def test_body_that_cannot_be_unzipped_is_refused(body: bytes, encoding: str, raw: httpx.Client) -> None:
-    """A body that is not encoded as its header says is answered 400."""
+    """A body without the encoding in its header gets 400."""
     assert raw.post("/bulk", content=body, headers={"Content-Encoding": encoding}).status_code == 400
 
 
-def test_ten_megabytes_are_taken(server: DevServer, raw: httpx.Client) -> None:
-    """A zipped payload of more than 10 MB is accepted."""
+def test_ten_megabytes_are_accepted(server: DevServer, raw: httpx.Client) -> None:
+    """A compressed payload of more than 10 MB is accepted."""
     event = {"kind": "custom", "key": "big", "data": {"text": "x" * 2**20}}
     body = gzip.compress(json.dumps([event] * 11).encode(), compresslevel=1)
     assert raw.post("/bulk", content=body, headers={"Content-Encoding": "gzip"}).status_code == 202
@@ -157,8 +165,8 @@ def test_ten_megabytes_are_taken(server: DevServer, raw: httpx.Client) -> None:
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: httpx.Client) -> None:
-    """A body over the limit, such as a gzip bomb, is never answered 413: the server hangs up and goes on."""
-    body = bytes(bodies.MAX_BYTES + 1)
+    """For a body over 32 MiB, such as a gzip bomb, the server closes the connection. It never answers 413."""
+    body = bytes(MAX_BYTES + 1)
     body = gzip.compress(body, compresslevel=1) if encoding == "gzip" else body
     with pytest.raises(httpx.TransportError):
         raw.post("/bulk", content=body, headers={"Content-Encoding": encoding})
@@ -173,8 +181,8 @@ def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: ht
     }
 
 
-def test_client_that_breaks_off_is_survived(server: DevServer, raw: httpx.Client) -> None:
-    """A client that goes away in the middle of its payload leaves nothing behind."""
+def test_client_that_disconnects(server: DevServer, raw: httpx.Client) -> None:
+    """If a client disconnects during a payload, nothing of it is stored."""
 
     def half() -> Iterator[bytes]:
         yield b'[{"kind": "custom"'
@@ -187,23 +195,25 @@ def test_client_that_breaks_off_is_survived(server: DevServer, raw: httpx.Client
 
 
 def test_waiting_ends(server: DevServer, raw: httpx.Client) -> None:
-    """Waiting returns what was asked for, or says what is there."""
+    """Waiting returns the events, or an error with the number of events that have arrived."""
     raw.post("/bulk", json=[custom(configKey="chat"), custom("other")])
     assert len(server.wait_for(lambda events: any(event["key"] == "other" for event in events))) == 2
-    with pytest.raises(TimeoutError, match=r"3 events with {'config_key': 'chat'} did not come .* 1 are there, 2 of"):
+    with pytest.raises(
+        TimeoutError, match=r"3 events with {'config_key': 'chat'} did not arrive .* 1 have arrived, 2 of"
+    ):
         server.wait_for(3, timeout=0.01, config_key="chat")
-    with pytest.raises(TimeoutError, match="the events asked for with any content"):
+    with pytest.raises(TimeoutError, match="the expected events with any content"):
         server.wait_for(lambda events: False, timeout=0.01)
 
 
 def test_unknown_filter_is_refused(server: DevServer) -> None:
-    """A misspelt filter is an error, not a filter that matches everything."""
+    """An unknown filter is an error."""
     with pytest.raises(TypeError, match="cannot be filtered by configkey, only by kind, key, config_key, run_id"):
         server.events(configkey="chat")
 
 
 def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> None:
-    """Events are listed oldest first, filtered, in pages; and forgotten on request."""
+    """Events are listed oldest first, with filters and in pages, and can be deleted."""
     events = [custom(runId=str(number), configKey="chat") for number in range(5)]
     raw.post("/bulk", json=events)
     page = raw.get("/dev/events", params={"limit": 2, "config_key": "chat"}).json()
@@ -212,14 +222,15 @@ def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> N
     assert rest["events"] == events[2:]
     assert raw.get("/dev/events", params={"since": rest["last"]}).json() == {"events": [], "last": rest["last"]}
     assert raw.get("/dev/events", params={"run_id": "3"}).json()["events"] == [events[3]]
-    assert raw.get("/dev/events", params={"since": "x"}).status_code == 400
+    for wrong in ("x", "-1", str(10**23), "9" * 5000):
+        assert raw.get("/dev/events", params={"since": wrong}).status_code == 400
     assert raw.get("/dev/events", params={"limit": -1}).json()["events"] == []
     assert raw.delete("/dev/events").status_code == 204
     assert server.events() == []
 
 
 def test_totals_count_and_sum(raw: httpx.Client, server: DevServer) -> None:
-    """Totals count and sum per AI Config, variation and key."""
+    """Totals have count and sum per AI Config, variation and key."""
     tokens = [{**custom("$ld:ai:tokens:input", configKey="chat", variationKey="v"), "metricValue": n} for n in (5, 7)]
     raw.post("/bulk", json=[*tokens, custom("$ld:ai:usage:completion-config")])
     expected = [
@@ -231,7 +242,7 @@ def test_totals_count_and_sum(raw: httpx.Client, server: DevServer) -> None:
 
 
 def test_database_outlives_the_server(tmp_path: Path) -> None:
-    """Events in a file are there for the next server and for anybody who reads SQLite; a retry stays a duplicate."""
+    """Events in a file can be read by the next server and by any SQLite client. A retry is still a duplicate."""
     path = tmp_path / "events.db"
     payload = {"headers": {"X-LaunchDarkly-Payload-ID": str(uuid.uuid4())}, "json": [custom(configKey="chat")]}
     for duplicates in (0, 1):
@@ -246,7 +257,7 @@ def test_database_outlives_the_server(tmp_path: Path) -> None:
 
 
 def test_foreign_database_is_refused(tmp_path: Path) -> None:
-    """A file that is no database, or one of another layout, is left alone."""
+    """A file that is not a database, or that a newer version wrote, is not changed."""
     text, other = tmp_path / "notes.txt", tmp_path / "other.db"
     text.write_text("no database" * 100)
     connection = sqlite3.connect(other)
@@ -254,5 +265,5 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(sqlite3.DatabaseError, match="not a database"), DevServer(FLAGS, db=text):
         pass
-    with pytest.raises(sqlite3.DatabaseError, match="its layout has version 7"), DevServer(FLAGS, db=other):
+    with pytest.raises(sqlite3.DatabaseError, match="its schema has version 7"), DevServer(FLAGS, db=other):
         pass

@@ -1,4 +1,4 @@
-"""The server goes wrong exactly as it was asked to."""
+"""The server fails exactly as requested."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EVENTS = [{"kind": "custom", "key": "k"}]
 
 
 def statuses(raw: httpx.Client, count: int) -> list[int]:
-    """Post events so many times, and tell how it was answered."""
+    """Post events several times, and return the statuses."""
     return [raw.post("/bulk", json=EVENTS).status_code for _ in range(count)]
 
 
 def test_faults_come_in_order(server: DevServer, raw: httpx.Client) -> None:
-    """Faults of one path are used up in order, each as often as asked; other paths are left alone."""
+    """Faults of one path are applied in order, each for its number of requests. Other paths are not affected."""
     server.inject("/bulk", status=503, count=2)
     server.inject("/bulk", status=429)
     assert raw.get("/sdk/latest-all").status_code == 200
@@ -31,7 +31,7 @@ def test_faults_come_in_order(server: DevServer, raw: httpx.Client) -> None:
 
 
 def test_endless_fault_is_cleared(server: DevServer, raw: httpx.Client) -> None:
-    """A fault without a count lasts until the server is cleared."""
+    """A fault without a count applies until the server is cleared."""
     server.inject("/bulk", status=500, count=None)
     assert statuses(raw, 3) == [500, 500, 500]
     server.clear()
@@ -39,8 +39,8 @@ def test_endless_fault_is_cleared(server: DevServer, raw: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("handled", [False, True])
-def test_hanging_up(handled: bool, server: DevServer, raw: httpx.Client) -> None:
-    """The connection ends without an answer, before the work was done or after."""
+def test_closed_connection(handled: bool, server: DevServer, raw: httpx.Client) -> None:
+    """The connection is closed without an answer, before or after the request is handled."""
     server.inject("/bulk", close=True, handled=handled)
     with pytest.raises(httpx.RemoteProtocolError):
         raw.post("/bulk", json=EVENTS)
@@ -48,20 +48,20 @@ def test_hanging_up(handled: bool, server: DevServer, raw: httpx.Client) -> None
 
 
 def test_long_bodies_are_read_to_the_end(server: DevServer, raw: httpx.Client) -> None:
-    """A client whose long body is refused gets to see the answer."""
+    """A client with a long body receives the answer, too."""
     server.inject("/bulk", status=503)
     assert raw.post("/bulk", content=bytes(2**22)).status_code == 503
 
 
 def test_lost_answer(server: DevServer, raw: httpx.Client) -> None:
-    """The work is done though the answer says otherwise."""
+    """The request is handled, although the answer is an error."""
     server.inject("/bulk", status=500, handled=True)
     assert statuses(raw, 1) == [500]
     assert len(server.events()) == 1
 
 
 def test_delay_alone_changes_nothing_else(server: DevServer, raw: httpx.Client) -> None:
-    """A delayed request is served as ever, only later."""
+    """A delayed request gets its usual answer later."""
     server.inject("/bulk", delay=0.05)
     start = time.perf_counter()
     assert statuses(raw, 1) == [202]
@@ -69,14 +69,14 @@ def test_delay_alone_changes_nothing_else(server: DevServer, raw: httpx.Client) 
 
 
 def test_empty_answer_to_a_stream_is_an_error(server: DevServer, connect: Connect) -> None:
-    """A 204 on the stream, which has no body, is an error to the SDK, which tries again."""
+    """For the SDK, a 204 on the stream is an error, and it connects again."""
     server.inject("/all", status=204)
     assert connect(server, initial_reconnect_delay=0.01).is_initialized()
     assert server.status()["streams"] == 1
 
 
 def test_faults_over_http(server: DevServer, raw: httpx.Client) -> None:
-    """Faults are listed, and replaced as a whole, over HTTP too."""
+    """Faults can be listed and replaced over HTTP, too."""
     server.inject("/all", status=503)
     wanted = [{"path": "/bulk", "status": 503, "count": 2, "delay_ms": 1.5}, {"path": "/bulk", "close": True}]
     listed = raw.put("/dev/faults", json=wanted).json()
@@ -101,6 +101,7 @@ def test_faults_over_http(server: DevServer, raw: httpx.Client) -> None:
         {"path": "/bulk", "status": True},
         {"path": "/bulk", "status": 503, "count": 0},
         {"path": "/bulk", "delay_ms": -1},
+        {"path": "/bulk", "delay_ms": 10**400},
         {"path": "/bulk", "status": 503, "close": True},
         {"path": "/bulk", "close": 1},
         {"path": "/bulk", "handled": True},
@@ -108,7 +109,7 @@ def test_faults_over_http(server: DevServer, raw: httpx.Client) -> None:
     ],
 )
 def test_impossible_faults_are_refused(fault: Any, raw: httpx.Client) -> None:
-    """A fault that makes no sense is answered 400 and changes nothing."""
+    """An invalid fault gets 400 and changes nothing."""
     raw.put("/dev/faults", json=[{"path": "/x", "status": 500}])
     answer = raw.put("/dev/faults", json=[fault])
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
@@ -116,13 +117,21 @@ def test_impossible_faults_are_refused(fault: Any, raw: httpx.Client) -> None:
     assert [fault["path"] for fault in raw.get("/dev/faults").json()] == ["/x"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"{}", b'"' + b"x" * 2**20 + b'"'])
-def test_body_that_is_no_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
-    """A body that is no array, or is far too long for one, is answered 400."""
-    assert raw.put("/dev/faults", content=body).status_code == 400
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{", b"{}", b'"' + b"x" * 2**20 + b'"', b"[" * 100_000, b"\xff"),
+        *(b'[{"path": "/bulk", "delay_ms": %b}]' % number for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999")),
+    ],
+)
+def test_body_that_is_not_a_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
+    """A body that is not an array, is too long or nested too deeply, or has a number that is not finite gets 400."""
+    answer = raw.put("/dev/faults", content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert raw.get("/dev/faults").json() == []
 
 
 def test_contradictions_are_refused_in_python_too(server: DevServer) -> None:
-    """A fault that makes no sense is refused where it is asked for."""
+    """An invalid fault raises an error in Python, too."""
     with pytest.raises(ValueError, match="either status or close"):
         server.inject("/bulk", status=503, close=True)

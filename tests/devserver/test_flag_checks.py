@@ -1,4 +1,4 @@
-"""What the dev server says about flags that are wrong, compared with what the SDKs do with them."""
+"""The dev server's messages about wrong flags, compared with the behaviour of the SDKs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from ldclient.impl.model.feature_flag import FeatureFlag
 from ldclient.impl.model.segment import Segment
 from ldclient.integrations.test_data import TestData
 
-from ldai_integrations.devserver import FlagFileError
-from ldai_integrations.devserver._ai_configs import ai_configs, check_ai_config
-from ldai_integrations.devserver._flags import load_mapping
-from ldai_integrations.devserver._structure import check_flag, check_segment
+from ldai_integrations.devserver import DevServer, FlagFileError
 
-from .samples import CHAT, Json, variation
+from .samples import CHAT, FLAGS, Json, variation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CLAUSE = {"attribute": "plan", "op": "in", "values": ["premium"]}
 ROLLOUT = {"variations": [{"variation": 1, "weight": 100000}]}
 
-# A change to a good flag, where it is found, and what is said.
+# A change to a good flag, and the message about it.
 WRONG_FLAGS: list[tuple[Json, str]] = [
     ({"key": None}, "key is missing"),
     ({"key": 3}, "key must be a string, not 3"),
@@ -58,9 +56,9 @@ WRONG_FLAGS: list[tuple[Json, str]] = [
     ({"samplingRatio": "1"}, "samplingRatio must be an integer, not '1'"),
     ({"migration": {"checkRatio": "1"}}, "migration.checkRatio must be an integer, not '1'"),
 ]
-# The SDK takes these, and then serves the caller's default.
+# The SDK accepts these flags, but serves the caller's default.
 MISLEADING_FLAGS: list[tuple[Json, str]] = [
-    ({"key": "other"}, "key is 'other', but it stands under 'chat': make the two equal"),
+    ({"key": "other"}, "key is 'other', but its entry is 'chat': make the two equal"),
     ({"fallthrough": {}}, "fallthrough has neither a variation nor a rollout"),
     ({"fallthrough": None}, "fallthrough is missing"),
     ({"variations": None}, "variations is missing"),
@@ -94,49 +92,64 @@ GOOD_FLAGS: list[Json] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG_FLAGS)
-def test_what_the_sdk_rejects_is_refused(change: Json, said: str) -> None:
-    """A flag that makes the SDK reject a whole payload is refused, with its name and field."""
-    flag = {**CHAT, **change}
+def refuse(source: Any) -> FlagFileError:
+    """Return the error with which a dev server refuses these flags."""
+    with pytest.raises(FlagFileError) as refusal:
+        DevServer(source)
+    return refusal.value
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_FLAGS)
+def test_flag_that_the_sdk_rejects_is_refused(change: Json, message: str) -> None:
+    """A flag that makes the SDK reject all flags is refused. The message names the flag and the field."""
+    flag = {"version": 1, **CHAT, **change}
     with pytest.raises(ValueError, match="flag/segment data"):
         FeatureFlag(flag)
-    assert str(check_flag("chat", flag)[0]).startswith(f"flag 'chat': {said}")
+    assert str(refuse({"flags": {"chat": flag}})).startswith(f"flag 'chat': {message}")
 
 
-@pytest.mark.parametrize(("change", "said"), MISLEADING_FLAGS)
-def test_what_serves_nothing_is_refused(change: Json, said: str) -> None:
-    """A flag that the SDK accepts but cannot serve is refused, with its name and field."""
+@pytest.mark.parametrize(("change", "message"), MISLEADING_FLAGS)
+def test_flag_that_serves_nothing_is_refused(change: Json, message: str) -> None:
+    """A flag that the SDK accepts but cannot serve is refused. The message names the flag and the field."""
     flag = {**CHAT, **change}
     FeatureFlag(flag)
-    assert str(check_flag("chat", flag)[0]).startswith(f"flag 'chat': {said}")
+    assert str(refuse({"flags": {"chat": flag}})).startswith(f"flag 'chat': {message}")
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG_SEGMENTS)
-def test_wrong_segment_is_refused(change: Json, said: str) -> None:
-    """A segment that makes the SDK reject a whole payload is refused, with its name and field."""
+@pytest.mark.parametrize(("change", "message"), WRONG_SEGMENTS)
+def test_wrong_segment_is_refused(change: Json, message: str) -> None:
+    """A segment that makes the SDK reject all flags is refused. The message names the segment and the field."""
     segment = {"key": "beta", "version": 1, **change}
     with pytest.raises(ValueError, match="flag/segment data"):
         Segment(segment)
-    assert str(check_segment("beta", segment)[0]).startswith(f"segment 'beta': {said}")
+    assert str(refuse({**FLAGS, "segments": {"beta": segment}})).startswith(f"segment 'beta': {message}")
 
 
 @pytest.mark.parametrize("change", GOOD_FLAGS)
-def test_good_flag_passes(change: Json) -> None:
-    """What the SDK takes and can serve is not refused."""
+def test_good_flag_is_accepted(change: Json) -> None:
+    """A flag that the SDK accepts and can serve is accepted."""
     flag = {**CHAT, **change}
     FeatureFlag(flag)
-    assert check_flag("chat", flag) == []
+    assert [config.key for config in DevServer({"flags": {"chat": flag}}).ai_configs] == ["chat"]
 
 
-def test_good_segment_passes() -> None:
-    """A segment with every kind of member is not refused, one under a wrong key is."""
+def test_good_segment_is_accepted() -> None:
+    """A segment with every kind of member is accepted; one under a wrong key is refused."""
     members = {"included": ["ada"], "excludedContexts": [{"contextKind": "org", "values": ["acme"]}]}
     segment = {"key": "beta", "version": 1, "rules": [{"clauses": [CLAUSE], "weight": 5}], **members}
-    assert check_segment("beta", segment) == []
-    assert [problem.field for problem in check_segment("gamma", segment)] == ["key"]
+    DevServer({**FLAGS, "segments": {"beta": segment}})
+    assert [problem.field for problem in refuse({**FLAGS, "segments": {"gamma": segment}}).problems] == ["key"]
 
 
-# A change to a good variation, and what is said about it.
+@pytest.mark.parametrize("prompt", [{"text": "a secret"}, ["a secret"]])
+def test_prompts_do_not_get_into_messages(prompt: Any) -> None:
+    """An object or an array of a wrong type is not quoted, because it may contain a prompt."""
+    message = str(refuse({"flags": {"chat": {**CHAT, "salt": prompt}}}))
+    assert message.startswith("flag 'chat': salt must be a string, not an ")
+    assert "secret" not in message
+
+
+# A change to a good variation, and the message about it.
 UNREADABLE: list[tuple[Any, str]] = [
     ("a string", "variations[1] must be an object"),
     ({"_ldMeta": None}, "variations[1]._ldMeta must be an object"),
@@ -146,7 +159,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ({"messages": [{"content": "hi"}]}, "variations[1].messages[0].role is missing: the AI SDK raises"),
     ({"messages": [{"role": "user", "content": 3}]}, "variations[1].messages[0].content must be a string"),
 ]
-DROPPED: list[tuple[Json, str]] = [
+IGNORED: list[tuple[Json, str]] = [
     ({"model": "gpt-4o"}, "variations[1].model must be an object"),
     ({"model": {"name": None}}, "variations[1].model.name must be a string that is not empty"),
     ({"messages": "hi"}, "variations[1].messages must be an array of {role, content}"),
@@ -179,68 +192,65 @@ def flag_with(change: Any) -> Json:
     return {**CHAT, "variations": [variation("off", enabled=False), changed], "rules": []}
 
 
-@pytest.mark.parametrize(("change", "said"), UNREADABLE)
-def test_what_the_ai_sdk_raises_on_is_unreadable(change: Any, said: str, ai_sdk: tuple[TestData, LDAIClient]) -> None:
-    """A variation on which the AI SDK raises is called unreadable, with its field."""
+def refuse_file(flag: Json, path: Path) -> Any:
+    """Return the one problem for which a dev server refuses a file with this flag."""
+    path.write_text(json.dumps({"flags": {"chat": flag}}), encoding="utf-8")
+    [problem] = refuse(path).problems
+    return problem
+
+
+@pytest.mark.parametrize(("change", "message"), UNREADABLE)
+def test_variation_on_which_the_ai_sdk_raises_is_refused(
+    change: Any, message: str, ai_sdk: tuple[TestData, LDAIClient], tmp_path: Path
+) -> None:
+    """A file with a variation on which the AI SDK raises is refused. The message names the field."""
     flag = flag_with(change)
     data, client = ai_sdk
     data.update(data.flag("chat").variations(*flag["variations"]).fallthrough_variation(1))
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         client.completion_config("chat", Context.create("ada"))
-    (problem,) = check_ai_config("chat", flag)
+    problem = refuse_file(flag, tmp_path / "flags.json")
     assert problem.severity == "unreadable"
-    assert str(problem).startswith(f"flag 'chat': {said}")
+    assert str(problem).startswith(f"flag 'chat': {message}")
 
 
-@pytest.mark.parametrize(("change", "said"), DROPPED)
-def test_what_the_ai_sdk_drops_is_unreadable(change: Json, said: str, ai_sdk: tuple[TestData, LDAIClient]) -> None:
-    """A model or messages that the AI SDK passes over in silence are called unreadable, with the field."""
+@pytest.mark.parametrize(("change", "message"), IGNORED)
+def test_values_that_the_ai_sdk_ignores_are_refused(
+    change: Json, message: str, ai_sdk: tuple[TestData, LDAIClient], tmp_path: Path
+) -> None:
+    """A file with a model or messages that the AI SDK ignores is refused. The message names the field."""
     flag = flag_with(change)
     data, client = ai_sdk
     data.update(data.flag("chat").variations(*flag["variations"]).fallthrough_variation(1))
     config = client.completion_config("chat", Context.create("ada"))
     assert not (config.messages and config.model and config.model.name)
-    (problem,) = check_ai_config("chat", flag)
+    problem = refuse_file(flag, tmp_path / "flags.json")
     assert problem.severity == "unreadable"
-    assert str(problem).startswith(f"flag 'chat': {said}")
+    assert str(problem).startswith(f"flag 'chat': {message}")
 
 
-@pytest.mark.parametrize(("change", "said"), SUSPECT)
-def test_what_was_hardly_meant_is_suspect(change: Json, said: str) -> None:
-    """A variation that works, but not as its author will have meant, is served with a word about it."""
-    flag = flag_with(change)
-    payload, (problem,) = load_mapping({"flags": {"chat": flag}})
-    assert payload["flags"]["chat"] == flag
-    assert problem.severity == "suspect"
-    assert str(problem).startswith(f"flag 'chat': {said}")
+@pytest.mark.parametrize(("change", "message"), [*UNREADABLE, *IGNORED, *SUSPECT])
+def test_program_may_serve_any_ai_config(change: Any, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A program may serve AI Configs that are unreadable or suspect. A warning names the field."""
+    assert [config.key for config in DevServer({"flags": {"chat": flag_with(change)}}).ai_configs] == ["chat"]
+    [line] = caplog.messages
+    assert line.startswith(f"flag 'chat': {message}")
 
 
-def test_forgotten_meta_is_suspect() -> None:
-    """An AI Config written without any _ldMeta is disabled, which is said."""
-    flag = {**CHAT, "variations": [{"model": {"name": "gpt-4o"}, "messages": []}] * 3}
-    assert {problem.field for problem in check_ai_config("chat", flag)} == {
-        f"variations[{n}]._ldMeta" for n in range(3)
-    }
-
-
-def test_plain_flags_are_left_alone() -> None:
-    """A flag that is no AI Config is served whatever its values are, and not listed."""
-    values = {"bool": True, "number": 3, "json": {"model": "T"}, "null": None}
-    payload, problems = load_mapping({"flagValues": values})
-    assert problems == []
-    assert ai_configs(payload["flags"]) == []
-    assert json.loads(json.dumps(payload["flags"]["json"]["variations"])) == [{"model": "T"}]
-
-
-def test_program_may_serve_what_the_ai_sdk_cannot_read() -> None:
-    """Flags set by a program may hold a malformed AI Config, as a test of an application needs."""
-    payload, (problem,) = load_mapping({"flags": {"chat": flag_with({"model": {}})}})
-    assert payload["flags"]["chat"]["variations"][1]["model"] == {}
-    assert problem.field == "variations[1].model.name"
+@pytest.mark.parametrize(("change", "message"), SUSPECT)
+def test_suspect_variation_is_served(
+    change: Json, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file with a variation that works, but is probably a mistake, is served. A warning names the field."""
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"flags": {"chat": flag_with(change)}}), encoding="utf-8")
+    assert [config.key for config in DevServer(path).ai_configs] == ["chat"]
+    [line] = caplog.messages
+    assert line.startswith(f"flag 'chat': {message}")
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ([], 'the file: must be an object with "flags" or "flagValues"'),
         ({"flag": {}}, 'the file: must be an object with "flags" or "flagValues"'),
@@ -250,26 +260,33 @@ def test_program_may_serve_what_the_ai_sdk_cannot_read() -> None:
         ({"flags": {"chat": 1}}, "flag 'chat': must be an object"),
     ],
 )
-def test_content_that_is_no_flag_file_is_refused(source: Any, said: str) -> None:
-    """Content of another form is refused with a sentence."""
-    with pytest.raises(FlagFileError) as refusal:
-        load_mapping(source)
-    assert str(refusal.value).startswith(said)
-    assert len(refusal.value.problems) == 1
+def test_other_content_is_refused(source: Any, message: str) -> None:
+    """Content that is not a flag file is refused with one message."""
+    refusal = refuse(source)
+    assert str(refusal).startswith(message)
+    assert len(refusal.problems) == 1
 
 
-def test_all_problems_are_told_at_once() -> None:
-    """A refusal lists the problems of all flags, one per line."""
-    with pytest.raises(FlagFileError) as refusal:
-        load_mapping({"flags": {"chat": {**CHAT, "version": "1"}, "b": {**CHAT, "key": "b", "on": 1}}})
-    assert len(str(refusal.value).splitlines()) == 2
+def test_all_problems_are_listed() -> None:
+    """The error lists the problems of all flags, one per line."""
+    refusal = refuse({"flags": {"chat": {**CHAT, "version": "1"}, "b": {**CHAT, "key": "b", "on": 1}}})
+    assert len(str(refusal).splitlines()) == 2
 
 
-def test_ai_configs_are_summarised() -> None:
-    """Key, mode and variation keys of each AI Config are listed, graphs as such."""
-    graph = {"key": "graph", "variations": [{"_ldMeta": {"enabled": True, "variationKey": "hop"}, "root": "a"}]}
-    agent = {"key": "agent", "variations": [{"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "agent"}}]}
-    found = ai_configs({"chat": CHAT, "graph": graph, "agent": agent})
+def test_ai_configs_are_listed() -> None:
+    """A server lists key, mode and variation keys of each AI Config. Agent graphs have the mode ``graph``."""
+    serve = {"version": 1, "fallthrough": {"variation": 0}}
+    graph = {
+        "key": "graph",
+        **serve,
+        "variations": [{"_ldMeta": {"enabled": True, "variationKey": "hop"}, "root": "a"}],
+    }
+    agent = {
+        **graph,
+        "key": "agent",
+        "variations": [{"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "agent"}}],
+    }
+    found = DevServer({"flags": {"chat": CHAT, "graph": graph, "agent": agent}}).ai_configs
     assert [(config.key, config.mode, config.variations) for config in found] == [
         ("chat", "completion", ("disabled", "small", "large")),
         ("graph", "graph", ("hop",)),

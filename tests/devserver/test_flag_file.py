@@ -1,4 +1,4 @@
-"""A flag file is served, and followed while somebody edits it."""
+"""A flag file is served, and its edits are followed."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def client(serving: DevServer, connect: Connect) -> LDClient:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Collect what the server says."""
+    """Return a function that returns the log messages of the server."""
     caplog.set_level(logging.INFO, "ldai_integrations.devserver")
     return lambda: [record.getMessage() for record in caplog.records if record.name == "ldai_integrations.devserver"]
 
 
 def served(client: LDClient) -> Any:
-    """Tell which variation a client serves."""
+    """Return the variation that a client serves."""
     return client.variation("chat", ADA, {"_ldMeta": {"variationKey": None}})["_ldMeta"]["variationKey"]
 
 
@@ -66,7 +66,7 @@ def write(path: Path, flags: Json) -> None:
 
 
 def write_and_rename(path: Path, flags: Json) -> None:
-    """Save a file as careful editors do."""
+    """Save another file and rename it, as many editors do."""
     draft = path.with_suffix(".tmp")
     write(draft, flags)
     draft.replace(path)
@@ -76,7 +76,7 @@ def write_and_rename(path: Path, flags: Json) -> None:
 def test_edit_reaches_a_running_client(
     save: Callable[[Path, Json], None], path: Path, client: LDClient, lines: Callable[[], list[str]]
 ) -> None:
-    """An edit reaches a running client, however the editor saves, and is told in one line."""
+    """An edit reaches a running client, and one message names the flag. It does not matter how the editor saves."""
     seen = threading.Event()
     client.flag_tracker.add_listener(lambda _: seen.set())
     assert served(client) == "small"
@@ -87,7 +87,7 @@ def test_edit_reaches_a_running_client(
 
 
 def test_edit_arrives_in_under_a_second(path: Path, client: LDClient) -> None:
-    """The fastest of a few edits, which is that of a machine with nothing else to do, takes less than a second."""
+    """An edit arrives within a second. The fastest of several edits counts, because the machine may be busy."""
 
     def seconds(on: bool) -> float:
         saved = time.monotonic()
@@ -105,7 +105,7 @@ def test_edit_is_noticed_without_notifications(
     monkeypatch: pytest.MonkeyPatch,
     lines: Callable[[], list[str]],
 ) -> None:
-    """Where the system cannot tell about file changes, that is said, and an edit still arrives."""
+    """If the system cannot report file changes, there is a warning, and an edit still arrives."""
 
     def watch(*_: Any, **__: Any) -> None:
         raise OSError("OS file watch limit reached")
@@ -118,7 +118,7 @@ def test_edit_is_noticed_without_notifications(
 
 
 def test_edit_through_a_symbolic_link_counts(path: Path, serve: Serve, connect: Connect, tmp_path: Path) -> None:
-    """A file that is reached through a link in another directory is followed too."""
+    """A file behind a symbolic link to another directory is followed, too."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.json"
     link.symlink_to(path)
@@ -128,14 +128,14 @@ def test_edit_through_a_symbolic_link_counts(path: Path, serve: Serve, connect: 
 
 
 def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:
-    """An edit that cannot be served names flag and field once, and the good version goes on being served."""
+    """An edit with an error is refused with one message that names flag and field. The last valid version is served."""
     broken = edited()
     del broken["flags"]["chat"]["variations"][1]["model"]["name"]
     write(path, broken)
     assert eventually(lambda: len(lines()) == 1)
     assert lines()[0].splitlines() == [
-        "flags.json: edit refused, the last good version stays:",
-        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; give the model its name",
+        "flags.json: edit refused, the last valid version is still served:",
+        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; add the name of the model",
     ]
     assert served(client) == "small"
     write(path, edited(on=False))
@@ -147,7 +147,7 @@ def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, 
 def test_half_written_file_is_waited_for(
     content: bytes, path: Path, client: LDClient, lines: Callable[[], list[str]]
 ) -> None:
-    """A file that is no JSON for a moment, longer than a change takes to be noticed, costs nothing."""
+    """A file that is not JSON for a short time causes no message."""
     path.write_bytes(content)
     time.sleep(0.2)
     write(path, edited(on=False))
@@ -155,28 +155,32 @@ def test_half_written_file_is_waited_for(
     assert eventually(lambda: lines() == ["flags.json: chat changed"])
 
 
-def test_file_that_stays_no_json_is_told_once(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
-    """What is still no JSON at the next look is a mistake, and said once."""
+def test_file_that_stays_no_json_is_reported_once(
+    path: Path, serving: DevServer, lines: Callable[[], list[str]]
+) -> None:
+    """A file that stays invalid JSON is reported once."""
     path.write_bytes(b"{")
     assert eventually(lambda: len(lines()) == 1)
-    assert lines()[0].startswith("flags.json: edit refused, the last good version stays:\nflags.json: is not JSON")
+    assert lines()[0].startswith(
+        "flags.json: edit refused, the last valid version is still served:\nflags.json: is not JSON"
+    )
     time.sleep(1.2)
     assert len(lines()) == 1
 
 
 def test_file_may_vanish_and_come_back(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:
-    """Without its file the server keeps serving, and follows the file when it is there again."""
+    """If the file is deleted, the server continues, and follows the file when it exists again."""
     path.unlink()
     assert eventually(lambda: lines()[-1:] == [
-        "flags.json: edit refused, the last good version stays:\nflags.json: cannot be read: is it there?"
+        "flags.json: edit refused, the last valid version is still served:\nflags.json: cannot be read: check the path"
     ])  # fmt: skip
     assert served(client) == "small"
     write(path, edited(on=False))
     assert eventually(lambda: served(client) == "disabled")
 
 
-def test_doubts_are_told(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
-    """What is suspect in an edit is served, and told."""
+def test_suspect_values_are_reported(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
+    """An edit with a suspect value is served with a warning."""
     flags = edited()
     del flags["flags"]["chat"]["variations"][1]["_ldMeta"]["enabled"]
     write(path, flags)
@@ -186,7 +190,7 @@ def test_doubts_are_told(path: Path, serving: DevServer, lines: Callable[[], lis
 
 
 def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> None:
-    """A file in the format of the SDK's own file reader, with bare values, is served."""
+    """A file with flagValues, as for the SDK's own file reader, is served."""
     write(path, {"flagValues": {"greeting": "hello"}})
     assert connect(serve(path)).variation("greeting", ADA, None) == "hello"
 
@@ -194,13 +198,15 @@ def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "flags.json: cannot be read: is it there?"),
+        (None, "flags.json: cannot be read: check the path"),
         ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[" * 100_000, "flags.json: is not JSON: it is nested too deeply"),
+        ('{"flags": {}, "x": NaN}', "flags.json: is not JSON: NaN is not a finite number"),
         ("[]", 'the file: must be an object with "flags" or "flagValues"'),
     ],
 )
 def test_bad_file_is_refused_at_the_start(content: str | None, said: str, tmp_path: Path) -> None:
-    """A server is not even made for a file that cannot be served."""
+    """A server cannot be created with a file that cannot be served."""
     path = tmp_path / "flags.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -209,8 +215,10 @@ def test_bad_file_is_refused_at_the_start(content: str | None, said: str, tmp_pa
     assert str(refusal.value) == said
 
 
-def test_sample_files_are_served_without_a_word(serve: Serve, connect: Connect, lines: Callable[[], list[str]]) -> None:
-    """Every sample flag file is served as it is to a real client, with nothing to criticise."""
+def test_sample_files_are_served_without_a_message(
+    serve: Serve, connect: Connect, lines: Callable[[], list[str]]
+) -> None:
+    """Every sample flag file is served without changes and without a message."""
     directory = os.environ.get("LDAI_FLAGS_DIR")
     if not directory:
         pytest.skip("LDAI_FLAGS_DIR names no directory with flag files")

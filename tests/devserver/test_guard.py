@@ -1,4 +1,4 @@
-"""Nobody but this machine's own programs and pages is answered."""
+"""Only programs and pages of this machine get an answer."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ FOREIGN_HOSTS = [
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_is_guarded(path: str, raw: httpx.Client) -> None:
-    """No path answers under a foreign name, as a page would use whose name was rebound to 127.0.0.1."""
+    """No path answers a request with a foreign host name, which a page with DNS rebinding sends."""
     answer = raw.get(path, headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_foreign_host_is_refused(host: str, raw: httpx.Client) -> None:
-    """A Host header that is no loopback name or address is answered 403 with a sentence."""
+    """A Host header that is not a loopback name or address gets 403 with an explanation."""
     answer = raw.get("/dev/status", headers={"Host": host})
     assert answer.status_code == 403
     assert "loopback" in answer.json()["message"]
@@ -50,13 +50,13 @@ def test_foreign_host_is_refused(host: str, raw: httpx.Client) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8765", "127.0.0.1", "127.0.0.2:1", "[::1]:8765"])
 def test_loopback_host_is_answered(host: str, raw: httpx.Client) -> None:
-    """Loopback names and addresses are answered, also under another port, as through a tunnel."""
+    """Loopback names and addresses are accepted with any port, which may be that of a tunnel."""
     assert raw.get("/dev/status", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null", "", "https://{host}"])
 def test_foreign_origin_is_refused(origin: str, raw: httpx.Client, server: DevServer) -> None:
-    """A page of another origin, even of another port of this machine, can neither post events nor delete them."""
+    """A page of another origin, even on another port of this machine, can neither post nor delete events."""
     host = server.url.removeprefix("http://")
     headers = {"Origin": origin.format(host=host)}
     raw.post("/bulk", json=[{"kind": "custom"}])
@@ -67,7 +67,7 @@ def test_foreign_origin_is_refused(origin: str, raw: httpx.Client, server: DevSe
 
 
 def test_own_origin_is_answered_without_cors(raw: httpx.Client, server: DevServer) -> None:
-    """The server's own pages are answered; no answer invites others."""
+    """The server's own pages are accepted, and no answer allows other origins."""
     answer = raw.delete("/dev/events", headers={"Origin": server.url})
     assert answer.status_code == 204
     assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -77,8 +77,8 @@ def test_own_origin_is_answered_without_cors(raw: httpx.Client, server: DevServe
     ("method", "path", "status", "code"),
     [("GET", "/nothing", 404, "not_found"), ("POST", "/all", 405, "method_not_allowed")],
 )
-def test_unknown_paths_are_told(method: str, path: str, status: int, code: str, raw: httpx.Client) -> None:
-    """A path or method that is not there is answered in LaunchDarkly's form."""
+def test_unknown_paths_are_reported(method: str, path: str, status: int, code: str, raw: httpx.Client) -> None:
+    """An unknown path or method gets an error in LaunchDarkly's format."""
     answer = raw.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert path in answer.json()["message"]

@@ -1,4 +1,4 @@
-"""A dev server is ready when entered, and gone without a trace when left."""
+"""A dev server is ready at the start of the with block, and leaves nothing after its end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def own_threads() -> set[str]:
-    """Name the threads that a dev server may have left."""
+    """Return the names of the threads that a dev server may have started."""
     return {thread.name for thread in threading.enumerate() if "ldclient" not in thread.name} - {"MainThread"}
 
 
 def test_nothing_is_left(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """Leaving ends a server while clients stream and requests hang; no thread or socket remains."""
+    """A server stops although clients stream and requests wait, and leaves neither threads nor sockets."""
     caplog.set_level(logging.WARNING, "uvicorn")
     before = own_threads()
     with DevServer(FLAGS) as server, ThreadPoolExecutor(1) as pool:
@@ -40,7 +40,7 @@ def test_nothing_is_left(connect: Connect, caplog: pytest.LogCaptureFixture) -> 
         assert eventually(lambda: not httpx.get(f"{server.url}/dev/faults", trust_env=False).json())
         start = time.monotonic()
         server.__exit__(None, None, None)
-        assert time.monotonic() - start < 20  # the request would hang for 60
+        assert time.monotonic() - start < 20  # the delay of the request is 60
         assert isinstance(hanging.exception(), httpx.TransportError)
     assert own_threads() <= before
     address = urlsplit(server.url)
@@ -50,14 +50,14 @@ def test_nothing_is_left(connect: Connect, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_two_servers_share_nothing() -> None:
-    """Two servers in one process have events of their own."""
+    """Two servers in one process have separate events."""
     with DevServer(FLAGS) as one, DevServer(FLAGS) as other:
         httpx.post(f"{one.url}/bulk", json=[{"kind": "custom"}], trust_env=False)
         assert (len(one.events()), len(other.events())) == (1, 0)
 
 
-def test_taken_port_is_told() -> None:
-    """A port that is taken is an error at the start, and nothing is left open."""
+def test_taken_port_is_reported() -> None:
+    """A port that is already in use is an error at the start, and nothing stays open."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"), DevServer(FLAGS, port=port):
@@ -75,7 +75,7 @@ def test_other_hosts_are_refused(host: str) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 def test_ipv6_loopback_works() -> None:
-    """The server may listen on ::1, and writes its address so that it can be used."""
+    """The server can listen on ::1. Its URL has brackets."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -85,7 +85,7 @@ def test_ipv6_loopback_works() -> None:
 
 
 def test_failure_at_the_start_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever keeps uvicorn from starting is raised where the server is entered."""
+    """If uvicorn fails to start, the with statement raises its error."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("no event loop today")

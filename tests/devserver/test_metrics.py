@@ -1,4 +1,4 @@
-"""The metrics equal what real trackers tracked, under LaunchDarkly's paths and names."""
+"""The metrics equal the figures that real trackers tracked. Paths and names are those of LaunchDarkly."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TOTAL = {**SMALL, "generationSuccessCount": 4, "generationCount": 5, "durationMs
 
 
 def track_everything(client: LDAIClient) -> None:
-    """Track four runs: three on one variation, one on another that a rule serves."""
+    """Track four runs: three of one variation, and one of another, which a rule serves."""
 
     def run(ld_context: Context) -> LDAIConfigTracker:
         tracker: LDAIConfigTracker = client.completion_config("chat", ld_context).create_tracker()
@@ -74,12 +74,12 @@ def track_everything(client: LDAIClient) -> None:
 
 @pytest.fixture
 def tracked(server: DevServer, connect: Connect, raw: httpx.Client) -> DevServer:
-    """Return the server when all events of those runs have arrived."""
+    """Return the server when all events of these runs have arrived."""
     client = connect(server)
     track_everything(LDAIClient(client))
     flush(client)
     server.wait_for(20, config_key="chat")
-    # The AI SDK has no key for a default that was served in LaunchDarkly's stead.
+    # The AI SDK sends no variation key if the caller's default was served.
     data = {"runId": "r", "configKey": "chat", "version": 1, "modelName": "", "providerName": ""}
     event = {"kind": "custom", "creationDate": int(time.time() * 1000), "data": data, "metricValue": 1}
     raw.post("/bulk", json=[{**event, "key": "$ld:ai:generation:success"}, {**event, "key": "$ld:ai:tool_call"}])
@@ -87,19 +87,19 @@ def tracked(server: DevServer, connect: Connect, raw: httpx.Client) -> DevServer
 
 
 def window(**values: Any) -> dict[str, Any]:
-    """Build a query for the last day up to a second from now."""
+    """Build a query for the last day."""
     now = int(time.time() * 1000)
     return {"env": "test", "from": now - DAY_MS, "to": now + 1000, **values}
 
 
 def test_metrics_equal_what_was_tracked(tracked: DevServer) -> None:
-    """Every figure is the one that was tracked; what nobody tracked is absent."""
+    """Every figure equals what was tracked. Figures without events are absent."""
     assert tracked.metrics("chat") == TOTAL
     assert tracked.metrics("unknown") == {}
 
 
-def test_variations_are_told_apart(tracked: DevServer) -> None:
-    """Runs that a targeting rule sent to another variation, and served defaults, are counted apart."""
+def test_metrics_by_variation(tracked: DevServer) -> None:
+    """Each variation has its own metrics, and so have runs that got the caller's default."""
     assert tracked.metrics("chat", by_variation=True) == [
         {"variationKey": "", "metrics": DEFAULT},
         {"variationKey": "large", "metrics": LARGE},
@@ -108,7 +108,7 @@ def test_variations_are_told_apart(tracked: DevServer) -> None:
 
 
 def test_milliseconds_are_whole(raw: httpx.Client, server: DevServer) -> None:
-    """Durations that are no integers come out rounded, as LaunchDarkly's own client accepts no fraction."""
+    """Durations are rounded, because LaunchDarkly's own client accepts no fractions."""
     event = {"kind": "custom", "data": {"configKey": "chat"}}
     values = {"$ld:ai:duration:total": (1.5, 2.25), "$ld:ai:tokens:ttf": (1, 2.4)}
     raw.post("/bulk", json=[{**event, "key": key, "metricValue": n} for key, pair in values.items() for n in pair])
@@ -116,14 +116,14 @@ def test_milliseconds_are_whole(raw: httpx.Client, server: DevServer) -> None:
 
 
 def test_rest_paths_answer_the_same(tracked: DevServer, raw: httpx.Client) -> None:
-    """LaunchDarkly's two REST paths answer with these metrics, the second as a plain array."""
+    """LaunchDarkly's two REST paths return these metrics, the second as an array."""
     assert raw.get(PATH, params=window(), headers=TOKEN).json() == TOTAL
     by_variation = raw.get(f"{PATH}-by-variation", params=window(), headers=TOKEN).json()
     assert by_variation == tracked.metrics("chat", by_variation=True)
 
 
 def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: httpx.Client) -> None:
-    """Events count from the first millisecond of the window to the last before its end."""
+    """Events count from the start of the time range to the last millisecond before its end."""
     event = {"kind": "custom", "key": "$ld:ai:generation:success", "data": {"configKey": "chat"}, "metricValue": 1}
     raw.post("/bulk", json=[{**event, "creationDate": time_ms} for time_ms in (999, 1000, 1999, 2000)])
     answer = raw.get(PATH, params={"env": "test", "from": 1000, "to": 2000}, headers=TOKEN)
@@ -148,7 +148,7 @@ def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: 
 def test_wrong_requests_are_refused(
     query: dict[str, Any], headers: dict[str, str], status: int, code: str, raw: httpx.Client
 ) -> None:
-    """A request that LaunchDarkly would refuse is refused in its words."""
+    """A request that LaunchDarkly refuses is refused with the same code."""
     for path in (PATH, f"{PATH}-by-variation"):
         answer = raw.get(path, params=window(**query), headers=headers)
         assert answer.status_code == status
@@ -157,7 +157,7 @@ def test_wrong_requests_are_refused(
 
 
 def test_unknown_ai_config_is_not_found(raw: httpx.Client) -> None:
-    """An AI Config that is neither served nor named by any event is not found; one without events has no metrics."""
+    """An AI Config that is neither served nor named by an event is not found. One without events has no metrics."""
     answer = raw.get(PATH.replace("chat", "nobody"), params=window(), headers=TOKEN)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert raw.get(PATH, params=window(), headers=TOKEN).json() == {}
@@ -165,13 +165,13 @@ def test_unknown_ai_config_is_not_found(raw: httpx.Client) -> None:
 
 
 def test_range_of_a_hundred_days_is_allowed(raw: httpx.Client) -> None:
-    """The longest range that LaunchDarkly allows is allowed."""
+    """The longest time range of LaunchDarkly is accepted."""
     answer = raw.get(PATH, params={"env": "test", "from": 0, "to": 100 * DAY_MS}, headers=TOKEN)
     assert answer.status_code == 200
 
 
 def priced(**prices: Any) -> dict[str, Any]:
-    """Return the sample flags with prices for the variations named."""
+    """Return the sample flags with prices for these variations."""
     variations = []
     for value in FLAGS["flags"]["chat"]["variations"]:
         key = value["_ldMeta"]["variationKey"]
@@ -183,7 +183,7 @@ SMALL_PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6}
 
 
 def test_costs_are_tokens_times_prices(tracked: DevServer, raw: httpx.Client) -> None:
-    """A variation's tokens cost what the custom parameters of its model say, in total too."""
+    """Costs are tokens multiplied by the prices in the custom parameters of the model."""
     tracked.set_flags(priced(small=SMALL_PRICES))
     money = {"inputCost": 0.00003, "outputCost": 0.000048}
 
@@ -194,7 +194,7 @@ def test_costs_are_tokens_times_prices(tracked: DevServer, raw: httpx.Client) ->
 
 
 def test_tokens_without_a_price_make_the_total_unknown(tracked: DevServer, raw: httpx.Client) -> None:
-    """Where tokens of another variation have no price, the total is absent; a price of zero is one."""
+    """If tokens of another variation have no price, the total cost is absent. A price may be zero."""
     data = {"configKey": "chat", "variationKey": "large"}
     event = {"kind": "custom", "creationDate": 1, "data": data, "key": "$ld:ai:tokens:input", "metricValue": 100}
     raw.post("/bulk", json=[event])
@@ -207,7 +207,7 @@ def test_tokens_without_a_price_make_the_total_unknown(tracked: DevServer, raw: 
 
 
 @pytest.mark.parametrize("price", ["0.1", -1, True, None])
-def test_what_is_no_price(price: Any, tracked: DevServer) -> None:
-    """What is no price is none."""
+def test_values_that_are_not_prices(price: Any, tracked: DevServer) -> None:
+    """A value that is not a price is ignored."""
     tracked.set_flags(priced(small={"costPerInputToken": price}))
     assert tracked.metrics("chat") == TOTAL

@@ -1,4 +1,4 @@
-"""What the page reads is what the events say, however it is asked for."""
+"""The data of the page agrees with the events."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.devserver import _figures as figures
-from ldai_integrations.devserver import _overview as overview
 from ldai_integrations.devserver import _page as page
 from ldai_integrations.devserver import _runs as runs
 from ldai_integrations.devserver._events import EventStore
-from ldai_integrations.devserver._view import RUNS
 
 from ..waiting import eventually
 from .conftest import flush
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 MINUTE = 60_000
+RUNS = 50  # the maximum in the data of the page
 DURATION, FIRST_TOKEN = "$ld:ai:duration:total", "$ld:ai:tokens:ttf"
 SUCCESS, ERROR = "$ld:ai:generation:success", "$ld:ai:generation:error"
 SCORE = "$ld:ai:judge:relevance"
@@ -44,7 +43,7 @@ _numbers = count()
 
 
 def event(key: str, value: float, *, run_id: str = "", age_ms: int = 0, variation_key: str = "small") -> Json:
-    """Build an event of the AI Config ``chat``; without an id it is of a run of its own."""
+    """Build an event of the AI Config ``chat``; without a run id, it gets a new one."""
     data = {"runId": run_id or f"run-{next(_numbers)}", "configKey": "chat", "version": 1, "modelName": "gpt-4o-mini"}
     if variation_key:
         data["variationKey"] = variation_key
@@ -53,7 +52,7 @@ def event(key: str, value: float, *, run_id: str = "", age_ms: int = 0, variatio
 
 
 def monitor(raw: httpx.Client, **query: Any) -> Json:
-    """Ask for what the page shows."""
+    """Return the data of the page."""
     answer = raw.get("/dev/monitor", params=query)
     assert answer.status_code == 200
     news: Json = answer.json()
@@ -61,7 +60,7 @@ def monitor(raw: httpx.Client, **query: Any) -> Json:
 
 
 def sums(news: Json, variation_key: str) -> dict[str, list[float]]:
-    """Add up the cells of a variation: by event key, how many values and their sum."""
+    """Return the sums of a variation's cells: by event key, the number of values and their sum."""
     found: dict[str, list[float]] = {}
     for cell in news["cells"]:
         if cell["variationKey"] == variation_key:
@@ -77,13 +76,13 @@ def times(news: Json, key: str) -> list[float]:
 
 
 def config(news: Json, key: str = "chat") -> Json:
-    """Find what is told of an AI Config."""
+    """Return the data of an AI Config."""
     [found] = [one for one in news["configs"] if one["configKey"] == key]
     return dict(found)
 
 
 def test_figures_are_those_of_the_metrics(server: DevServer, raw: httpx.Client) -> None:
-    """Counts and sums of all cells together are what the metrics say, variation by variation."""
+    """Counts and sums of all cells equal the metrics of each variation."""
     events = [
         event(key, value, variation_key=variation, age_ms=age)
         for number, variation in enumerate(("small", "large", "small", ""))
@@ -102,8 +101,8 @@ def test_figures_are_those_of_the_metrics(server: DevServer, raw: httpx.Client) 
     assert {cell["variationKey"] for cell in news["cells"]} == set(expected)
 
 
-def test_times_are_told_to_three_digits(raw: httpx.Client) -> None:
-    """Every time is among those of its cell, rounded to three digits, so that percentiles are exact to these."""
+def test_times_have_three_digits(raw: httpx.Client) -> None:
+    """A cell contains every time, rounded to three digits, so that percentiles are exact to three digits."""
     values = [0, 0.4, 7, 999, 1004, 1005.1, 9994, 12345, 99949, 123_456, 1_234_567]
     raw.post("/bulk", json=[event(key, value) for key in (DURATION, FIRST_TOKEN) for value in values])
     news = monitor(raw, config_key="chat")
@@ -112,7 +111,7 @@ def test_times_are_told_to_three_digits(raw: httpx.Client) -> None:
 
 
 def test_only_the_range_counts(raw: httpx.Client) -> None:
-    """Events before the first bucket are left out; each stands in the bucket of the time it was created at."""
+    """Events before the first bucket are not included. Each event is in the bucket of its creation time."""
     raw.post("/bulk", json=[event(SUCCESS, 1, age_ms=age * MINUTE) for age in (0, 9, 30)])
     news = monitor(raw, config_key="chat", step_ms=MINUTE, buckets=20)
     assert sums(news, "small") == {SUCCESS: [2, 2]}
@@ -121,8 +120,8 @@ def test_only_the_range_counts(raw: httpx.Client) -> None:
     assert last - first in (8, 9, 10)
 
 
-def test_news_are_what_changed(raw: httpx.Client) -> None:
-    """After a cursor only buckets and runs with later events are told, whole, and nothing where nothing came."""
+def test_data_since_a_cursor(raw: httpx.Client) -> None:
+    """With a cursor, the data contains only the buckets and runs that have changed, each as a whole."""
     raw.post("/bulk", json=[event(SUCCESS, 1, run_id="old", age_ms=30 * MINUTE), event(SUCCESS, 1, run_id="new")])
     before = monitor(raw, config_key="chat")
     assert (before["complete"], len(before["cells"])) == (True, 2)
@@ -136,14 +135,14 @@ def test_news_are_what_changed(raw: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "era.1", "é.²", "."])
-def test_unknown_cursor_begins_anew(cursor: str, raw: httpx.Client) -> None:
-    """With a cursor of another server, or none at all, everything is told."""
+def test_unknown_cursor(cursor: str, raw: httpx.Client) -> None:
+    """With a cursor of another server, or without one, the data is complete."""
     raw.post("/bulk", json=[event(SUCCESS, 1)])
     assert monitor(raw, config_key="chat", since=cursor)["complete"]
 
 
-def test_forgetting_begins_anew(raw: httpx.Client) -> None:
-    """Cursors from before all events were forgotten are not taken for later ones, although ids come again."""
+def test_deletion_makes_cursors_unknown(raw: httpx.Client) -> None:
+    """After all events are deleted, a former cursor is unknown, although ids are used again."""
     raw.post("/bulk", json=[event(SUCCESS, 1)])
     before = monitor(raw, config_key="chat")
     raw.delete("/dev/events")
@@ -152,16 +151,16 @@ def test_forgetting_begins_anew(raw: httpx.Client) -> None:
     assert (after["complete"], sums(after, "small"), len(after["runs"])) == (True, {ERROR: [1, 1]}, 1)
 
 
-def test_cursors_of_this_era_are_checked(raw: httpx.Client) -> None:
-    """A cursor with a number that never was begins anew, however long it is."""
+def test_cursor_with_an_unknown_number(raw: httpx.Client) -> None:
+    """A cursor with an unknown number is unknown, even if the number is very long."""
     raw.post("/bulk", json=[event(SUCCESS, 1)])
     era, number = monitor(raw, config_key="chat")["cursor"].split(".")
     for wrong in ("9" * 5000, str(int(number) + 1), "-1", "", "x"):
         assert monitor(raw, config_key="chat", since=f"{era}.{wrong}")["complete"]
 
 
-def test_the_first_to_come_is_shown(server: DevServer, raw: httpx.Client) -> None:
-    """A page that is open before anything has come turns to the AI Config that comes first."""
+def test_first_ai_config_is_shown(server: DevServer, raw: httpx.Client) -> None:
+    """If a page is open before the first event, it shows the AI Config of the first run."""
     with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
         live = messages(answer)
         assert next(live)["configKey"] == "chat"
@@ -172,8 +171,8 @@ def test_the_first_to_come_is_shown(server: DevServer, raw: httpx.Client) -> Non
         assert (news["configKey"], news["complete"]) == ("other", True)
 
 
-def test_the_latest_is_shown_where_none_is_named(raw: httpx.Client) -> None:
-    """Without a key the AI Config with the newest event is shown, and nothing where there is no AI Config."""
+def test_newest_ai_config_is_the_default(raw: httpx.Client) -> None:
+    """Without a config key, the page shows the AI Config with the newest event, or none."""
     other = event(SUCCESS, 1)
     other["data"]["configKey"] = "other"
     raw.post("/bulk", json=[event(SUCCESS, 1), other])
@@ -198,37 +197,91 @@ def test_the_latest_is_shown_where_none_is_named(raw: httpx.Client) -> None:
     ],
 )
 def test_wrong_numbers_are_refused(path: str, query: Json, raw: httpx.Client) -> None:
-    """A query that is no number, or would read too much, is answered 400 with a sentence."""
+    """A query with a wrong or too large number gets 400 with an explanation."""
     answer = raw.get(path, params=query)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert "must be a whole number" in answer.json()["message"]
 
 
-def test_odd_events_are_survived(raw: httpx.Client) -> None:
-    """Values past all numbers, dates that are none and ids of odd types break nothing."""
+def test_malformed_events_do_no_harm(raw: httpx.Client) -> None:
+    """Events with wrong dates and with ids of wrong types do not break the page."""
     odd = [event(DURATION, 1), event(DURATION, 2)]
     odd[0]["creationDate"], odd[1]["data"]["runId"] = "yesterday", {"a": [1]}
-    text = json.dumps([*odd, event(SUCCESS, 1, run_id="\ud800")])
-    huge = json.dumps([event(DURATION, 1), event("own", -1)]).replace('"metricValue": 1}', '"metricValue": 1e999}')
-    for body in (text, huge):
-        assert raw.post("/bulk", content=body).status_code == 202
+    events = [*odd, event(SUCCESS, 1, run_id="\ud800"), event("own", -1)]
+    assert raw.post("/bulk", content=json.dumps(events)).status_code == 202
     news = monitor(raw, config_key="chat")
     found = [pair for cell in news["cells"] for pair in cell["values"].values()]
     assert [1, 1] in found
     assert [1, -1] in found
-    assert [total for _, total in found if total is None or total > 2] == [None]
-    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 5
+    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 4
 
 
-def test_keys_without_end_are_cut(raw: httpx.Client) -> None:
-    """A program that invents a key for each event does not make the page slower and slower."""
+# Pairs of metric values whose sum is not a number that SQLite or JSON can carry.
+OUT_OF_RANGE = [("9e18", "9e18"), ("-9000000000000000000", "-9000000000000000000"), ("1e999", "-1e999"), ("1e300", "1")]
+
+
+def assert_all_figures_are_readable(server: DevServer, raw: httpx.Client) -> None:
+    """Read every figure that is computed from metric values."""
+    now = int(time.time() * 1000)
+    window: dict[str, str | int] = {"env": "test", "from": now - MINUTE * 60, "to": now + MINUTE}
+    path = "/api/v2/projects/default/ai-configs/chat/metrics"
+    for url in (path, f"{path}-by-variation"):
+        assert raw.get(url, params=window, headers={"Authorization": "api"}).status_code == 200
+    assert monitor(raw, config_key="chat")["configKey"] == "chat"
+    assert raw.get("/dev/runs", params={"config_key": "chat"}).status_code == 200
+    assert raw.get("/dev/totals").status_code == 200
+    assert server.metrics("chat")["inputTokens"] == 7
+
+
+@pytest.mark.parametrize("values", OUT_OF_RANGE)
+def test_metric_values_out_of_range_are_refused(
+    values: tuple[str, str], server: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A metric value that no figure can contain is refused with a warning; the event is stored without it."""
+    keys = DURATION, SUCCESS, SCORE, "$ld:ai:tokens:ttf"
+    events = [event(key, 4711) for key in keys for _ in values]
+    body = json.dumps([*events, event("$ld:ai:tokens:input", 7)])
+    for value in values * len(keys):
+        body = body.replace("4711", value, 1)
+    assert raw.post("/bulk", content=body).status_code == 202
+    [line] = [line for line in caplog.messages if "Refused the metric value" in line]
+    assert f"{float(values[0]):g} of an event '{DURATION}'" in line
+    assert_all_figures_are_readable(server, raw)
+    assert len(server.events()) == 9
+
+
+@pytest.mark.parametrize("values", OUT_OF_RANGE)
+def test_metric_values_out_of_range_in_an_older_database(values: tuple[str, str], tmp_path: Path) -> None:
+    """A database that an older version wrote with such values can be read."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server:
+        events = [event(key, 1) for key in (DURATION, SUCCESS, SCORE, "$ld:ai:tokens:ttf") for _ in values]
+        httpx.post(f"{server.url}/bulk", json=[*events, event("$ld:ai:tokens:input", 7)], trust_env=False)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for number, value in enumerate(values):
+            statement = "UPDATE events SET metric_value = ? WHERE key != '$ld:ai:tokens:input' AND id % 2 = ?"
+            connection.execute(statement, (float(value), number))
+        connection.execute("PRAGMA user_version = 2")
+    with DevServer(FLAGS, db=path) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        assert_all_figures_are_readable(server, client)
+
+
+def test_many_large_values_do_not_overflow(server: DevServer, raw: httpx.Client) -> None:
+    """The sum of many values at the upper bound is still a number."""
+    raw.post("/bulk", json=[event(DURATION, 2**53) for _ in range(1100)])
+    assert server.metrics("chat")["durationMs"] == 1100 * 2**53
+    assert sums(monitor(raw, config_key="chat"), "small")[DURATION] == [1100, 1100 * 2**53]
+
+
+def test_number_of_keys_is_limited(raw: httpx.Client) -> None:
+    """An application that creates a key for each event does not slow the page down."""
     raw.post("/bulk", json=[event(f"invented {number}", 1) for number in range(300)])
     [cell] = monitor(raw, config_key="chat")["cells"]
     assert len(cell["values"]) == 64
 
 
 def test_runs_come_in_pages(raw: httpx.Client) -> None:
-    """Runs are listed once, that with the newest event first, page by page, each with what it came to."""
+    """Each run is listed once, in pages, with its figures. The run with the newest event comes first."""
     for number in range(7):
         raw.post("/bulk", json=[event(SUCCESS, 1, run_id=f"r{number}"), event(DURATION, number, run_id=f"r{number}")])
     raw.post("/bulk", json=[event("$ld:ai:feedback:user:negative", 1, run_id="r2")])
@@ -244,9 +297,9 @@ def test_runs_come_in_pages(raw: httpx.Client) -> None:
     assert (seen[0]["variationKey"], seen[0]["modelName"], seen[0]["successes"]) == ("small", "gpt-4o-mini", 1)
 
 
-def test_runs_to_warn_of(raw: httpx.Client) -> None:
-    """Runs without an outcome a minute after their start, and those that a default was served to, are counted and
-    can be listed alone; a run that has just begun is not among them."""
+def test_runs_with_warnings(raw: httpx.Client) -> None:
+    """Runs without an outcome a minute after their start, and runs that got a default, are counted and can be listed
+    separately. A run that has just begun is not one of them."""
     raw.post(
         "/bulk",
         json=[
@@ -258,14 +311,15 @@ def test_runs_to_warn_of(raw: httpx.Client) -> None:
         ],
     )
     raw.post("/bulk", json=[event(SUCCESS, 1, run_id="late")])
-    told = config(monitor(raw, config_key="chat"))
-    assert (told["runs"], told["withoutOutcome"], told["defaults"]) == (5, 1, 1)
+    chat = config(monitor(raw, config_key="chat"))
+    assert (chat["runs"], chat["withoutOutcome"], chat["defaults"]) == (5, 1, 1)
     listed = raw.get("/dev/runs", params={"config_key": "chat", "warnings": 1}).json()["runs"]
     assert [run["runId"] for run in listed] == ["default", "cancelled"]
 
 
-def test_read_in_another_mode_is_told(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
-    """Reading an agent as a completion, which the SDK does without a word, is told, and so is a faulty flag file."""
+def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
+    """If an agent is read as a completion, which the SDK does silently, the page gets a problem. Problems of the flag
+    file are listed, too."""
     meta = {"enabled": True, "variationKey": "v", "version": 1, "mode": "agent"}
     server.set_flags(edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "messages": []}] * 3))
     client = connect(server)
@@ -280,11 +334,11 @@ def test_read_in_another_mode_is_told(server: DevServer, connect: Connect, raw: 
     flush(client)
     server.wait_for(1, key="$ld:ai:usage:completion-config")
     *_, mismatch = config(monitor(raw))["problems"]
-    assert mismatch.startswith("Read with completion_config() (so far: 1), but its mode is 'agent'")
+    assert mismatch.startswith("Read with the wrong mode: completion_config() was called (1 so far)")
 
 
 def test_prices_are_those_of_the_flags(server: DevServer, raw: httpx.Client) -> None:
-    """The prices that the metrics use are told by variation, those of now."""
+    """The prices are those of the flags that are served now."""
     custom = {"costPerInputToken": 1.5e-7, "costPerOutputToken": 6e-7}
     small = {**FLAGS["flags"]["chat"]["variations"][1], "model": {"name": "m", "custom": custom}}
     assert config(monitor(raw))["prices"] == {}
@@ -299,8 +353,8 @@ def messages(answer: httpx.Response) -> Iterator[Json]:
             yield json.loads(line.removeprefix("data: "))
 
 
-def test_live_tells_what_comes(raw: httpx.Client) -> None:
-    """A live answer begins with everything, then tells what changes, and goes on from a cursor after a break."""
+def test_live_stream_sends_changes(raw: httpx.Client) -> None:
+    """A live stream begins with all data, then sends changes, and continues from a cursor."""
     raw.post("/bulk", json=[event(SUCCESS, 1, run_id="first")])
     with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -317,8 +371,8 @@ def test_live_tells_what_comes(raw: httpx.Client) -> None:
     assert (after["complete"], [run["runId"] for run in after["runs"]]) == (False, ["third"])
 
 
-def test_live_tells_time_passing(raw: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any event the page hears again and again, as a run becomes one without an outcome by time alone."""
+def test_live_stream_sends_heartbeats(raw: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without events, the live stream sends data again, because a run may get a warning by time alone."""
     monkeypatch.setattr(page, "HEARTBEAT_SECONDS", 0.0)
     with raw.stream("GET", "/dev/monitor/live", timeout=30) as answer:
         live = messages(answer)
@@ -327,7 +381,7 @@ def test_live_tells_time_passing(raw: httpx.Client, monkeypatch: pytest.MonkeyPa
 
 
 def test_live_ends_with_the_server() -> None:
-    """An open page does not keep the server from stopping."""
+    """An open page does not prevent the server from stopping."""
     with httpx.Client(trust_env=False, timeout=30) as client:
         with DevServer(FLAGS) as server:
             answer = client.send(client.build_request("GET", f"{server.url}/dev/monitor/live"), stream=True)
@@ -337,8 +391,8 @@ def test_live_ends_with_the_server() -> None:
         answer.close()
 
 
-def test_more_runs_than_are_told(raw: httpx.Client) -> None:
-    """Whoever is told of fewer runs than came hears so."""
+def test_more_runs_than_the_data_contains(raw: httpx.Client) -> None:
+    """If there are more new runs than the data contains, it says so."""
     first = monitor(raw, config_key="chat")
     raw.post("/bulk", json=[event(SUCCESS, 1) for _ in range(RUNS)])
     news = monitor(raw, config_key="chat", since=first["cursor"])
@@ -346,8 +400,8 @@ def test_more_runs_than_are_told(raw: httpx.Client) -> None:
 
 
 def test_no_statement_reads_every_event(tmp_path: Path) -> None:
-    """What the page asks of the database finds an index, or begins where the last answer ended."""
-    constants = [*vars(figures).values(), *vars(overview).values(), *vars(runs).values()]
+    """The statements for the page use an index, or read new events only."""
+    constants = [*vars(figures).values(), *vars(runs).values()]
     statements = [text for text in constants if isinstance(text, str) and "FROM" in text and "SELECT" in text]
     plans = {}
     with closing(EventStore(tmp_path / "events.db")) as events:
@@ -362,8 +416,8 @@ def test_no_statement_reads_every_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js", "/dev/monitor", "/dev/events", "/nothing"])
-def test_browsers_run_nothing_else(path: str, raw: httpx.Client) -> None:
-    """Every answer forbids inline scripts, other sites, frames and guessing of types."""
+def test_security_headers(path: str, raw: httpx.Client) -> None:
+    """Every answer forbids inline scripts, other sites, frames and MIME sniffing."""
     headers = raw.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self'" in policy
@@ -371,8 +425,8 @@ def test_browsers_run_nothing_else(path: str, raw: httpx.Client) -> None:
     assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-cache")
 
 
-def test_all_files_of_the_page_are_there(raw: httpx.Client) -> None:
-    """What the page names is served under the right type; the library for charts comes with its licence."""
+def test_files_of_the_page(raw: httpx.Client) -> None:
+    """The files of the page have the right types. The chart library comes with its licence."""
     html = raw.get("/").text
     assert "<script>" not in html
     for name, kind in {"main.js": "javascript", "page.css": "css", "uPlot.iife.min.js": "javascript"}.items():
@@ -384,7 +438,7 @@ def test_all_files_of_the_page_are_there(raw: httpx.Client) -> None:
 
 
 def test_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """A file written before there was a page shows its runs all the same."""
+    """A database of a version without the page is upgraded, and its runs are listed."""
     path = tmp_path / "events.db"
     with DevServer(FLAGS, db=path) as server:
         old = [event(SUCCESS, 1, run_id="old"), event(DURATION, 5, run_id="old")]

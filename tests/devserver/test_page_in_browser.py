@@ -1,4 +1,4 @@
-"""What somebody with a browser sees and does on the dev server's page; skipped where there is no browser."""
+"""The dev server's page in a browser; skipped if there is no browser."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ HOSTILE = '<img src="/static/icon.svg" onerror="document.title=1"><script>docume
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Give a headless Chromium with a profile of its own."""
+    """Yield a headless Chromium with its own profile."""
     with headless(tmp_path_factory.mktemp("profile"), width=1280, height=1000) as driver:
         yield driver
 
 
 class Page:
-    """The page, as somebody uses it."""
+    """The page, with the actions of a user."""
 
     def __init__(self, browser: webdriver.Chrome, url: str) -> None:
         self.browser = browser
         self._url = url
 
     def open(self, view: str = "") -> None:
-        """Open the page and wait until it is live; a view is what stands behind the # of its address."""
-        self.browser.get("about:blank")  # as a new # alone would not load anything
+        """Open the page and wait until it is live; a view is the fragment of the URL."""
+        self.browser.get("about:blank")  # a new fragment alone does not load the page
         self.browser.get(f"{self._url}/{view}")
         self.until(lambda: self.one("#connection").text == "Live")
 
@@ -68,7 +68,7 @@ class Page:
         return self.browser.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        """Return what the elements say, in one look."""
+        """Return the texts of the elements in one call."""
         script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText.trim())"
         return list(self.browser.execute_script(script, selector))
 
@@ -94,29 +94,29 @@ class Page:
         cells = self.texts(f"#variations tbody tr:nth-child({place + 1}) td")
         return {f"{group} {name}": cell for group, name, cell in zip(groups, names, cells, strict=True)}
 
-    def told(self) -> list[tuple[str, str]]:
-        """Return role and name of everything that the browser tells a screen reader."""
+    def accessibility_tree(self) -> list[tuple[str, str]]:
+        """Return role and name of everything in the accessibility tree."""
         driver: Any = self.browser
         nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
         return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
 
-    def complaints(self) -> list[str]:
-        """Return what stands in the console."""
+    def console(self) -> list[str]:
+        """Return the messages of the console."""
         log: Any = self.browser.get_log
         return [line["message"] for line in log("browser")]
 
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, server: DevServer) -> Iterator[Page]:
-    """Have a page to open; whatever it did, nothing was refused or went wrong on it."""
+    """Yield the page, and check that the console has no messages."""
     page = Page(browser, server.url)
-    page.complaints()
+    page.console()
     yield page
-    assert page.complaints() == []
+    assert page.console() == []
 
 
 def emulate(browser: webdriver.Chrome, *, width: int = 1280, dark: bool = False) -> None:
-    """Be a screen of this width, and somebody who likes it dark."""
+    """Set the width of the screen and the preferred colour scheme."""
     metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -124,7 +124,7 @@ def emulate(browser: webdriver.Chrome, *, width: int = 1280, dark: bool = False)
 
 
 def track(client: LDAIClient, ld_context: Context, duration: int, *, ok: bool = True) -> None:
-    """Report a run as the AI SDK does: seven events, or six for one that failed."""
+    """Track a run with the AI SDK: seven events, or six for a failed run."""
     tracker = client.completion_config("chat", ld_context).create_tracker()
     tracker.track_duration(duration)
     tracker.track_time_to_first_token(duration // 10)
@@ -137,18 +137,18 @@ def track(client: LDAIClient, ld_context: Context, duration: int, *, ok: bool = 
 
 
 def percentile(values: list[int], percent: int) -> int:
-    """Return the smallest value that so many percent do not exceed."""
+    """Return the smallest value that this share of the values does not exceed."""
     return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
 
 
 def shown(duration: int) -> str:
-    """Write a duration as the page does."""
+    """Format a duration as the page does."""
     return f"{duration} ms" if duration < 1000 else f"{round(duration, -1) / 1000:.2f} s"
 
 
 @pytest.fixture
 def tracked(server: DevServer, connect: Connect) -> LDAIClient:
-    """Have runs of a real SDK: eight on one variation, an error on the other."""
+    """Track eight runs of one variation, and an error of the other."""
     prices = {"costPerInputToken": 0.001, "costPerOutputToken": 0.002}
     priced = [
         {**value, "model": {"name": "m", "custom": prices}} if "model" in value else value
@@ -166,7 +166,7 @@ def tracked(server: DevServer, connect: Connect) -> LDAIClient:
 
 
 def test_figures_are_those_of_the_sdk(page: Page, tracked: LDAIClient, server: DevServer) -> None:
-    """The page shows what was tracked, in total and by variation, with percentiles of the times."""
+    """The page shows the tracked figures, in total and by variation, with percentiles of the times."""
     page.open()
     picture(page.browser, "page-few")
     assert page.one("#config").get_attribute("value") == "chat"
@@ -195,7 +195,7 @@ def test_figures_are_those_of_the_sdk(page: Page, tracked: LDAIClient, server: D
 
 
 def test_charts_have_their_values_as_tables(page: Page, tracked: LDAIClient) -> None:
-    """Each chart is described in words and opens to a table that adds up to what was tracked, by keyboard."""
+    """Each chart has a description and a data table, which opens with the keyboard."""
     page.open()
     assert len(page.browser.find_elements(By.CSS_SELECTOR, ".chart canvas")) == 8
     chart = page.one(".chart")
@@ -210,7 +210,7 @@ def test_charts_have_their_values_as_tables(page: Page, tracked: LDAIClient) -> 
 
 
 def test_a_new_run_appears_by_itself(page: Page, tracked: LDAIClient, server: DevServer, connect: Connect) -> None:
-    """A run that comes while the page is open is counted and listed without a reload, and announced."""
+    """A new run is counted, listed and announced without a reload."""
     page.open()
     page.browser.execute_script("window.notReloaded = true")
     client = connect(server)
@@ -224,7 +224,7 @@ def test_a_new_run_appears_by_itself(page: Page, tracked: LDAIClient, server: De
 
 
 def test_the_keyboard_opens_a_run(page: Page, tracked: LDAIClient, server: DevServer) -> None:
-    """Tab reaches a run, Enter opens it to every event that its SDK sent, and Enter closes it again."""
+    """Tab reaches a run. Enter opens it with all its events, and closes it again."""
     page.open()
     page.one("#only-warnings").send_keys(Keys.TAB)
     button = page.browser.switch_to.active_element
@@ -253,15 +253,15 @@ def post(raw: httpx.Client, run_id: str, *, key: str = "$ld:ai:duration:total", 
     raw.post("/bulk", json=[{"kind": "custom", "key": key, "creationDate": created, "data": fields, "metricValue": 1}])
 
 
-def test_warnings_lead_to_their_runs(page: Page, raw: httpx.Client) -> None:
-    """A run without an outcome, a default and a wrong mode are told; a click shows just the runs meant."""
+def test_warnings_list_their_runs(page: Page, raw: httpx.Client) -> None:
+    """There are warnings for a run without an outcome, a default and a wrong mode. A click lists the runs."""
     post(raw, "fine", key="$ld:ai:generation:success")
     post(raw, "cancelled")
     post(raw, "default", key="$ld:ai:generation:success", variationKey="")
     raw.post("/bulk", json=[{"kind": "custom", "key": "$ld:ai:usage:agent-config", "data": "chat", "metricValue": 1}])
     page.open()
     picture(page.browser, "page-warnings")
-    starts = "1 run without an outcome", "1 run served the caller's default", "Read with agent_config()"
+    starts = "1 run without an outcome", "1 run served the caller's default", "Read with the wrong mode"
     for text, start in zip(page.texts("#warnings li"), starts, strict=True):
         assert text.startswith(f"chat {start}")
     assert len(page.texts("#runs .run")) == 3
@@ -272,7 +272,7 @@ def test_warnings_lead_to_their_runs(page: Page, raw: httpx.Client) -> None:
 
 
 def test_hostile_events_are_text(page: Page, raw: httpx.Client) -> None:
-    """Whatever stands in an event is shown as the text it is, in every place, and runs nowhere."""
+    """HTML in events is shown as text everywhere, and never runs."""
     post(raw, HOSTILE, key=HOSTILE, configKey=HOSTILE, variationKey=HOSTILE, modelName=HOSTILE)
     post(raw, HOSTILE, key="$ld:ai:generation:success", configKey=HOSTILE, variationKey=HOSTILE, modelName=HOSTILE)
     page.open()
@@ -290,7 +290,7 @@ def test_hostile_events_are_text(page: Page, raw: httpx.Client) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_sideways_scrolling(page: Page, tracked: LDAIClient, raw: httpx.Client, width: int, dark: bool) -> None:
-    """On a phone and on a desk, light and dark, the page fits its width, an open run and long names included."""
+    """The page fits a phone and a desktop, in light and dark colours, with an open run and long names."""
     post(raw, "x" * 300, key="y" * 300, variationKey="z" * 120, modelName="m" * 200)
     emulate(page.browser, width=width, dark=dark)
     page.open()
@@ -306,8 +306,8 @@ def test_no_sideways_scrolling(page: Page, tracked: LDAIClient, raw: httpx.Clien
     emulate(page.browser)
 
 
-def test_forgotten_events_leave_the_page(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
-    """When the server forgets its events, an open page forgets them too, and shows those that come after."""
+def test_deleted_events_leave_the_page(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
+    """If the events are deleted, an open page deletes them, too, and shows later ones."""
     post(raw, "cancelled")
     page.open()
     page.one("#only-warnings").click()
@@ -321,7 +321,7 @@ def test_forgotten_events_leave_the_page(page: Page, tracked: LDAIClient, raw: h
 
 
 def test_landmarks_and_names(page: Page, tracked: LDAIClient) -> None:
-    """A screen reader finds landmarks, headings and a name for everything that can be operated."""
+    """A screen reader finds landmarks and headings, and all controls have names."""
     page.open()
     assert page.one("html").get_attribute("lang") == "en"
     for selector in ("header", "main", "h1", "[role=status]"):
@@ -333,22 +333,22 @@ def test_landmarks_and_names(page: Page, tracked: LDAIClient) -> None:
             assert element.accessible_name
 
 
-def test_what_a_screen_reader_is_told(page: Page, tracked: LDAIClient) -> None:
-    """Tables and charts have names, the figures of charts are in words, and no ornament is read out."""
+def test_accessibility_tree(page: Page, tracked: LDAIClient) -> None:
+    """Tables and charts have names, charts have descriptions, and decoration is hidden from screen readers."""
     page.open()
     page.until(lambda: page.one(".disclose").is_displayed())
-    told = page.told()
+    nodes = page.accessibility_tree()
 
-    assert sorted(name for role, name in told if role == "table") == ["Runs", "Variations"]
-    charts = [name for role, name in told if role == "image"]
+    assert sorted(name for role, name in nodes if role == "table") == ["Runs", "Variations"]
+    charts = [name for role, name in nodes if role == "image"]
     assert len(charts) == 8
     assert all("The values are in the data table." in name for name in charts)
-    assert all(name for role, name in told if role in {"button", "combobox", "radio", "checkbox", "link"})
-    assert not [name for _role, name in told if "▸" in name or "▾" in name]
+    assert all(name for role, name in nodes if role in {"button", "combobox", "radio", "checkbox", "link"})
+    assert not [name for _role, name in nodes if "▸" in name or "▾" in name]
 
 
 def test_the_address_keeps_the_view(page: Page, tracked: LDAIClient) -> None:
-    """AI Config and range stand in the address, so that a reload or a bookmark shows the same."""
+    """AI Config and range are in the URL, so that a reload or a bookmark shows the same."""
     page.open("#config=chat&range=24h")
     assert page.one("#range input:checked").get_attribute("value") == "24h"
     page.one("#range input[value='15m']").send_keys(Keys.SPACE)
@@ -360,25 +360,25 @@ def test_the_address_keeps_the_view(page: Page, tracked: LDAIClient) -> None:
 
 
 def test_an_empty_server_says_what_to_do(page: Page, server: DevServer) -> None:
-    """Without any run the page tells how to get one."""
+    """Without a run, the page says how to get one."""
     page.open()
     picture(page.browser, "page-empty")
     assert f"LDAI_DEV_SERVER={server.url}" in page.one("#empty").text
     assert page.one("#no-runs").is_displayed()
 
 
-def test_the_page_comes_back_after_a_break(page: Page, tracked: LDAIClient, server: DevServer) -> None:
-    """A page whose connection broke says so, tries again, and shows what has come in the meantime."""
+def test_page_connects_again(page: Page, tracked: LDAIClient, server: DevServer) -> None:
+    """After a lost connection, the page connects again and shows what has arrived meanwhile."""
     server.inject("/dev/monitor/live", status=503, count=1)
     page.browser.get("about:blank")
     page.browser.get(f"{server.url}/")
     page.until(lambda: page.one("#connection").text == "Live")
     assert page.totals()["Generations"] == "9"
-    assert any("503" in complaint for complaint in page.complaints())
+    assert any("503" in message for message in page.console())
 
 
-def test_a_page_that_nobody_sees_lets_go(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
-    """A hidden page leaves its connection to others, and shows all that came as soon as it is seen again."""
+def test_hidden_page_closes_its_connection(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
+    """A hidden page closes its connection. When it is visible again, it shows what has arrived meanwhile."""
     page.open()
     hide = (
         "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true});"
@@ -393,7 +393,7 @@ def test_a_page_that_nobody_sees_lets_go(page: Page, tracked: LDAIClient, raw: h
 
 
 def test_nothing_leaves_the_machine(page: Page, tracked: LDAIClient, server: DevServer) -> None:
-    """Every request of the page goes to the dev server itself."""
+    """The page sends requests to the dev server only."""
     log: Any = page.browser.get_log
     log("performance")
     page.open()

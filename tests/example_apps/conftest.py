@@ -1,4 +1,4 @@
-"""The servers that the tests of this room share, and what the demo's traffic leaves behind in them."""
+"""The servers that the tests share, and the report of the demo's requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Both apps on real sockets in this process, in front of a dev server and the model server."""
+    """Both apps on real sockets in this process, with a dev server and the model server."""
 
     services: Services
     trackings: tuple[Tracking, ...]
@@ -40,12 +40,12 @@ class Stage:
         return send_all({name: self.services.apps[name] for name in apps}, steps, lambda _: None)
 
     def flush(self) -> None:
-        """Have everything reported that there is."""
+        """Send all events."""
         for tracking in self.trackings:
             assert tracking.flush().complete
 
     def report(self, exchanges: Sequence[Exchange], *, billed_before: int) -> Report:
-        """Have everything reported, and return the report, without the first lines of the bill."""
+        """Send all events, and return the report without the first calls of the bill."""
         self.flush()
         assert self.services.database is not None
         return Report(
@@ -58,18 +58,18 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[str]:
-    """Serve the model server and give its address."""
+    """Serve the model server and yield its address."""
     with serving_asgi(create_app()) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Serve both apps, importing them as a server would: with the environment that they read at import."""
+    """Serve both apps. They are imported as a server does it, with the environment that they read at import."""
     database: Path = tmp_path_factory.mktemp("stage") / "events.sqlite"
     with serving_asgi(create_app()) as model_server, DevServer(CONFIGS, db=database) as dev_server:
         address = dev_server.url.removeprefix("http://")
-        with pytest.MonkeyPatch.context() as patch:  # for the import only: other tests have an environment of their own
+        with pytest.MonkeyPatch.context() as patch:  # only for the import: other tests have another environment
             patch.delenv("LAUNCHDARKLY_SDK_KEY", raising=False)
             for name, value in local_environ({}, address, model_server).items():
                 patch.setenv(name, value)
@@ -85,7 +85,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def report(stage: Stage) -> Report:
-    """Send the demo's whole plan through both apps, and return what came of it."""
+    """Send the whole plan to both apps, and return the report."""
     before = len(read_bill(stage.services.model_server))
     stage.flush()
     stage.dev_server.clear()

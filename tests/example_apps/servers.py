@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serving_asgi(app: Any) -> Iterator[str]:
-    """Serve an ASGI application with uvicorn; gives its ``host:port``."""
+    """Serve an ASGI application with uvicorn, and yield its ``host:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -33,15 +33,17 @@ def serving_asgi(app: Any) -> Iterator[str]:
 
 @contextmanager
 def serving_wsgi(app: Any) -> Iterator[str]:
-    """Serve a WSGI application with waitress; gives its ``host:port``."""
+    """Serve a WSGI application with waitress, and yield its ``host:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = waitress.server.create_server(app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True)
+    server: Any = waitress.server.create_server(app, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield _address(listener)
     finally:
-        server.close()
+        # A closed server still waits for its connections, and a browser keeps an idle one open for a minute.
+        server.trigger.pull_trigger(lambda: [channel.handle_close() for channel in [*server.active_channels.values()]])
+        server.trigger.pull_trigger(server.close)
         thread.join()
 
 

@@ -1,4 +1,4 @@
-"""What the example apps answer, beyond the plan of the demo."""
+"""Answers of the example apps that the plan of the demo does not cover."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("app", ["Flask", "FastAPI"])
 
 
 def call(stage: Stage, app: str, path: str, body: Any = None, user: str = "guest") -> tuple[int, str, str]:
-    """Send one request, a GET where there is no body; return status, text and run id."""
+    """Send one request, without a body a GET; return status, text and run id."""
     connection = HTTPConnection(stage.services.apps[app], timeout=10)
     try:
         method = "GET" if body is None else "POST"
@@ -35,12 +35,12 @@ def call(stage: Stage, app: str, path: str, body: Any = None, user: str = "guest
 
 
 def test_page_needs_no_ai(stage: Stage, app: str) -> None:
-    """The page is served as it is, and nothing is reported for it."""
+    """The page is served without a run."""
     assert call(stage, app, "/") == (200, shop.PAGE, "")
 
 
-def test_stranger_gets_the_plan_of_everybody(stage: Stage, app: str) -> None:
-    """Without a user the targeting rule serves the fallthrough variation, under a run id of its own."""
+def test_unknown_user(stage: Stage, app: str) -> None:
+    """An unknown user gets the default variation."""
     status, text, run_id = call(stage, app, "/chat", {"question": "Where?"})
     assert status == 200
     assert "You asked: Where?" in json.loads(text)["answer"]
@@ -49,8 +49,8 @@ def test_stranger_gets_the_plan_of_everybody(stage: Stage, app: str) -> None:
     assert [event["data"]["variationKey"] for event in events] == ["concise"]
 
 
-def test_agent_is_told_what_its_tool_says(stage: Stage, app: str) -> None:
-    """Both calls of the model are one run, whose tool call is reported by the tool's name."""
+def test_agent_with_a_tool_call(stage: Stage, app: str) -> None:
+    """Both provider calls are one run; its tool call is reported with the name of the tool."""
     status, _, run_id = call(stage, app, "/orders/A-1042/help", {"question": "When?"})
     assert status == 200
     stage.flush()
@@ -59,13 +59,13 @@ def test_agent_is_told_what_its_tool_says(stage: Stage, app: str) -> None:
 
 
 def test_config_that_is_off_leaves_the_app_working(stage: Stage, app: str) -> None:
-    """Without a model the beginning of the text is the answer, and there is no run to vote on."""
+    """Without a model, the answer is the beginning of the text, without a run."""
     status, text, run_id = call(stage, app, "/summary", {"question": "A long story. " * 9})
     assert (status, json.loads(text)["answer"], run_id) == (200, ("A long story. " * 9)[:40], "")
 
 
 def test_switch_reaches_the_running_app(stage: Stage, app: str) -> None:
-    """Turning AI Configs on and off in LaunchDarkly is seen without a restart, and what is off says so."""
+    """AI Configs can be turned on and off in LaunchDarkly without a restart of the apps."""
     configs = json.loads(CONFIGS.read_text())
     turned = deepcopy(configs)
     turned["flags"]["summary"]["on"], turned["flags"]["support-bot"]["on"] = True, False
@@ -80,7 +80,7 @@ def test_switch_reaches_the_running_app(stage: Stage, app: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"question": ""}, {"question": 7}, {"question": " "}])
 def test_bad_question_is_refused(stage: Stage, app: str, body: dict[str, Any]) -> None:
-    """What is no question gets a 4xx of the framework's own, with a word about it."""
+    """A body without a question gets the framework's own 4xx with an explanation."""
     status, text, run_id = call(stage, app, "/chat", body)
     assert status == {"Flask": 400, "FastAPI": 422}[app]
     assert "question" in text
@@ -88,8 +88,8 @@ def test_bad_question_is_refused(stage: Stage, app: str, body: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("kind", ["positive", "negative"])
-def test_thumb_lands_on_its_run(stage: Stage, app: str, kind: str) -> None:
-    """A thumb for an answer is reported under the run id that the answer came with, and once."""
+def test_feedback_belongs_to_its_run(stage: Stage, app: str, kind: str) -> None:
+    """Feedback for an answer is reported once, with the run id of the answer."""
     [exchange] = stage.send(Step(title="", path="/chat", question="Where?", vote=kind), apps=[app])  # type: ignore[arg-type]
     again = {"token": exchange.token, "kind": kind}
 

@@ -1,4 +1,4 @@
-"""What somebody with a browser does on the pages of the example apps; skipped where there is no browser."""
+"""The pages of the example apps in a browser; skipped if there is no browser."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ pytestmark = needs_browser
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Give a headless Chromium with a profile of its own."""
+    """Yield a headless Chromium with its own profile."""
     with headless(tmp_path_factory.mktemp("profile"), width=700, height=600) as driver:
         yield driver
 
 
 @pytest.fixture(params=["Flask", "FastAPI"])
 def app(request: pytest.FixtureRequest) -> str:
-    """Name an app."""
+    """Return the name of an app."""
     return str(request.param)
 
 
 class Page:
-    """The page of an app, as somebody uses it."""
+    """The page of an app, with the actions of a user."""
 
     def __init__(self, browser: webdriver.Chrome, address: str) -> None:
         self._browser = browser
         browser.get(f"http://{address}/")
 
     def ask(self, question: str = "Where is my parcel?", user: str = "grace") -> None:
-        """Ask, and wait for the thumbs that come with the end of the answer."""
+        """Ask a question, and wait for the thumbs, which appear at the end of the answer."""
         field = self._browser.find_element(By.ID, "question")
         field.clear()
         self._browser.find_element(By.CSS_SELECTOR, f"option[value={user}]").click()
@@ -65,20 +65,20 @@ class Page:
 
     @property
     def thumbs(self) -> Any:
-        """The element with the thumbs."""
+        """Return the element with the thumbs."""
         return self._browser.find_element(By.TAG_NAME, "ai-feedback")
 
     def button(self, label: str) -> Any:
-        """Find a button as a screen reader names it."""
+        """Find a button by its label for screen readers."""
         return self.thumbs.find_element(By.CSS_SELECTOR, f'button[aria-label="{label}"]')
 
     @property
     def status(self) -> str:
-        """What a screen reader is told."""
+        """Return the text for screen readers."""
         return str(self.thumbs.find_element(By.CSS_SELECTOR, '[role=status][aria-live="polite"]').text)
 
     def pressed(self) -> list[str]:
-        """Return the labels of the buttons that are shown as pressed."""
+        """Return the labels of the pressed buttons."""
         found = self.thumbs.find_elements(By.CSS_SELECTOR, 'button[aria-pressed="true"]')
         return [button.get_attribute("aria-label") for button in found]
 
@@ -87,20 +87,20 @@ class Page:
         WebDriverWait(self._browser, SECONDS).until(lambda _: condition())
 
     def picture(self, name: str) -> None:
-        """Leave a screenshot where ``LDAI_SCREENSHOTS`` says, for people to look at."""
+        """Save a screenshot in the folder ``LDAI_SCREENSHOTS``, if it is set."""
         picture(self._browser, name)
 
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, stage: Stage, app: str) -> Page:
-    """Open an app's page; what was voted before is forgotten."""
+    """Open the page of an app, and delete all events."""
     stage.flush()
     stage.dev_server.clear()
     return Page(browser, stage.services.apps[app])
 
 
 def votes(stage: Stage) -> list[tuple[str, str, str]]:
-    """Return name, user and run id of the votes that have arrived, with the run's own user and id beside it."""
+    """Return kind, user and run id of the feedback that has arrived."""
     stage.flush()
     events = stage.dev_server.events(kind="custom")
     prefix = "$ld:ai:feedback:user:"
@@ -112,14 +112,14 @@ def votes(stage: Stage) -> list[tuple[str, str, str]]:
 
 
 def run_of(stage: Stage) -> tuple[str, str]:
-    """Return user and run id of the one run that has succeeded."""
+    """Return user and run id of the only successful run."""
     [event] = stage.dev_server.wait_for(1, key="$ld:ai:generation:success")
     return event["context"]["key"], event["data"]["runId"]
 
 
 @pytest.mark.parametrize(("label", "kind"), [("Good answer", "positive"), ("Bad answer", "negative")])
-def test_a_click_lands_on_the_run(page: Page, stage: Stage, app: str, label: str, kind: str) -> None:
-    """The thumbs come with the end of the answer; a click is reported once, on the answer's run, and is thanked for."""
+def test_click_is_reported_for_the_run(page: Page, stage: Stage, app: str, label: str, kind: str) -> None:
+    """The thumbs appear at the end of the answer. A click is reported once, for the run of the answer."""
     assert not page.thumbs.is_displayed()
     page.ask(user="ada")
     page.picture(f"{app}-asked")
@@ -137,12 +137,12 @@ def test_a_click_lands_on_the_run(page: Page, stage: Stage, app: str, label: str
     assert (row["variationKey"], row["metrics"].get("thumbsUp", 0)) == ("thorough", int(kind == "positive"))
     command = [sys.executable, "-m", "ldai_integrations", "metrics", "support-bot", "--json"]
     environ = {**os.environ, "LDAI_DEV_SERVER": stage.dev_server.url}
-    told = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=50, check=True).stdout
-    assert json.loads(told)["metrics"][0][f"thumbs_{'up' if kind == 'positive' else 'down'}"] == 1
+    output = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=50, check=True).stdout
+    assert json.loads(output)["metrics"][0][f"thumbs_{'up' if kind == 'positive' else 'down'}"] == 1
 
 
-def test_a_vote_shows_on_the_dev_servers_page(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
-    """Whoever has voted finds the vote on the dev server's page, at the run that was voted on."""
+def test_feedback_on_the_page_of_the_dev_server(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """The dev server's page shows feedback at its run."""
     page.ask(user="ada")
     page.button("Bad answer").click()
     page.until(lambda: page.status)
@@ -156,8 +156,8 @@ def test_a_vote_shows_on_the_dev_servers_page(page: Page, stage: Stage, app: str
     assert "0 up, 1 down" in votes_shown
 
 
-def test_the_keyboard_is_enough(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
-    """Tab reaches both thumbs, Space votes, and whoever did keeps their place on the page."""
+def test_keyboard(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """Tab reaches both thumbs, Space sends feedback, and the focus stays."""
     page.ask()
     browser.find_element(By.CSS_SELECTOR, "form button").send_keys(Keys.TAB)
     reached = [browser.switch_to.active_element.accessible_name]
@@ -173,8 +173,8 @@ def test_the_keyboard_is_enough(page: Page, stage: Stage, app: str, browser: web
     assert [kind for kind, _, _ in votes(stage)] == ["negative"]
 
 
-def test_another_answer_is_another_vote(page: Page, stage: Stage, app: str) -> None:
-    """Asking again puts the thumbs back, and both answers have their vote."""
+def test_second_answer_gets_its_own_feedback(page: Page, stage: Stage, app: str) -> None:
+    """A second question resets the thumbs, and both answers get their own feedback."""
     for label in ("Good answer", "Bad answer"):
         page.ask()
         page.until(lambda: not page.pressed())
@@ -185,8 +185,8 @@ def test_another_answer_is_another_vote(page: Page, stage: Stage, app: str) -> N
     assert len({run_id for _, _, run_id in votes(stage)}) == 2
 
 
-def test_a_token_of_somebody_else_is_refused(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
-    """The page says that it did not work, lets one try again, and nothing is reported."""
+def test_token_of_another_user_is_refused(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """If the token is refused, the page shows an error, the user can try again, and nothing is reported."""
     page.ask(user="grace")
     browser.execute_script("arguments[0].headers = {'X-User': 'ada'}", page.thumbs)
     page.button("Good answer").click()
@@ -198,8 +198,8 @@ def test_a_token_of_somebody_else_is_refused(page: Page, stage: Stage, app: str,
     assert votes(stage) == []
 
 
-def test_a_vote_from_another_window_is_told(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
-    """Where the answer was voted on already, the thumb that counts is shown."""
+def test_feedback_from_another_window_is_shown(page: Page, stage: Stage, app: str, browser: webdriver.Chrome) -> None:
+    """If an answer already has feedback, the page shows which one counts."""
     page.ask()
     browser.execute_script(
         "const other = document.createElement('ai-feedback'); other.headers = arguments[0].headers;"
@@ -219,7 +219,7 @@ def test_a_vote_from_another_window_is_told(page: Page, stage: Stage, app: str, 
 
 
 def test_the_strictest_policy_allows_the_widget(browser: webdriver.Chrome, stage: Stage) -> None:
-    """A page of a template, with a policy that allows the site's own scripts and nothing inline, is voted on."""
+    """The widget works with a policy that allows only the site's own scripts, without inline code."""
     policy = "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'"
     html = '<!doctype html><title>x</title><script src="/feedback/widget.js" defer></script><ai-feedback token="{}">'
     settings = Settings(feedback=FeedbackSettings(config_keys={"support-bot"}, secret="a secret of the tests"))
@@ -235,7 +235,7 @@ def test_the_strictest_policy_allows_the_widget(browser: webdriver.Chrome, stage
 
         stage.dev_server.clear()
         console: Any = browser.get_log
-        console("browser")  # what other pages said
+        console("browser")  # discard the messages of other pages
         with serving_wsgi(site) as address:
             visited = Page(browser, address)
             visited.button("Good answer").click()

@@ -1,4 +1,4 @@
-"""The demo as a command: real processes, real exit status."""
+"""The demo as a command, with real processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from http.client import HTTPConnection
 from io import StringIO
 from typing import TYPE_CHECKING, NoReturn
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
     from .conftest import Stage
 
-STATIC = ["http.server", "--bind", "127.0.0.1", "{port}"]  # answers quickly, and stands for whatever is to be stopped
+STATIC = ["http.server", "--bind", "127.0.0.1", "{port}"]  # starts quickly, in the place of the apps
 REAL_KEYS = {**os.environ, "LAUNCHDARKLY_SDK_KEY": "sdk-none", "OPENAI_API_KEY": "sk-none"}
 
 
 @pytest.fixture
 def console() -> Console:
-    """Return a console whose text can be read."""
+    """Return a console that stores its text."""
     return Console(file=StringIO(), width=200)
 
 
 def text_of(console: Console) -> str:
-    """Return what was printed."""
+    """Return the printed text."""
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
 
 def is_listening(address: str) -> bool:
-    """Tell whether something accepts connections."""
+    """Return whether a server accepts connections."""
     host, _, port = address.partition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
 
 
 def test_demo_from_start_to_ctrl_c() -> None:
-    """The command serves, agrees, prints addresses and a curl line that work, and leaves nothing running."""
+    """The demo finds no difference, prints addresses and a curl command that work, and stops cleanly on Ctrl-C."""
     environ = {name: value for name, value in os.environ.items() if name != "LAUNCHDARKLY_SDK_KEY"}
     command = [sys.executable, "-m", "example_apps.demo", "--serve"]
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
@@ -72,12 +72,15 @@ def test_demo_from_start_to_ctrl_c() -> None:
             assert "data: [DONE]\n\nevent: feedback\n" in answer
         finally:
             process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)  # tox sends a second one
         assert process.wait(30) == 0
+        assert process.stdout.read().strip() == "Stopping."
     assert not any(map(is_listening, addresses))
 
 
 def post(url: str, body: str) -> str:
-    """Do what the curl line does."""
+    """Send the same request as the curl command."""
     _, _, address, path = url.split("/", 3)
     connection = HTTPConnection(address, timeout=10)
     try:
@@ -88,7 +91,7 @@ def post(url: str, body: str) -> str:
 
 
 def test_difference_makes_the_check_fail(stage: Stage, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A figure that does not come is waited for, then printed as a difference."""
+    """The check waits for a missing figure, and then prints a difference."""
     monkeypatch.setattr(demo, "ARRIVAL_SECONDS", 0.1)
     exchanges = stage.send(PLAN[0], apps=["Flask"])
     exchanges[0].run_id = "another"
@@ -97,25 +100,25 @@ def test_difference_makes_the_check_fail(stage: Stage, console: Console, monkeyp
     assert f"{len(differences)} differences." in text_of(console)
 
 
-def test_real_services_get_only_what_they_can_be_asked(stage: Stage, console: Console) -> None:
-    """Without a model server nothing is sent that needs one, and what a client saw is still checked."""
+def test_real_services_get_only_possible_steps(stage: Stage, console: Console) -> None:
+    """Without a model server, steps that need it are not sent, and the answers are still checked."""
     exchanges = demo.send(console, Services(stage.services.apps))
     assert len(exchanges) == 2 * sum("#" not in (step.question or "") for step in PLAN)
     assert demo.check_real(console, exchanges) == []
     assert "Everything agrees." in text_of(console)
     exchanges[0].status = 500
-    assert demo.check_real(console, exchanges) == [f"Flask, {PLAN[0].title}: status 500 in place of 200"]
+    assert demo.check_real(console, exchanges) == [f"Flask, {PLAN[0].title}: status 500 instead of 200"]
 
 
-def test_both_keys_make_it_real() -> None:
-    """One key alone does not send a demo's traffic to a paid service."""
+def test_real_services_need_both_keys() -> None:
+    """With only one of the keys, the demo does not use a paid service."""
     assert is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "OPENAI_API_KEY": "sk-1"})
     assert not is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1"})
     assert not is_real({"OPENAI_API_KEY": "sk-1", "LAUNCHDARKLY_SDK_KEY": ""})
 
 
-def test_local_apps_reach_nothing_else() -> None:
-    """A key or a proxy of the user's is not used against the local servers."""
+def test_local_apps_use_local_servers_only() -> None:
+    """The user's keys and proxies are not used with the local servers."""
     environ = local_environ({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "PATH": "/bin"}, "127.0.0.1:1", "127.0.0.1:2")
     assert environ == {
         "PATH": "/bin",
@@ -127,8 +130,8 @@ def test_local_apps_reach_nothing_else() -> None:
     }
 
 
-def test_error_in_between_stops_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever happens while the processes run, they are gone afterwards."""
+def test_error_stops_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error, all processes are stopped."""
     monkeypatch.setattr(services, "FLASK", STATIC)
     monkeypatch.setattr(services, "FASTAPI", STATIC)
     block = running(tmp_path, REAL_KEYS)
@@ -139,7 +142,7 @@ def test_error_in_between_stops_every_process(tmp_path: Path, monkeypatch: pytes
 
 
 def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that does not stop when asked does not outlive the demo."""
+    """A process that ignores SIGTERM is killed."""
     ignore = "import runpy, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     (tmp_path / "stubborn.py").write_text(f"{ignore}; runpy.run_module('http.server', run_name='__main__')")
     monkeypatch.setattr(services, "FLASK", ["stubborn", *STATIC[1:]])
@@ -151,7 +154,7 @@ def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyt
 
 
 def test_process_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says which process it was, and shows what it wrote."""
+    """The error has the name of the process and its log."""
     monkeypatch.setattr(services, "FLASK", ["no_such_module"])
     monkeypatch.setattr(services, "FASTAPI", STATIC)
     with pytest.raises(ServiceError, match=r"(?s)The flask does not answer.*No module named no_such_module"):
@@ -160,7 +163,7 @@ def test_process_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytes
 
 @pytest.fixture
 def static_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the command start something that is quickly there, and give the signals back afterwards."""
+    """Let the command start simple servers, and restore the signal handlers afterwards."""
     monkeypatch.setattr(services, "FLASK", STATIC)
     monkeypatch.setattr(services, "FASTAPI", STATIC)
     monkeypatch.setattr(os, "environ", REAL_KEYS)
@@ -170,41 +173,32 @@ def static_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_exit_status_tells_a_difference(static_apps: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Apps that answer wrongly make the command fail, and it says how."""
+def test_exit_status_after_a_difference(static_apps: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the apps answer wrongly, the command prints it and fails."""
     assert demo.main([]) == 1
-    assert "status 501 in place of 200" in capsys.readouterr().out
+    assert "status 501 instead of 200" in capsys.readouterr().out
 
 
-def test_exit_status_tells_a_start_that_failed(
+def test_exit_status_after_a_failed_start(
     static_apps: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An app that cannot start makes the command fail with one message, not a traceback."""
+    """If an app cannot start, the command fails with a message, not with a traceback."""
     monkeypatch.setattr(services, "FASTAPI", ["no_such_module"])
     assert demo.main([]) == 1
     assert "The fastapi does not answer" in capsys.readouterr().out
 
 
-def test_signal_in_mid_traffic_stops_it(static_apps: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM while requests are under way ends the command with 130 and its processes with it."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_before_the_check(number: int, static_apps: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM or Ctrl-C while requests are sent stops all processes; the exit status is 130."""
     started: list[str] = []
 
     def send(_: Console, running: Services) -> NoReturn:
         started.extend(running.apps.values())
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         pytest.fail("the signal did not arrive")
 
     monkeypatch.setattr(demo, "send", send)
     assert demo.main([]) == 130
     assert len(started) == 2
     assert not any(map(is_listening, started))
-
-
-def test_serve_waits_for_ctrl_c() -> None:
-    """Serving goes on until the user has had enough, and that is no error."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    ctrl_c = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    ctrl_c.start()
-    demo.wait_for_ctrl_c()
-    ctrl_c.join()
-    signal.signal(signal.SIGINT, before)

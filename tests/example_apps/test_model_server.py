@@ -1,4 +1,4 @@
-"""The model server, as the real openai package sees it."""
+"""The model server with the real openai package."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ TOOLS: list[Any] = [
 ]
 
 
-def asking(question: str) -> list[Any]:
-    """Return a prompt whose tokens are known: four for each message, two and three words, a full stop, the question."""
+def prompt(question: str) -> list[Any]:
+    """Return a prompt with a known number of tokens besides those of the question."""
     return [{"role": "system", "content": "Be good."}, {"role": "user", "content": question}]
 
 
 def last_call(address: str) -> dict[str, Any]:
-    """Return the last line of the bill."""
+    """Return the last call of the bill."""
     return read_bill(address)[-1]
 
 
 @pytest.fixture(scope="module")
 def client(model_server: str) -> Iterator[openai.OpenAI]:
-    """Give the real client, with its own retries."""
+    """Yield the real client, with its retries."""
     with openai.OpenAI(base_url=f"http://{model_server}/v1", api_key="not-needed") as client:
         yield client
 
 
 def test_answer_carries_true_usage(client: openai.OpenAI, model_server: str) -> None:
-    """The usage of an answer counts the prompt that was read and the text that was written."""
-    response = client.chat.completions.create(model=MODEL, messages=asking("Why?"))
+    """The usage of an answer is the number of tokens in the prompt and in the text."""
+    response = client.chat.completions.create(model=MODEL, messages=prompt("Why?"))
     usage, text = response.usage, response.choices[0].message.content
     assert usage is not None
     assert text is not None
@@ -52,16 +52,16 @@ def test_answer_carries_true_usage(client: openai.OpenAI, model_server: str) -> 
 
 
 def test_tokens_make_up_the_text() -> None:
-    """Nothing of a text is lost or counted twice."""
+    """The tokens of a text are exactly the text."""
     for text in ("", " ", "Déjà vu, twice!\n\n  Yes: 12345. ", "a_b  c"):
         assert "".join(tokens(text)) == text
 
 
-def test_stream_has_openai_s_frames(client: openai.OpenAI) -> None:
-    """A stream begins with the role, ends with a reason, sends one token a delta, and usage in a frame of its own."""
-    whole = client.chat.completions.create(model=MODEL, messages=asking("Why?"))
+def test_stream_has_the_chunks_of_openai(client: openai.OpenAI) -> None:
+    """A stream has the role, one delta per token, the finish reason, and the usage in a chunk of its own."""
+    whole = client.chat.completions.create(model=MODEL, messages=prompt("Why?"))
     stream = client.chat.completions.create(
-        model=MODEL, messages=asking("Why?"), stream=True, stream_options={"include_usage": True}
+        model=MODEL, messages=prompt("Why?"), stream=True, stream_options={"include_usage": True}
     )
     first, *deltas, end, usage = list(stream)
     assert (first.choices[0].delta.role, first.choices[0].delta.content) == ("assistant", "")
@@ -74,16 +74,16 @@ def test_stream_has_openai_s_frames(client: openai.OpenAI) -> None:
     assert {chunk.usage for chunk in (first, *deltas, end)} == {None}
 
 
-def test_stream_tells_usage_only_when_asked(client: openai.OpenAI) -> None:
-    """Without stream_options there is no usage frame, as with OpenAI."""
-    chunks = list(client.chat.completions.create(model=MODEL, messages=asking("Why?"), stream=True))
+def test_stream_has_usage_only_on_request(client: openai.OpenAI) -> None:
+    """Without stream_options, a stream has no usage, as with OpenAI."""
+    chunks = list(client.chat.completions.create(model=MODEL, messages=prompt("Why?"), stream=True))
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
 
 
 def test_larger_model_says_more(client: openai.OpenAI) -> None:
-    """Two variations with different models have different figures."""
+    """Two models give different figures."""
     small, large = (
-        client.chat.completions.create(model=model, messages=asking("Why?")).usage for model in (MODEL, "gpt-4.1")
+        client.chat.completions.create(model=model, messages=prompt("Why?")).usage for model in (MODEL, "gpt-4.1")
     )
     assert small is not None
     assert large is not None
@@ -91,8 +91,8 @@ def test_larger_model_says_more(client: openai.OpenAI) -> None:
 
 
 def test_calls_the_tool_on_offer_once(client: openai.OpenAI) -> None:
-    """With tools on offer the first is called with the number in the prompt; once it has answered, text comes."""
-    messages = asking("Where is A-1042?")
+    """The first tool is called with the number in the prompt. After the tool result, the answer is a text."""
+    messages = prompt("Where is A-1042?")
     message = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS).choices[0].message
     assert message.content is None
     assert message.tool_calls is not None
@@ -106,8 +106,8 @@ def test_calls_the_tool_on_offer_once(client: openai.OpenAI) -> None:
 
 
 def test_streamed_tool_call_is_the_same(client: openai.OpenAI) -> None:
-    """The pieces of a streamed tool call add up to the call that comes without a stream."""
-    messages = asking("Where is A-1042?")
+    """A streamed tool call is the same as one without a stream."""
+    messages = prompt("Where is A-1042?")
     plain = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS).choices[0]
     with client.chat.completions.stream(model=MODEL, messages=messages, tools=TOOLS) as stream:
         streamed = stream.get_final_completion().choices[0]
@@ -124,25 +124,25 @@ def test_streamed_tool_call_is_the_same(client: openai.OpenAI) -> None:
 
 
 def test_failure_on_demand_is_not_retried(client: openai.OpenAI, model_server: str) -> None:
-    """One failure is one call, though the client would retry a status 500 twice."""
+    """A failure is one call, although the client usually retries a status 500."""
     before = len(read_bill(model_server))
     with pytest.raises(openai.InternalServerError):
-        client.chat.completions.create(model=MODEL, messages=asking("#fail"))
+        client.chat.completions.create(model=MODEL, messages=prompt("#fail"))
     assert len(read_bill(model_server)) == before + 1
     assert last_call(model_server)["state"] == "failed"
 
 
-def test_failure_in_mid_stream(client: openai.OpenAI, model_server: str) -> None:
-    """An error frame ends a stream after ten tokens, and the client raises."""
-    stream = client.chat.completions.create(model=MODEL, messages=asking("#break"), stream=True)
+def test_failure_during_a_stream(client: openai.OpenAI, model_server: str) -> None:
+    """An error ends a stream after ten tokens, and the client raises."""
+    stream = client.chat.completions.create(model=MODEL, messages=prompt("#break"), stream=True)
     with pytest.raises(openai.APIError, match="stopped working"):
         list(stream)
     assert (last_call(model_server)["state"], last_call(model_server)["completion_tokens"]) == ("broken", 10)
 
 
-def test_hang_up_stops_the_bill(client: openai.OpenAI, model_server: str) -> None:
-    """What is generated after the client has gone is not billed: there is nothing of it."""
-    stream = client.chat.completions.create(model=MODEL, messages=asking("#slow"), stream=True)
+def test_disconnect_stops_the_bill(client: openai.OpenAI, model_server: str) -> None:
+    """After a client disconnects, no more tokens are generated or billed."""
+    stream = client.chat.completions.create(model=MODEL, messages=prompt("#slow"), stream=True)
     for _ in range(4):
         next(stream)
     stream.close()
@@ -151,6 +151,6 @@ def test_hang_up_stops_the_bill(client: openai.OpenAI, model_server: str) -> Non
 
 
 def test_refuses_a_request_without_messages(client: openai.OpenAI) -> None:
-    """A malformed request is a 400 in OpenAI's form."""
+    """A malformed request gets 400 in OpenAI's format."""
     with pytest.raises(openai.BadRequestError, match="required"):
         client.chat.completions.create(model=MODEL, messages=[])

@@ -1,4 +1,4 @@
-"""``ldai doctor``: look for what keeps AI Configs, or their metrics, from arriving."""
+"""``ldai doctor``: find out why AI Configs or their metrics do not arrive."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from ldclient import Context
 
-from ..output import failed
+from ..terminal import fail
 from .config import check_config
-from .connection import Target, check_hosts, check_key, connected, find_target
-from .events import check_event
+from .connection import Target, check_event, check_hosts, check_key, connect, find_target
 from .findings import Finding, skipped
 from .process import check_process
 
@@ -22,41 +21,41 @@ PROBLEM_FOUND = 1
 TIMEOUT_SECONDS = 10.0
 
 _EPILOG = """\
-The AI Config is evaluated by a client that sends nothing. Only --send-event sends something: one custom event named
-"ldai-doctor" of an anonymous context, which is no part of any AI Config's metrics.
+The client that evaluates the AI Config sends nothing. Only --send-event sends something: one custom event with the
+name "ldai-doctor" of an anonymous context, which does not count in the metrics of any AI Config.
 
 exit status:
   0  no problem; there may be warnings
   1  a problem was found
-  2  could not run
+  2  the command could not run
 """
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to those of ``ldai``."""
+    """Add the command to ``ldai``."""
     parser = commands.add_parser(
         "doctor",
         help="find out why nothing arrives",
-        description="Find out why AI Configs, or their metrics, do not arrive: with what the environment says.",
+        description="Find out why AI Configs or their metrics do not arrive. Set the variables of your application.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("config_key", nargs="?", metavar="KEY", help="key of an AI Config to look at")
+    parser.add_argument("config_key", nargs="?", metavar="KEY", help="key of an AI Config to check")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--context-key", metavar="KEY", help="evaluate for the user with this key")
-    who.add_argument("--context", type=_context, metavar="JSON", help='evaluate for {"kind": "user", "key": …}')
-    parser.add_argument("--send-event", action="store_true", help="send one event, and see that it is taken")
+    who.add_argument("--context", type=_parse_context, metavar="JSON", help='evaluate for {"kind": "user", "key": …}')
+    parser.add_argument("--send-event", action="store_true", help="send one event, and check that it is accepted")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at everything, in order, and say what was found."""
+    """Run all checks in order and print the findings."""
     ld_context = args.context or Context.create(args.context_key or "ldai-doctor")
     if not ld_context.valid:
-        return failed(f"the context cannot be used: {ld_context.error}")
+        return fail(f"the context cannot be used: {ld_context.error}")
     found = []
-    for finding in _examine(args, ld_context):
+    for finding in _check_all(args, ld_context):
         found.append(finding)
         if not args.json:
             print(finding, flush=True)
@@ -65,14 +64,14 @@ def run(args: argparse.Namespace) -> int:
     return PROBLEM_FOUND if any(finding.level == "problem" for finding in found) else 0
 
 
-def _context(text: str) -> Context:
+def _parse_context(text: str) -> Context:
     try:
         return Context.from_dict(json.loads(text))
-    except Exception as problem:  # what ldclient raises is a bare Exception
-        raise argparse.ArgumentTypeError(f"{text!r} is no context: {problem}") from None
+    except Exception as problem:  # ldclient raises a bare Exception
+        raise argparse.ArgumentTypeError(f"{text!r} is not a context: {problem}") from None
 
 
-def _examine(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]:
+def _check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]:
     yield from check_process(os.environ, Path.cwd())
     target, finding = find_target(os.environ)
     yield finding
@@ -80,21 +79,21 @@ def _examine(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]
         return
     yield from check_key(target)
     yield from check_hosts(target)
-    yield from _ask(args, target, ld_context)
+    yield from _check_ai_config(target, args.config_key, ld_context)
     if not target.sends_events:
-        yield skipped("event", "AI Configs come from a file: nothing is reported")
+        yield skipped("event", "AI Configs come from a file: no events are sent")
     elif args.send_event:
         yield check_event(target)
     else:
-        yield skipped("event", "none was sent; --send-event sends one that is no part of any metrics")
+        yield skipped("event", "none was sent; --send-event sends one that does not count in any metrics")
 
 
-def _ask(args: argparse.Namespace, target: Target, ld_context: Context) -> Iterator[Finding]:
-    with connected(target, timeout=TIMEOUT_SECONDS) as (client, finding):
+def _check_ai_config(target: Target, config_key: str | None, ld_context: Context) -> Iterator[Finding]:
+    with connect(target, timeout=TIMEOUT_SECONDS) as (client, finding):
         yield finding
-        if args.config_key is None:
-            yield skipped("AI Config", "name one to have it looked at: ldai doctor KEY --context-key USER")
+        if config_key is None:
+            yield skipped("AI Config", "to check one, give its key: ldai doctor KEY --context-key USER")
         elif finding.level == "problem":
             yield skipped("AI Config", "LaunchDarkly is not connected")
         else:
-            yield from check_config(client, args.config_key, ld_context)
+            yield from check_config(client, config_key, ld_context)

@@ -1,4 +1,4 @@
-"""One AI Config, as a context gets it."""
+"""Check one AI Config as it is served to a context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..._launchdarkly.variations import problem_with
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
-# By the name LaunchDarkly gives to a provider, in lower case: what is imported, what is installed.
+# For each provider name of LaunchDarkly, in lower case: the module to import and the package to install.
 _PACKAGES = {
     "openai": ("openai", "openai"),
     "azure": ("openai", "openai"),
@@ -27,7 +27,7 @@ _PACKAGES = {
     "cohere": ("cohere", "cohere"),
     "groq": ("groq", "groq"),
 }
-# What the AI SDK calls judges with (ldai/providers/runner_factory.py); one of them is enough.
+# The packages with which the AI SDK calls judges (ldai/providers/runner_factory.py). One of them is enough.
 _JUDGE_PACKAGES = {
     "ldai_openai": "launchdarkly-server-sdk-ai-openai",
     "ldai_langchain": "launchdarkly-server-sdk-ai-langchain",
@@ -35,12 +35,12 @@ _JUDGE_PACKAGES = {
 
 
 def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Finding]:
-    """Evaluate an AI Config and look at what is served.
+    """Evaluate an AI Config and check the variation.
 
     Args:
         client: A connected client that sends no events.
         key: Key of the AI Config.
-        ld_context: Whom to evaluate it for.
+        ld_context: The context to evaluate it for.
     """
     detail = client.variation_detail(key, ld_context, None)
     reason: Mapping[str, Any] = detail.reason or {}
@@ -49,12 +49,12 @@ def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Fi
         yield problem(
             about,
             "does not exist in this environment",
-            "check the key, and that the SDK key is of the environment where the AI Config is",
+            "check the key, and that the SDK key belongs to the environment of the AI Config",
         )
     elif reason.get("kind") == "ERROR":
         yield problem(about, f"cannot be evaluated ({reason.get('errorKind')})", "check its targeting")
     elif detail.value is None:
-        yield problem(about, "is off and has nothing to serve while off", "switch its targeting on in LaunchDarkly")
+        yield problem(about, "is off and has no variation for this case", "turn its targeting on in LaunchDarkly")
     else:
         yield from _check_value(about, detail.value, reason)
 
@@ -64,16 +64,15 @@ def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[
     mode = str(meta.get("mode", "completion")) if isinstance(meta, dict) else "completion"
     wrong = problem_with(value, mode)
     if wrong is not None or not isinstance(meta, dict):
-        yield problem(about, f"cannot be served: {wrong}", "mend the variation in LaunchDarkly")
+        yield problem(about, f"cannot be served: {wrong}", "correct the variation in LaunchDarkly")
         return
-    yield ok(
-        about, f"serves variation {meta.get('variationKey', '')!r}, version {meta.get('version', 1)} ({_why(reason)})"
-    )
+    variation, version = meta.get("variationKey", ""), meta.get("version", 1)
+    yield ok(about, f"serves variation {variation!r}, version {version} ({_describe_reason(reason)})")
     if not meta.get("enabled"):
         yield warning(
             "enabled",
-            "the AI Config is disabled for this context: handlers see config.enabled False, and nothing is reported",
-            "switch its targeting on, or serve another variation to this context",
+            "the AI Config is disabled for this context: handlers get config.enabled == False, and nothing is reported",
+            "turn its targeting on, or serve another variation to this context",
         )
         return
     yield ok("enabled", "yes, for this context")
@@ -81,7 +80,7 @@ def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[
     yield from _check_model(value)
 
 
-def _why(reason: Mapping[str, Any]) -> str:
+def _describe_reason(reason: Mapping[str, Any]) -> str:
     kind = str(reason.get("kind", ""))
     rule = f" {reason['ruleId']}" if reason.get("ruleId") else ""
     return {"OFF": "targeting is off", "FALLTHROUGH": "the default rule"}.get(
@@ -94,7 +93,7 @@ def _check_mode(mode: str, value: Mapping[str, Any]) -> Finding:
         return warning("mode", "it is a judge", "track the AI Config that the judge is attached to instead")
     text = "instructions" if mode == "agent" else "messages"
     if not value.get(text):
-        return warning("mode", f"it is of mode {mode!r} and has no {text}", f"write its {text} in LaunchDarkly")
+        return warning("mode", f"the mode is {mode!r}, but the variation has no {text}", f"add {text} in LaunchDarkly")
     return ok("mode", f"read it with track_ai(config_key=…, mode={mode!r})" if mode == "agent" else "completion")
 
 
@@ -102,19 +101,19 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
     model, provider = value.get("model"), value.get("provider")
     name = model.get("name") if isinstance(model, dict) else None
     if not name:
-        yield warning("model", "the variation has none", "choose a model for it in LaunchDarkly")
+        yield warning("model", "the variation has no model", "choose one in LaunchDarkly")
         return
     yield ok("model", str(name))
     yield _check_provider(str(provider.get("name") or "") if isinstance(provider, dict) else "")
     if value.get("judgeConfiguration"):
         yield _check_judges()
-    encoding, there = encoding_at_hand(str(name))
-    if there:
-        yield ok("tokens", f"can be counted with {encoding} where a provider does not tell them")
+    encoding, available = encoding_at_hand(str(name))
+    if available:
+        yield ok("tokens", f"can be counted with {encoding} if a provider does not report them")
     else:
         yield warning(
             "tokens",
-            f"{encoding} is not on this machine: tokens that a provider does not tell are estimated roughly",
+            f"{encoding} is not on this machine: if a provider does not report tokens, the estimate is rough",
             "pip install 'ldai-integrations[offline-tokens]', or call ldai_integrations.usage.prefetch() at build time",
         )
 
@@ -122,9 +121,9 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
 def _check_provider(provider: str) -> Finding:
     package = _PACKAGES.get(provider.lower().replace(" ", "").replace("-", "").replace("_", ""))
     if package is None:
-        return skipped("provider", f"{provider or 'none is named'}: it is not known which package calls it")
+        return skipped("provider", f"{provider or 'no provider is named'}: the package for it is not known")
     name, distribution = package
-    if _installed(name):
+    if _is_installed(name):
         return ok("provider", f"{provider}, and the package {distribution} is installed")
     return warning(
         "provider", f"{provider}, but the package {distribution} is not installed here", f"pip install {distribution}"
@@ -132,17 +131,17 @@ def _check_provider(provider: str) -> Finding:
 
 
 def _check_judges() -> Finding:
-    if found := [name for name in _JUDGE_PACKAGES if _installed(name)]:
+    if found := [name for name in _JUDGE_PACKAGES if _is_installed(name)]:
         return ok("judges", f"are attached, and {_JUDGE_PACKAGES[found[0]]} is installed")
     first, second = _JUDGE_PACKAGES.values()
     return warning(
         "judges",
-        "are attached, and no package of the AI SDK that could call them is",
+        "are attached, but no package of the AI SDK that can call them is installed",
         f"pip install {first} (or {second})",
     )
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ImportError:

@@ -1,4 +1,4 @@
-"""What the doctor says."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ Level = Literal["ok", "skipped", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Say one thing.
+    """The result of one check.
 
     Attributes:
-        level: ``ok``; ``skipped`` (could not be looked at, or was not asked for); ``warning`` (may be meant);
-            ``problem`` (something will not work).
-        about: What was looked at.
-        text: What was found; never a secret.
-        remedy: What to do; empty where nothing is to be done.
+        level: ``ok``; ``skipped`` (not checked); ``warning`` (often a mistake); ``problem`` (does not work).
+        about: The subject of the check.
+        text: The result; never contains a secret.
+        remedy: What to do; empty if nothing has to be done.
     """
 
     level: Level
@@ -35,20 +34,20 @@ class Finding:
 
 
 def ok(about: str, text: str) -> Finding:
-    """Say that something is as it should be."""
+    """Return a finding without a problem."""
     return Finding("ok", about, text)
 
 
 def skipped(about: str, text: str) -> Finding:
-    """Say that something was not looked at, and why."""
+    """Return a finding about something that was not checked, and why."""
     return Finding("skipped", about, text)
 
 
 def warning(about: str, text: str, remedy: str) -> Finding:
-    """Say that something may be meant, but often is not."""
+    """Return a finding about something that is often a mistake."""
     return Finding("warning", about, text, remedy)
 
 
 def problem(about: str, text: str, remedy: str) -> Finding:
-    """Say that something will not work."""
+    """Return a finding about something that does not work."""
     return Finding("problem", about, text, remedy)

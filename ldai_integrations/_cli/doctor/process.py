@@ -1,4 +1,4 @@
-"""Versions, proxies, and what servers do to threads: what keeps an SDK from working in a process."""
+"""Check the environment of a process: versions, proxies, and server settings for threads and forks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-# Where the process may be frozen as soon as a request is answered.
+# The platforms that may stop the process as soon as a request is answered.
 _SERVERLESS = {
     "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
     "K_SERVICE": "Cloud Run",
@@ -20,39 +20,39 @@ _SERVERLESS = {
     "VERCEL": "Vercel",
 }
 _FORKED = (
-    "make the Tracking in each worker (gunicorn: post_fork; uWSGI: lazy-apps = true), "
-    "or call client.postfork() there: after a fork, the LaunchDarkly client of the parent is dead in the child"
+    "create the Tracking in each worker (gunicorn: post_fork; uWSGI: lazy-apps = true), "
+    "or call client.postfork() there: after a fork, the parent's LaunchDarkly client does not work in the child"
 )
 
 
 def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
-    """Look at the environment and at configuration files of servers in a directory."""
-    yield ok("versions", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
-    yield from _proxies(environ)
-    yield from _gunicorn(environ, directory)
-    yield from _uwsgi(environ, directory)
+    """Check the environment, and the configuration files of servers in a directory."""
+    yield ok("versions", ", ".join(f"{name} {_find_version(name)}" for name in _PACKAGES))
+    yield from _check_proxies(environ)
+    yield from _check_gunicorn(environ, directory)
+    yield from _check_uwsgi(environ, directory)
     for variable, name in _SERVERLESS.items():
         if environ.get(variable):
             yield warning(
                 "serverless",
-                f"this is {name}, which stops the process once a request is answered",
-                "use Settings(flush='request'), so that events are sent before",
+                f"this is {name}, which stops the process as soon as a request is answered",
+                "use Settings(flush='request'), so that events are sent before that",
             )
 
 
-def _version(name: str) -> str:
+def _find_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return "(not installed)"
 
 
-def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         if environ.get(name.upper()) and not environ.get(name):
             yield warning(
                 "proxy",
-                f"{name.upper()} is set and {name} is not: LaunchDarkly's SDK reads the latter only",
+                f"{name.upper()} is set and {name} is not: LaunchDarkly's SDK reads {name} only",
                 f"set {name}",
             )
     server = environ.get("LDAI_DEV_SERVER", "")
@@ -61,23 +61,23 @@ def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
     if local and environ.get("http_proxy") and exempt != "*" and local[0].strip("[]") not in exempt:
         yield problem(
             "proxy",
-            "http_proxy applies to the dev server on this machine too, and cannot reach it",
+            "http_proxy is also used for the dev server on this machine, but cannot reach it",
             f"set no_proxy={local[0].strip('[]')} (lower case)",
         )
 
 
-def _gunicorn(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
+def _check_gunicorn(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
     where = ["GUNICORN_CMD_ARGS"] if "--preload" in environ.get("GUNICORN_CMD_ARGS", "") else []
-    text = _text(directory / "gunicorn.conf.py")
+    text = _read_text(directory / "gunicorn.conf.py")
     if re.search(r"^\s*preload_app\s*=\s*True", text, re.MULTILINE) and "post_fork" not in text:
         where.append("gunicorn.conf.py")
     for name in where:
         yield warning("gunicorn", f"{name} loads the application before it forks", _FORKED)
 
 
-def _uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
+def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
     for path in sorted(directory.glob("*.ini")):
-        options = _uwsgi_options(path)
+        options = _read_uwsgi_options(path)
         if options is None:
             continue
         options |= {
@@ -85,21 +85,23 @@ def _uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
             for name, value in environ.items()
             if name.startswith("UWSGI_")
         }
-        if not (_on(options, "enable-threads") or _number(options, "threads") > 1):
+        if not (_is_on(options, "enable-threads") or _read_count(options, "threads") > 1):
             yield problem(
                 "uWSGI",
-                f"{path.name} runs without threads, which LaunchDarkly's SDK needs for everything",
+                f"{path.name} disables threads, which LaunchDarkly's SDK needs",
                 "add enable-threads = true",
             )
-        several = max(_number(options, "processes"), _number(options, "workers"), _number(options, "p")) > 1
-        if several and not (_on(options, "lazy-apps") or _on(options, "lazy")):
+        has_workers = (
+            max(_read_count(options, "processes"), _read_count(options, "workers"), _read_count(options, "p")) > 1
+        )
+        if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
             yield warning("uWSGI", f"{path.name} loads the application before it forks", _FORKED)
 
 
-def _uwsgi_options(path: Path) -> dict[str, str] | None:
+def _read_uwsgi_options(path: Path) -> dict[str, str] | None:
     parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     try:
-        parser.read_string(_text(path))
+        parser.read_string(_read_text(path))
     except configparser.Error:
         return None
     if not parser.has_section("uwsgi"):
@@ -107,16 +109,16 @@ def _uwsgi_options(path: Path) -> dict[str, str] | None:
     return {name: (value or "true").strip() for name, value in parser.items("uwsgi")}
 
 
-def _on(options: Mapping[str, str], name: str) -> bool:
+def _is_on(options: Mapping[str, str], name: str) -> bool:
     return options.get(name, "").lower() in ("true", "1", "yes", "on")
 
 
-def _number(options: Mapping[str, str], name: str) -> int:
+def _read_count(options: Mapping[str, str], name: str) -> int:
     value = options.get(name, "")
     return int(value) if value.isdecimal() else 0
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,11 +1,11 @@
-// One chart: a picture drawn by uPlot, the values under the pointer, and the same as a table.
+// One chart: a drawing by uPlot, a legend with the values under the pointer, and a data table.
 
 import {colour, dot, label, make, nameOf, resolved} from "./dom.js";
 import {axis, tick} from "./format.js";
 
 const HEIGHT = 170;
 const WHOLE = Array.from({length: 12}, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-const together = uPlot.sync("time"); // pointing at one chart points at all
+const together = uPlot.sync("time"); // the pointer selects the same time in all charts
 
 export class Chart {
   #bars;
@@ -24,8 +24,8 @@ export class Chart {
   #state = null;
   #resizing;
 
-  /** Prepare an empty chart: show gives a value as text, bars are drawn in place of lines, whole values have no
-   *  fractions, most ends a fixed axis. */
+  /** Create an empty chart. show formats a value; bars draws bars instead of lines; whole makes all axis labels whole
+   *  numbers; most is the end of a fixed axis. */
   constructor({show, bars = false, whole = false, most = null}) {
     [this.#show, this.#bars, this.#whole, this.#most] = [show, bars, whole, most];
     this.#details = make("details", {}, make("summary", {}, "Data table"), this.#region);
@@ -35,13 +35,13 @@ export class Chart {
     this.#resizing.observe(this.#picture);
   }
 
-  /** Take other values: series is a list of {variationKey, values, total}; values hold null where there is none. */
+  /** Show values. series is a list of {variationKey, values, total}; a missing value is null. */
   show({title, times, stepMs, series}) {
     this.#state = {title, times, stepMs, series};
-    this.#call(title);
+    this.#setTitle(title);
     const shape = JSON.stringify([stepMs, series.map((one) => one.variationKey)]);
     if (shape !== this.#shape) {
-      this.#forget();
+      this.#destroyPlot();
       this.#shape = shape;
       this.#plot = new uPlot(this.#options(), this.#data(), this.#picture);
     } else {
@@ -52,19 +52,19 @@ export class Chart {
     this.#showTable();
   }
 
-  /** Draw anew, in other colours. */
+  /** Draw the chart again, because the colours have changed. */
   redraw() {
     this.#shape = "";
     if (this.#state) this.show(this.#state);
   }
 
   remove() {
-    this.#forget();
+    this.#destroyPlot();
     this.#resizing.disconnect();
     this.element.remove();
   }
 
-  #call(title) {
+  #setTitle(title) {
     if (title === this.#title) return;
     this.#title = title;
     this.#heading.textContent = this.#heading.title = title;
@@ -72,13 +72,13 @@ export class Chart {
     this.#details.firstChild.replaceChildren("Data table", make("span", {class: "unseen"}, ` of ${title}`));
   }
 
-  #forget() {
+  #destroyPlot() {
     if (this.#plot) together.unsub(this.#plot);
     this.#plot?.destroy();
     this.#plot = null;
   }
 
-  // Bars stand on each other: the highest is drawn first, the lower ones over it.
+  // Bars are stacked: the highest is drawn first, and the lower ones cover it.
   #data() {
     const {times, stepMs, series} = this.#state;
     const middles = times.map((time) => (time + stepMs / 2) / 1000);

@@ -1,4 +1,4 @@
-// The charts of the page: what LaunchDarkly's Monitoring tab shows over time.
+// The charts of the page. They are those of LaunchDarkly's Monitoring tab.
 
 import {Chart} from "./chart.js";
 import {byId} from "./dom.js";
@@ -10,7 +10,7 @@ const MOST_SCORES = 8;
 const time = {show: duration, whole: true};
 const amount = {show: short, bars: true, whole: true};
 
-// Each with an id, a title, the value of some figures, how to show one, and how to draw it.
+// Each chart: its id, its title, the function that reads its value from figures, and the options of Chart.
 const definitions = (scoreKeys, percentile) => [
   {id: "generations", title: "Generations", of: (figures) => figures.generations, ...amount},
   {id: "errors", title: "Errors", of: (figures) => figures.errors, ...amount},
@@ -29,7 +29,7 @@ const definitions = (scoreKeys, percentile) => [
 export class Charts {
   #charts = new Map(); // id: chart
 
-  /** Show a model; times are shown by their percentile. */
+  /** Show the figures of a model, and times by a percentile. */
   show(model, percentile) {
     const keys = model.figures().scoreKeys.slice(0, MOST_SCORES);
     const variations = model.variations.map((key) => [key, model.figures(key), model.overTime(key)]);
@@ -43,7 +43,7 @@ export class Charts {
     }
   }
 
-  /** Draw all anew, in other colours. */
+  /** Draw all charts again, because the colours have changed. */
   redraw() {
     for (const chart of this.#charts.values()) chart.redraw();
   }

@@ -1,4 +1,4 @@
-// What cells amount to. The names are those of LaunchDarkly's Monitoring tab.
+// The figures of cells. The names are those of LaunchDarkly's Monitoring tab.
 
 const SUCCESS = "$ld:ai:generation:success";
 const ERROR = "$ld:ai:generation:error";
@@ -11,7 +11,7 @@ const DURATION = "$ld:ai:duration:total";
 const FIRST_TOKEN = "$ld:ai:tokens:ttf";
 const JUDGES = "$ld:ai:judge:";
 
-/** Judges score under keys of their own, and whoever tracks a metric of theirs gives it a name of theirs. */
+/** A score is the event of a judge, or of a metric that the application tracks under its own key. */
 export const isScore = (key) => key.startsWith(JUDGES) || !key.startsWith("$ld:");
 export const scoreName = (key) => (key.startsWith(JUDGES) ? key.slice(JUDGES.length) : key);
 
@@ -22,7 +22,7 @@ export class Figures {
   #tokens = new Map(); // variation key: {input, output}
   #prices;
 
-  /** Prices are USD a token, by variation key and side. */
+  /** Prices are USD per token, by variation key and side. */
   constructor(prices = {}) {
     this.#prices = new Map(Object.entries(prices));
   }
@@ -87,7 +87,7 @@ export class Figures {
     return votes ? (this.thumbsUp ?? 0) / votes : null;
   }
 
-  /** USD; unknown where any variation has tokens without a price. */
+  /** USD; unknown if any variation has tokens without a price. */
   get cost() {
     let cost = null;
     for (const [variationKey, tokens] of this.#tokens) {
@@ -109,7 +109,7 @@ export class Figures {
     return this.#percentile(FIRST_TOKEN, percentile);
   }
 
-  /** The smallest value that so many percent of all values do not exceed, to three digits. */
+  /** Return a percentile, to three digits: the smallest value that this share of all values does not exceed. */
   #percentile(key, percentile) {
     const times = [...(this.#times.get(key) ?? [])].sort(([one], [other]) => one - other);
     let left = Math.ceil((times.reduce((sum, [, count]) => sum + count, 0) * percentile) / 100);
@@ -124,7 +124,7 @@ export class Figures {
     return [...this.#values.keys()].filter(isScore).sort();
   }
 
-  /** The mean. */
+  /** Return the mean of a score. */
   score(key) {
     const [count, sum] = this.#values.get(key) ?? [0, null];
     return count ? sum / count : null;

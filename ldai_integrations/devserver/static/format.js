@@ -1,4 +1,4 @@
-// Numbers and times as people read them. What is unknown is a dash.
+// Format numbers and times. An unknown value is a dash.
 
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
@@ -27,7 +27,7 @@ export const duration = unlessNone((ms) => {
 
 const isDate = (ms) => Number.isFinite(ms) && Math.abs(ms) <= 8.64e15;
 
-/** When a run began: the time, before it the day unless that is today. */
+/** Return the time at which a run began, after the date if that is not today. */
 export function when(ms) {
   if (!isDate(ms)) return NONE;
   const date = new Date(ms);
@@ -37,12 +37,12 @@ export function when(ms) {
 
 export const whenExactly = (ms) => (isDate(ms) ? moment.format(new Date(ms)) : NONE);
 
-/** Where a bucket begins; steps of hours need the day as well. */
+/** Return the start of a bucket; for steps of hours, with the date. */
 export function tick(ms, stepMs) {
   const date = new Date(ms);
   if (stepMs < 60_000) return seconds.format(date);
   return stepMs < 3_600_000 ? clock.format(date) : `${day.format(date)} ${clock.format(date)}`;
 }
 
-/** A label of the time axis. */
+/** Return a label of the time axis. */
 export const axis = (ms, stepMs) => (stepMs < 3_600_000 ? clock : day).format(new Date(ms));

@@ -1,5 +1,5 @@
-// Hear from the server as long as the page is seen. A browser has few connections for one server: pages that nobody
-// sees leave theirs to others.
+// Receive updates from the server while the page is visible. A browser limits the connections to one server, so a hidden
+// page closes its own.
 
 const FIRST_DELAY_MS = 500;
 const LAST_DELAY_MS = 10_000;
@@ -9,17 +9,17 @@ export class Live {
   #timer = null;
   #delay = FIRST_DELAY_MS;
   #query = () => ({});
-  #onNews;
+  #onUpdate;
   #onState;
 
-  /** onNews is called with each piece of news, onState with "connecting", "live", "paused" or "lost". */
-  constructor(onNews, onState) {
-    this.#onNews = onNews;
+  /** onUpdate is called with each update, onState with "connecting", "live", "paused" or "lost". */
+  constructor(onUpdate, onState) {
+    this.#onUpdate = onUpdate;
     this.#onState = onState;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.#connect()));
   }
 
-  /** Ask for something else; query is called again for each connection. */
+  /** Request other data; query is called again for each connection. */
   open(query) {
     this.#query = query;
     this.#delay = FIRST_DELAY_MS;
@@ -34,7 +34,7 @@ export class Live {
     source.addEventListener("message", (message) => {
       this.#delay = FIRST_DELAY_MS;
       this.#onState("live");
-      this.#onNews(JSON.parse(message.data));
+      this.#onUpdate(JSON.parse(message.data));
     });
     source.addEventListener("error", () => this.#retry());
   }

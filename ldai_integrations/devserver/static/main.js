@@ -1,4 +1,5 @@
-// Put the page together: what is looked at stands behind the # of the address, and all else comes from the server.
+// Connect the parts of the page. The AI Config and the range are in the fragment of the URL; all data comes from the
+// server.
 
 import {Charts} from "./charts.js";
 import {byId, make, segments} from "./dom.js";
@@ -18,22 +19,23 @@ const RANGES = new Map([
   ["30d", {label: "30 days", stepMs: 720 * MINUTE, buckets: 60}],
 ]);
 const PERCENTILES = [["50", "p50"], ["95", "p95"], ["99", "p99"]];
-const STATES = {connecting: "Connecting", live: "Live", paused: "Paused", lost: "Not reachable, trying again"};
-const ANNOUNCE_MS = 5000; // a screen reader is told of new runs so often at most
+const STATES = {connecting: "Connecting", live: "Live", paused: "Paused", lost: "Connection lost, trying again"};
+const ANNOUNCE_MS = 5000; // the shortest time between two announcements of new runs to screen readers
 
 const model = new Model();
 const charts = new Charts();
 const runs = new Runs(model);
 let percentile = 95;
 let unannounced = 0;
+let announced = null; // a timer, for some time after an announcement
 
 const view = () => new URLSearchParams(location.hash.slice(1));
 const range = () => RANGES.get(view().get("range")) ?? RANGES.get("1h");
 
-function look(changes) {
+function navigate(changes) {
   const wanted = view();
   for (const [name, value] of Object.entries(changes)) wanted.set(name, value);
-  location.hash = wanted.toString(); // which opens it
+  location.hash = wanted.toString(); // the hashchange event opens it
 }
 
 function open() {
@@ -50,12 +52,13 @@ function open() {
 }
 
 const live = new Live(
-  (news) => {
+  (update) => {
     const before = model.cursor === null ? null : model.config?.runs;
-    model.take(news);
+    model.apply(update);
     unannounced += before === null ? 0 : Math.max(0, (model.config?.runs ?? 0) - (before ?? 0));
-    if (news.complete) runs.restart();
+    if (update.complete) runs.restart();
     show();
+    announce();
   },
   (state) => {
     const connection = byId("connection");
@@ -70,7 +73,7 @@ function show() {
   showEmpty();
   showWarnings(model, (configKey) => {
     if (configKey === model.configKey) runs.onlyWarnings(true).then(() => byId("only-warnings").focus());
-    else look({config: configKey});
+    else navigate({config: configKey});
   });
   showTotals(model);
   showVariations(model);
@@ -88,22 +91,28 @@ function showConfigs() {
   select.value = model.configKey;
 }
 
+function announce() {
+  if (!unannounced || announced !== null) return;
+  byId("announcer").textContent = `${count(unannounced)} new runs of ${model.configKey}`;
+  unannounced = 0;
+  announced = setTimeout(() => {
+    announced = null;
+    announce();
+  }, ANNOUNCE_MS);
+}
+
 function showEmpty() {
   const empty = byId("empty");
   empty.hidden = model.configs.some((config) => config.runs > 0);
-  empty.textContent = `No run has come yet. Start an application with LDAI_DEV_SERVER=${location.origin} and ask it something.`;
+  empty.textContent = `No run has arrived yet. Start an application with LDAI_DEV_SERVER=${location.origin} and send it a request.`;
 }
 
-segments(byId("range"), [...RANGES].map(([name, {label}]) => [name, label]), "1h", (name) => look({range: name}));
+segments(byId("range"), [...RANGES].map(([name, {label}]) => [name, label]), "1h", (name) => navigate({range: name}));
 segments(byId("percentile"), PERCENTILES, String(percentile), (value) => {
   percentile = Number(value);
   charts.show(model, percentile);
 });
-byId("config").addEventListener("change", (event) => look({config: event.target.value}));
+byId("config").addEventListener("change", (event) => navigate({config: event.target.value}));
 addEventListener("hashchange", open);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.redraw());
-setInterval(() => {
-  if (unannounced) byId("announcer").textContent = `${count(unannounced)} new runs of ${model.configKey}`;
-  unannounced = 0;
-}, ANNOUNCE_MS);
 open();

@@ -1,4 +1,4 @@
-// What the page knows: AI Configs, cells, runs. Every piece of news replaces what it is about, so it may come twice.
+// The data of the page: AI Configs, cells and runs. An update replaces whole cells and runs, so it may come twice.
 
 import {Figures} from "./figures.js";
 
@@ -14,9 +14,9 @@ export class Model {
   runs = new Map(); // run id: run, in no order
   #mostRuns = MOST_RUNS;
   #cells = new Map(); // bucket: variation key: cell
-  #sums = new Map(); // variation key or null: figures, until there is news
+  #sums = new Map(); // variation key or null: figures, until the next update
 
-  /** Forget all but the AI Configs: another one, or another range, is to be looked at. */
+  /** Delete all data except the AI Configs, to show another AI Config or range. */
   clear() {
     this.cursor = null;
     this.#mostRuns = MOST_RUNS;
@@ -25,33 +25,33 @@ export class Model {
     this.#sums.clear();
   }
 
-  /** Take what the server tells. */
-  take(news) {
-    if (news.complete) this.clear();
+  /** Apply an update of the server. */
+  apply(update) {
+    if (update.complete) this.clear();
     this.#sums.clear();
     Object.assign(this, {
-      configKey: news.configKey, cursor: news.cursor, configs: news.configs,
-      stepMs: news.stepMs, firstBucket: news.firstBucket, buckets: news.buckets,
+      configKey: update.configKey, cursor: update.cursor, configs: update.configs,
+      stepMs: update.stepMs, firstBucket: update.firstBucket, buckets: update.buckets,
     });
-    for (const cell of news.cells) {
+    for (const cell of update.cells) {
       if (!this.#cells.has(cell.bucket)) this.#cells.set(cell.bucket, new Map());
       this.#cells.get(cell.bucket).set(cell.variationKey, cell);
     }
     for (const bucket of this.#cells.keys()) {
       if (bucket < this.firstBucket) this.#cells.delete(bucket);
     }
-    // Where more runs are new than were told, what lies between is missing: start over with these.
-    if (!news.allRuns) this.runs.clear();
-    this.#takeRuns(news.runs);
+    // If there are more new runs than the update contains, those between are missing: start again with these.
+    if (!update.allRuns) this.runs.clear();
+    this.#addRuns(update.runs);
   }
 
-  /** Take runs that somebody asked for: the list may be as much longer. */
-  takeOlder(runs) {
+  /** Add older runs that the user requested. The list may become longer by their number. */
+  addOlder(runs) {
     this.#mostRuns += runs.length;
-    this.#takeRuns(runs);
+    this.#addRuns(runs);
   }
 
-  #takeRuns(runs) {
+  #addRuns(runs) {
     for (const run of runs) this.runs.set(run.runId, run);
     const newest = [...this.runs.values()].sort((one, other) => other.lastId - one.lastId);
     for (const run of newest.slice(this.#mostRuns)) this.runs.delete(run.runId);
@@ -61,7 +61,7 @@ export class Model {
     return this.configs.find((config) => config.configKey === this.configKey) ?? null;
   }
 
-  /** The variations that have anything in the range, those without a key last. */
+  /** Return the variations with data in the range; served defaults, which have no key, come last. */
   get variations() {
     const found = new Set([...this.#cells.values()].flatMap((cells) => [...cells.keys()]));
     return [...found].sort((one, other) => (one === "") - (other === "") || (one < other ? -1 : 1));
@@ -71,7 +71,7 @@ export class Model {
     return Array.from({length: this.buckets}, (_, index) => (this.firstBucket + index) * this.stepMs);
   }
 
-  /** What a variation comes to in the whole range; every variation where none is named. */
+  /** Return the figures of a variation in the whole range, or of all variations if none is named. */
   figures(variationKey = null) {
     if (!this.#sums.has(variationKey)) this.#sums.set(variationKey, this.#sum(variationKey));
     return this.#sums.get(variationKey);
@@ -87,7 +87,7 @@ export class Model {
     return figures;
   }
 
-  /** What a variation comes to in each bucket; null where it has nothing. */
+  /** Return the figures of a variation in each bucket; null for a bucket without data. */
   overTime(variationKey) {
     return Array.from({length: this.buckets}, (_, index) => {
       const cell = this.#cells.get(this.firstBucket + index)?.get(variationKey);

@@ -3,7 +3,7 @@
 import {make} from "./dom.js";
 import {whenExactly} from "./format.js";
 
-const PAGE = 1000; // as many as the server gives at once
+const PAGE = 1000; // the maximum that the server sends at once
 
 export class RunEvents {
   #run;
@@ -23,7 +23,7 @@ export class RunEvents {
       table, this.#note);
   }
 
-  /** Add what has come since the last time. */
+  /** Load the events that have arrived since the last call. */
   async load() {
     if (this.#loading) return;
     this.#loading = true;
@@ -34,9 +34,9 @@ export class RunEvents {
       const {events, last} = await response.json();
       this.#last = last;
       this.#rows.append(...events.map((event) => this.#row(event)));
-      this.#note.textContent = events.length === PAGE ? "There are more: close and open this run for the next ones." : "";
+      this.#note.textContent = events.length === PAGE ? "There are more events: close and open this run to load them." : "";
     } catch {
-      this.#note.textContent = "The events could not be read. Close and open this run to try again.";
+      this.#note.textContent = "The events could not be loaded. Close and open this run to try again.";
     } finally {
       this.#loading = false;
     }

@@ -1,4 +1,4 @@
-// The list of runs, newest first; a run opens to its events.
+// The list of runs, newest first. A run can be opened to show its events.
 
 import {byId, make, nameOf} from "./dom.js";
 import {Figures, scoreName} from "./figures.js";
@@ -6,7 +6,7 @@ import {count, duration, points, when, whenExactly} from "./format.js";
 import {RunEvents} from "./run_events.js";
 
 const PAGE = 50;
-const NO_OUTCOME_AFTER_MS = 60_000; // as the server counts
+const NO_OUTCOME_AFTER_MS = 60_000; // as on the server
 const HEAD = [["Started"], ["Variation"], ["Outcome"], ["Duration"], ["First token", "more"], ["Tokens", "more"],
   ["Feedback", "more"], ["Scores", "more"], ["Model", "more"]];
 
@@ -42,7 +42,7 @@ function cells(run, now) {
   ];
 }
 
-/** One run: a row, and below it, when it is open, its events. */
+/** One run: a row, and a second row with its events if it is open. */
 class Row {
   #button = make("button", {type: "button", class: "disclose", "aria-expanded": "false"});
   #events = null;
@@ -63,7 +63,7 @@ class Row {
     if (isNew && this.#events && !this.below.hidden) this.#events.load();
   }
 
-  // What says the same is left alone, so that people can mark and copy it.
+  // Cells without changes are not replaced, so that a selection of text in them stays.
   #fill(now) {
     const filled = `${this.run.lastId} ${outcome(this.run, now)[0]}`;
     if (filled === this.#filled) return;
@@ -93,7 +93,7 @@ class Row {
 export class Runs {
   #rows = new Map(); // run id: row
   #model;
-  #warnings = null; // run id: run, while only those are asked for
+  #warnings = null; // run id: run, while only runs with warnings are shown
   #noOlder = false;
 
   constructor(model) {
@@ -104,7 +104,7 @@ export class Runs {
     byId("only-warnings").addEventListener("change", (event) => this.onlyWarnings(event.target.checked));
   }
 
-  /** Show only runs with warnings, or all. */
+  /** Show only runs with warnings, or all runs. */
   async onlyWarnings(wanted) {
     byId("only-warnings").checked = wanted;
     this.#warnings = wanted ? new Map() : null;
@@ -113,7 +113,7 @@ export class Runs {
     else this.show();
   }
 
-  /** Ask anew: what was known is forgotten. */
+  /** Load the runs again. */
   restart() {
     this.onlyWarnings(this.#warnings !== null);
   }
@@ -133,7 +133,7 @@ export class Runs {
     byId("older").hidden = this.#noOlder || shown.length < PAGE;
   }
 
-  // Rows that are where they belong are not touched, so that nobody loses their place in the list.
+  // Rows that are already in their place are not moved, so that the focus and the scroll position stay.
   #place(runs, now) {
     let next = byId("runs").tBodies[0].firstChild;
     for (const run of runs) {
@@ -146,7 +146,7 @@ export class Runs {
     }
   }
 
-  // By their start: a run does not move when another event of it comes.
+  // Runs are sorted by their start, so that a run does not move when another of its events arrives.
   #shown() {
     const [now, runs] = [Date.now(), [...this.#model.runs.values()]];
     if (this.#warnings === null) return runs.sort(byStart);
@@ -162,13 +162,13 @@ export class Runs {
     const [wanted, configKey] = [this.#warnings, this.#model.configKey];
     const response = await fetch(`/dev/runs?${query}`).catch(() => null);
     if (!response?.ok) {
-      byId("announcer").textContent = "The runs could not be read. Please try again.";
+      byId("announcer").textContent = "The runs could not be loaded. Please try again.";
       return;
     }
     const {runs} = await response.json();
-    if (wanted !== this.#warnings || configKey !== this.#model.configKey) return; // something else is asked for by now
+    if (wanted !== this.#warnings || configKey !== this.#model.configKey) return; // the user has requested other runs meanwhile
     this.#noOlder = runs.length < PAGE;
-    if (wanted === null) this.#model.takeOlder(runs);
+    if (wanted === null) this.#model.addOlder(runs);
     else for (const run of runs) wanted.set(run.runId, run);
     this.show();
   }

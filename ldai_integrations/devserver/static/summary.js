@@ -30,7 +30,7 @@ function tiles(figures) {
   return found;
 }
 
-/** Show what all variations come to. */
+/** Show the totals of all variations. */
 export function showTotals(model) {
   byId("totals").replaceChildren(
     ...tiles(model.figures()).map(([name, value, note]) =>
@@ -41,7 +41,7 @@ export function showTotals(model) {
 
 const times = (group, time) => PERCENTILES.map((p) => [group, `p${p}`, (figures) => duration(time(figures, p))]);
 
-// Group, name, and what to show of a variation's figures.
+// Group, name, and the function that formats a figure of a variation.
 const COLUMNS = [
   ["Generations", "all", (figures) => count(figures.generations)],
   ["Generations", "errors", (figures) => count(figures.errors)],
@@ -65,7 +65,7 @@ function head(columns) {
   ];
 }
 
-/** Show the variations one below the other. */
+/** Show one row per variation. */
 export function showVariations(model) {
   const keys = model.figures().scoreKeys.slice(0, MOST_SCORES);
   const scores = keys.map((key) => ["Mean score", scoreName(key), (figures) => points(figures.score(key))]);

@@ -1,4 +1,4 @@
-// What somebody should look at, in any AI Config.
+// The warnings of all AI Configs.
 
 import {byId, make} from "./dom.js";
 import {count} from "./format.js";
@@ -7,17 +7,18 @@ const runs = (number) => (number === 1 ? "1 run" : `${count(number)} runs`);
 
 function* warningsOf({withoutOutcome, defaults, problems}) {
   if (withoutOutcome) {
-    yield `${runs(withoutOutcome)} without an outcome: neither success nor error came within a minute. A client that`
-      + " hung up leaves one; else nobody called track_success() or track_error(), or the event was lost.";
+    yield `${runs(withoutOutcome)} without an outcome: no success or error event arrived within a minute. Either the`
+      + " client closed the connection, or the application did not call track_success() or track_error(), or the event"
+      + " was lost.";
   }
   if (defaults) {
-    yield `${runs(defaults)} served the caller's default: no variation came from here. The client was not ready, the AI`
-      + " Config is not in the flag file, or its variation has no variationKey.";
+    yield `${runs(defaults)} served the caller's default instead of a variation. Either the client was not ready, or the`
+      + " AI Config is not in the flag file, or its variation has no variationKey.";
   }
   yield* problems;
 }
 
-/** Show the warnings of every AI Config, those of the one in view first. */
+/** Show the warnings of every AI Config; those of the selected one come first. */
 export function showWarnings(model, onOpen) {
   const configs = [...model.configs].sort((one, other) =>
     (other.configKey === model.configKey) - (one.configKey === model.configKey));
@@ -25,7 +26,7 @@ export function showWarnings(model, onOpen) {
   byId("warnings").hidden = items.length === 0;
   const list = byId("warnings").querySelector("ul");
   const texts = items.map((one) => one.textContent).join("\n");
-  // What has the focus stays where it is as long as nothing changes.
+  // Without a change, the list is not replaced, so that the focus stays.
   if (texts !== [...list.children].map((one) => one.textContent).join("\n")) list.replaceChildren(...items);
 }
 

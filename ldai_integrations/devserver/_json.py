@@ -1,0 +1,30 @@
+"""Read JSON strictly, and write numbers as JSON can carry them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+
+def parse_json(text: bytes) -> object:
+    """Parse JSON from an untrusted source.
+
+    Raises:
+        ValueError: It is not JSON, is nested too deeply, or contains a number that is not finite.
+    """
+    try:
+        return json.loads(text, parse_constant=_read_number, parse_float=_read_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def shorten(number: float) -> int | float:
+    """Return a whole number as an integer, so that JSON shows it without ``.0``."""
+    return int(number) if number.is_integer() else number
+
+
+def _read_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
