@@ -19,7 +19,7 @@ COUNTING = {"note", "guard", "failed", "NoScoreError"}
 #: Modules whose log lines belong to a command, and not to a served application.
 COMMANDS = {"devserver", "_cli", "cli.py", "_diagnostics.py"}
 #: Diagnostics whose name is computed.
-_ANY_SINK, _ANY_JUDGE = "_name(sink)", "exc.kind"
+_ANY_SINK, _ANY_JUDGE = "_name_of(sink)", "exc.kind"
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
