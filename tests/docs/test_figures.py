@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import fields
 
 import pytest
+from openai import APIConnectionError, OpenAI
 
-from ldai_integrations import RunRecord, Settings, Tracking, Usage, run_finished, track_ai
+from ldai_integrations import RunRecord, Settings, Tracking, Usage, run_finished, track_ai, wrap_client
 from ldai_integrations.devserver import DevServer
 
 from .conftest import DOCS, ROOT, run_block, summaries
@@ -31,8 +33,12 @@ def test_caught_failures(launchdarkly: DevServer, records: list[RunRecord]) -> N
     """A caught failure is an error, or a success with the setting on the page."""
     space = run_block("figures.md", "caught_failures=")
     for tracking in (Tracking.from_env(), space["tracking"]):
-        with track_ai(config_key="support-bot", tracking=tracking) as run:
-            run.observe(ConnectionError("no model here"))
+        with (
+            wrap_client(OpenAI(base_url="http://127.0.0.1:9/v1", max_retries=0)) as client,
+            track_ai(config_key="support-bot", tracking=tracking) as run,
+            suppress(APIConnectionError),
+        ):
+            client.chat.completions.create(model=run.model, messages=run.messages(user="Hello?"))
         tracking.close()
     assert [(record.outcome, record.failed_calls) for record in records] == [("error", 1), ("success", 1)]
 
