@@ -191,6 +191,17 @@ def test_background_tasks(launchdarkly: DevServer, records: list[RunRecord]) -> 
     assert summaries(records) == [("nightly-report", "success", "")]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_ai_config(launchdarkly: DevServer, records: list[RunRecord], is_known: bool) -> None:
+    """The AI Config is used, or the default if LaunchDarkly has none."""
+    replace = {} if is_known else {'"support-bot"': '"unknown"'}
+    space = run_block("configs.md", "default=DEFAULT", replace=replace)
+    with space["client"]:
+        assert space["answer"]("Hello?")
+    [record] = records
+    assert (record.outcome, record.default_served, record.enabled) == ("success", not is_known, True)
+
+
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The wrapped client reports the usage of its call to the run."""
     space = run_block("clients.md", "client = wrap_client(OpenAI()")
@@ -266,6 +277,20 @@ def test_migrating(client: LDClient, events: Events, launchdarkly: DevServer, fa
 
     assert sent[0] == sent[1]
     assert ("generation:error" if fails else "generation:success", 1) in sent[0]
+
+
+def test_launchdarklys_own_sdk(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The events of a model that LaunchDarkly's AI SDK creates belong to the run, and nothing is sent twice."""
+    pytest.importorskip("ldai_openai")
+    space = run_block("migrating.md", "tracking.ld_client")
+    assert asyncio.run(space["answer"]("ada", "Hello?"))
+    space["tracking"].close()
+
+    [record] = records
+    assert (record.outcome, record.usage is not None and record.usage.source) == ("success", "provider")
+    metrics = launchdarkly.metrics("support-bot")
+    assert metrics["generationSuccessCount"] == 1
+    assert metrics["totalTokens"] == record.usage.total_tokens  # type: ignore[union-attr]
 
 
 def _runs(events: Events) -> list[Any]:
