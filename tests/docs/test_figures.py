@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from openai import APIConnectionError, OpenAI
@@ -111,3 +112,20 @@ def test_links_of_the_readme_lead_to_files() -> None:
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert re.findall(r"\]\((?!https://|#)", readme) == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
+def test_every_example_handles_a_disabled_ai_config(page: Path) -> None:
+    """Each example that calls a model in a run says what happens if LaunchDarkly cannot be reached."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    calling = [block for block in blocks if "model=run.model" in block]
+
+    assert [block for block in calling if "on_disabled=" not in block and "run.config.enabled" not in block] == []
+
+
+def test_the_readme_is_short() -> None:
+    """The README explains the library in 900 words; the section "More" follows."""
+    start, more, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## More\n")
+
+    assert more
+    assert len(start.split()) <= 900
