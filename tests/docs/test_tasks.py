@@ -21,6 +21,7 @@ from openai import OpenAI, OpenAIError
 from ldai_integrations import Run, RunRecord, Settings, Tracking, Usage, current_run, track_ai
 from ldai_integrations.delivery import is_serverless
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..conftest import Clock, Decorate, Events
 from .conftest import DOCS, ROOT, block, run_block, summaries
@@ -200,6 +201,23 @@ def test_an_ai_config(launchdarkly: DevServer, records: list[RunRecord], is_know
         assert space["answer"]("Hello?")
     [record] = records
     assert (record.outcome, record.default_served, record.enabled) == ("success", not is_known, True)
+
+
+def test_tools() -> None:
+    """Attached tools are converted to OpenAI's format; without tools the parameters are unchanged."""
+    convert = run_block("configs.md", "def parameters_with_tools")["parameters_with_tools"]
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": schema}
+    configs = {
+        "with": ai_config(parameters={"temperature": 0.2}, tools={"weather": tool}),
+        "without": ai_config(parameters={"temperature": 0.2}),
+    }
+    function = {"name": "weather", "description": "Tell.", "parameters": schema}
+    with OfflineLaunchDarkly(configs):
+        with track_ai("with") as run:
+            assert convert(run) == {"temperature": 0.2, "tools": [{"type": "function", "function": function}]}
+        with track_ai("without") as run:
+            assert convert(run) == {"temperature": 0.2}
 
 
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
