@@ -24,6 +24,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..conftest import Clock, Decorate, Events
+from ..waiting import eventually
 from .conftest import DOCS, ROOT, block, run_block, summaries
 
 
@@ -39,6 +40,7 @@ def test_a_stream(launchdarkly: DevServer, records: list[RunRecord]) -> None:
         broken_off = space["words"]("Hello?")
         next(broken_off)
         broken_off.close()
+    assert eventually(lambda: len(records) == 2)  # its tokens are estimated, on another thread
     assert [record.outcome for record in records] == ["success", "cancelled"]
     assert records[1].usage is not None
     assert records[1].usage.output_tokens
