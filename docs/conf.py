@@ -1,4 +1,4 @@
-"""How the pages in this folder become a site: ``tox run -e docs``. Nothing is fetched from the network."""
+"""Configure Sphinx, which builds a website from this folder: ``tox run -e docs``. It needs no network."""
 
 import warnings
 
@@ -17,23 +17,23 @@ extensions = [
     "sphinxarg.ext",
 ]
 
-myst_heading_anchors = 3  # links such as page.md#a-heading work as they do on a code host
+myst_heading_anchors = 3  # so that links such as page.md#a-heading work
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
-smartquotes = False  # options of the command begin with two hyphens
+smartquotes = False  # they would change the two hyphens of command options
 always_use_bars_union = True
 typehints_defaults = "comma"
-# Its own business with the next Sphinx.
+# It warns about the next version of Sphinx.
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="sphinx_autodoc_typehints")
 
-# A reference to a public name that has no entry is a mistake. What is private, or another package's, has none.
+# A reference to a public name without an entry is a mistake. Private names and those of other packages have no entry.
 nitpicky = True
-suppress_warnings = ["sphinx_autodoc_typehints.forward_reference"]  # aliases that are text are shown as they are
+suppress_warnings = ["sphinx_autodoc_typehints.forward_reference"]  # type aliases that are strings are shown unchanged
 nitpick_ignore_regex = [("py:.*", r"(?!ldai_integrations\.).+\..+"), ("py:.*", r".*\._.*")]
 nitpick_ignore = [
     ("py:data", "Ellipsis"),
-    *(("py:exc", name) for name in ("NoScoreError", "SdkChangedError")),  # raised among rooms only
+    *(("py:exc", name) for name in ("NoScoreError", "SdkChangedError")),  # internal exceptions
 ]
 
 html_theme = "furo"

@@ -1,25 +1,21 @@
-"""What README.md shows works as it stands there."""
+"""The code in README.md works."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from flask import Flask
-from ldclient import Context
-from openai import OpenAI
 
 from example_apps.model_server import create_app
-from ldai_integrations import Run, RunRecord, Settings, Tracking, Usage, run_finished, track_ai, wrap_client
-from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations import RunRecord, Tracking, Usage, run_finished, track_ai
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.feedback import FeedbackSettings
-from ldai_integrations.flask import AITracking, feedback_blueprint
-from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from .example_apps.servers import serving_asgi
 from .flags import CHAT, FLAGS
@@ -39,7 +35,7 @@ def block(start: str) -> str:
 
 @pytest.fixture
 def launchdarkly(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
-    """Be the newcomer whose environment names a dev server and a model server."""
+    """Set the environment of a reader who runs a dev server and a model server."""
     keys = ("support-bot", "nightly-report")
     flags = {"flags": {**FLAGS["flags"], **{key: {**CHAT, "key": key} for key in keys}}, "segments": {}}
     with DevServer(flags) as dev_server, serving_asgi(create_app()) as model_server:
@@ -50,7 +46,7 @@ def launchdarkly(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
 
 
 def run_block(start: str, **names: Any) -> dict[str, Any]:
-    """Execute a block as a module of its own, with names that the text around it supposes."""
+    """Execute a block as a module of its own."""
     space: dict[str, Any] = {"__name__": "readme", **names}
     exec(compile(block(start), "README.md", "exec", dont_inherit=True), space)
     return space
@@ -90,63 +86,34 @@ def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) 
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
 
 
-def test_the_first_example_is_the_flask_examples_view() -> None:
-    """What the page begins with is part of an application that works."""
-    assert BLOCKS[0] in block("app = Flask(__name__)")
+def test_the_middleware(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
+    """The middleware tracks an application that knows nothing of it."""
+    inner = FastAPI()
+
+    @inner.get("/answer")
+    async def answer() -> Any:
+        return {"object": "chat.completion", "choices": [{"message": {"content": "Yes."}}], "usage": USAGE}
+
+    shop = ModuleType("shop")
+    monkeypatch.setattr(shop, "application", inner, raising=False)
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    space = run_block("application = ASGITrackingMiddleware")
+    with TestClient(space["application"]) as client:
+        assert client.get("/answer").json()["usage"] == USAGE
+    space["tracking"].close()
+
+    assert [(record.outcome, record.usage) for record in records] == [
+        ("success", Usage(input_tokens=12, output_tokens=1, total_tokens=13))
+    ]
 
 
-def test_the_middlewares_and_the_block(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The lines about middlewares, and code with no request, run as they stand."""
-    tracking = Tracking.from_env()
-    run_block(
-        "application = WSGITrackingMiddleware",
-        application=object(),
-        tracking=tracking,
-        WSGITrackingMiddleware=WSGITrackingMiddleware,
-        ASGITrackingMiddleware=ASGITrackingMiddleware,
-    )
-    with wrap_client(OpenAI()) as client:
-        run_block(
-            "nightly-report",
-            track_ai=lambda **options: track_ai(**options, tracking=tracking),
-            Context=Context,
-            client=client,
-            Run=Run,
-        )
-    tracking.close()
+def test_the_block(launchdarkly: DevServer, fresh_process: None, records: list[RunRecord]) -> None:
+    """The block is a run of code without a request."""
+    run_block("nightly-report")["client"].close()
 
     assert [(record.outcome, record.config_key) for record in records] == [("success", "nightly-report")]
     assert records[0].usage is not None
     assert records[0].usage.source == "provider"
-
-
-def test_the_observed_stream(tracking: Tracking, records: list[RunRecord], capsys: pytest.CaptureFixture[str]) -> None:
-    """A stream that is observed passes through as it is, and its usage is the run's."""
-    stream = [{"choices": [{"index": 0, "delta": {"content": "Hi"}}]}, {"choices": [], "usage": USAGE}]
-    with track_ai(config_key="support-bot", tracking=tracking) as run:
-        run_block("run.observe(stream)", run=run, stream=iter(stream))
-
-    assert capsys.readouterr().out.splitlines() == [str(chunk) for chunk in stream]
-    assert records[0].usage == Usage(input_tokens=12, output_tokens=1, total_tokens=13)
-
-
-def test_the_feedback_example(launchdarkly: DevServer) -> None:
-    """The lines about thumbs make an application that takes a vote on a run."""
-    app = Flask("readme")
-    app.secret_key = "for the tests"
-    needed = (AITracking, Context, FeedbackSettings, Settings, Tracking, feedback_blueprint)
-    space = run_block("feedback_blueprint()", app=app, **{item.__name__: item for item in needed})
-
-    @app.get("/answer")
-    @track_ai(config_key="support-bot")
-    def answer(run: Run) -> str:
-        return run.feedback_token
-
-    client = app.test_client()
-    token = client.get("/answer").text
-    assert client.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
-    space["tracking"].close()
-    assert launchdarkly.metrics("support-bot")["thumbsUp"] == 1
 
 
 def test_the_signal_example(tracking: Tracking, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""The pages in docs/: what they show works, and what they say is so."""
+"""Tests of the pages in docs/: their code runs, and their statements agree with the code."""

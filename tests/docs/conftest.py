@@ -1,4 +1,4 @@
-"""What the tests of the pages in docs/ share: executing what they show, as the reader would."""
+"""Helpers that execute the code on the pages in docs/, as a reader would."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = ("support-bot", "order-help", "nightly-report")
 
 
 def block(page: str, start: str) -> str:
-    """Return the one block of Python code of a page that contains a text."""
+    """Return the only block of Python code on a page that contains a text."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found: list[str] = [
         code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if start in code
@@ -32,13 +32,16 @@ def block(page: str, start: str) -> str:
 
 
 def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, **names: Any) -> dict[str, Any]:
-    """Execute the one block of a page that contains a text, as a module of its own.
+    """Execute the only block on a page that contains a text, as a module of its own.
 
     Args:
-        page: Name of the page.
-        start: What the block contains.
-        replace: What stands for addresses and names of the reader's, each of which is there once.
-        names: What the text around the block supposes.
+        page: The name of the page.
+        start: The text.
+        replace: Replacements for the reader's addresses and names. Each name occurs once in the block.
+        names: Names that the block needs and does not define.
+
+    Returns:
+        The names that the block defines.
     """
     code = block(page, start)
     for old, new in (replace or {}).items():
@@ -51,7 +54,7 @@ def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, *
 
 @pytest.fixture
 def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: None) -> Iterator[DevServer]:
-    """Be the reader whose environment names a dev server and a model server, in a process that has just begun."""
+    """Set the environment of a reader who runs a dev server and a model server, in a new process."""
     flags = {key: {**CHAT, "key": key} for key in KEYS} | {"summary": {**DISABLED, "key": "summary"}}
     with DevServer({"flags": flags, "segments": {}}) as server, serving_asgi(create_app()) as model_server:
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
@@ -60,8 +63,8 @@ def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: No
         yield server
 
 
-def told(records: list[RunRecord]) -> list[tuple[str, str, str]]:
-    """Return key, outcome and user of each record; the random key of an anonymous user is left out."""
+def summaries(records: list[RunRecord]) -> list[tuple[str, str, str]]:
+    """Return config key, outcome and user of each record; the user is empty if it is anonymous."""
     contexts = [(record, record.ld_context) for record in records]
     return [
         (record.config_key, record.outcome, context.key if context is not None and not context.anonymous else "")

@@ -1,9 +1,9 @@
-"""What the pages about Flask, FastAPI and Django show works as it stands there."""
+"""The code on the pages about Flask, FastAPI, Django and middlewares works."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -12,21 +12,26 @@ import pytest
 from django.core.wsgi import get_wsgi_application
 from django.test import Client, override_settings
 from django.urls import path
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from flask import Flask
+from werkzeug.test import Client as WSGIClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.flask import AITracking
-from ldai_integrations.starlette import TrackingMiddleware
 
 from ..contract.drivers import django as _configured  # noqa: F401  # Django has one configuration per process
-from .conftest import run_block, told
+from .conftest import run_block, summaries
+
+ANSWER = {
+    "object": "chat.completion",
+    "choices": [{"message": {"content": "Yes."}}],
+    "usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14},
+}
 
 
 def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The factory's application knows who asks, tracks what was asked of a model, and nothing else."""
+    """The application of the factory knows the user and reports only requests that call a model."""
     space = run_block("flask.md", "def create_app()")
     app = space["create_app"]()
     visitor, user = app.test_client(), app.test_client()
@@ -39,7 +44,7 @@ def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     assert user.post("/orders/1001/help", json=question).json["answer"]
     space["client"].close()
 
-    assert told(records) == [
+    assert summaries(records) == [
         ("order-help", "discarded", ""),
         ("order-help", "success", ""),
         ("order-help", "success", "ada"),
@@ -49,74 +54,71 @@ def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     assert user.get("/health").json == {"launchdarkly": "ok", "runs": 2}
 
 
-def test_flask_with_an_ai_config_that_is_off(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+def test_flask_with_a_disabled_ai_config(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The other function answers, and nothing is reported."""
-    app = Flask("page")
-    AITracking(app)
-    run_block("flask.md", "on_disabled=", app=app, track_ai=track_ai)
+    app = run_block("flask.md", "on_disabled=")["app"]
 
     assert app.test_client().post("/summary").json == {"summary": None}
     assert [record.enabled for record in records] == [False]
     assert launchdarkly.metrics("summary").get("generationCount") is None
 
 
-def test_flask_without_touching_the_views(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """Requests that have a key are runs, which the code below can ask for; others are not."""
-    app = Flask("page")
-    run_block("flask.md", "def config_key(request)", app=app, AITracking=AITracking)
-    app.add_url_rule("/chat/new", view_func=lambda: current_run().model, endpoint="chat")
+def test_flask_without_changes_to_the_views(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """Requests that have a key are runs, which views get from current_run(); other requests are not."""
+    app: Flask = run_block("flask.md", "def config_key(request)")["app"]
+    app.add_url_rule("/chat/new", view_func=lambda: current_run().observe(ANSWER), endpoint="chat")
     app.add_url_rule("/other", view_func=lambda: "other", endpoint="other")
     browser = app.test_client()
 
-    assert (browser.get("/chat/new").text, browser.get("/other").text) == ("gpt-4o-mini", "other")
-    assert told(records) == [("support-bot", "success", "")]
+    assert (browser.get("/chat/new").json, browser.get("/other").text) == (ANSWER, "other")
+    assert summaries(records) == [("support-bot", "success", "")]
 
 
-@pytest.fixture
-def fastapi(launchdarkly: DevServer) -> Iterator[dict[str, Any]]:
-    """Give the names of the first block on the page about FastAPI."""
+def test_fastapi(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The run knows the user whom another middleware has authenticated, and the parameter is filled in."""
     space = run_block("fastapi.md", "async def authenticate")
-    yield space
+    with TestClient(space["app"]) as browser:
+        assert browser.post("/chat?question=this", headers={"X-User": "ada"}).json()
+        assert browser.post("/chat?question=that").status_code == 200
+        browser.portal.call(space["client"].close)  # type: ignore[union-attr]
     space["tracking"].close()
 
-
-def test_fastapi(fastapi: dict[str, Any], records: list[RunRecord]) -> None:
-    """Who asks is what a middleware below has found out, and the parameter is filled in."""
-    with TestClient(fastapi["app"]) as browser:
-        assert browser.post("/chat?question=this", headers={"X-User": "ada"}).json() == "ada asked this"
-        assert browser.post("/chat?question=that").status_code == 200
-
-    assert told(records) == [("support-bot", "success", "ada"), ("support-bot", "success", "")]
+    assert summaries(records) == [("support-bot", "success", "ada"), ("support-bot", "success", "")]
 
 
-def test_fastapi_websocket(fastapi: dict[str, Any], records: list[RunRecord]) -> None:
+def test_fastapi_websocket(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """Each turn of a connection is a run."""
-    run_block("fastapi.md", "@app.websocket", app=fastapi["app"], track_ai=track_ai, WebSocket=WebSocket)
-    with TestClient(fastapi["app"]) as browser, browser.websocket_connect("/talk") as connection:
-        for text in ("one", "two"):
-            connection.send_text(text)
-            assert connection.receive_text() == f"You said: {text}"
+    space = run_block("fastapi.md", "@app.websocket")
+    with TestClient(space["app"]) as browser:
+        with browser.websocket_connect("/talk") as connection:
+            for text in ("one", "two"):
+                connection.send_text(text)
+                assert connection.receive_text()
+        browser.portal.call(space["client"].close)  # type: ignore[union-attr]
+    space["tracking"].close()
 
-    assert told(records) == [("support-bot", "success", "")] * 2
+    assert summaries(records) == [("support-bot", "success", "")] * 2
     assert len({record.run_id for record in records}) == 2
 
 
-def test_fastapi_dependency(fastapi: dict[str, Any], records: list[RunRecord]) -> None:
-    """The dependency is the middleware's run; without it, dependencies are solved before there is one."""
-    names = {"TrackingMiddleware": TrackingMiddleware, "Run": Run, "tracking": fastapi["tracking"]}
-    space = run_block("fastapi.md", "run_dependency", app=FastAPI(), **names)
+def test_fastapi_dependency(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The dependency is the run of the middleware. Without the middleware it is a run that does nothing."""
+    space = run_block("fastapi.md", "run_dependency")
     with TestClient(space["app"]) as browser:
-        assert browser.post("/ask").json() == "gpt-4o-mini"
-    assert told(records) == [("support-bot", "success", "")]
+        assert browser.post("/ask?question=this").json()
+        browser.portal.call(space["client"].close)  # type: ignore[union-attr]
+    assert summaries(records) == [("support-bot", "success", "")]
 
     app = FastAPI()
-    app.post("/ask")(track_ai(config_key="support-bot", tracking=fastapi["tracking"])(space["ask"]))
+    app.post("/ask")(track_ai(config_key="support-bot", tracking=space["tracking"])(space["ask"]))
     with TestClient(app) as browser:
-        assert browser.post("/ask").json() == ""
+        assert browser.post("/ask?question=this").status_code == 503
+    space["tracking"].close()
 
 
-def test_fastapi_lifespan(fastapi: dict[str, Any]) -> None:
-    """The lifespan flushes after the application's own, in whose place it stands."""
+def test_fastapi_lifespan(launchdarkly: DevServer) -> None:
+    """The lifespan runs the application's own lifespan, and flushes at shutdown."""
+    space = run_block("fastapi.md", "own_lifespan)")
     seen: list[str] = []
 
     @asynccontextmanager
@@ -125,25 +127,30 @@ def test_fastapi_lifespan(fastapi: dict[str, Any]) -> None:
         yield
         seen.append("closed")
 
-    tracking = fastapi["tracking"]
-    space = run_block("fastapi.md", "own_lifespan)", FastAPI=FastAPI, tracking=tracking, own_lifespan=own)
-    with TestClient(space["app"]), track_ai(config_key="support-bot", tracking=tracking) as run:
+    tracking, lifespan = space["tracking"], space["lifespan"]
+    with TestClient(space["app"]):
+        pass
+    with (
+        TestClient(FastAPI(lifespan=lifespan(tracking, own))),
+        track_ai(config_key="support-bot", tracking=tracking) as run,
+    ):
         run.add_usage(input_tokens=1, output_tokens=1)
 
     assert seen == ["open", "closed"]
     assert tracking.stats().pending == 0
     assert tracking.stats().sent
+    tracking.close()
 
 
 class User:
-    """Stand for Django's user, which needs a database."""
+    """A stand-in for Django's user, which needs a database."""
 
     is_authenticated = True
     pk = 7
 
 
 def authentication(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Be the middleware that says who asks."""
+    """Return a middleware that sets the user of each request."""
 
     def middleware(request: Any) -> Any:
         request.user = User()
@@ -153,36 +160,80 @@ def authentication(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
-    """The settings, the module they name and the views work together, sync, streamed and async."""
+    """The settings, the module that they name and the views work together: sync, streamed and async."""
     ai = run_block("django.md", "from ldclient import Context")
     for name in ("shop", "shop.ai"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     vars(sys.modules["shop.ai"]).update(ai)
     theirs = '"django.contrib.auth.middleware.AuthenticationMiddleware"'
     settings = run_block("django.md", "MIDDLEWARE =", replace={theirs: f'"{__name__}.authentication"'})
-    views = run_block("django.md", "def chat_stream(request)")
-    urls = tuple(path(name, views[name]) for name in ("chat", "chat_stream", "chat_async"))
+    views = run_block("django.md", "def chat_stream(request")
+
+    async def chat_async(request: Any) -> Any:
+        async with views["async_client"]:
+            return await views["chat_async"](request)
+
+    urls = (path("chat", views["chat"]), path("stream", views["chat_stream"]), path("async", chat_async))
     with override_settings(MIDDLEWARE=settings["MIDDLEWARE"], LDAI=settings["LDAI"], ROOT_URLCONF=urls):
         assert get_wsgi_application()
         browser = Client()
-        assert browser.get("/chat").json() == {"answer": "Hello, user-7"}
-        assert b"".join(browser.get("/chat_stream")) == b"Hello"
-        assert browser.get("/chat_async").json() == {"answer": "Hello"}
+        assert browser.get("/chat?question=this").json()["answer"]
+        assert b"".join(browser.get("/stream?question=this"))
+        assert browser.get("/async?question=this").json()["answer"]
+    views["client"].close()
     ai["tracking"].close()
 
-    assert told(records) == [("support-bot", "success", "user-7")] * 3
+    assert summaries(records) == [("support-bot", "success", "user-7")] * 3
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 3
 
 
 def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> None:
-    """The decorator on a method gets the run in, and gives ``self`` to the function for variables."""
+    """The decorator on a method passes the run, and passes ``self`` to the function for variables."""
 
     class Chat:
         company = "Acme"
 
         @track_ai(config_key="chat", tracking=tracking, variables=lambda self, request: {"company": self.company})
         def get(self, request: str, run: Run) -> str:
+            run.observe(ANSWER)
             return str(run.messages()[0]["content"])
 
     assert Chat().get("request") == "You help Acme."  # type: ignore[call-arg]
-    assert told(records)[0][:2] == ("chat", "success")
+    assert summaries(records)[0][:2] == ("chat", "success")
+
+
+def test_a_middleware_with_decorated_handlers(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """A decorated function below the WSGI middleware knows the user of the request."""
+    space = run_block("middleware.md", "WSGITrackingMiddleware(application")
+    browser = WSGIClient(space["application"])
+    assert browser.get("/", environ_base={"REMOTE_USER": "ada"}).text == "Hello, ada"
+    space["tracking"].close()
+
+    assert summaries(records) == [("support-bot", "success", "ada")]
+
+
+def test_a_middleware_that_tracks_every_request(
+    launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]
+) -> None:
+    """Requests for which the function returns a key are runs, without any change to the application."""
+    inner = FastAPI()
+
+    @inner.get("/chat")
+    async def chat() -> Any:
+        return ANSWER
+
+    @inner.get("/other")
+    async def other() -> Any:
+        return ANSWER
+
+    shop = ModuleType("shop")
+    monkeypatch.setattr(shop, "application", inner, raising=False)
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    space = run_block("middleware.md", "def config_key(scope)")
+    with TestClient(space["application"]) as browser:
+        assert (browser.get("/chat").json(), browser.get("/other").json()) == (ANSWER, ANSWER)
+    space["tracking"].close()
+
+    assert summaries(records) == [("support-bot", "success", "")]
+    assert records[0].usage is not None
+    assert records[0].usage.source == "provider"

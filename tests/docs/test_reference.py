@@ -1,4 +1,4 @@
-"""The reference in docs/reference forgets no public name, and describes each once."""
+"""The reference in docs/reference describes every public name once."""
 
 from __future__ import annotations
 
@@ -14,55 +14,54 @@ import ldai_integrations
 
 from .conftest import DOCS, ROOT
 
-# Rooms that the library uses itself; the one name of each that users need has an entry.
-_OUR_OWN = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}
-# Rooms without an ``__all__`` of their own: what they define is what they offer.
-_ROOMS = sorted(room.name for room in pkgutil.iter_modules(ldai_integrations.__path__) if room.name[0] != "_")
+# Mostly internal modules, with the names that users need.
+_MOSTLY_INTERNAL = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}
+_MODULES = sorted(found.name for found in pkgutil.iter_modules(ldai_integrations.__path__) if found.name[0] != "_")
 
 
 def entries() -> list[str]:
-    """Return the full names that have an entry of their own in the reference."""
+    """Return the full names that have an entry in the reference."""
     pages = "".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "reference").glob("*.md")))
     directive = r"^\.\. (?:auto(?:class|data|exception|function)|py:data):: ([\w.]+)"
     return re.findall(directive, pages, re.MULTILINE)
 
 
-def offered_by(module: Any) -> list[str]:
-    """Return the public names of a module."""
+def public_names(module: Any) -> list[str]:
+    """Return the public names of a module; without an ``__all__``, those that it defines."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
     own = module.__name__
     return [name for name, value in vars(module).items() if name[0] != "_" and getattr(value, "__module__", "") == own]
 
 
-def found(name: str) -> Any:
-    """Import what a full name stands for."""
+def load(name: str) -> Any:
+    """Return the object with a full name."""
     module, _, attribute = name.rpartition(".")
     return getattr(import_module(module), attribute)
 
 
-@pytest.mark.parametrize("room", ["", *_ROOMS])
-def test_every_public_name_is_in_the_reference(room: str) -> None:
-    """Each name in ``__all__`` has an entry, under the room's name or the package's, that is the very same object."""
-    module = import_module(f"ldai_integrations.{room}".rstrip("."))
-    there = {(name.rpartition(".")[2], id(found(name))) for name in entries()}
-    public = _OUR_OWN.get(room) or offered_by(module)
+@pytest.mark.parametrize("name", ["", *_MODULES])
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    """Each public name of a module has an entry, under the module's name or the package's."""
+    module = import_module(f"ldai_integrations.{name}".rstrip("."))
+    described = {(entry.rpartition(".")[2], id(load(entry))) for entry in entries()}
+    public = _MOSTLY_INTERNAL.get(name) or public_names(module)
 
     assert public
-    assert [name for name in public if (name, id(getattr(module, name))) not in there] == []
+    assert [item for item in public if (item, id(getattr(module, item))) not in described] == []
 
 
 def test_no_name_has_two_entries() -> None:
-    """What can be imported from two places is described in one."""
+    """A name that can be imported from two places has one entry."""
     names = entries()
 
     assert sorted(set(names)) == sorted(names)
-    described = [(name.rpartition(".")[2], id(found(name))) for name in names]
+    described = [(name.rpartition(".")[2], id(load(name))) for name in names]
     assert len(set(described)) == len(described)
 
 
-def test_every_extra_that_is_named_can_be_installed() -> None:
-    """What the pages and the README tell people to install, `ldai-integrations[…]`, is among the extras."""
+def test_every_extra_on_the_pages_exists() -> None:
+    """Each extra that the pages and the README name, as in `ldai-integrations[…]`, is defined in setup.cfg."""
     extras = configparser.ConfigParser(interpolation=None)
     extras.read(ROOT / "setup.cfg", encoding="utf-8")
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *DOCS.glob("*.md"))]

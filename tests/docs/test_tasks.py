@@ -1,4 +1,4 @@
-"""What the pages about streams, scripts, serverless platforms and migrating show works as it stands there."""
+"""The code on the pages about streams, scripts, provider calls, serverless platforms and migrating works."""
 
 from __future__ import annotations
 
@@ -6,63 +6,69 @@ import asyncio
 import re
 import subprocess
 import sys
-import time
 from itertools import islice
 from typing import Any
 
 import celery
 import pytest
+from fastapi.testclient import TestClient
 from flask import Flask, Response
-from ldai import AICompletionConfigDefault, LDAIClient
-from ldai.tracker import LDAIConfigTracker, TokenUsage
+from ldai import LDAIClient
+from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 from openai import OpenAI, OpenAIError
 
-from ldai_integrations import Run, RunRecord, Settings, Tracking, current_run, track_ai, wrap_client
-from ldai_integrations._core.run_tracker import RunTracker
-from ldai_integrations.delivery._serverless import _VARIABLES
+from ldai_integrations import Run, RunRecord, Settings, Tracking, Usage, current_run, track_ai
+from ldai_integrations.delivery import is_serverless
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..conftest import Clock, Decorate, Events
-from .conftest import DOCS, ROOT, block, run_block, told
-
-TOLD: dict[str, Any] = {"track_ai": track_ai, "Run": Run}
+from ..waiting import eventually
+from .conftest import DOCS, ROOT, block, run_block, summaries
 
 
 def test_a_stream(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The generator's run ends with its last chunk, and has a first token before that; broken off, it is cancelled."""
-    with wrap_client(OpenAI()) as client:
-        words = run_block("streams.md", "def words(", **TOLD, client=client)["words"]
-        assert len(list(words("Hello?"))) > 1
+    """The run of a generator ends with the last chunk. If the generator is closed before, the run is cancelled."""
+    space = run_block("streams.md", "def words(")
+    with space["client"]:
+        assert len(list(space["words"]("Hello?"))) > 1
         [record] = records
         assert record.time_to_first_token_ms is not None
         assert record.time_to_first_token_ms <= record.duration_ms
 
-        broken_off = words("Hello?")
+        broken_off = space["words"]("Hello?")
         next(broken_off)
         broken_off.close()
+    assert eventually(lambda: len(records) == 2)  # its tokens are estimated, on another thread
     assert [record.outcome for record in records] == ["success", "cancelled"]
     assert records[1].usage is not None
     assert records[1].usage.output_tokens
 
 
-def test_a_first_token_that_is_said(track: Decorate, clock: Clock, records: list[RunRecord]) -> None:
-    """The first call stops the time to the first token, in a handler that collects its answer."""
+def test_a_reported_first_token(
+    tracking: Tracking, clock: Clock, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call of first_token() stops the time to first token."""
+    space = run_block(
+        "streams.md", "def whole(", replace={'config_key="support-bot"': 'config_key="chat", tracking=tracking'},
+        tracking=tracking,
+    )  # fmt: skip
 
     def source() -> Any:
         for part in ("Hel", "lo"):
             clock.advance(30)
             yield part
 
-    names: dict[str, Any] = {"track_ai": lambda config_key: track, "Run": Run, "source": source}
-    assert run_block("streams.md", "def whole(", **names)["whole"]() == "Hello"
+    space["source"] = source
+    assert space["whole"]() == "Hello"
 
     assert [(record.time_to_first_token_ms, record.duration_ms) for record in records] == [(30, 60)]
 
 
 @pytest.mark.parametrize(("as_", "sent"), [("cancelled", []), ("error", ["error"]), ("success", ["success"])])
 def test_how_cancelled_runs_count(client: LDClient, events: Events, as_: Any, sent: list[str]) -> None:
-    """The setting says whether a run that is broken off is an error, a success or neither; time is told in any case."""
+    """The setting decides whether a cancelled run is an error, a success or neither. Its duration is always sent."""
     tracking = Tracking(client, settings=Settings(cancelled_as=as_))
 
     @track_ai(config_key="chat", tracking=tracking)
@@ -80,7 +86,7 @@ def test_how_cancelled_runs_count(client: LDClient, events: Events, as_: Any, se
 
 
 def test_an_error_in_a_stream(track: Decorate, records: list[RunRecord]) -> None:
-    """The event on the page makes the run an error, though the status was 200; without it, it is a success."""
+    """The error event makes the run an error, although the status is 200."""
     events = run_block("streams.md", "event: error")["events"]
     for steps in (2, 1):
         app = Flask("page")
@@ -97,8 +103,8 @@ def test_an_error_in_a_stream(track: Decorate, records: list[RunRecord]) -> None
     assert [record.outcome for record in records] == ["error", "success"]
 
 
-def test_an_exception_that_is_said(track: Decorate, records: list[RunRecord]) -> None:
-    """An exception that the handler keeps makes the run an error."""
+def test_a_reported_exception(track: Decorate, records: list[RunRecord]) -> None:
+    """run.fail() makes the run an error, although the handler answers."""
 
     @track
     def handler(run: Run) -> str:
@@ -110,7 +116,7 @@ def test_an_exception_that_is_said(track: Decorate, records: list[RunRecord]) ->
 
 
 def test_a_script(launchdarkly: DevServer) -> None:
-    """The script prints its answers, and its end delivers its runs."""
+    """The script prints its answers, and the end of the process sends its runs."""
     code = block("scripts.md", "__main__")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
@@ -121,7 +127,7 @@ def test_a_script(launchdarkly: DevServer) -> None:
 
 
 def test_no_launchdarkly(fresh_process: None, caplog: pytest.LogCaptureFixture) -> None:
-    """Where there is nothing to track with, the block is entered, and one line says what can be set."""
+    """Without LaunchDarkly the block runs, and one log line names the variables."""
     for _ in range(2):
         with track_ai(config_key="nightly-report") as run:
             assert not run.config.enabled
@@ -130,13 +136,15 @@ def test_no_launchdarkly(fresh_process: None, caplog: pytest.LogCaptureFixture) 
 
 
 def test_celery(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """Each call of the task is a run for the context of its arguments, and each try is one."""
-    app = celery.Celery("shop", broker="memory://", backend="cache+memory://")
+    """Each call of the task is a run with the LD context of its arguments, and so is each retry."""
+    replace = {'"redis://localhost"': '"memory://", backend="cache+memory://"'}
+    space = run_block("scripts.md", "@app.task", replace=replace)
+    app, report = space["app"], space["report"]
+    assert isinstance(app, celery.Celery)
     app.conf.task_always_eager = True
-    with wrap_client(OpenAI()) as client:
-        report = run_block("scripts.md", "@app.task", **TOLD, app=app, client=client, Context=Context)["report"]
+    with space["client"]:
         assert [report.delay(team).get(timeout=10) for team in ("sales", "support")]
-    assert told(records) == [("nightly-report", "success", team) for team in ("sales", "support")]
+    assert summaries(records) == [("nightly-report", "success", team) for team in ("sales", "support")]
 
     @app.task(autoretry_for=(ValueError,), max_retries=1, retry_backoff=False, default_retry_delay=0)  # type: ignore[untyped-decorator]
     @track_ai(config_key="nightly-report")
@@ -148,21 +156,22 @@ def test_celery(launchdarkly: DevServer, records: list[RunRecord]) -> None:
 
 
 def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """Calls on threads with a copy of the context add up to one run; a thread without is in no run, a task is in it."""
-    with wrap_client(OpenAI()) as client:
-
-        def ask(part: str) -> str:
-            run, messages = current_run(), [{"role": "user", "content": part}]
-            answer = client.chat.completions.create(model=run.model, messages=messages)  # type: ignore[arg-type]
-            return answer.id
-
-        space = run_block("scripts.md", "copy_context", track_ai=track_ai, ask=ask)
+    """Calls on threads belong to the run if run.bind() bound the function."""
+    space = run_block("scripts.md", "run.bind(ask)")
+    with space["client"] as client:
         assert all(answer.result() for answer in space["answers"])
-        one = client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "sales"}])
+        messages = [{"role": "system", "content": "You help ."}, {"role": "user", "content": "sales"}]
+        one = client.chat.completions.create(model="gpt-4o-mini", messages=messages)
     [record] = records
+    assert record.calls == 2
     assert record.usage is not None
+    assert record.usage.source == "provider"
     assert one.usage is not None
     assert record.usage.input_tokens == 2 * one.usage.prompt_tokens
+
+
+def test_tasks(launchdarkly: DevServer) -> None:
+    """Tasks and asyncio.to_thread belong to the run that they are started in; executors do not."""
 
     async def main() -> list[bool]:
         async with track_ai(config_key="nightly-report") as run:
@@ -177,8 +186,64 @@ def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     assert asyncio.run(main()) == [True, False, True]
 
 
+def test_background_tasks(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """A decorated background task is a run of its own."""
+    space = run_block("scripts.md", "BackgroundTasks")
+    with space["client"], TestClient(space["app"]) as browser:
+        assert browser.post("/questions?question=this").status_code == 200
+    assert summaries(records) == [("nightly-report", "success", "")]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_ai_config(launchdarkly: DevServer, records: list[RunRecord], is_known: bool) -> None:
+    """The AI Config is used, or the default if LaunchDarkly has none."""
+    replace = {} if is_known else {'"support-bot"': '"unknown"'}
+    space = run_block("configs.md", "default=DEFAULT", replace=replace)
+    with space["client"]:
+        assert space["answer"]("Hello?")
+    [record] = records
+    assert (record.outcome, record.default_served, record.enabled) == ("success", not is_known, True)
+
+
+def test_tools() -> None:
+    """Attached tools are converted to OpenAI's format; without tools the parameters are unchanged."""
+    convert = run_block("configs.md", "def parameters_with_tools")["parameters_with_tools"]
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": schema}
+    configs = {
+        "with": ai_config(parameters={"temperature": 0.2}, tools={"weather": tool}),
+        "without": ai_config(parameters={"temperature": 0.2}),
+    }
+    function = {"name": "weather", "description": "Tell.", "parameters": schema}
+    with OfflineLaunchDarkly(configs):
+        with track_ai("with") as run:
+            assert convert(run) == {"temperature": 0.2, "tools": [{"type": "function", "function": function}]}
+        with track_ai("without") as run:
+            assert convert(run) == {"temperature": 0.2}
+
+
+def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The wrapped client reports the usage of its call to the run."""
+    space = run_block("clients.md", "client = wrap_client(OpenAI()")
+    with space["client"]:
+        assert space["answer"]("Hello?")
+    assert [record.usage.source for record in records if record.usage] == ["provider"]
+
+
+def test_an_observed_stream(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """An observed stream is passed on unchanged, and the run has its usage."""
+    assert list(run_block("clients.md", "run.observe(call_model")["answer"]("Hello?")) == ["Hi"]
+    assert records[0].usage == Usage(input_tokens=12, output_tokens=1, total_tokens=13)
+
+
+def test_reported_tokens(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """Tokens that the handler reports are the usage of the run."""
+    assert run_block("clients.md", "run.add_usage")["answer"]() == "Hello!"
+    assert records[0].usage == Usage(input_tokens=12, output_tokens=5, total_tokens=17)
+
+
 def test_serverless(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the platform the run has arrived when the function has returned."""
+    """On a serverless platform the run has arrived when the function returns."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
     space = run_block("serverless.md", "def handler(event")
     assert space["handler"]({"user": "ada", "question": "Hello?"}, None)["answer"]
@@ -191,39 +256,38 @@ def test_serverless(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_platforms() -> None:
-    """Each variable that platforms are known by is on the page, and no other."""
+    """Each variable on the page marks a serverless platform, and the default times are those of the settings."""
     page = (DOCS / "serverless.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| [^|]+ \| `([A-Z_]+)` \|$", page, re.MULTILINE) == list(_VARIABLES)
-    assert page.count(f"({Settings().flush_timeout:g} unless told)") == 2
+    variables = re.findall(r"^\| [^|]+ \| `([A-Z_]+)` \|$", page, re.MULTILINE)
+    assert len(variables) == 4
+    assert all(is_serverless({name: "set"}) for name in variables)
+    assert not is_serverless({})
+    assert page.count(f"({Settings().flush_timeout:g} by default)") == 2
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_migrating(client: LDClient, events: Events, launchdarkly: DevServer, fails: bool) -> None:
-    """Tracker calls by hand and the decorator send the same events of a run, whether the model answers or not."""
-    names = {"ld_context": Context.create("ada"), "question": "Hello?"}
+    """Tracker calls by hand and the decorator send the same events, whether the model answers or fails."""
+    names: dict[str, Any] = {"ld_context": Context.create("ada"), "question": "Hello?"}
+    tracking = Tracking(client)
     with OpenAI(max_retries=0, base_url="http://127.0.0.1:9/v1" if fails else None) as openai_client:
-        before = run_block(
-            "migrating.md",
-            "def answer_by_hand",
-            replace={'"support-bot"': '"chat"'},
-            ai_client=LDAIClient(client),
-            openai_client=openai_client,
-            AICompletionConfigDefault=AICompletionConfigDefault,
-            TokenUsage=TokenUsage,
-            time=time,
-        )
-        tracking = Tracking(client)
+        before = run_block("migrating.md", "def answer_by_hand", replace={'"support-bot"': '"chat"'})
         after = run_block(
             "migrating.md",
             "def answer(ld_context",
-            replace={'"support-bot"': '"chat"'},
-            track_ai=lambda **options: track_ai(**options, tracking=tracking),
-            wrap_client=wrap_client,
+            replace={
+                "wrap_client(OpenAI())": "wrap_client(openai_client)",
+                'config_key="support-bot",': 'config_key="chat", tracking=tracking,',
+            },
             openai_client=openai_client,
-            Run=Run,
+            tracking=tracking,
         )
+
+        def by_hand(ld_context: Context, question: str) -> Any:
+            return before["answer_by_hand"](LDAIClient(client), openai_client, ld_context, question)
+
         sent = []
-        for answer in (before["answer_by_hand"], after["answer"]):
+        for answer in (by_hand, after["answer"]):
             if fails:
                 with pytest.raises(OpenAIError):
                     answer(**names)
@@ -238,15 +302,29 @@ def test_migrating(client: LDClient, events: Events, launchdarkly: DevServer, fa
     assert ("generation:error" if fails else "generation:success", 1) in sent[0]
 
 
+def test_launchdarklys_own_sdk(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The events of a model that LaunchDarkly's AI SDK creates belong to the run, and nothing is sent twice."""
+    pytest.importorskip("ldai_openai")
+    space = run_block("migrating.md", "tracking.ld_client")
+    assert asyncio.run(space["answer"]("ada", "Hello?"))
+    space["tracking"].close()
+
+    [record] = records
+    assert (record.outcome, record.usage is not None and record.usage.source) == ("success", "provider")
+    metrics = launchdarkly.metrics("support-bot")
+    assert metrics["generationSuccessCount"] == 1
+    assert metrics["totalTokens"] == record.usage.total_tokens  # type: ignore[union-attr]
+
+
 def _runs(events: Events) -> list[Any]:
     return [event for event in events.custom if isinstance(event.data, dict) and "runId" in event.data]
 
 
 def test_every_tracker_method_has_its_row() -> None:
-    """What a tracker of LaunchDarkly's can do, and ours, is in the table."""
+    """The table has all methods of LaunchDarkly's tracker and of run.tracker."""
     page = (DOCS / "migrating.md").read_text(encoding="utf-8")
-    methods = {name for cls in (LDAIConfigTracker, RunTracker) for name in dir(cls) if name[0] != "_"}
-    methods.discard("from_resumption_token")  # makes a tracker
+    methods = {name for cls in (LDAIConfigTracker, type(current_run().tracker)) for name in dir(cls) if name[0] != "_"}
+    methods.discard("from_resumption_token")  # creates a tracker
 
     assert len(methods) > 10
     assert sorted(name for name in methods if f"`{name}`" not in page) == []

@@ -111,5 +111,5 @@ def test_the_numbers_are_those_of_the_code() -> None:
     defaults = FeedbackSettings(config_keys={"chat"})
     assert f"{MOST_BYTES:,} bytes" in PAGE
     assert f"`max_age`, {defaults.max_age // 86_400} days" in PAGE
-    assert f"`requests_per_minute`, {defaults.requests_per_minute} unless told" in PAGE
+    assert f"`requests_per_minute`, {defaults.requests_per_minute} by default" in PAGE
     assert f"({MemoryVotes()._most:,} runs" in PAGE
