@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from .._diagnostics import Diagnostics
 from ..costs import Costs
 from ..delivery import (
-    begin_revival,
     client_from_env,
     connection_of,
     delivery_of,
+    ensure_started,
     exits,
     forks,
     is_serverless,
@@ -86,7 +86,7 @@ class Tracking:
         self._delivery = delivery_of(client, self.diagnostics)
         self._worker, self._open_runs = Worker(self.diagnostics), OpenRuns()
         self._forks = forks.count
-        watch_client(client, self.diagnostics, self._worker.submit)  # before the AI SDK, which sends an event when made
+        watch_client(client, self.diagnostics)  # before the AI SDK, which sends an event when made
         self._resolver = Resolver(client, self._delivery, self.diagnostics)
         self.judges = Judges(self.settings.judges, self.diagnostics, self._resolver.judge_config)
         self._reporter = Reporter(self, (self._launchdarkly_sink(), *sinks))
@@ -196,7 +196,7 @@ class Tracking:
             if self._forks == forks.count:
                 return
             self._worker, self._open_runs = Worker(self.diagnostics), OpenRuns()
-            begin_revival(self.client, self.diagnostics, self._worker.submit)
+            ensure_started(self.client, self.diagnostics)
             self._forks = forks.count
         self._watch_end()
 
@@ -290,11 +290,10 @@ class Tracking:
 
     def flush_events(self, timeout: float | None = None) -> FlushReport:
         """Send what is buffered without waiting for judges, as no request does; not for an event loop."""
-        if self._forks != forks.count:
-            return FlushReport(sent=0, pending=0, dropped=0)  # what is buffered is the parent's
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        self._worker.join(seconds / 2)  # it may be with a receiver of the application's that hangs
+        if self._forks == forks.count:  # otherwise the worker is the parent's
+            self._worker.join(seconds / 2)  # it may be with a receiver of the application's that hangs
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     def _launchdarkly_sink(self) -> LaunchDarklySink:

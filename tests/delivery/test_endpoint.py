@@ -13,8 +13,8 @@ from ldclient import Config, LDClient
 from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.delivery._batch import Batch
-from ldai_integrations.delivery._post import Answer, Poster
 from ldai_integrations.delivery._sdk import Engine
+from ldai_integrations.delivery._spool import Answer, Poster
 from ldai_integrations.devserver import DevServer
 
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small, uris
@@ -123,7 +123,7 @@ def test_a_full_spool_lets_go_of_the_oldest(
     assert (pending, list(dropped), sent + dropped["spool_full"]) == (0, ["spool_full"], 20_001)
     assert len(arrived) == len(set(arrived)) == sent - len(server.events(kind="index"))
     assert 19_999 in arrived
-    assert sum("the oldest are lost" in record.message for record in caplog.records) == 1
+    assert sum("The oldest are lost" in record.message for record in caplog.records) == 1
 
 
 def test_compressed_events(connect: Connect, server: DevServer) -> None:
@@ -168,5 +168,5 @@ def test_retry_after_is_read(header: str, seconds: float, asking: str) -> None:
     """Retry-After is understood in seconds and as a date, bounded, and ignored where it is neither."""
     config = Config("test", events_uri=f"{asking}/{header}")
     poster = Poster(config, Engine(config))
-    assert poster.post(Batch(b"[]", 1, 0)) == Answer(429, seconds)
+    assert poster.post(Batch([], 0)) == Answer(429, seconds)
     poster.close()

@@ -10,7 +10,7 @@ import pytest
 from ldclient import Config, LDClient
 from ldclient.interfaces import UpdateProcessor
 
-from ldai_integrations import ConfigurationError, Tracking
+from ldai_integrations import ConfigurationError, Settings, Tracking
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS
@@ -78,7 +78,7 @@ def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
     """An address where nobody answers is said, and stats() tell."""
     with DevServer(FLAGS) as gone:
         url = gone.url
-    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url})
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url}, settings=Settings(flush_timeout=0.1))
     assert tracking.stats().connection == "unreachable"
     assert any("could not be reached" in record.message for record in caplog.records)
     tracking.close()

@@ -20,7 +20,7 @@ from openai import OpenAI, OpenAIError
 
 from ldai_integrations import Run, RunRecord, Settings, Tracking, current_run, track_ai, wrap_client
 from ldai_integrations._core.run_tracker import RunTracker
-from ldai_integrations.delivery._serverless import _VARIABLES
+from ldai_integrations.delivery._environment import _SERVERLESS_VARIABLES
 from ldai_integrations.devserver import DevServer
 
 from ..conftest import Clock, Decorate, Events
@@ -193,7 +193,7 @@ def test_serverless(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_platforms() -> None:
     """Each variable that platforms are known by is on the page, and no other."""
     page = (DOCS / "serverless.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| [^|]+ \| `([A-Z_]+)` \|$", page, re.MULTILINE) == list(_VARIABLES)
+    assert re.findall(r"^\| [^|]+ \| `([A-Z_]+)` \|$", page, re.MULTILINE) == list(_SERVERLESS_VARIABLES)
     assert page.count(f"({Settings().flush_timeout:g} unless told)") == 2
 
 
