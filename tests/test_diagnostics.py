@@ -74,8 +74,8 @@ def test_base_exceptions_pass() -> None:
 def test_a_time_limit_passes(alarm: Callable[[Any], None], handler: Any) -> None:
     """An exception that a signal handler raises inside a guarded block reaches the application."""
     diagnostics = Diagnostics()
+    alarm(handler)
     with pytest.raises(TimeLimitError), diagnostics.guard("sink", "a"):
-        alarm(handler)
         time.sleep(5)
     assert diagnostics.counts() == {}
 

@@ -8,21 +8,20 @@ import sys
 import threading
 from pathlib import Path
 
-from ldclient import Config, Context, LDClient
+from ldclient import Config, LDClient
 
 from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor, ensure_started
 
-CONTEXT = Context.create("ada")
+from .conftest import CONTEXT, uris
 
 
 def make_tracking() -> Tracking:
     """Make a tracking with a client of the environment's server, whose event processor the environment names."""
     url = os.environ["LDAI_DEV_SERVER"]
-    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), url)
     kind = SpoolingEventProcessor if os.environ.get("PROCESSOR") == "ours" else None
     # No event is sent by time: what arrives was flushed.
-    return Tracking(LDClient(Config("test", event_processor_class=kind, flush_interval=300, **uris)))
+    return Tracking(LDClient(Config("test", event_processor_class=kind, flush_interval=300, **uris(url))))
 
 
 def track(client: LDClient, name: str) -> None:
@@ -89,7 +88,7 @@ def crowded_child() -> None:
         postfork(client, start_wait)
 
     if os.fork() == 0:
-        LDClient.postfork = wait  # type: ignore[method-assign]
+        LDClient.postfork = wait  # type: ignore[method-assign, assignment]
         for _ in range(10_003):
             tracking.client.track("child", CONTEXT)
         may_restart.set()

@@ -189,6 +189,7 @@ def test_bounds(value: Any, sent: Sent) -> None:
 
 def test_plain_values_stay_the_same_object(sent: Sent) -> None:
     """A value that JSON can represent is passed on unchanged."""
+    value: Any
     for value in (None, True, 0, -(2**63), 1.5, "ünï 🎉", [], {}, {"a": [1, {"b": ("c", None)}]}, {"ü": "ü"}):
         assert sent.data(value) is value
     assert sent.diagnostics.counts() == {}

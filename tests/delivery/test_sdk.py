@@ -1,18 +1,32 @@
-"""The private parts of ldclient are what we take them for, and we do without them where they are not."""
+"""The private parts of ldclient work as delivery expects, and delivery works without them if they do not."""
 
 from __future__ import annotations
 
+import os
+from configparser import ConfigParser
 from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ldclient import Config, LDClient
 from ldclient.impl.events import event_processor as sdk
+from packaging.requirements import Requirement
 
 from ldai_integrations import Tracking
-from ldai_integrations.delivery import SpoolingEventProcessor
-from ldai_integrations.delivery._sdk import Engine, SdkChangedError, SdkQueue
+from ldai_integrations.delivery import SpoolingEventProcessor, environment_id_of
+from ldai_integrations.delivery._sdk import (
+    Engine,
+    SdkChangedError,
+    SdkQueue,
+    is_inherited,
+    processor_of,
+    replace_processor,
+    without_timeout_warning,
+)
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import Events
 
 from .conftest import CONTEXT, Connect, complete_runs, send_runs
 
@@ -68,6 +82,39 @@ def test_the_sdks_queue_can_be_seen(connect: Connect) -> None:
     queue = SdkQueue(connect(events_max_pending=123))
     assert (queue.is_known, queue.is_current, queue.sends_nothing, queue.capacity) == (True, True, False, 123)
     assert not SdkQueue(connect(SpoolingEventProcessor)).is_known
+
+
+def test_the_bounds_are_those_of_the_tested_versions() -> None:
+    """The package demands versions of LaunchDarkly's SDKs below the next major one, and these are installed."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(Path(__file__).parents[2] / "setup.cfg")
+    requirements = [Requirement(text) for text in parser["options"]["install_requires"].split()]
+    for name, next_major in (("launchdarkly-server-sdk", "10"), ("launchdarkly-server-sdk-ai", "2")):
+        [specifier] = [each.specifier for each in requirements if each.name == name]
+        assert version(name) in specifier
+        assert next_major not in specifier
+
+
+def test_the_owner_of_a_client(client: LDClient) -> None:
+    """A client knows the process that made it, and its event processor can be replaced until ``postfork()``."""
+    private: Any = client
+    assert (private._owner_pid, is_inherited(client)) == (os.getpid(), False)
+    private._owner_pid = -1
+    assert is_inherited(client)
+    before, replacement = processor_of(client), Events()
+    replace_processor(client, replacement)
+    assert not is_inherited(client)
+    client.track("event", CONTEXT)
+    assert len(replacement.custom) == 1
+    with without_timeout_warning():
+        client.postfork(start_wait=0)
+    assert processor_of(client) not in (None, replacement)
+    before.stop()
+
+
+def test_the_environment_id(tracking: Tracking, server: DevServer) -> None:
+    """The id of the environment is the one that the server sends."""
+    assert environment_id_of(tracking.client)
 
 
 class _Deaf(sdk.EventDispatcher):

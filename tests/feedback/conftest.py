@@ -1,4 +1,4 @@
-"""One running application per door, and what it reported."""
+"""One running application per application, and what it reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ldai_integrations.feedback import FeedbackSettings
 
 from ..flags import FLAGS
 from .cases import SECRET, Request
-from .doors import DOORS, KEY
+from .integrations import INTEGRATIONS, KEY
 
 HEADER, EVENT = "X-Feedback-Token", "feedback"
 
@@ -37,7 +37,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Door:
+class Application:
     """A running application."""
 
     address: tuple[str, int]
@@ -92,27 +92,27 @@ def feedback_server() -> Iterator[DevServer]:
 
 
 @contextmanager
-def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Door]:
-    """Serve the application of a door."""
-    build, serve = DOORS[name]
+def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Application]:
+    """Serve the application of a application."""
+    build, serve = INTEGRATIONS[name]
     settings = Settings(feedback=feedback_settings(**options))
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
     try:
         with serve(build(tracking)) as address:
-            yield Door(address, tracking, dev_server)
+            yield Application(address, tracking, dev_server)
     finally:
         tracking.close()
         gc.collect()  # what a framework forgets to close is to be found here
 
 
-@pytest.fixture(params=DOORS, scope="module")
-def door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Door]:
-    """Serve one door's application on a real socket."""
-    with serving(request.param, feedback_server) as door:
-        yield door
+@pytest.fixture(params=INTEGRATIONS, scope="module")
+def application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Application]:
+    """Serve one application's application on a real socket."""
+    with serving(request.param, feedback_server) as application:
+        yield application
 
 
-@pytest.fixture(params=DOORS)
-def make_door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
-    """Give a function that serves one door's application with options of the test's own."""
+@pytest.fixture(params=INTEGRATIONS)
+def make_application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
+    """Give a function that serves one application's application with options of the test's own."""
     return lambda **options: serving(request.param, feedback_server, **options)

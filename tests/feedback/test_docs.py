@@ -14,8 +14,7 @@ from fastapi.testclient import TestClient
 
 from ldai_integrations import Settings, Tracking, track_ai
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.feedback import FeedbackSettings, MemoryVotes
-from ldai_integrations.feedback._body import MOST_BYTES
+from ldai_integrations.feedback import MOST_BYTES, FeedbackSettings, MemoryVotes
 from ldai_integrations.typing import VoteStore
 
 from ..contract.drivers.django import application

@@ -74,7 +74,7 @@ def without_secret(client: LDClient) -> Tracking:
 
 
 @pytest.mark.parametrize(
-    "door",
+    "application",
     [
         ASGIFeedback,
         WSGIFeedback,
@@ -85,10 +85,10 @@ def without_secret(client: LDClient) -> Tracking:
         lambda tracking: AITracking(flask.Flask(__name__), tracking),
     ],
 )
-def test_a_missing_secret_shows_at_set_up(without_secret: Tracking, door: Any) -> None:
-    """No door serves requests whose tokens it could not sign, and each says how to give a secret."""
+def test_a_missing_secret_shows_at_set_up(without_secret: Tracking, application: Any) -> None:
+    """No application serves requests whose tokens it could not sign, and each says how to give a secret."""
     with pytest.raises(ConfigurationError, match=r"FeedbackSettings\(secret=…\).*SECRET_KEY"):
-        door(without_secret)
+        application(without_secret)
 
 
 @pytest.mark.parametrize("endpoint", [ASGIFeedback, WSGIFeedback, feedback_routes])
@@ -164,7 +164,7 @@ def test_django_needs_a_tracking(fresh_process: None) -> None:
 
 
 def test_a_decorator_without_a_secret_says_so_once(without_secret: Tracking, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a door there is no set-up to fail: the run goes on without a token, and the log says why, once."""
+    """Without a application there is no set-up to fail: the run goes on without a token, and the log says why, once."""
     with caplog.at_level(logging.WARNING, "ldai_integrations"):
         assert [token(without_secret) for _ in range(3)] == ["", "", ""]
     assert [record.getMessage() for record in caplog.records] == [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ldclient import Context
 
-from ldai_integrations.feedback._tokens import LONGEST, ExpiredTokenError, InvalidTokenError, Tokens
+from ldai_integrations.feedback._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 
 from .cases import ADA, SECRET, tracker_token
 
@@ -126,7 +126,7 @@ def test_any_change_of_any_character_is_refused() -> None:
     assert refused > 2_900
 
 
-@pytest.mark.parametrize("length", [0, 1, 200, LONGEST, LONGEST + 1, 1_000_000])
+@pytest.mark.parametrize("length", [0, 1, 200, MAX_CHARS, MAX_CHARS + 1, 1_000_000])
 def test_noise_is_refused(length: int) -> None:
     """Random characters of any length, with the dots of a token or without, are refused."""
     tokens, chance = Tokens([SECRET], max_age=60), random.Random(length)
@@ -139,7 +139,7 @@ def test_noise_is_refused(length: int) -> None:
 def test_what_is_too_long_is_not_even_looked_at() -> None:
     """A token that is validly signed and longer than any of ours is refused before the user is asked for."""
     tokens = Tokens([SECRET], max_age=60)
-    token = tokens.sign("A" * LONGEST, ADA, anonymous=False)
+    token = tokens.sign("A" * MAX_CHARS, ADA, anonymous=False)
 
     def never() -> Context:
         raise AssertionError("asked who votes")
@@ -166,4 +166,4 @@ _DEVICE = Context.create("phone", "device")
 def test_the_longest_keys_of_launchdarkly_fit() -> None:
     """A config key and a variation key of 256 characters make a token that is not too long."""
     token = Tokens([SECRET], max_age=60).sign(tracker_token("k" * 512), ADA, anonymous=False)
-    assert len(token) < LONGEST
+    assert len(token) < MAX_CHARS

@@ -1,4 +1,4 @@
-"""Votes beyond one door: replays, several workers, privacy."""
+"""Votes beyond one application: replays, several workers, privacy."""
 
 from __future__ import annotations
 

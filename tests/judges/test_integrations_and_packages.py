@@ -1,4 +1,4 @@
-"""Judges work below every kind of door, through the AI SDK's own provider package, and in a forked child."""
+"""Judges work below every kind of application, through the AI SDK's own provider package, and in a forked child."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ldai.models import AIJudgeConfig
 from ldai_integrations import current_run
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.judges._scores import SCHEMA, evaluation_input
+from ldai_integrations.judges._models import SCHEMA, evaluation_input
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events

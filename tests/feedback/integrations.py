@@ -1,4 +1,4 @@
-"""The same small application behind every door: an answer, a streamed answer, and the endpoint for votes."""
+"""The same small application behind every application: an answer, a streamed answer, and the endpoint for votes."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def django_asgi_decorator_alone(tracking: Tracking) -> Any:
     )
 
 
-DOORS: dict[str, tuple[Callable[[Tracking], Any], Any]] = {
+INTEGRATIONS: dict[str, tuple[Callable[[Tracking], Any], Any]] = {
     "wsgi": (wsgi, serve_wsgi),
     "flask extension and decorator": (flask_extension, serve_wsgi),
     "flask extension": (flask_extension_alone, serve_wsgi),
