@@ -168,7 +168,7 @@ def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
     assert len(scores(events)) + tracking.stats().diagnostics["judge_timeout"] == 2
 
 
-def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_queue(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
     """With a judge that hangs, every request is served; what has no place is shed, counted, and logged once."""
     release = threading.Event()
 
@@ -178,11 +178,11 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
 
     tracking = make(model, queue=10, concurrency=2)
     try:
-        for _ in range(10_000):
+        for _ in range(1_000):
             one_run(tracking)
         assert tracking._worker.join(SECONDS)
-        assert tracking.stats().diagnostics == {"judge_shed": 9_988}
-        assert len(events.named("generation:success")) >= 10_000
+        assert tracking.stats().diagnostics == {"judge_shed": 988}
+        assert len(events.named("generation:success")) >= 1_000
     finally:
         release.set()
     tracking.flush(SECONDS)
