@@ -70,13 +70,27 @@ def test_preloaded_views_that_only_track(dev_server: DevServer, tmp_path: Path, 
     assert names(dev_server) == {"view": 5}, program.log()
 
 
-@pytest.mark.parametrize("lifespan", ["on", "off"])
-def test_a_tracking_that_a_worker_thread_makes(dev_server: DevServer, tmp_path: Path, lifespan: str) -> None:
-    """A bare ``@track_ai`` on a plain function under uvicorn loses no run at SIGTERM."""
-    uvicorn = ["uvicorn", "--fd", "{fd}", "--log-level", "warning", "--lifespan", lifespan, f"{_APPS}:asgi"]
-    with serve(uvicorn, dev_server, tmp_path) as (program, address):
+_UVICORN = ["uvicorn", "--fd", "{fd}", "--log-level", "warning", "--lifespan"]
+_GTHREAD = ["gunicorn", "--bind", "fd://{fd}", "--log-level", "warning", "--worker-class", "gthread"]
+
+
+@pytest.mark.parametrize(
+    ("server", "status"),
+    [
+        ([*_UVICORN, "on", f"{_APPS}:asgi"], -signal.SIGTERM),
+        ([*_UVICORN, "off", f"{_APPS}:asgi"], -signal.SIGTERM),
+        (["tests.exits.waitress_server", "{fd}", f"{_APPS}:lazy_wsgi"], -signal.SIGTERM),
+        ([*_GTHREAD, f"{_APPS}:lazy_wsgi"], 0),
+    ],
+    ids=["uvicorn", "uvicorn without lifespan", "waitress", "gunicorn gthread"],
+)
+def test_a_tracking_that_a_worker_thread_makes(
+    dev_server: DevServer, tmp_path: Path, server: list[str], status: int
+) -> None:
+    """A bare ``@track_ai`` on a plain function, whose first call makes the tracking, loses no run at SIGTERM."""
+    with serve(server, dev_server, tmp_path) as (program, address):
         answers = [ask(address) for _ in range(3)]
-        assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
+        assert program.end(signal.SIGTERM) == status, program.log()
     assert sorted(arrived(dev_server)) == sorted(answers), program.log()
 
 
