@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from ..exceptions import ConfigurationError, MetricsError
@@ -145,7 +145,7 @@ class MetricsClient:
 
         The other arguments and the errors are those of :meth:`metrics`.
         """
-        ranges = _steps(start, end, points)
+        ranges = _ranges(start, end, points)
         if by_variation:
             found = self._ask(config_key, "metrics-by-variation", variations_from_json, env, ranges, on_progress)
             parts: list[dict[str | None, Metrics]] = [{v.variation_key: v.metrics for v in part} for part in found]
@@ -158,7 +158,7 @@ class MetricsClient:
         self,
         config_key: str,
         what: str,
-        read: Callable[[Any], T],
+        read: Callable[[object], T],
         env: str,
         ranges: list[tuple[int, int]],
         on_progress: OnProgress | None,
@@ -200,32 +200,20 @@ def _checked_key(name: str, key: str) -> str:
     return key.strip()
 
 
-def _span(start: Moment, end: Moment | None) -> tuple[int, int]:
+def _ranges(start: Moment, end: Moment | None, points: int | None = None) -> list[tuple[int, int]]:
+    """Split a time range into equal steps, or without ``points`` into the fewest parts that LaunchDarkly allows."""
     first = _ms("start", start)
     last = _ms("end", datetime.now(timezone.utc) if end is None else end)
     if not first < last <= first + _MAX_TOTAL_MS:
         raise ConfigurationError(f"start is {start!r} and end {end!r}; end must follow start by at most ten years")
-    return first, last
-
-
-def _ranges(start: Moment, end: Moment | None) -> list[tuple[int, int]]:
-    """Split a time range into the fewest parts that LaunchDarkly allows."""
-    return list(_split(*_span(start, end), _MAX_RANGE_MS))
-
-
-def _steps(start: Moment, end: Moment | None, points: int) -> list[tuple[int, int]]:
-    if not isinstance(points, int) or not 1 <= points <= 200:
-        raise ConfigurationError(f"points is {points!r}; use 1 to 200")
-    first, last = _span(start, end)
-    step = -(-(last - first) // points)
-    if step > _MAX_RANGE_MS:
-        raise ConfigurationError(f"{points} points make steps of more than 100 days; ask for more points")
-    return list(_split(first, last, step))
-
-
-def _split(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
-    for begin in range(first, last, step):
-        yield begin, min(begin + step, last)
+    step = _MAX_RANGE_MS
+    if points is not None:
+        if not isinstance(points, int) or not 1 <= points <= 200:
+            raise ConfigurationError(f"points is {points!r}; use 1 to 200")
+        step = -(-(last - first) // points)
+        if step > _MAX_RANGE_MS:
+            raise ConfigurationError(f"{points} points make steps of more than 100 days; ask for more points")
+    return [(begin, min(begin + step, last)) for begin in range(first, last, step)]
 
 
 def _ms(name: str, moment: Moment) -> int:

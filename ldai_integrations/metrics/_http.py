@@ -54,7 +54,7 @@ class Connection:
         self._pool = _pool(self.base_url)
         self._retry = _Retry(max_wait=max_wait)
 
-    def get(self, path: str, query: Mapping[str, str]) -> Any:
+    def get(self, path: str, query: Mapping[str, str]) -> object:
         """Return the JSON at a path.
 
         Raises:
@@ -85,8 +85,8 @@ class Connection:
                 f"{self.base_url} answered with something that is not JSON; check the address", status=200
             ) from exc
 
-    def _refused(self, response: Any) -> MetricsError:
-        status: int = response.status
+    def _refused(self, response: urllib3.BaseHTTPResponse) -> MetricsError:
+        status = response.status
         said = _message(response.data).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
         wait = _wait_seconds(response)
@@ -131,13 +131,13 @@ class _Retry(urllib3.Retry):
             raise urllib3.exceptions.MaxRetryError(options["_pool"], url)
         return super().increment(method, url, response, *args, **options)
 
-    def get_retry_after(self, response: Any) -> float | None:
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         """Return the seconds to wait, with some jitter; ``None`` for the usual backoff."""
         wait = _wait_seconds(response)
         return None if wait is None else wait + random.uniform(0, 0.5)
 
 
-def _wait_seconds(response: Any) -> float | None:
+def _wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
     """Return how long LaunchDarkly asks to wait, until the last moment that it names.
 
     Resets are in milliseconds since the epoch. Every response has them, so they only matter on a 429.

@@ -112,7 +112,7 @@ class VariationMetrics:
     metrics: Metrics
 
 
-def metrics_from_json(value: Any) -> Metrics:
+def metrics_from_json(value: object) -> Metrics:
     """Read a JSON object of LaunchDarkly. Fields that it does not have are ``None``; unknown ones are ignored.
 
     Raises:
@@ -120,10 +120,18 @@ def metrics_from_json(value: Any) -> Metrics:
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"the metrics are of type {type(value).__name__}")
-    return Metrics(**{name: read(value, key) for name, (key, read) in _FIELDS.items()})
+    found: dict[str, Any] = {}
+    for name, (key, convert) in _FIELDS.items():
+        number = value.get(key)
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise ValueError(f"{key} is no number")
+        found[name] = convert(number)
+    return Metrics(**found)
 
 
-def variations_from_json(value: Any) -> list[VariationMetrics]:
+def variations_from_json(value: object) -> list[VariationMetrics]:
     """Read the array of ``{"variationKey", "metrics"}``. LaunchDarkly may send null for an empty one.
 
     Raises:
@@ -142,14 +150,23 @@ def combine(parts: Sequence[Metrics]) -> Metrics:
     """Combine the metrics of several time ranges that do not overlap, as the table above says."""
     if len(parts) == 1:
         return parts[0]
-    fields: dict[str, Any] = {name: _sum(parts, name) for name in _SUMS}
-    fields |= {cost: _cost(parts, cost, tokens) for cost, tokens in _COSTS.items()}
-    fields |= {name: _mean(parts, name) for name in _MEANS}
-    if fields["time_to_first_token_ms"] is not None:
-        fields["time_to_first_token_ms"] = round(fields["time_to_first_token_ms"])
-    fields["satisfaction_rating"] = _satisfaction(parts, fields["thumbs_up"], fields["thumbs_down"])
-    several = frozenset(name for name in _MEANS if len(_known(parts, name)) > 1 and fields[name] is not None)
-    return Metrics(**fields, approximate=several.union(*(part.approximate for part in parts)))
+    known: dict[str, list[Any]] = {
+        name: [value for part in parts if (value := getattr(part, name)) is not None] for name in _FIELDS
+    }
+    found: dict[str, Any] = {name: sum(known[name]) for name in (*_SUMS, *_COSTS) if known[name]}
+    for cost, tokens in _COSTS.items():
+        if any(getattr(part, cost) is None and getattr(part, tokens) for part in parts):
+            found[cost] = None
+    found |= {name: _mean(parts, name) for name in _MEANS}
+    if found["time_to_first_token_ms"] is not None:
+        found["time_to_first_token_ms"] = round(found["time_to_first_token_ms"])
+    votes = found.get("thumbs_up", 0) + found.get("thumbs_down", 0)
+    if votes:
+        found["satisfaction_rating"] = found.get("thumbs_up", 0) / votes
+    elif len(known["satisfaction_rating"]) == 1:
+        found["satisfaction_rating"] = known["satisfaction_rating"][0]
+    weighted = frozenset(name for name in _MEANS if len(known[name]) > 1 and found[name] is not None)
+    return Metrics(**found, approximate=weighted.union(*(part.approximate for part in parts)))
 
 
 def combine_variations(parts: Sequence[Sequence[VariationMetrics]]) -> list[VariationMetrics]:
@@ -161,86 +178,42 @@ def combine_variations(parts: Sequence[Sequence[VariationMetrics]]) -> list[Vari
     return [VariationMetrics(key, combine(metrics)) for key, metrics in found.items()]
 
 
-def _known(parts: Sequence[Metrics], name: str) -> list[Any]:
-    return [getattr(part, name) for part in parts if getattr(part, name) is not None]
-
-
-def _sum(parts: Sequence[Metrics], name: str) -> Any:
-    known = _known(parts, name)
-    return sum(known) if known else None
-
-
-def _cost(parts: Sequence[Metrics], cost: str, tokens: str) -> Any:
-    unpriced = any(getattr(part, cost) is None and getattr(part, tokens) for part in parts)
-    return None if unpriced else _sum(parts, cost)
-
-
-def _mean(parts: Sequence[Metrics], name: str) -> Any:
-    having = [part for part in parts if getattr(part, name) is not None]
-    if len(having) < 2:
-        return getattr(having[0], name) if having else None
-    weights = [part.generations for part in having]
-    known = [weight for weight in weights if weight is not None]
-    if len(known) < len(weights) or not sum(known):
+def _mean(parts: Sequence[Metrics], name: str) -> float | None:
+    """Return the mean of a field, weighted by the number of generations."""
+    values = [(getattr(part, name), part.generations) for part in parts if getattr(part, name) is not None]
+    if len(values) < 2:
+        return values[0][0] if values else None
+    generations = sum(weight or 0 for _, weight in values)
+    if not generations or any(weight is None for _, weight in values):
         return None
-    return sum(getattr(part, name) * weight for part, weight in zip(having, known, strict=True)) / sum(known)
+    return float(sum(value * weight for value, weight in values) / generations)
 
 
-def _satisfaction(parts: Sequence[Metrics], thumbs_up: int | None, thumbs_down: int | None) -> float | None:
-    votes = (thumbs_up or 0) + (thumbs_down or 0)
-    if votes:
-        return (thumbs_up or 0) / votes
-    ratings = _known(parts, "satisfaction_rating")
-    return ratings[0] if len(ratings) == 1 else None
+def _usd(number: float) -> Decimal:
+    """Return USD with the digits of the JSON text, so that a sum of many stays exact."""
+    return Decimal(repr(number))
 
 
-def _number(value: Mapping[str, Any], key: str) -> int | float | None:
-    number = value.get(key)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-        raise ValueError(f"{key} is no number")
-    return number
-
-
-def _whole(value: Mapping[str, Any], key: str) -> int | None:
-    """Read a count or milliseconds. LaunchDarkly may send a fraction, which is rounded."""
-    number = _number(value, key)
-    return None if number is None else round(number)
-
-
-def _fraction(value: Mapping[str, Any], key: str) -> float | None:
-    number = _number(value, key)
-    return None if number is None else float(number)
-
-
-def _money(value: Mapping[str, Any], key: str) -> Decimal | None:
-    """Read USD with the digits of the JSON text, so that a sum of many stays exact."""
-    number = _number(value, key)
-    return None if number is None else Decimal(repr(number))
-
-
-_Reader = Callable[[Mapping[str, Any], str], Any]
-# Names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics")
-_FIELDS: dict[str, tuple[str, _Reader]] = {
-    "input_tokens": ("inputTokens", _whole),
-    "output_tokens": ("outputTokens", _whole),
-    "total_tokens": ("totalTokens", _whole),
-    "generation_count": ("generationCount", _whole),
-    "generation_success_count": ("generationSuccessCount", _whole),
-    "generation_error_count": ("generationErrorCount", _whole),
-    "thumbs_up": ("thumbsUp", _whole),
-    "thumbs_down": ("thumbsDown", _whole),
-    "duration_ms": ("durationMs", _whole),
-    "time_to_first_token_ms": ("timeToFirstTokenMs", _whole),
-    "satisfaction_rating": ("satisfactionRating", _fraction),
-    "input_cost": ("inputCost", _money),
-    "output_cost": ("outputCost", _money),
-    "judge_accuracy": ("judgeAccuracy", _fraction),
-    "judge_relevance": ("judgeRelevance", _fraction),
-    "judge_toxicity": ("judgeToxicity", _fraction),
+# The names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics"). LaunchDarkly may send a fraction for a
+# count or for milliseconds.
+_FIELDS: dict[str, tuple[str, Callable[[float], object]]] = {
+    "input_tokens": ("inputTokens", round),
+    "output_tokens": ("outputTokens", round),
+    "total_tokens": ("totalTokens", round),
+    "generation_count": ("generationCount", round),
+    "generation_success_count": ("generationSuccessCount", round),
+    "generation_error_count": ("generationErrorCount", round),
+    "thumbs_up": ("thumbsUp", round),
+    "thumbs_down": ("thumbsDown", round),
+    "duration_ms": ("durationMs", round),
+    "time_to_first_token_ms": ("timeToFirstTokenMs", round),
+    "satisfaction_rating": ("satisfactionRating", float),
+    "input_cost": ("inputCost", _usd),
+    "output_cost": ("outputCost", _usd),
+    "judge_accuracy": ("judgeAccuracy", float),
+    "judge_relevance": ("judgeRelevance", float),
+    "judge_toxicity": ("judgeToxicity", float),
 }
-
 _SUMS = (
     "input_tokens",
     "output_tokens",
@@ -252,5 +225,6 @@ _SUMS = (
     "thumbs_down",
     "duration_ms",
 )
+# Each cost, and the tokens that it is for.
 _COSTS = {"input_cost": "input_tokens", "output_cost": "output_tokens"}
 _MEANS = ("time_to_first_token_ms", "judge_accuracy", "judge_relevance", "judge_toxicity")
