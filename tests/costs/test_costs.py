@@ -1,4 +1,4 @@
-"""A run's usage is priced by the AI Config's own prices, else by the list; unknown stays unknown."""
+"""The cost of a run comes from the AI Config's own prices or else from the list. An unknown cost stays unknown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6, "costPerCachedI
 
 @pytest.fixture
 def served() -> Iterator[Any]:
-    """Serve one AI Config, whose model a test chooses; gives a function that makes its Tracking."""
+    """Give a function that serves one AI Config with a model, and returns its Tracking."""
     with OfflineLaunchDarkly() as launchdarkly:
 
         def tracking(model: Any, provider: str = "OpenAI", **settings: Any) -> Tracking:
@@ -56,7 +56,7 @@ def run(tracking: Tracking, usage: Usage | None = None) -> None:
 
 
 def test_the_price_list(served: Any, records: list[RunRecord]) -> None:
-    """A known model is priced by the list, which is named with its version."""
+    """The price of a known model comes from the list, which is named with its version."""
     run(served({"name": "gpt-4o-mini"}))
 
     assert records[0].cost == Cost(
@@ -76,7 +76,7 @@ def test_the_ai_configs_own_prices_win(served: Any, records: list[RunRecord]) ->
 
 
 def test_one_price_is_not_two(served: Any, records: list[RunRecord]) -> None:
-    """Where the AI Config prices one side only, the other is unknown, and so is the total."""
+    """If the AI Config has a price for one side only, the cost of the other and the total are unknown."""
     run(served({"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1}}))
 
     assert (records[0].input_cost, records[0].output_cost) == (Decimal(1000), None)
@@ -93,14 +93,14 @@ def test_free_is_not_unknown(served: Any, records: list[RunRecord]) -> None:
 
 @pytest.mark.parametrize(("model", "provider"), [("own-model", "OpenAI"), ("gpt-4o-mini", "Our gateway"), ("", "")])
 def test_unknown_stays_unknown(model: str, provider: str, served: Any, records: list[RunRecord]) -> None:
-    """A model, or a provider, that nobody prices has no cost."""
+    """A model or a provider without a price has no cost."""
     run(served({"name": model}, provider))
 
     assert (records[0].cost, records[0].input_cost, records[0].output_cost) == (None, None, None)
 
 
 def test_usage_that_is_unknown(served: Any, records: list[RunRecord]) -> None:
-    """What was not counted is not priced."""
+    """Unknown usage has no cost."""
     tracking = served({"name": "gpt-4o-mini"})
     with pytest.raises(ZeroDivisionError), track_ai(config_key="bot", tracking=tracking):
         _ = 1 / 0
@@ -109,7 +109,7 @@ def test_usage_that_is_unknown(served: Any, records: list[RunRecord]) -> None:
 
 
 def test_estimates_are_marked(served: Any, records: list[RunRecord], o200k: None) -> None:
-    """A cost that rests on estimated tokens says so."""
+    """A cost of estimated tokens is marked."""
     track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"}))(lambda: "Hello there.")()
 
     assert records[0].cost is not None
@@ -117,7 +117,7 @@ def test_estimates_are_marked(served: Any, records: list[RunRecord], o200k: None
 
 
 def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) -> None:
-    """Tokens that user code tracked are the ones that are priced."""
+    """The tokens that user code tracks determine the cost."""
     from ldai.tracker import TokenUsage
 
     with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"})) as run:
@@ -128,7 +128,7 @@ def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) ->
 
 
 def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
-    """With ``costs=False`` nothing is priced."""
+    """With ``costs=False`` no cost is computed."""
     run(served({"name": "gpt-4o-mini", "custom": PRICES}, costs=False))
 
     assert records[0].cost is None
@@ -138,7 +138,7 @@ def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
 
 @pytest.mark.parametrize("wrong", ["0.1", -1, True, [1], float("inf")])
 def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord], caplog: Any) -> None:
-    """A price that cannot be meant makes the cost unknown, not another one, and is told once with the remedy."""
+    """A price that cannot be right makes the cost unknown, and is logged once with the remedy."""
     tracking = served({"name": "gpt-4o-mini", "custom": {**PRICES, "costPerOutputToken": wrong}})
     run(tracking)
     run(tracking)
@@ -150,7 +150,7 @@ def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord],
 
 
 def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, AI Configs' own prices work, and the rest is unknown."""
+    """Without the extra, AI Configs' own prices work, and other costs are unknown."""
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     tracking = served({"name": "gpt-4o-mini", "custom": PRICES})
     run(tracking)
@@ -163,7 +163,7 @@ def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch:
 def test_a_package_that_does_not_work(
     served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A package that breaks on import costs prices only."""
+    """A package that fails on import makes costs unknown and breaks nothing else."""
     imported = builtins.__import__
 
     def broken(name: str, *args: Any, **options: Any) -> Any:

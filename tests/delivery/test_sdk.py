@@ -32,7 +32,7 @@ from .conftest import CONTEXT, Connect, complete_runs, send_runs
 
 
 def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) -> None:
-    """From the same calls come the same events, by our event processor and by the SDK's."""
+    """Our event processor and the SDK's send the same events for the same calls."""
     context = CONTEXT.builder_from_context(CONTEXT).set("email", "a@b.c").set("plan", "free").private("email").build()
 
     def sent_by(processor: Any) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) 
 
 
 def test_headers_are_the_sdks(server: DevServer) -> None:
-    """A post carries what the SDK says about itself and the application, and the schema of the events."""
+    """A post has the SDK's headers about itself, the application and the schema of the events."""
     config = Config("test", wrapper_name="w", application={"id": "shop", "version": "1"})
     headers = Engine(config).headers
     assert headers["Authorization"] == "test"
@@ -64,7 +64,7 @@ def test_headers_are_the_sdks(server: DevServer) -> None:
 
 
 def test_contexts_are_told_anew() -> None:
-    """A context is told once, until its keys are forgotten."""
+    """A context is sent once, until its keys are forgotten."""
     engine = Engine(Config("test"))
     factory = LDClient(Config("test", offline=True))._event_factory_default
 
@@ -78,7 +78,7 @@ def test_contexts_are_told_anew() -> None:
 
 
 def test_the_sdks_queue_can_be_seen(connect: Connect) -> None:
-    """The SDK's own event processor has the inbox that we watch and flush."""
+    """The SDK's own event processor has the inbox that we read and flush."""
     queue = SdkQueue(connect(events_max_pending=123))
     assert (queue.is_known, queue.is_current, queue.sends_nothing, queue.capacity) == (True, True, False, 123)
     assert not SdkQueue(connect(SpoolingEventProcessor)).is_known
@@ -118,7 +118,7 @@ def test_the_environment_id(tracking: Tracking, server: DevServer) -> None:
 
 
 class _Deaf(sdk.EventDispatcher):
-    """Ask the inbox for messages and understand none."""
+    """A dispatcher that reads messages and understands none."""
 
     def _run_main_loop(self) -> None:
         with suppress(SystemExit):
@@ -144,7 +144,7 @@ def test_a_changed_sdk_is_used_as_it_is(
     no_leaks: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where the SDK's insides have changed, its own event processor is used, which is said once, and events arrive."""
+    """If private parts of the SDK change, its own event processor is used, which is logged once, and events arrive."""
     monkeypatch.setattr("ldai_integrations.delivery._sdk._START_SECONDS", 0.2)
     original = sdk.EventDispatcher
     monkeypatch.setattr(sdk, "EventDispatcher", dispatcher)

@@ -1,4 +1,4 @@
-"""One running application per application, and what it reported."""
+"""A running application for each integration, and what it reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADER, EVENT = "X-Feedback-Token", "feedback"
 
 @dataclass(frozen=True)
 class Response:
-    """What a client sees."""
+    """A response as a client sees it."""
 
     status: int
     body: bytes
@@ -45,7 +45,7 @@ class Application:
     dev_server: DevServer
 
     def get(self, path: str, user: str = "ada", method: str = "GET") -> Response:
-        """Ask as a user; an empty one has not signed in."""
+        """Send a request as a user, or with an empty name as a visitor."""
         return self.send(path, Request(b"", {}, method), user)
 
     def vote(self, request: Request, user: str = "ada") -> Response:
@@ -53,7 +53,7 @@ class Application:
         return self.send("/feedback", request, user)
 
     def send(self, path: str, request: Request, user: str) -> Response:
-        """Send a request on a connection of its own."""
+        """Send a request on a new connection."""
         connection = http.client.HTTPConnection(*self.address, timeout=20)
         headers = {**request.headers, "Connection": "close", **({"X-User": user} if user else {})}
         try:
@@ -79,21 +79,21 @@ class Application:
 
 
 def feedback_settings(**options: Any) -> FeedbackSettings:
-    """Ask for feedback as the tests do."""
+    """Return the settings of the tests."""
     given = {"config_keys": {KEY}, "secret": SECRET, "header": HEADER, "event": EVENT, "requests_per_minute": 0}
     return FeedbackSettings(**{**given, **options})
 
 
 @pytest.fixture(scope="session")
 def feedback_server() -> Iterator[DevServer]:
-    """Serve the flags of the tests; events of different tests are told apart by run id."""
+    """Serve the flags of the tests. Run ids distinguish the events of different tests."""
     with DevServer(FLAGS) as server:
         yield server
 
 
 @contextmanager
 def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Application]:
-    """Serve the application of a application."""
+    """Serve the application of an integration."""
     build, serve = INTEGRATIONS[name]
     settings = Settings(feedback=feedback_settings(**options))
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
@@ -107,12 +107,12 @@ def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Applic
 
 @pytest.fixture(params=INTEGRATIONS, scope="module")
 def application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Application]:
-    """Serve one application's application on a real socket."""
+    """Serve the application of each integration on a real socket."""
     with serving(request.param, feedback_server) as application:
         yield application
 
 
 @pytest.fixture(params=INTEGRATIONS)
 def make_application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
-    """Give a function that serves one application's application with options of the test's own."""
+    """Give a function that serves the application of each integration with options."""
     return lambda **options: serving(request.param, feedback_server, **options)

@@ -1,4 +1,4 @@
-"""The same promises about votes through every application, with the real SDK posting to the dev server over HTTP."""
+"""Votes work with each integration, from the browser to the dev server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_vote_lands_on_its_run(application: Application) -> None:
 
 
 def test_every_way_to_the_browser_carries_a_token_of_the_run(application: Application) -> None:
-    """The header of an answer, and header and last event of a stream, are good for a vote each."""
+    """The header of an answer, and the header and the last event of a stream, each have a valid token."""
     whole, stream = application.get("/answer"), application.get("/stream")
     assert whole.headers.get_all(HEADER) == [whole.headers[HEADER]]
     assert application.vote(vote(whole.headers[HEADER])).status == 204
@@ -53,7 +53,7 @@ def test_every_way_to_the_browser_carries_a_token_of_the_run(application: Applic
 
 
 def test_the_user_cannot_be_read_from_the_token(application: Application) -> None:
-    """No part of a token has the user's key, encoded or not."""
+    """No part of a token contains the user's key, encoded or not."""
     token = application.get("/answer", user="grace@example.org").json()["token"]
     decoded = base64.urlsafe_b64decode(token.split(".")[0] + "==")
     assert b"grace" not in decoded
@@ -85,7 +85,7 @@ def test_hostile_requests_change_nothing(application: Application) -> None:
 
 
 def test_the_first_vote_counts(application: Application) -> None:
-    """The same vote again is taken without counting again, another is refused with the first one."""
+    """A repeated vote is confirmed but not counted again. A different one is refused."""
     answer = application.get("/answer").json()
     kinds = ["negative", "negative", "positive", "negative", "positive"]
     responses = [application.vote(vote(answer["token"], kind)) for kind in kinds]
@@ -96,7 +96,7 @@ def test_the_first_vote_counts(application: Application) -> None:
 
 
 def test_a_foreign_user_cannot_vote(application: Application) -> None:
-    """A token of one user is refused from another and from a visitor, and still good for its own."""
+    """The token of one user is refused from another and from a visitor, and remains valid for its own."""
     answer = application.get("/answer", user="ada").json()
     assert application.vote(vote(answer["token"]), user="eve").status == 400
     assert application.vote(vote(answer["token"]), user="").status == 400
@@ -105,7 +105,7 @@ def test_a_foreign_user_cannot_vote(application: Application) -> None:
 
 
 def test_a_visitor_votes_under_the_context_of_the_run(application: Application) -> None:
-    """Without a user the run has a random context; the vote has the same, once, whoever sends it."""
+    """Without a user the run has a random context. The vote has the same one, and counts once."""
     answer = application.get("/answer", user="").json()
     assert application.vote(vote(answer["token"]), user="").status == 204
     assert application.vote(vote(answer["token"]), user="eve").status == 204
@@ -118,7 +118,7 @@ def test_a_visitor_votes_under_the_context_of_the_run(application: Application) 
 
 
 def test_a_vote_is_not_a_run(application: Application, records: list[RunRecord]) -> None:
-    """Votes, good and bad, and the widget are not reported as runs, also where the middleware tracks every request."""
+    """Votes and the widget are not reported as runs, even if the middleware tracks every request."""
 
     def outcomes() -> list[str]:
         return [record.outcome for record in records if record.outcome != "discarded"]
@@ -137,7 +137,7 @@ def test_a_vote_is_not_a_run(application: Application, records: list[RunRecord])
 
 
 def test_the_widget_is_served(application: Application) -> None:
-    """The script comes as a script that browsers may keep."""
+    """The widget is a script that browsers may cache."""
     response = application.get("/feedback/widget.js")
     assert b"customElements.define" in response.body
     assert response.headers.get_content_type() == "text/javascript"
@@ -146,7 +146,7 @@ def test_the_widget_is_served(application: Application) -> None:
 
 
 def test_too_many_votes_are_refused(make_application: Callable[..., Any]) -> None:
-    """A client that sends more than it may is told when to come back, and the refused vote does not count."""
+    """A client that sends too many votes gets the time to wait, and the refused vote does not count."""
     with make_application(requests_per_minute=3) as application:
         answers = [application.get("/answer").json() for _ in range(7)]
         responses = [application.vote(vote(answer["token"])) for answer in answers]
@@ -168,7 +168,7 @@ class FailingStore:
 
 
 def test_a_store_that_is_down_is_told_apart(make_application: Callable[..., Any]) -> None:
-    """The vote is neither counted nor lost in silence: a 503 that may be tried again, and a count of the trouble."""
+    """The vote is not counted. The answer is a 503 that can be retried, and diagnostics count it."""
     with make_application(votes=FailingStore()) as application:
         answer = application.get("/answer").json()
         response = application.vote(vote(answer["token"]))
@@ -179,7 +179,7 @@ def test_a_store_that_is_down_is_told_apart(make_application: Callable[..., Any]
 
 
 def test_responses_are_what_they_were_unless_asked(make_application: Callable[..., Any]) -> None:
-    """With neither header nor event asked for, no header is added and a stream has the application's bytes."""
+    """Without the settings for header and event, no header is added and a stream has the application's bytes."""
     with make_application(header=None, event=None) as application:
         whole, stream = application.get("/answer"), application.get("/stream")
         assert stream.body == WHOLE
@@ -188,7 +188,7 @@ def test_responses_are_what_they_were_unless_asked(make_application: Callable[..
 
 
 def test_a_run_of_another_config_has_no_token(make_application: Callable[..., Any]) -> None:
-    """An AI Config that is not voted on has an empty token, and its responses are as they were."""
+    """An AI Config without votes has an empty token, and its responses are unchanged."""
     with make_application(config_keys={"summary"}) as application:
         whole, stream = application.get("/answer"), application.get("/stream")
         assert whole.json()["token"] == ""
@@ -198,7 +198,7 @@ def test_a_run_of_another_config_has_no_token(make_application: Callable[..., An
 
 
 def test_a_body_in_chunks_is_read_no_further_than_a_vote(application: Application) -> None:
-    """Without a length, a vote in chunks is taken or refused, and an endless one is not read to its end."""
+    """A vote in chunks without a length is accepted, and an endless one is not read to its end."""
     token = application.get("/answer").json()["token"]
     statuses = []
     for parts in ([vote(token).body[:9], vote(token).body[9:]], [b" " * 4_096] * 16):
@@ -215,5 +215,5 @@ def test_a_body_in_chunks_is_read_no_further_than_a_vote(application: Applicatio
 
 
 def test_a_request_without_a_body_is_refused(application: Application) -> None:
-    """Nothing is waited for where nothing comes."""
+    """A request without a body is answered at once."""
     assert application.vote(Request(b"", {"Content-Type": "application/json"})).status == 400
