@@ -101,7 +101,10 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     if depth > _MAX_DEPTH:
         return False
     if kind is dict:
-        return all(type(key) is str and _is_utf8(key) and is_plain(item, depth + 1) for key, item in value.items())
+        for key, item in value.items():
+            if type(key) is not str or not _is_utf8(key) or not is_plain(item, depth + 1):
+                return False
+        return True
     return kind in (list, tuple) and all(is_plain(item, depth + 1) for item in value)
 
 

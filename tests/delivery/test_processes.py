@@ -27,19 +27,20 @@ def names(server: DevServer) -> dict[str, int]:
     return dict(Counter(key for key in keys if not key.startswith("$ld:")))
 
 
-@pytest.mark.parametrize("processor", ["ours", "the SDK's"])
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "processor", "expected"),
     [
-        ("raw_client", {"parent": 5, "child": 5, "grandchild": 5}),
-        ("started_first", {"child": 5}),
-        ("multiprocessing_child", {"child": 5}),
-        ("idle_child", {"parent": 5}),
-        ("closed_client", {}),
+        ("raw_client", "ours", {"parent": 5, "child": 5, "grandchild": 5}),
+        ("raw_client", "the SDK's", {"parent": 5, "child": 5, "grandchild": 5}),
+        ("started_first", "the SDK's", {"child": 5}),
+        ("multiprocessing_child", "ours", {"child": 5}),
+        ("multiprocessing_child", "the SDK's", {"child": 5}),
+        ("idle_child", "ours", {"parent": 5}),
+        ("closed_client", "the SDK's", {}),
     ],
 )
 def test_a_forked_child_that_opens_no_run(
-    dev_server: DevServer, tmp_path: Path, name: str, expected: dict[str, int], processor: str
+    dev_server: DevServer, tmp_path: Path, name: str, processor: str, expected: dict[str, int]
 ) -> None:
     """The events that a child sends through the LDClient arrive, each once."""
     with start([_PROGRAMS, name, str(tmp_path / "done")], dev_server, tmp_path, PROCESSOR=processor) as program:
@@ -50,11 +51,9 @@ def test_a_forked_child_that_opens_no_run(
         assert "postfork" not in program.log(), "the SDK demands what is done already"
 
 
-@pytest.mark.parametrize("processor", ["ours", "the SDK's"])
-def test_a_child_that_tracks_too_much(dev_server: DevServer, tmp_path: Path, processor: str) -> None:
+def test_a_child_that_tracks_too_much(dev_server: DevServer, tmp_path: Path) -> None:
     """Events beyond those that wait for the restart of an inherited client are counted as lost, and logged once."""
-    arguments = [_PROGRAMS, "crowded_child", str(tmp_path / "done")]
-    with start(arguments, dev_server, tmp_path, PROCESSOR=processor) as program:
+    with start([_PROGRAMS, "crowded_child", str(tmp_path / "done")], dev_server, tmp_path) as program:
         assert program.end() == 0, program.log()
     assert program.log().count("Make the LDClient after the fork") == 1
 
