@@ -147,7 +147,11 @@ class HeldEvents(EventProcessor):
         """Do nothing: the events are sent when the client has its own event processor."""
 
     def stop(self) -> None:
-        """Stop the client's own event processor if a restart has begun; called by ``LDClient.close()``."""
+        """Restart the client and stop its own event processor; called by ``LDClient.close()``.
+
+        Without the restart, ``close()`` would wait for ever for a thread of the parent.
+        """
+        self.restart()
         wait_for_restart(self._client, _STOP_SECONDS)
         processor = processor_of(self._client)
         if processor is not self:

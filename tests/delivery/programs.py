@@ -99,6 +99,16 @@ def crowded_child() -> None:
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
 
+def closing_child() -> None:
+    """Close the LDClient in a child that has not used it, as an exit hook of the application does."""
+    tracking = make_tracking()
+    if os.fork() == 0:
+        tracking.client.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    track(tracking.client, "parent")
+
+
 def closed_client() -> None:
     """Use a client that the parent has closed: it stays closed."""
     tracking = make_tracking()

@@ -36,6 +36,7 @@ def names(server: DevServer) -> dict[str, int]:
         ("multiprocessing_child", "ours", {"child": 5}),
         ("multiprocessing_child", "the SDK's", {"child": 5}),
         ("idle_child", "ours", {"parent": 5}),
+        ("closing_child", "ours", {"parent": 5}),
         ("closed_client", "the SDK's", {}),
     ],
 )
