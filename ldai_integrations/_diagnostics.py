@@ -1,22 +1,25 @@
-"""What went wrong on our side: logged once with the remedy, counted every time, never raised."""
+"""Our own failures: logged once with the remedy, counted every time, and kept away from the application."""
 
 from __future__ import annotations
 
+import functools
 import logging
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import CodeType
 
 logger = logging.getLogger("ldai_integrations")
 
-# Keys come from configuration (config keys, sink names), so this is a guard against surprises, not a working limit.
+# Subjects come from the configuration (config keys, names of sinks). The limit protects memory if they do not.
 _MAX_REMEMBERED = 1_000
 
 
 class Diagnostics:
-    """Count failures by kind and log each (kind, subject) once.
+    """A counter of failures by kind that logs each pair of kind and subject once.
 
-    Thread-safe in the sense that matters: a race can log a line twice, it cannot raise or lose the process.
+    Thread-safe: a race can log a line twice, but it cannot raise.
     """
 
     def __init__(self) -> None:
@@ -26,15 +29,15 @@ class Diagnostics:
     def note(
         self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None, level: int = 30
     ) -> None:
-        """Count one failure, and log it if this kind has not been seen for this subject.
+        """Count a failure, and log it if this kind is new for this subject.
 
         Args:
             kind: What failed, as :meth:`counts` shows it: ``"sink"``, ``"ld_context"``, …
-            subject: What it failed for, usually the config key; a fixed name, never personal data.
+            subject: What it failed for, usually the config key. It is a fixed name and never personal data.
             message: One sentence that says what happened and what to do, in ``logging`` format.
-            args: Arguments of ``message``.
-            exc: The exception behind it; its traceback is logged.
-            level: A ``logging`` level; warning unless told.
+            args: The arguments of ``message``.
+            exc: The exception that caused the failure. Its traceback is logged.
+            level: The ``logging`` level. The default is warning.
         """
         self._counts[kind] += 1
         if (kind, subject) in self._seen or len(self._seen) >= _MAX_REMEMBERED:
@@ -43,25 +46,57 @@ class Diagnostics:
         logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
 
     def counts(self) -> dict[str, int]:
-        """Return how often each kind has happened since start."""
+        """Return how often each kind has failed since the start."""
         return dict(self._counts)
 
     @contextmanager
     def guard(self, kind: str, subject: str) -> Iterator[None]:
-        """Keep an exception of our own statements, or of a callable we were given, away from the request."""
+        """Log and count an exception of our own statements, or of a callable that we were given, and suppress it.
+
+        Put as few statements as possible into the block. An exception that a signal handler raises there, such as a
+        time limit, belongs to the application and is raised again.
+        """
         try:
             yield
         except Exception as exc:
             self.failed(kind, subject, exc)
 
     def failed(self, kind: str, subject: str, exc: BaseException) -> None:
-        """Note an exception that must not reach the request."""
+        """Log and count a caught exception.
+
+        Args:
+            kind: What failed.
+            subject: What it failed for.
+            exc: The exception. It is raised again if a signal handler raised it.
+        """
+        raise_if_from_signal(exc)
         self.note(
             kind,
             subject,
-            "%s failed for %r (%s); the request is not affected. The traceback shows which callable to mend.",
+            "%s failed for %r (%s). The request is not affected. The traceback shows which callable to fix.",
             kind,
             subject,
             type(exc).__name__,
             exc=exc,
         )
+
+
+def raise_if_from_signal(exc: BaseException) -> None:
+    """Raise an exception again if a signal handler raised it, wherever the main thread was at that moment.
+
+    The time limits of Celery (``SoftTimeLimitExceeded``), of RQ and of ``signal.alarm`` are such exceptions. One that
+    ``PyThreadState_SetAsyncExc`` sets leaves no trace of its origin and cannot be recognised.
+    """
+    handlers = {_code_of(handler) for handler in map(signal.getsignal, signal.valid_signals()) if callable(handler)}
+    traceback = exc.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            raise exc
+        traceback = traceback.tb_next
+
+
+def _code_of(handler: object) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    code = getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None

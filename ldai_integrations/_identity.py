@@ -1,4 +1,4 @@
-"""What LaunchDarkly's resumption token says about the run it stands for."""
+"""What LaunchDarkly's resumption token says about a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrackerIdentity:
-    """Run id, AI Config, variation and version; the token is the only public place where the SDK tells the last two."""
+    """The run id, AI Config, variation and version of a tracker.
+
+    The SDK exposes the variation and the version only in the token.
+    """
 
     run_id: str
     config_key: str
@@ -27,11 +30,11 @@ class TrackerIdentity:
 
     @classmethod
     def of_token(cls, token: str) -> TrackerIdentity:
-        """Read a token that LaunchDarkly's SDK has made; it is unsigned, so never one that came from outside."""
+        """Read a token that LaunchDarkly's SDK has made. It is unsigned, so never pass one that comes from outside."""
         payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return cls(payload["runId"], payload["configKey"], payload.get("variationKey", ""), payload["version"])
 
 
 def resumption_token_of(tracker: LDAIConfigTracker) -> str:
-    """Return the token that was made with the tracker; the tracker's own property makes it anew."""
+    """Return the token that was made with the tracker. The tracker's own property makes it again for each access."""
     return tracker.get_summary().resumption_token or ""

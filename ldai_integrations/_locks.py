@@ -1,16 +1,20 @@
-"""Locks that no thread of a parent process holds in its forked child."""
+"""What changes in a forked child: locks that are free again, and a counter of forks."""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 
+#: A value that ``forks.count`` never has.
+NO_PROCESS = -1
+
 
 class ForkSafeLock:
-    """Be a lock that is free in a forked child: the thread that held it in the parent is not there to release it.
+    """A lock that is free in a forked child, where the thread that held it in the parent does not exist.
 
-    Not reentrant. What it protects must stay usable whenever the fork happens.
+    It is not reentrant. The data that it protects must be usable at any time, because a fork can happen at any time.
     """
 
     def __init__(self) -> None:
@@ -24,16 +28,44 @@ class ForkSafeLock:
         self._lock.release()
 
     def forked(self) -> None:
-        """Begin anew, in a child."""
+        """Replace the lock in a child."""
         self._lock = threading.Lock()
 
 
+class _Forks:
+    """A counter of the forks between the first process and this one.
+
+    Every run reads ``count``, so it is a plain attribute. It is 0 in a process that was not forked since this import.
+    """
+
+    #: Whether Python does not see the forks. A thread that is at work during such a fork then blocks the child.
+    are_silent = False
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.RLock()
+
+    def forked(self) -> None:
+        """Count a fork, in the child. The parent may have held the lock."""
+        self.count += 1
+        self.lock = threading.RLock()
+
+
+class _UwsgiForks(_Forks):
+    """A counter for uWSGI, which forks without at-fork handlers: the process id takes the place of the count."""
+
+    are_silent = True
+    count = property(lambda _self: os.getpid(), lambda _self, _count: None)
+
+
 def _forked() -> None:
+    forks.forked()
     for lock in _locks:
         lock.forked()
 
 
-# An at-fork handler cannot be taken back: hence one for all locks.
+# At-fork handlers cannot be removed, and a fork concerns the whole process. That is why these objects are global.
 _locks = weakref.WeakSet[ForkSafeLock]()
+forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

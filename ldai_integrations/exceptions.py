@@ -1,13 +1,13 @@
-"""Every error raised on purpose.
+"""The errors that the library raises.
 
 ::
 
     LDAIIntegrationError
     ├── ConfigurationError (ValueError)            a value given at set-up cannot work
-    ├── MetricsError                               LaunchDarkly's metrics cannot be read back
-    └── TrackingNotConfiguredError (RuntimeError)  something was asked of a tracking that does not exist
+    ├── MetricsError                               metrics cannot be read from LaunchDarkly
+    └── TrackingNotConfiguredError (RuntimeError)  there is no LaunchDarkly client to track with
 
-They are raised at set-up or on direct misuse, never while a request is served.
+They are raised at set-up or on misuse, never while a request is served.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["ConfigurationError", "LDAIIntegrationError", "MetricsError", "Tracki
 
 
 class LDAIIntegrationError(Exception):
-    """Base of every error that ldai_integrations raises on purpose."""
+    """The base class of all errors that ldai_integrations raises."""
 
 
 class ConfigurationError(LDAIIntegrationError, ValueError):
-    """Say which set-up value cannot work and what to do about it."""
+    """An error in a value given at set-up. Its text says which value it is and what to do."""
 
 
 class MetricsError(LDAIIntegrationError):
-    """Say why metrics cannot be read back, and what to do about it.
+    """An error while metrics are read from LaunchDarkly. Its text says why and what to do.
 
     Attributes:
-        status: The HTTP status of the answer; ``None`` where there was none.
+        status: The HTTP status of the response; ``None`` if there was none.
     """
 
     def __init__(self, message: str, *, status: int | None) -> None:
@@ -36,4 +36,4 @@ class MetricsError(LDAIIntegrationError):
 
 
 class TrackingNotConfiguredError(LDAIIntegrationError, RuntimeError):
-    """Say that there is no LaunchDarkly client to track with, and the ways to give one."""
+    """An error because there is no LaunchDarkly client to track with. Its text says how to configure one."""

@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from ._service_settings import FeedbackSettings, JudgeSettings
 from .exceptions import ConfigurationError
-from .feedback import FeedbackSettings
-from .judges import JudgeSettings
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]

@@ -83,7 +83,7 @@ class Tracking:
         self._delivery = delivery_of(client, diagnostics)
         open_runs = OpenRuns(diagnostics)
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
-        watch_client(client, diagnostics, self._flushing.worker.submit)  # before the AI SDK, which sends an event
+        watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
         self.ld_client = TrackingClient(
             client, self._delivery, diagnostics, self._flushing.ensure_started, self._find_run

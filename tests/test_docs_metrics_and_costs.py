@@ -12,7 +12,7 @@ import pytest
 
 from ldai_integrations import Tracking, cli, run_finished, track_ai
 from ldai_integrations._cli.figures import FIGURES, parse_condition
-from ldai_integrations.costs._custom import KEYS
+from ldai_integrations.costs._price import CUSTOM_PARAMETERS
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.metrics import MetricsClient
 
@@ -84,7 +84,7 @@ def test_the_conditions() -> None:
 def test_the_receiver_and_the_prices(capsys: pytest.CaptureFixture[str], no_leaks: None) -> None:
     """The parameters on the page price a run, and the receiver prints what it cost, by which price."""
     value = json.loads(blocks("costs.md", "json")[0])
-    assert set(value["model"]["custom"]) == set(KEYS.values())
+    assert set(value["model"]["custom"]) == set(CUSTOM_PARAMETERS.values())
     config = flag("support-bot", {"_ldMeta": meta("v"), **value, "messages": system("Hi.")})
     space = run(blocks("costs.md", "python")[0])
     try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ldclient import LDClient
 
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, begin_revival, exits, forks, is_serverless
+from ..delivery import Delivery, ensure_started, exits, forks, is_serverless
 from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings
@@ -71,7 +71,7 @@ class Flushing:
             if self._forks == forks.count:
                 return
             self.worker = Worker(self.diagnostics)
-            begin_revival(self._client, self.diagnostics, self.worker.submit)
+            ensure_started(self._client, self.diagnostics)
             self._forks = forks.count
         self.watch_exit()
 
@@ -122,11 +122,10 @@ class Flushing:
 
     def flush_events(self, timeout: float | None = None) -> FlushReport:
         """Send what is buffered without waiting for judges. Not for an event loop."""
-        if self.is_forked:
-            return FlushReport(sent=0, pending=0, dropped=0)  # what is buffered belongs to the parent process
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        self.worker.join(seconds / 2)  # a receiver of the application's may hang
+        if not self.is_forked:  # otherwise the worker belongs to the parent process
+            self.worker.join(seconds / 2)  # a receiver of the application's may hang
         return self._delivery.flush(max(0.0, deadline - time.monotonic()))
 
     async def aflush(self, timeout: float | None = None) -> FlushReport:

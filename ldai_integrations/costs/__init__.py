@@ -1,8 +1,9 @@
-"""What a run cost: its usage times the price of its model.
+"""The cost of a run: its usage times the price of its model.
 
-The AI Config's own prices win: ``costPerInputToken``, ``costPerOutputToken`` and ``costPerCachedInputToken`` among the
-custom parameters of its model, USD per token, the names LaunchDarkly has for the prices of a model config. Else the
-price is looked up in the package ``genai-prices``, where it is installed (extra ``[costs]``); nothing is downloaded.
+The AI Config's own prices come first: ``costPerInputToken``, ``costPerOutputToken`` and ``costPerCachedInputToken``
+among the custom parameters of its model, in USD per token. LaunchDarkly uses these names for the prices of a model
+config. Otherwise the price comes from the package ``genai-prices`` if it is installed (extra ``[costs]``). Nothing is
+downloaded.
 """
 
 from __future__ import annotations

@@ -1,31 +1,72 @@
-"""Whether an LDClient gets AI Configs from LaunchDarkly, and a clear word where it does not."""
+"""Checks of an SDK key and of the connection to LaunchDarkly, and a clear message if one of them fails."""
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from ldclient import LDClient
-from ldclient.interfaces import DataSourceState
+from ldclient.interfaces import DataSourceErrorInfo, DataSourceState
 
 from .._diagnostics import Diagnostics
-from ._keys import problem_with_key
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 
 _POLL_SECONDS = 0.01
+# What ldclient accepts. It replaces any other key by an empty one without an error.
+_FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")
+# The other credentials that LaunchDarkly shows beside an SDK key, by their form.
+_OTHER_KEYS = {
+    "a mobile key": re.compile(r"mob-.*"),
+    "an API access token": re.compile(r"api-.*"),
+    "a client-side ID": re.compile(r"[0-9a-f]{24}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProblem:
+    """The reason why a key cannot work, for a sentence that begins with the name of the key and never repeats it.
+
+    Attributes:
+        text: What is wrong with it.
+        remedy: What to do.
+        everywhere: Whether ldclient itself rejects it. A dev server accepts any other key.
+    """
+
+    text: str
+    remedy: str
+    everywhere: bool = False
+
+
+def problem_with_key(key: str) -> KeyProblem | None:
+    """Return what is wrong with an SDK key, as far as its form shows it."""
+    if not _FORM.fullmatch(key):
+        return KeyProblem(
+            f"has {len(key)} characters, some of which no SDK key has",
+            "copy the SDK key of your environment from LaunchDarkly, without quotes or spaces",
+            everywhere=True,
+        )
+    for what, form in _OTHER_KEYS.items():
+        if form.fullmatch(key):
+            return KeyProblem(
+                f"is {what}, which is of no use to a server",
+                "use the SDK key (sdk-…) of the environment, which LaunchDarkly shows beside it",
+            )
+    return None
 
 
 def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:
-    """Wait until the client is connected or has failed, and say so once if it has.
+    """Wait until the client is connected or has failed, and log a failure once.
 
     Args:
         client: A client that was just made.
         diagnostics: Where a failure is noted.
-        timeout: Seconds to wait at most; a key that is refused is known in milliseconds.
+        timeout: The maximum wait in seconds. A refused key is known after milliseconds.
 
     Returns:
-        True if flags are there.
+        True if AI Configs have arrived.
     """
     deadline = time.monotonic() + timeout
     error = None
@@ -41,7 +82,7 @@ def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: fl
 
 
 def watch_connection(client: LDClient, diagnostics: Diagnostics) -> None:
-    """Say it, once for each cause, when LaunchDarkly refuses the SDK key, now or later; look at the key's kind."""
+    """Log, once for each cause, that LaunchDarkly refuses the SDK key, now or later, and check the form of the key."""
     key = client.get_sdk_key()
     problem = problem_with_key(key) if key else None
     if problem is not None:
@@ -63,18 +104,18 @@ def watch_connection(client: LDClient, diagnostics: Diagnostics) -> None:
 
 
 def connection_of(client: LDClient) -> str:
-    """Return ``"ok"``, or why AI Configs do not arrive; the words are those of ``Stats.connection``."""
+    """Return ``"ok"``, or why AI Configs do not arrive, in the words of ``Stats.connection``."""
     status = client.data_source_status_provider.status
     if status.state == DataSourceState.VALID:
         return "ok"
     if status.state == DataSourceState.INITIALIZING and client.is_initialized():
-        return "ok"  # from a file or a store: those do not tell their state
+        return "ok"  # AI Configs come from a file or a store, which do not report their state
     if status.error is None:
         return str(status.state.value).lower()
     return f"HTTP {status.error.status_code}" if status.error.status_code else "unreachable"
 
 
-def _report(error: Any, diagnostics: Diagnostics) -> None:
+def _report(error: DataSourceErrorInfo | None, diagnostics: Diagnostics) -> None:
     status = error.status_code if error is not None else 0
     if status in (401, 403):
         cause = f"it refused the SDK key (HTTP {status}); set {SDK_KEY} to the SDK key of the right environment"

@@ -1,4 +1,4 @@
-"""How the events of one application get to LaunchDarkly, whoever made its LDClient."""
+"""The delivery of an application's events to LaunchDarkly, through a client that we or the user made."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from ldclient import Context, LDClient
 
 from .._diagnostics import Diagnostics
 from ..records import FlushReport
-from ._fork import lost_by_fork
 from ._payload import safe_data, safe_metric
 from ._processor import SpoolingEventProcessor
-from ._sdk import SdkQueue, processor_of
+from ._restart import events_lost_by_fork, wait_for_restart
+from ._sdk import SdkQueue, is_inherited, processor_of
 
-# With the SDK's default capacity of 10,000 events, and five posts at a time, this leaves none behind.
+# With the SDK's default capacity of 10,000 events, and five posts at a time, this loses none.
 _FLUSH_EVERY = 1_000
 _MAX_YIELD_SECONDS = 0.005
 
 
 class Delivery(Protocol):
-    """Take events, and see that they arrive; thread-safe."""
+    """The delivery of one client's events. Thread-safe."""
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
         """Send an event, with every value made finite and serialisable."""
 
     def flush(self, timeout: float) -> FlushReport:
-        """Send all that is buffered and wait for it, ``timeout`` seconds at most; not on an event loop."""
+        """Send everything that is buffered and wait up to ``timeout`` seconds for it; not on an event loop.
+
+        In a forked child that has not used the client there is nothing to send.
+        """
 
     def close(self, timeout: float) -> FlushReport:
-        """Flush, and close the client, in about ``timeout`` seconds at most."""
+        """Flush and close the client, in about ``timeout`` seconds at most."""
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
-        """Return events sent, pending, and lost by reason, as far as known."""
+        """Return the number of sent and pending events, and of lost events by reason, as far as they are known."""
 
     def endpoint(self) -> str | None:
-        """Return what the events endpoint said last, if known."""
+        """Return the last answer of the events endpoint, if it is known."""
 
     def diagnostics(self) -> dict[str, int]:
-        """Return how often each kind of trouble has happened here."""
+        """Return how often each kind of failure has happened here."""
 
 
 def delivery_of(client: LDClient, diagnostics: Diagnostics) -> Delivery:
-    """Find out what an LDClient can do for its events."""
+    """Return the delivery that suits an LDClient's event processor."""
     if isinstance(processor_of(client), SpoolingEventProcessor):
         return SpooledDelivery(client)
     return PlainDelivery(client, diagnostics)
 
 
 class SpooledDelivery:
-    """Leave it all to the client's :class:`SpoolingEventProcessor`, which mends values off the caller's thread."""
+    """The delivery of a client with a :class:`SpoolingEventProcessor`, which replaces values on its own thread."""
 
     def __init__(self, client: LDClient) -> None:
         self._client = client
@@ -60,38 +63,46 @@ class SpooledDelivery:
 
     @property
     def _processor(self) -> SpoolingEventProcessor:
-        """The client's, another one after ``LDClient.postfork()``; while it is being revived, its parent's."""
+        """The client's event processor, or, until an inherited client is restarted, that of the parent."""
         processor = processor_of(self._client)
         if isinstance(processor, SpoolingEventProcessor):
             self._last = processor
         return self._last
 
     def flush(self, timeout: float) -> FlushReport:
-        """Send all that is buffered and wait for it."""
-        return self._processor.deliver(timeout)
+        """Send everything that is buffered and wait for it."""
+        deadline = time.monotonic() + timeout
+        held = wait_for_restart(self._client, timeout)
+        if held is not None:
+            return FlushReport(sent=0, pending=held, dropped=0)
+        return self._processor.deliver(max(0.0, deadline - time.monotonic()))
 
     def close(self, timeout: float) -> FlushReport:
-        """Flush, and close the client."""
-        report = self._processor.close(timeout)
+        """Flush and close the client."""
+        deadline = time.monotonic() + timeout
+        held = wait_for_restart(self._client, timeout)
+        if held is not None:
+            return FlushReport(sent=0, pending=held, dropped=0)
+        report = self._processor.close(max(0.0, deadline - time.monotonic()))
         _close_within(self._client, timeout)
         return report
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
-        """Return events sent, pending, and lost by reason."""
+        """Return the number of sent, pending and lost events."""
         sent, pending, dropped = self._processor.counts()
-        return sent, pending, {**dropped, **lost_by_fork(self._client)}
+        return sent, pending, {**dropped, **events_lost_by_fork(self._client)}
 
     def endpoint(self) -> str | None:
-        """Return what the events endpoint said last."""
+        """Return the last answer of the events endpoint."""
         return self._processor.state
 
     def diagnostics(self) -> dict[str, int]:
-        """Return how often each kind of trouble has happened."""
+        """Return how often each kind of failure has happened."""
         return self._processor.diagnostics.counts()
 
 
 class PlainDelivery:
-    """Do for the SDK's own event processor what can be done from outside; what became of events it does not tell."""
+    """The delivery of a client with the SDK's own event processor, which does not say what became of the events."""
 
     def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:
         self._client, self._diagnostics = client, diagnostics
@@ -109,37 +120,42 @@ class PlainDelivery:
             time.sleep((2 * len(queue.waiting) / queue.capacity - 1) * _MAX_YIELD_SECONDS)
 
     def flush(self, timeout: float) -> FlushReport:
-        """Send all that is buffered and wait for it; callers who ask meanwhile share the next flush."""
+        """Send everything that is buffered and wait for it. Callers that ask meanwhile share the next flush."""
+        deadline = time.monotonic() + timeout
+        held = wait_for_restart(self._client, timeout)
+        if held is not None:
+            return FlushReport(sent=0, pending=held, dropped=0)
         if not self._queue.is_current:
             self._look()
         if self._queue.sends_nothing:
             return FlushReport(sent=0, pending=0, dropped=0)
-        done = self._queue.is_known and self._flush_shared(timeout)
+        done = self._queue.is_known and self._flush_shared(max(0.0, deadline - time.monotonic()))
         if not self._queue.is_known:
             self._client.flush()
         return FlushReport(sent=None, pending=0 if done else None, dropped=None)
 
     def close(self, timeout: float) -> FlushReport:
-        """Flush, and close the client."""
+        """Flush and close the client."""
         report = self.flush(timeout)
-        _close_within(self._client, timeout)
+        if not is_inherited(self._client):
+            _close_within(self._client, timeout)
         return report
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
-        """Return what is known: what no processor got, and that a client that sends nothing has nothing."""
+        """Return the events lost before a restart, and zeros for a client that sends nothing."""
         nothing = 0 if self._queue.sends_nothing else None
-        return nothing, nothing, lost_by_fork(self._client)
+        return nothing, nothing, events_lost_by_fork(self._client)
 
     def endpoint(self) -> str | None:
         """Return ``None``: the SDK does not tell."""
         return None
 
     def diagnostics(self) -> dict[str, int]:
-        """Return none: they are counted with the application's."""
+        """Return none: they are counted with those of the application."""
         return {}
 
     def _look(self) -> None:
-        """Look at the client's event processor, another one after ``LDClient.postfork()``."""
+        """Look at the client's event processor, which ``LDClient.postfork()`` replaces."""
         self._queue = SdkQueue(self._client)
         self._flushing = threading.Lock()
         self._flushed_from = 0.0
@@ -149,7 +165,7 @@ class PlainDelivery:
         if not self._flushing.acquire(timeout=timeout):
             return False
         try:
-            if self._flushed_from < asked:  # else a flush that began since has ended well
+            if self._flushed_from < asked:  # otherwise a flush that began after the call has succeeded
                 begun = time.monotonic()
                 if not self._flush_sdk(asked + timeout):
                     return False
@@ -160,12 +176,12 @@ class PlainDelivery:
 
     def _flush_sdk(self, deadline: float) -> bool:
         queue = self._queue
-        for _ in range(2):  # with five posts under way the SDK forgets the first request; once idle it does not
+        for _ in range(2):  # with five posts under way the SDK forgets the first request, but not when it is idle
             if len(queue.waiting) >= queue.capacity:
                 self._diagnostics.note(
                     "flush_refused",
                     "inbox",
-                    "The SDK's event queue is full and a flush has to wait; raise events_max_pending.",
+                    "The SDK's event queue is full and a flush has to wait. Raise events_max_pending.",
                 )
             if not queue.flush(deadline) or not queue.wait_until_idle(deadline):
                 return False
@@ -173,11 +189,11 @@ class PlainDelivery:
 
 
 def _close_within(client: LDClient, timeout: float) -> None:
-    """Close a client; it goes on by itself where that takes longer than ``timeout`` seconds."""
+    """Close a client on a thread, which continues if that takes longer than ``timeout`` seconds."""
     closer = threading.Thread(target=client.close, name="ldai-close", daemon=True)
     try:
         closer.start()
-    except RuntimeError:  # the interpreter is ending and starts no more threads
+    except RuntimeError:  # the interpreter is shutting down and starts no more threads
         client.close()
     else:
         closer.join(timeout)

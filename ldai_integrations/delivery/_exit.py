@@ -1,20 +1,21 @@
-"""Flush before the process ends, however it ends.
+"""A flush before the process ends, in whatever way it ends.
 
 ====================================  =================================================================
 how the process ends                  which hook flushes
 ====================================  =================================================================
-at its end, ``sys.exit``, exception   ``atexit``; also gunicorn's and uWSGI's workers, hypercorn, waitress
-``SIGTERM`` without a handler         a handler of ours, which ends the runs that are open as well; the process
-                                      dies by the same signal
-``SIGTERM`` with a handler            ours first, then that one (Uvicorn re-raises the signal after
-                                      shutting down, so that ``atexit`` does not run)
-the same, below Python                that one alone; ``gevent.signal_handler`` sets such a one
-``multiprocessing`` child             ``multiprocessing.util.Finalize``: children end by ``os._exit``
+at its end, ``sys.exit``, exception   ``atexit``; also workers of gunicorn and uWSGI, hypercorn, waitress
+``SIGTERM`` without a handler         our handler, which also ends the open runs; the process then dies of
+                                      the same signal
+``SIGTERM`` with a handler            our handler first, then that one (Uvicorn raises the signal again
+                                      after its shutdown, so that ``atexit`` does not run)
+the same, below Python                that handler alone; ``gevent.signal_handler`` sets such a one
+``multiprocessing`` child             ``multiprocessing.util.Finalize``: children end with ``os._exit``
 Celery's prefork child                its signal ``worker_process_shutdown``, for the same reason
-``os._exit``, ``SIGKILL``             none can
+``os._exit``, ``SIGKILL``             no hook can
 ====================================  =================================================================
 
-ASGI lifespans flush before all of these; see ``asgi.py``.
+A tracking that is made on another thread than the main one gets its signal handlers as soon as the main thread takes
+its next step. In a sub-interpreter there are none, which is logged. ASGI's lifespan comes before all of these hooks.
 """
 
 from __future__ import annotations
@@ -29,40 +30,40 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from .._diagnostics import Diagnostics
-from ._fork import NO_PROCESS, forks
-from ._signals import ChainedHandler, chain
+from .._locks import NO_PROCESS, forks
+from ._signals import ChainedHandler, UnsupportedError, call_on_main_thread, chain
 
-# The hooks of one ending follow each other; a lifespan that ended earlier (in tests) was another ending's.
+# The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
-# How long runs have to end by themselves where a signal is deadly, or half of the time for the flush.
+# How long runs may take to end by themselves after a deadly signal; at most half of the time for the flush.
 _LAST_SECONDS = 1.0
 
 
 class Flushes(Protocol):
-    """What has events that must not be lost with the process."""
+    """An object with events that must not be lost with the process."""
 
     diagnostics: Diagnostics
 
     def expect_end(self) -> None:
-        """Flush after each request from now on: a server goes on with those that it has begun."""
+        """Flush after each request from now on: a server finishes the requests that it has begun."""
 
     def wait_for_open_runs(self, timeout: float) -> bool:
-        """Wait until the runs that are open now have ended; False if that takes more than ``timeout`` seconds."""
+        """Wait until the runs that are open now have ended; return False after ``timeout`` seconds."""
 
     def abandon_open_runs(self) -> None:
-        """End the runs that nobody is left to go on with."""
+        """End the runs that nothing will continue."""
 
     def give_up(self) -> None:
-        """Count what there was no time for."""
+        """Count what could not be done in time."""
 
     def flush_at_end(self, seconds: float) -> None:
-        """Wait until events are delivered, if it may; in a forked child that never used it, return at once."""
+        """Deliver the events within this time; return at once in a forked child that did not use it."""
 
 
 class Exits:
-    """Hook into the ends of this process for all trackings in it, which it does not keep alive.
+    """The hooks into the end of this process, for all its trackings, which they do not keep alive.
 
-    The hooks that one ending sets off share the time of one flush, so that an endpoint that hangs is waited for once.
+    The hooks of one shutdown share the time of one flush, so that an endpoint that hangs delays it only once.
     """
 
     def __init__(self) -> None:
@@ -74,36 +75,50 @@ class Exits:
         self._waited_at = 0.0
 
     def watch(self, tracking: Flushes, *, seconds: float) -> None:
-        """Flush a tracking before the process ends; told again in a forked child.
+        """Flush a tracking before the process ends. Call it again in a forked child.
 
         Args:
-            tracking: What to flush.
-            seconds: How long at most; 0 for not at all, which leaves signals alone.
+            tracking: The object to flush.
+            seconds: The maximum time; 0 for no flush, which leaves signals alone.
         """
         self._seconds = max(self._seconds, seconds)
         self._watched.add(weakref.ref(tracking, self._watched.discard))
-        if self._armed_in != forks.count:
-            if self._armed_in == NO_PROCESS:
-                atexit.register(self._at_exit)
-            self._armed_in = forks.count
-            self._arm_child()
+        self.arm()
         if seconds:
-            handlers = (chain(number, self._before_signal) for number in (signal.SIGTERM, signal.SIGINT))
-            self._handlers += filter(None, handlers)
+            try:
+                call_on_main_thread(lambda: self._handle_signals(tracking.diagnostics))
+            except UnsupportedError as exc:
+                _report_unsupported(tracking.diagnostics, exc)
+
+    def arm(self) -> None:
+        """Set the hooks that are not signal handlers, once in each process that has something to flush."""
+        if self._armed_in == forks.count:
+            return
+        if self._armed_in == NO_PROCESS:
+            atexit.register(self._at_exit)
+        self._armed_in = forks.count
+        multiprocessing: Any = sys.modules.get("multiprocessing")
+        if multiprocessing is not None and multiprocessing.parent_process() is not None:
+            from multiprocessing.util import Finalize
+
+            Finalize(None, self.end, exitpriority=0)
+        celery_signals: Any = sys.modules.get("celery.signals")
+        if celery_signals is not None:
+            celery_signals.worker_process_shutdown.connect(self.end, weak=False)
 
     def seconds_left(self, seconds: float) -> float:
-        """Return what is left of ``seconds`` after what this ending has waited already."""
+        """Return what is left of ``seconds`` after the waits of this shutdown so far."""
         if time.monotonic() - self._waited_at > _ENDING_SECONDS:
             self._waited = 0.0
         return max(0.0, seconds - self._waited)
 
     def has_waited(self, seconds: float) -> None:
-        """Note a wait that is part of the ending."""
+        """Note a wait that is part of the shutdown."""
         self._waited += seconds
         self._waited_at = time.monotonic()
 
     def end(self, *_args: object, **_details: object) -> None:
-        """Flush for the last time, with the runs that are still open; takes what Celery tells its receivers."""
+        """End the open runs and flush for the last time. The arguments are those of Celery's signal."""
         self._abandon_open_runs()
         self._flush_all()
         for tracking in self._alive():
@@ -114,15 +129,15 @@ class Exits:
         return [tracking for reference in list(self._watched) if (tracking := reference()) is not None]
 
     def _flush_all(self) -> None:
-        """Flush every tracking, all at once and within the time of one; never raises."""
+        """Flush all trackings at the same time, within the time of one; never raise."""
         begun = time.monotonic()
         deadline = begun + self.seconds_left(self._seconds)
         trackings = self._alive()
-        if len(trackings) > 1:
+        # With several, a first round starts them all, so that the wait for the first is also one for the others.
+        for is_last in (False, True) if len(trackings) > 1 else (True,):
             for tracking in trackings:
-                _flush(tracking, 0.0)  # begins to send, so that the first one's wait is also the others'
-        for tracking in trackings:
-            _flush(tracking, max(0.0, deadline - time.monotonic()))
+                with tracking.diagnostics.guard("flush", "exit"):
+                    tracking.flush_at_end(max(0.0, deadline - time.monotonic()) if is_last else 0.0)
         self.has_waited(time.monotonic() - begun)
 
     def _abandon_open_runs(self) -> None:
@@ -131,17 +146,26 @@ class Exits:
                 tracking.abandon_open_runs()
 
     def _end_open_runs(self) -> None:
-        """Let open runs end by themselves, or else cancel them; what hangs meanwhile leaves time for the flush."""
+        """Let open runs end by themselves or else cancel them, and leave half of the time for the flush."""
         begun = time.monotonic()
         seconds = self.seconds_left(self._seconds)
         deadline = begun + min(_LAST_SECONDS, seconds / 2)
         for tracking in self._alive():
             tracking.wait_for_open_runs(deadline - time.monotonic())
         ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
-        with suppress(RuntimeError):  # the interpreter is ending, and does it itself
+        with suppress(RuntimeError):  # the interpreter is shutting down, and atexit does it
             ending.start()
             ending.join(max(0.0, begun + seconds - time.monotonic()) / 2)
         self.has_waited(time.monotonic() - begun)
+
+    def _handle_signals(self, diagnostics: Diagnostics) -> None:
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                handler = chain(number, self._before_signal)
+                if handler is not None:
+                    self._handlers.append(handler)
+        except UnsupportedError as exc:
+            _report_unsupported(diagnostics, exc)
 
     def _before_signal(self, is_deadly: bool) -> None:
         if is_deadly:
@@ -156,22 +180,15 @@ class Exits:
             if handler.is_pending and handler.is_deadly:
                 handler.take_effect()
 
-    def _arm_child(self) -> None:
-        """Hook into the end of a worker process that runs no ``atexit``."""
-        multiprocessing: Any = sys.modules.get("multiprocessing")
-        if multiprocessing is not None and multiprocessing.parent_process() is not None:
-            from multiprocessing.util import Finalize
 
-            Finalize(None, self.end, exitpriority=0)
-        celery_signals: Any = sys.modules.get("celery.signals")
-        if celery_signals is not None:
-            celery_signals.worker_process_shutdown.connect(self.end, weak=False)
+def _report_unsupported(diagnostics: Diagnostics, exc: UnsupportedError) -> None:
+    diagnostics.note(
+        "exit",
+        "signals",
+        "Events may be lost when a signal ends this process (%s). Or call tracking.flush() before it ends.",
+        exc,
+    )
 
 
-def _flush(tracking: Flushes, seconds: float) -> None:
-    with tracking.diagnostics.guard("flush", "exit"):
-        tracking.flush_at_end(seconds)
-
-
-#: ``atexit``, signals and finalizers belong to the process: hence one for all trackings.
+#: ``atexit``, signals and finalizers belong to the process. That is why this object is global.
 exits = Exits()

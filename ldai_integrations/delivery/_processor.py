@@ -1,4 +1,4 @@
-"""An event processor for ldclient that loses nothing it has room for, and says what became of the rest."""
+"""An event processor for ldclient that loses no event that it has room for, and counts the others."""
 
 from __future__ import annotations
 
@@ -15,41 +15,39 @@ from ldclient.interfaces import EventProcessor
 
 from .._diagnostics import Diagnostics
 from ..records import FlushReport
-from ._batch import batches
-from ._formatter import Formatter
-from ._post import Poster
+from ._batch import Formatter
 from ._sdk import Engine
-from ._spool import Spool
+from ._spool import Poster, Spool
 
-#: What the inbox of a client made by us holds; ldclient's own default is 10,000, a second of a busy process.
+#: The size of the inbox of a client that we make. ldclient's default is 10,000, which is a second of a busy process.
 INBOX_EVENTS = 100_000
 _SPOOL_BYTES = 32_000_000
 _MAX_POSTERS = 4
-# A batch is made of so many inputs; while others wait for a slow endpoint, of four times as many.
+# How many inputs make a batch. While other batches wait for a slow endpoint, it is four times as many.
 _BATCH_INPUTS, _BACKLOG = 1_000, 4
-# A caller waits so long at most where the inbox is full, and in proportion from half full on.
+# The longest delay of a caller, when the inbox is full. The delay grows from 0 at half full.
 _MAX_YIELD_SECONDS = 0.005
-# How long LDClient.close() may take.
+# The time for LDClient.close().
 _CLOSE_SECONDS = 10.0
 
 
 class SpoolingEventProcessor(EventProcessor):
-    """Deliver the events of an LDClient through bursts, slow and failing endpoints, and count them.
+    """An event processor that delivers through bursts, slow endpoints and outages, and counts the events.
 
-    Clients of ``Tracking.from_env()`` have it. Give it to one of your own with
+    Clients of ``Tracking.from_env()`` have it. Give it to a client of your own with
     ``Config(sdk_key, event_processor_class=SpoolingEventProcessor)``. Events wait in an inbox
-    (``Config.events_max_pending``), are formatted by the SDK's rules on one thread, and wait, compressed, for one of
-    up to four that post them. The SDK's diagnostics are not sent.
+    (``Config.events_max_pending``). One thread formats them by the SDK's rules. Then they wait, compressed, for one of
+    up to four threads that post them. The SDK's diagnostics are not sent.
 
-    Thread-safe. It belongs to the process that made it, and so does what waits in it: ``LDClient.postfork()`` makes
-    another for a forked child; until then a child's events are counted as lost.
+    Thread-safe. It belongs to the process that made it, as do the events in it. ``LDClient.postfork()`` makes another
+    one for a forked child. Until then the events of a child are counted as lost.
 
     Args:
-        config: The client's.
-        max_spool_bytes: How much may wait for the endpoint, compressed, before the oldest is let go.
+        config: The configuration of the client.
+        max_spool_bytes: How much may wait for the endpoint, compressed, before the oldest events are dropped.
 
     Raises:
-        SdkChangedError: If this ldclient is made differently inside; leave ``event_processor_class`` out then.
+        SdkChangedError: If this version of ldclient works differently inside. Omit ``event_processor_class`` then.
     """
 
     def __init__(self, config: Config, *, max_spool_bytes: int = _SPOOL_BYTES) -> None:
@@ -59,21 +57,21 @@ class SpoolingEventProcessor(EventProcessor):
         self._pid = os.getpid()
         self._inbox: deque[Any] = deque()
         self._capacity = max(1, config.events_max_pending)
-        # The SDK makes up to three events of one.
+        # The SDK makes up to three events of one input.
         self._chunk = self._pressed_from = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
         self._wake = threading.Event()
         self._spool = Spool(max_spool_bytes, self.diagnostics, self._wake.set)
         self._changed = self._spool.changed
         self._formatter = Formatter(self._engine, self.diagnostics, self._spool.drop)
-        # Counts of what was sent to us: made into batches, being made into one, and to be made into one at once.
+        # Positions among the inputs: formed into batches, being formed, and to be formed at once.
         self._formed = self._forming = self._asked_upto = 0
         self._closed = False
         self._posters = 0
-        _start(self._form_all, "ldai-events")
+        _start_thread(self._form_all, "ldai-events")
         self._add_poster()
 
     def send_event(self, event: Any) -> None:
-        """Take an event; called by the LDClient, in the thread of whoever tracks."""
+        """Add an event; called by the LDClient, on the thread that tracks."""
         inbox = self._inbox
         if len(inbox) < self._pressed_from:
             inbox.append(event)
@@ -81,26 +79,26 @@ class SpoolingEventProcessor(EventProcessor):
             self._send_under_pressure(event)
 
     def flush(self) -> None:
-        """Have everything sent that is here, without waiting for it."""
+        """Have everything sent that is buffered, without a wait."""
         if self._pid == os.getpid():
             self._ask()
 
     def stop(self) -> None:
-        """Deliver what is here within 10 seconds, and end; called by ``LDClient.close()``."""
+        """Deliver what is buffered within 10 seconds, and end; called by ``LDClient.close()``."""
         self.close(_CLOSE_SECONDS)
 
     def deliver(self, timeout: float) -> FlushReport:
-        """Have everything sent that is here, and wait until it has arrived or is lost; not on an event loop.
+        """Have everything sent that is buffered, and wait until it has arrived or is lost; not on an event loop.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: The maximum wait in seconds.
         """
         if self._pid != os.getpid():
             return FlushReport(sent=0, pending=0, dropped=0)
         return self._during(lambda upto: self._wait_for(upto, timeout))
 
     def close(self, timeout: float) -> FlushReport:
-        """Deliver what is here and end; what does not arrive within ``timeout`` seconds is lost."""
+        """Deliver what is buffered, and end. Events that do not arrive within ``timeout`` seconds are lost."""
         if self._closed or self._pid != os.getpid():
             return FlushReport(sent=0, pending=0, dropped=0)
 
@@ -116,7 +114,7 @@ class SpoolingEventProcessor(EventProcessor):
         return self._during(deliver_and_end)
 
     def counts(self) -> tuple[int, int, dict[str, int]]:
-        """Return how many events are sent and pending since start, and how many are lost, by reason."""
+        """Return the number of sent and pending events since the start, and of lost events by reason."""
         if self._pid != os.getpid():
             return 0, 0, {}
         with self._changed:
@@ -125,7 +123,7 @@ class SpoolingEventProcessor(EventProcessor):
 
     @property
     def state(self) -> str:
-        """What the endpoint said last; the words are those of ``Stats.endpoint``."""
+        """The last answer of the endpoint, in the words of ``Stats.endpoint``."""
         return self._spool.state
 
     def _send_under_pressure(self, event: Any) -> None:
@@ -138,7 +136,7 @@ class SpoolingEventProcessor(EventProcessor):
         if fullness > 0.5:
             time.sleep(min(1.0, 2 * fullness - 1) * _MAX_YIELD_SECONDS)
         if len(self._inbox) >= self._capacity:
-            self._refuse("inbox_full", "they come faster than this machine formats them; raise events_max_pending")
+            self._refuse("inbox_full", "they arrive faster than this machine formats them; raise events_max_pending")
         else:
             self._inbox.append(event)
 
@@ -148,7 +146,7 @@ class SpoolingEventProcessor(EventProcessor):
             self._spool.drop(1, reason)
 
     def _ask(self) -> int:
-        """Have everything formed into batches that is here; return up to which input that is."""
+        """Have everything formed into batches that is in the inbox; return the position of its end."""
         with self._changed:
             upto = self._formed + self._forming + len(self._inbox)
             self._asked_upto = max(self._asked_upto, upto)
@@ -161,7 +159,7 @@ class SpoolingEventProcessor(EventProcessor):
             self._changed.wait_for(lambda: not self._pending(upto), timeout)
 
     def _during(self, action: Callable[[int], None]) -> FlushReport:
-        """Report what becomes of events while ``action`` waits for those that are here now."""
+        """Report what becomes of events while ``action`` waits for those that are buffered now."""
         tally = self._spool.tally
         with self._changed:
             sent, dropped = tally.sent, tally.dropped.total()
@@ -173,11 +171,11 @@ class SpoolingEventProcessor(EventProcessor):
             )
 
     def _pending(self, upto: float = math.inf) -> int:
-        """Count the events here, or those of inputs up to one; with the lock held."""
+        """Return the number of buffered events, or of those up to a position. Hold the lock for it."""
         unformed = min(self._forming + len(self._inbox), max(0, upto - self._formed))
         return int(unformed) + self._spool.pending(upto)
 
-    # The thread that makes batches
+    # The thread that forms batches
 
     def _form_all(self) -> None:
         flush_at = time.monotonic() + self._config.flush_interval
@@ -197,9 +195,9 @@ class SpoolingEventProcessor(EventProcessor):
                 self._form()
 
     def _is_due(self) -> bool:
-        """Tell whether to make a batch: of a full one's worth, or of what was asked for once a poster is free.
+        """Return whether to form a batch: a full one, or a part that a flush asks for when a poster is free.
 
-        So a thousand flushes while the endpoint is slow make one batch, not a thousand.
+        A thousand flushes during a slow post then make one batch, not a thousand.
         """
         if self._spool.waiting:
             return len(self._inbox) >= self._chunk * _BACKLOG
@@ -209,13 +207,13 @@ class SpoolingEventProcessor(EventProcessor):
         with self._changed:
             inputs = [self._inbox.popleft() for _ in range(min(len(self._inbox), self._chunk * _BACKLOG))]
             self._forming, first = len(inputs), self._formed
-        made = []
+        batches = []
         try:
-            made = list(batches(self._formatter.events_of(inputs), first, self.diagnostics))
-        except Exception as exc:  # this thread must live on
-            self._formatter.lost(len(inputs), exc)
+            batches = list(self._formatter.batches(inputs, first))
+        except Exception as exc:  # this thread must continue
+            self._formatter.lose(len(inputs), exc)
         with self._changed:
-            for batch in made:
+            for batch in batches:
                 self._spool.put(batch)
             self._formed, self._forming = first + len(inputs), 0
             self._changed.notify_all()
@@ -225,7 +223,7 @@ class SpoolingEventProcessor(EventProcessor):
     # The threads that post
 
     def _add_poster(self) -> None:
-        if self._posters < _MAX_POSTERS and _start(self._post_all, f"ldai-delivery-{self._posters + 1}"):
+        if self._posters < _MAX_POSTERS and _start_thread(self._post_all, f"ldai-delivery-{self._posters + 1}"):
             self._posters += 1
 
     def _post_all(self) -> None:
@@ -236,9 +234,10 @@ class SpoolingEventProcessor(EventProcessor):
         poster.close()
 
 
-def _start(work: Callable[[], None], name: str) -> bool:
+def _start_thread(work: Callable[[], None], name: str) -> bool:
+    """Start a daemon thread; return False if the interpreter is shutting down and starts no more threads."""
     try:
         threading.Thread(target=work, name=name, daemon=True).start()
-    except RuntimeError:  # the interpreter is ending and starts no more threads
+    except RuntimeError:
         return False
     return True

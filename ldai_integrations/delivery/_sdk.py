@@ -1,12 +1,17 @@
-"""Every private name of ldclient that delivery uses; a test watches them, and without them its plain ways are used."""
+"""The private parts of ldclient that this package uses; tests watch each of them.
+
+The version bound of ``launchdarkly-server-sdk`` in ``setup.cfg`` belongs to this module.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import Full, Queue
 from types import SimpleNamespace
 from typing import Any
@@ -18,24 +23,22 @@ _START_SECONDS = 5.0
 
 
 class SdkChangedError(Exception):
-    """Say which private name of ldclient is not what it was."""
+    """A private name of ldclient that is missing or works differently."""
 
 
 class Engine:
-    """Turn what an LDClient tells its event processor into LaunchDarkly's events, by the SDK's own rules.
+    """The SDK's own rules for turning what an LDClient sends to its event processor into LaunchDarkly's events.
 
-    Contexts seen first, summaries, sampling, debugging and private attributes are the SDK's work. Its dispatcher is
-    made with an inbox that tells it to stop, so that its threads end; then it is used as a plain object.
-    For one thread at a time, but :meth:`answered`.
+    The SDK handles new contexts, summaries, sampling, debugging and private attributes. Its dispatcher is created with
+    an inbox that tells it to stop, so that its threads end. Then it is used as a plain object, by one thread at a
+    time. Only :meth:`answered` may be called from any thread.
+
+    Raises:
+        SdkChangedError: If this version of ldclient works differently.
     """
 
     def __init__(self, config: Config) -> None:
-        """Make one.
-
-        Raises:
-            SdkChangedError: If this ldclient is made differently.
-        """
-        inbox = _Stop()
+        inbox = _StoppingInbox()
         try:
             from ldclient.impl.events import event_processor as sdk
             from ldclient.impl.http import _http_factory
@@ -44,7 +47,7 @@ class Engine:
             self.headers = {
                 **factory.base_headers,
                 "Content-Type": "application/json",
-                "X-LaunchDarkly-Event-Schema": str(_schema_of(sdk)),
+                "X-LaunchDarkly-Event-Schema": str(getattr(sdk, "CURRENT_EVENT_SCHEMA", 4)),
             }
             self._new_pool: Callable[[], Any] = lambda: factory.create_pool_manager(1, config.events_uri)
             dispatcher: Any = sdk.EventDispatcher(inbox, config, self._new_pool())
@@ -52,7 +55,7 @@ class Engine:
             self._format, self._seen = dispatcher._formatter.make_output_events, dispatcher._context_keys
             self.answered = dispatcher._handle_response
             self._no_summary = self._outbox.get_payload().summary
-            self._outbox.clear()  # it goes on to write into the summary that it gave away
+            self._outbox.clear()  # otherwise it continues to write into the summary that it returned
             changed = "" if self._no_summary.is_empty() else "an outbox that is not empty"
             changed = changed or ("" if inbox.stopped.wait(_START_SECONDS) else "how the dispatcher stops")
         except (ImportError, AttributeError, TypeError) as exc:
@@ -61,21 +64,21 @@ class Engine:
             raise SdkChangedError(changed)
 
     def process(self, event: Any) -> None:
-        """Take one event as the client tells it."""
+        """Process one event of the client."""
         self._process(event)
 
     def take(self) -> tuple[list[Any], Any]:
-        """Return the events and the summary of all that was taken, still to be formatted, and start anew."""
+        """Return the processed events and their summary, not formatted yet, and start again with none."""
         payload = self._outbox.get_payload()
         self._outbox.clear()
         return payload.events, payload.summary
 
     def format(self, events: Iterable[Any], summary: Any = None) -> list[dict[str, Any]]:
-        """Format events, and the summary, as LaunchDarkly takes them."""
+        """Format events and a summary as LaunchDarkly expects them."""
         return list(self._format(list(events), self._no_summary if summary is None else summary))
 
     def forget_contexts(self) -> None:
-        """Tell LaunchDarkly of every context anew."""
+        """Send every context again when it is used next."""
         self._seen.clear()
 
     def pool(self) -> Any:
@@ -84,7 +87,7 @@ class Engine:
 
 
 class SdkQueue:
-    """Look into the SDK's own event processor, for a client that the user made; knows nothing of any other."""
+    """A view of the SDK's own event processor in a client that the user made; of any other it knows nothing."""
 
     def __init__(self, client: LDClient) -> None:
         self._client = client
@@ -97,29 +100,25 @@ class SdkQueue:
 
     @property
     def is_current(self) -> bool:
-        """Whether the client still has this event processor, and not another since ``LDClient.postfork()``."""
+        """Whether this is still the client's event processor; ``LDClient.postfork()`` replaces it."""
         return processor_of(self._client) is self._processor
 
     @property
     def is_known(self) -> bool:
-        """Whether there is one that can be looked into."""
-        return self._inbox is not None and not getattr(self._processor, "_closed", False)
+        """Whether this is the SDK's event processor, and open."""
+        return self._inbox is not None and not is_closed(self._client)
 
     @property
     def sends_nothing(self) -> bool:
-        """Whether the client was told not to send events."""
+        """Whether the client was configured to send no events."""
         return type(self._processor).__name__ == "NullEventProcessor"
 
     def flush(self, deadline: float) -> bool:
-        """Have the SDK flush; a full inbox, which would refuse it, is waited for.
-
-        Returns:
-            False if there was not time enough.
-        """
+        """Have the SDK flush, after a wait for room in its inbox; return False if there was none in time."""
         return self._put("flush", None, deadline)
 
     def wait_until_idle(self, deadline: float) -> bool:
-        """Wait until the SDK has worked off its inbox and its posts have ended; False if not in time."""
+        """Wait until the SDK has processed its inbox and its posts have ended; return False if that takes too long."""
         idle = threading.Event()
         return self._put("test_sync", idle, deadline) and idle.wait(max(0.0, deadline - time.monotonic()))
 
@@ -133,44 +132,59 @@ class SdkQueue:
 
 
 def processor_of(client: LDClient) -> Any:
-    """Return the client's event processor, a new one after ``client.postfork()``; ``None`` if there is none to see."""
+    """Return the client's event processor, a new one after ``client.postfork()``; ``None`` if it cannot be seen."""
     return getattr(client, "_event_processor", None)
 
 
-def is_inherited(client: LDClient) -> bool | None:
-    """Tell whether the client's threads were left behind in a parent; ``None`` where the SDK does not say."""
-    owner: int | None = getattr(client, "_owner_pid", None)
-    return None if owner is None else owner != os.getpid()
+def is_closed(client: LDClient) -> bool:
+    """Return whether the client's event processor is closed, as far as that can be seen."""
+    return bool(getattr(processor_of(client), "_closed", False))
 
 
-def take_over(client: LDClient, processor: EventProcessor) -> None:
-    """Send an inherited client's events elsewhere until ``postfork()``, which the SDK need not ask for any more."""
-    taken: Any = client
-    taken._owner_pid, taken._event_processor = os.getpid(), processor
+def is_inherited(client: LDClient) -> bool:
+    """Return whether the client was made, or last restarted, in a parent of this process."""
+    return bool(getattr(client, "_owner_pid", os.getpid()) != os.getpid())
+
+
+def replace_processor(client: LDClient, processor: EventProcessor) -> None:
+    """Send an inherited client's events elsewhere until ``postfork()``, and stop the SDK's warning about the fork."""
+    private: Any = client
+    private._owner_pid, private._event_processor = os.getpid(), processor
 
 
 def environment_id_of(client: LDClient) -> str:
-    """Return the id of the client's environment, as LaunchDarkly told it; empty where it did not.
+    """Return the id of the client's environment if LaunchDarkly sent one.
 
-    The SDK hands it to hooks, which are called for every evaluation; one attribute is cheaper.
+    The SDK also passes it to hooks, but it calls these for every evaluation.
     """
     found = getattr(getattr(client, "_data_system", None), "environment_id", None)
     return found if isinstance(found, str) else ""
 
 
-def _schema_of(sdk: Any) -> int:
-    return getattr(sdk, "CURRENT_EVENT_SCHEMA", 4)
+@contextmanager
+def without_timeout_warning() -> Iterator[None]:
+    """Suppress the SDK's warning that a client is not connected yet when it is made without waiting for it."""
+    log = logging.getLogger("ldclient.util")
+    log.addFilter(_is_not_timeout)
+    try:
+        yield
+    finally:
+        log.removeFilter(_is_not_timeout)
 
 
-class _Stop:
-    """Be an inbox in which a dispatcher finds that it shall stop."""
+def _is_not_timeout(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Initialization timeout exceeded")
+
+
+class _StoppingInbox:
+    """An inbox in which a dispatcher finds only the message that it must stop."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
         self._asked = False
 
     def get(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Say stop; a dispatcher that did not understand ends here, instead of asking for ever."""
+        """Return the message. End the thread of a dispatcher that did not understand it and asks again."""
         if self._asked:
             raise SystemExit
         self._asked = True

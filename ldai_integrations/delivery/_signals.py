@@ -1,4 +1,4 @@
-"""Signal handlers that let events go first, and then do what would have happened without them."""
+"""Signal handlers that flush events first and then do what would have happened without them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import _thread
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ._fork import NO_PROCESS, forks
+from .._locks import NO_PROCESS, forks
+
+
+class UnsupportedError(Exception):
+    """An explanation of why this process cannot set signal handlers, and the remedy."""
 
 
 class ChainedHandler:
-    """Flush on a thread, then let the signal have the effect that it had before.
+    """A signal handler that flushes on a thread and then lets the signal have its previous effect.
 
-    The handler itself returns at once: it runs on the main thread, between any two steps of it, where an event loop
-    may be running, and locks may be held that a flush needs. When the thread is done, it sends the signal again. Who
-    cannot wait and sends a second one is obeyed at once.
+    The handler returns at once: it runs on the main thread between any two steps of it, where an event loop may be
+    running and where a lock may be held that a flush needs. When the flush is done, the thread sends the signal again.
+    A second signal that arrives earlier takes effect immediately.
 
-    Until then the signal comes here first: a handler that was put in front, and has called this one, has been told.
+    While the flush is under way, this handler is the first one. A handler that was set in front of it and called it
+    has already seen the signal.
 
     Args:
         number: The signal.
         previous: Its handler until now, or ``SIG_DFL``.
-        flush: Called on a thread, and told whether the signal is deadly; bounded, never raises.
+        flush: Called on a thread with the value of ``is_deadly``. It is bounded in time and never raises.
     """
 
     def __init__(self, number: int, previous: Any, flush: Callable[[bool], None]) -> None:
@@ -39,12 +46,12 @@ class ChainedHandler:
 
     @property
     def is_deadly(self) -> bool:
-        """Whether the signal ends the process without running any more of it; the first of a container never does."""
+        """Whether the signal ends the process at once. It never does for the first process of a container."""
         return self._previous is signal.SIG_DFL and os.getpid() != 1
 
     @property
     def is_pending(self) -> bool:
-        """Whether the signal has come, and not had its effect."""
+        """Whether the signal has arrived and has not had its effect yet."""
         return self._begun_in == forks.count and not self._done
 
     def __call__(self, _number: int, frame: FrameType | None) -> None:
@@ -55,22 +62,24 @@ class ChainedHandler:
         self._begun_in, self._done = forks.count, False
         self._in_front = signal.signal(self._number, self)
         try:
-            # Not a Thread: its start() waits, which gevent allows no signal handler.
+            # Not a Thread: its start() waits, and gevent allows no signal handler to wait.
             _thread.start_new_thread(self._flush_first, ())
-        except RuntimeError:  # the interpreter is ending
+        except RuntimeError:  # the interpreter is shutting down
             self.take_effect(frame)
-        if _is_told_otherwise(self._previous):
+        # asyncio and uvloop set a handler of this name, which does nothing: they read the signal from a file
+        # descriptor, so a second signal would count twice.
+        if getattr(self._previous, "__name__", "") == "_sighandler_noop":
             self.take_effect(frame)
 
     def take_effect(self, frame: FrameType | None = None) -> None:
-        """Do what the signal did before; on the main thread."""
+        """Do what the signal did before. Call it on the main thread."""
         self._done = True
         current: Any = signal.getsignal(self._number)
         if current is self:
             signal.signal(self._number, self._in_front)
         if self.is_deadly:
             signal.signal(self._number, signal.SIG_DFL)
-            os.kill(os.getpid(), self._number)  # to the process: this thread may have blocked it
+            os.kill(os.getpid(), self._number)  # to the process: this thread may have blocked the signal
         elif self._previous is not signal.SIG_DFL:
             self._previous(self._number, frame)
 
@@ -81,36 +90,86 @@ class ChainedHandler:
 
 
 def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
-    """Put a :class:`ChainedHandler` in front of the handler of a signal, where that helps and nobody's is lost.
+    """Set a :class:`ChainedHandler` in front of the current handler of a signal; call it on the main thread.
 
-    Handlers can be set on the main thread only. What is ignored stays ignored, a handler that was not set from Python
-    (``gevent.signal_handler``) could not be called, and ``SIGINT`` mostly raises ``KeyboardInterrupt``, so that
-    ``atexit`` runs.
+    Return ``None`` where the signal is better left alone: it is ignored; its handler was not set from Python and could
+    not be called (``gevent.signal_handler``); or ``SIGINT`` raises ``KeyboardInterrupt``, so that ``atexit`` runs.
+
+    Raises:
+        UnsupportedError: If this interpreter cannot set signal handlers.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return None
     previous = signal.getsignal(number)
     if isinstance(previous, ChainedHandler) or previous in (None, signal.SIG_IGN):
         return None
     if number == signal.SIGINT and previous is not signal.SIG_DFL:
         return None
-    if previous is signal.SIG_DFL and _is_caught_below(number):
+    if previous is signal.SIG_DFL and _has_foreign_handler(number):
         return None
     handler = ChainedHandler(number, previous, flush)
-    signal.signal(number, handler)
+    try:
+        signal.signal(number, handler)
+    except ValueError:
+        raise UnsupportedError(
+            "a sub-interpreter cannot set signal handlers; run the application in the main interpreter "
+            "(mod_wsgi: WSGIApplicationGroup %{GLOBAL})"
+        ) from None
     return handler
 
 
-def _is_told_otherwise(previous: Any) -> bool:
-    """Tell whether an event loop learns of the signal through a file descriptor, and would learn of it twice.
+def call_on_main_thread(call: Callable[[], None]) -> None:
+    """Call a function on the main thread: now if this is it, else between two of its next steps.
 
-    ``loop.add_signal_handler`` of asyncio and uvloop sets a handler of this name, which does nothing.
+    Only the main thread may set signal handlers. A main thread that waits in C code makes the call when it returns to
+    Python; an event loop does so to deliver the response of the thread that is here.
+
+    Raises:
+        UnsupportedError: If the main thread cannot be reached.
     """
-    return getattr(previous, "__name__", "") == "_sighandler_noop"
+    if threading.current_thread() is threading.main_thread():
+        call()
+        return
+    pending = _pending_call()
+    if pending is None:
+        raise UnsupportedError(
+            "only the main thread can set signal handlers; make the Tracking there, when the application is imported"
+        )
+    _calls.append(call)
+    if pending() != 0:
+        raise UnsupportedError("the main thread has too many pending calls; make the Tracking on the main thread")
 
 
-def _is_caught_below(number: int) -> bool:
-    """Tell whether a handler was set that Python does not know of; where there is no ``/proc``, none is seen."""
+_calls: deque[Callable[[], None]] = deque()
+
+
+@cache
+def _pending_call() -> Callable[[], int] | None:
+    """Return a function that asks for a pending call of the main thread, or ``None`` where there is no such thing.
+
+    ``Py_AddPendingCall`` is part of CPython's documented C API (docs.python.org/3/c-api/init.html). It always
+    addresses the main interpreter, so a sub-interpreter must not use it.
+    """
+    try:
+        import ctypes
+
+        api = ctypes.pythonapi
+        current, number = api.PyInterpreterState_Get, api.PyInterpreterState_GetID
+        current.restype, number.argtypes, number.restype = ctypes.c_void_p, [ctypes.c_void_p], ctypes.c_int64
+        is_main = number(current()) == 0
+        add = api.Py_AddPendingCall
+    except (ImportError, AttributeError):
+        return None
+
+    def make_calls(_argument: Any) -> int:
+        while _calls:
+            _calls.popleft()()
+        return 0
+
+    callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(make_calls)
+    return (lambda: int(add(callback, None))) if is_main else None
+
+
+def _has_foreign_handler(number: int) -> bool:
+    """Return whether a handler is set that Python does not know; without ``/proc``, assume that there is none."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

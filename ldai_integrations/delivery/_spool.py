@@ -1,7 +1,11 @@
-"""Batches that wait for LaunchDarkly: retried for as long as there is room, then counted as lost, oldest first."""
+"""The batches that wait for LaunchDarkly's events endpoint, and their posts.
+
+A batch that fails is tried again as long as there is room. Then the oldest batches are counted as lost.
+"""
 
 from __future__ import annotations
 
+import gzip
 import math
 import random
 import threading
@@ -9,14 +13,20 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+from ldclient import Config
 
 from .._diagnostics import Diagnostics, logger
 from ._batch import Batch
-from ._post import Answer
+from ._sdk import Engine
 
-# The first retry comes within a second, as the SDK's does; then twice as late each time, up to the bound.
+# The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to the limit.
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, _LAST_REFUSED_SECONDS = 1.0, 30.0, 60.0
-# A batch that is called malformed (HTTP 400) so often, while others may be taken, is halved to find the culprit.
+# If a server asks for a longer delay than this, it is tried again earlier.
+_MAX_RETRY_AFTER_SECONDS = 300.0
+# A batch that is called malformed (HTTP 400) this often is halved, to find the event that is.
 _MAX_REFUSED = 2
 
 _REMEDIES = {
@@ -29,13 +39,87 @@ _UNAVAILABLE = "it is unavailable; check the network, the proxy and LaunchDarkly
 _REFUSING = "it refuses events; check events_uri, and any proxy or relay in between"
 
 
-@dataclass
-class Tally:
-    """Count events.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The endpoint's answer to one post.
 
     Attributes:
-        sent: Taken by LaunchDarkly.
-        dropped: Lost, by reason.
+        status: The HTTP status, or ``None`` if there was no answer.
+        retry_after: For how many seconds the endpoint asks not to be tried again.
+    """
+
+    status: int | None
+    retry_after: float = 0.0
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the batch has arrived."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a smaller batch may be accepted."""
+        return self.status == 413
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether every batch gets the same answer until somebody changes a key, an address or a proxy."""
+        return self.status is not None and 300 <= self.status < 500 and self.status not in (400, 408, 413, 429)
+
+    def __str__(self) -> str:
+        """Return the words of ``Stats.endpoint`` and of the log."""
+        return "unreachable" if self.status is None else f"HTTP {self.status}"
+
+
+class Poster:
+    """A connection to the events endpoint. For one thread."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self._uri = config.events_uri
+        self._headers, self._answered = engine.headers, engine.answered
+        self._pool = engine.pool()
+        self._is_compressed = config.enable_event_compression
+        self._timeout = urllib3.Timeout(connect=config.http.connect_timeout, read=config.http.read_timeout)
+
+    def post(self, batch: Batch) -> Answer:
+        """Post a batch once. A retry carries the same payload id, so LaunchDarkly can ignore a duplicate."""
+        headers = {**self._headers, "X-LaunchDarkly-Payload-ID": batch.id}
+        body = batch.body
+        if self._is_compressed:
+            headers["Content-Encoding"], body = "gzip", gzip.compress(body)
+        try:
+            response = self._pool.request(
+                "POST", self._uri, headers=headers, body=body, timeout=self._timeout, retries=False, redirect=False
+            )
+        except Exception:
+            return Answer(None)
+        answer = Answer(response.status, _retry_after(response))
+        if answer.is_accepted:
+            self._answered(response)  # the SDK reads the server's time, which ends the debugging of flags
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
+
+def _retry_after(response: Any) -> float:
+    value = response.headers.get("Retry-After")
+    if value is None:
+        return 0.0
+    try:
+        return min(urllib3.Retry().parse_retry_after(value), _MAX_RETRY_AFTER_SECONDS)
+    except Exception:  # no number and no date, or a date out of range
+        return 0.0
+
+
+@dataclass
+class Tally:
+    """The number of events that are no longer waiting.
+
+    Attributes:
+        sent: Events that LaunchDarkly accepted.
+        dropped: Lost events, by reason.
     """
 
     sent: int = 0
@@ -43,44 +127,42 @@ class Tally:
 
 
 class Spool:
-    """Hold batches, hand each to whoever delivers, and decide when a failed one is tried again.
+    """A queue of batches that decides when a failed batch is tried again.
 
-    Every method may be called from any thread; ``changed`` guards all state, also that of the event processor.
+    Thread-safe. ``changed`` protects all its state, and that of the event processor.
+
+    Args:
+        max_bytes: How much it holds, compressed if it has to wait.
+        diagnostics: Where failures are noted.
+        on_empty: Called when the last waiting batch has been taken.
     """
 
-    def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_hungry: Callable[[], None]) -> None:
-        """Start empty.
-
-        Args:
-            max_bytes: How much to hold, as held (compressed where it has to wait).
-            diagnostics: Where failures are noted.
-            on_hungry: Called when the last waiting batch has been taken.
-        """
+    def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_empty: Callable[[], None]) -> None:
         self.changed = threading.Condition()
         self.tally = Tally()
         self.state = "idle"
-        self._max_bytes, self._diagnostics, self._on_hungry = max_bytes, diagnostics, on_hungry
+        self._max_bytes, self._diagnostics, self._on_empty = max_bytes, diagnostics, on_empty
         self._queue: deque[Batch] = deque()
         self._under_way: set[Batch] = set()
         self._size = 0
-        self._closed = False
+        self._is_closed = False
         self._failures, self._failed_at, self._retry_at, self._asked_until = 0, 0.0, 0.0, 0.0
 
     @property
     def waiting(self) -> int:
-        """How many batches wait."""
+        """The number of waiting batches."""
         return len(self._queue)
 
     def pending(self, upto: float = math.inf) -> int:
-        """Count the events here, or those in batches begun before this input; with ``changed`` held."""
+        """Return the number of events in batches that begin before an input. Hold ``changed`` for it."""
         return sum(batch.events for batch in (*self._queue, *self._under_way) if batch.first < upto)
 
     def put(self, batch: Batch) -> None:
-        """Take a batch in, and let go of the oldest where there is no room."""
+        """Add a batch, and drop the oldest ones if there is no room."""
         if self._queue:
             batch.pack()
         with self.changed:
-            if self._closed:
+            if self._is_closed:
                 self._drop(batch, "closed")
             else:
                 self._queue.append(batch)
@@ -89,32 +171,41 @@ class Spool:
             self.changed.notify_all()
 
     def take(self) -> Batch | None:
-        """Wait for a batch that is due; ``None`` when the spool is closed."""
+        """Wait for a batch that is due and return it; return ``None`` when the spool is closed."""
         with self.changed:
-            while not self._closed:
+            while not self._is_closed:
                 seconds = self._seconds_to_next()
                 if seconds == 0:
-                    return self._taken()
+                    batch = self._queue.popleft()
+                    self._size -= batch.size
+                    self._under_way.add(batch)
+                    batch.taken_at = time.monotonic()
+                    if not self._queue:
+                        self._on_empty()
+                    return batch
                 self.changed.wait(seconds)
             return None
 
     def settle(self, batch: Batch, answer: Answer) -> None:
-        """Do with a batch what the endpoint's answer calls for."""
+        """Count a batch as sent, keep it for a retry, divide it or drop it, depending on the endpoint's answer."""
         batch.refused += answer.status == 400
         if answer.is_too_large or batch.refused > _MAX_REFUSED:
-            self._replace(batch, batch.halves(), "too_large" if answer.is_too_large else "malformed")
+            self._divide(batch, "too_large" if answer.is_too_large else "malformed")
             return
         with self.changed:
             self._under_way.discard(batch)
-            if answer.took_it:
+            if answer.is_accepted:
                 self.tally.sent += batch.events
-                self._recovered()
+                if self._failures:
+                    logger.info("LaunchDarkly accepts events again.")
+                self.state = "ok"
+                self._failures, self._retry_at, self._asked_until = 0, 0.0, 0.0
             else:
-                self._failed(batch, answer)
+                self._keep(batch, answer)
             self.changed.notify_all()
 
     def hurry(self) -> None:
-        """Try again soon, though not more than once a second, nor before the endpoint allows."""
+        """Try again soon, but not more than once a second and not before the endpoint allows it."""
         with self.changed:
             soon = self._failed_at + _FIRST_RETRY_SECONDS
             self._retry_at = max(self._asked_until, min(self._retry_at, soon))
@@ -127,32 +218,24 @@ class Spool:
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Count what still waits as lost, and end all waiting; what is under way may still arrive."""
+        """Count what still waits as lost, and end all waiting. A batch that is being posted may still arrive."""
         with self.changed:
-            self._closed = True
+            self._is_closed = True
             while self._queue:
                 self._drop(self._queue.popleft(), "closed")
             self.changed.notify_all()
 
     def _seconds_to_next(self) -> float | None:
-        """Return how long until a batch may be taken; ``None`` if something else has to happen first.
+        """Return the seconds until a batch may be taken, or ``None`` if something else has to happen first.
 
-        While the endpoint fails, one batch at a time tries whether it is back.
+        While the endpoint fails, only one batch at a time is posted, to find out whether it works again.
         """
         if not self._queue or (self._failures and self._under_way):
             return None
         return max(0.0, self._retry_at - time.monotonic())
 
-    def _taken(self) -> Batch:
-        batch = self._queue.popleft()
-        self._size -= batch.size
-        self._under_way.add(batch)
-        batch.taken_at = time.monotonic()
-        if not self._queue:
-            self._on_hungry()
-        return batch
-
-    def _replace(self, batch: Batch, parts: list[Batch], reason: str) -> None:
+    def _divide(self, batch: Batch, reason: str) -> None:
+        parts = batch.halves()
         with self.changed:
             self._under_way.discard(batch)
             if not parts:
@@ -160,7 +243,7 @@ class Spool:
                 self._diagnostics.note(
                     "events",
                     reason,
-                    "LaunchDarkly does not take an event (%s), by itself; it is lost. Send smaller data and contexts.",
+                    "LaunchDarkly does not accept a single event (%s). It is lost. Send smaller data and contexts.",
                     reason,
                 )
             for part in reversed(parts):
@@ -168,15 +251,9 @@ class Spool:
                 self._size += part.size
             self.changed.notify_all()
 
-    def _recovered(self) -> None:
-        if self._failures:
-            logger.info("LaunchDarkly takes events again.")
-        self.state = "ok"
-        self._failures, self._retry_at, self._asked_until = 0, 0.0, 0.0
-
-    def _failed(self, batch: Batch, answer: Answer) -> None:
+    def _keep(self, batch: Batch, answer: Answer) -> None:
         now = time.monotonic()
-        if batch.taken_at >= self._failed_at:  # else it was posted before the others failed, and says nothing new
+        if batch.taken_at >= self._failed_at:  # a batch that was posted before the last failure says nothing new
             self._failures += 1
             self._failed_at = now
             last = _LAST_REFUSED_SECONDS if answer.is_refusal else _LAST_RETRY_SECONDS
@@ -184,8 +261,17 @@ class Spool:
             self._asked_until = now + answer.retry_after if answer.retry_after else 0.0
             self._retry_at = max(now + seconds, self._asked_until)
         self.state = str(answer)
-        self._say(answer)
-        if self._closed:
+        remedy = _REFUSING if answer.is_refusal else _UNAVAILABLE
+        self._diagnostics.note(
+            "events",
+            str(answer),
+            "LaunchDarkly's events endpoint does not accept events (%s): %s. They are kept, up to %d MB, and sent "
+            "when it accepts them.",
+            answer,
+            remedy if answer.status is None else _REMEDIES.get(answer.status, remedy),
+            self._max_bytes // 1_000_000,
+        )
+        if self._is_closed:
             self._drop(batch, "closed")
             return
         batch.pack()
@@ -193,29 +279,16 @@ class Spool:
         self._size += batch.size
         self._make_room()
 
-    def _say(self, answer: Answer) -> None:
-        remedy = _REFUSING if answer.is_refusal else _UNAVAILABLE
-        remedy = _REMEDIES.get(answer.status, remedy) if answer.status is not None else _UNAVAILABLE
-        self._diagnostics.note(
-            "events",
-            str(answer),
-            "LaunchDarkly's events endpoint does not take events (%s): %s. They are kept, up to %d MB, and sent "
-            "when it takes them.",
-            answer,
-            remedy,
-            self._max_bytes // 1_000_000,
-        )
-
     def _make_room(self) -> None:
-        while self._size > self._max_bytes and len(self._queue) > 1:  # the newest stays, however large
+        while self._size > self._max_bytes and len(self._queue) > 1:  # the newest stays, however large it is
             oldest = self._queue.popleft()
             self._size -= oldest.size
             self._drop(oldest, "spool_full")
             self._diagnostics.note(
                 "events",
                 "spool_full",
-                "More than %d MB of events wait for LaunchDarkly; the oldest are lost, and counted in stats(). "
-                "See the warning before this one for why they wait.",
+                "More than %d MB of events wait for LaunchDarkly. The oldest are lost, and counted in stats(). "
+                "The warning before this one says why they wait.",
                 self._max_bytes // 1_000_000,
             )
 

@@ -1,16 +1,15 @@
-"""Thumbs up and down from the browser, on the very run that they are about.
+"""Thumbs up and down from the browser, on the run that they are about.
 
-A run hands out a signed token, the browser sends it back to an endpoint with a thumb, and the vote lands on the run in
-LaunchDarkly. Nothing is kept between the two but which runs have been voted on.
+A run has a signed token. The browser sends the token and a vote to an endpoint, and the vote is reported to
+LaunchDarkly for that run. Between the two, only the runs that have a vote are stored.
 """
 
 from __future__ import annotations
 
-from ._answers import Answer, widget
-from ._body import FORM, MOST_BYTES, fields_of, length_of
-from ._feedback import Feedback, too_long
+from .._service_settings import FeedbackSettings, Secret
+from ._feedback import Feedback
+from ._http import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from ._memory import MemoryVotes
-from ._settings import FeedbackSettings, Secret
 
 __all__ = [
     "FORM",

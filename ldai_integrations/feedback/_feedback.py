@@ -1,4 +1,4 @@
-"""The votes of one application, from the token that a run hands out to the event in LaunchDarkly."""
+"""The votes of one application, from the token of a run to the event in LaunchDarkly."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from typing import TYPE_CHECKING, cast, get_args
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
 from .._identity import TrackerIdentity, resumption_token_of
+from .._service_settings import FeedbackSettings, Secret
 from ..exceptions import ConfigurationError
 from ..typing import VoteKind
-from ._answers import Answer, counted, refused
-from ._body import MOST_BYTES
+from ._http import MOST_BYTES, Answer, counted, refused, too_long
 from ._memory import MemoryVotes, RateLimit
-from ._tokens import LONGEST, ExpiredTokenError, InvalidTokenError, Tokens
+from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 
 if TYPE_CHECKING:
     from ldclient import Context, LDClient
 
     from .._diagnostics import Diagnostics
-    from ._settings import FeedbackSettings, Secret
 
 _KINDS = get_args(VoteKind)
 
 
 class Feedback:
-    """Make tokens and take votes; thread-safe.
+    """The tokens and votes of an application. Thread-safe.
 
-    Of each run the first vote counts, for as long as its tokens are valid: LaunchDarkly's events cannot be taken back,
-    and a second one would count as a second voter.
+    The first vote of each run counts, as long as its tokens are valid: LaunchDarkly's events cannot be withdrawn, and a
+    second one would count as a second voter.
 
     Args:
-        settings: The application's options.
-        client: Sends the votes.
-        diagnostics: Counts what goes wrong.
+        settings: The options of the application.
+        client: The client that sends the votes.
+        diagnostics: Where failures are noted.
     """
 
     def __init__(self, settings: FeedbackSettings, client: LDClient, diagnostics: Diagnostics) -> None:
@@ -44,21 +43,21 @@ class Feedback:
         self._votes = settings.votes if settings.votes is not None else MemoryVotes()
         self._limit = RateLimit(settings.requests_per_minute)
         self._secrets = settings.secrets
-        self._tokens = self._tokens_of(self._secrets) if self._secrets else None
+        self._tokens = Tokens(self._secrets, max_age=settings.max_age) if self._secrets else None
 
     def require_secret(self, of_framework: Sequence[Secret] = ()) -> None:
-        """See to it, at set-up, that tokens can be signed.
+        """Check at set-up that tokens can be signed.
 
         Args:
-            of_framework: The framework's own secrets, the one that signs last; used where the settings have none.
+            of_framework: The secrets of the web framework; the last one signs. They are used if the settings have none.
 
         Raises:
-            ConfigurationError: If there is no secret, or another application has brought a different one.
+            ConfigurationError: If there is no secret, or if another application has set a different one.
         """
         if self.settings.secret is not None:
             return
         secrets = [secret for secret in of_framework if secret]
-        if not secrets and self._secrets:  # another door's framework has brought one
+        if not secrets and self._secrets:  # another integration has set one
             return
         if not secrets:
             raise ConfigurationError(
@@ -70,19 +69,19 @@ class Feedback:
                 "Two applications with different SECRET_KEYs share one Tracking, so it is not clear which signs "
                 "feedback tokens; give FeedbackSettings(secret=…), or each application a Tracking of its own"
             )
-        self._secrets, self._tokens = secrets, self._tokens_of(secrets)
+        self._secrets, self._tokens = secrets, Tokens(secrets, max_age=self.settings.max_age)
 
     def votes_on(self, config_key: str) -> bool:
-        """Tell whether runs of an AI Config are voted on."""
+        """Return whether users vote on the runs of an AI Config."""
         return config_key in self._config_keys
 
     def token(self, tracker: LDAIConfigTracker, ld_context: Context, *, anonymous: bool) -> str:
-        """Return the token of a run, or an empty one, with a word in the log, where there can be none.
+        """Return the token of a run; an empty one, which is logged, if there cannot be a token.
 
         Args:
-            tracker: The run's.
-            ld_context: Whose run it is.
-            anonymous: Whether the context was made up for one request.
+            tracker: The tracker of the run.
+            ld_context: The LD context of the run.
+            anonymous: Whether the context was made for one request only.
         """
         if self._tokens is None:
             self._diagnostics.note(
@@ -92,20 +91,20 @@ class Feedback:
             )
             return ""
         token = self._tokens.sign(resumption_token_of(tracker), ld_context, anonymous=anonymous)
-        if len(token) <= LONGEST:
+        if len(token) <= MAX_CHARS:
             return token
         self._diagnostics.note(
-            "feedback", "length", "A feedback_token is too long and left out; shorten the config key."
+            "feedback", "length", "A feedback_token is too long and left out. Shorten the config key."
         )
         return ""
 
     def refuse(self, method: str, client: str, length: int) -> Answer | None:
-        """Return the answer to a request that need not be read, or ``None``.
+        """Return the answer to a request whose body need not be read, or ``None``.
 
         Args:
             method: The HTTP method.
-            client: The client's address; empty if the server does not know it.
-            length: How long the body is said to be, in bytes.
+            client: The address of the client; empty if the server does not know it.
+            length: The length of the body in bytes, from the headers.
         """
         if method != "POST":
             return refused(405, "Send votes with POST.", headers=[("Allow", "POST")])
@@ -115,11 +114,11 @@ class Feedback:
         return too_long() if length > MOST_BYTES else None
 
     def vote(self, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
-        """Take one vote; may wait for the store of votes, so not for an event loop.
+        """Count one vote. It may wait for the store of votes, so do not call it on an event loop.
 
         Args:
-            fields: ``token`` and ``kind``; all others are ignored, and sent and kept nowhere.
-            ld_context: Gives the LaunchDarkly context of whoever votes.
+            fields: ``token`` and ``kind``. Other fields are ignored and never stored.
+            ld_context: Returns the LD context of the voter.
         """
         kind = fields.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
@@ -134,25 +133,14 @@ class Feedback:
         identity = TrackerIdentity.of_token(token)
         if not self.votes_on(identity.config_key):
             return refused(400, "The token is not valid.")
-        return self._count(token, identity, kind, voter)
-
-    def _count(self, token: str, identity: TrackerIdentity, kind: str, voter: Context) -> Answer:
         try:
             first = self._votes.keep(identity.run_id, kind, seconds=self.settings.max_age)
             if first is None:
                 resumed = LDAIConfigTracker.from_resumption_token(token, self._client, voter)
                 cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
-        except Exception as exc:
+        except Exception as exc:  # of the application's store, or of the client
             self._diagnostics.failed("feedback store", type(self._votes).__name__, exc)
             return refused(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
         if first is None or first == kind:
             return counted()
         return refused(409, "This answer has been voted on; the first vote counts.", kind=str(first))
-
-    def _tokens_of(self, secrets: Sequence[Secret]) -> Tokens:
-        return Tokens(secrets, max_age=self.settings.max_age)
-
-
-def too_long() -> Answer:
-    """Refuse a body that is longer than any vote."""
-    return refused(413, f"A vote has at most {MOST_BYTES} bytes.")

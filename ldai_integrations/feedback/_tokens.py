@@ -1,7 +1,7 @@
 """Feedback tokens: LaunchDarkly's resumption token, signed for one user and a limited time.
 
-``<resumption token>.<key of an anonymous context>.<expiry>.<signature>``, every part of it text that may stand in a
-header, a URL or JSON. Verifying needs the secret and nothing else, so any process can do it.
+The form is ``<resumption token>.<key of an anonymous context>.<expiry>.<signature>``. Every part may stand in a header,
+a URL or JSON. The check needs only the secret, so any process can do it.
 """
 
 from __future__ import annotations
@@ -9,36 +9,34 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, Signer
 from ldclient import Context
 
-if TYPE_CHECKING:
-    from ._settings import Secret
+from .._service_settings import Secret
 
-#: Longest token that is looked at, in characters. One of a run with keys of 256 characters, LaunchDarkly's limit, has
-#: about 1,100.
-LONGEST = 2_048
+#: The longest token that is checked, in characters. A run whose keys have 256 characters, which is LaunchDarkly's
+#: limit, has one of about 1,100.
+MAX_CHARS = 2_048
 
 _PURPOSE = "ldai_integrations.feedback.v1"
 
 
 class InvalidTokenError(Exception):
-    """Not made by us, not made for this user, or changed since."""
+    """A token that we did not make, that we made for another user, or that was changed."""
 
 
 class ExpiredTokenError(Exception):
-    """Made by us for this user, too long ago."""
+    """A token that we made for this user too long ago."""
 
 
 class Tokens:
-    """Sign and verify; thread-safe.
+    """The signing and checking of tokens. Thread-safe.
 
     Args:
-        secrets: The last one signs, all verify.
-        max_age: Seconds.
-        clock: Wall-clock seconds since the epoch.
+        secrets: The last one signs. All are accepted.
+        max_age: For how many seconds a token is valid.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(self, secrets: Sequence[Secret], *, max_age: int, clock: Callable[[], float] = time.time) -> None:
@@ -47,30 +45,30 @@ class Tokens:
         self._clock = clock
 
     def sign(self, resumption_token: str, ld_context: Context, *, anonymous: bool) -> str:
-        """Return a token that only ``ld_context`` can vote with.
+        """Return a token that is valid for one LD context.
 
         Args:
-            resumption_token: LaunchDarkly's.
-            ld_context: Whose run it was. Its key goes into the signature and cannot be read from the token.
-            anonymous: Whether the context was made up for one request. No other request has it, so its random key
-                travels in the token, and whoever has the token can vote.
+            resumption_token: LaunchDarkly's token.
+            ld_context: The LD context of the run. Its key is part of the signature and cannot be read from the token.
+            anonymous: Whether the context was made for one request only. Other requests do not have it, so the token
+                contains its random key, and everybody who has the token can vote.
         """
         key = ld_context.key if anonymous else ""
         expiry = int(self._clock()) + self._max_age
         return self._signer(ld_context).sign(f"{resumption_token}.{key}.{expiry}").decode()
 
     def verify(self, token: object, ld_context: Callable[[], Context]) -> tuple[str, Context]:
-        """Return the resumption token, and the context that the vote is under.
+        """Return the resumption token and the LD context of the vote.
 
         Args:
-            token: Whatever the browser sent.
-            ld_context: Gives the context of whoever sends it; called unless the token brings its own.
+            token: What the browser sent.
+            ld_context: Returns the LD context of the sender. It is not called if the token contains its own.
 
         Raises:
-            InvalidTokenError: If it was not made by us for this context. Nothing is decoded before that is known.
-            ExpiredTokenError: If its time is over.
+            InvalidTokenError: If we did not make it for this context. Nothing is decoded before this check.
+            ExpiredTokenError: If it is too old.
         """
-        if not isinstance(token, str) or len(token) > LONGEST or not token.isascii() or token.count(".") != 3:
+        if not isinstance(token, str) or len(token) > MAX_CHARS or not token.isascii() or token.count(".") != 3:
             raise InvalidTokenError
         key = token.split(".")[1]
         voter = Context.builder(key).anonymous(True).build() if key else ld_context()

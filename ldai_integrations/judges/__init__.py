@@ -1,9 +1,9 @@
-"""Score runs after the response: LaunchDarkly's judges, and scores of the application's own."""
+"""Scores of runs, given after the response: by LaunchDarkly's judges, or by the application itself."""
 
 from __future__ import annotations
 
+from .._service_settings import JudgeSettings
 from ._judges import Evaluation, Judges, own_score
-from ._scores import problem_with_metric, problem_with_score
-from ._settings import JudgeSettings
+from ._models import problem_with_metric, problem_with_score
 
 __all__ = ["Evaluation", "JudgeSettings", "Judges", "own_score", "problem_with_metric", "problem_with_score"]

@@ -1,4 +1,4 @@
-"""Online evaluations: judges drawn by their sampling rate, asked after the response, each score tracked once."""
+"""Online evaluations: judges are drawn by their sampling rate and asked after the response."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ldai.models import AIJudgeConfig
+from ldai.models import AIAgentConfig, AICompletionConfig, AIJudgeConfig
 from ldai.providers.types import JudgeResult
 from ldclient import Context
 
 from .._diagnostics import Diagnostics
+from .._service_settings import JudgeSettings
 from ._loop import BoundedLoop, Job
-from ._models import Models, called, is_async
-from ._scores import SCHEMA, NoScoreError, evaluation_input, problem_with_metric, problem_with_score, score_in
-from ._settings import JudgeSettings
+from ._models import (
+    SCHEMA,
+    Models,
+    NoScoreError,
+    call_off_loop,
+    evaluation_input,
+    is_async,
+    problem_with_metric,
+    problem_with_score,
+    score_in,
+)
 
 ReadConfig = Callable[[str, Context, Mapping[str, Any]], AIJudgeConfig]
 Track = Callable[[JudgeResult], None]
@@ -30,16 +39,16 @@ Track = Callable[[JudgeResult], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What one judge is asked of one run.
+    """A run that one judge evaluates.
 
     Attributes:
-        judge_key: Key of the judge's AI Config.
-        ld_context: The LaunchDarkly context of the run, for which the judge's AI Config is evaluated.
-        variables: Values for the ``{{variables}}`` of the judge's prompt.
-        asked: What the model was asked.
-        answered: What it answered.
-        contextvars: What a callable of the application's sees.
-        track: Sends the score, on the run.
+        judge_key: The key of the judge's AI Config.
+        ld_context: The LD context of the run, for which the judge's AI Config is evaluated.
+        variables: The values of the ``{{variables}}`` in the judge's prompt.
+        asked: The question to the model.
+        answered: Its answer.
+        contextvars: The context variables that a function of the application sees.
+        track: Sends the score for the run.
     """
 
     judge_key: str
@@ -52,11 +61,14 @@ class Evaluation:
 
 
 class Judges:
-    """Score runs off the request, on threads of our own; thread-safe, and starts anew in a forked child.
+    """The evaluations of an application, on our own threads. Thread-safe; a forked child has its own threads.
+
+    A function of the application, such as ``JudgeSettings.model`` or a score, is called there. If it raises, the score
+    is missing, which is logged and counted.
 
     Args:
-        settings: Options; ``None`` leaves LaunchDarkly's judges out.
-        diagnostics: Where evaluations that come to nothing are counted.
+        settings: The options; ``None`` uses none of LaunchDarkly's judges.
+        diagnostics: Where evaluations without a score are noted.
         read_config: Evaluates the AI Config of a judge.
     """
 
@@ -70,51 +82,51 @@ class Judges:
 
     @property
     def max_chars(self) -> int:
-        """How long a run's texts may be to be judged, in characters."""
+        """How long the texts of a run may be to be judged, in characters."""
         return self._settings.max_chars
 
-    def draw(self, config: Any) -> tuple[str, ...]:
-        """Draw the judges that judge one run, by their sampling rates; return their keys."""
+    def draw(self, config: AICompletionConfig | AIAgentConfig) -> tuple[str, ...]:
+        """Draw the judges of one run by their sampling rates; return their keys."""
         configuration = config.judge_configuration
         if configuration is None or not self._asks_judges or not config.enabled:
             return ()
         return tuple(judge.key for judge in configuration.judges if self._is_drawn(judge.key, judge.sampling_rate))
 
     def judge(self, evaluation: Evaluation) -> None:
-        """Have a judge score a run, if there is room for it; returns at once."""
+        """Have a judge score a run, if there is room for it; return at once."""
         self._submit(
             evaluation.judge_key,
             Job(
                 work=lambda: self._evaluate(evaluation),
                 done=lambda result: None if result is None else evaluation.track(result),
-                failed=lambda exc: self._failed(evaluation.judge_key, exc),
+                failed=partial(self._note_failure, evaluation.judge_key),
                 context=evaluation.contextvars,
             ),
         )
 
     def score(self, metric_key: str, score: Callable[[], Any], contextvars: Contextvars, track: Track) -> None:
-        """Have a callable of the application's score a run, if there is room for it; returns at once."""
+        """Have a function of the application score a run, if there is room for it; return at once."""
 
         async def work() -> JudgeResult:
-            return own_score(metric_key, await called(score, is_async=is_async(score)))
+            return own_score(metric_key, await call_off_loop(score, is_async=is_async(score)))
 
-        failed = partial(self._failed, metric_key)
+        failed = partial(self._note_failure, metric_key)
         self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))
 
     def join(self, timeout: float) -> bool:
-        """Wait for the evaluations so far, ``timeout`` seconds at most; return False if some are not done."""
+        """Wait for the evaluations so far; return False if some are not done after ``timeout`` seconds."""
         return self._pid != os.getpid() or self._loop.join(timeout)
 
     def close(self) -> None:
-        """End the threads; an evaluation that is not done is counted, and may still be done."""
+        """End the threads. An evaluation that is not done is counted, and may still finish."""
         if self._pid != os.getpid():
             return
         for _ in range(self._loop.end()):
             self._diagnostics.note(
                 "judge_unfinished",
                 "close",
-                "Evaluations were not done when tracking was closed, and their scores may be missing; "
-                "give Tracking.flush() more time before, or judges a shorter timeout.",
+                "Evaluations were not done when tracking was closed, and their scores may be missing. "
+                "Give Tracking.flush() more time before, or judges a shorter timeout.",
             )
         self._begin()
 
@@ -127,23 +139,23 @@ class Judges:
 
     def _submit(self, subject: str, job: Job) -> None:
         if self._pid != os.getpid():
-            self._inherited.append(self._loop)  # to collect it would touch what is the parent's
+            self._inherited.append(self._loop)  # its finalizer would use what belongs to the parent
             self._begin()
-        if _threads_are_greenlets():
-            self._failed(subject, NoScoreError("judge_unavailable", "gevent has replaced threads; use other workers"))
+        # With gevent's threads, an event loop on our thread would be taken for that of the application.
+        monkey: Any = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched("threading"):
+            exc = NoScoreError("judge_unavailable", "gevent has replaced threads; use other workers")
+            self._note_failure(subject, exc)
         elif not self._loop.submit(job):
-            self._failed(
-                subject,
-                NoScoreError(
-                    "judge_shed",
-                    "too many evaluations wait already; lower the judge's sampling rate, or raise "
-                    "JudgeSettings.concurrency",
-                ),
+            reason = (
+                "too many evaluations wait already; lower the judge's sampling rate, or raise JudgeSettings.concurrency"
             )
+            self._note_failure(subject, NoScoreError("judge_shed", reason))
 
     def _is_drawn(self, judge_key: object, rate: object) -> bool:
         if not isinstance(judge_key, str) or not isinstance(rate, (int, float)):
-            self._failed(str(judge_key), NoScoreError("judge_config", "its sampling rate is not a number from 0 to 1"))
+            exc = NoScoreError("judge_config", "its sampling rate is not a number from 0 to 1")
+            self._note_failure(str(judge_key), exc)
             return False
         return random.random() < rate
 
@@ -165,25 +177,27 @@ class Judges:
         score = score_in(result.content if result.parsed is None else result.parsed)
         return _result(metric_key, score, judge_key=evaluation.judge_key)
 
-    def _failed(self, subject: str, exc: BaseException) -> None:
-        """Count and log an evaluation that came to no score; never with the text of an exception, which may quote."""
+    def _note_failure(self, subject: str, exc: BaseException) -> None:
+        """Count and log an evaluation without a score, never with the text of an exception, which may quote the run."""
         if isinstance(exc, asyncio.TimeoutError):
             exc = NoScoreError(
                 "judge_timeout",
-                f"it took longer than {self._settings.timeout:g} s; see to its model, or raise JudgeSettings.timeout",
+                f"it took longer than {self._settings.timeout:g} s; check its model, or raise JudgeSettings.timeout",
             )
         elif not isinstance(exc, NoScoreError):
-            exc = NoScoreError("judge_raised", f"{_where(exc)}; mend it there")
+            frames = traceback.extract_tb(exc.__traceback__)
+            place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            exc = NoScoreError("judge_raised", f"{type(exc).__name__} was raised{place}; fix it there")
         self._diagnostics.note(
             exc.kind, subject, "%r gave no score: %s. The judged request is not affected.", subject, exc
         )
 
 
 def own_score(metric_key: str, score: object) -> JudgeResult:
-    """Put a score of the application's own into the AI SDK's form.
+    """Return a score of the application in the AI SDK's form.
 
     Raises:
-        NoScoreError: If it is none from 0 to 1.
+        NoScoreError: If it is not a number from 0 to 1.
     """
     problem = problem_with_score(score)
     if problem is not None:
@@ -195,15 +209,3 @@ def _result(metric_key: str, score: Any, *, judge_key: str | None) -> JudgeResul
     return JudgeResult(
         judge_config_key=judge_key, success=True, sampled=True, metric_key=metric_key, score=float(score)
     )
-
-
-def _where(exc: BaseException) -> str:
-    frames = traceback.extract_tb(exc.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(exc).__name__} was raised{place}"
-
-
-def _threads_are_greenlets() -> bool:
-    """Tell whether an event loop on a thread of ours would be taken for the application's own."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))

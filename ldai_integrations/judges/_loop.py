@@ -1,4 +1,4 @@
-"""An event loop of our own, on which a bounded number of jobs goes on and a bounded number waits."""
+"""An event loop on its own thread that runs a limited number of jobs and queues a limited number of others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SECONDS_TO_END = 1.0
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Job:
-    """Something to do on the loop.
+    """A piece of work for the loop.
 
     Attributes:
-        work: Makes the coroutine that does it.
-        done: Takes its result, unless it came too late.
-        failed: Takes its exception; a ``TimeoutError`` if it came too late.
-        context: The contextvars that it sees.
+        work: Returns the coroutine that does it.
+        done: Called with its result, unless it took too long.
+        failed: Called with its exception; a ``TimeoutError`` if it took too long.
+        context: The context variables that it sees.
     """
 
     work: Callable[[], Coroutine[Any, Any, Any]]
@@ -35,12 +35,12 @@ class Job:
 
 
 class BoundedLoop:
-    """Run jobs on a thread with an event loop, begun with the first job; thread-safe, and of no use after a fork.
+    """A thread with an event loop that starts with the first job. Thread-safe; of no use after a fork.
 
     Args:
-        places: How many jobs may go on at a time. A job that cannot be stopped keeps its place until it ends.
-        queue: How many may wait for a place.
-        seconds: How long one may take.
+        places: How many jobs may run at a time. A job that cannot be stopped occupies its place until it ends.
+        queue: How many jobs may wait for a place.
+        seconds: How long a job may take.
         at_end: Called on the loop when it ends.
     """
 
@@ -56,7 +56,7 @@ class BoundedLoop:
         self._over = asyncio.Event()
 
     def submit(self, job: Job) -> bool:
-        """Take a job, or return False where too many wait already."""
+        """Queue a job; return False if too many wait already."""
         with self._lock:
             if self._running + len(self._waiting) >= self._places + self._queue:
                 return False
@@ -67,13 +67,13 @@ class BoundedLoop:
         return True
 
     def join(self, timeout: float) -> bool:
-        """Wait until the jobs taken so far are done, have failed or are late; return False if there was no time."""
+        """Wait until the jobs so far are done, have failed or took too long; return False if that takes too long."""
         with self._lock:
             unsettled = tuple(self._unsettled)
         return not wait(unsettled, timeout).not_done if unsettled else True
 
     def end(self) -> int:
-        """Let the thread end when nothing goes on any more; return how many jobs are not done."""
+        """Let the thread end when no job runs any more; return how many jobs are not done."""
         with self._lock:
             self._ended = True
             if self._loop is not None:
@@ -82,8 +82,10 @@ class BoundedLoop:
 
     def _begin(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(loop, self._over, self._at_end), name="ldai-judges", daemon=True).start()
-        # A loop that nobody submits to any more ends with us: jobs that go on hold a reference.
+        threading.Thread(
+            target=_run_loop, args=(loop, self._over, self._at_end), name="ldai-judges", daemon=True
+        ).start()
+        # The loop ends when this object is gone. Jobs that still run hold a reference to it.
         weakref.finalize(self, _stop, loop, self._over).atexit = False
         return loop
 
@@ -99,12 +101,12 @@ class BoundedLoop:
                     return
                 self._running += 1
                 job = self._waiting.popleft()
-            task = asyncio.ensure_future(self._hold(job))
+            task = asyncio.ensure_future(self._run(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _hold(self, job: Job) -> None:
-        """Keep a place for a job while it really goes on, but wait for its result no longer than is allowed."""
+    async def _run(self, job: Job) -> None:
+        """Run a job, which occupies a place until it ends, but wait for its result only as long as allowed."""
         try:
             work = job.context.run(lambda: asyncio.ensure_future(job.work()))
             done, _ = await asyncio.wait({work}, timeout=self._seconds)
@@ -112,7 +114,7 @@ class BoundedLoop:
             if not done:
                 work.cancel()
                 await asyncio.wait({work})
-                _ = work.cancelled() or work.exception()  # it has been told of the timeout already
+                _ = work.cancelled() or work.exception()  # the timeout is reported already
         finally:
             with self._lock:
                 self._running -= 1
@@ -135,8 +137,8 @@ class BoundedLoop:
             job.settled.set_result(None)
 
 
-def _serve(loop: asyncio.AbstractEventLoop, over: asyncio.Event, at_end: Callable[[], None]) -> None:
-    async def live() -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop, over: asyncio.Event, at_end: Callable[[], None]) -> None:
+    async def run_until_over() -> None:
         await over.wait()
         at_end()
         await asyncio.sleep(0)
@@ -145,11 +147,11 @@ def _serve(loop: asyncio.AbstractEventLoop, over: asyncio.Event, at_end: Callabl
             await asyncio.wait(others, timeout=_SECONDS_TO_END)
 
     try:
-        loop.run_until_complete(live())
+        loop.run_until_complete(run_until_over())
     finally:
         loop.close()
 
 
 def _stop(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # it has ended already
+    with suppress(RuntimeError):  # the loop has ended already
         loop.call_soon_threadsafe(over.set)

@@ -1,13 +1,15 @@
-"""How the model of a judge is asked: a callable of the application's, or the AI SDK's provider packages."""
+"""The call of a judge's model, by a function of the application or the AI SDK's provider packages, and its score."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import json
+import math
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
@@ -17,56 +19,87 @@ from ldai.providers import Runner, RunnerFactory
 from ldai.providers.types import LDAIMetrics, RunnerResult
 
 from ..typing import JudgeModel
-from ._scores import INSTRUCTION, NoScoreError
 
-# Each holds a client with connections; a judge has one unless its prompt differs from request to request.
-_MOST_RUNNERS = 32
+# The form of ldai.judge.evaluation_schema_builder, which the provider packages turn into structured output.
+SCHEMA: dict[str, Any] = {
+    "title": "EvaluationResponse",
+    "description": "Response containing an evaluation (score and reasoning).",
+    "type": "object",
+    "properties": {
+        "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "Score between 0.0 and 1.0."},
+        "reasoning": {"type": "string", "description": "Reasoning behind the score."},
+    },
+    "required": ["score", "reasoning"],
+    "additionalProperties": False,
+}
+# For models that are not bound to the schema.
+_INSTRUCTION = 'Answer with JSON only: {"score": a number from 0.0 to 1.0, "reasoning": "one sentence"}'
+
+# LaunchDarkly's own event keys, of which only those of judges may be used for scores.
+_OWN_EVENTS, _JUDGE_EVENTS = "$ld:", "$ld:ai:judge:"
+_CODE_FENCE = re.compile(r"\s*```\w*\s*(.*?)\s*```\s*", re.DOTALL)
+
+# Each holds a client with connections. A judge has one, unless its prompt differs from request to request.
+_MAX_RUNNERS = 32
+
+
+class NoScoreError(Exception):
+    """An evaluation without a score; its text quotes neither the run nor the answer of the judge.
+
+    Args:
+        kind: The kind of failure, as ``Tracking.stats()`` counts it.
+        reason: What happened and what to do, as a clause.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 class Models:
-    """Give what asks a judge's model; lives as long as the event loop that its clients are bound to."""
+    """The models of judges. It lives as long as the event loop to which their clients are bound."""
 
     def __init__(self, model: JudgeModel | None) -> None:
         self._model = model
         self._runners: OrderedDict[str, Runner] = OrderedDict()
-        self._missing: set[str] = set()
+        self._unavailable: set[str] = set()
 
     def runner(self, config: AIJudgeConfig) -> Runner:
         """Return a runner of the AI SDK for a judge.
 
         Raises:
-            NoScoreError: If no provider package can ask its model.
+            NoScoreError: If no provider package can call its model.
         """
         if self._model is not None:
-            return _CalledModel(self._model, config)
+            return _FunctionRunner(self._model, config)
         key = json.dumps(config.to_dict(), sort_keys=True, default=str)
         runner = self._runners.pop(key, None) or self._from_package(config)
         self._runners[key] = runner
-        if len(self._runners) > _MOST_RUNNERS:
+        if len(self._runners) > _MAX_RUNNERS:
             self._runners.popitem(last=False)
         return runner
 
     def forget(self) -> None:
-        """Let go of clients, on their event loop, where they close themselves."""
+        """Release the clients, on their event loop, where they close themselves."""
         self._runners.clear()
 
     def _from_package(self, config: AIJudgeConfig) -> Runner:
         provider = config.provider.name if config.provider else ""
         runner = None
-        if provider not in self._missing:  # the AI SDK logs three warnings each time
+        if provider not in self._unavailable:  # the AI SDK logs three warnings each time
             runner = RunnerFactory.create_model(config, multi_turn=False)
         if runner is None:
-            self._missing.add(provider)
+            self._unavailable.add(provider)
             raise NoScoreError(
                 "judge_unavailable",
-                f"no provider package can ask the models of {provider!r}; install launchdarkly-server-sdk-ai-openai "
+                f"no provider package can call the models of {provider!r}; install launchdarkly-server-sdk-ai-openai "
                 "or launchdarkly-server-sdk-ai-langchain and set its API key, or give JudgeSettings(model=…)",
             )
         return runner
 
 
-class _CalledModel:
-    """A callable in the form of the AI SDK's runners."""
+class _FunctionRunner:
+    """A function of the application in the form of the AI SDK's runners."""
 
     def __init__(self, model: JudgeModel, config: AIJudgeConfig) -> None:
         self._model = model
@@ -74,32 +107,32 @@ class _CalledModel:
 
     async def run(self, input: str, output_type: dict[str, Any] | None = None) -> RunnerResult:  # noqa: A002, ARG002  # the SDK's own names
         messages = [message.to_dict() for message in self._config.messages or ()]
-        messages.append({"role": "user", "content": f"{input}\n\n{INSTRUCTION}"})
-        answer = await called(lambda: self._model(messages, self._config), is_async=is_async(self._model))
+        messages.append({"role": "user", "content": f"{input}\n\n{_INSTRUCTION}"})
+        answer = await call_off_loop(lambda: self._model(messages, self._config), is_async=is_async(self._model))
         metrics = LDAIMetrics(success=True)
         if isinstance(answer, str):
             return RunnerResult(content=answer, metrics=metrics)
         return RunnerResult(content="", metrics=metrics, parsed=answer)
 
 
-def is_async(call: Callable[..., Any]) -> bool:
-    """Tell whether calling returns at once, with something to await."""
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004  # the method itself is asked
+def is_async(call: Callable[..., object]) -> bool:
+    """Return whether a call returns an awaitable at once."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004  # the method itself is needed
 
 
-async def called(call: Callable[[], Any], *, is_async: bool) -> Any:
-    """Call what we were given: coroutine functions here, others on a thread of their own."""
+async def call_off_loop(call: Callable[[], Any], *, is_async: bool) -> Any:
+    """Call a function of the application: a coroutine function here, any other on a thread of its own."""
     try:
-        result = call() if is_async else await _on_thread(call)
+        result = call() if is_async else await _call_on_thread(call)
         return await result if inspect.isawaitable(result) else result
-    except (SystemExit, KeyboardInterrupt) as exc:  # would end the event loop
+    except (SystemExit, KeyboardInterrupt) as exc:  # it would end the event loop
         raise NoScoreError(
             "judge_raised", f"its callable raised {type(exc).__name__}; let it raise an Exception"
         ) from None
 
 
-async def _on_thread(call: Callable[[], Any]) -> Any:
-    """Call on a daemon thread, because those of an executor keep a process from ending while one hangs."""
+async def _call_on_thread(call: Callable[[], Any]) -> Any:
+    """Call on a daemon thread: the threads of an executor keep the process from ending while one of them hangs."""
     future: Future[Any] = Future()
     context = copy_context()
 
@@ -114,5 +147,53 @@ async def _on_thread(call: Callable[[], Any]) -> Any:
     try:
         return await asyncio.shield(wrapped)
     except asyncio.CancelledError:
-        await asyncio.wait({wrapped})  # a thread cannot be stopped: its place is taken until it is done
+        await asyncio.wait({wrapped})  # a thread cannot be stopped, and occupies its place until it ends
         raise
+
+
+def evaluation_input(asked: str, answered: str) -> str:
+    """Return the text to judge in the form of the AI SDK (``ldai.judge.Judge``), for which judges were written."""
+    return f"MESSAGE HISTORY:\n{asked}\n\nRESPONSE TO EVALUATE:\n{answered}"
+
+
+def score_in(answer: object) -> float:
+    """Return the score in a judge's answer.
+
+    Args:
+        answer: A mapping with ``score``, or its JSON text, which may stand in a code fence.
+
+    Raises:
+        NoScoreError: If there is no score from 0 to 1.
+    """
+    if isinstance(answer, str):
+        fenced = _CODE_FENCE.fullmatch(answer)
+        try:
+            answer = json.loads(fenced[1] if fenced else answer)
+        except (ValueError, RecursionError):
+            answer = None
+    if not isinstance(answer, Mapping):
+        raise NoScoreError(
+            "judge_answer", "its model did not answer with a JSON object; see which model the judge uses"
+        )
+    problem = problem_with_score(answer.get("score"))
+    if problem is not None:
+        raise NoScoreError("judge_answer", f"its model's score {problem}")
+    return float(answer["score"])
+
+
+def problem_with_score(score: object) -> str | None:
+    """Return why a value is not a score, or ``None``."""
+    if not isinstance(score, (int, float)) or isinstance(score, bool):
+        return f"is of type {type(score).__name__}; it has to be a number from 0 to 1"
+    if not math.isfinite(score) or not 0 <= score <= 1:
+        return "is not from 0 to 1"
+    return None
+
+
+def problem_with_metric(metric_key: object) -> str | None:
+    """Return why a value cannot be the key of a score's metric, or ``None``."""
+    if not isinstance(metric_key, str) or not metric_key.strip():
+        return f"its metric key is {metric_key!r}; give the event key of a metric in LaunchDarkly"
+    if metric_key.startswith(_OWN_EVENTS) and not metric_key.startswith(_JUDGE_EVENTS):
+        return f"its metric key {metric_key!r} is an event of LaunchDarkly's own; choose another"
+    return None

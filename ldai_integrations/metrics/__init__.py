@@ -1,4 +1,4 @@
-"""Read the metrics of AI Configs back over LaunchDarkly's REST API, or from the dev server.
+"""The metrics of AI Configs, read from LaunchDarkly's REST API or from the dev server.
 
 ::
 

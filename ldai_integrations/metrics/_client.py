@@ -1,39 +1,45 @@
-"""The client: metrics of one AI Config, in total, by variation and over time."""
+"""The client for the metrics of an AI Config, in total, by variation and over time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from ..exceptions import ConfigurationError, MetricsError
-from ._combine import combine, combine_variations
 from ._http import Connection
-from ._values import Metrics, VariationMetrics, metrics_from_json, variations_from_json
+from ._values import (
+    Metrics,
+    VariationMetrics,
+    combine,
+    combine_variations,
+    metrics_from_json,
+    variations_from_json,
+)
 
 T = TypeVar("T")
 Moment = datetime | int
 OnProgress = Callable[[int, int], object]
 
 _DAY_MS = 24 * 3600 * 1000
-_MAX_RANGE_MS = 100 * _DAY_MS  # LaunchDarkly's own limit for one request
+_MAX_RANGE_MS = 100 * _DAY_MS  # LaunchDarkly's limit for one request
 _MAX_TOTAL_MS = 3660 * _DAY_MS  # ten years: 37 requests
-_EARLIEST_MS = 100_000_000_000  # March 1973: a smaller number was meant in seconds
+_EARLIEST_MS = 100_000_000_000  # March 1973: a smaller number is probably in seconds
 
 _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsPoint:
-    """Hold the metrics of one step of time.
+    """The metrics of one time step.
 
     Attributes:
         start_ms: Its first millisecond since the epoch.
-        end_ms: The first one after it.
-        variations: Metrics by variation key; the key ``None`` holds the total where that was asked for.
+        end_ms: The first millisecond after it.
+        variations: The metrics by variation key. The total, if that was requested, has the key ``None``.
     """
 
     start_ms: int
@@ -42,17 +48,18 @@ class MetricsPoint:
 
 
 class MetricsClient:
-    """Read metrics of AI Configs from LaunchDarkly or the dev server.
+    """A client that reads the metrics of AI Configs from LaunchDarkly or the dev server.
 
-    Thread-safe and synchronous: call it in a thread where there is an event loop. Nothing is requested before a method
-    is called. A request that fails is tried up to 5 times; a rate limit is waited for, up to ``max_wait`` each time.
+    Thread-safe and synchronous: in an application with an event loop, call it on a thread. It requests nothing before
+    a method is called. A request that fails is tried up to 5 times. It waits for a rate limit, up to ``max_wait`` each
+    time.
 
     Args:
-        api_token: An API access token whose role may read AI Configs; never logged or shown.
-        project_key: Key of the LaunchDarkly project.
+        api_token: An API access token whose role may read AI Configs. It is never logged or shown.
+        project_key: The key of the LaunchDarkly project.
         base_url: ``"launchdarkly"``, ``"eu"`` or ``"federal"``, or the address of a dev server.
-        timeout: Seconds for one try, more than 0, at most 300.
-        max_wait: Seconds to wait at most for one rate limit to pass; 0 or more.
+        timeout: The time for one try in seconds; more than 0, at most 300.
+        max_wait: The longest wait for one rate limit in seconds; 0 or more.
 
     Raises:
         ConfigurationError: If a value cannot work.
@@ -88,18 +95,19 @@ class MetricsClient:
     ) -> Metrics:
         """Return the metrics of an AI Config over all its variations.
 
-        More than 100 days are asked for in several requests, and put together as the table in ``_combine`` says.
+        More than 100 days take several requests, whose metrics are combined: counts are added, means are weighted by
+        number of generations.
 
         Args:
-            config_key: Key of the AI Config.
-            env: Key of the environment.
-            start: The first moment that counts: an aware datetime, or milliseconds since the epoch.
-            end: The first moment that does not count any more; now unless told.
-            on_progress: Called with (requests done, requests in all).
+            config_key: The key of the AI Config.
+            env: The key of the environment.
+            start: The first moment: an aware datetime, or milliseconds since the epoch.
+            end: The first moment that is not included; the default is now.
+            on_progress: Called with the number of requests that are done and of all requests.
 
         Raises:
             ConfigurationError: If a value cannot work.
-            MetricsError: If LaunchDarkly cannot be reached, or refuses; the text says what to do.
+            MetricsError: If LaunchDarkly cannot be reached or refuses. The text says what to do.
         """
         parts = self._ask(config_key, "metrics", metrics_from_json, env, _ranges(start, end), on_progress)
         return combine(parts)
@@ -113,7 +121,7 @@ class MetricsClient:
         end: Moment | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[VariationMetrics]:
-        """Return the metrics of each variation; arguments and errors as for :meth:`metrics`."""
+        """Return the metrics of each variation. Arguments and errors are those of :meth:`metrics`."""
         ranges = _ranges(start, end)
         parts = self._ask(config_key, "metrics-by-variation", variations_from_json, env, ranges, on_progress)
         return combine_variations(parts)
@@ -129,15 +137,15 @@ class MetricsClient:
         by_variation: bool = False,
         on_progress: OnProgress | None = None,
     ) -> list[MetricsPoint]:
-        """Return the metrics of equal steps of time, oldest first; one request each.
+        """Return the metrics of equal time steps, oldest first, with one request each.
 
         Args:
-            points: How many steps, 1 to 200.
-            by_variation: Tell the variations apart; else each point holds the total under ``None``.
+            points: The number of steps, 1 to 200.
+            by_variation: Whether to return each variation; otherwise each point has the total under ``None``.
 
         The other arguments and the errors are those of :meth:`metrics`.
         """
-        ranges = _steps(start, end, points)
+        ranges = _ranges(start, end, points)
         if by_variation:
             found = self._ask(config_key, "metrics-by-variation", variations_from_json, env, ranges, on_progress)
             parts: list[dict[str | None, Metrics]] = [{v.variation_key: v.metrics for v in part} for part in found]
@@ -150,7 +158,7 @@ class MetricsClient:
         self,
         config_key: str,
         what: str,
-        read: Callable[[Any], T],
+        read: Callable[[object], T],
         env: str,
         ranges: list[tuple[int, int]],
         on_progress: OnProgress | None,
@@ -174,7 +182,7 @@ class MetricsClient:
 
 
 def _checked_token(token: str) -> str:
-    """Refuse what is no access token, without showing it."""
+    """Refuse a text that is not an access token, without showing it."""
     token = token.strip() if isinstance(token, str) else ""
     if not _TOKEN_FORM.fullmatch(token):
         raise ConfigurationError("api_token is empty or has characters that no access token has; copy it whole")
@@ -192,32 +200,20 @@ def _checked_key(name: str, key: str) -> str:
     return key.strip()
 
 
-def _span(start: Moment, end: Moment | None) -> tuple[int, int]:
+def _ranges(start: Moment, end: Moment | None, points: int | None = None) -> list[tuple[int, int]]:
+    """Split a time range into equal steps, or without ``points`` into the fewest parts that LaunchDarkly allows."""
     first = _ms("start", start)
     last = _ms("end", datetime.now(timezone.utc) if end is None else end)
     if not first < last <= first + _MAX_TOTAL_MS:
         raise ConfigurationError(f"start is {start!r} and end {end!r}; end must follow start by at most ten years")
-    return first, last
-
-
-def _ranges(start: Moment, end: Moment | None) -> list[tuple[int, int]]:
-    """Split a time range into the fewest parts that LaunchDarkly allows; they touch and do not overlap."""
-    return list(_split(*_span(start, end), _MAX_RANGE_MS))
-
-
-def _steps(start: Moment, end: Moment | None, points: int) -> list[tuple[int, int]]:
-    if not isinstance(points, int) or not 1 <= points <= 200:
-        raise ConfigurationError(f"points is {points!r}; use 1 to 200")
-    first, last = _span(start, end)
-    step = -(-(last - first) // points)
-    if step > _MAX_RANGE_MS:
-        raise ConfigurationError(f"{points} points make steps of more than 100 days; ask for more points")
-    return list(_split(first, last, step))
-
-
-def _split(first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
-    for begin in range(first, last, step):
-        yield begin, min(begin + step, last)
+    step = _MAX_RANGE_MS
+    if points is not None:
+        if not isinstance(points, int) or not 1 <= points <= 200:
+            raise ConfigurationError(f"points is {points!r}; use 1 to 200")
+        step = -(-(last - first) // points)
+        if step > _MAX_RANGE_MS:
+            raise ConfigurationError(f"{points} points make steps of more than 100 days; ask for more points")
+    return [(begin, min(begin + step, last)) for begin in range(first, last, step)]
 
 
 def _ms(name: str, moment: Moment) -> int:

@@ -1,4 +1,4 @@
-"""One GET of LaunchDarkly's REST API: where it goes, how often it is tried, and what its failure means."""
+"""Requests to LaunchDarkly's REST API: addresses, retries and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import urllib3
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
-#: LaunchDarkly's instances by name (https://launchdarkly.com/docs/api, "Federal and EU environments").
+#: The instances of LaunchDarkly by name (https://launchdarkly.com/docs/api, "Federal and EU environments").
 HOSTS = {
     "launchdarkly": "https://app.launchdarkly.com",
     "eu": "https://app.eu.launchdarkly.com",
@@ -24,9 +24,9 @@ HOSTS = {
 }
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
-_TRIES = 5  # of one request, the first included
-_BACKOFF_SECONDS = 0.5  # urllib3 tries again at once, then after twice this, and doubles it each time: 7 s in all
-_API_VERSION = "20240415"  # the current one; without it, the token's own version decides
+_TRIES = 5  # of one request, including the first
+_BACKOFF_SECONDS = 0.5  # urllib3 retries at once, then after twice this, then doubles it each time: 7 s in all
+_API_VERSION = "20240415"  # the current one; without the header, the token's own version decides
 
 _REMEDIES = {
     400: "check env, the keys and the time range",
@@ -38,13 +38,13 @@ _REMEDIES = {
 
 
 class Connection:
-    """Get JSON from one LaunchDarkly instance; thread-safe.
+    """A connection to one LaunchDarkly instance. Thread-safe.
 
     Args:
-        base_url: A name in :data:`HOSTS`, or an address; plain http on this machine only.
-        token: What to send in the Authorization header, and nowhere else.
-        timeout: Seconds for one try, to connect and to read each.
-        max_wait: Seconds that one wait for a rate limit may last.
+        base_url: A name in :data:`HOSTS`, or an address; plain http only on this machine.
+        token: The access token. It is sent in the Authorization header and nowhere else.
+        timeout: The time for one try in seconds, to connect and to read each.
+        max_wait: The longest wait for one rate limit in seconds.
     """
 
     def __init__(self, base_url: str, token: str, *, timeout: float, max_wait: float) -> None:
@@ -54,11 +54,11 @@ class Connection:
         self._pool = _pool(self.base_url)
         self._retry = _Retry(max_wait=max_wait)
 
-    def get(self, path: str, query: Mapping[str, str]) -> Any:
+    def get(self, path: str, query: Mapping[str, str]) -> object:
         """Return the JSON at a path.
 
         Raises:
-            MetricsError: If it cannot be had; the text says why and what to do.
+            MetricsError: If there is none. The text says why and what to do.
         """
         headers = {
             "Authorization": self._token,
@@ -85,8 +85,8 @@ class Connection:
                 f"{self.base_url} answered with something that is not JSON; check the address", status=200
             ) from exc
 
-    def _refused(self, response: Any) -> MetricsError:
-        status: int = response.status
+    def _refused(self, response: urllib3.BaseHTTPResponse) -> MetricsError:
+        status = response.status
         said = _message(response.data).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
         wait = _wait_seconds(response)
@@ -97,7 +97,7 @@ class Connection:
 
     def _unreachable(self, exc: urllib3.exceptions.HTTPError) -> MetricsError:
         reason = getattr(exc, "reason", None) or exc
-        refused = isinstance(reason, urllib3.exceptions.NewConnectionError)  # a kind of time-out, to urllib3
+        refused = isinstance(reason, urllib3.exceptions.NewConnectionError)  # which urllib3 derives from its timeout
         if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
             cause = f"did not answer within {self._timeout:g} s, {_TRIES} times"
         else:
@@ -106,7 +106,7 @@ class Connection:
 
 
 class _Retry(urllib3.Retry):
-    """Try again after server errors, lost connections and rate limits, as long as a wait stays within bounds."""
+    """A policy of retries after server errors, lost connections and rate limits, with a limit on each wait."""
 
     def __init__(self, *, max_wait: float, **options: Any) -> None:
         defaults = {
@@ -121,26 +121,26 @@ class _Retry(urllib3.Retry):
         self._max_wait = max_wait
 
     def new(self, **changes: Any) -> _Retry:
-        """Carry the bound over to the next try."""
+        """Pass the limit on to the next try."""
         return super().new(max_wait=self._max_wait, **changes)
 
     def increment(self, method: Any = None, url: Any = None, response: Any = None, *args: Any, **options: Any) -> Any:
-        """Give up at once where the rate limit asks for more patience than there is; the answer then stands."""
+        """Give up at once if the rate limit lasts longer than the longest wait; the response is then final."""
         wait = None if response is None else _wait_seconds(response)
         if wait is not None and wait > self._max_wait:
             raise urllib3.exceptions.MaxRetryError(options["_pool"], url)
         return super().increment(method, url, response, *args, **options)
 
-    def get_retry_after(self, response: Any) -> float | None:
-        """Return the seconds to wait, with some jitter; ``None`` leaves it to the backoff."""
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        """Return the seconds to wait, with some jitter; ``None`` for the usual backoff."""
         wait = _wait_seconds(response)
         return None if wait is None else wait + random.uniform(0, 0.5)
 
 
-def _wait_seconds(response: Any) -> float | None:
-    """Tell how long LaunchDarkly asks to wait; where it names several moments, until the last.
+def _wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
+    """Return how long LaunchDarkly asks to wait, until the last moment that it names.
 
-    Resets are in milliseconds since the epoch and stand on every answer, so they say something on a 429 only.
+    Resets are in milliseconds since the epoch. Every response has them, so they only matter on a 429.
     """
     headers, now = response.headers, time.time()
     resets = [v for k, v in headers.items() if k.lower().startswith("x-ratelimit-") and k.lower().endswith("reset")]
@@ -154,7 +154,7 @@ def _wait_seconds(response: Any) -> float | None:
 
 
 def _message(body: bytes) -> str:
-    """Return LaunchDarkly's own words about an error, shortened; nothing where it sent something else."""
+    """Return LaunchDarkly's own message about an error, shortened; an empty text if it sent something else."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):
@@ -174,7 +174,7 @@ def _checked_url(url: str) -> str:
 
 
 def _pool(url: str) -> urllib3.PoolManager:
-    """Connect as the environment says: through https_proxy or http_proxy, unless no_proxy names the host."""
+    """Return a pool that uses https_proxy or http_proxy, unless no_proxy names the host."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.hostname or ""):

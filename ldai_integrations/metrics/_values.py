@@ -1,9 +1,23 @@
-"""What LaunchDarkly says about an AI Config in a time range, typed."""
+"""The metrics of an AI Config in a time range, read from LaunchDarkly and combined from several ranges.
+
+==============================================  ==============================================================
+field                                           value for consecutive time ranges
+==============================================  ==============================================================
+tokens, counts, votes, ``duration_ms``          the sum; a range without the field adds nothing
+``input_cost``, ``output_cost``                 the sum; unknown if tokens of any range have no price
+``satisfaction_rating``                         ``thumbs_up / (thumbs_up + thumbs_down)`` of the sums
+``time_to_first_token_ms``, ``judge_…``         ``Σ value · generations / Σ generations`` over the ranges that have
+                                                the field; named in ``approximate``
+==============================================  ==============================================================
+
+LaunchDarkly does not say how many values a mean has, so the number of generations takes its place. If only one range
+has a field, its value is used. If a range that has it has no number of generations, the mean is unknown.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,30 +25,30 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """Hold the metrics of an AI Config, or of one variation, in a time range.
+    """The metrics of an AI Config, or of one variation, in a time range.
 
-    ``None`` means that LaunchDarkly said nothing about a field: unknown, never zero. The first sixteen fields are
-    those of LaunchDarkly's REST API; the properties are computed from them.
+    ``None`` means that LaunchDarkly did not send a field: it is unknown, never zero. The first sixteen fields are those
+    of LaunchDarkly's REST API. The properties are computed from them.
 
     Attributes:
-        input_tokens: Tokens of all prompts.
-        output_tokens: Tokens of all answers.
-        total_tokens: Tokens of both.
-        generation_count: Attempted generations; deprecated by LaunchDarkly, see :attr:`generations`.
+        input_tokens: The tokens of all prompts.
+        output_tokens: The tokens of all answers.
+        total_tokens: The tokens of both.
+        generation_count: Attempted generations. LaunchDarkly has deprecated it; see :attr:`generations`.
         generation_success_count: Generations that succeeded.
         generation_error_count: Generations that failed.
         thumbs_up: Positive votes.
         thumbs_down: Negative votes.
-        duration_ms: Duration of all generations together, milliseconds.
-        time_to_first_token_ms: Mean time to the first token, milliseconds.
-        satisfaction_rating: Share of positive votes, 0 to 1.
-        input_cost: Cost of the input tokens, USD.
-        output_cost: Cost of the output tokens, USD.
-        judge_accuracy: Mean score of the accuracy judge, 0 to 1.
-        judge_relevance: Mean score of the relevance judge, 0 to 1.
-        judge_toxicity: Mean score of the toxicity judge, 0 to 1.
-        approximate: Names of the means that were put together from several time ranges by number of generations,
-            because LaunchDarkly does not say how many values are behind each.
+        duration_ms: The duration of all generations together, in milliseconds.
+        time_to_first_token_ms: The mean time to the first token, in milliseconds.
+        satisfaction_rating: The share of positive votes, 0 to 1.
+        input_cost: The cost of the input tokens in USD.
+        output_cost: The cost of the output tokens in USD.
+        judge_accuracy: The mean score of the accuracy judge, 0 to 1.
+        judge_relevance: The mean score of the relevance judge, 0 to 1.
+        judge_toxicity: The mean score of the toxicity judge, 0 to 1.
+        approximate: The names of the means that were combined from several time ranges by number of generations,
+            because LaunchDarkly does not say how many values each has.
     """
 
     input_tokens: int | None = None
@@ -57,13 +71,13 @@ class Metrics:
 
     @property
     def generations(self) -> int | None:
-        """Attempted generations, which are successes and errors, where LaunchDarkly gives either."""
+        """The attempted generations: successes and errors, if LaunchDarkly sends either."""
         counts = [n for n in (self.generation_success_count, self.generation_error_count) if n is not None]
         return sum(counts) if counts else self.generation_count
 
     @property
     def error_rate(self) -> float | None:
-        """Errors by generations, 0 to 1; beside a known number of successes, an absent number of errors is none."""
+        """The share of errors, 0 to 1. If the number of successes is known, an absent number of errors means none."""
         successes, errors = self.generation_success_count, self.generation_error_count
         if errors is None and successes is None:
             return None
@@ -72,14 +86,14 @@ class Metrics:
 
     @property
     def mean_duration_ms(self) -> float | None:
-        """Duration by generations, milliseconds, as LaunchDarkly's Monitoring tab computes it."""
+        """The duration per generation in milliseconds, as LaunchDarkly's Monitoring tab computes it."""
         if self.duration_ms is None or not self.generations:
             return None
         return self.duration_ms / self.generations
 
     @property
     def total_cost(self) -> Decimal | None:
-        """Cost of input and output, USD; ``None`` unless both are known."""
+        """The cost of input and output in USD; ``None`` unless both are known."""
         if self.input_cost is None or self.output_cost is None:
             return None
         return self.input_cost + self.output_cost
@@ -87,10 +101,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class VariationMetrics:
-    """Hold the metrics of one variation.
+    """The metrics of one variation.
 
     Attributes:
-        variation_key: Its key; empty for runs that were served a default instead of a variation.
+        variation_key: Its key; empty for runs that got a default instead of a variation.
         metrics: Its metrics.
     """
 
@@ -98,19 +112,27 @@ class VariationMetrics:
     metrics: Metrics
 
 
-def metrics_from_json(value: Any) -> Metrics:
-    """Read an object of LaunchDarkly's; fields it does not know, and we do not, are left out.
+def metrics_from_json(value: object) -> Metrics:
+    """Read a JSON object of LaunchDarkly. Fields that it does not have are ``None``; unknown ones are ignored.
 
     Raises:
-        ValueError: If it is no object, or a field of it is no number. The text names the field.
+        ValueError: If it is not an object, or a field is not a number. The text names the field.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"the metrics are of type {type(value).__name__}")
-    return Metrics(**{name: read(value, key) for name, (key, read) in _FIELDS.items()})
+    found: dict[str, Any] = {}
+    for name, (key, convert) in _FIELDS.items():
+        number = value.get(key)
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise ValueError(f"{key} is no number")
+        found[name] = convert(number)
+    return Metrics(**found)
 
 
-def variations_from_json(value: Any) -> list[VariationMetrics]:
-    """Read the array of ``{"variationKey", "metrics"}``; LaunchDarkly may send null where it is empty.
+def variations_from_json(value: object) -> list[VariationMetrics]:
+    """Read the array of ``{"variationKey", "metrics"}``. LaunchDarkly may send null for an empty one.
 
     Raises:
         ValueError: If it is something else.
@@ -124,49 +146,85 @@ def variations_from_json(value: Any) -> list[VariationMetrics]:
     ]
 
 
-def _number(value: Mapping[str, Any], key: str) -> int | float | None:
-    number = value.get(key)
-    if number is None:
+def combine(parts: Sequence[Metrics]) -> Metrics:
+    """Combine the metrics of several time ranges that do not overlap, as the table above says."""
+    if len(parts) == 1:
+        return parts[0]
+    known: dict[str, list[Any]] = {
+        name: [value for part in parts if (value := getattr(part, name)) is not None] for name in _FIELDS
+    }
+    found: dict[str, Any] = {name: sum(known[name]) for name in (*_SUMS, *_COSTS) if known[name]}
+    for cost, tokens in _COSTS.items():
+        if any(getattr(part, cost) is None and getattr(part, tokens) for part in parts):
+            found[cost] = None
+    found |= {name: _mean(parts, name) for name in _MEANS}
+    if found["time_to_first_token_ms"] is not None:
+        found["time_to_first_token_ms"] = round(found["time_to_first_token_ms"])
+    votes = found.get("thumbs_up", 0) + found.get("thumbs_down", 0)
+    if votes:
+        found["satisfaction_rating"] = found.get("thumbs_up", 0) / votes
+    elif len(known["satisfaction_rating"]) == 1:
+        found["satisfaction_rating"] = known["satisfaction_rating"][0]
+    weighted = frozenset(name for name in _MEANS if len(known[name]) > 1 and found[name] is not None)
+    return Metrics(**found, approximate=weighted.union(*(part.approximate for part in parts)))
+
+
+def combine_variations(parts: Sequence[Sequence[VariationMetrics]]) -> list[VariationMetrics]:
+    """Combine the metrics of each variation. A time range without a variation adds nothing to it."""
+    found: dict[str, list[Metrics]] = {}
+    for part in parts:
+        for variation in part:
+            found.setdefault(variation.variation_key, []).append(variation.metrics)
+    return [VariationMetrics(key, combine(metrics)) for key, metrics in found.items()]
+
+
+def _mean(parts: Sequence[Metrics], name: str) -> float | None:
+    """Return the mean of a field, weighted by the number of generations."""
+    values = [(getattr(part, name), part.generations) for part in parts if getattr(part, name) is not None]
+    if len(values) < 2:
+        return values[0][0] if values else None
+    generations = sum(weight or 0 for _, weight in values)
+    if not generations or any(weight is None for _, weight in values):
         return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-        raise ValueError(f"{key} is no number")
-    return number
+    return float(sum(value * weight for value, weight in values) / generations)
 
 
-def _whole(value: Mapping[str, Any], key: str) -> int | None:
-    """Read a count or milliseconds; LaunchDarkly may send a fraction, which is rounded."""
-    number = _number(value, key)
-    return None if number is None else round(number)
+def _usd(number: float) -> Decimal:
+    """Return USD with the digits of the JSON text, so that a sum of many stays exact."""
+    return Decimal(repr(number))
 
 
-def _fraction(value: Mapping[str, Any], key: str) -> float | None:
-    number = _number(value, key)
-    return None if number is None else float(number)
-
-
-def _money(value: Mapping[str, Any], key: str) -> Decimal | None:
-    """Read USD as they were written, so that sums of many do not drift."""
-    number = _number(value, key)
-    return None if number is None else Decimal(repr(number))
-
-
-_Reader = Callable[[Mapping[str, Any], str], Any]
-# Names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics")
-_FIELDS: dict[str, tuple[str, _Reader]] = {
-    "input_tokens": ("inputTokens", _whole),
-    "output_tokens": ("outputTokens", _whole),
-    "total_tokens": ("totalTokens", _whole),
-    "generation_count": ("generationCount", _whole),
-    "generation_success_count": ("generationSuccessCount", _whole),
-    "generation_error_count": ("generationErrorCount", _whole),
-    "thumbs_up": ("thumbsUp", _whole),
-    "thumbs_down": ("thumbsDown", _whole),
-    "duration_ms": ("durationMs", _whole),
-    "time_to_first_token_ms": ("timeToFirstTokenMs", _whole),
-    "satisfaction_rating": ("satisfactionRating", _fraction),
-    "input_cost": ("inputCost", _money),
-    "output_cost": ("outputCost", _money),
-    "judge_accuracy": ("judgeAccuracy", _fraction),
-    "judge_relevance": ("judgeRelevance", _fraction),
-    "judge_toxicity": ("judgeToxicity", _fraction),
+# The names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics"). LaunchDarkly may send a fraction for a
+# count or for milliseconds.
+_FIELDS: dict[str, tuple[str, Callable[[float], object]]] = {
+    "input_tokens": ("inputTokens", round),
+    "output_tokens": ("outputTokens", round),
+    "total_tokens": ("totalTokens", round),
+    "generation_count": ("generationCount", round),
+    "generation_success_count": ("generationSuccessCount", round),
+    "generation_error_count": ("generationErrorCount", round),
+    "thumbs_up": ("thumbsUp", round),
+    "thumbs_down": ("thumbsDown", round),
+    "duration_ms": ("durationMs", round),
+    "time_to_first_token_ms": ("timeToFirstTokenMs", round),
+    "satisfaction_rating": ("satisfactionRating", float),
+    "input_cost": ("inputCost", _usd),
+    "output_cost": ("outputCost", _usd),
+    "judge_accuracy": ("judgeAccuracy", float),
+    "judge_relevance": ("judgeRelevance", float),
+    "judge_toxicity": ("judgeToxicity", float),
 }
+_SUMS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "generation_count",
+    "generation_success_count",
+    "generation_error_count",
+    "thumbs_up",
+    "thumbs_down",
+    "duration_ms",
+)
+# Each cost, and the tokens that it is for.
+_COSTS = {"input_cost": "input_tokens", "output_cost": "output_tokens"}
+_MEANS = ("time_to_first_token_ms", "judge_accuracy", "judge_relevance", "judge_toxicity")

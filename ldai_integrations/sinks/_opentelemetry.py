@@ -1,18 +1,19 @@
-"""Write each run as a span, and as points of metrics, in the words of OpenTelemetry's GenAI conventions.
+"""A sink that exports each run as a span and as metrics, with the names of OpenTelemetry's GenAI conventions.
 
-Source of the names: open-telemetry/semantic-conventions-genai, ``gen-ai-spans.md``, ``gen-ai-agent-spans.md`` and
-``gen-ai-metrics.md``, development status, as of 1.42; and LaunchDarkly's own AI SDK for ``launchdarkly.*`` and the
-``feature_flag`` event, by which LaunchDarkly finds the traces of an AI Config.
+The names come from open-telemetry/semantic-conventions-genai, ``gen-ai-spans.md``, ``gen-ai-agent-spans.md`` and
+``gen-ai-metrics.md``, development status, as of 1.42. ``launchdarkly.*`` and the ``feature_flag`` event, by which
+LaunchDarkly finds the traces of an AI Config, come from LaunchDarkly's AI SDK.
 
 Decisions:
 
-- A run in completion mode is a ``chat`` span of kind CLIENT, one of an agent an ``invoke_agent`` span of kind INTERNAL.
-  The span is made when the run has ended, with the run's own times, below the span that was current where it opened.
-- Neither prompts nor answers, nor the message of an exception, nor anything of the LaunchDarkly context is written: the
-  conventions' ``feature_flag.context.id`` is a user's key, and left out.
-- The present names alone are written (``gen_ai.provider.name``, not ``gen_ai.system`` as well).
-- Token counts that were estimated are on the span, with ``ldai.usage.source``, and not among the metrics, which the
-  conventions keep for counts that are known.
+- A run in completion mode is a ``chat`` span of kind CLIENT. A run of an agent is an ``invoke_agent`` span of kind
+  INTERNAL. The span is created when the run has ended, with the times of the run, as a child of the span that was
+  current when it opened.
+- Prompts, answers, exception messages and the LD context are not exported. The conventions' ``feature_flag.context.id``
+  is the key of a user, and is omitted.
+- Only the current names are used (``gen_ai.provider.name``, not ``gen_ai.system`` as well).
+- Estimated token counts are on the span, with ``ldai.usage.source``, but not in the metrics, which the conventions
+  reserve for known counts.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 
     Attributes = dict[str, str | int | float | list[str]]
 
-#: Name of the instrumentation scope.
+#: The name of the instrumentation scope.
 SCOPE = "ldai_integrations"
 
-# The well-known values of gen_ai.provider.name, by how LaunchDarkly and people call the provider; letters and digits.
+# The well-known values of gen_ai.provider.name, by the letters and digits of the provider's usual names.
 _PROVIDERS = {
     "awsbedrock": "aws.bedrock",
     "azure": "azure.ai.openai",
@@ -63,26 +64,26 @@ _COUNTS = {
     "gen_ai.usage.cache_creation.input_tokens": "cache_write_input_tokens",
     "gen_ai.usage.reasoning.output_tokens": "reasoning_tokens",
 }
-# Bounds of histograms as the conventions ask for them: seconds, tokens, seconds.
+# The histogram boundaries that the conventions specify: seconds, tokens, seconds.
 _DURATIONS = [0.01 * 2**power for power in range(14)]
 _TOKENS = [4**power for power in range(14)]
 _FIRST_CHUNKS = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
 
 
 class OpenTelemetrySink:
-    """Write each reported run as a GenAI span, and its duration, tokens and time to first token as metrics.
+    """A sink that exports each reported run as a GenAI span, and its duration, tokens and first token as metrics.
 
     ::
 
         tracking = Tracking.from_env(sinks=[OpenTelemetrySink()])
 
-    The span lies below the span that was current where the run opened, also where the run ends in another thread. No
-    prompt, answer or part of the LaunchDarkly context is written. Where nothing is exported it costs microseconds.
+    The span is a child of the span that was current when the run opened, even if the run ends on another thread. No
+    prompt, no answer and no part of the LD context is exported. Without an exporter it costs microseconds.
 
     Args:
-        tracer_provider: Where spans go; the global one unless told.
-        meter_provider: Where metrics go; the global one unless told. An instrumentation of the provider's client
-            writes metrics of the same names: give a ``NoOpMeterProvider()`` where two would be one too many.
+        tracer_provider: The provider of the tracer; the default is the global one.
+        meter_provider: The provider of the meter; the default is the global one. An instrumentation of the LLM client
+            records metrics of the same names. Pass a ``NoOpMeterProvider()`` if you have one.
     """
 
     def __init__(
@@ -110,11 +111,11 @@ class OpenTelemetrySink:
         )
 
     def opened(self) -> Callable[[RunRecord], None]:
-        """Return what writes the run that opens here, below the span that is current now."""
+        """Return a function that exports the run that opens here, as a child of the span that is current now."""
         return partial(self._write, parent=context.get_current())
 
     def emit(self, record: RunRecord) -> None:
-        """Write a run of which nobody knows where it opened, as a trace of its own."""
+        """Export a run as a trace of its own, because it is not known where it opened."""
         self._write(record, parent=context.Context())
 
     def _write(self, record: RunRecord, parent: Context) -> None:
@@ -148,7 +149,7 @@ class OpenTelemetrySink:
 
 
 def _common(record: RunRecord) -> Attributes:
-    """Return what spans and metrics share: few values each."""
+    """Return the attributes of both spans and metrics, each of which has few different values."""
     found: Attributes = {
         "gen_ai.operation.name": "invoke_agent" if record.mode == "agent" else "chat",
         "gen_ai.provider.name": _provider(record.provider_name),
@@ -184,7 +185,7 @@ def _usage(usage: Usage | None) -> Attributes:
 
 
 def _evaluation(record: RunRecord) -> Attributes:
-    """Return what LaunchDarkly's own tracing writes of an evaluation, but for whose it was."""
+    """Return the attributes of an evaluation in LaunchDarkly's own tracing, without the LD context."""
     found: Attributes = {
         "feature_flag.key": record.config_key,
         "feature_flag.provider.name": "LaunchDarkly",

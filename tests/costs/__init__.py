@@ -1,1 +1,1 @@
-"""What runs cost."""
+"""Tests of costs."""

@@ -1,12 +1,15 @@
-"""A run's usage is priced by the AI Config's own prices, else by the list; unknown stays unknown."""
+"""The cost of a run comes from the AI Config's own prices or else from the list. An unknown cost stays unknown."""
 
 from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import genai_prices
@@ -26,8 +29,6 @@ from genai_prices.types import (
 from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, Usage, track_ai
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.costs import Costs
-from ldai_integrations.costs._list import PriceList
-from ldai_integrations.costs._price import Price, cost_of
 from ldai_integrations.records import Cost
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
@@ -38,7 +39,7 @@ PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6, "costPerCachedI
 
 @pytest.fixture
 def served() -> Iterator[Any]:
-    """Serve one AI Config, whose model a test chooses; gives a function that makes its Tracking."""
+    """Give a function that serves one AI Config with a model, and returns its Tracking."""
     with OfflineLaunchDarkly() as launchdarkly:
 
         def tracking(model: Any, provider: str = "OpenAI", **settings: Any) -> Tracking:
@@ -55,7 +56,7 @@ def run(tracking: Tracking, usage: Usage | None = None) -> None:
 
 
 def test_the_price_list(served: Any, records: list[RunRecord]) -> None:
-    """A known model is priced by the list, which is named with its version."""
+    """The price of a known model comes from the list, which is named with its version."""
     run(served({"name": "gpt-4o-mini"}))
 
     assert records[0].cost == Cost(
@@ -75,7 +76,7 @@ def test_the_ai_configs_own_prices_win(served: Any, records: list[RunRecord]) ->
 
 
 def test_one_price_is_not_two(served: Any, records: list[RunRecord]) -> None:
-    """Where the AI Config prices one side only, the other is unknown, and so is the total."""
+    """If the AI Config has a price for one side only, the cost of the other and the total are unknown."""
     run(served({"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1}}))
 
     assert (records[0].input_cost, records[0].output_cost) == (Decimal(1000), None)
@@ -92,14 +93,14 @@ def test_free_is_not_unknown(served: Any, records: list[RunRecord]) -> None:
 
 @pytest.mark.parametrize(("model", "provider"), [("own-model", "OpenAI"), ("gpt-4o-mini", "Our gateway"), ("", "")])
 def test_unknown_stays_unknown(model: str, provider: str, served: Any, records: list[RunRecord]) -> None:
-    """A model, or a provider, that nobody prices has no cost."""
+    """A model or a provider without a price has no cost."""
     run(served({"name": model}, provider))
 
     assert (records[0].cost, records[0].input_cost, records[0].output_cost) == (None, None, None)
 
 
 def test_usage_that_is_unknown(served: Any, records: list[RunRecord]) -> None:
-    """What was not counted is not priced."""
+    """Unknown usage has no cost."""
     tracking = served({"name": "gpt-4o-mini"})
     with pytest.raises(ZeroDivisionError), track_ai(config_key="bot", tracking=tracking):
         _ = 1 / 0
@@ -108,7 +109,7 @@ def test_usage_that_is_unknown(served: Any, records: list[RunRecord]) -> None:
 
 
 def test_estimates_are_marked(served: Any, records: list[RunRecord], o200k: None) -> None:
-    """A cost that rests on estimated tokens says so."""
+    """A cost of estimated tokens is marked."""
     track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"}))(lambda: "Hello there.")()
 
     assert records[0].cost is not None
@@ -116,7 +117,7 @@ def test_estimates_are_marked(served: Any, records: list[RunRecord], o200k: None
 
 
 def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) -> None:
-    """Tokens that user code tracked are the ones that are priced."""
+    """The tokens that user code tracks determine the cost."""
     from ldai.tracker import TokenUsage
 
     with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"})) as run:
@@ -127,7 +128,7 @@ def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) ->
 
 
 def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
-    """With ``costs=False`` nothing is priced."""
+    """With ``costs=False`` no cost is computed."""
     run(served({"name": "gpt-4o-mini", "custom": PRICES}, costs=False))
 
     assert records[0].cost is None
@@ -137,7 +138,7 @@ def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
 
 @pytest.mark.parametrize("wrong", ["0.1", -1, True, [1], float("inf")])
 def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord], caplog: Any) -> None:
-    """A price that cannot be meant makes the cost unknown, not another one, and is told once with the remedy."""
+    """A price that cannot be right makes the cost unknown, and is logged once with the remedy."""
     tracking = served({"name": "gpt-4o-mini", "custom": {**PRICES, "costPerOutputToken": wrong}})
     run(tracking)
     run(tracking)
@@ -149,7 +150,7 @@ def test_prices_that_are_none(wrong: Any, served: Any, records: list[RunRecord],
 
 
 def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, AI Configs' own prices work, and the rest is unknown."""
+    """Without the extra, AI Configs' own prices work, and other costs are unknown."""
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     tracking = served({"name": "gpt-4o-mini", "custom": PRICES})
     run(tracking)
@@ -162,7 +163,7 @@ def test_without_the_package(served: Any, records: list[RunRecord], monkeypatch:
 def test_a_package_that_does_not_work(
     served: Any, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A package that breaks on import costs prices only."""
+    """A package that fails on import makes costs unknown and breaks nothing else."""
     imported = builtins.__import__
 
     def broken(name: str, *args: Any, **options: Any) -> Any:
@@ -178,21 +179,46 @@ def test_a_package_that_does_not_work(
     assert tracking.stats().diagnostics == {"price list": 1}
 
 
-def test_a_list_that_breaks() -> None:
-    """What goes wrong while a price is looked up is counted, and the cost is unknown."""
-    costs = Costs(diagnostics := Diagnostics())
-    costs._list = object()  # type: ignore[assignment]
-    found = costs.of(
-        Usage(1, 1),
+def cost(
+    usage: Usage,
+    model: str = "tiny",
+    provider: str = "acme",
+    *,
+    costs: Costs | None = None,
+    at: datetime = NOON,
+    custom: Mapping[str, Any] = MappingProxyType({}),
+) -> Cost | None:
+    """Return the cost of usage."""
+    costs = Costs(Diagnostics()) if costs is None else costs
+    return costs.of(
+        usage,
         config_key="bot",
-        model_name="m",
-        provider_name="",
-        get_custom=lambda _name: None,
-        started_at=NOON.timestamp(),
+        model_name=model,
+        provider_name=provider,
+        get_custom=custom.get,
+        started_at=at.timestamp(),
     )
 
-    assert found is None
+
+def test_a_list_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception during the lookup of a price is counted, and the cost is unknown."""
+    costs = Costs(diagnostics := Diagnostics())
+    monkeypatch.setattr(data_snapshot, "get_snapshot", lambda: 1 / 0)
+
+    assert cost(Usage(1, 1), costs=costs) is None
     assert diagnostics.counts() == {"cost": 1}
+
+
+@contextmanager
+def price_list(prices: Any) -> Iterator[None]:
+    """Replace the package's list by one of a single model, as its updates do."""
+    model = ModelInfo(id="tiny", match=ClauseEquals(equals="tiny"), prices=prices)
+    provider = Provider(id="acme", name="Acme", api_pattern="acme", models=[model])
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers=[provider], from_auto_update=False))
+    try:
+        yield
+    finally:
+        data_snapshot.set_custom_snapshot(None)
 
 
 @pytest.mark.parametrize(
@@ -207,41 +233,39 @@ def test_a_list_that_breaks() -> None:
     ],
 )
 def test_each_input_token_is_priced_once(usage: Usage, input_cost: Any) -> None:
-    """Tokens read from a cache, written to one, and plain ones each have their price, and add up to the input."""
-    price = Price(
-        input=Decimal(1), output=Decimal(3), cached_input=Decimal("0.1"), cache_write=Decimal(2), source="test"
-    )
-    cost = cost_of(usage, price)
-    assert cost is not None or input_cost is not None
-    assert cost is not None
-    assert cost.input_cost == input_cost
+    """Tokens read from a cache, written to one, and others each have their price, and add up to the input."""
+    per_token = {"input": "1", "output": "3", "cache_read": "0.1", "cache_write": "2"}
+    prices = ModelPrice(**{f"{side}_mtok": Decimal(usd) * 1_000_000 for side, usd in per_token.items()})
+    with price_list(prices):
+        found = cost(usage)
+    assert found is not None
+    assert found.input_cost == input_cost
 
 
 def test_a_cache_without_a_price() -> None:
-    """Where a cache has no price of its own, its tokens cost what all input does."""
-    cost = cost_of(Usage(input_tokens=10, cached_input_tokens=4), Price(input=Decimal(2), source="test"))
-    assert cost is not None
-    assert (cost.input_cost, cost.output_cost) == (Decimal(20), None)
-    assert cost_of(Usage(output_tokens=4), Price(input=Decimal(2), source="test")) is None
+    """Tokens of a cache without a price of its own cost as much as other input tokens."""
+    custom = {"costPerInputToken": 2}
+    found = cost(Usage(input_tokens=10, cached_input_tokens=4), custom=custom)
+    assert found is not None
+    assert (found.input_cost, found.output_cost) == (Decimal(20), None)
+    assert cost(Usage(output_tokens=4), custom=custom) is None
 
 
 def test_the_list_is_read_as_its_package_reads_it() -> None:
-    """For every model of the list, plain and cached tokens cost what the package itself computes."""
-    prices, compared = PriceList(), 0
+    """For every model of the list, cached and other tokens cost what the package itself computes."""
+    costs, compared = Costs(Diagnostics()), 0
     for provider in data_snapshot.get_snapshot().providers:
         for model in provider.models:
             for size in (1_000, 300_000):
-                price = prices.price(model.id, provider.id, input_tokens=size, at=NOON)
                 usage = genai_prices.Usage(input_tokens=size, cache_read_tokens=size // 2, output_tokens=100)
+                ours = cost(Usage(size, 100, cached_input_tokens=size // 2), model.id, provider.id, costs=costs)
                 try:
                     found = genai_prices.calc_price(
                         usage, model.id, provider_id=provider.id, genai_request_timestamp=NOON
                     )
                 except LookupError:
-                    assert price is None
+                    assert ours is None
                     continue
-                assert price is not None
-                ours = cost_of(Usage(size, 100, cached_input_tokens=size // 2), price)
                 assert ours is None or ours.input_cost in (None, found.input_price), model.id
                 assert ours is None or ours.output_cost in (None, found.output_price), model.id
                 compared += ours is not None and ours.input_cost is not None
@@ -250,10 +274,10 @@ def test_the_list_is_read_as_its_package_reads_it() -> None:
 
 @pytest.mark.parametrize("provider", ["OpenAI", "openai", ""])
 def test_providers_by_any_usual_name(provider: str) -> None:
-    """The names that LaunchDarkly gives to providers are understood; without one the model's name decides."""
-    price = PriceList().price("gpt-4o-mini", provider, input_tokens=1, at=NOON)
-    assert price is not None
-    assert price.input == Decimal("0.15") / 1_000_000
+    """LaunchDarkly's names of providers are understood. Without one, the name of the model decides."""
+    found = cost(Usage(input_tokens=1_000_000), "gpt-4o-mini", provider)
+    assert found is not None
+    assert found.input_cost == Decimal("0.15")
 
 
 @pytest.mark.parametrize(
@@ -269,66 +293,56 @@ def test_providers_by_any_usual_name(provider: str) -> None:
 )
 def test_providers_of_launchdarkly(model: str, provider: str) -> None:
     """Models of the providers in LaunchDarkly's list have prices."""
-    assert PriceList().price(model, provider, input_tokens=1, at=NOON) is not None
+    assert cost(Usage(1, 1), model, provider) is not None
 
 
-@pytest.fixture
-def own_list() -> Iterator[None]:
-    """Put a list of one provider into the place of the package's, as its updates do."""
+def test_prices_change_with_time_and_size() -> None:
+    """The price of the day is used, with the day it began. Above a threshold all tokens cost the higher price."""
+    tiers = TieredPrices(base=Decimal(10), tiers=[Tier(start=100, price=Decimal(20))])
     before = ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2))
-    after = ModelPrice(
-        input_mtok=TieredPrices(base=Decimal(10), tiers=[Tier(start=100, price=Decimal(20))]), output_mtok=Decimal(30)
-    )
-    prices = [
-        ConditionalPrice(prices=before),
-        ConditionalPrice(StartDateConstraint(start_date=date(2026, 11, 1)), prices=after),
-    ]
-    model = ModelInfo(id="tiny", match=ClauseEquals(equals="tiny"), prices=prices)
-    provider = Provider(id="acme", name="Acme", api_pattern="acme", models=[model])
-    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers=[provider], from_auto_update=False))
-    yield
-    data_snapshot.set_custom_snapshot(None)
-
-
-def test_prices_change_with_time_and_size(own_list: None) -> None:
-    """The price of the day counts, with the day it began; above a threshold all tokens cost the higher one."""
-    prices = PriceList()
+    after = ModelPrice(input_mtok=tiers, output_mtok=Decimal(30))
+    from_november = StartDateConstraint(start_date=date(2026, 11, 1))
     october = datetime(2026, 10, 31, tzinfo=timezone.utc)
-    old = prices.price("tiny", "acme", input_tokens=5, at=october)
-    new, large = (prices.price("tiny", "acme", input_tokens=size, at=NOON) for size in (100, 101))
+    with price_list([ConditionalPrice(prices=before), ConditionalPrice(from_november, prices=after)]):
+        costs = Costs(Diagnostics())
+        old = cost(Usage(5, 1), at=october, costs=costs)
+        new, large = (cost(Usage(size, 1), costs=costs) for size in (100, 101))
 
     assert old is not None
     assert new is not None
     assert large is not None
-    assert (old.input, old.output, old.day) == (Decimal("0.000001"), Decimal("0.000002"), None)
-    assert (new.input, new.output, new.day) == (Decimal("0.00001"), Decimal("0.00003"), date(2026, 11, 1))
-    assert large.input == Decimal("0.00002")
+    assert (old.input_cost, old.output_cost, old.price_date) == (Decimal("0.000005"), Decimal("0.000002"), None)
+    assert (new.input_cost, new.output_cost, new.price_date) == (
+        Decimal("0.001"),
+        Decimal("0.00003"),
+        date(2026, 11, 1),
+    )
+    assert large.input_cost == 101 * Decimal("0.00002")
 
 
-def test_an_updated_list_is_used(own_list: None) -> None:
+def test_an_updated_list_is_used() -> None:
     """An application that updates the package's list gets the new prices, with the day of the update."""
-    prices = PriceList()
-    assert prices.price("gpt-4o-mini", "openai", input_tokens=1, at=NOON) is None
-    snapshot = data_snapshot._bundled_snapshot()
-    updated = data_snapshot.DataSnapshot(providers=snapshot.providers, from_auto_update=True, timestamp=NOON)
-    data_snapshot.set_custom_snapshot(updated)
+    with price_list(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2))):
+        costs = Costs(Diagnostics())
+        assert cost(Usage(1, 1), "gpt-4o-mini", "openai", costs=costs) is None
+        snapshot = data_snapshot._bundled_snapshot()
+        updated = data_snapshot.DataSnapshot(providers=snapshot.providers, from_auto_update=True, timestamp=NOON)
+        data_snapshot.set_custom_snapshot(updated)
+        found = cost(Usage(1, 1), "gpt-4o-mini", "openai", costs=costs)
 
-    price = prices.price("gpt-4o-mini", "openai", input_tokens=1, at=NOON)
-    assert price is not None
-    assert price.day == NOON.date()
-
-
-def test_one_price_is_made_once() -> None:
-    """The price of a model that costs the same at any time and size is the same object for all its runs."""
-    prices = PriceList()
-    once, again = (prices.price("gpt-4o-mini", "OpenAI", input_tokens=size, at=NOON) for size in (1, 1_000_000))
-    assert once is not None
-    assert again is once
+    assert found is not None
+    assert found.price_date == NOON.date()
 
 
 def test_memory_is_bounded() -> None:
     """However many models are asked for, few are remembered."""
-    prices = PriceList()
-    for number in range(2_100):
-        prices.price(f"model {number}", "openai", input_tokens=1, at=NOON)
-    assert len(prices._known[1]) <= 1_000
+    costs = Costs(Diagnostics())
+    assert cost(Usage(1, 1), "gpt-4o-mini", "openai", costs=costs)
+    tracemalloc.start()
+    try:
+        for number in range(3_000):
+            cost(Usage(1, 1), f"model {number}", "acme", costs=costs)
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 1_000_000

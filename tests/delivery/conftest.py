@@ -1,4 +1,4 @@
-"""A dev server of its own for each test that lets it fail, and clients whose events we deliver."""
+"""A dev server for each test, which it can let fail, and clients whose events we deliver."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server() -> Iterator[DevServer]:
 
 @pytest.fixture
 def tracking(no_leaks: None, server: DevServer) -> Iterator[Tracking]:
-    """Give a Tracking as the environment describes it, connected to :func:`server`."""
+    """Give a Tracking from the environment, connected to :func:`server`."""
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
     assert tracking.stats().connection == "ok"
     yield tracking
@@ -39,7 +39,7 @@ def tracking(no_leaks: None, server: DevServer) -> Iterator[Tracking]:
 
 @pytest.fixture
 def connect(no_leaks: None, server: DevServer) -> Iterator[Connect]:
-    """Give what makes a client of the user's own, with or without our event processor; closed after the test."""
+    """Give a function that makes a client of the user, with or without our event processor, closed after the test."""
     with ExitStack() as opened:
 
         def connect(processor: Any = None, **options: Any) -> LDClient:
@@ -54,7 +54,7 @@ def connect(no_leaks: None, server: DevServer) -> Iterator[Connect]:
 
 @pytest.fixture
 def processor(connect: Connect) -> SpoolingEventProcessor:
-    """Give an event processor of ours, without anything in between."""
+    """Give the event processor of a client that was made with ours."""
     return processor_of(connect(SpoolingEventProcessor))
 
 
@@ -66,12 +66,12 @@ def processor_of(client: LDClient) -> SpoolingEventProcessor:
 
 
 def uris(url: str) -> dict[str, Any]:
-    """Return what makes a Config of a client for this address."""
+    """Return the options of a Config for this address."""
     return dict.fromkeys(("base_uri", "stream_uri", "events_uri"), url)
 
 
 def small(**bounds: Any) -> Any:
-    """Return an event processor class with bounds that a test can reach."""
+    """Return an event processor class with limits that a test can reach."""
     return partial(SpoolingEventProcessor, **bounds)
 
 

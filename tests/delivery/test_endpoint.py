@@ -1,4 +1,4 @@
-"""Whatever the events endpoint answers, nothing is lost that it would take later, and the cause is said once."""
+"""No answer of the events endpoint loses an event that it would accept later, and the cause is logged once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ldclient import Config, LDClient
 from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.delivery._batch import Batch
-from ldai_integrations.delivery._post import Answer, Poster
 from ldai_integrations.delivery._sdk import Engine
+from ldai_integrations.delivery._spool import Answer, Poster
 from ldai_integrations.devserver import DevServer
 
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small, uris
@@ -33,7 +33,7 @@ def test_one_bad_answer_loses_nothing(status: int, tracking: Tracking, server: D
 
 @pytest.mark.parametrize("handled", [False, True])
 def test_an_answer_that_never_comes_loses_nothing(handled: bool, tracking: Tracking, server: DevServer) -> None:
-    """A post that is cut off, before or after the endpoint has taken it, is sent again and counted once."""
+    """A post whose connection breaks, before or after the endpoint accepts it, is sent again and counted once."""
     server.inject("/bulk", close=True, handled=handled, count=2)
     send_runs(tracking, 5)
     assert tracking.flush(30).complete
@@ -45,10 +45,10 @@ def test_an_answer_that_never_comes_loses_nothing(handled: bool, tracking: Track
     ("status", "remedy"),
     [(401, "SDK key"), (403, "SDK key"), (404, "events_uri"), (405, "proxy"), (503, "status page")],
 )
-def test_a_refusing_endpoint_is_said_once(
+def test_a_refusing_endpoint_is_logged_once(
     status: int, remedy: str, tracking: Tracking, server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An endpoint that keeps refusing is in stats() and, with the remedy, in one warning; events wait for it."""
+    """An endpoint that keeps refusing is reported by stats() and, with the remedy, by one warning. The events wait."""
     tracking.flush(30)
     server.inject("/bulk", status=status, count=None)
     send_runs(tracking, 2)
@@ -61,8 +61,8 @@ def test_a_refusing_endpoint_is_said_once(
     assert complete_runs(server) == 2
 
 
-def test_nobody_there(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
-    """An endpoint that cannot be reached is said once, and the events wait."""
+def test_an_unreachable_endpoint(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that cannot be reached is logged once, and the events wait."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as unused:
         port = unused.server_port
     address = uris(f"http://127.0.0.1:{port}")
@@ -76,8 +76,8 @@ def test_nobody_there(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     client.close()
 
 
-def test_too_large_a_batch_is_halved(connect: Connect, server: DevServer) -> None:
-    """Batches that are too large are halved until they are taken; no event is lost on the way."""
+def test_a_batch_that_is_too_large_is_halved(connect: Connect, server: DevServer) -> None:
+    """Batches that are too large are halved until they are accepted, and no event is lost."""
     client = connect(SpoolingEventProcessor)
     server.inject("/bulk", status=413, count=6)
     for number in range(100):
@@ -87,10 +87,10 @@ def test_too_large_a_batch_is_halved(connect: Connect, server: DevServer) -> Non
 
 
 @pytest.mark.parametrize(("status", "reason"), [(413, "too_large"), (400, "malformed")])
-def test_an_event_that_is_refused_by_itself(
+def test_a_single_event_that_is_refused(
     status: int, reason: str, connect: Connect, server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An event that is refused alone is lost, counted and said; the next are sent."""
+    """A single event that is refused is lost, counted and logged. The next events are sent."""
     client = connect(SpoolingEventProcessor, omit_anonymous_contexts=True)
     processor = processor_of(client)
     client.track("event", CONTEXT)
@@ -105,10 +105,8 @@ def test_an_event_that_is_refused_by_itself(
     assert len(server.events(key="event")) == 2
 
 
-def test_a_full_spool_lets_go_of_the_oldest(
-    connect: Connect, server: DevServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Past its bound the spool loses the oldest events, counts them exactly, and says so once."""
+def test_a_full_spool_drops_the_oldest(connect: Connect, server: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond its limit the spool drops the oldest events, counts them exactly, and logs it once."""
     client = connect(small(max_spool_bytes=20_000))
     processor = processor_of(client)
     server.inject("/bulk", status=503, count=None)
@@ -123,11 +121,11 @@ def test_a_full_spool_lets_go_of_the_oldest(
     assert (pending, list(dropped), sent + dropped["spool_full"]) == (0, ["spool_full"], 20_001)
     assert len(arrived) == len(set(arrived)) == sent - len(server.events(kind="index"))
     assert 19_999 in arrived
-    assert sum("the oldest are lost" in record.message for record in caplog.records) == 1
+    assert sum("The oldest are lost" in record.message for record in caplog.records) == 1
 
 
 def test_compressed_events(connect: Connect, server: DevServer) -> None:
-    """A client that asks for compressed posts gets them."""
+    """A client that is configured for compression sends compressed posts."""
     client = connect(SpoolingEventProcessor, enable_event_compression=True)
     client.track("event", CONTEXT, {"text": "x" * 1_000})
     assert processor_of(client).deliver(30).complete
@@ -138,7 +136,7 @@ class _Asking(BaseHTTPRequestHandler):
     """Answer with the headers that the path names."""
 
     def do_POST(self) -> None:
-        """Ask for patience."""
+        """Ask the client to wait."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(429)
         self.send_header("Retry-After", self.path.split("/")[1].replace("_", " "))
@@ -146,7 +144,7 @@ class _Asking(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -165,8 +163,8 @@ def asking() -> Iterator[str]:
     [("7", 7.0), ("Thu,_01_Jan_2015_00:00:00_GMT", 0.0), ("100000", 300.0), ("soon", 0.0)],
 )
 def test_retry_after_is_read(header: str, seconds: float, asking: str) -> None:
-    """Retry-After is understood in seconds and as a date, bounded, and ignored where it is neither."""
+    """Retry-After is read as seconds or as a date, limited, and ignored if it is neither."""
     config = Config("test", events_uri=f"{asking}/{header}")
     poster = Poster(config, Engine(config))
-    assert poster.post(Batch(b"[]", 1, 0)) == Answer(429, seconds)
+    assert poster.post(Batch([], 0)) == Answer(429, seconds)
     poster.close()

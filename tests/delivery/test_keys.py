@@ -1,4 +1,4 @@
-"""A key that cannot work is said at start, and one that is refused when it happens."""
+"""A key that cannot work is an error at start, and one that is refused is logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ldclient import Config, LDClient
 from ldclient.interfaces import UpdateProcessor
 
-from ldai_integrations import ConfigurationError, Tracking
+from ldai_integrations import ConfigurationError, Settings, Tracking
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS
@@ -29,7 +29,7 @@ OTHER_KEYS = [
 
 @pytest.mark.parametrize(("key", "what"), OTHER_KEYS)
 def test_another_kind_of_key_is_refused_at_start(key: str, what: str) -> None:
-    """A mobile key, an API token or a client-side ID in the place of the SDK key is named, with the remedy."""
+    """The error for a mobile key, an API token or a client-side ID names its kind and the remedy."""
     with pytest.raises(ConfigurationError, match=f"LAUNCHDARKLY_SDK_KEY is {what}.*use the SDK key") as refused:
         Tracking.from_env(environ={"LAUNCHDARKLY_SDK_KEY": key})
     assert key not in str(refused.value)
@@ -37,7 +37,7 @@ def test_another_kind_of_key_is_refused_at_start(key: str, what: str) -> None:
 
 @pytest.mark.parametrize(("key", "what"), OTHER_KEYS)
 def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Of a client that is there already it is said once."""
+    """For a client that exists already it is logged once."""
     client = LDClient(Config(key, offline=True))
     tracking = Tracking(client)
     (warning,) = [record.message for record in caplog.records if what in record.message]
@@ -50,7 +50,7 @@ def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog
 @_FORGOTTEN_STREAM
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key(status: int, server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
-    """A key that LaunchDarkly refuses is known at start, said once with the remedy, and in stats()."""
+    """A key that LaunchDarkly refuses is known at start, logged once with the remedy, and reported by stats()."""
     server.inject("/all", status=status, count=None)
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
     assert tracking.stats().connection == f"HTTP {status}"
@@ -65,7 +65,7 @@ def test_a_refused_key(status: int, server: DevServer, no_leaks: None, caplog: p
 def test_a_key_that_is_refused_to_a_client_of_your_own(
     server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A refusal that comes after the Tracking was made is said as well."""
+    """A refusal that comes after the Tracking was made is logged as well."""
     server.inject("/all", status=401, delay=0.5, count=None)
     tracking = Tracking(LDClient(Config("test", diagnostic_opt_out=True, **uris(server.url)), start_wait=0))
     assert eventually(lambda: tracking.stats().connection == "HTTP 401" and bool(tracking.stats().diagnostics))
@@ -75,17 +75,17 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
 
 
 def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
-    """An address where nobody answers is said, and stats() tell."""
+    """An address where no server answers is logged and reported by stats()."""
     with DevServer(FLAGS) as gone:
         url = gone.url
-    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url})
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url}, settings=Settings(flush_timeout=0.1))
     assert tracking.stats().connection == "unreachable"
     assert any("could not be reached" in record.message for record in caplog.records)
     tracking.close()
 
 
 class _NeverReady(UpdateProcessor):
-    """Bring no flags."""
+    """A data source without flags."""
 
     def __init__(self, *_args: Any) -> None: ...
 
@@ -98,7 +98,7 @@ class _NeverReady(UpdateProcessor):
 
 
 def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is warned of where all is well: the SDK is not waited for when it is made, but afterwards."""
+    """A successful start logs no warning, and suppresses the SDK's warning only for its own client."""
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
     assert tracking.stats().connection == "ok"
     tracking.close()
@@ -110,5 +110,5 @@ def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: 
 
 
 def test_ai_configs_from_a_file(client: LDClient) -> None:
-    """AI Configs that come from a file are there, though such a source does not tell its state."""
+    """A connection is ok with AI Configs from a file, although such a source does not report its state."""
     assert Tracking(client).stats().connection == "ok"

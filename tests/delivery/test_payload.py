@@ -1,4 +1,4 @@
-"""One value that JSON cannot hold loses nothing but itself."""
+"""A value that JSON cannot represent is replaced by the nearest one, and costs no other event."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from ldclient import Context
+from ldclient import Config, Context, LDClient
 
 from ldai_integrations import Tracking
 from ldai_integrations._diagnostics import Diagnostics
-from ldai_integrations.delivery import SpoolingEventProcessor
-from ldai_integrations.delivery._payload import encode_event, safe_context, safe_data, safe_metric
-from ldai_integrations.delivery._plain import is_plain, to_plain
+from ldai_integrations.delivery import Delivery, SpoolingEventProcessor, delivery_of, safe_context
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import Events
 
 from .conftest import CONTEXT, Connect, processor_of, send_runs
 
@@ -31,7 +30,7 @@ Point = namedtuple("Point", "x y")
 
 
 class Color(Enum):
-    """Have values of many kinds."""
+    """An enum with values of many kinds."""
 
     RED = "red"
     WHEN = datetime.date(2026, 1, 2)
@@ -39,13 +38,13 @@ class Color(Enum):
 
 
 class Level(IntEnum):
-    """Be numbers."""
+    """An enum of numbers."""
 
     LOW = 1
 
 
 class Hostile:
-    """Raise whatever is asked."""
+    """An object that raises from every method."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -55,11 +54,11 @@ class Hostile:
 
 
 class Text(str):
-    """Be a text with something about it."""
+    """A subclass of str."""
 
 
 class FakeArray:
-    """Answer as numpy's arrays do."""
+    """An object with the conversion method of numpy's arrays."""
 
     def __init__(self, content: Any) -> None:
         self.content = content
@@ -70,12 +69,12 @@ class FakeArray:
 
 
 class Plain:
-    """Say nothing about itself."""
+    """An object without a text of its own."""
 
 
 @dataclass
 class Secret:
-    """Have a text."""
+    """An object with a text."""
 
     name: str = "ada"
 
@@ -96,7 +95,7 @@ def _nested(depth: int) -> Any:
 _TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
 _UUID = uuid.UUID(int=7)
 
-MENDED = [
+REPLACED = [
     (math.nan, None),
     (math.inf, None),
     (-math.inf, None),
@@ -142,41 +141,61 @@ MENDED = [
 ]
 
 
-@pytest.mark.parametrize(("value", "wanted"), MENDED, ids=lambda value: type(value).__name__)
-def test_the_nearest_value(value: Any, wanted: Any) -> None:
-    """What JSON cannot hold becomes the nearest value that it can."""
-    assert not is_plain(value)
-    mended = to_plain(value)
-    assert is_plain(mended)
-    json.dumps(mended, allow_nan=False)
-    if not callable(value):
-        assert mended == wanted
-        assert type(mended) is type(wanted)
+class Sent:
+    """The delivery of a client whose event processor keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.events, self.diagnostics = Events(), Diagnostics()
+        config = Config("test", use_ldd=True, event_processor_class=lambda _config: self.events)
+        self._delivery: Delivery = delivery_of(LDClient(config), self.diagnostics)
+
+    def data(self, value: Any) -> Any:
+        """Send event data, and return what the event processor gets."""
+        self._delivery.track("event", CONTEXT, value)
+        return self.events.custom[-1].data
+
+    def metric(self, value: Any) -> Any:
+        """Send a metric value, and return what the event processor gets."""
+        self._delivery.track("event", CONTEXT, None, value)
+        return self.events.custom[-1].metric_value
+
+
+@pytest.fixture
+def sent() -> Sent:
+    """Give a delivery that keeps what it sends."""
+    return Sent()
+
+
+def test_the_nearest_value(sent: Sent) -> None:
+    """A value that JSON cannot represent becomes the nearest one that it can, which is logged and counted."""
+    for value, wanted in REPLACED:
+        found = sent.data(value)
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert sent.data(found) is found
+        if not callable(value):
+            assert (found, type(found)) == (wanted, type(wanted)), value
+    assert sent.diagnostics.counts() == {"payload": len(REPLACED)}
 
 
 @pytest.mark.parametrize(
     "value", [_cyclic(), _nested(30), _nested(3_000), [[_TIME] * 900] * 900, "x" * 10_000 + "\ud800"]
 )
-def test_bounds(value: Any) -> None:
-    """Cycles, depths and crowds come out, bounded."""
-    mended = to_plain(value)
-    assert is_plain(mended)
-    assert len(json.dumps(mended)) < 60_000
+def test_bounds(value: Any, sent: Sent) -> None:
+    """A value with cycles, great depth or many items becomes one of bounded size."""
+    found = sent.data(value)
+    assert sent.data(found) is found
+    assert len(json.dumps(found)) < 60_000
 
 
-@pytest.mark.parametrize(
-    "value", [None, True, 0, -(2**63), 1.5, "ünï 🎉", [], {}, {"a": [1, {"b": ("c", None)}]}, {"ü": "ü"}]
-)
-def test_what_is_plain_stays_itself(value: Any) -> None:
-    """What JSON can hold is handed on, the same object."""
-    diagnostics = Diagnostics()
-    assert is_plain(value)
-    assert safe_data(value, "event", diagnostics) is value
-    assert json.dumps(to_plain(value)) == json.dumps(value)
-    assert diagnostics.counts() == {}
+def test_plain_values_stay_the_same_object(sent: Sent) -> None:
+    """A value that JSON can represent is passed on unchanged."""
+    value: Any
+    for value in (None, True, 0, -(2**63), 1.5, "ünï 🎉", [], {}, {"a": [1, {"b": ("c", None)}]}, {"ü": "ü"}):
+        assert sent.data(value) is value
+    assert sent.diagnostics.counts() == {}
 
 
-def test_numpy_values() -> None:
+def test_numpy_values(sent: Sent) -> None:
     """numpy's scalars and arrays become numbers and lists."""
     numpy = pytest.importorskip("numpy")
     for value, wanted in (
@@ -186,7 +205,7 @@ def test_numpy_values() -> None:
         (numpy.array([[1, 2]]), [[1, 2]]),
         (numpy.float64("nan"), None),
     ):
-        assert to_plain(value) == wanted
+        assert sent.data(value) == wanted
 
 
 @pytest.mark.parametrize(
@@ -205,24 +224,23 @@ def test_numpy_values() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_metrics(value: Any, wanted: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A metric is a finite number or nothing, which is said once with the event's name."""
-    diagnostics = Diagnostics()
-    assert [safe_metric(value, "event", diagnostics) for _ in range(2)] == [wanted, wanted]
+def test_metrics(value: Any, wanted: Any, sent: Sent, caplog: pytest.LogCaptureFixture) -> None:
+    """A metric value is a finite number or absent, which is logged once with the event's name."""
+    assert [sent.metric(value) for _ in range(2)] == [wanted, wanted]
     lost = value is not None and wanted is None
     assert [record.message.count("'event'") for record in caplog.records] == ([1] if lost else [])
 
 
 def test_contexts(caplog: pytest.LogCaptureFixture) -> None:
-    """Attributes are mended in every context, private ones stay private; names are logged, values not."""
+    """Attributes are replaced in every context, private ones stay private; names are logged, values are not."""
     diagnostics = Diagnostics()
     user = Context.builder("ada").set("since", _TIME).set("plan", "free").set("card", {"4111"}).private("card").build()
     org = Context.builder("acme").kind("org").set("seats", 3).build()
     safe = safe_context(Context.create_multi(user, org), diagnostics)
-    mended = safe.get_individual_context("user")
-    assert mended is not None
-    assert (mended.get("since"), mended.get("plan"), mended.get("card")) == (_TIME.isoformat(), "free", ["4111"])
-    assert list(mended.private_attributes) == ["card"]
+    found = safe.get_individual_context("user")
+    assert found is not None
+    assert (found.get("since"), found.get("plan"), found.get("card")) == (_TIME.isoformat(), "free", ["4111"])
+    assert list(found.private_attributes) == ["card"]
     assert safe.get_individual_context("org") == org
     assert safe_context(safe, diagnostics) is safe
     assert safe_context(org, diagnostics) is org
@@ -230,45 +248,43 @@ def test_contexts(caplog: pytest.LogCaptureFixture) -> None:
     assert "4111" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        ("plain", '"plain"'),
-        ("🎉", '"\\ud83c\\udf89"'),
-        ("\ud83c", '"\\ufffd"'),
-        ("\udf89\ud83c", '"\\ufffd\\ufffd"'),
-        ("\ud83c🎉", '"\\ufffd\\ud83c\\udf89"'),
-        ("\\ud83c", '"\\\\ud83c"'),
-        ("\\\ud83c", '"\\\\\\ufffd"'),
-    ],
-)
-def test_surrogates(text: str, written: str) -> None:
-    """A surrogate without its other half is replaced; pairs, and texts that look like one, stay."""
-    assert encode_event({"data": text}, Diagnostics()) == b'{"data":' + written.encode() + b"}"
-
-
-@pytest.mark.parametrize(("value", "wanted"), MENDED, ids=lambda value: type(value).__name__)
-def test_poison_in_your_own_events(
-    value: Any, wanted: Any, processor: SpoolingEventProcessor, server: DevServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What an application sends by itself is mended too, with everybody's events around it, and named in the log."""
+def test_surrogates(processor: SpoolingEventProcessor, server: DevServer) -> None:
+    """A surrogate without its other half is replaced. Pairs, and texts that look like one, stay."""
+    texts = {
+        "plain": "plain",
+        "🎉": "🎉",
+        "\ud83c": "\ufffd",
+        "\udf89\ud83c": "\ufffd\ufffd",
+        "\ud83c🎉": "\ufffd🎉",
+        "\\ud83c": "\\ud83c",
+        "\\\ud83c": "\\\ufffd",
+    }
     client = _client_of(processor)
-    client.track("before", CONTEXT)
-    for _ in range(2):
-        client.track("poison", CONTEXT, {"value": value})
-    client.track("after", CONTEXT)
+    for text in texts:
+        client.track("text", CONTEXT, [text])
     assert processor.deliver(30).dropped == 0
-    events = server.events(kind="custom")
-    assert [event["key"] for event in events] == ["before", "poison", "poison", "after"]
-    arrived = events[1]["data"]["value"]
-    assert is_plain(arrived) or isinstance(value, int)  # JSON can hold the digits of any int that Python writes
-    if not callable(value):
-        assert arrived in (wanted, value)
-    assert sum("'poison'" in record.message for record in caplog.records) <= 1
+    assert [event["data"] for event in server.events(key="text")] == [[wanted] for wanted in texts.values()]
 
 
-def test_poison_everywhere(connect: Connect, server: DevServer) -> None:
-    """In metrics, contexts, defaults and cycles, poison costs nothing but itself."""
+def test_bad_values_in_your_own_events(
+    processor: SpoolingEventProcessor, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Values that the application tracks itself are replaced too, between the events of others, and named once."""
+    client = _client_of(processor)
+    for number, (value, _) in enumerate(REPLACED):
+        client.track("before", CONTEXT, {"number": number})
+        client.track("bad", CONTEXT, {"value": value})
+    assert processor.deliver(30).dropped == 0
+    assert [event["data"]["number"] for event in server.events(key="before")] == list(range(len(REPLACED)))
+    arrived = [event["data"]["value"] for event in server.events(key="bad")]
+    for found, (value, wanted) in zip(arrived, REPLACED, strict=True):
+        # JSON can represent the digits of any int that Python writes.
+        assert callable(value) or found in (wanted, value)
+    assert sum("'bad'" in record.message for record in caplog.records) == 1
+
+
+def test_bad_values_everywhere(connect: Connect, server: DevServer) -> None:
+    """In metrics, contexts, defaults and cycles, a bad value costs no other event."""
     client = connect(SpoolingEventProcessor)
     processor = processor_of(client)
     loop: dict[str, Any] = {}
@@ -289,19 +305,17 @@ def test_poison_everywhere(connect: Connect, server: DevServer) -> None:
     assert report.dropped == 0
 
 
-def test_poison_in_the_runs_of_a_client_of_your_own(connect: Connect, server: DevServer) -> None:
-    """With the SDK's own event processor, what goes through us is mended before it is handed over."""
+def test_bad_values_and_the_event_processor_of_the_sdk(connect: Connect, server: DevServer) -> None:
+    """With the SDK's own event processor, values are replaced before the SDK gets them."""
     tracking = Tracking(connect())
     send_runs(tracking, 1)
-    tracking._delivery.track("judge", CONTEXT, {"when": _TIME}, Decimal("0.5"))
+    delivery_of(tracking.client, tracking.diagnostics).track("judge", CONTEXT, {"when": _TIME}, Decimal("0.5"))
     tracking.flush(30)
     (event,) = server.events(key="judge")
     assert (event["data"], event["metricValue"]) == ({"when": _TIME.isoformat()}, 0.5)
     assert tracking.stats().diagnostics == {"payload": 1}
 
 
-def _client_of(processor: SpoolingEventProcessor) -> Any:
-    """Return something that tracks into an event processor as an LDClient does."""
-    from ldclient import Config, LDClient
-
+def _client_of(processor: SpoolingEventProcessor) -> LDClient:
+    """Return a client that sends to an event processor and has no connection."""
     return LDClient(Config("test", use_ldd=True, event_processor_class=lambda _config: processor))

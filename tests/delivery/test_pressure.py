@@ -1,4 +1,4 @@
-"""Bursts arrive; what does not fit is counted."""
+"""Bursts arrive, and events that there is no room for are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs
 
 
 def test_a_burst_arrives(tracking: Tracking, server: DevServer) -> None:
-    """Two thousand runs at once, twice what the SDK has room for, arrive whole."""
+    """Two thousand runs at once, twice as many as the SDK has room for, arrive completely."""
     send_runs(tracking, 2_000)
     report = tracking.flush(50)
     assert (report.pending, report.dropped) == (0, 0)
@@ -23,7 +23,7 @@ def test_a_burst_arrives(tracking: Tracking, server: DevServer) -> None:
 
 
 def test_a_burst_at_a_slow_endpoint_arrives(tracking: Tracking, server: DevServer) -> None:
-    """An endpoint that takes half a second for each post gets every run of a burst from eight threads."""
+    """Every run of a burst from eight threads arrives at an endpoint that takes half a second for each post."""
     server.inject("/bulk", delay=0.5, count=None)
     threads = [threading.Thread(target=send_runs, args=(tracking, 100)) for _ in range(8)]
     for thread in threads:
@@ -35,8 +35,8 @@ def test_a_burst_at_a_slow_endpoint_arrives(tracking: Tracking, server: DevServe
     assert complete_runs(server) == 800
 
 
-def test_an_outage_is_ridden_out(tracking: Tracking, server: DevServer) -> None:
-    """Runs of before, in and after an outage arrive, in bounded posts."""
+def test_an_outage_loses_nothing(tracking: Tracking, server: DevServer) -> None:
+    """Runs from before, during and after an outage arrive, in posts of limited size."""
     send_runs(tracking, 100)
     server.inject("/bulk", status=503, count=None)
     send_runs(tracking, 400)
@@ -50,7 +50,7 @@ def test_an_outage_is_ridden_out(tracking: Tracking, server: DevServer) -> None:
 
 
 def test_a_burst_through_a_client_of_your_own_arrives(connect: Connect, server: DevServer) -> None:
-    """With the SDK's own event processor we flush by count and yield, so that a burst arrives there as well."""
+    """A burst also arrives with the SDK's own event processor, because we flush by count and yield."""
     tracking = Tracking(connect())
     send_runs(tracking, 2_000)
     assert tracking.flush(50).pending == 0
@@ -58,7 +58,7 @@ def test_a_burst_through_a_client_of_your_own_arrives(connect: Connect, server: 
 
 
 def test_small_queues_lose_nothing_to_their_size(connect: Connect, server: DevServer) -> None:
-    """An inbox of ninety events takes a thousand from one thread, which yields while they are formatted."""
+    """An inbox for ninety events accepts a thousand from one thread, which yields while they are formatted."""
     client = connect(SpoolingEventProcessor, events_max_pending=90)
     for number in range(1_000):
         client.track("event", CONTEXT, {"number": number})
@@ -69,7 +69,7 @@ def test_small_queues_lose_nothing_to_their_size(connect: Connect, server: DevSe
 def test_what_does_not_fit_is_counted(
     monkeypatch: pytest.MonkeyPatch, server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where formatting cannot keep up at all, callers are held up for a bounded time, and the loss is counted."""
+    """If formatting stops completely, callers are delayed for a limited time, and the lost events are counted."""
     stuck = threading.Event()
     monkeypatch.setattr("ldai_integrations.delivery._sdk.Engine.process", lambda *_: stuck.wait(30))
     processor = SpoolingEventProcessor(Config("test", events_uri=server.url, events_max_pending=30))

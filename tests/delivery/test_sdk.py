@@ -1,24 +1,38 @@
-"""The private parts of ldclient are what we take them for, and we do without them where they are not."""
+"""The private parts of ldclient work as delivery expects, and delivery works without them if they do not."""
 
 from __future__ import annotations
 
+import os
+from configparser import ConfigParser
 from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ldclient import Config, LDClient
 from ldclient.impl.events import event_processor as sdk
+from packaging.requirements import Requirement
 
 from ldai_integrations import Tracking
-from ldai_integrations.delivery import SpoolingEventProcessor
-from ldai_integrations.delivery._sdk import Engine, SdkChangedError, SdkQueue
+from ldai_integrations.delivery import SpoolingEventProcessor, environment_id_of
+from ldai_integrations.delivery._sdk import (
+    Engine,
+    SdkChangedError,
+    SdkQueue,
+    is_inherited,
+    processor_of,
+    replace_processor,
+    without_timeout_warning,
+)
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import Events
 
 from .conftest import CONTEXT, Connect, complete_runs, send_runs
 
 
 def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) -> None:
-    """From the same calls come the same events, by our event processor and by the SDK's."""
+    """Our event processor and the SDK's send the same events for the same calls."""
     context = CONTEXT.builder_from_context(CONTEXT).set("email", "a@b.c").set("plan", "free").private("email").build()
 
     def sent_by(processor: Any) -> list[dict[str, Any]]:
@@ -41,7 +55,7 @@ def test_the_engine_does_what_the_sdk_does(connect: Connect, server: DevServer) 
 
 
 def test_headers_are_the_sdks(server: DevServer) -> None:
-    """A post carries what the SDK says about itself and the application, and the schema of the events."""
+    """A post has the SDK's headers about itself, the application and the schema of the events."""
     config = Config("test", wrapper_name="w", application={"id": "shop", "version": "1"})
     headers = Engine(config).headers
     assert headers["Authorization"] == "test"
@@ -50,7 +64,7 @@ def test_headers_are_the_sdks(server: DevServer) -> None:
 
 
 def test_contexts_are_told_anew() -> None:
-    """A context is told once, until its keys are forgotten."""
+    """A context is sent once, until its keys are forgotten."""
     engine = Engine(Config("test"))
     factory = LDClient(Config("test", offline=True))._event_factory_default
 
@@ -64,14 +78,47 @@ def test_contexts_are_told_anew() -> None:
 
 
 def test_the_sdks_queue_can_be_seen(connect: Connect) -> None:
-    """The SDK's own event processor has the inbox that we watch and flush."""
+    """The SDK's own event processor has the inbox that we read and flush."""
     queue = SdkQueue(connect(events_max_pending=123))
     assert (queue.is_known, queue.is_current, queue.sends_nothing, queue.capacity) == (True, True, False, 123)
     assert not SdkQueue(connect(SpoolingEventProcessor)).is_known
 
 
+def test_the_bounds_are_those_of_the_tested_versions() -> None:
+    """The package demands versions of LaunchDarkly's SDKs below the next major one, and these are installed."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(Path(__file__).parents[2] / "setup.cfg")
+    requirements = [Requirement(text) for text in parser["options"]["install_requires"].split()]
+    for name, next_major in (("launchdarkly-server-sdk", "10"), ("launchdarkly-server-sdk-ai", "2")):
+        [specifier] = [each.specifier for each in requirements if each.name == name]
+        assert version(name) in specifier
+        assert next_major not in specifier
+
+
+def test_the_owner_of_a_client(client: LDClient) -> None:
+    """A client knows the process that made it, and its event processor can be replaced until ``postfork()``."""
+    private: Any = client
+    assert (private._owner_pid, is_inherited(client)) == (os.getpid(), False)
+    private._owner_pid = -1
+    assert is_inherited(client)
+    before, replacement = processor_of(client), Events()
+    replace_processor(client, replacement)
+    assert not is_inherited(client)
+    client.track("event", CONTEXT)
+    assert len(replacement.custom) == 1
+    with without_timeout_warning():
+        client.postfork(start_wait=0)
+    assert processor_of(client) not in (None, replacement)
+    before.stop()
+
+
+def test_the_environment_id(tracking: Tracking, server: DevServer) -> None:
+    """The id of the environment is the one that the server sends."""
+    assert environment_id_of(tracking.client)
+
+
 class _Deaf(sdk.EventDispatcher):
-    """Ask the inbox for messages and understand none."""
+    """A dispatcher that reads messages and understands none."""
 
     def _run_main_loop(self) -> None:
         with suppress(SystemExit):
@@ -97,7 +144,7 @@ def test_a_changed_sdk_is_used_as_it_is(
     no_leaks: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where the SDK's insides have changed, its own event processor is used, which is said once, and events arrive."""
+    """If private parts of the SDK change, its own event processor is used, which is logged once, and events arrive."""
     monkeypatch.setattr("ldai_integrations.delivery._sdk._START_SECONDS", 0.2)
     original = sdk.EventDispatcher
     monkeypatch.setattr(sdk, "EventDispatcher", dispatcher)
@@ -113,5 +160,5 @@ def test_a_changed_sdk_is_used_as_it_is(
     send_runs(tracking, 3)
     assert tracking.flush(30).pending == 0
     assert complete_runs(server) == 3
-    assert sum("is made differently" in record.message for record in caplog.records) == 1
+    assert sum("works differently inside" in record.message for record in caplog.records) == 1
     tracking.close()

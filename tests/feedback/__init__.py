@@ -1,1 +1,1 @@
-"""Votes, from the token to the event, through every door."""
+"""Tests of feedback."""

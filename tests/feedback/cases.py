@@ -27,7 +27,7 @@ NO_RUN = "4f9c1f1e-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent to the endpoint."""
+    """A request to the endpoint."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=lambda: dict(JSON))
@@ -55,7 +55,7 @@ def vote(token: Any, kind: Any = "positive", **more: Any) -> Request:
 
 
 def tracker_token(config_key: str = "chat") -> str:
-    """Make LaunchDarkly's unsigned token of a run that never was."""
+    """Make LaunchDarkly's unsigned token of a run that does not exist."""
     payload = {"runId": NO_RUN, "configKey": config_key, "variationKey": "small", "version": 1}
     return base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
 

@@ -1,4 +1,4 @@
-"""One running application per door, and what it reported."""
+"""A running application for each integration, and what it reported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ldai_integrations.feedback import FeedbackSettings
 
 from ..flags import FLAGS
 from .cases import SECRET, Request
-from .doors import DOORS, KEY
+from .integrations import INTEGRATIONS, KEY
 
 HEADER, EVENT = "X-Feedback-Token", "feedback"
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a client sees."""
+    """A response as a client sees it."""
 
     status: int
     body: bytes
@@ -37,7 +37,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Door:
+class Application:
     """A running application."""
 
     address: tuple[str, int]
@@ -45,7 +45,7 @@ class Door:
     dev_server: DevServer
 
     def get(self, path: str, user: str = "ada", method: str = "GET") -> Response:
-        """Ask as a user; an empty one has not signed in."""
+        """Send a request as a user, or with an empty name as a visitor."""
         return self.send(path, Request(b"", {}, method), user)
 
     def vote(self, request: Request, user: str = "ada") -> Response:
@@ -53,7 +53,7 @@ class Door:
         return self.send("/feedback", request, user)
 
     def send(self, path: str, request: Request, user: str) -> Response:
-        """Send a request on a connection of its own."""
+        """Send a request on a new connection."""
         connection = http.client.HTTPConnection(*self.address, timeout=20)
         headers = {**request.headers, "Connection": "close", **({"X-User": user} if user else {})}
         try:
@@ -79,40 +79,40 @@ class Door:
 
 
 def feedback_settings(**options: Any) -> FeedbackSettings:
-    """Ask for feedback as the tests do."""
+    """Return the settings of the tests."""
     given = {"config_keys": {KEY}, "secret": SECRET, "header": HEADER, "event": EVENT, "requests_per_minute": 0}
     return FeedbackSettings(**{**given, **options})
 
 
 @pytest.fixture(scope="session")
 def feedback_server() -> Iterator[DevServer]:
-    """Serve the flags of the tests; events of different tests are told apart by run id."""
+    """Serve the flags of the tests. Run ids distinguish the events of different tests."""
     with DevServer(FLAGS) as server:
         yield server
 
 
 @contextmanager
-def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Door]:
-    """Serve the application of a door."""
-    build, serve = DOORS[name]
+def serving(name: str, dev_server: DevServer, **options: Any) -> Iterator[Application]:
+    """Serve the application of an integration."""
+    build, serve = INTEGRATIONS[name]
     settings = Settings(feedback=feedback_settings(**options))
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
     try:
         with serve(build(tracking)) as address:
-            yield Door(address, tracking, dev_server)
+            yield Application(address, tracking, dev_server)
     finally:
         tracking.close()
         gc.collect()  # what a framework forgets to close is to be found here
 
 
-@pytest.fixture(params=DOORS, scope="module")
-def door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Door]:
-    """Serve one door's application on a real socket."""
-    with serving(request.param, feedback_server) as door:
-        yield door
+@pytest.fixture(params=INTEGRATIONS, scope="module")
+def application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Iterator[Application]:
+    """Serve the application of each integration on a real socket."""
+    with serving(request.param, feedback_server) as application:
+        yield application
 
 
-@pytest.fixture(params=DOORS)
-def make_door(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
-    """Give a function that serves one door's application with options of the test's own."""
+@pytest.fixture(params=INTEGRATIONS)
+def make_application(request: pytest.FixtureRequest, feedback_server: DevServer) -> Callable[..., Any]:
+    """Give a function that serves the application of each integration with options."""
     return lambda **options: serving(request.param, feedback_server, **options)

@@ -1,4 +1,4 @@
-"""What is read of a request before anything is known about it."""
+"""Any header and body of a request can be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ldai_integrations.feedback import FORM, MOST_BYTES, fields_of, length_of
     [("", 0), ("0", 0), ("12", 12), ("-1", 0), ("1e3", 0), (" 12", 0), ("abc", 0), ("9" * 5_000, MOST_BYTES + 1)],
 )
 def test_any_content_length_is_judged(said: str, length: int) -> None:
-    """No header makes a server fail, whatever it says."""
+    """No value of the header raises an exception."""
     assert length_of(said) == length
 
 
@@ -27,10 +27,10 @@ def test_any_content_length_is_judged(said: str, length: int) -> None:
     ],
 )
 def test_both_kinds_of_body_are_read(content_type: str, body: bytes) -> None:
-    """JSON and forms have the same fields, with parameters on their media type or without."""
+    """JSON and forms give the same fields, with or without parameters of the media type."""
     assert fields_of(content_type, body) == {"token": "a", "kind": "b"}
 
 
 def test_code_outside_of_a_run_has_no_token() -> None:
-    """Where nothing is tracked there is nothing to vote on."""
+    """Without a run there is no token."""
     assert current_run().feedback_token == ""

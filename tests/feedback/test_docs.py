@@ -14,8 +14,7 @@ from fastapi.testclient import TestClient
 
 from ldai_integrations import Settings, Tracking, track_ai
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.feedback import FeedbackSettings, MemoryVotes
-from ldai_integrations.feedback._body import MOST_BYTES
+from ldai_integrations.feedback import MOST_BYTES, FeedbackSettings, MemoryVotes
 from ldai_integrations.typing import VoteStore
 
 from ..contract.drivers.django import application
@@ -36,14 +35,14 @@ def run_block(start: str) -> dict[str, Any]:
 
 @pytest.fixture
 def launchdarkly(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
-    """Be the reader whose environment names a dev server."""
+    """Set the environment of a reader with a dev server."""
     with DevServer({"flags": {"support-bot": {**CHAT, "key": "support-bot"}}, "segments": {}}) as server:
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
         yield server
 
 
 def test_the_flask_example(launchdarkly: DevServer) -> None:
-    """Tokens of JSON, header and event are taken by the endpoint, and count in the metrics."""
+    """The endpoint accepts the tokens of JSON, header and event, and the votes are in the metrics."""
     space = run_block("Flask(__name__)")
     browser = space["app"].test_client()
     answer, stream = browser.post("/chat"), browser.post("/chat/stream")
@@ -57,7 +56,7 @@ def test_the_flask_example(launchdarkly: DevServer) -> None:
 
 
 def test_the_fastapi_example(launchdarkly: DevServer) -> None:
-    """The token in the JSON is taken by the endpoint, and the vote counts in the metrics."""
+    """The endpoint accepts the token in the JSON, and the vote is in the metrics."""
     space = run_block("FastAPI()")
     with TestClient(space["app"]) as browser:
         answer = browser.post("/chat")
@@ -80,7 +79,7 @@ def test_the_django_example(tracking: Tracking) -> None:
 
 
 class Redis:
-    """Do what Redis does for ``SET … NX GET EX``."""
+    """A stand-in for Redis with ``SET … NX GET EX``."""
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
@@ -96,7 +95,7 @@ class Redis:
 
 
 def test_the_store_does_what_memory_does(tracking: Tracking) -> None:
-    """The store of the example is one, and says the same as the store that comes with the library."""
+    """The store of the example works like the store of the library."""
     stores: list[VoteStore] = [run_block("RedisVotes")["RedisVotes"](Redis()), MemoryVotes()]
     said = [[store.keep("run", kind, seconds=9) for kind in ("positive", "negative", "positive")] for store in stores]
 
@@ -107,7 +106,7 @@ def test_the_store_does_what_memory_does(tracking: Tracking) -> None:
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    """Limits that the page names are the limits."""
+    """The limits on the page are those of the code."""
     defaults = FeedbackSettings(config_keys={"chat"})
     assert f"{MOST_BYTES:,} bytes" in PAGE
     assert f"`max_age`, {defaults.max_age // 86_400} days" in PAGE

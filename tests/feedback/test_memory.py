@@ -1,4 +1,4 @@
-"""What is remembered of votes and clients, and that it is never too much."""
+"""The memory for votes and clients is limited."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..conftest import Clock
 
 
 def test_the_first_vote_is_kept_as_long_as_it_must() -> None:
-    """A later vote is told the first one, until the time that was asked for is over."""
+    """A later vote gets the first one back, until the given time is over."""
     clock = Clock()
     votes = MemoryVotes(clock=clock)
     assert votes.keep("run", "positive", seconds=10) is None
@@ -25,7 +25,7 @@ def test_the_first_vote_is_kept_as_long_as_it_must() -> None:
 
 
 def test_the_oldest_votes_are_forgotten_first() -> None:
-    """Memory is bounded: beyond the most, a new vote takes the place of the oldest."""
+    """If the store is full, a new vote replaces the oldest."""
     votes = MemoryVotes(3)
     for run_id in ("a", "b", "c", "d"):
         votes.keep(run_id, "positive", seconds=10)
@@ -36,7 +36,7 @@ def test_the_oldest_votes_are_forgotten_first() -> None:
 
 
 def test_of_votes_at_once_one_is_the_first() -> None:
-    """Sixteen threads with the same run: one is told that it is the first."""
+    """Of sixteen threads with the same run, one gets that it is the first."""
     votes = MemoryVotes()
     for number in range(50):
         with ThreadPoolExecutor(16) as pool:
@@ -45,7 +45,7 @@ def test_of_votes_at_once_one_is_the_first() -> None:
 
 
 def test_each_client_has_its_own_minute() -> None:
-    """One too many is told how long to wait; others, and the next minute, are not concerned."""
+    """A request too many gets the time to wait. Other clients and the next minute are not affected."""
     clock = Clock(120.0)
     limit = RateLimit(2, clock=clock)
     assert [limit.seconds_to_wait("a") for _ in range(3)] == [0, 0, 60]
@@ -57,14 +57,14 @@ def test_each_client_has_its_own_minute() -> None:
 
 
 def test_no_limit_and_no_address_are_not_limited() -> None:
-    """0 is any number, and a server that knows no addresses is not taken for one client."""
+    """A limit of 0 allows any number, and a client without an address is not limited."""
     assert {RateLimit(0).seconds_to_wait("a") for _ in range(100)} == {0}
     limit = RateLimit(1)
     assert {limit.seconds_to_wait("") for _ in range(100)} == {0}
 
 
 def test_clients_beyond_count_are_forgotten() -> None:
-    """However many addresses send votes, the memory for them is bounded."""
+    """The memory for addresses is limited."""
     limit = RateLimit(1)
     for number in range(10_050):
         limit.seconds_to_wait(str(number))

@@ -1,4 +1,4 @@
-"""How a token goes out with a response, and that nothing else of the response changes."""
+"""The token is added to a response, and nothing else of the response changes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ OURS = rf"event: {EVENT}\ndata: [\w.-]+\n\n"
 
 @pytest.fixture
 def voted(client: LDClient, o200k: None) -> Tracking:
-    """Give a Tracking that hands tokens out in both ways."""
+    """Give a Tracking that adds the token to the header and to the stream."""
     return Tracking(client, settings=Settings(feedback=feedback_settings()))
 
 
 def wsgi_answer(app: Any, method: str = "GET") -> tuple[dict[str, str], list[bytes]]:
-    """Call a WSGI application as a server would; return headers, and the items of the body."""
+    """Call a WSGI application as a server does; return the headers and the items of the body."""
     started: dict[str, Any] = {}
 
     def start_response(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
@@ -87,7 +87,7 @@ def streaming(chunks: Iterable[bytes], **headers: str) -> Any:
     ],
 )
 def test_the_event_stands_apart(voted: Tracking, chunks: list[bytes], between: bytes) -> None:
-    """The application's bytes come first and unchanged, in their chunks; what it left open is ended before ours."""
+    """The application's chunks come first and unchanged. An event that it left open is ended before ours."""
     _, items = wsgi_answer(WSGITrackingMiddleware(streaming(chunks), voted, config_key=always_chat))
 
     assert items[:-1] == chunks
@@ -114,7 +114,7 @@ def test_what_cannot_take_an_event_is_left_alone(voted: Tracking, app: Any) -> N
 
 
 def test_a_whole_body_stays_whole(voted: Tracking) -> None:
-    """A list stays the list that it is, because servers treat one better than an iterator."""
+    """A list stays the same list, because servers handle it better than an iterator."""
     body = [b"hello"]
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -126,7 +126,7 @@ def test_a_whole_body_stays_whole(voted: Tracking) -> None:
 
 
 def test_an_application_that_starts_late_is_understood(voted: Tracking) -> None:
-    """An application that is a generator says what it answers with its first item, and gets header and event too."""
+    """An application that is a generator starts its response with its first item, and gets header and event too."""
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", SSE)])
@@ -139,7 +139,7 @@ def test_an_application_that_starts_late_is_understood(voted: Tracking) -> None:
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error", "302 Found"])
 def test_what_is_no_answer_has_no_token(voted: Tracking, status: str) -> None:
-    """There is nothing to vote on in a failure or a redirect."""
+    """A failure or a redirect has no token."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response(status, [("Content-Type", SSE)])
@@ -150,10 +150,8 @@ def test_what_is_no_answer_has_no_token(voted: Tracking, status: str) -> None:
 
 
 def test_a_header_of_the_application_stays(voted: Tracking) -> None:
-    """Where the application sets the header itself, it is not set a second time."""
-    app = WSGITrackingMiddleware(
-        streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key=always_chat
-    )
+    """If the application sets the header itself, it is not set again."""
+    app = WSGITrackingMiddleware(streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key=always_chat)
     headers, _ = wsgi_answer(app)
     assert headers == {"Content-Type": SSE, HEADER.lower(): "own"}
 
@@ -168,7 +166,7 @@ def test_a_disabled_config_is_not_voted_on(client: LDClient) -> None:
 
 
 def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking) -> None:
-    """The event is in the last message, the one that ends the body, and all others are the application's own."""
+    """The event is in the message that ends the body, and all others are unchanged."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for message in messages:
@@ -198,7 +196,7 @@ def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking) -> None:
 
 
 def test_the_token_is_no_output_of_the_run(voted: Tracking, records: list[RunRecord]) -> None:
-    """The tokens that are estimated for an answer are the answer's, whichever way it was followed."""
+    """The event does not change the estimated tokens of the answer."""
     app = Starlette(routes=[Route("/", track_ai(config_key="chat", tracking=voted)(_words))])
     bare = Starlette(routes=[Route("/", _words)])
     for tracked in (app, ASGITrackingMiddleware(bare, voted, config_key=always_chat)):
@@ -215,7 +213,7 @@ async def _words(_request: Any) -> StreamingResponse:
 
 
 def test_a_compressed_answer_is_not_broken(voted: Tracking) -> None:
-    """With compression inside of the middleware the body is what the application sent; the header has the token."""
+    """With compression inside the middleware the body is unchanged, and the header has the token."""
     app = Starlette(routes=[Route("/", _long)])
     app.add_middleware(GZipMiddleware, minimum_size=1)
     app.add_middleware(TrackingMiddleware, tracking=voted, config_key=always_chat)
@@ -230,7 +228,7 @@ async def _long(_request: Any) -> PlainTextResponse:
 
 
 def test_of_nested_runs_the_outer_is_voted_on(voted: Tracking) -> None:
-    """The answer is the outer run's, though an inner one of another key is voted on elsewhere."""
+    """The token is that of the outer run, even if an inner one has votes as well."""
     settings = Settings(feedback=feedback_settings(config_keys={"chat", "summary"}))
     tracking = Tracking(voted.client, settings=settings)
     runs = []
@@ -261,14 +259,14 @@ def _decoded(token: str) -> bytes:
 
 
 def test_a_provider_response_is_nobodys_answer(voted: Tracking) -> None:
-    """What a tracked function gets from an HTTP client keeps its headers: it goes to no browser."""
+    """A response that a tracked function gets from an HTTP client keeps its headers."""
     response = httpx.Response(200, headers={"Content-Type": SSE}, content=b"data: a\n\n")
     assert track_ai(config_key="chat", tracking=voted)(lambda: response)() is response
     assert HEADER not in response.headers
 
 
 def test_events_that_are_still_to_be_encoded(voted: Tracking) -> None:
-    """sse-starlette encodes events itself; ours follows them as it is, below the decorator alone and the middleware."""
+    """With sse-starlette, which encodes events itself, our event follows them."""
 
     async def endpoint(_request: Any) -> EventSourceResponse:
         async def events() -> AsyncIterator[dict[str, str]]:
@@ -290,7 +288,7 @@ async def _aevents() -> AsyncIterator[str]:
 
 
 def test_litestar_and_quart_below_the_decorator_alone(voted: Tracking) -> None:
-    """Their responses take header and event like any other."""
+    """The responses of Litestar and Quart get header and event."""
 
     @get("/")
     @track_ai(config_key="chat", tracking=voted)
@@ -337,7 +335,7 @@ def test_a_stream_that_breaks_off_breaks_off(voted: Tracking, records: list[RunR
 
 
 def test_a_body_that_is_closed_early_is_closed(voted: Tracking, records: list[RunRecord]) -> None:
-    """Closing reaches the application's body, started or not."""
+    """The application's body is closed, whether it has started or not."""
     for steps in (0, 1):
         closed = []
 

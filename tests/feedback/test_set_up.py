@@ -1,4 +1,4 @@
-"""What is wrong at set-up is said at set-up."""
+"""Mistakes in the set-up are errors at set-up."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from .cases import SECRET
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
-    """The error names the option and its value, and never the secret."""
+    """The error names the option and its value, but never the secret."""
     with pytest.raises(ConfigurationError) as raised:
         FeedbackSettings(**{"config_keys": {"chat"}, **options})
     assert said in str(raised.value)
@@ -57,24 +57,24 @@ def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: st
 
 
 def test_the_secret_is_in_no_repr() -> None:
-    """Settings may be logged."""
+    """The text of the settings does not contain the secret."""
     assert SECRET not in repr(Settings(feedback=FeedbackSettings(config_keys={"chat"}, secret=SECRET)))
 
 
 def test_feedback_is_asked_for_with_feedback_settings() -> None:
-    """Anything else in its place is refused."""
+    """A value that is no FeedbackSettings is an error."""
     with pytest.raises(ConfigurationError, match="type bool; give a"):
         Settings(feedback=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def without_secret(client: LDClient) -> Tracking:
-    """Give a Tracking that is asked for feedback and has no secret."""
+    """Give a Tracking with feedback and without a secret."""
     return Tracking(client, settings=Settings(feedback=FeedbackSettings(config_keys={"chat"})))
 
 
 @pytest.mark.parametrize(
-    "door",
+    "application",
     [
         ASGIFeedback,
         WSGIFeedback,
@@ -85,10 +85,10 @@ def without_secret(client: LDClient) -> Tracking:
         lambda tracking: AITracking(flask.Flask(__name__), tracking),
     ],
 )
-def test_a_missing_secret_shows_at_set_up(without_secret: Tracking, door: Any) -> None:
-    """No door serves requests whose tokens it could not sign, and each says how to give a secret."""
+def test_a_missing_secret_shows_at_set_up(without_secret: Tracking, application: Any) -> None:
+    """An integration that cannot sign tokens is an error, which says how to give a secret."""
     with pytest.raises(ConfigurationError, match=r"FeedbackSettings\(secret=…\).*SECRET_KEY"):
-        door(without_secret)
+        application(without_secret)
 
 
 @pytest.mark.parametrize("endpoint", [ASGIFeedback, WSGIFeedback, feedback_routes])
@@ -100,7 +100,7 @@ def test_an_endpoint_needs_feedback_to_be_asked_for(tracking: Tracking, endpoint
 
 @pytest.mark.parametrize("endpoint", [ASGIFeedback, WSGIFeedback, feedback_routes, None])
 def test_an_endpoint_needs_a_callable_for_the_context(without_secret: Tracking, endpoint: Any) -> None:
-    """A coroutine function cannot be asked who votes."""
+    """A coroutine function for the LD context is an error."""
 
     async def ld_context(_request: object) -> None:
         return None
@@ -118,7 +118,7 @@ def token(tracking: Tracking) -> str:
 
 
 def test_flask_gives_its_secret_key(without_secret: Tracking) -> None:
-    """An application factory need not know the secret when the Tracking is made; fallbacks stay good."""
+    """Flask's SECRET_KEY signs, also if it is set after the Tracking is made, and its fallbacks are accepted."""
     app = flask.Flask(__name__)
     app.secret_key = "of Flask"
     AITracking(app, without_secret)
@@ -145,7 +145,7 @@ def renewed_again() -> flask.Flask:
 
 
 def test_the_blueprint_comes_after_the_extension() -> None:
-    """In the other order, registering it says what is missing."""
+    """In the other order, registering the blueprint is an error that says what is missing."""
     with pytest.raises(TrackingNotConfiguredError, match="has no AITracking"):
         renewed_again().register_blueprint(feedback_blueprint())
 
@@ -158,13 +158,15 @@ def test_django_gives_its_secret_key(without_secret: Tracking) -> None:
 
 
 def test_django_needs_a_tracking(fresh_process: None) -> None:
-    """Without one the URL patterns say what to set."""
+    """Without a Tracking the URL patterns are an error that says what to set."""
     with override_settings(LDAI={}), pytest.raises(TrackingNotConfiguredError, match="LAUNCHDARKLY_SDK_KEY"):
         django.urls.include(feedback_urls())
 
 
-def test_a_decorator_without_a_secret_says_so_once(without_secret: Tracking, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a door there is no set-up to fail: the run goes on without a token, and the log says why, once."""
+def test_a_decorator_without_a_secret_is_logged_once(
+    without_secret: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the decorator alone and no secret, the run has no token, and the log says why once."""
     with caplog.at_level(logging.WARNING, "ldai_integrations"):
         assert [token(without_secret) for _ in range(3)] == ["", "", ""]
     assert [record.getMessage() for record in caplog.records] == [
@@ -174,7 +176,7 @@ def test_a_decorator_without_a_secret_says_so_once(without_secret: Tracking, cap
 
 
 def test_a_token_that_would_be_too_long_is_left_out(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A config key that no endpoint would take back leaves its runs without a token, and says so."""
+    """A config key that makes the token too long leaves its runs without one, which is logged."""
     key = "k" * 2_000
     settings = Settings(feedback=FeedbackSettings(config_keys={key}, secret=SECRET))
     default = AICompletionConfigDefault(enabled=True)

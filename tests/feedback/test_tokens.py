@@ -1,4 +1,4 @@
-"""Tokens: who can make one, who can vote with it, and for how long."""
+"""Tokens are valid for one user, for a limited time, and only if they are signed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ldclient import Context
 
-from ldai_integrations.feedback._tokens import LONGEST, ExpiredTokenError, InvalidTokenError, Tokens
+from ldai_integrations.feedback._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 
 from .cases import ADA, SECRET, tracker_token
 
@@ -18,12 +18,12 @@ OLD, NEW = "the secret of last year, long enough", "the secret of this year, lon
 
 
 class Clock:
-    """A clock that only the test moves."""
+    """A clock that the test sets."""
 
     now = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
@@ -33,7 +33,7 @@ def verified(tokens: Tokens, token: Any, user: Context = ADA) -> str:
 
 
 def test_a_token_brings_back_what_was_signed() -> None:
-    """LaunchDarkly's token comes back as it was, for the user's context as it is now."""
+    """The resumption token is returned unchanged, with the user's current context."""
     tokens = Tokens([SECRET], max_age=60)
     token = tokens.sign(tracker_token(), ADA, anonymous=False)
     later = Context.builder("ada").set("plan", "premium").build()
@@ -42,7 +42,7 @@ def test_a_token_brings_back_what_was_signed() -> None:
 
 
 def test_a_made_up_context_comes_back_with_its_token() -> None:
-    """The key of a context that only its request had is in the token, and nobody is asked who votes."""
+    """The token of an anonymous run contains its key, and the voter's context is not needed."""
     tokens = Tokens([SECRET], max_age=60)
     anonymous = Context.builder("7c0c").anonymous(True).build()
     token = tokens.sign(tracker_token(), anonymous, anonymous=True)
@@ -54,7 +54,7 @@ def test_a_made_up_context_comes_back_with_its_token() -> None:
 
 
 def test_time_is_over_when_it_is_over() -> None:
-    """A token is good until its last second, and told apart from a forged one after it; clocks that lag do no harm."""
+    """A token is valid until its last second, and then expired, not invalid. A clock that is behind does not matter."""
     clock = Clock()
     tokens = Tokens([SECRET], max_age=60, clock=clock)
     token = tokens.sign(tracker_token(), ADA, anonymous=False)
@@ -71,7 +71,7 @@ def test_time_is_over_when_it_is_over() -> None:
 
 
 def test_secrets_are_rotated_without_losing_votes() -> None:
-    """The last secret signs and all verify, so old tokens stay good until the old secret is taken away."""
+    """The last secret signs and all are accepted, so old tokens are valid until the old secret is removed."""
     before, during, after = (Tokens(secrets, max_age=60) for secrets in ([OLD], [OLD, NEW], [NEW]))
     old, new = (tokens.sign(tracker_token(), ADA, anonymous=False) for tokens in (before, during))
 
@@ -87,7 +87,7 @@ def _verify_elsewhere(token: str, answers: Any) -> None:
 
 
 def test_another_process_verifies_with_the_secret_alone() -> None:
-    """A token made here is good in a process that shares nothing with this one but the secret."""
+    """A token is valid in a process that shares only the secret."""
     spawn = multiprocessing.get_context("spawn")
     answers = spawn.Queue()
     token = Tokens([SECRET], max_age=60).sign(tracker_token(), ADA, anonymous=False)
@@ -99,7 +99,7 @@ def test_another_process_verifies_with_the_secret_alone() -> None:
 
 
 def test_any_change_of_any_character_is_refused() -> None:
-    """However a token is changed, it is refused or still says the same; 3,000 changes, the same in each test run."""
+    """Each of 3,000 changes of a token makes it invalid or leaves its content the same."""
     tokens, chance = Tokens([SECRET], max_age=60), random.Random(20)
     token = tokens.sign(tracker_token(), ADA, anonymous=False)
     alphabet = string.ascii_letters + string.digits + "-_.=+/ %\x00é\n"
@@ -126,7 +126,7 @@ def test_any_change_of_any_character_is_refused() -> None:
     assert refused > 2_900
 
 
-@pytest.mark.parametrize("length", [0, 1, 200, LONGEST, LONGEST + 1, 1_000_000])
+@pytest.mark.parametrize("length", [0, 1, 200, MAX_CHARS, MAX_CHARS + 1, 1_000_000])
 def test_noise_is_refused(length: int) -> None:
     """Random characters of any length, with the dots of a token or without, are refused."""
     tokens, chance = Tokens([SECRET], max_age=60), random.Random(length)
@@ -137,9 +137,9 @@ def test_noise_is_refused(length: int) -> None:
 
 
 def test_what_is_too_long_is_not_even_looked_at() -> None:
-    """A token that is validly signed and longer than any of ours is refused before the user is asked for."""
+    """A token with a valid signature that is too long is refused before the voter's context is read."""
     tokens = Tokens([SECRET], max_age=60)
-    token = tokens.sign("A" * LONGEST, ADA, anonymous=False)
+    token = tokens.sign("A" * MAX_CHARS, ADA, anonymous=False)
 
     def never() -> Context:
         raise AssertionError("asked who votes")
@@ -150,7 +150,7 @@ def test_what_is_too_long_is_not_even_looked_at() -> None:
 
 @pytest.mark.parametrize("key", ["ada", "ada@example.org", "é👍", "a" * 256, "a.b.c", "\ud800"])
 def test_any_key_of_a_user_binds(key: str) -> None:
-    """Whatever the user's key is, their token is good for them and for no other."""
+    """A token is valid for its user, whatever the key, and for no other."""
     tokens, user = Tokens([SECRET], max_age=60), Context.create(key)
     token = tokens.sign(tracker_token(), user, anonymous=False)
 
@@ -166,4 +166,4 @@ _DEVICE = Context.create("phone", "device")
 def test_the_longest_keys_of_launchdarkly_fit() -> None:
     """A config key and a variation key of 256 characters make a token that is not too long."""
     token = Tokens([SECRET], max_age=60).sign(tracker_token("k" * 512), ADA, anonymous=False)
-    assert len(token) < LONGEST
+    assert len(token) < MAX_CHARS

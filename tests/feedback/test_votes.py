@@ -1,4 +1,4 @@
-"""Votes beyond one door: replays, several workers, privacy."""
+"""Replays, several workers, and privacy of votes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def feedback_events(events: Events) -> list[Any]:
 
 
 def test_a_replay_changes_nothing(client: LDClient, events: Events) -> None:
-    """The same vote a thousand times, from eight clients at once and with changes of mind, is one vote."""
+    """A thousand votes on one run from eight clients at once, of both kinds, are one vote."""
     browser = worker(client)
     token = browser.get("/token").text
 
@@ -58,7 +58,7 @@ def test_a_replay_changes_nothing(client: LDClient, events: Events) -> None:
 
 
 def test_workers_with_a_store_of_their_own_count_once_each(client: LDClient, events: Events) -> None:
-    """Without a shared store any worker verifies any token, and each takes a run's vote once; with one, all do once."""
+    """Without a shared store each worker counts a run's vote once. With one, all workers together count it once."""
     for options, counted in (({}, 3), ({"votes": MemoryVotes()}, 1)):
         workers = [worker(client, **options) for _ in range(3)]
         token = workers[0].get("/token").text
@@ -88,7 +88,7 @@ def test_the_vote_is_what_launchdarklys_tracker_sends(client: LDClient, events: 
 
 
 def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither token, nor comment, nor user is in a log line, whatever happens."""
+    """No log line contains the token, the comment or the user."""
 
     class Broken:
         def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
@@ -106,8 +106,8 @@ def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCapture
     assert not any(secret in caplog.text for secret in (token, "diagnosis", "grace", "eve@"))
 
 
-def test_an_endpoint_that_knows_nobody_says_so_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
-    """With neither a middleware in front nor an ld_context of its own, votes of users are refused and the log helps."""
+def test_an_endpoint_without_a_context_is_logged_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a middleware and without ld_context, votes of users are refused, and the log says what to do."""
     tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
     endpoint = WSGIFeedback(tracking)
     app = flask.Flask(__name__)
@@ -132,7 +132,7 @@ def test_a_form_that_was_read_before_is_taken(client: LDClient, events: Events) 
 
 
 def test_a_vote_is_flushed_where_requests_are(client: LDClient, events: Events, monkeypatch: Any) -> None:
-    """With flush="request" a vote leaves before its request is over: there may be no later."""
+    """With flush="request" a vote is flushed before its request ends."""
     app = flask.Flask(__name__)
     tracking = Tracking(client, settings=Settings(flush="request", feedback=feedback_settings()))
     AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))

@@ -1,4 +1,4 @@
-"""Runs that a judge is attached to, and models of judges that answer as a test wants."""
+"""Runs with a judge, and models of judges whose answers a test chooses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answer(text: str = "Hello") -> dict[str, Any]:
 
 
 def one_run(tracking: Tracking, config_key: str = "judged", *, question: str = "Hi?", text: str = "Hello") -> None:
-    """Make a run that is asked and answered."""
+    """Make a run with a question and an answer."""
     with track_ai(config_key, tracking=tracking) as run:
         run.messages(user=question)
         run.observe(answer(text))
@@ -31,7 +31,7 @@ def one_run(tracking: Tracking, config_key: str = "judged", *, question: str = "
 
 @pytest.fixture
 def make(client: LDClient, o200k: None) -> Iterator[Make]:
-    """Make trackings with judges; they are closed at the end."""
+    """Give a function that makes trackings with judges, which are closed after the test."""
     made: list[Tracking] = []
 
     def make_one(model: Any, **options: Any) -> Tracking:
@@ -45,5 +45,5 @@ def make(client: LDClient, o200k: None) -> Iterator[Make]:
 
 
 def judged(tracking: Tracking, timeout: float = 20.0) -> bool:
-    """Wait until the runs so far are reported and their evaluations done; return False if there was no time."""
+    """Wait until the runs so far are reported and evaluated; return False if that takes too long."""
     return tracking._worker.join(timeout) and tracking.judges.join(timeout)

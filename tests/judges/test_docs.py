@@ -39,7 +39,7 @@ def test_own_scores(make: Make, events: Events) -> None:
 
 @pytest.mark.parametrize("kind", ["shed", "timeout", "raised", "answer", "text", "config", "unavailable", "unfinished"])
 def test_the_counters(kind: str) -> None:
-    """Every counter on the page is one, by the name that the code gives it."""
+    """The counters on the page are those of the code."""
     source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "ldai_integrations").rglob("*.py"))
     assert f"`judge_{kind}`" in PAGE
     assert f'"judge_{kind}"' in source

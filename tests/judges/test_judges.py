@@ -1,4 +1,4 @@
-"""Judges of an AI Config score its runs after the response, and cost no request anything."""
+"""Judges of an AI Config score its runs after the response, and delay no request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECONDS = 30.0
 
 
 def scores(events: Events) -> list[float]:
-    """Return the scores that the judge gave."""
+    """Return the scores of the judge."""
     return [event.metric_value for event in events.named("judge:relevance")]
 
 
@@ -77,7 +77,7 @@ def test_over_http(no_leaks: None, o200k: None, dev_server: DevServer, http_trac
     "said", [SCORED, f"```json\n{SCORED}\n```", {"score": 0.75}, json.dumps({"score": 0.75})], ids=repr
 )
 def test_forms_of_an_answer(make: Make, events: Events, said: Any) -> None:
-    """Text and mappings are taken, from plain and from coroutine functions."""
+    """Text and mappings are accepted, from plain and from coroutine functions."""
 
     async def model(_messages: Any, _config: Any) -> Any:
         await asyncio.sleep(0)
@@ -97,7 +97,7 @@ def test_forms_of_an_answer(make: Make, events: Events, said: Any) -> None:
     ids=lambda said: repr(said)[:20],
 )
 def test_nonsense(make: Make, events: Events, said: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An answer without a score from 0 to 1 gives none, is counted each time and logged once, without its words."""
+    """An answer without a score from 0 to 1 is counted each time, and logged once without its text."""
     tracking = make(lambda _m, _c: said)
     for _ in range(3):
         one_run(tracking, question="secret question", text="secret answer")
@@ -117,7 +117,7 @@ def test_nonsense(make: Make, events: Events, said: Any, caplog: pytest.LogCaptu
 def test_a_judge_that_raises(
     make: Make, events: Events, kind: type[BaseException], is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever a judge raises is counted and named with its place, not quoted; the next run is judged."""
+    """An exception of a judge is counted and logged with its place, but not its text. The next run is judged."""
     left = [kind("secret answer"), None]
 
     def fail(_messages: Any, _config: Any) -> str:
@@ -142,7 +142,7 @@ def test_a_judge_that_raises(
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
-    """It is given up after its time, its late answer is not sent, and it keeps its place only while it goes on."""
+    """A judge that takes too long gives no score, and occupies its place only until it ends."""
     release = threading.Event()
     left = [True, False]
 
@@ -168,8 +168,8 @@ def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
     assert len(scores(events)) + tracking.stats().diagnostics["judge_timeout"] == 2
 
 
-def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
-    """With a judge that hangs, every request is served; what has no place is shed, counted, and logged once."""
+def test_a_full_queue(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+    """If a judge hangs, every request is served. Evaluations without a place are counted, and logged once."""
     release = threading.Event()
 
     def model(_messages: Any, _config: Any) -> str:
@@ -178,11 +178,11 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
 
     tracking = make(model, queue=10, concurrency=2)
     try:
-        for _ in range(10_000):
+        for _ in range(1_000):
             one_run(tracking)
         assert tracking._worker.join(SECONDS)
-        assert tracking.stats().diagnostics == {"judge_shed": 9_988}
-        assert len(events.named("generation:success")) >= 10_000
+        assert tracking.stats().diagnostics == {"judge_shed": 988}
+        assert len(events.named("generation:success")) >= 1_000
     finally:
         release.set()
     tracking.flush(SECONDS)
@@ -193,7 +193,7 @@ def test_a_queue_of_ten_thousand(make: Make, events: Events, caplog: pytest.LogC
 
 @pytest.mark.parametrize("rate", [0, 1, 0.25])
 def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient, rate: float) -> None:
-    """A run is drawn once, by the judge's rate: never at 0, always at 1, as often as it says between."""
+    """A run is judged with the probability of the judge's sampling rate."""
     monkeypatch.setattr("ldai_integrations.judges._judges.random", random.Random(7))
     tracking = make(lambda _m, _c: SCORED, queue=10_000)
     drawn = 0
@@ -208,13 +208,13 @@ def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient,
 
 
 def run_judge(run: Any) -> Any:
-    """Return the judge that is attached to a run's AI Config."""
+    """Return the judge of a run's AI Config."""
     return run.config.judge_configuration.judges[0]
 
 
 @pytest.mark.parametrize("rate", ["1", None, [1]])
 def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
-    """A rate that is no number draws nobody, and is counted."""
+    """A rate that is no number draws no judge, and is counted."""
     tracking = make(lambda _m, _c: SCORED)
     with track_ai("judged", tracking=tracking) as run:
         object.__setattr__(run_judge(run), "sampling_rate", rate)
@@ -239,7 +239,7 @@ def test_only_successes_are_judged(make: Make, events: Events) -> None:
 
 
 def test_without_judges(client: LDClient, events: Events) -> None:
-    """``Settings(judges=None)`` leaves LaunchDarkly's judges out; scores of one's own remain."""
+    """``Settings(judges=None)`` uses none of LaunchDarkly's judges. The application's own scores still work."""
     tracking = Tracking(client, settings=Settings(judges=None))
     with track_ai("judged", tracking=tracking) as run:
         run.messages(user="Hi?")
@@ -251,7 +251,7 @@ def test_without_judges(client: LDClient, events: Events) -> None:
 
 
 def test_what_is_not_known_is_not_judged(make: Make, events: Events, caplog: pytest.LogCaptureFixture) -> None:
-    """Without the user's words, without an answer's text, and beyond the bound, a run is counted instead of judged."""
+    """A run without a question, without an answer, or with too much text is counted instead of judged."""
     tracking = make(lambda _m, _c: SCORED, max_chars=100)
     with track_ai("judged", tracking=tracking) as run:
         run.observe(answer())
@@ -265,7 +265,7 @@ def test_what_is_not_known_is_not_judged(make: Make, events: Events, caplog: pyt
 
 
 def test_text_of_a_streamed_answer(make: Make) -> None:
-    """Plain text that streams by is kept where a judge was drawn, and only there."""
+    """The text of a stream is stored only if a judge was drawn."""
     asked: list[str] = []
 
     def model(messages: Any, _config: Any) -> str:
@@ -290,7 +290,7 @@ def test_text_of_a_streamed_answer(make: Make) -> None:
 
 
 def test_what_a_wrapped_client_was_asked(make: Make) -> None:
-    """The request of a wrapped client is what the judge sees, in parts or whole, also where its usage is known."""
+    """The judge sees the request of a wrapped client, also if its usage is known."""
     seen: list[str] = []
 
     def model(messages: Any, _config: Any) -> str:
@@ -328,7 +328,7 @@ def test_judges_are_not_judged(make: Make, events: Events) -> None:
 
 
 def test_a_judge_that_was_asked_by_hand(make: Make, events: Events) -> None:
-    """What user code says on the tracker wins: that judge is not asked again."""
+    """If user code tracks a judge's result itself, that judge is not called."""
     tracking = make(lambda _m, _c: SCORED)
     with track_ai("judged", tracking=tracking) as run:
         run.messages(user="Hi?")
@@ -340,7 +340,7 @@ def test_a_judge_that_was_asked_by_hand(make: Make, events: Events) -> None:
 
 
 def test_on_an_event_loop(make: Make, events: Events) -> None:
-    """A judge that blocks does not block the loop that serves, and needs none of its own."""
+    """A judge that blocks does not block the event loop of the application."""
     release = threading.Event()
 
     def model(_messages: Any, _config: Any) -> str:
@@ -362,7 +362,7 @@ def test_on_an_event_loop(make: Make, events: Events) -> None:
 
 
 def test_a_flush_waits_for_half_of_its_time(make: Make, events: Events) -> None:
-    """A judge that hangs holds a flush up by half of its time at most, and a request's own flush not at all."""
+    """A judge that hangs delays a flush by at most half of its time, and the flush of a request not at all."""
     release = threading.Event()
     tracking = make(lambda _m, _c: release.wait(SECONDS) and SCORED)
     one_run(tracking)
@@ -377,7 +377,7 @@ def test_a_flush_waits_for_half_of_its_time(make: Make, events: Events) -> None:
 
 
 def test_close_counts_what_is_not_done(client: LDClient) -> None:
-    """What is under way when tracking is closed is counted."""
+    """Evaluations that are not done when tracking is closed are counted."""
     release = threading.Event()
 
     def model(_messages: Any, _config: Any) -> str:
@@ -394,7 +394,7 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
 
 
 def test_nothing_grows(make: Make) -> None:
-    """After many judged runs no thread, run or evaluation is left."""
+    """After many judged runs no thread, run or evaluation remains."""
 
     def left() -> int:
         gc.collect()
@@ -411,7 +411,7 @@ def test_nothing_grows(make: Make) -> None:
 
 
 def test_own_scores(make: Make, events: Events, records: list[RunRecord]) -> None:
-    """Numbers and callables are sent on the run once per metric, also when it is long over; a bad one is counted."""
+    """Numbers and functions are sent for the run once per metric, also long after its end. A bad one is counted."""
     tracking = make(None)
 
     async def later() -> float:
@@ -461,13 +461,13 @@ def test_own_scores_of_a_run_that_is_not_reported(make: Make, events: Events) ->
     ids=repr,
 )
 def test_settings_that_cannot_work(wrong: Any) -> None:
-    """A value out of its range is refused at start, by its name."""
+    """A value out of its range is an error with its name."""
     with pytest.raises(ConfigurationError, match=f"JudgeSettings.{next(iter(wrong))} is"):
         JudgeSettings(**wrong)
 
 
 def test_judges_that_are_no_settings() -> None:
-    """Something else in place of JudgeSettings is refused at start."""
+    """A value that is no JudgeSettings is an error."""
     wrong: Any = True
     with pytest.raises(ConfigurationError, match=r"Settings\.judges is of type bool"):
         Settings(judges=wrong)

@@ -1,1 +1,1 @@
-"""Reading metrics back."""
+"""Tests of metrics."""

@@ -1,4 +1,4 @@
-"""A REST API that answers as it is told, and remembers what it was asked."""
+"""A REST API with prepared answers that records its requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass
 class API:
-    """What is to be answered, and what was asked."""
+    """The prepared answers and the recorded requests."""
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
@@ -54,13 +54,13 @@ class API:
     headers: list[dict[str, str]] = field(default_factory=list)
 
     def will_answer(self, *bodies: Any) -> None:
-        """Answer the next requests with these."""
+        """Prepare the answers to the next requests."""
         self.answers += [body if isinstance(body, Answer) else Answer(body) for body in bodies]
 
 
 @contextmanager
 def serving() -> Iterator[API]:
-    """Serve on a free port of this machine; an unexpected request is answered 418."""
+    """Serve on a free port of this machine. An unexpected request is answered with 418."""
     api = API()
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,11 +81,11 @@ def serving() -> Iterator[API]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Forgive a client that does not wait for its answer."""
+            """Ignore a client that does not wait for its answer."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         api.url = f"http://127.0.0.1:{server.server_address[1]}"

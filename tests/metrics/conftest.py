@@ -15,18 +15,18 @@ TOKEN = "api-0123456789-secret"
 
 @pytest.fixture
 def api() -> Iterator[API]:
-    """Serve what a test tells it to."""
+    """Serve the answers that a test prepares."""
     with serving() as api:
         yield api
 
 
 @pytest.fixture
 def client(api: API) -> MetricsClient:
-    """Ask :func:`api`."""
+    """Give a client of :func:`api`."""
     return MetricsClient(TOKEN, "shop", base_url=api.url)
 
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once after a failure."""
+    """Retry at once after a failure."""
     monkeypatch.setattr("ldai_integrations.metrics._http._BACKOFF_SECONDS", 0)

@@ -1,4 +1,4 @@
-"""Metrics come back as LaunchDarkly tells them, or an error says what to do."""
+"""Metrics are what LaunchDarkly sends, or an error says what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_MS = 24 * 3600 * 1000
 
 
 def ask(client: MetricsClient, *, days: float = 1, **options: Any) -> Metrics:
-    """Ask for the days before :data:`NOW`."""
+    """Return the metrics of the days before :data:`NOW`."""
     return client.metrics("support-bot", env="production", start=NOW - timedelta(days=days), end=NOW, **options)
 
 
@@ -53,7 +53,7 @@ def test_absent_is_unknown(api: API, client: MetricsClient) -> None:
 
 
 def test_fractions_are_tolerated(api: API, client: MetricsClient) -> None:
-    """A fractional number of milliseconds, or a rating above one, is no reason to fail."""
+    """A fractional number of milliseconds, or a rating above one, is accepted."""
     api.will_answer({"durationMs": 1234.6, "timeToFirstTokenMs": 0.4, "satisfactionRating": 1.02, "judgeAccuracy": 1})
 
     assert ask(client) == Metrics(
@@ -73,7 +73,7 @@ def test_what_is_computed() -> None:
 
 
 def test_by_variation(api: API, client: MetricsClient) -> None:
-    """The plain array of variations comes back by key; a variation without a key is a served default."""
+    """The array of variations is read by key. A variation without a key is a served default."""
     api.will_answer([{"variationKey": "small", "metrics": FULL}, {"metrics": {"thumbsUp": 1}}, {"variationKey": "x"}])
     found = client.metrics_by_variation("support-bot", env="production", start=NOW - timedelta(days=1), end=NOW)
 
@@ -83,7 +83,7 @@ def test_by_variation(api: API, client: MetricsClient) -> None:
 
 
 def test_long_ranges_are_split(api: API, client: MetricsClient) -> None:
-    """More than 100 days take several requests that touch, do not overlap, and are told to whoever wants to know."""
+    """More than 100 days take several requests, which touch, do not overlap, and are reported as progress."""
     api.will_answer(*[{"inputTokens": n} for n in (1, 10, 100)])
     progress: list[tuple[int, int]] = []
     total = ask(client, days=250, on_progress=lambda done, of: progress.append((done, of)))
@@ -106,7 +106,7 @@ def test_a_hundred_days_are_one_request(api: API, client: MetricsClient) -> None
 
 
 def test_over_time(api: API, client: MetricsClient) -> None:
-    """Steps of time are asked for one by one, in total or by variation."""
+    """Time steps are requested one by one, in total or by variation."""
     api.will_answer({"inputTokens": 1}, {}, [{"variationKey": "small", "metrics": {"inputTokens": 2}}], [])
     window: Any = {"env": "production", "start": NOW_MS - 100, "end": NOW_MS, "points": 2}
     totals = client.metrics_over_time("support-bot", **window)
@@ -127,7 +127,7 @@ def test_keys_are_quoted(api: API, client: MetricsClient) -> None:
 
 @pytest.mark.parametrize("header", ["X-Ratelimit-Reset", "X-Ratelimit-Auth-Token-Reset", "Retry-After", "date"])
 def test_rate_limits_are_waited_for(header: str, api: API, client: MetricsClient) -> None:
-    """After a 429 nothing is asked before the moment that LaunchDarkly names, then the answer comes."""
+    """After a 429 nothing is requested before the time that LaunchDarkly names."""
     again = time.time() + 2
     value = {"Retry-After": "1", "date": formatdate(again, usegmt=True)}.get(header, str(round(again * 1000)))
     api.will_answer(Answer({"code": "rate_limited"}, 429, {"Retry-After" if header == "date" else header: value}), FULL)
@@ -139,7 +139,7 @@ def test_rate_limits_are_waited_for(header: str, api: API, client: MetricsClient
 
 
 def test_the_last_reset_counts(api: API) -> None:
-    """Where several limits are named, the longest wait is asked for; one beyond the bound is an error that tells it."""
+    """Of several limits the longest wait is used. One that is longer than allowed is an error that names it."""
     client = MetricsClient(TOKEN, "shop", base_url=api.url, max_wait=5)
     resets = {"X-Ratelimit-Reset": "1", "Retry-After": "3", "x-ratelimit-auth-token-reset": "9999999999999"}
     api.will_answer(Answer({"message": "slow down"}, 429, resets))
@@ -153,7 +153,7 @@ def test_the_last_reset_counts(api: API) -> None:
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_passing_failures_are_tried_again(status: int, api: API, client: MetricsClient) -> None:
-    """A few failures of the server cost time only; one that lasts is an error after five tries."""
+    """A few failures of the server only cost time. A lasting one is an error after five tries."""
     api.will_answer(Answer({}, status), Answer({}, status), FULL)
     assert ask(client).thumbs_up == 30
 
@@ -176,7 +176,7 @@ def test_passing_failures_are_tried_again(status: int, api: API, client: Metrics
     ],
 )
 def test_refusals_say_what_to_do(status: int, remedy: str, api: API, client: MetricsClient) -> None:
-    """A refusal is not tried again, or followed elsewhere; its error has LaunchDarkly's words, the remedy, no token."""
+    """A refusal is neither retried nor redirected. Its error has LaunchDarkly's message, the remedy and no token."""
     body = {"code": "x", "message": f"not for {TOKEN}"}
     api.will_answer(Answer(body, status, {"Location": "/elsewhere"}))
 
@@ -190,7 +190,7 @@ def test_refusals_say_what_to_do(status: int, remedy: str, api: API, client: Met
 
 @pytest.mark.parametrize("body", [b"<html>", b"", [], {"inputTokens": "7"}, {"thumbsUp": True}, b'{"durationMs":NaN}'])
 def test_answers_that_are_no_metrics(body: Any, api: API, client: MetricsClient) -> None:
-    """What cannot be read is an error that says so."""
+    """A response that cannot be read is an error that says so."""
     api.will_answer(body)
 
     with pytest.raises(MetricsError, match=r"not JSON|cannot be read"):
@@ -199,7 +199,7 @@ def test_answers_that_are_no_metrics(body: Any, api: API, client: MetricsClient)
 
 @pytest.mark.parametrize("body", [{}, ["small"], [{"metrics": 3}]])
 def test_answers_that_are_no_variations(body: Any, api: API, client: MetricsClient) -> None:
-    """The same by variation."""
+    """The metrics by variation are read as well."""
     api.will_answer(body)
 
     with pytest.raises(MetricsError, match="cannot be read"):
@@ -208,7 +208,7 @@ def test_answers_that_are_no_variations(body: Any, api: API, client: MetricsClie
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_server_that_does_not_answer(api: API) -> None:
-    """A hanging server is given up after the timeout, five times, and the error says so."""
+    """A hanging server is an error after five timeouts, and the error says so."""
     client = MetricsClient(TOKEN, "shop", base_url=api.url, timeout=0.05)
     api.will_answer(*[Answer({}, delay=0.5)] * 5)
 
@@ -253,7 +253,7 @@ def test_one_client_serves_many_threads(api: API, client: MetricsClient) -> None
 
 
 def test_the_hosts_have_names() -> None:
-    """LaunchDarkly's instances are known by name; its commercial one is the default."""
+    """LaunchDarkly's instances have names. The commercial one is the default."""
     assert "https://app.launchdarkly.com" in repr(MetricsClient(TOKEN, "shop"))
     assert "https://app.eu.launchdarkly.com" in repr(MetricsClient(TOKEN, "shop", base_url="eu"))
     assert "https://app.launchdarkly.us" in repr(MetricsClient(TOKEN, "shop", base_url="federal"))
@@ -275,7 +275,7 @@ def test_proxies_of_the_environment(api: API, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("token", ["", " ", None, "api-1\n2", "sdk-0123456789", "mob-0123456789"])
 def test_what_is_no_token(token: Any) -> None:
-    """What cannot be an access token is refused at once, without being shown."""
+    """A text that cannot be an access token is refused at once, without being shown."""
     with pytest.raises(ConfigurationError, match="api_token") as raised:
         MetricsClient(token, "shop")
     assert "0123456789" not in str(raised.value)
@@ -309,14 +309,14 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
     ],
 )
 def test_questions_that_cannot_be_meant(options: dict[str, Any], said: str, client: MetricsClient) -> None:
-    """A question that cannot be answered is refused before anything is asked."""
+    """A request that cannot work is refused before it is sent."""
     with pytest.raises(ConfigurationError, match=said):
         client.metrics(**{"config_key": "support-bot", "env": "production", "start": NOW - timedelta(1), **options})
 
 
 @pytest.mark.parametrize(("points", "days"), [(0, 1), (201, 1), (2, 300)])
 def test_steps_out_of_range(points: int, days: int, client: MetricsClient) -> None:
-    """A number of steps that cannot be asked for is refused."""
+    """A number of steps out of range is refused."""
     with pytest.raises(ConfigurationError, match="points"):
         client.metrics_over_time("support-bot", env="e", start=NOW - timedelta(days), end=NOW, points=points)
 

@@ -1,41 +1,61 @@
-"""Several time ranges are put together into the figures of one."""
+"""The metrics of several time ranges are combined into those of one."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ldai_integrations.metrics import Metrics, VariationMetrics
-from ldai_integrations.metrics._combine import combine, combine_variations
+from ldai_integrations.metrics import Metrics, MetricsClient, VariationMetrics
 
-WEEK = Metrics(
-    input_tokens=10,
-    generation_success_count=3,
-    generation_error_count=1,
-    thumbs_up=1,
-    thumbs_down=1,
-    satisfaction_rating=0.5,
-    time_to_first_token_ms=100,
-    judge_relevance=0.5,
-    input_cost=Decimal("0.1"),
-)
-NEXT = Metrics(
-    input_tokens=30,
-    generation_success_count=12,
-    thumbs_up=6,
-    satisfaction_rating=1.0,
-    time_to_first_token_ms=201,
-    judge_accuracy=0.9,
-    input_cost=Decimal("0.2"),
-)
+from .answers import API, FULL
+
+END = datetime(2026, 11, 20, tzinfo=timezone.utc)
+WEEK = {
+    "inputTokens": 10,
+    "generationSuccessCount": 3,
+    "generationErrorCount": 1,
+    "thumbsUp": 1,
+    "thumbsDown": 1,
+    "satisfactionRating": 0.5,
+    "timeToFirstTokenMs": 100,
+    "judgeRelevance": 0.5,
+    "inputCost": 0.1,
+}
+NEXT = {
+    "inputTokens": 30,
+    "generationSuccessCount": 12,
+    "thumbsUp": 6,
+    "satisfactionRating": 1.0,
+    "timeToFirstTokenMs": 201,
+    "judgeAccuracy": 0.9,
+    "inputCost": 0.2,
+}
 
 
-def test_sums_add_and_means_are_weighted() -> None:
-    """Counts and costs add up, ratings are recomputed from the votes, means weighted by generations and named."""
-    assert combine([WEEK, NEXT]) == Metrics(
+class Combine:
+    """A client whose answers to the requests of one long time range a test chooses."""
+
+    def __init__(self, api: API, client: MetricsClient) -> None:
+        self._api, self._client = api, client
+
+    def __call__(self, *parts: dict[str, Any]) -> Metrics:
+        """Return the metrics of a time range that is divided into these parts."""
+        self._api.will_answer(*parts)
+        return self._client.metrics("bot", env="test", start=END - timedelta(days=100 * len(parts)), end=END)
+
+
+@pytest.fixture
+def combine(api: API, client: MetricsClient) -> Combine:
+    """Give a function that combines the metrics of time ranges."""
+    return Combine(api, client)
+
+
+def test_sums_add_and_means_are_weighted(combine: Combine) -> None:
+    """Counts and costs are added, ratings computed from the votes, means weighted by generations and named."""
+    assert combine(WEEK, NEXT) == Metrics(
         input_tokens=40,
         generation_success_count=15,
         generation_error_count=1,
@@ -50,45 +70,35 @@ def test_sums_add_and_means_are_weighted() -> None:
     )
 
 
-def test_nothing_is_made_of_nothing() -> None:
-    """What no range knows stays unknown; ranges without anything change nothing."""
-    assert combine([Metrics(), Metrics()]) == Metrics()
-    assert combine([Metrics(), WEEK, Metrics()]) == WEEK
-    assert combine([WEEK]) is WEEK
+def test_empty_ranges(combine: Combine) -> None:
+    """A field that no range has stays unknown, and an empty range changes nothing."""
+    assert combine({}, {}) == Metrics()
+    assert combine({}, FULL, {}) == combine(FULL)
 
 
-def test_tokens_without_a_price_make_the_cost_unknown() -> None:
-    """A cost is never smaller than it was because the price of one range is not known."""
-    free = Metrics(input_tokens=5)
-    assert combine([WEEK, free]).input_cost is None
-    assert combine([WEEK, Metrics(input_tokens=0)]).input_cost == Decimal("0.1")
+def test_tokens_without_a_price_make_the_cost_unknown(combine: Combine) -> None:
+    """A cost is never too small because the price of one range is unknown."""
+    assert combine(WEEK, {"inputTokens": 5}).input_cost is None
+    assert combine(WEEK, {"inputTokens": 0}).input_cost == Decimal("0.1")
 
 
-def test_means_without_counts_are_unknown() -> None:
-    """A mean whose weights are not known is unknown."""
-    assert combine([Metrics(judge_accuracy=0.5), NEXT]).judge_accuracy is None
-    nobody = Metrics(judge_accuracy=0.5, generation_success_count=0)
-    assert combine([nobody, nobody]).judge_accuracy is None
+def test_means_without_counts_are_unknown(combine: Combine) -> None:
+    """A mean with unknown weights is unknown."""
+    assert combine({"judgeAccuracy": 0.5}, NEXT).judge_accuracy is None
+    nothing = {"judgeAccuracy": 0.5, "generationSuccessCount": 0}
+    assert combine(nothing, nothing).judge_accuracy is None
 
 
-def test_ratings_without_votes() -> None:
-    """A rating whose votes are not told is kept where it is the only one, and unknown beside others."""
-    rated = Metrics(satisfaction_rating=0.25)
-    assert combine([rated, Metrics()]).satisfaction_rating == 0.25
-    assert combine([rated, rated]).satisfaction_rating is None
+def test_ratings_without_votes(combine: Combine) -> None:
+    """A rating without its votes is kept if it is the only one, and unknown otherwise."""
+    rated = {"satisfactionRating": 0.25}
+    assert combine(rated, {}).satisfaction_rating == 0.25
+    assert combine(rated, rated).satisfaction_rating is None
 
 
-def test_variations_come_together_by_key() -> None:
-    """A variation that a range does not name adds nothing there; the order is that of the first appearance."""
-    one, two = [VariationMetrics("a", WEEK)], [VariationMetrics("b", NEXT), VariationMetrics("a", NEXT)]
-    assert combine_variations([one, [], two]) == [
-        VariationMetrics("a", combine([WEEK, NEXT])),
-        VariationMetrics("b", NEXT),
-    ]
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(Metrics) if field.name != "approximate"])
-def test_no_field_is_forgotten(name: str) -> None:
-    """Every field comes through."""
-    value: Any = Decimal(1) if name.endswith("cost") else 1
-    assert getattr(combine([Metrics(**{name: value}), Metrics()]), name) == 1
+def test_variations_are_combined_by_key(api: API, client: MetricsClient, combine: Combine) -> None:
+    """A range without a variation adds nothing to it. The order is that of the first appearance."""
+    a, b = {"variationKey": "a", "metrics": WEEK}, {"variationKey": "b", "metrics": NEXT}
+    api.will_answer([a], [], [b, {"variationKey": "a", "metrics": NEXT}])
+    found = client.metrics_by_variation("bot", env="test", start=END - timedelta(days=300), end=END)
+    assert found == [VariationMetrics("a", combine(WEEK, NEXT)), VariationMetrics("b", combine(NEXT))]

@@ -1,4 +1,4 @@
-"""What real trackers tell the dev server comes back through the client, figure by figure."""
+"""The metrics of the dev server are the figures that real trackers sent."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ USAGE = {"choices": [{"message": {"content": "Hi."}}], "usage": {"prompt_tokens"
 
 @pytest.fixture
 def client(dev_server: DevServer) -> MetricsClient:
-    """Read from the dev server."""
+    """Give a client of the dev server."""
     return MetricsClient("api-any", "default", base_url=dev_server.url)
 
 
 @pytest.fixture
 def window() -> dict[str, Any]:
-    """Ask for the last hour, and the next."""
+    """Return the time range of the last hour and the next."""
     now = datetime.now(timezone.utc)
     return {"env": "test", "start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
 
@@ -88,7 +88,7 @@ def test_figures_equal_the_raw_events(
     client: MetricsClient,
     window: dict[str, Any],
 ) -> None:
-    """Every figure, in total and by variation, is that of the raw events, and that of the records."""
+    """Every figure, in total and by variation, equals that of the raw events and of the records."""
     traffic(http_tracking)
     assert http_tracking.flush().complete
     sent = dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
@@ -110,7 +110,7 @@ def test_figures_equal_the_raw_events(
 
 
 def test_split_ranges_add_up(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
-    """A range of a year is asked for in parts, and gives the figures of the raw events."""
+    """A range of a year is requested in parts and has the figures of the raw events."""
     traffic(http_tracking)
     http_tracking.flush()
     dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
@@ -131,7 +131,7 @@ def test_split_ranges_add_up(http_tracking: Tracking, dev_server: DevServer, cli
 def test_steps_add_up(
     http_tracking: Tracking, dev_server: DevServer, client: MetricsClient, window: dict[str, Any]
 ) -> None:
-    """The steps of time hold each event once."""
+    """The time steps contain each event once."""
     traffic(http_tracking)
     http_tracking.flush()
     dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
@@ -143,7 +143,7 @@ def test_steps_add_up(
 
 
 def test_costs_are_those_of_the_records(records: list[RunRecord], no_leaks: None, window: dict[str, Any]) -> None:
-    """What the dev server computes from events and prices is the sum of what the records say."""
+    """The costs that the dev server computes equal the sum of the costs in the records."""
     priced = {"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1.5e-7, "costPerOutputToken": 6e-7}}
     config = flag("chat", {"_ldMeta": meta("v"), "model": priced, "messages": system("Hi.")})
     with DevServer({"flags": {"chat": config}, "segments": {}}) as server:
@@ -161,7 +161,7 @@ def test_costs_are_those_of_the_records(records: list[RunRecord], no_leaks: None
 
 @pytest.mark.usefixtures("no_backoff")
 def test_a_server_that_fails_for_a_while(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
-    """Errors, lost connections and rate limits that pass cost time only."""
+    """Temporary errors, lost connections and rate limits only cost time."""
     dev_server.clear()
     dev_server.inject(PATH, status=503)
     dev_server.inject(PATH, close=True)
@@ -183,13 +183,13 @@ def test_a_server_that_hangs_up_for_good(dev_server: DevServer, client: MetricsC
 
 
 def test_what_the_dev_server_refuses(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
-    """An unknown AI Config is told with the remedy, as LaunchDarkly would."""
+    """An unknown AI Config is an error with the remedy, as with LaunchDarkly."""
     with pytest.raises(MetricsError, match=r"HTTP 404 .*check the keys"):
         client.metrics("nobody", **window)
 
 
 def test_the_end_is_now_unless_told(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
-    """Without an end, everything up to now counts."""
+    """Without an end, the range lasts until now."""
     traffic(http_tracking)
     http_tracking.flush()
     dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")

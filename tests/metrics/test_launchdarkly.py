@@ -1,4 +1,4 @@
-"""What LaunchDarkly itself gives out: the examples of its reference, and its own client as a witness."""
+"""The examples of LaunchDarkly's reference and its own client agree with ours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USAGE = {"choices": [{"message": {"content": "Hi."}}], "usage": {"prompt_tokens"
 
 
 def test_the_published_metrics(api: API, client: MetricsClient) -> None:
-    """All sixteen fields of the answer in LaunchDarkly's reference come back, money as it was written."""
+    """All sixteen fields of the response in LaunchDarkly's reference are read, money with its exact digits."""
     api.will_answer(PUBLISHED["metrics"])
 
     assert client.metrics("support-bot", **WINDOW) == Metrics(
@@ -52,7 +52,7 @@ def test_the_published_metrics(api: API, client: MetricsClient) -> None:
 
 
 def test_the_published_metrics_by_variation(api: API, client: MetricsClient) -> None:
-    """The same by variation."""
+    """The metrics by variation are read as well."""
     api.will_answer(PUBLISHED["metrics"], PUBLISHED["metrics-by-variation"])
     total = client.metrics("support-bot", **WINDOW)
     (variation,) = client.metrics_by_variation("support-bot", **WINDOW)
@@ -61,7 +61,7 @@ def test_the_published_metrics_by_variation(api: API, client: MetricsClient) -> 
 
 
 def test_everything_may_be_null(api: API, client: MetricsClient) -> None:
-    """The reference allows null in place of any field, of a variation's metrics and of the list: all unknown."""
+    """Null for a field, for the metrics of a variation or for the list means unknown."""
     nothing = dict.fromkeys(PUBLISHED["metrics"])
     api.will_answer(nothing, None, [{"variationKey": "small", "metrics": None}, {"variationKey": None}])
 
@@ -76,7 +76,7 @@ def test_everything_may_be_null(api: API, client: MetricsClient) -> None:
 
 @contextmanager
 def official(url: str) -> Iterator[Any]:
-    """Ask with LaunchDarkly's own, generated client, where it is installed."""
+    """Give LaunchDarkly's own, generated client if it is installed."""
     launchdarkly_api = pytest.importorskip("launchdarkly_api", reason="the extra [rest-tests] is not installed")
     settings = launchdarkly_api.Configuration(host=url, api_key={"ApiKey": TOKEN})
     with launchdarkly_api.ApiClient(settings) as connection:
@@ -84,18 +84,18 @@ def official(url: str) -> Iterator[Any]:
 
 
 def told(metrics: Metrics) -> dict[str, Any]:
-    """Return the fields that have a value, as LaunchDarkly's client tells them."""
+    """Return the fields that have a value in LaunchDarkly's client."""
     fields = {name: value for name, value in asdict(metrics).items() if name != "approximate" and value is not None}
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
 
 
 def milliseconds(window: dict[str, Any]) -> tuple[int, int, str]:
-    """Return the time range as LaunchDarkly's client wants it."""
+    """Return the time range in the form of LaunchDarkly's client."""
     return (round(window["start"].timestamp() * 1000), round(window["end"].timestamp() * 1000), window["env"])
 
 
 def test_the_official_client_reads_the_published_answers_alike(api: API, client: MetricsClient) -> None:
-    """LaunchDarkly's client and ours ask for the same, and read the same from the published answers."""
+    """LaunchDarkly's client and ours send the same request and read the same from the published responses."""
     api.will_answer(*[PUBLISHED["metrics"]] * 2, *[PUBLISHED["metrics-by-variation"]] * 2)
     with official(api.url) as witness:
         theirs = witness.get_ai_config_metrics("shop", "support-bot", *milliseconds(WINDOW))
@@ -115,7 +115,7 @@ def test_the_official_client_reads_the_published_answers_alike(api: API, client:
 
 
 def test_the_official_client_reads_the_dev_server(dev_server: DevServer, http_tracking: Tracking) -> None:
-    """The dev server speaks LaunchDarkly's REST API: its own client reads real runs there, as ours does."""
+    """LaunchDarkly's own client reads real runs from the dev server, as ours does."""
     for key in ("ada", "bob", "ada"):
         with track_ai(
             config_key="chat", tracking=http_tracking, ld_context=lambda found=key: Context.create(found)

@@ -1,4 +1,4 @@
-"""The same small application behind every door: an answer, a streamed answer, and the endpoint for votes."""
+"""The same small application with each integration: an answer, a streamed answer, and the endpoint for votes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVENTS = ["data: Hello\n\n", "data:  there\n\n", "data: [DONE]\n\n"]
 
 
 def ld_context(user: str | None) -> Context | None:
-    """Return the LaunchDarkly context of a user; nobody for a visitor who has not signed in."""
+    """Return the LD context of a user, or ``None`` for a visitor who has not signed in."""
     return Context.builder(user).set("plan", "free").build() if user else None
 
 
@@ -56,7 +56,7 @@ def _of_environ(environ: dict[str, Any]) -> Context | None:
 
 
 def wsgi(tracking: Tracking) -> Any:
-    """Track a bare application that knows nothing of votes."""
+    """Wrap a bare application in the middleware."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith("/feedback"):
@@ -77,7 +77,7 @@ def _flask(tracked: Callable[[Any], Any]) -> flask.Flask:
 
 
 def flask_extension(tracking: Tracking) -> Any:
-    """Let the extension know the user, and decorate the views."""
+    """Give the extension the user, and decorate the views."""
     app = _flask(track_ai(config_key=KEY))
     AITracking(app, tracking, ld_context=lambda request: ld_context(request.headers.get("X-User")))
     app.register_blueprint(feedback_blueprint())
@@ -85,7 +85,7 @@ def flask_extension(tracking: Tracking) -> Any:
 
 
 def flask_extension_alone(tracking: Tracking) -> Any:
-    """Let the extension track every request, those for votes too."""
+    """Let the extension track every request, including votes."""
     app = _flask(lambda view: view)
     AITracking(app, tracking, config_key=KEY, ld_context=lambda request: ld_context(request.headers.get("X-User")))
     app.register_blueprint(feedback_blueprint())
@@ -93,7 +93,7 @@ def flask_extension_alone(tracking: Tracking) -> Any:
 
 
 def flask_decorator_alone(tracking: Tracking) -> Any:
-    """Have no middleware: the decorator knows the user, and so does the endpoint."""
+    """Use no middleware: give the decorator and the endpoint the user."""
     app = _flask(
         track_ai(config_key=KEY, tracking=tracking, ld_context=lambda: ld_context(flask.request.headers.get("X-User")))
     )
@@ -114,7 +114,7 @@ def _of_scope(scope: Mapping[str, Any]) -> Context | None:
 
 
 def asgi(tracking: Tracking) -> Any:
-    """Track a bare application that knows nothing of votes."""
+    """Wrap a bare application in the middleware."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -146,7 +146,7 @@ async def _stream(_request: Any) -> StreamingResponse:
 
 
 def starlette(tracking: Tracking) -> Any:
-    """Let the middleware know the user, and decorate the endpoints."""
+    """Give the middleware the user, and decorate the endpoints."""
     tracked = track_ai(config_key=KEY)
     routes = [Route("/answer", tracked(_answer)), Route("/stream", tracked(_stream)), *feedback_routes(tracking)]
     app = Starlette(routes=routes)
@@ -157,7 +157,7 @@ def starlette(tracking: Tracking) -> Any:
 
 
 def starlette_decorator_alone(tracking: Tracking) -> Any:
-    """Have no middleware: the decorator knows the user, and so does the endpoint."""
+    """Use no middleware: give the decorator and the endpoint the user."""
 
     def of_request(request: Any) -> Context | None:
         return ld_context(request.headers.get("X-User"))
@@ -168,7 +168,7 @@ def starlette_decorator_alone(tracking: Tracking) -> Any:
 
 
 def fastapi(tracking: Tracking) -> Any:
-    """Return plain values from endpoints below the middleware, which then is what adds the header."""
+    """Return plain values from endpoints, so that the middleware adds the header."""
     app = FastAPI()
     app.router.routes.extend(feedback_routes(tracking))
     app.add_middleware(
@@ -210,7 +210,7 @@ def _events() -> Iterator[str]:
 
 
 def django_wsgi(tracking: Tracking) -> Any:
-    """Let the middleware know the user, and decorate the views."""
+    """Give the middleware the user, and decorate the views."""
     views = _django_views(track_ai(config_key=KEY))
     return django_application(
         views, get_wsgi_application, urls=feedback_urls, tracking=tracking, ld_context=_of_http_request
@@ -218,7 +218,7 @@ def django_wsgi(tracking: Tracking) -> Any:
 
 
 def django_wsgi_middleware_alone(tracking: Tracking) -> Any:
-    """Let the middleware track every request, those for votes too."""
+    """Let the middleware track every request, including votes."""
     return django_application(
         _django_views(lambda view: view),
         get_wsgi_application,
@@ -230,7 +230,7 @@ def django_wsgi_middleware_alone(tracking: Tracking) -> Any:
 
 
 def django_asgi_decorator_alone(tracking: Tracking) -> Any:
-    """Have no middleware: the decorator knows the user, and so does the endpoint."""
+    """Use no middleware: give the decorator and the endpoint the user."""
     tracked = track_ai(config_key=KEY, tracking=tracking, ld_context=_of_http_request)
 
     @tracked
@@ -246,7 +246,7 @@ def django_asgi_decorator_alone(tracking: Tracking) -> Any:
     )
 
 
-DOORS: dict[str, tuple[Callable[[Tracking], Any], Any]] = {
+INTEGRATIONS: dict[str, tuple[Callable[[Tracking], Any], Any]] = {
     "wsgi": (wsgi, serve_wsgi),
     "flask extension and decorator": (flask_extension, serve_wsgi),
     "flask extension": (flask_extension_alone, serve_wsgi),

@@ -1,4 +1,4 @@
-"""Judges work below every kind of door, through the AI SDK's own provider package, and in a forked child."""
+"""Judges work in WSGI and ASGI applications, through the AI SDK's provider package, and in a forked child."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ldai.models import AIJudgeConfig
 from ldai_integrations import current_run
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.judges._scores import SCHEMA, evaluation_input
+from ldai_integrations.judges._models import SCHEMA, evaluation_input
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events
@@ -31,7 +31,7 @@ SHARED_FLAGS = Path(__file__).parents[3] / "shared" / "flags" / "03_judge.json"
 
 
 class Provider(BaseHTTPRequestHandler):
-    """Be OpenAI's chat completions, with whatever the server is told to say."""
+    """OpenAI's chat completions, with an answer that a test chooses."""
 
     def do_POST(self) -> None:
         """Answer one call."""
@@ -46,7 +46,7 @@ class Provider(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_the_provider_package(make: Make, events: Events, provider: Any) -> None:
-    """Without a callable the judge is asked by LaunchDarkly's package, and one client serves all of its calls."""
+    """Without a function, LaunchDarkly's package calls the judge, with one client for all its calls."""
     tracking = make(None)
     for _ in range(3):
         one_run(tracking)
@@ -80,7 +80,7 @@ def test_the_provider_package(make: Make, events: Events, provider: Any) -> None
 
 @pytest.mark.parametrize(("status", "said", "kind"), [(200, "well done", "judge_answer"), (500, "", "judge_raised")])
 def test_a_provider_that_fails(make: Make, provider: Any, status: int, said: str, kind: str) -> None:
-    """What the package makes of nonsense and of errors is counted as what it is."""
+    """Nonsense and errors from the package are counted as such."""
     provider.status, provider.said = status, said
     tracking = make(None)
     one_run(tracking)
@@ -89,7 +89,7 @@ def test_a_provider_that_fails(make: Make, provider: Any, status: int, said: str
 
 
 def test_no_provider_package(make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Where nothing can ask the model, the AI SDK is asked once, and one line of ours names the remedy."""
+    """If no package can call the model, the AI SDK is called once, and one log line names the remedy."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     tracking = make(None)
     for _ in range(3):
@@ -101,7 +101,7 @@ def test_no_provider_package(make: Make, monkeypatch: pytest.MonkeyPatch, caplog
 
 
 def test_the_form_is_the_ai_sdks() -> None:
-    """Judges are asked in the words, and bound to the schema, of the AI SDK."""
+    """The input and the schema of judges are those of the AI SDK."""
     config: Any = AIJudgeConfig(key="j", enabled=True, create_tracker=lambda: None)
     runner: Any = None
     assert Judge(config, runner)._build_evaluation_input("a", "b") == evaluation_input("a", "b")
@@ -131,7 +131,7 @@ def test_under_wsgi(make: Make, events: Events) -> None:
 
 
 def test_under_asgi(make: Make, events: Events) -> None:
-    """The last byte is out while the judge has still to answer."""
+    """The last byte is sent while the judge is still working."""
     release = threading.Event()
     sent: list[Any] = []
 

@@ -1,9 +1,8 @@
-"""An LDClient from the environment."""
+"""What the environment variables describe: an LDClient, and a platform that stops the CPU between requests."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +14,11 @@ from ldclient.config import HTTPConfig
 
 from .._diagnostics import logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
-from ._connection import SDK_KEY
-from ._keys import problem_with_key
+from ._connection import SDK_KEY, problem_with_key
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
-from ._sdk import SdkChangedError
+from ._sdk import SdkChangedError, without_timeout_warning
 
 DEV_SERVER, CONFIG_FILE = "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
-
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-
-# After this long a batch is posted again, under the same id; the SDK's default is 15 s.
-_HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 
 NOT_CONFIGURED = (
     "There is no LaunchDarkly to track with. Set one of the environment variables "
@@ -35,16 +28,46 @@ NOT_CONFIGURED = (
     "or make a Tracking(client) with an LDClient of your own."
 )
 
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
-def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
-    """Make the LDClient that the environment describes, without waiting for it to connect.
+# After this time a batch is posted again, under the same id. The SDK's default is 15 s.
+_HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
+
+# The platform itself sets each of these in the process that serves requests.
+_SERVERLESS_VARIABLES = (
+    # AWS Lambda: reserved; docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Defined runtime
+    # environment variables".
+    "AWS_LAMBDA_FUNCTION_NAME",
+    # Google Cloud Run services and Cloud Run functions (2nd gen. Cloud Functions):
+    # cloud.google.com/run/docs/container-contract, "Environment variables". Jobs have CLOUD_RUN_JOB instead.
+    "K_SERVICE",
+    # Azure Functions: learn.microsoft.com/azure/azure-functions/functions-app-settings.
+    "FUNCTIONS_WORKER_RUNTIME",
+    # Vercel: vercel.com/docs/environment-variables/system-environment-variables, at build and run time, if the
+    # project exposes system variables.
+    "VERCEL",
+)
+
+
+def is_serverless(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the platform may freeze the process as soon as it has answered a request.
 
     Args:
-        environ: What to read; ``None`` is ``os.environ``.
+        environ: The variables to read instead of ``os.environ``.
+    """
+    env = os.environ if environ is None else environ
+    return any(env.get(name) for name in _SERVERLESS_VARIABLES)
+
+
+def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
+    """Make the LDClient that the environment describes, without a wait for its connection.
+
+    Args:
+        environ: The variables to read instead of ``os.environ``.
 
     Raises:
         TrackingNotConfiguredError: If none of the three variables is set.
-        ConfigurationError: If one is set to something that cannot work.
+        ConfigurationError: If one has a value that cannot work.
     """
     env = os.environ if environ is None else environ
     key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
@@ -54,40 +77,30 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     if key:
         return _make(_checked_key(key))
     if file:
-        return _started(_file_config(Path(file)))
+        return _start(_file_config(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
 
 
-def _make(key: str, **options: Any) -> LDClient:
+def _make(key: str, **uris: Any) -> LDClient:
     try:
-        config = Config(
-            key, event_processor_class=SpoolingEventProcessor, events_max_pending=INBOX_EVENTS, http=_HTTP, **options
+        return _start(
+            Config(
+                key, event_processor_class=SpoolingEventProcessor, events_max_pending=INBOX_EVENTS, http=_HTTP, **uris
+            )
         )
-        return _started(config)
     except SdkChangedError as exc:
         logger.warning(
-            "This version of launchdarkly-server-sdk is made differently (%s): its own event delivery is used, which "
-            "loses events under load and when the endpoint fails. Use a version ldai_integrations was tested with.",
+            "This version of launchdarkly-server-sdk works differently inside (%s). Its own event delivery is used, "
+            "which loses events under load and when the endpoint fails. Use a version that ldai_integrations supports.",
             exc,
         )
-        return _started(Config(key, http=_HTTP, **options))
+        return _start(Config(key, http=_HTTP, **uris))
 
 
-def _started(config: Config) -> LDClient:
-    """Make a client without waiting for it, and without the SDK's warning that it was not ready at once.
-
-    ldclient waits the whole ``start_wait`` even for a key that is refused; ``report_connection`` does not, and says it.
-    """
-    log = logging.getLogger("ldclient.util")
-    log.addFilter(_is_worth_saying)
-    try:
+def _start(config: Config) -> LDClient:
+    """Make a client without waiting: ldclient waits the whole ``start_wait`` even for a key that is refused."""
+    with without_timeout_warning():  # report_connection logs a better one
         return LDClient(config, start_wait=0)
-    finally:
-        log.removeFilter(_is_worth_saying)
-
-
-def _is_worth_saying(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Initialization timeout exceeded")
 
 
 def _checked_key(key: str, *, for_dev_server: bool = False) -> str:
@@ -106,7 +119,7 @@ def _checked_address(url: str) -> str:
             f"{DEV_SERVER} is {url!r}: over plain http the SDK key would be readable on the network; "
             "use https, or run `ldai dev` on this machine"
         )
-    logger.info("LaunchDarkly is replaced by the dev server at %s; unset %s to reach LaunchDarkly.", url, DEV_SERVER)
+    logger.info("LaunchDarkly is replaced by the dev server at %s. Unset %s to reach LaunchDarkly.", url, DEV_SERVER)
     return url
 
 
@@ -119,8 +132,8 @@ def _file_config(path: Path) -> Config:
         raise ConfigurationError(
             f'{CONFIG_FILE} is {str(path)!r}, which has no "flags"; use the format of LaunchDarkly\'s file data source'
         )
-    logger.info("AI Configs come from %s; nothing is reported to LaunchDarkly.", path)
-    from ldclient.integrations import Files  # and with it boto3, yaml and others, wherever they are installed
+    logger.info("AI Configs come from %s. Nothing is reported to LaunchDarkly.", path)
+    from ldclient.integrations import Files  # imports boto3, yaml and others if they are installed
 
     source = Files.new_data_source(paths=[str(path)], auto_update=True)
     return Config("file", update_processor_class=source, send_events=False)

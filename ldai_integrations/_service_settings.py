@@ -1,0 +1,140 @@
+"""The options of feedback and of judges, which ``Settings`` holds.
+
+They are shared definitions, below the services that use them. Users import them as
+``ldai_integrations.feedback.FeedbackSettings`` and ``ldai_integrations.judges.JudgeSettings``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from .typing import JudgeModel, VoteStore
+
+Secret = str | bytes
+
+DAY = 24 * 3600
+_MAX_AGE = 90 * DAY
+_MIN_SECRET_CHARS = 16
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+_EVENT_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+# Of a streamed answer, usage keeps 262,144 characters.
+_MAX_JUDGED_CHARS = 250_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedbackSettings:
+    """The options of thumbs up and down, for ``Settings(feedback=…)``.
+
+    They are checked when the object is made, and never change.
+
+    Attributes:
+        config_keys: The keys of the AI Configs that users vote on. Runs of other AI Configs have no token.
+        secret: The key that signs the tokens: one secret of at least 16 characters, the same in every process; or
+            several, of which the last one signs and all are accepted. Without it, the ``SECRET_KEY`` of Flask or Django
+            is used, with its fallbacks.
+        max_age: For how many seconds a token is valid, from 1 second to 90 days.
+        header: The name of the response header with the token, such as ``"X-Feedback-Token"``. Without a name, no
+            header is added.
+        event: The name of the Server-Sent Event with the token at the end of a streamed answer, such as
+            ``"feedback"``. Without a name, no event is added.
+        votes: The store of the first vote of each run. Without one, it is this process's memory, which no other
+            process sees.
+        requests_per_minute: How many votes one client address may send; 0 for any number.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    config_keys: Collection[str]
+    secret: Secret | Sequence[Secret] | None = field(default=None, repr=False)
+    max_age: int = 7 * DAY
+    header: str | None = None
+    event: str | None = None
+    votes: VoteStore | None = None
+    requests_per_minute: int = 60
+
+    def __post_init__(self) -> None:
+        keys = self.config_keys
+        if isinstance(keys, (str, bytes)) or not keys or not all(isinstance(key, str) and key for key in keys):
+            raise ConfigurationError(
+                f"FeedbackSettings.config_keys is {keys!r}; give the keys of the AI Configs that are voted on, in a set"
+            )
+        for name, low, high in (("max_age", 1, _MAX_AGE), ("requests_per_minute", 0, 1_000_000)):
+            _check_whole(f"FeedbackSettings.{name}", getattr(self, name), low, high)
+        for name, pattern in (("header", _HEADER_NAME), ("event", _EVENT_NAME)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+                raise ConfigurationError(f"FeedbackSettings.{name} is {value!r}; use letters, digits and hyphens")
+        if self.votes is not None and not callable(getattr(self.votes, "keep", None)):
+            raise ConfigurationError(
+                f"FeedbackSettings.votes is {self.votes!r}, which has no keep(run_id, kind, seconds=…); "
+                "see ldai_integrations.typing.VoteStore"
+            )
+        if self.secret is not None:
+            _check_secrets(self.secrets)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The given secrets; the last one signs."""
+        if self.secret is None:
+            return []
+        return [self.secret] if isinstance(self.secret, (str, bytes)) else list(self.secret)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeSettings:
+    """The options of online evaluations, for ``Settings(judges=…)``.
+
+    They are checked when the object is made, and never change.
+
+    Attributes:
+        model: A function that calls the models of judges, see :class:`~ldai_integrations.typing.JudgeModel`. Without
+            one, the AI SDK's provider packages call them, such as ``launchdarkly-server-sdk-ai-openai``.
+        concurrency: How many evaluations may run at a time in a process; 1 to 100.
+        timeout: How long one evaluation may take, in seconds; more than 0, at most 600.
+        queue: How many evaluations may wait. More are dropped and counted. 0 to 10,000.
+        max_chars: How long the question and the answer may be together, in characters. A longer run is not judged,
+            and counted. 1 to 250,000. A full queue holds this much text for each of its evaluations.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    model: JudgeModel | None = None
+    concurrency: int = 4
+    timeout: float = 60.0
+    queue: int = 100
+    max_chars: int = 200_000
+
+    def __post_init__(self) -> None:
+        if self.model is not None and not callable(self.model):
+            raise ConfigurationError(
+                f"JudgeSettings.model is of type {type(self.model).__name__}; give a function of messages and config"
+            )
+        for name, low, high in (("concurrency", 1, 100), ("queue", 0, 10_000), ("max_chars", 1, _MAX_JUDGED_CHARS)):
+            _check_whole(f"JudgeSettings.{name}", getattr(self, name), low, high)
+        seconds = self.timeout
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds <= 600:
+            raise ConfigurationError(f"JudgeSettings.timeout is {seconds!r}; use seconds, more than 0 and at most 600")
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigurationError(f"{name} is {value!r}; use a whole number, {low} to {high}")
+
+
+def _check_secrets(secrets: Sequence[object]) -> None:
+    """Refuse secrets that can be guessed, without showing them."""
+    if not secrets or not all(isinstance(item, (str, bytes)) and len(item) >= _MIN_SECRET_CHARS for item in secrets):
+        raise ConfigurationError(
+            f"FeedbackSettings.secret is empty, shorter than {_MIN_SECRET_CHARS} characters or no text. Make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))', keep it out of the code, and give every "
+            "process the same"
+        )

@@ -1,0 +1,78 @@
+"""The requests and responses of the feedback endpoint, independent of any web framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from urllib.parse import parse_qsl
+
+#: The longest body that is read, in bytes: the longest token, and what a client may add.
+MOST_BYTES = 8_192
+FORM = "application/x-www-form-urlencoded"
+
+_MAX_FIELDS = 20
+# A Content-Length with more digits is not converted to a number.
+_MAX_DIGITS = 18
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = field(default_factory=list)
+
+
+def length_of(content_length: str) -> int:
+    """Return the number of bytes in a ``Content-Length`` header, or 0 if it has none."""
+    if not content_length.isdecimal():
+        return 0
+    return int(content_length) if len(content_length) <= _MAX_DIGITS else MOST_BYTES + 1
+
+
+def fields_of(content_type: str, body: bytes) -> Mapping[str, object]:
+    """Return the fields of a JSON object or a form; none if the body is something else or malformed."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    try:
+        if media_type == "application/json":
+            fields = json.loads(body)
+            return fields if isinstance(fields, dict) else {}
+        if media_type == FORM:
+            return dict(parse_qsl(body.decode(), max_num_fields=_MAX_FIELDS))
+    except (ValueError, RecursionError):
+        return {}
+    return {}
+
+
+def counted() -> Answer:
+    """Confirm that the run has this vote, from this request or an earlier one."""
+    return Answer(204, headers=[("Cache-Control", "no-store")])
+
+
+def refused(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
+    """Explain why a vote does not count, without repeating any input."""
+    fixed = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    return Answer(status, json.dumps({"error": error, **more}).encode(), [*fixed, *(headers or ())])
+
+
+def too_long() -> Answer:
+    """Refuse a body that is longer than any vote."""
+    return refused(413, f"A vote has at most {MOST_BYTES} bytes.")
+
+
+@cache
+def widget() -> Answer:
+    """Return the script with the buttons."""
+    script = resources.files(__package__).joinpath("widget.js").read_bytes()
+    headers = [
+        ("Content-Type", "text/javascript; charset=utf-8"),
+        ("Cache-Control", "public, max-age=3600"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    return Answer(200, script, headers)
