@@ -38,6 +38,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long suites that are folders of their own; a plain ``pytest`` leaves them out."""
+    markers = {Path(__file__).parent / "exits": "exits", Path(__file__).parent / "scale": "server"}
+    for item in items:
+        if (marker := markers.get(item.path.parent)) is not None:
+            item.add_marker(marker)
+
+
 def _freeze() -> None:
     """Keep what lives as long as the process out of the garbage collector: a test that collects takes milliseconds."""
     gc.collect()
