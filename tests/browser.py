@@ -19,6 +19,7 @@ _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser",
 _DRIVER = shutil.which("chromedriver")
 
 needs_browser = [
+    pytest.mark.browser,
     pytest.mark.skipif(
         not (_CHROMIUM and _DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
 import logging
 import os
@@ -14,7 +16,8 @@ from typing import Any
 import ldclient
 import pytest
 from ldclient import Config, LDClient
-from ldclient.integrations import Files
+from ldclient.interfaces import FeatureStore, UpdateProcessor
+from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 
 from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations._diagnostics import Diagnostics
@@ -51,6 +54,26 @@ def always_chat(_request: object) -> str:
 def pytest_xdist_auto_num_workers() -> int:
     """Have two workers for each core: the tests wait, for servers and processes, more than they compute."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long suites that are folders of their own; a plain ``pytest`` leaves them out."""
+    markers = {Path(__file__).parent / "exits": "exits", Path(__file__).parent / "scale": "server"}
+    for item in items:
+        if (marker := markers.get(item.path.parent)) is not None:
+            item.add_marker(marker)
+
+
+def _freeze() -> None:
+    """Keep what lives as long as the process out of the garbage collector: a test that collects takes milliseconds."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Do so with all that the imports have made."""
+    _freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,10 +114,11 @@ def no_leaks() -> Iterator[None]:
     assert not any(thread.is_alive() for thread in left)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def o200k() -> None:
     """Have tokens counted exactly, with OpenAI's encoding."""
     warm_up(timeout=30)
+    _freeze()
 
 
 @pytest.fixture
@@ -103,11 +127,34 @@ def events() -> Events:
     return Events()
 
 
+class FlagsInMemory(UpdateProcessor):
+    """A source of the flags of the tests that reads no file."""
+
+    def __init__(self, _config: Config, store: FeatureStore, ready: threading.Event) -> None:
+        self._store, self._ready = store, ready
+
+    def start(self) -> None:
+        """Fill the store."""
+        flags = {**FLAGS["flags"], ASTRAY["key"]: ASTRAY}
+        self._store.init({FEATURES: copy.deepcopy(flags), SEGMENTS: {}})
+        self._ready.set()
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def is_alive(self) -> bool:
+        """Return whether it still reads."""
+        return False
+
+    def initialized(self) -> bool:
+        """Return whether the store has the flags."""
+        return self._ready.is_set()
+
+
 @pytest.fixture
-def client(no_leaks: None, flag_file: Path, events: Events) -> Iterator[LDClient]:
+def client(no_leaks: None, events: Events) -> Iterator[LDClient]:
     """Give a real LDClient with the flags of the tests, that sends its events to :func:`events`."""
-    source = Files.new_data_source(paths=[str(flag_file)])
-    config = Config("test", update_processor_class=source, event_processor_class=lambda _config: events)
+    config = Config("test", update_processor_class=FlagsInMemory, event_processor_class=lambda _config: events)
     with closing(LDClient(config)) as client:
         yield client
 
@@ -119,9 +166,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tracking(client: LDClient, o200k: None, clock: Clock) -> Tracking:
+def tracking(client: LDClient, o200k: None, clock: Clock) -> Iterator[Tracking]:
     """Give a Tracking without a network; what it reports is in :func:`events` and :func:`records`."""
-    return Tracking(client, clock=clock)
+    tracking = Tracking(client, clock=clock)
+    yield tracking
+    _freeze()  # a run that the test dropped ends here, and not among the records of a later test
+    tracking.flush()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from .client import request
 from .conftest import FLAGS
 from .servers import Address
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 
 _APPLICATIONS = "tests.contract.applications"

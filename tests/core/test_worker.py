@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ldclient import Config, LDClient
-from ldclient.integrations import Files
 
 from ldai_integrations import RunRecord, Tracking, track_ai
 
-from ..conftest import Events
+from ..conftest import Events, FlagsInMemory
 
 
 class HeldEvents(Events):
@@ -32,12 +30,12 @@ class HeldEvents(Events):
 
 
 @pytest.fixture
-def held(no_leaks: None, flag_file: Path) -> Iterator[tuple[Tracking, HeldEvents]]:
+def held(no_leaks: None) -> Iterator[tuple[Tracking, HeldEvents]]:
     """Give a Tracking whose reports wait until the test lets them go on."""
     events = HeldEvents()
-    source = Files.new_data_source(paths=[str(flag_file)])
-    with closing(LDClient(Config("test", update_processor_class=source, event_processor_class=lambda _: events))) as it:
-        yield Tracking(it), events
+    config = Config("test", update_processor_class=FlagsInMemory, event_processor_class=lambda _config: events)
+    with closing(LDClient(config)) as client:
+        yield Tracking(client), events
         events.go_on.set()
 
 

@@ -12,6 +12,8 @@ import pytest
 from .connections import SERVED
 from .measure import DOORS
 
+pytestmark = pytest.mark.soak
+
 _REQUESTS = int(os.environ.get("LDAI_SOAK_REQUESTS", "400"))
 
 
