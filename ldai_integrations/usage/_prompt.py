@@ -80,7 +80,6 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
         input_tokens=tokens,
         estimated=frozenset(("input_tokens",)),
         lower_bound=conversation.is_partial
-        or bool(conversation.provider_tools)
         or any(turn.is_partial for turn in conversation.turns),
     )
 
@@ -98,7 +97,6 @@ def _count_for_openai(conversation: Conversation, family: Family, api: str) -> i
     """Count the text that OpenAI's models are shown, which is known exactly for plain text."""
     rules = openai_rules(family, api)
     tokens = family.priming + sum(_count_turn(turn, family, rules) for turn in conversation.turns)
-    tokens += sum(rules.hosted_tools.get(kind, 0) for kind in conversation.provider_tools)
     if conversation.forced:
         tokens += rules.forced_tool + count_raw(conversation.forced, family)
     parts = []
@@ -151,14 +149,11 @@ def _count_for_others(conversation: Conversation, family: Family) -> int:
         for name, arguments in turn.calls:
             tokens += count_for(name, family) + count_for(arguments, family) + family.per_call
         tokens += family.per_message if turn.role != "system" else 0
-    if conversation.thinks:
-        tokens += family.per_thinking
     if conversation.tools:
         tokens += family.per_tools + family.per_tool * len(conversation.tools)
-        tokens += family.per_forced_tools if conversation.forced else 0
         for tool in conversation.tools:
             written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
             tokens += count_raw(to_json(written), family) * family.tool_factor
     if conversation.format is not None:
-        tokens += family.per_format + count_raw(to_json(conversation.format.schema), family) * family.format_factor
+        tokens += count_raw(to_json(conversation.format.schema), family) * family.tool_factor
     return round(tokens)

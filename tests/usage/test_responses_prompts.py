@@ -108,14 +108,6 @@ def test_tools_that_the_provider_runs(kind: str, model: str) -> None:
     assert not estimated(USER, tools=[WEATHER], model=model).lower_bound
 
 
-def test_the_description_of_web_search() -> None:
-    """It counts by whatever date its name carries, and is much longer for models since GPT-5."""
-    dated, plain = ({"type": name} for name in ("web_search_2025_08_26", "web_search"))
-
-    assert tokens(USER, tools=[dated]) == tokens(USER, tools=[plain]) == tokens(USER) + 294
-    assert tokens(USER, tools=[plain], model="gpt-5.2") == tokens(USER, model="gpt-5.2") + 4_295
-
-
 def test_reasoning_makes_a_lower_bound() -> None:
     """The request does not show how long the model's reasoning is."""
     turn, bare = (USER, REASONING, call(1), result(1)), (USER, call(1), result(1))
