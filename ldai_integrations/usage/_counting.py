@@ -117,9 +117,9 @@ def _count_without_encoding(text: str) -> int:
 class TextTally:
     """A counter of the tokens of a text that arrives in chunks: exact, and in bounded memory.
 
-    Chunks are joined before they are counted, because a token may extend over several chunks. A chunk costs about 0.2
-    µs. The last 262,000 characters are kept and counted by :meth:`tokens`. Of a longer text, 16,384 characters at a time
-    are counted while it arrives, in 1 to 7 ms. Not for use from several threads at once.
+    Chunks are joined before they are counted, because a token may extend over several chunks. A chunk costs about
+    0.2 µs. The last 262,000 characters are kept and counted by :meth:`tokens`. Of a longer text, 16,384 characters at a
+    time are counted while it arrives, in 1 to 7 ms. Not for use from several threads at once.
 
     Args:
         model: The model whose tokens are counted; ``None`` counts with o200k_base.
@@ -207,5 +207,3 @@ def rank_files(directory: Path | None = None) -> dict[str, Path | None]:
     """
     found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
     return {name: None if file is None else file[0] for name, file in found.items()}
-
-

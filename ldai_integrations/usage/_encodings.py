@@ -1,8 +1,8 @@
 """Byte-pair encodings: found on this machine, verified, and loaded in the background.
 
-tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an encoding
-file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's registry.
-Only :func:`~ldai_integrations.usage.prefetch` downloads files.
+tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an
+encoding file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's
+registry. Only :func:`~ldai_integrations.usage.prefetch` downloads files.
 """
 
 from __future__ import annotations
@@ -217,9 +217,13 @@ class _Encodings:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=lambda: [self._load(s) for s in wanted], name="ldai-encodings", daemon=True)
+        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
         thread.start()
         return thread
+
+    def _load_all(self, specs: list[EncodingSpec]) -> None:
+        for spec in specs:
+            self._load(spec)
 
     def _load(self, spec: EncodingSpec) -> None:
         self._claimed[spec.name] = os.getpid()

@@ -85,7 +85,7 @@ def held_responses(event: Any) -> Iterator[Any]:
 def error_of_exception(error: BaseException) -> Any:
     """Return the error object that a provider sent and its library raised as an exception; ``None`` if there is none.
 
-    Known by a status and a parsed error body: exceptions of openai, anthropic, google-genai, mistralai, cohere and boto3.
+    Exceptions of openai, anthropic, google-genai, mistralai, cohere and boto3 have a status and an error body.
     """
     stored = fields_stored_in(error)
     response = stored.get("response")

@@ -63,6 +63,8 @@ class Family:
         per_tools, per_tool: Tokens for having tools at all, and for each tool beyond its JSON.
         per_call: Tokens of a tool call and its result in the history beyond their texts.
         tool_factor: Real tokens for each token of the tools' JSON.
+        per_forced_tools: Tokens for having to call one of the tools.
+        per_format, format_factor: Tokens for being asked for a JSON schema, and for each token of that schema.
     """
 
     name: str
@@ -87,6 +89,9 @@ class Family:
     per_tool: int = 0
     per_call: int = 0
     tool_factor: float = 1.0
+    per_forced_tools: int = 0
+    per_format: int = 0
+    format_factor: float = 1.0
 
 
 _OPENAI = Family(name="gpt-4o", openai=True)
@@ -118,6 +123,9 @@ _CLAUDE = Family(
     per_tool=20,
     per_call=50,
     tool_factor=1.12,
+    per_forced_tools=100,
+    per_format=60,
+    format_factor=2.3,
 )
 _GEMINI = Family(
     name="gemini",
@@ -173,7 +181,7 @@ FAMILIES = (
         tool_factor=1.47,
     ),
     _of(_CLAUDE, "claude 4.5", r"claude-([a-z]+-)?4[.-]([5-9]|\d\d)(?!\d)"),
-    _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310),
+    _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310, per_forced_tools=0),
     _of(_CLAUDE, "claude 3 haiku", r"claude-3.*haiku", factor=1.15, per_tools=260, tool_factor=1.15),
     _of(
         _CLAUDE,
@@ -181,9 +189,10 @@ FAMILIES = (
         r"claude-3-opus",
         factor=1.15,
         per_tools=527,
+        per_forced_tools=-217,
         tool_factor=1.15,
     ),
-    _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, tool_factor=1.15),
+    _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, per_forced_tools=0, tool_factor=1.15),
     _of(_THINKING_GEMINI, "gemini 3", r"gemini-([3-9]|flash-latest|pro-latest)"),
     _of(_THINKING_GEMINI, "gemini 2.5", r"gemini-2[.-]5"),
     _of(_GEMINI, "gemini 2.0", r"gemini-2", image=ImagePrice(base=258, per_tile=258, crops=True)),
@@ -257,6 +266,7 @@ class OpenAIRules:
         tools, tools_without_system: What surrounds tools below a system message, and without one.
         schema, schema_without_system: The same for the schema of the answer.
         forced_tool: A function that must be called; its name is added.
+        web_search: The description of OpenAI's web search, not what it finds.
         forced_output_call: An answer of a function that had to be called, beyond its arguments.
         parallel_output_calls: An answer of several tool calls, beyond six for each and their texts.
     """
@@ -270,6 +280,7 @@ class OpenAIRules:
     schema: int = 4
     schema_without_system: int = 8
     forced_tool: int = 7
+    web_search: int = 0
     forced_output_call: int = 0
     parallel_output_calls: int = 16
 
@@ -286,6 +297,7 @@ _RESPONSES = OpenAIRules(
     tools_without_system=-3,
     schema=1,
     schema_without_system=1,
+    web_search=294,
     forced_output_call=1,
     parallel_output_calls=19,
 )
@@ -299,6 +311,7 @@ _RESPONSES_OF_GPT5 = replace(
     schema=0,
     schema_without_system=0,
     forced_tool=-9,
+    web_search=4_295,
 )
 
 

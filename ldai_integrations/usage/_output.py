@@ -65,7 +65,7 @@ def estimate_output(
 
 
 def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any, api: str) -> float:
-    """Count tool calls that are written as a name and a JSON object. Of a forced function only the object is written."""
+    """Count tool calls that are written as a name and a JSON object, or as the object only if they are forced."""
     rules = openai_rules(family, api)
     tokens = sum(count_for(arguments, family) for _, arguments in calls)
     if plain(dig(request, "tool_choice.type")) == "function":
@@ -107,4 +107,3 @@ def _forced_part(name: str, family: Family, request: Any, said: str) -> float:
     if dig(request, "tool_choice.disable_parallel_tool_use") is True:
         tokens += 10
     return tokens
-

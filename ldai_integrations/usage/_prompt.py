@@ -65,8 +65,8 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     """
     if api == "embeddings":
         tokens = _count_embedded(request, model)
-        fields = {"input_tokens", "total_tokens"}
-        return Usage(**dict.fromkeys(fields, tokens), estimated=frozenset(fields)) if tokens else None
+        estimated = frozenset(("input_tokens", "total_tokens"))
+        return Usage(input_tokens=tokens, total_tokens=tokens, estimated=estimated) if tokens else None
     reader = _READERS.get(api)
     conversation = reader(request) if reader is not None else Conversation()
     if not conversation.turns:
@@ -79,8 +79,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     return Usage(
         input_tokens=tokens,
         estimated=frozenset(("input_tokens",)),
-        lower_bound=conversation.is_partial
-        or any(turn.is_partial for turn in conversation.turns),
+        lower_bound=conversation.is_partial or any(turn.is_partial for turn in conversation.turns),
     )
 
 
@@ -97,6 +96,8 @@ def _count_for_openai(conversation: Conversation, family: Family, api: str) -> i
     """Count the text that OpenAI's models are shown, which is known exactly for plain text."""
     rules = openai_rules(family, api)
     tokens = family.priming + sum(_count_turn(turn, family, rules) for turn in conversation.turns)
+    if conversation.searches_web:
+        tokens += rules.web_search
     if conversation.forced:
         tokens += rules.forced_tool + count_raw(conversation.forced, family)
     parts = []
@@ -151,9 +152,10 @@ def _count_for_others(conversation: Conversation, family: Family) -> int:
         tokens += family.per_message if turn.role != "system" else 0
     if conversation.tools:
         tokens += family.per_tools + family.per_tool * len(conversation.tools)
+        tokens += family.per_forced_tools if conversation.forced else 0
         for tool in conversation.tools:
             written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
             tokens += count_raw(to_json(written), family) * family.tool_factor
     if conversation.format is not None:
-        tokens += count_raw(to_json(conversation.format.schema), family) * family.tool_factor
+        tokens += family.per_format + count_raw(to_json(conversation.format.schema), family) * family.format_factor
     return round(tokens)

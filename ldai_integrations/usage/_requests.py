@@ -112,7 +112,8 @@ class Conversation:
         turns: Messages, including system messages.
         tools: Functions.
         format: The schema of the answer.
-        forced: Name of the only function of OpenAI's APIs that must be called.
+        forced: Name of the only function that must be called; for other APIs than OpenAI's, not empty if one must.
+        searches_web: Whether the model may use OpenAI's web search.
         is_partial: Whether the provider adds what the request does not contain, for example by tools of its own.
     """
 
@@ -120,6 +121,7 @@ class Conversation:
     tools: list[Tool] = field(default_factory=list)
     format: Format | None = None
     forced: str = ""
+    searches_web: bool = False
     is_partial: bool = False
 
     def add(self, role: str, content: Any) -> Turn:
@@ -260,6 +262,7 @@ def _add_tools(listed: Iterable[Any], conversation: Conversation) -> None:
             conversation.tools.extend(map(_tool_of, items(inner)))
         else:
             conversation.is_partial = True
+            conversation.searches_web |= kind.startswith("web_search")
 
 
 def from_messages(request: Any) -> Conversation:
@@ -275,6 +278,8 @@ def from_messages(request: Any) -> Conversation:
             conversation.tools.append(_tool_of(tool))
         else:
             conversation.is_partial = True
+    kind = text(dig(request, "tool_choice.type"))
+    conversation.forced = kind if kind in ("any", "tool") else ""
     schema = plain_json(dig(request, "output_config.format.schema", "output_format.schema"))
     conversation.format = Format("", "", schema) if schema is not None else None
     return conversation
@@ -294,6 +299,8 @@ def from_converse(request: Any) -> Conversation:
             conversation.tools.append(Tool(text(get(spec, "name")), text(get(spec, "description")), schema))
         elif get(tool, "cachePoint") is None:
             conversation.is_partial = True
+    choice = dig(request, "toolConfig.toolChoice")
+    conversation.forced = "any" if get(choice, "any", "tool") is not None else ""
     conversation.is_partial |= dig(request, "additionalModelRequestFields.tools") is not None
     return conversation
 

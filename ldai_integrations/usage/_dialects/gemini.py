@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._counts import counts_in
 from .._calls import Draft
+from .._counts import counts_in
 from .._shapes import GEMINI
 from .._values import dig, get, is_list, items, number, text, to_json
 
