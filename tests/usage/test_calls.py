@@ -216,7 +216,7 @@ GUARD: Json = {"guard": {"allowed": True}}
         pytest.param(
             [
                 ("updates", GUARD),
-                *[("debug", {"step": n}) for n in range(20)],
+                *[("custom", {"step": n}) for n in range(200)],
                 ("updates", {"x": {"messages": [A, B]}}),
             ],
             id="modes",
