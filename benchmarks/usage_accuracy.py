@@ -64,12 +64,16 @@ def main() -> None:
 
 def _print_extraction(records: Iterable[Record]) -> None:
     exact: dict[str, list[bool]] = defaultdict(list)
+    consistent: list[bool] = []
     for record in records:
         if record.get("set") != "no_usage" and record.get("usage_true"):
-            exact[record["provider"]].append(_is_exact(_extracted(record), record["usage_true"]))
+            usage = _extracted(record)
+            exact[record["provider"]].append(_is_exact(usage, record["usage_true"]))
+            consistent.append(usage is not None and _is_consistent(usage))
     everything = [hit for hits in exact.values() for hit in hits]
     wrong = everything.count(False)
     print(f"extracted usage equal to the truth: {share(everything)}, all but {wrong} of {len(everything)} records")
+    print(f"consistent sums: {share(consistent)}, {consistent.count(True)} of {len(consistent)} records")
     for provider, hits in sorted(exact.items(), key=lambda item: -len(item[1])):
         print(f"  {provider:30} {len(hits):5} {share(hits):>8}")
 
@@ -83,6 +87,16 @@ def _is_exact(usage: Usage | None, truth: Mapping[str, int]) -> bool:
         return False
     found = {"input": usage.input_tokens, "output": usage.output_tokens, "total": usage.total_tokens}
     return all(truth.get(name) in (None, count) for name, count in found.items())
+
+
+def _is_consistent(usage: Usage) -> bool:
+    """Return whether the counts add up to the total, and no count is smaller than its parts."""
+    inputs, outputs, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    if inputs is not None and max(usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0) > inputs:
+        return False
+    if outputs is not None and (usage.reasoning_tokens or 0) > outputs:
+        return False
+    return None in (inputs, outputs, total) or (inputs or 0) + (outputs or 0) + (usage.other_tokens or 0) == total
 
 
 # Prompts

@@ -1,6 +1,6 @@
 """Token usage: read from a provider's response or stream, counted in a text, estimated for a request.
 
-Responses are recognised by their shape; no provider's package is imported. No function here raises because of the values
+Responses are recognised by their shape; no provider's package is imported. No function raises because of the values
 that it is given, and only :func:`prefetch` uses the network.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 from ._counting import TextTally, count_tokens, count_with, encoding_at_hand, rank_files, warm_up
 from ._decoding import Decoder, decoder
 from ._download import Progress, prefetch
-from ._output import estimate_output
 from ._prompt import estimate_prompt
-from ._readings import Reading, ToolCall
+from ._readings import Reading, ToolCall, estimate_output
 from ._spans import read_span
 from ._sse import SSEReader
 from ._streams import StreamReader, extract, extract_stream, is_provider_line, read

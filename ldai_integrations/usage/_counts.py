@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import Usage
@@ -99,37 +99,36 @@ def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False
     """
     input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
-    reasoning, other = usage.reasoning_tokens or 0, usage.other_tokens or 0
-    hidden = None
-    if total is not None and input_tokens is not None and output_tokens is not None:
-        hidden = total - input_tokens - output_tokens - other
-        if other and hidden == -other:
-            hidden, other = 0, 0  # the input already contains it
-    if input_tokens is not None:
-        if hidden in (0, reasoning, cached + written, cached + written + reasoning):
-            cache_apart = hidden not in (0, reasoning)
-        if cache_apart or max(cached, written) > input_tokens:
-            input_tokens += cached + written
-            hidden = None if hidden is None else hidden - cached - written
-    if output_tokens is not None:
-        if hidden is not None and hidden > 0 and has_audio and input_tokens is not None:
-            input_tokens += hidden
-        elif hidden is not None:
-            output_tokens += max(0, hidden)
-        elif reasoning > output_tokens:
+    cache, reasoning, other = cached + written, usage.reasoning_tokens or 0, usage.other_tokens or 0
+    if input_tokens is None or output_tokens is None:
+        if input_tokens is not None and (cache_apart or max(cached, written) > input_tokens):
+            input_tokens += cache
+        if output_tokens is not None and reasoning > output_tokens:
             output_tokens += reasoning
-        reasoning = min(reasoning, output_tokens)
-    if input_tokens is not None and output_tokens is not None:
-        total = input_tokens + output_tokens + other
-    elif total is not None:
-        total = max(total, (input_tokens or 0) + (output_tokens or 0))
-    return Usage(
-        input_tokens,
-        output_tokens,
-        total,
-        usage.cached_input_tokens,
-        usage.cache_write_input_tokens,
-        reasoning if usage.reasoning_tokens is not None else None,
+        total = None if total is None else max(total, (input_tokens or 0) + (output_tokens or 0))
+        return replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
+    # What the total contains besides; unknown without a total.
+    hidden = None if total is None else total - input_tokens - output_tokens
+    if other and hidden == 0:
+        other = 0  # the input already contains it
+    hidden = None if hidden is None else hidden - other
+    if hidden in (0, reasoning, cache, cache + reasoning):
+        cache_apart = hidden not in (0, reasoning)
+    if cache_apart or max(cached, written) > input_tokens:
+        input_tokens += cache
+        hidden = None if hidden is None else hidden - cache
+    if hidden is None:
+        output_tokens += reasoning if reasoning > output_tokens else 0
+    elif has_audio:
+        input_tokens += max(0, hidden)
+    else:
+        output_tokens += max(0, hidden)
+    return replace(
+        usage,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=input_tokens + output_tokens + other,
+        reasoning_tokens=None if usage.reasoning_tokens is None else min(reasoning, output_tokens),
         other_tokens=other or None,
     )
 

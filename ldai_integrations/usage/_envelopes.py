@@ -85,7 +85,7 @@ def held_responses(event: Any) -> Iterator[Any]:
 def error_of_exception(error: BaseException) -> Any:
     """Return the error object that a provider sent and its library raised as an exception; ``None`` if there is none.
 
-    Known by a status and a parsed error body: exceptions of openai, anthropic, google-genai, mistralai, cohere and boto3.
+    Exceptions of openai, anthropic, google-genai, mistralai, cohere and boto3 have a status and an error body.
     """
     stored = fields_stored_in(error)
     response = stored.get("response")
@@ -119,7 +119,7 @@ def parse_json(data: Any) -> Any:
 
 
 def events_of_line(line: str | bytes) -> tuple[list[Any], bool]:
-    """Return the JSON objects in lines of Server-Sent Events or NDJSON, and whether the lines have that syntax."""
+    """Return the JSON objects in lines of Server-Sent Events or NDJSON, and whether others are a provider's."""
     written = line.decode("utf-8", "replace") if type(line) is bytes else text(line)
     if len(written) > LONGEST_JSON:
         return [], False
@@ -127,9 +127,8 @@ def events_of_line(line: str | bytes) -> tuple[list[Any], bool]:
     for one in written.splitlines() if "\n" in written or "\r" in written else (written,):
         field, colon, value = one.partition(":")
         if field == "data" and colon:
-            one, known = value.strip(), True
-            if one == "[DONE]":
-                continue
+            one = value.strip()
+            known |= one == "[DONE]"
         elif field == "event" and colon and value.strip().startswith(_PROVIDER_EVENTS):
             known = True
         if one[:1] == "{":

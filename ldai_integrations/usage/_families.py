@@ -8,8 +8,7 @@ provider's number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -62,12 +61,10 @@ class Family:
         per_responses_output, per_responses_call: ``per_output`` and ``per_output_call`` in OpenAI's Responses API.
         per_message: Tokens of each message beyond its text.
         per_tools, per_tool: Tokens for having tools at all, and for each tool beyond its JSON.
-        per_forced_tools: Tokens for having to call one of them.
-        per_thinking: Tokens for being asked to think.
         per_call: Tokens of a tool call and its result in the history beyond their texts.
         tool_factor: Real tokens for each token of the tools' JSON.
+        per_forced_tools: Tokens for having to call one of the tools.
         per_format, format_factor: Tokens for being asked for a JSON schema, and for each token of that schema.
-        per_page: Tokens of a page of a document.
     """
 
     name: str
@@ -90,16 +87,14 @@ class Family:
     per_message: int = 0
     per_tools: int = 0
     per_tool: int = 0
-    per_forced_tools: int = 0
-    per_thinking: int = 0
     per_call: int = 0
     tool_factor: float = 1.0
+    per_forced_tools: int = 0
     per_format: int = 0
     format_factor: float = 1.0
-    per_page: int = 0
 
 
-_OPENAI = Family(name="gpt-4o", openai=True, per_page=8)
+_OPENAI = Family(name="gpt-4o", openai=True)
 _O_SERIES = replace(
     _OPENAI,
     hides_reasoning=True,
@@ -126,13 +121,11 @@ _CLAUDE = Family(
     per_message=2,
     per_tools=495,
     per_tool=20,
-    per_forced_tools=100,
-    per_thinking=28,
     per_call=50,
     tool_factor=1.12,
+    per_forced_tools=100,
     per_format=60,
     format_factor=2.3,
-    per_page=1_580,
 )
 _GEMINI = Family(
     name="gemini",
@@ -142,7 +135,6 @@ _GEMINI = Family(
     splits_arguments=True,
     per_output_call=0,
     tool_factor=0.5,
-    per_page=258,
 )
 _THINKING_GEMINI = replace(
     _GEMINI, hides_reasoning=True, priming=1, per_call=15, per_output_call=8, per_output_argument=3, tool_factor=1.0
@@ -274,7 +266,7 @@ class OpenAIRules:
         tools, tools_without_system: What surrounds tools below a system message, and without one.
         schema, schema_without_system: The same for the schema of the answer.
         forced_tool: A function that must be called; its name is added.
-        hosted_tools: The description of a tool of OpenAI's own, not what it finds.
+        web_search: The description of OpenAI's web search, not what it finds.
         forced_output_call: An answer of a function that had to be called, beyond its arguments.
         parallel_output_calls: An answer of several tool calls, beyond six for each and their texts.
     """
@@ -288,7 +280,7 @@ class OpenAIRules:
     schema: int = 4
     schema_without_system: int = 8
     forced_tool: int = 7
-    hosted_tools: Mapping[str, int] = field(default_factory=dict)
+    web_search: int = 0
     forced_output_call: int = 0
     parallel_output_calls: int = 16
 
@@ -305,7 +297,7 @@ _RESPONSES = OpenAIRules(
     tools_without_system=-3,
     schema=1,
     schema_without_system=1,
-    hosted_tools={"web_search": 294, "web_search_preview": 294},
+    web_search=294,
     forced_output_call=1,
     parallel_output_calls=19,
 )
@@ -319,7 +311,7 @@ _RESPONSES_OF_GPT5 = replace(
     schema=0,
     schema_without_system=0,
     forced_tool=-9,
-    hosted_tools={"web_search": 4_295, "web_search_preview": 4_295},
+    web_search=4_295,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from ..records import Usage
@@ -10,6 +10,7 @@ from ._counting import count_for, count_raw, count_tokens
 from ._families import Family, OpenAIRules, family_of, openai_rules
 from ._requests import (
     Conversation,
+    Tool,
     Turn,
     from_chat,
     from_converse,
@@ -17,8 +18,7 @@ from ._requests import (
     from_messages,
     from_responses,
 )
-from ._typescript import namespace
-from ._values import get, is_list, items, number, text, to_json
+from ._values import get, is_list, is_record, items, number, text, to_json
 
 API = Literal["chat", "responses", "messages", "converse", "generate", "embeddings"]
 
@@ -45,6 +45,10 @@ _NOT_SHOWN = frozenset(
         "required",
     )
 )
+# A schema may contain itself. No real schema is deeper or larger.
+_DEEPEST = 8
+_MOST_TYPES = 2_000
+_TYPES = {"integer": "number"}
 
 
 def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | None:
@@ -65,8 +69,8 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     """
     if api == "embeddings":
         tokens = _count_embedded(request, model)
-        fields = {"input_tokens", "total_tokens"}
-        return Usage(**dict.fromkeys(fields, tokens), estimated=frozenset(fields)) if tokens else None
+        estimated = frozenset(("input_tokens", "total_tokens"))
+        return Usage(input_tokens=tokens, total_tokens=tokens, estimated=estimated) if tokens else None
     reader = _READERS.get(api)
     conversation = reader(request) if reader is not None else Conversation()
     if not conversation.turns:
@@ -79,9 +83,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     return Usage(
         input_tokens=tokens,
         estimated=frozenset(("input_tokens",)),
-        lower_bound=conversation.is_partial
-        or bool(conversation.provider_tools)
-        or any(turn.is_partial for turn in conversation.turns),
+        lower_bound=conversation.is_partial or any(turn.is_partial for turn in conversation.turns),
     )
 
 
@@ -98,12 +100,13 @@ def _count_for_openai(conversation: Conversation, family: Family, api: str) -> i
     """Count the text that OpenAI's models are shown, which is known exactly for plain text."""
     rules = openai_rules(family, api)
     tokens = family.priming + sum(_count_turn(turn, family, rules) for turn in conversation.turns)
-    tokens += sum(rules.hosted_tools.get(kind, 0) for kind in conversation.provider_tools)
+    if conversation.searches_web:
+        tokens += rules.web_search
     if conversation.forced:
         tokens += rules.forced_tool + count_raw(conversation.forced, family)
     parts = []
     if conversation.tools:
-        parts.append(namespace(conversation.tools))
+        parts.append(_namespace(conversation.tools))
     if (answer := conversation.format) is not None:
         description = f"// {answer.description}\n" if answer.description else ""
         parts.append(f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema))}")
@@ -151,8 +154,6 @@ def _count_for_others(conversation: Conversation, family: Family) -> int:
         for name, arguments in turn.calls:
             tokens += count_for(name, family) + count_for(arguments, family) + family.per_call
         tokens += family.per_message if turn.role != "system" else 0
-    if conversation.thinks:
-        tokens += family.per_thinking
     if conversation.tools:
         tokens += family.per_tools + family.per_tool * len(conversation.tools)
         tokens += family.per_forced_tools if conversation.forced else 0
@@ -162,3 +163,93 @@ def _count_for_others(conversation: Conversation, family: Family) -> int:
     if conversation.format is not None:
         tokens += family.per_format + count_raw(to_json(conversation.format.schema), family) * family.format_factor
     return round(tokens)
+
+
+# Tools of OpenAI's models
+
+
+def _namespace(tools: Iterable[Tool]) -> str:
+    """Return functions as a TypeScript namespace, the form in which OpenAI's models are shown them.
+
+    The form is that of OpenAI's open models (github.com/openai/harmony). Where other models differ, it follows the
+    token counts of recorded requests.
+    """
+    lines = ["# Tools\n\n## functions\n\nnamespace functions {\n\n"]
+    for tool in tools:
+        has_parameters = is_record(get(tool.parameters, "properties")) and len(tool.parameters["properties"]) > 0
+        argument = f"_: {_Schema(tool.parameters).type_of(tool.parameters, 0)}" if has_parameters else ""
+        lines.append(f"{_comment(tool.description)}type {tool.name} = ({argument}) => any;\n\n")
+    lines.append("} // namespace functions")
+    return "".join(lines)
+
+
+def _comment(description: Any) -> str:
+    words = text(description).strip()
+    return "".join(f"// {line.strip()}\n" if line.strip() else "//\n" for line in words.split("\n")) if words else ""
+
+
+class _Schema:
+    """A writer of the types of one JSON schema."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = _MOST_TYPES
+
+    def type_of(self, schema: Any, depth: int, *, commented: bool = False) -> str:
+        """Return a type after its own title and description, unless these were written before."""
+        schema = self._resolved(schema)
+        self._left -= 1
+        if not is_record(schema) or depth > _DEEPEST or self._left < 0:
+            return "any"
+        return ("" if commented else self._about(schema)) + self._bare_type(schema, depth)
+
+    def _resolved(self, schema: Any) -> Any:
+        """Follow a reference within the schema."""
+        reference = text(get(schema, "$ref"))
+        if not reference.startswith("#/"):
+            return schema
+        found = self._root
+        for name in reference[2:].split("/"):
+            found = get(found, name)
+        return found
+
+    def _bare_type(self, schema: Any, depth: int) -> str:
+        if isinstance(schema.get("enum"), list):
+            return " | ".join(map(_literal, schema["enum"]))
+        if "const" in schema:
+            return _literal(schema["const"])
+        union = get(schema, "anyOf", "oneOf", "allOf")
+        kind = schema.get("type")
+        if not isinstance(union, list) and isinstance(kind, list):
+            union = [{**schema, "type": one} for one in kind]
+        if isinstance(union, list):
+            types = [self.type_of(member, depth + 1) for member in union]
+            return types[0] if len(types) == 1 else "".join(f"\n | {one}" for one in types)
+        if kind == "array":
+            inner = self.type_of(schema.get("items"), depth + 1)
+            return f"Array<{inner}>" if "\n" in inner else f"{inner}[]"
+        if is_record(schema.get("properties")) and schema["properties"]:
+            return f"{{\n{self._properties(schema, depth)}}}"
+        return _TYPES.get(text(kind), text(kind) or "any")
+
+    def _properties(self, schema: Any, depth: int) -> str:
+        required = set(map(text, items(schema.get("required"))))
+        lines = []
+        for name, value in schema["properties"].items():
+            described = self._resolved(value)
+            optional = "" if name in required else "?"
+            line = f"{self._about(described)}{name}{optional}: {self.type_of(value, depth + 1, commented=True)},"
+            if is_record(described) and "default" in described:
+                line += f" // default: {_literal(described['default'])}"
+            lines.append(line + "\n")
+        return "".join(lines)
+
+    def _about(self, schema: Any) -> str:
+        title, form = text(get(schema, "title")), text(get(schema, "format"))
+        about = f"// {title}\n" if title else ""
+        about += _comment(get(schema, "description"))
+        return f"{about}// Format: {form}\n" if form else about
+
+
+def _literal(value: Any) -> str:
+    return to_json([value])[1:-1]

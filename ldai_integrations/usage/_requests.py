@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,6 @@ _RESULTS = ("function_call_output", "custom_tool_call_output")
 _OF_PROVIDER_TOOLS = ("name", "arguments", "code", "queries", "action", "operation", "output", "outputs", "results")
 # Parameters of the Responses API with which the provider adds what it stored.
 _STORED = ("previous_response_id", "conversation", "prompt")
-_DATE = re.compile(r"_\d{4}_\d\d_\d\d$")
 
 
 @dataclass(slots=True)
@@ -113,19 +111,17 @@ class Conversation:
     Attributes:
         turns: Messages, including system messages.
         tools: Functions.
-        provider_tools: Types of tools that the provider runs itself.
         format: The schema of the answer.
         forced: Name of the only function that must be called; for other APIs than OpenAI's, not empty if one must.
-        thinks: Whether the model is asked to think.
-        is_partial: Whether the provider adds what the request does not contain.
+        searches_web: Whether the model may use OpenAI's web search.
+        is_partial: Whether the provider adds what the request does not contain, for example by tools of its own.
     """
 
     turns: list[Turn] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
-    provider_tools: list[str] = field(default_factory=list)
     format: Format | None = None
     forced: str = ""
-    thinks: bool = False
+    searches_web: bool = False
     is_partial: bool = False
 
     def add(self, role: str, content: Any) -> Turn:
@@ -196,7 +192,7 @@ def from_chat(request: Any) -> Conversation:
         if function is not None:
             conversation.tools.append(_tool_of(function))
         else:
-            conversation.provider_tools.append(text(get(tool, "type")))
+            conversation.is_partial = True
     conversation.tools.extend(map(_tool_of, items(get(request, "functions"))))
     schema = dig(request, "response_format.json_schema")
     conversation.format = _format_of(schema) if schema is not None else None
@@ -265,7 +261,8 @@ def _add_tools(listed: Iterable[Any], conversation: Conversation) -> None:
         elif inner is not None:
             conversation.tools.extend(map(_tool_of, items(inner)))
         else:
-            conversation.provider_tools.append(_DATE.sub("", kind))
+            conversation.is_partial = True
+            conversation.searches_web |= kind.startswith("web_search")
 
 
 def from_messages(request: Any) -> Conversation:
@@ -276,17 +273,15 @@ def from_messages(request: Any) -> Conversation:
     for message in items(get(request, "messages")):
         conversation.add(text(get(message, "role")), get(message, "content"))
     for tool in items(get(request, "tools")):
-        if get(tool, "defer_loading") is True:
-            conversation.is_partial = True  # only in the prompt if the model searches for it
-        elif get(tool, "input_schema") is not None:
+        # A deferred tool is only in the prompt if the model searches for it.
+        if get(tool, "input_schema") is not None and get(tool, "defer_loading") is not True:
             conversation.tools.append(_tool_of(tool))
         else:
-            conversation.provider_tools.append(text(get(tool, "type")))
-    schema = plain_json(dig(request, "output_config.format.schema", "output_format.schema"))
-    conversation.format = Format("", "", schema) if schema is not None else None
+            conversation.is_partial = True
     kind = text(dig(request, "tool_choice.type"))
     conversation.forced = kind if kind in ("any", "tool") else ""
-    conversation.thinks = text(dig(request, "thinking.type")) == "enabled"
+    schema = plain_json(dig(request, "output_config.format.schema", "output_format.schema"))
+    conversation.format = Format("", "", schema) if schema is not None else None
     return conversation
 
 
@@ -303,12 +298,10 @@ def from_converse(request: Any) -> Conversation:
             schema = plain_json(dig(spec, "inputSchema.json"))
             conversation.tools.append(Tool(text(get(spec, "name")), text(get(spec, "description")), schema))
         elif get(tool, "cachePoint") is None:
-            conversation.provider_tools.append("systemTool")
+            conversation.is_partial = True
     choice = dig(request, "toolConfig.toolChoice")
     conversation.forced = "any" if get(choice, "any", "tool") is not None else ""
-    more = get(request, "additionalModelRequestFields")
-    conversation.thinks = text(dig(more, "thinking.type", "reasoning_config.type")) == "enabled"
-    conversation.is_partial = get(more, "tools") is not None
+    conversation.is_partial |= dig(request, "additionalModelRequestFields.tools") is not None
     return conversation
 
 
@@ -328,5 +321,5 @@ def from_generate(request: Any) -> Conversation:
         functions = get(group, "functionDeclarations", "function_declarations")
         conversation.tools.extend(map(_tool_of, items(functions)))
         if functions is None:
-            conversation.provider_tools.append("tool")
+            conversation.is_partial = True
     return conversation

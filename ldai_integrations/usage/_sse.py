@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from ._streams import StreamReader
 
 # Longest event that is read, in characters. A longer one is dropped.
 _LONGEST = 4_194_304
+# What a line of an event takes up in memory besides its characters.
+_LINE = 64
 # A long chunk is decoded in slices of this number of bytes, so that no copy of it is made.
 _SLICE = 262_144
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -32,9 +35,9 @@ class SSEReader:
     def __init__(self) -> None:
         self._reader = StreamReader()
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._line: list[str] = []
+        self._line = io.StringIO()
         self._data: list[str] = []
-        # Characters of the current line, and of the data of the current event before it.
+        # The size of the current line, and of the data of the current event before it.
         self._line_size = self._data_size = 0
         self._after_return = False
         self._event = ""
@@ -71,10 +74,10 @@ class SSEReader:
     def reading(self) -> Reading:
         """Return everything that is known so far; more bytes may follow."""
         # The last line may have no end. It is read if it is complete JSON.
-        line = "".join(self._line)
+        line = self._line.getvalue()
         payload = line.removeprefix("data:").strip()
         if payload[:1] + payload[-1:] in ("{}", '""') and _parse(payload) is not None:
-            self._line, self._line_size = [], 0
+            self._line, self._line_size = io.StringIO(), 0
             self._read_line(line)
         if self._data and _parse("\n".join(self._data)) is not None:
             self._dispatch()
@@ -88,9 +91,9 @@ class SSEReader:
         first, *others = _LINE_END.split(text)
         self._keep(first)
         for following in others:
-            line = "".join(self._line)
+            line = self._line.getvalue()
             is_whole = self._line_size <= _LONGEST
-            self._line, self._line_size = [], 0
+            self._line, self._line_size = io.StringIO(), 0
             if is_whole:
                 yield line
             self._keep(following)
@@ -99,10 +102,10 @@ class SSEReader:
         """Keep a part of the current line, or drop the line if it is too long."""
         self._line_size += len(part)
         if self._line_size <= _LONGEST:
-            self._line.append(part)
+            self._line.write(part)
         else:
             self.dropped = True
-            self._line = []
+            self._line = io.StringIO()
 
     def _read_line(self, line: str) -> bool:
         if not line:
@@ -112,7 +115,7 @@ class SSEReader:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
-            self._data_size += len(value) + 1
+            self._data_size += len(value) + _LINE
             if self._data_size <= _LONGEST:
                 self._data.append(value)
             else:

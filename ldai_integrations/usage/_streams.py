@@ -19,6 +19,7 @@ _METRICS = "amazon-bedrock-invocationMetrics"
 _DEPTH = 4
 _MOST_ENTRIES = 20_000
 _MOST_UNKNOWN = 64
+_LANGGRAPH_MODES = ("values", "updates", "messages", "custom", "checkpoints", "tasks", "debug")
 
 
 def read(response: Any) -> Reading | None:
@@ -80,6 +81,11 @@ def is_provider_line(item: Any) -> bool:
     for event in events:
         reader.feed(event)
     return reader.recognised
+
+
+def _has_langgraph_mode(event: Any) -> bool:
+    """Return whether an entry is a tuple that LangGraph yields for several stream modes, of which many have no call."""
+    return type(event) is tuple and len(event) in (2, 3) and type(event[-2]) is str and event[-2] in _LANGGRAPH_MODES
 
 
 class StreamReader:
@@ -174,7 +180,7 @@ class StreamReader:
             spoke = self._absorb(event, depth - 1) if depth else None
             if spoke is not None:
                 known, unknown = spoke or known or False, 0
-            elif (unknown := unknown + 1) == _MOST_UNKNOWN:
+            elif not _has_langgraph_mode(event) and (unknown := unknown + 1) == _MOST_UNKNOWN:
                 break
         self._draft.entry = outer
         return known

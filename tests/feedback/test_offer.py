@@ -151,7 +151,9 @@ def test_what_is_no_answer_has_no_token(voted: Tracking, status: str) -> None:
 
 def test_a_header_of_the_application_stays(voted: Tracking) -> None:
     """If the application sets the header itself, it is not set again."""
-    app = WSGITrackingMiddleware(streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key=always_chat)
+    app = WSGITrackingMiddleware(
+        streaming([], **{HEADER.lower().replace("-", "_"): "own"}), voted, config_key=always_chat
+    )
     headers, _ = wsgi_answer(app)
     assert headers == {"Content-Type": SSE, HEADER.lower(): "own"}
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from ldai.providers.types import JudgeResult
-from ldclient import LDClient
-
-from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
 from ldai_integrations._core.asked import Asked
 from ldai_integrations._core.observing import observe
 from ldai_integrations._core.scoring import Destination
+from ldclient import LDClient
+
+from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.judges import Evaluation, JudgeSettings

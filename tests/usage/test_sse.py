@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -145,3 +146,32 @@ def test_nonsense_is_bounded_and_never_raises(data: bytes) -> None:
     reader.feed(b"\n\n" + encoded())
 
     assert reader.reading().usage == Usage(9, 2, 11)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"data: " + b"x" * 65_530 + b"\n", b"x" * 65_536, b"data: {}\n" * 700],
+    ids=["many lines", "one line", "short lines"],
+)
+def test_an_event_without_end_is_dropped(data: bytes) -> None:
+    """An event of more than 4 MiB, on one line or on many, is dropped; the reader says so and reads the next event."""
+    reader = SSEReader()
+    tracemalloc.start()
+    for _ in range(200):
+        reader.feed(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 30_000_000
+    assert reader.dropped
+    reader.feed(b"\n\n" + encoded())
+    assert (reader.reading().text, reader.reading().usage) == ("Grüße", Usage(9, 2, 11))
+
+
+def test_nothing_is_dropped_from_an_ordinary_stream() -> None:
+    """A stream of short events has no dropped events."""
+    reader = SSEReader()
+    for _ in range(20):
+        reader.feed(b"data: " + b"x" * 300_000 + b"\n\n")
+
+    assert not reader.dropped

@@ -100,7 +100,7 @@ def candidates(**usage: Any) -> Json:
             candidates(
                 cachedContentTokenCount=8, thoughtsTokenCount=60, toolUsePromptTokenCount=50, totalTokenCount=139
             ),
-            Usage(20, 69, 139, cached_input_tokens=8, reasoning_tokens=60),
+            Usage(20, 69, 139, cached_input_tokens=8, reasoning_tokens=60, other_tokens=50),
             id="gemini",
         ),
         pytest.param(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._calls import Draft
-from . import anthropic, bedrock, cohere, common, frameworks, gemini, local, openai
+from . import anthropic, bedrock, cohere, frameworks, gemini, openai, others
 
 # Reads an event or a whole response. ``None``: another format; otherwise whether it has text, reasoning or a tool call.
 Dialect = Callable[[Any, Draft], bool | None]
@@ -19,18 +19,18 @@ DIALECTS: tuple[Dialect, ...] = (
     gemini.absorb,
     bedrock.absorb_converse,
     cohere.absorb,
-    local.absorb_ollama,
-    local.absorb_llama_cpp,
+    others.absorb_ollama,
+    others.absorb_llama_cpp,
     bedrock.absorb_invoke,
-    local.absorb_hugging_face,
-    local.absorb_watsonx,
+    others.absorb_hugging_face,
+    others.absorb_watsonx,
     frameworks.absorb_langchain,
     frameworks.absorb_agents,
     gemini.absorb_interaction,
     gemini.absorb_predictions,
-    common.absorb_error,
-    common.absorb_usage,
-    common.absorb_counts,
+    others.absorb_error,
+    others.absorb_usage,
+    others.absorb_counts,
 )
 # For values inside an unknown object, where an "error" or a "total_tokens" may have another meaning.
-NESTED = tuple(one for one in DIALECTS if one not in (common.absorb_error, common.absorb_counts))
+NESTED = tuple(one for one in DIALECTS if one not in (others.absorb_error, others.absorb_counts))

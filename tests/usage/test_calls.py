@@ -1,0 +1,446 @@
+"""Every provider call of a response or a stream is read separately."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from ldai_integrations.records import Usage
+from ldai_integrations.usage import Reading, SSEReader, StreamReader, ToolCall, extract, is_provider_line, read
+
+Json = dict[str, Any]
+
+CHAT: Json = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
+ONE, TWO = Usage(20, 9, 29), Usage(40, 18, 58)
+
+
+def completion(name: str | None, text: str, *, reason: str = "stop", **more: Any) -> Json:
+    """Return a chat completion."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+    return {"id": name, "object": "chat.completion", "model": "gpt-4o", "choices": [choice], "usage": CHAT, **more}
+
+
+def chunk(name: str, text: str | None = None, *, reason: str | None = None, **more: Any) -> Json:
+    """Return a chunk of a chat completion."""
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": reason}
+    return {"id": name, "object": "chat.completion.chunk", "model": "gpt-4o", "choices": [choice], **more}
+
+
+def ai_message(name: str | None, text: str = "Hi", **more: Any) -> Any:
+    """Return a message of LangChain that a model wrote."""
+    usage = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
+    fields = {"type": "ai", "id": name, "content": text, "tool_calls": [], "usage_metadata": usage}
+    return SimpleNamespace(**{**fields, "response_metadata": {"finish_reason": "stop"}, **more})
+
+
+HUMAN = SimpleNamespace(type="human", id="h", content="Hello")
+
+
+def reading_of(*events: Any) -> Reading:
+    """Return what a stream of these events contains."""
+    reader = StreamReader()
+    for event in events:
+        reader.feed(event)
+    return reader.reading()
+
+
+def usages(reading: Reading | None) -> list[Usage | None]:
+    """Return the usage of each call."""
+    assert reading is not None
+    return [call.usage for call in reading.calls]
+
+
+# The calls of a response
+
+
+def test_a_single_call_is_the_reading_itself() -> None:
+    """A response of one call has one call, which is the reading."""
+    reading = read(completion("a", "Hi"))
+
+    assert reading is not None
+    assert reading.calls == (reading,)
+    assert reading.calls[0] is reading
+
+
+@pytest.mark.parametrize("names", [("a", "b"), (None, None)])
+def test_a_list_of_responses(names: tuple[str | None, str | None]) -> None:
+    """Each response of a list is a call with its own usage, ids, text, model and finish reason."""
+    reading = read([completion(names[0], "One"), completion(names[1], "Two", reason="length")])
+
+    assert usages(reading) == [ONE, ONE]
+    assert reading is not None
+    assert [call.text for call in reading.calls] == ["One", "Two"]
+    assert [call.finish_reasons for call in reading.calls] == [("stop",), ("length",)]
+    assert [call.ids for call in reading.calls] == [(name,) if name else () for name in names]
+    assert (reading.usage, reading.text, reading.finish_reasons) == (TWO, "OneTwo", ("stop", "length"))
+    assert reading.model == reading.calls[0].model == "gpt-4o"
+
+
+def test_a_response_that_comes_twice_is_one_call() -> None:
+    """Responses with the same id are the same call."""
+    assert usages(read([completion("a", "Hi"), completion("a", "Hi")])) == [ONE]
+
+
+def test_a_list_of_chunks_is_one_call() -> None:
+    """The chunks of a stream that was collected in a list are not calls of their own."""
+    chunks = [chunk("a", "Hel"), chunk("a", "lo", reason="stop"), {**chunk("a", usage=CHAT), "choices": []}]
+    reading = read(chunks)
+
+    assert usages(reading) == [ONE]
+    assert reading is not None
+    assert (reading.text, reading.finish_reasons) == ("Hello", ("stop",))
+
+
+def test_calls_that_follow_each_other_in_a_stream() -> None:
+    """Chunks with another id after the end of an answer belong to the next call."""
+    events = [
+        event
+        for name in "ab"
+        for event in (chunk(name, name), chunk(name, reason="stop"), {**chunk(name, usage=CHAT), "choices": []})
+    ]
+    reading = reading_of(*events)
+
+    assert usages(reading) == [ONE, ONE]
+    assert [call.text for call in reading.calls] == ["a", "b"]
+
+
+@pytest.mark.parametrize("ending", [{"done": True, "done_reason": "stop", "prompt_eval_count": 20, "eval_count": 9}])
+def test_calls_of_ollama_that_follow_each_other(ending: Json) -> None:
+    """Ollama sends no ids; the line that is done ends a call."""
+    lines = [{"model": "m", "message": {"content": "Hi"}, "done": False}, {"model": "m", **ending}]
+    reading = reading_of(*lines, *lines)
+
+    assert usages(reading) == [ONE, ONE]
+    assert reading.usage == TWO
+
+
+def test_calls_of_converse_that_follow_each_other() -> None:
+    """Bedrock sends no ids; a message that starts after the end of another is the next call."""
+    usage = {"inputTokens": 20, "outputTokens": 9, "totalTokens": 29}
+    one = [
+        {"messageStart": {"role": "assistant"}},
+        {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hi"}}},
+        {"messageStop": {"stopReason": "end_turn"}},
+        {"metadata": {"usage": usage}},
+    ]
+
+    assert usages(reading_of(*one, *one)) == [ONE, ONE]
+
+
+def test_the_finish_reason_is_that_of_the_first_choice() -> None:
+    """A call has at most one finish reason: the last one that was sent for its first choice."""
+    choices = [
+        {"index": 1, "message": {"content": "b"}, "finish_reason": "length"},
+        {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"},
+    ]
+    whole = read({"id": "a", "choices": choices})
+    streamed = reading_of(chunk("a", "x", reason="other"), chunk("a", "y", reason="stop"))
+
+    assert whole is not None
+    assert (whole.finish_reasons, streamed.finish_reasons) == (("stop",), ("stop",))
+
+
+def test_tool_calls_belong_to_their_call() -> None:
+    """Tool calls with the same index in two calls stay separate."""
+
+    def with_tool(name: str) -> Json:
+        function = {"name": f"tool_{name}", "arguments": "{}"}
+        choice = {"index": 0, "message": {"tool_calls": [{"function": function}]}, "finish_reason": "tool_calls"}
+        return {"id": name, "choices": [choice]}
+
+    reading = read([with_tool("a"), with_tool("b")])
+
+    assert reading is not None
+    assert [call.tool_calls for call in reading.calls] == [(ToolCall("tool_a", "{}"),), (ToolCall("tool_b", "{}"),)]
+
+
+def test_a_call_without_usage_makes_the_sum_a_lower_bound() -> None:
+    """A count that only one call reports makes the sum a lower bound, and its total is consistent."""
+    usage = reading_of([completion("a", "Hi"), completion("b", "Hi", usage={"prompt_tokens": 20})]).usage
+
+    assert usage == Usage(40, 9, 49, lower_bound=True)
+
+
+# Frameworks
+
+
+def test_openai_agents_responses_are_calls() -> None:
+    """Each raw response of a run is a call with its own id, text and tool calls."""
+
+    def response(name: str, item: Json) -> Any:
+        usage = SimpleNamespace(input_tokens=20, output_tokens=9, total_tokens=29)
+        return SimpleNamespace(response_id=name, usage=usage, output=[item])
+
+    text = {"type": "message", "content": [{"type": "output_text", "text": "Noon"}]}
+    call = {"type": "function_call", "name": "now", "arguments": "{}"}
+    sum_of_both = SimpleNamespace(usage=SimpleNamespace(input_tokens=40, output_tokens=18, total_tokens=58))
+    responses = [response("r1", call), response("r2", text)]
+    reading = read(SimpleNamespace(raw_responses=responses, context_wrapper=sum_of_both, final_output="Noon"))
+
+    assert usages(reading) == [ONE, ONE]
+    assert reading is not None
+    assert [call.ids for call in reading.calls] == [("r1",), ("r2",)]
+    assert [call.text for call in reading.calls] == ["", "Noon"]
+    assert reading.calls[0].tool_calls == (ToolCall("now", "{}"),)
+
+
+def test_a_sum_without_single_calls_has_no_ids() -> None:
+    """A sum that a framework reports for calls without usage is one reading without ids."""
+    responses = [SimpleNamespace(response_id=name, usage=None, output=[]) for name in ("r1", "r2")]
+    sum_of_both = SimpleNamespace(usage=SimpleNamespace(input_tokens=40, output_tokens=18, total_tokens=58))
+    reading = read(SimpleNamespace(raw_responses=responses, context_wrapper=sum_of_both, final_output="Noon"))
+
+    assert reading is not None
+    assert reading.usage == TWO
+    assert [call.ids for call in reading.calls if call.usage is not None] == [()]
+
+
+def state(*messages: Any) -> Json:
+    """Return a state of LangGraph."""
+    return {"messages": [HUMAN, *messages]}
+
+
+A, B = ai_message("a", "One"), ai_message("b", "Two")
+GUARD: Json = {"guard": {"allowed": True}}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param([state(), state(A), state(A, B)], id="values"),
+        pytest.param([GUARD, GUARD, GUARD, GUARD, {"x": {"messages": [A]}}, {"y": {"messages": [B]}}], id="updates"),
+        pytest.param(
+            [
+                ("updates", GUARD),
+                *[("custom", {"step": n}) for n in range(200)],
+                ("updates", {"x": {"messages": [A, B]}}),
+            ],
+            id="modes",
+        ),
+        pytest.param(
+            [("values", state()), ("values", state(A)), ("updates", {"x": {"messages": [A]}}), ("values", state(A, B))],
+            id="values and updates",
+        ),
+        pytest.param([(A, {"langgraph_node": "x"}), (B, {"langgraph_node": "y"})], id="messages"),
+        pytest.param([("messages", (A, {})), ("messages", (B, {})), ("values", state(A, B))], id="messages and values"),
+        pytest.param([((), "values", state(A)), (("graph:1",), "values", state(A, B))], id="subgraphs"),
+        pytest.param(state(A, B), id="invoke"),
+    ],
+)
+def test_langgraph_states_are_read_completely(result: Any) -> None:
+    """Each message counts once by its id, however many entries of a list repeat it or contain none."""
+    for reading in (read(result), reading_of(*result) if isinstance(result, list) else read(result)):
+        assert usages(reading) == [ONE, ONE]
+        assert reading is not None
+        assert [call.text for call in reading.calls] == ["One", "Two"]
+        assert [call.ids for call in reading.calls] == [("a",), ("b",)]
+
+
+def test_a_long_list_of_states_is_read_to_its_end() -> None:
+    """A list of several thousand states counts every message."""
+    messages = [ai_message(f"m{n}") for n in range(60)]
+    entries = [("updates", {"node": {"messages": [message]}}) for message in messages for _ in range(50)]
+    reading = read(entries)
+
+    assert usages(reading) == [ONE] * 60
+
+
+# Usage that is still to come
+
+
+@pytest.mark.parametrize(
+    ("events", "awaits"),
+    [
+        pytest.param(
+            [chunk("a", "Hi"), chunk("a", reason="stop"), {**chunk("a", usage=CHAT), "choices": []}],
+            [False, True, False],
+            id="openai",
+        ),
+        pytest.param([chunk("a", "Hi", usage=CHAT), chunk("a", reason="stop", usage=CHAT)], [False, False], id="xai"),
+        pytest.param([chunk("a", "Hi"), chunk("a", reason="stop", usage=CHAT)], [False, False], id="the same event"),
+        pytest.param([chunk("a", "Hi"), chunk("a", reason="stop", x_groq={"usage": CHAT})], [False, False], id="groq"),
+        pytest.param(
+            [
+                {"contentBlockDelta": {"delta": {"text": "Hi"}}},
+                {"messageStop": {"stopReason": "end_turn"}},
+                {"metadata": {"usage": {"inputTokens": 20, "outputTokens": 9}}},
+            ],
+            [False, True, False],
+            id="bedrock",
+        ),
+        pytest.param(
+            [
+                {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 20}}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
+                {"type": "message_stop"},
+            ],
+            [False, False, False],
+            id="anthropic",
+        ),
+        pytest.param(
+            [
+                {"type": "response.output_text.delta", "delta": "Hi"},
+                {"type": "response.completed", "response": {"id": "r", "status": "completed"}},
+            ],
+            [False, False],
+            id="a response without usage",
+        ),
+        pytest.param(
+            [
+                {"model": "m", "message": {"content": "Hi"}, "done": False},
+                {"model": "m", "done": True, "eval_count": 9},
+            ],
+            [False, False],
+            id="ollama",
+        ),
+    ],
+)
+def test_usage_that_is_still_to_come(events: list[Json], awaits: list[bool]) -> None:
+    """Between a finish reason and the usage that follows it, both readers await usage."""
+    reader, bytes_reader = StreamReader(), SSEReader()
+    assert not reader.awaits_usage
+    for event, expected in zip(events, awaits, strict=True):
+        reader.feed(event)
+        bytes_reader.feed(f"data: {json.dumps(event)}\n\n".encode())
+        assert (reader.awaits_usage, bytes_reader.awaits_usage) == (expected, expected)
+
+
+def test_a_final_frame_that_repeats_everything() -> None:
+    """Usage in every chunk, and a last frame with the whole answer and its usage, count once (Perplexity)."""
+    chunks = [
+        chunk("a", word, usage={"prompt_tokens": 8, "completion_tokens": n, "total_tokens": 8 + n})
+        for n, word in enumerate(("Hel", "lo"), 1)
+    ]
+    last = completion("a", "Hello", usage={"prompt_tokens": 8, "completion_tokens": 213, "total_tokens": 221})
+    reading = reading_of(*chunks, last)
+
+    assert usages(reading) == [Usage(8, 213, 221)]
+    assert reading.text == "Hello"
+
+
+# Exceptions
+
+
+class CarryingError(Exception):
+    """An exception that has a completion, as openai's and instructor's have."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__("failed")
+        vars(self).update(fields)
+
+
+@pytest.mark.parametrize("field", ["completion", "last_completion", "raw_response"])
+def test_an_exception_with_a_completion(field: str) -> None:
+    """The usage of a response that failed validation is read from the exception."""
+    reading = read(CarryingError(**{field: completion("a", "Hi")}))
+
+    assert reading is not None
+    assert (reading.usage, reading.ids, reading.error) == (ONE, ("a",), None)
+
+
+def test_openai_length_error() -> None:
+    """OpenAI's own error for an answer that is too long carries the answer's usage."""
+    openai = pytest.importorskip("openai")
+    answer = openai.types.chat.ChatCompletion.model_validate({**completion("a", "Hi", reason="length"), "created": 1})
+
+    assert extract(openai.LengthFinishReasonError(completion=answer)) == ONE
+
+
+def test_a_run_of_agents_that_failed() -> None:
+    """An error of openai-agents carries the responses of the run."""
+    usage = SimpleNamespace(input_tokens=20, output_tokens=9, total_tokens=29)
+    response = SimpleNamespace(response_id="r", usage=usage, output=[])
+
+    assert extract(CarryingError(run_data=SimpleNamespace(raw_responses=[response]))) == ONE
+
+
+def test_errors_of_the_providers_libraries() -> None:
+    """A status error with an error body gives the error's code, and no usage."""
+    openai, anthropic = pytest.importorskip("openai"), pytest.importorskip("anthropic")
+    response = httpx.Response(429, request=httpx.Request("POST", "http://localhost"))
+    of_openai = openai.RateLimitError("secret", response=response, body={"code": "rate_limited", "message": "secret"})
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": "secret"}}
+    of_anthropic = anthropic.RateLimitError("secret", response=response, body=body)
+
+    for error, code in ((of_openai, "rate_limited"), (of_anthropic, "rate_limit_error")):
+        reading = read(error)
+        assert reading is not None
+        assert (reading.error, reading.usage) == (code, None)
+        assert "secret" not in str(reading)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"response": {"Error": {"Code": "ThrottlingException"}}}, "ThrottlingException"),
+        ({"code": 429, "details": {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}}}, "RESOURCE_EXHAUSTED"),
+        ({"status_code": 400, "body": '{"message": "bad"}'}, "400"),
+    ],
+    ids=["boto3", "google", "mistral"],
+)
+def test_other_errors_of_the_providers_libraries(fields: Json, code: str) -> None:
+    """Each library keeps the error in its own place."""
+    reading = read(CarryingError(**fields))
+
+    assert reading is not None
+    assert (reading.error, reading.usage) == (code, None)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("usage"), CarryingError(status_code=404, detail="no")])
+def test_other_exceptions_are_not_read(error: Exception) -> None:
+    """An application's own exception has no reading."""
+    assert read(error) is None
+
+
+# Lines
+
+
+@pytest.mark.parametrize("encode", [str, str.encode], ids=["str", "bytes"])
+@pytest.mark.parametrize("form", ["data: {}", "data:{}", "{}", "data: {}\n\n", "event: x\ndata: {}\n\n"])
+def test_lines_are_events(encode: Any, form: str) -> None:
+    """Lines of Server-Sent Events and of JSON are read as the events that they contain."""
+    reader = StreamReader()
+    events = [chunk("a", "Hello"), chunk("a", reason="stop"), {**chunk("a", usage=CHAT), "choices": []}]
+    lines = [form.format(json.dumps(event)) if "{}" in form else form for event in events]
+
+    assert [reader.feed(encode(line)) for line in (*lines, "", ": ping", "data: [DONE]")] == [True] + [False] * 5
+    assert (reader.reading().text, reader.reading().usage) == ("Hello", ONE)
+
+
+@pytest.mark.parametrize("line", ["Hello", "data: Hello", "data: {broken", "{", "", "[1]", '"Hello"', b"\xff", "1"])
+def test_other_lines_are_never_provider_text(line: Any) -> None:
+    """A line that contains no event is not counted as text of the provider."""
+    reader = StreamReader()
+
+    assert reader.feed(line) is False
+    assert reader.absorb(line) is None
+    assert not reader.recognised
+    assert reader.reading() == Reading()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"data: {json.dumps(chunk('a', 'Hi'))}", True),
+        (json.dumps({"model": "m", "done": False, "message": {"content": "Hi"}}), True),
+        (json.dumps({"model": "m", "done": False, "message": {"content": "Hi"}}).encode(), True),
+        ("data: [DONE]", True),
+        ("event: message_start", True),
+        ("event: response.created", True),
+        ("event: done", False),
+        ('{"answer": "Hi"}', False),
+        ("data: Hello", False),
+        ("Hello", False),
+        ("", False),
+        (b"\x89PNG", False),
+        (None, False),
+        ({"choices": []}, False),
+    ],
+)
+def test_what_is_a_providers_line(line: Any, expected: bool) -> None:
+    """Lines with an event of a provider are told from an application's own text."""
+    assert is_provider_line(line) is expected
