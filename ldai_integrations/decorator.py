@@ -224,8 +224,9 @@ class _Block:
 
     def exit(self, exc: BaseException | None) -> None:
         """Finish the run, unless it belongs to other code."""
-        assert self.run is not None and self._token is not None
-        unbind(self._token)
+        assert self.run is not None
+        if self._token is not None:
+            unbind(self._token)
         if exc is not None:
             end_after_exception(self.run, self._is_owner, exc)
         elif self._is_owner:

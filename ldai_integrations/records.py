@@ -195,7 +195,8 @@ class RunRecord:
         environment_id: Id of the LaunchDarkly environment; empty where the SDK does not know it.
         calls: How many provider calls were seen.
         failed_calls: How many of them failed.
-        stated: Figures that LaunchDarkly's trackers sent before the end of the run, and that are not sent again.
+        stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
+            ``tokens``, ``tools``, ``success``); they are not sent again.
     """
 
     run_id: str

@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import ldclient
 from ldclient import LDClient
@@ -16,11 +17,11 @@ from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock
 from ._run.background import is_on_event_loop
-from ._run.context import Services, get_current
+from ._run.context import Services
 from ._run.flushing import Flushing
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
-from ._run.run import Run, enclosing_run
+from ._run.run import find_open_run
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
@@ -86,7 +87,7 @@ class Tracking:
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
         self.ld_client = TrackingClient(
-            client, self._delivery, diagnostics, self._flushing.ensure_started, self._find_run
+            client, self._delivery, diagnostics, self._flushing.ensure_started, find_open_run
         )
         configs = Configs(self.ld_client, diagnostics)
         judges = Judges(self.settings.judges, diagnostics, configs.judge_config)
@@ -104,7 +105,7 @@ class Tracking:
             ld_client=self.ld_client,
             configs=configs,
             judges=judges,
-            feedback=Feedback(feedback, self.ld_client, diagnostics) if feedback is not None else None,
+            feedback=Feedback(feedback, cast(LDClient, self.ld_client), diagnostics) if feedback is not None else None,
             costs=Costs(diagnostics) if self.settings.costs else None,
             open_runs=open_runs,
             flushing=self._flushing,
@@ -202,11 +203,6 @@ class Tracking:
                 + Counter(process.diagnostics.counts())
             ),
         )
-
-    def _find_run(self, config_key: str) -> Run | None:
-        """Return the open run of an AI Config that the calling code belongs to."""
-        run = enclosing_run(get_current(), config_key)
-        return run if run is not None and run.services.ld_client is self.ld_client else None
 
 
 class _Process:

@@ -81,19 +81,19 @@ def serve(
     app: WSGIApp, requests: RequestTracking, environ: WSGIEnviron, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Call a WSGI application in a request scope; end the runs in it when the body is closed."""
-    scope = environ.get(SCOPE_KEY)
-    is_outermost = not isinstance(scope, RequestScope) or scope.services is not requests.services
-    if is_outermost:
-        scope = environ[SCOPE_KEY] = requests.scope(environ)
+    found = environ.get(SCOPE_KEY)
+    is_inner = isinstance(found, RequestScope) and found.services is requests.services
+    scope: RequestScope = found if is_inner else requests.scope(environ)
+    environ[SCOPE_KEY] = scope
     run = requests.open_run(scope, environ)
-    if run is None and not is_outermost:
+    if run is None and is_inner:
         return app(environ, start_response)
-    vote_token = scope.vote_token if is_outermost else None
+    vote_token = None if is_inner else scope.vote_token
     if vote_token is not None:
         start_response = _start_with_token(scope, vote_token, environ, start_response)
 
     def close() -> None:
-        if is_outermost:
+        if not is_inner:
             environ.pop(SCOPE_KEY, None)
             scope.close()
             if scope.had_runs:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ldclient import Context, LDClient
 from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery
+from ..delivery import Delivery, forks
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
@@ -47,8 +47,8 @@ class TrackingClient:
         client: The LDClient.
         delivery: Sends events.
         diagnostics: Receives failures.
-        ensure_started: Restarts the client in a forked process.
-        find_run: Returns the open run of a config key, if there is one.
+        restart: Restarts the client in a forked process.
+        find_run: Returns the open run of a client and a config key that the calling code belongs to.
     """
 
     def __init__(
@@ -56,14 +56,15 @@ class TrackingClient:
         client: LDClient,
         delivery: Delivery,
         diagnostics: Diagnostics,
-        ensure_started: Callable[[], None],
-        find_run: Callable[[str], EventReceiver | None],
+        restart: Callable[[], None],
+        find_run: Callable[[TrackingClient, str], EventReceiver | None],
     ) -> None:
         #: The LDClient.
         self.client = client
         self._delivery = delivery
         self._diagnostics = diagnostics
-        self._ensure_started = ensure_started
+        self._restart = restart
+        self._forks = forks.count
         self._find_run = find_run
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
         self._checked: dict[tuple[str, int | None, str], Any] = {}
@@ -78,7 +79,8 @@ class TrackingClient:
 
     def variation_detail(self, key: str, context: Context, default: Any) -> EvaluationDetail:
         """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
-        self._ensure_started()
+        if self._forks != forks.count:
+            self._restart()
         detail = self.client.variation_detail(key, context, default)
         mode = _mode_of(default)
         if mode is None:  # a plain flag
@@ -98,12 +100,13 @@ class TrackingClient:
                 self._note_default(key, "malformed", problem)
                 return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
             self._checked[variation] = detail.value
-            self._remember_model(key, detail.value)
+            self._remember_model(key, cast(Mapping[str, Any], detail.value))
         return detail
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: float | None = None) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
-        self._ensure_started()
+        if self._forks != forks.count:
+            self._restart()
         try:
             if isinstance(data, dict) and "configKey" in data:
                 data = self._assign(event_name, data, metric_value)
@@ -113,7 +116,7 @@ class TrackingClient:
 
     def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
         """Add the model of an AI event's variation, and assign the event to the open run of its AI Config."""
-        run = self._find_run(str(data["configKey"]))
+        run = self._find_run(self, str(data["configKey"]))
         if run is not None:
             data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
         model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))

@@ -91,7 +91,7 @@ class Configs:
         ours = {name: value for name, value in variables.items() if name not in _JUDGE_VARIABLES}
         config = self._ai_client.judge_config_template(judge_key, ld_context, None)
         placeholders = {name: f"{{{{{name}}}}}" for name in _JUDGE_VARIABLES}
-        return self._rendered(config, ld_context, {**ours, **placeholders})
+        return cast(AIJudgeConfig, self._rendered(config, ld_context, {**ours, **placeholders}))
 
     def _evaluate(
         self,
@@ -163,7 +163,8 @@ class Configs:
 class _Variations:
     """The client as the AI SDK sees it here: AI Configs have no judges.
 
-    The AI SDK would build every judge with every evaluation, which takes 24 ms each. The library runs the judges itself.
+    The AI SDK would build every judge with every evaluation, which takes 24 ms each. The library runs the judges
+    itself.
     """
 
     def __init__(self, client: TrackingClient) -> None:

@@ -48,6 +48,9 @@ class Reporter(Protocol):
     def report(self, run: Any, ended_at: float) -> None:
         """Report a run that has ended, now or on another thread."""
 
+    def expects_calls(self, config_key: str) -> bool:
+        """Return whether an earlier run of this AI Config made a provider call that was seen."""
+
     def leave(self, job: Callable[[], None]) -> None:
         """Queue a job from a finalizer: takes no lock and starts no thread."""
 

@@ -395,17 +395,16 @@ def _must_stay(kind: type) -> bool:
 
 def _reading_of(reader: ItemReader, stream: Any) -> Reading | None:
     """Return what was read of a stream, or of the response that a helper has accumulated from it."""
-    if reader.recognised:
-        reading = reader.reading()
-        if reading.usage is not None:
-            return reading
+    reading = reader.reading() if reader.recognised else None
+    if reading is not None and reading.usage is not None:
+        return reading
     for name in _SNAPSHOTS:
         if hasattr(stream.__class__, name):
             try:
-                return read(getattr(stream, name)) or reader.reading()
+                return read(getattr(stream, name)) or reading
             except Exception:  # there is none before the first chunk
                 break
-    return reader.reading() if reader.recognised else None
+    return reading
 
 
 def _add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:

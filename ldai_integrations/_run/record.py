@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 
 from ..delivery import environment_id_of
-from ..records import Cost, Outcome, RunRecord, Usage
+from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .ledger import CountedCall
 from .run import Run
@@ -29,24 +29,34 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    stated = run.stated_events
+    config, identity, stated = run.config, run.identity, run.stated_events
+    model_name = config.model.name if config.model is not None else ""
+    provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
-    provider_name = run.config.provider.name if run.config.provider else ""
     readings = [call.reading for call in calls] if own is None else [own]
     tools = run.stated_tools or [tool.name for reading in readings for tool in reading.tool_calls]
     first_token_at, first_answer_at = _first_times(run, calls)
-    model = next((reading.model for reading in reversed(readings) if reading.model), "")
+    cost = None
+    if run.services.costs is not None and config.model is not None:
+        cost = run.services.costs.of(
+            usage,
+            config_key=run.config_key,
+            model_name=model_name,
+            provider_name=provider_name,
+            get_custom=config.model.get_custom,
+            started_at=run.started_at,
+        )
     return RunRecord(
-        run_id=run.id,
+        run_id=identity.run_id,
         config_key=run.config_key,
         mode=run.options.mode,
-        variation_key=run.identity.variation_key,
-        version=run.identity.version,
-        model_name=run.model,
-        response_model=model,
+        variation_key=identity.variation_key,
+        version=identity.version,
+        model_name=model_name,
+        response_model=next((reading.model for reading in reversed(readings) if reading.model), ""),
         finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
         provider_name=provider_name,
-        enabled=run.config.enabled,
+        enabled=config.enabled,
         started_at=run.started_at,
         duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
         time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
@@ -55,8 +65,8 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
         outcome=outcome,
         error=run.error,
         tool_calls=tuple(tools),
-        default_served=not run.identity.variation_key,
-        cost=_cost(run, usage, provider_name),
+        default_served=not identity.variation_key,
+        cost=cost,
         ld_context=run.ld_context,
         tracker=run.sdk_tracker,
         environment_id=environment_id_of(run.services.ld_client.client),
@@ -192,20 +202,6 @@ def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, 
     if not calls and not run.output.is_whole:
         first, answer = run.output.first_item_at, run.output.first_answer_at
     return (first if run.stated_first_token_at is None else run.stated_first_token_at), answer
-
-
-def _cost(run: Run, usage: Usage | None, provider_name: str) -> Cost | None:
-    costs, model = run.services.costs, run.config.model
-    if costs is None or model is None:
-        return None
-    return costs.of(
-        usage,
-        config_key=run.config_key,
-        model_name=model.name,
-        provider_name=provider_name,
-        get_custom=model.get_custom,
-        started_at=run.started_at,
-    )
 
 
 def _since_opened(run: Run, at: float | None) -> int | None:

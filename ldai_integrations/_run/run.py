@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial, wraps
 from inspect import iscoroutinefunction
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, cast, get_args
 
 from ldai import AICompletionConfig
 from ldai.evaluator import Evaluator
@@ -17,6 +17,7 @@ from ldclient import Context
 
 from .._diagnostics import Diagnostics
 from .._identity import TrackerIdentity
+from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig, AIConfigDefault, check_default
 from .._launchdarkly.tracker import RunTracker
 from ..delivery import forks
@@ -231,7 +232,7 @@ class Run:
         if self.finished:
             return response
         if issubclass(type(response), BaseException):
-            note_failure(self, self.begin_call("observed"), response)
+            note_failure(self, self.begin_call("observed"), cast(BaseException, response))
             return response
         observed: T = observe(self, response, self.begin_call("observed"))
         return observed
@@ -367,7 +368,8 @@ class Run:
             stated["first_token"] = round(value or 0)
         elif event_name.startswith("tokens:"):
             tokens: Usage = stated.get("tokens") or Usage()
-            stated["tokens"] = replace(tokens, **{f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)})
+            count: dict[str, Any] = {f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)}
+            stated["tokens"] = replace(tokens, **count)
         elif event_name in ("generation:success", "generation:error"):
             stated.setdefault("success", event_name == "generation:success")
         elif event_name == "tool_call":
@@ -478,6 +480,12 @@ def enclosing_run(current: RequestScope | Run | None, config_key: str) -> Run | 
             return current
         current = current.parent
     return None
+
+
+def find_open_run(ld_client: TrackingClient, config_key: str) -> Run | None:
+    """Return the open run of an AI Config that the calling code belongs to, if its events pass through this client."""
+    run = enclosing_run(get_current(), config_key)
+    return run if run is not None and run.services.ld_client is ld_client else None
 
 
 class IdleRun(Run):

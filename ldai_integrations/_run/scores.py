@@ -18,7 +18,7 @@ from .output import HandlerOutput
 
 
 class Scores:
-    """The scores of one run. Those of the application are kept until the run is over; none is sent twice. Thread-safe."""
+    """The scores of one run: those of the application are kept until it is over, and none is sent twice. Thread-safe."""
 
     __slots__ = ("_claimed", "_held", "_send")
 

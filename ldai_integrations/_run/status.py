@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-# The HTTP exceptions of these frameworks are answers. The exceptions of provider SDKs carry a status too, but are failures.
+# The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
 _FRAMEWORKS = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
 
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.

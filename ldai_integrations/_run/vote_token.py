@@ -16,7 +16,10 @@ class VotableRun(Protocol):
     """What the token is about."""
 
     config_key: str
-    parent: VotableRun | None
+
+    @property
+    def parent(self) -> VotableRun | None:
+        """The run around it."""
 
     @property
     def feedback_token(self) -> str:

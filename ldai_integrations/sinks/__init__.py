@@ -25,21 +25,20 @@ class LaunchDarklySink:
 
     def emit(self, record: RunRecord) -> None:
         """Send duration, time to first token, tokens, tool calls and success or error, unless they were sent before."""
-        tracker = record.tracker
-        sent = tracker.get_summary()
-        if sent.duration_ms is None:
+        tracker, stated = record.tracker, record.stated
+        if "duration" not in stated:
             tracker.track_duration(record.duration_ms)
-        if sent.time_to_first_token is None and record.time_to_first_token_ms is not None:
+        if "first_token" not in stated and record.time_to_first_token_ms is not None:
             tracker.track_time_to_first_token(record.time_to_first_token_ms)
         tokens = self._tokens(record.usage)
-        if sent.tokens is None and tokens is not None:
+        if "tokens" not in stated and tokens is not None:
             tracker.track_tokens(tokens)
-        if record.tool_calls:
+        if "tools" not in stated and record.tool_calls:
             tracker.track_tool_calls(record.tool_calls)
         outcome = self._cancelled_as if record.outcome == "cancelled" else record.outcome
-        if sent.success is None and outcome == "success":
+        if "success" not in stated and outcome == "success":
             tracker.track_success()
-        elif sent.success is None and outcome == "error":
+        elif "success" not in stated and outcome == "error":
             tracker.track_error()
 
     def _tokens(self, usage: Usage | None) -> TokenUsage | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
-from ._values import dig, items, number
+from ._values import dig, fields_of, items, number
 
 # The field names of each shape. A usage object of a shape has at least one of them.
 _NAMES = {shape: frozenset(path.partition(".")[0] for path in shape.input + shape.output) for shape in SHAPES}
@@ -137,6 +137,7 @@ def counts_in(raw: Any) -> Counts | None:
     """Return the counts of a usage object by the shape that names most of them, or ``None`` if it has none."""
     if raw is None:
         return None
+    raw = fields_of(raw)
     best: tuple[Shape, dict[str, int]] | None = None
     # Every event of a stream may contain a usage object, so shapes that cannot match a dict are skipped.
     shapes = SHAPES if type(raw) is not dict else [shape for shape in SHAPES if not _NAMES[shape].isdisjoint(raw)]

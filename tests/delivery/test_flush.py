@@ -66,8 +66,8 @@ def test_a_report_that_hangs_leaves_time_for_what_is_there(connect: Connect, ser
     """A receiver of the application that does not return delays no event of other runs."""
     tracking, go_on = Tracking(connect(processor)), threading.Event()
     send_runs(tracking, 3)
-    assert tracking._worker.join(30)
-    tracking._worker.submit(go_on.wait)  # type: ignore[arg-type]
+    assert tracking.services.flushing.worker.join(30)
+    tracking.services.flushing.worker.submit(go_on.wait)  # type: ignore[arg-type]
     tracking.flush(1)
     go_on.set()
     assert complete_runs(server) == 3

@@ -49,7 +49,7 @@ def test_platforms_are_known_by_their_variables() -> None:
 def test_what_the_settings_say_wins(http_tracking: Tracking, monkeypatch: pytest.MonkeyPatch, when: Any) -> None:
     """A platform decides only where the settings leave it open."""
     monkeypatch.setenv("VERCEL", "1")
-    assert not Tracking(http_tracking.client, settings=Settings(flush=when)).flushes_requests
+    assert not Tracking(http_tracking.client, settings=Settings(flush=when)).services.flushing.follows_requests
 
 
 def test_a_function_without_a_door(tracking: Tracking, dev_server: DevServer) -> None:

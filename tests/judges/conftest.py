@@ -46,4 +46,4 @@ def make(client: LDClient, o200k: None) -> Iterator[Make]:
 
 def judged(tracking: Tracking, timeout: float = 20.0) -> bool:
     """Wait until the runs so far are reported and evaluated; return False if that takes too long."""
-    return tracking._worker.join(timeout) and tracking.judges.join(timeout)
+    return tracking.services.flushing.worker.join(timeout) and tracking.services.judges.join(timeout)

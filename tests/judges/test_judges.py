@@ -14,9 +14,6 @@ from typing import Any
 
 import pytest
 from ldai.providers.types import JudgeResult
-from ldai_integrations._core.asked import Asked
-from ldai_integrations._core.observing import observe
-from ldai_integrations._core.scoring import Destination
 from ldclient import LDClient
 
 from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
@@ -180,7 +177,7 @@ def test_a_full_queue(make: Make, events: Events, caplog: pytest.LogCaptureFixtu
     try:
         for _ in range(1_000):
             one_run(tracking)
-        assert tracking._worker.join(SECONDS)
+        assert tracking.services.flushing.worker.join(SECONDS)
         assert tracking.stats().diagnostics == {"judge_shed": 988}
         assert len(events.named("generation:success")) >= 1_000
     finally:
@@ -200,8 +197,8 @@ def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient,
     for _ in range(2_000):
         with track_ai("judged", tracking=tracking) as run:
             object.__setattr__(run_judge(run), "sampling_rate", rate)
-            run.judged_by = tracking.judges.draw(run.config)
-            drawn += bool(run.judged_by)
+            run.judge_keys = tracking.services.judges.draw(run.config)
+            drawn += bool(run.judge_keys)
             assert run.config is run.config
             run.tracker.track_error()
     assert drawn == pytest.approx(2_000 * rate, abs=0 if rate in (0, 1) else 80)
@@ -218,7 +215,7 @@ def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
     tracking = make(lambda _m, _c: SCORED)
     with track_ai("judged", tracking=tracking) as run:
         object.__setattr__(run_judge(run), "sampling_rate", rate)
-        assert tracking.judges.draw(run.config) == ()
+        assert tracking.services.judges.draw(run.config) == ()
         run.tracker.track_error()
     tracking.flush(SECONDS)
     assert tracking.stats().diagnostics == {"judge_config": 1}
@@ -367,8 +364,8 @@ def test_a_flush_waits_for_half_of_its_time(make: Make, events: Events) -> None:
     tracking = make(lambda _m, _c: release.wait(SECONDS) and SCORED)
     one_run(tracking)
     try:
-        tracking.flush_events(SECONDS)
-        assert not tracking.judges.join(0)
+        tracking.services.flushing.flush_events(SECONDS)
+        assert not tracking.services.judges.join(0)
         tracking.flush(0.1)
     finally:
         release.set()
@@ -387,7 +384,7 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
     settings = Settings(judges=JudgeSettings(model=model), flush_timeout=0.1)
     tracking = Tracking(client, settings=settings)
     one_run(tracking)
-    assert tracking._worker.join(SECONDS)
+    assert tracking.services.flushing.worker.join(SECONDS)
     tracking.close()
     release.set()
     assert tracking.stats().diagnostics == {"judge_unfinished": 1}
