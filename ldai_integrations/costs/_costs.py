@@ -10,7 +10,7 @@ from typing import Any
 
 from .._diagnostics import Diagnostics
 from ..records import Cost, Usage
-from ._price import Price, cost_of, custom_price
+from ._price import Price, compute_cost, read_custom_price
 
 _MILLION = 1_000_000
 # The names of a Price, and those of the package's ModelPrice.
@@ -67,7 +67,7 @@ class Costs:
             return None
         with self._diagnostics.guard("cost", config_key):
             try:
-                price = custom_price(get_custom)
+                price = read_custom_price(get_custom)
             except ValueError as problem:
                 self._diagnostics.note(
                     "price", config_key, "The cost of %r is unknown: its model's %s.", config_key, problem
@@ -76,7 +76,7 @@ class Costs:
             if price is None and self._list is not None:
                 at = datetime.fromtimestamp(started_at, timezone.utc)
                 price = self._list.price(model_name, provider_name, input_tokens=usage.input_tokens or 0, at=at)
-            return None if price is None else cost_of(usage, price)
+            return None if price is None else compute_cost(usage, price)
         return None
 
 
@@ -125,8 +125,8 @@ class PriceList:
 
     def _price_of(self, snapshot: Any, model: Any, input_tokens: int, at: datetime) -> Price:
         prices = model.get_prices(at)
-        per_token = {side: _per_token(getattr(prices, name), input_tokens) for side, name in _SIDES.items()}
-        day = snapshot.timestamp.date() if snapshot.from_auto_update else _valid_from(model.prices, prices)
+        per_token = {side: _convert_to_token(getattr(prices, name), input_tokens) for side, name in _SIDES.items()}
+        day = snapshot.timestamp.date() if snapshot.from_auto_update else _find_first_day(model.prices, prices)
         return Price(**per_token, source=self._source, day=day)
 
 
@@ -138,7 +138,7 @@ def _has_fixed_price(model: Any) -> bool:
     )
 
 
-def _per_token(price: Any, input_tokens: int) -> Decimal | None:
+def _convert_to_token(price: Any, input_tokens: int) -> Decimal | None:
     """Turn a price per million tokens, which may have tiers, into one per token."""
     if price is not None and not isinstance(price, Decimal):
         reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
@@ -146,7 +146,7 @@ def _per_token(price: Any, input_tokens: int) -> Decimal | None:
     return None if price is None else price / _MILLION
 
 
-def _valid_from(all_prices: Any, prices: Any) -> date | None:
+def _find_first_day(all_prices: Any, prices: Any) -> date | None:
     """Return the first day of a price; most prices in the list have no date."""
     if not isinstance(all_prices, list):
         return None

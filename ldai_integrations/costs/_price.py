@@ -42,7 +42,7 @@ class Price:
     day: date | None = None
 
 
-def custom_price(get: Callable[[str], object]) -> Price | None:
+def read_custom_price(get: Callable[[str], object]) -> Price | None:
     """Return the price that an AI Config gives, or ``None`` if it gives none.
 
     Args:
@@ -62,9 +62,9 @@ def custom_price(get: Callable[[str], object]) -> Price | None:
     return Price(**found, source=CUSTOM_SOURCE) if found else None  # type: ignore[arg-type]  # no key is source or day
 
 
-def cost_of(usage: Usage, price: Price) -> Cost | None:
+def compute_cost(usage: Usage, price: Price) -> Cost | None:
     """Return the cost of usage, or ``None`` if neither input nor output has one."""
-    input_cost = _input_cost(usage, price)
+    input_cost = _compute_input_cost(usage, price)
     output_cost = None
     if usage.output_tokens is not None and price.output is not None:
         output_cost = usage.output_tokens * price.output
@@ -79,7 +79,7 @@ def cost_of(usage: Usage, price: Price) -> Cost | None:
     )
 
 
-def _input_cost(usage: Usage, price: Price) -> Decimal | None:
+def _compute_input_cost(usage: Usage, price: Price) -> Decimal | None:
     """Return the cost of the input tokens, each of which is read from a cache, written to one, or neither."""
     if usage.input_tokens is None or price.input is None:
         return None

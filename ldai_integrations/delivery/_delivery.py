@@ -13,7 +13,7 @@ from .._diagnostics import Diagnostics
 from ..records import FlushReport
 from ._payload import safe_data, safe_metric
 from ._processor import SpoolingEventProcessor
-from ._restart import events_lost_by_fork, wait_for_restart
+from ._restart import count_events_lost_by_fork, wait_for_restart
 from ._sdk import SdkQueue, is_inherited, processor_of
 
 # With the SDK's default capacity of 10,000 events, and five posts at a time, this loses none.
@@ -90,7 +90,7 @@ class SpooledDelivery:
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
         """Return the number of sent, pending and lost events."""
         sent, pending, dropped = self._processor.counts()
-        return sent, pending, {**dropped, **events_lost_by_fork(self._client)}
+        return sent, pending, {**dropped, **count_events_lost_by_fork(self._client)}
 
     def endpoint(self) -> str | None:
         """Return the last answer of the events endpoint."""
@@ -144,7 +144,7 @@ class PlainDelivery:
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
         """Return the events lost before a restart, and zeros for a client that sends nothing."""
         nothing = 0 if self._queue.sends_nothing else None
-        return nothing, nothing, events_lost_by_fork(self._client)
+        return nothing, nothing, count_events_lost_by_fork(self._client)
 
     def endpoint(self) -> str | None:
         """Return ``None``: the SDK does not tell."""

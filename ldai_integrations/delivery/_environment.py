@@ -72,12 +72,12 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     env = os.environ if environ is None else environ
     key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     if server:
-        uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _checked_address(server))
-        return _make(_checked_key(key, for_dev_server=True) if key else "dev", **uris)
+        uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _check_address(server))
+        return _make(_check_key(key, for_dev_server=True) if key else "dev", **uris)
     if key:
-        return _make(_checked_key(key))
+        return _make(_check_key(key))
     if file:
-        return _start(_file_config(Path(file)))
+        return _start(_read_config_file(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
 
 
@@ -103,14 +103,14 @@ def _start(config: Config) -> LDClient:
         return LDClient(config, start_wait=0)
 
 
-def _checked_key(key: str, *, for_dev_server: bool = False) -> str:
+def _check_key(key: str, *, for_dev_server: bool = False) -> str:
     problem = problem_with_key(key)
     if problem is None or (for_dev_server and not problem.everywhere):
         return key
     raise ConfigurationError(f"{SDK_KEY} {problem.text}; {problem.remedy}")
 
 
-def _checked_address(url: str) -> str:
+def _check_address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints")
@@ -123,7 +123,7 @@ def _checked_address(url: str) -> str:
     return url
 
 
-def _file_config(path: Path) -> Config:
+def _read_config_file(path: Path) -> Config:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:

@@ -65,7 +65,7 @@ def safe_metric(value: Any, event_name: str, diagnostics: Diagnostics) -> float 
     """Return a finite number, or ``None``; a value that is no number is logged once for each event name."""
     if value is None or ((type(value) is int or type(value) is float) and is_plain(value)):
         return value
-    number = _finite_number(value)
+    number = _to_finite(value)
     if number is None:
         diagnostics.note(
             "payload",
@@ -81,7 +81,7 @@ def encode_event(event: dict[str, Any], diagnostics: Diagnostics) -> bytes:
     try:
         text = _encode(event)
     except Exception:
-        text = _encode(_replaced(event, diagnostics))
+        text = _encode(_replace_values(event, diagnostics))
     if "\\ud" in text:
         text = _SURROGATES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
     return text.encode("ascii")
@@ -125,21 +125,21 @@ class _Replacement:
 
     def plain(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
-            return value if is_plain(value) and type(value) is str else _clean(str.__str__(value))
+            return value if is_plain(value) and type(value) is str else _clean_text(str.__str__(value))
         if value is None or type(value) is bool:
             return value
-        simpler = _simplified(value)
+        simpler = _simplify(value)
         if simpler is not value:
-            return self.plain(simpler, depth + 1) if depth < _MAX_DEPTH else _text(value)
+            return self.plain(simpler, depth + 1) if depth < _MAX_DEPTH else _to_text(value)
         if isinstance(value, Number):
-            return _finite_number(value)
+            return _to_finite(value)
         if not isinstance(value, (Mapping, list, tuple, Set)):
-            return _text(value)
+            return _to_text(value)
         if depth >= _MAX_DEPTH:
             return f"<{type(value).__name__}>"
         try:
             if isinstance(value, Mapping):
-                return {_text(key): self.plain(item, depth + 1) for key, item in value.items() if self._has_room()}
+                return {_to_text(key): self.plain(item, depth + 1) for key, item in value.items() if self._has_room()}
             return [self.plain(item, depth + 1) for item in value if self._has_room()]
         except Exception as exc:
             raise_if_from_signal(exc)
@@ -150,7 +150,7 @@ class _Replacement:
         return self._left >= 0
 
 
-def _simplified(value: Any) -> Any:
+def _simplify(value: Any) -> Any:
     """Return what stands behind an enum, a numpy object, a time or bytes; any other value as it is."""
     if isinstance(value, Enum):
         return value.value
@@ -165,7 +165,7 @@ def _simplified(value: Any) -> Any:
         return value
 
 
-def _finite_number(value: Any) -> float | None:
+def _to_finite(value: Any) -> float | None:
     """Return the nearest finite number, an int if the value is one; ``None`` if there is none."""
     try:
         if isinstance(value, int) and -_MAX_INT <= value < _MAX_INT:
@@ -177,18 +177,18 @@ def _finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     kind: Any = type(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return f"<{kind.__name__}>"
     try:
-        return _clean(str(value))[:_MAX_TEXT]
+        return _clean_text(str(value))[:_MAX_TEXT]
     except Exception as exc:
         raise_if_from_signal(exc)
         return f"<{kind.__name__}>"
 
 
-def _clean(text: str) -> str:
+def _clean_text(text: str) -> str:
     return text if _is_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -202,7 +202,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _replaced(event: dict[str, Any], diagnostics: Diagnostics) -> dict[str, Any]:
+def _replace_values(event: dict[str, Any], diagnostics: Diagnostics) -> dict[str, Any]:
     """Return an event with its values replaced, and a metric value that is a number or absent."""
     name = str(event.get("key", event.get("kind")))
     plain = {field: value if is_plain(value) else to_plain(value) for field, value in event.items()}

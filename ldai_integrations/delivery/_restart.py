@@ -80,7 +80,7 @@ def wait_for_restart(client: LDClient, timeout: float) -> int | None:
     return 0 if is_inherited(client) else None
 
 
-def events_lost_by_fork(client: LDClient) -> dict[str, int]:
+def count_events_lost_by_fork(client: LDClient) -> dict[str, int]:
     """Return how many events were lost because the queue of a restart was full, by reason."""
     lost = _lost.get(client, 0)
     return {"fork": lost} if lost else {}

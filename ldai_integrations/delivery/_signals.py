@@ -128,7 +128,7 @@ def call_on_main_thread(call: Callable[[], None]) -> None:
     if threading.current_thread() is threading.main_thread():
         call()
         return
-    pending = _pending_call()
+    pending = _find_pending_call()
     if pending is None:
         raise UnsupportedError(
             "only the main thread can set signal handlers; make the Tracking there, when the application is imported"
@@ -142,7 +142,7 @@ _calls: deque[Callable[[], None]] = deque()
 
 
 @cache
-def _pending_call() -> Callable[[], int] | None:
+def _find_pending_call() -> Callable[[], int] | None:
     """Return a function that asks for a pending call of the main thread, or ``None`` where there is no such thing.
 
     ``Py_AddPendingCall`` is part of CPython's documented C API (docs.python.org/3/c-api/init.html). It always

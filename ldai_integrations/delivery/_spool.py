@@ -93,7 +93,7 @@ class Poster:
             )
         except Exception:
             return Answer(None)
-        answer = Answer(response.status, _retry_after(response))
+        answer = Answer(response.status, _read_retry_after(response))
         if answer.is_accepted:
             self._answered(response)  # the SDK reads the server's time, which ends the debugging of flags
         return answer
@@ -103,7 +103,7 @@ class Poster:
         self._pool.clear()
 
 
-def _retry_after(response: Any) -> float:
+def _read_retry_after(response: Any) -> float:
     value = response.headers.get("Retry-After")
     if value is None:
         return 0.0

@@ -11,7 +11,7 @@ from .._identity import TrackerIdentity, resumption_token_of
 from .._service_settings import FeedbackSettings, Secret
 from ..exceptions import ConfigurationError
 from ..typing import VoteKind
-from ._http import MOST_BYTES, Answer, counted, refused, too_long
+from ._http import MOST_BYTES, Answer, confirm, refuse, too_long
 from ._memory import MemoryVotes, RateLimit
 from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 
@@ -107,10 +107,10 @@ class Feedback:
             length: The length of the body in bytes, from the headers.
         """
         if method != "POST":
-            return refused(405, "Send votes with POST.", headers=[("Allow", "POST")])
+            return refuse(405, "Send votes with POST.", headers=[("Allow", "POST")])
         wait = self._limit.seconds_to_wait(client)
         if wait:
-            return refused(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
+            return refuse(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
         return too_long() if length > MOST_BYTES else None
 
     def vote(self, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
@@ -122,17 +122,17 @@ class Feedback:
         """
         kind = fields.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
-            return refused(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")
+            return refuse(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")
         assert self._tokens is not None, "an endpoint calls require_secret when it is made"
         try:
             token, voter = self._tokens.verify(fields.get("token"), ld_context)
         except ExpiredTokenError:
-            return refused(410, "This answer is too old to be voted on.")
+            return refuse(410, "This answer is too old to be voted on.")
         except InvalidTokenError:
-            return refused(400, "The token is not valid.")
+            return refuse(400, "The token is not valid.")
         identity = TrackerIdentity.of_token(token)
         if not self.votes_on(identity.config_key):
-            return refused(400, "The token is not valid.")
+            return refuse(400, "The token is not valid.")
         try:
             first = self._votes.keep(identity.run_id, kind, seconds=self.settings.max_age)
             if first is None:
@@ -140,7 +140,7 @@ class Feedback:
                 cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
         except Exception as exc:  # of the application's store, or of the client
             self._diagnostics.failed("feedback store", type(self._votes).__name__, exc)
-            return refused(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
+            return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
         if first is None or first == kind:
-            return counted()
-        return refused(409, "This answer has been voted on; the first vote counts.", kind=str(first))
+            return confirm()
+        return refuse(409, "This answer has been voted on; the first vote counts.", kind=str(first))

@@ -50,12 +50,12 @@ def fields_of(content_type: str, body: bytes) -> Mapping[str, object]:
     return {}
 
 
-def counted() -> Answer:
+def confirm() -> Answer:
     """Confirm that the run has this vote, from this request or an earlier one."""
     return Answer(204, headers=[("Cache-Control", "no-store")])
 
 
-def refused(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
+def refuse(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
     """Explain why a vote does not count, without repeating any input."""
     fixed = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     return Answer(status, json.dumps({"error": error, **more}).encode(), [*fixed, *(headers or ())])
@@ -63,7 +63,7 @@ def refused(status: int, error: str, *, headers: Headers | None = None, **more: 
 
 def too_long() -> Answer:
     """Refuse a body that is longer than any vote."""
-    return refused(413, f"A vote has at most {MOST_BYTES} bytes.")
+    return refuse(413, f"A vote has at most {MOST_BYTES} bytes.")
 
 
 @cache

@@ -26,11 +26,11 @@ from ._models import (
     Models,
     NoScoreError,
     call_off_loop,
-    evaluation_input,
+    format_evaluation,
     is_async,
     problem_with_metric,
     problem_with_score,
-    score_in,
+    read_score,
 )
 
 ReadConfig = Callable[[str, Context, Mapping[str, Any]], AIJudgeConfig]
@@ -168,14 +168,14 @@ class Judges:
         if problem is not None:
             raise NoScoreError("judge_config", problem)
         runner = self._models.runner(config)
-        question = evaluation_input(evaluation.asked, evaluation.answered)
+        question = format_evaluation(evaluation.asked, evaluation.answered)
         result = await config.create_tracker().track_metrics_of_async(
             lambda result: result.metrics, lambda: runner.run(question, output_type=SCHEMA)
         )
         if not result.metrics.success and not result.content:
             raise NoScoreError("judge_raised", "the call of its model failed; the AI SDK's log line says how")
-        score = score_in(result.content if result.parsed is None else result.parsed)
-        return _result(metric_key, score, judge_key=evaluation.judge_key)
+        score = read_score(result.content if result.parsed is None else result.parsed)
+        return _make_result(metric_key, score, judge_key=evaluation.judge_key)
 
     def _note_failure(self, subject: str, exc: BaseException) -> None:
         """Count and log an evaluation without a score, never with the text of an exception, which may quote the run."""
@@ -202,10 +202,10 @@ def own_score(metric_key: str, score: object) -> JudgeResult:
     problem = problem_with_score(score)
     if problem is not None:
         raise NoScoreError("judge_answer", f"the score {problem}")
-    return _result(metric_key, score, judge_key=None)
+    return _make_result(metric_key, score, judge_key=None)
 
 
-def _result(metric_key: str, score: Any, *, judge_key: str | None) -> JudgeResult:
+def _make_result(metric_key: str, score: Any, *, judge_key: str | None) -> JudgeResult:
     return JudgeResult(
         judge_config_key=judge_key, success=True, sampled=True, metric_key=metric_key, score=float(score)
     )

@@ -151,12 +151,12 @@ async def _call_on_thread(call: Callable[[], Any]) -> Any:
         raise
 
 
-def evaluation_input(asked: str, answered: str) -> str:
+def format_evaluation(asked: str, answered: str) -> str:
     """Return the text to judge in the form of the AI SDK (``ldai.judge.Judge``), for which judges were written."""
     return f"MESSAGE HISTORY:\n{asked}\n\nRESPONSE TO EVALUATE:\n{answered}"
 
 
-def score_in(answer: object) -> float:
+def read_score(answer: object) -> float:
     """Return the score in a judge's answer.
 
     Args:

@@ -74,12 +74,12 @@ class MetricsClient:
         timeout: float = 30.0,
         max_wait: float = 60.0,
     ) -> None:
-        self._project = _checked_key("project_key", project_key)
+        self._project = _check_key("project_key", project_key)
         if not 0 < timeout <= 300:
             raise ConfigurationError(f"timeout is {timeout!r}; use seconds, more than 0 and at most 300")
         if max_wait < 0:
             raise ConfigurationError(f"max_wait is {max_wait!r}; use 0 or more seconds")
-        self._connection = Connection(base_url, _checked_token(api_token), timeout=timeout, max_wait=max_wait)
+        self._connection = Connection(base_url, _check_token(api_token), timeout=timeout, max_wait=max_wait)
 
     def __repr__(self) -> str:
         return f"MetricsClient(project_key={self._project!r}, base_url={self._connection.base_url!r})"
@@ -109,7 +109,7 @@ class MetricsClient:
             ConfigurationError: If a value cannot work.
             MetricsError: If LaunchDarkly cannot be reached or refuses. The text says what to do.
         """
-        parts = self._ask(config_key, "metrics", metrics_from_json, env, _ranges(start, end), on_progress)
+        parts = self._ask(config_key, "metrics", metrics_from_json, env, _split_range(start, end), on_progress)
         return combine(parts)
 
     def metrics_by_variation(
@@ -122,7 +122,7 @@ class MetricsClient:
         on_progress: OnProgress | None = None,
     ) -> list[VariationMetrics]:
         """Return the metrics of each variation. Arguments and errors are those of :meth:`metrics`."""
-        ranges = _ranges(start, end)
+        ranges = _split_range(start, end)
         parts = self._ask(config_key, "metrics-by-variation", variations_from_json, env, ranges, on_progress)
         return combine_variations(parts)
 
@@ -145,7 +145,7 @@ class MetricsClient:
 
         The other arguments and the errors are those of :meth:`metrics`.
         """
-        ranges = _ranges(start, end, points)
+        ranges = _split_range(start, end, points)
         if by_variation:
             found = self._ask(config_key, "metrics-by-variation", variations_from_json, env, ranges, on_progress)
             parts: list[dict[str | None, Metrics]] = [{v.variation_key: v.metrics for v in part} for part in found]
@@ -163,7 +163,7 @@ class MetricsClient:
         ranges: list[tuple[int, int]],
         on_progress: OnProgress | None,
     ) -> list[T]:
-        config, query = _checked_key("config_key", config_key), {"env": _checked_key("env", env)}
+        config, query = _check_key("config_key", config_key), {"env": _check_key("env", env)}
         path = f"/api/v2/projects/{quote(self._project, safe='')}/ai-configs/{quote(config, safe='')}/{what}"
         answers = []
         for done, (first, last) in enumerate(ranges, 1):
@@ -181,7 +181,7 @@ class MetricsClient:
         return answers
 
 
-def _checked_token(token: str) -> str:
+def _check_token(token: str) -> str:
     """Refuse a text that is not an access token, without showing it."""
     token = token.strip() if isinstance(token, str) else ""
     if not _TOKEN_FORM.fullmatch(token):
@@ -194,16 +194,16 @@ def _checked_token(token: str) -> str:
     return token
 
 
-def _checked_key(name: str, key: str) -> str:
+def _check_key(name: str, key: str) -> str:
     if not isinstance(key, str) or not key.strip():
         raise ConfigurationError(f"{name} is {key!r}; give the key as LaunchDarkly shows it")
     return key.strip()
 
 
-def _ranges(start: Moment, end: Moment | None, points: int | None = None) -> list[tuple[int, int]]:
+def _split_range(start: Moment, end: Moment | None, points: int | None = None) -> list[tuple[int, int]]:
     """Split a time range into equal steps, or without ``points`` into the fewest parts that LaunchDarkly allows."""
-    first = _ms("start", start)
-    last = _ms("end", datetime.now(timezone.utc) if end is None else end)
+    first = _to_ms("start", start)
+    last = _to_ms("end", datetime.now(timezone.utc) if end is None else end)
     if not first < last <= first + _MAX_TOTAL_MS:
         raise ConfigurationError(f"start is {start!r} and end {end!r}; end must follow start by at most ten years")
     step = _MAX_RANGE_MS
@@ -216,7 +216,7 @@ def _ranges(start: Moment, end: Moment | None, points: int | None = None) -> lis
     return [(begin, min(begin + step, last)) for begin in range(first, last, step)]
 
 
-def _ms(name: str, moment: Moment) -> int:
+def _to_ms(name: str, moment: Moment) -> int:
     if isinstance(moment, datetime):
         if moment.utcoffset() is None:
             raise ConfigurationError(f"{name} is {moment!r} without a time zone; use datetime.now(timezone.utc)")

@@ -48,7 +48,7 @@ class Connection:
     """
 
     def __init__(self, base_url: str, token: str, *, timeout: float, max_wait: float) -> None:
-        self.base_url = _checked_url(HOSTS.get(base_url, base_url))
+        self.base_url = _check_url(HOSTS.get(base_url, base_url))
         self._token = token
         self._timeout = timeout
         self._pool = _pool(self.base_url)
@@ -87,9 +87,9 @@ class Connection:
 
     def _refused(self, response: urllib3.BaseHTTPResponse) -> MetricsError:
         status = response.status
-        said = _message(response.data).replace(self._token, "…")
+        said = _read_message(response.data).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
-        wait = _wait_seconds(response)
+        wait = _read_wait(response)
         if wait is not None:
             remedy = f"try again in {wait:.0f} s; the limits are shared by all tokens of the account"
         answer = f"HTTP {status}{f' ({said})' if said else ''}"
@@ -126,18 +126,18 @@ class _Retry(urllib3.Retry):
 
     def increment(self, method: Any = None, url: Any = None, response: Any = None, *args: Any, **options: Any) -> Any:
         """Give up at once if the rate limit lasts longer than the longest wait; the response is then final."""
-        wait = None if response is None else _wait_seconds(response)
+        wait = None if response is None else _read_wait(response)
         if wait is not None and wait > self._max_wait:
             raise urllib3.exceptions.MaxRetryError(options["_pool"], url)
         return super().increment(method, url, response, *args, **options)
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         """Return the seconds to wait, with some jitter; ``None`` for the usual backoff."""
-        wait = _wait_seconds(response)
+        wait = _read_wait(response)
         return None if wait is None else wait + random.uniform(0, 0.5)
 
 
-def _wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
+def _read_wait(response: urllib3.BaseHTTPResponse) -> float | None:
     """Return how long LaunchDarkly asks to wait, until the last moment that it names.
 
     Resets are in milliseconds since the epoch. Every response has them, so they only matter on a 429.
@@ -153,7 +153,7 @@ def _wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
     return max(0.0, *waits) if waits else None
 
 
-def _message(body: bytes) -> str:
+def _read_message(body: bytes) -> str:
     """Return LaunchDarkly's own message about an error, shortened; an empty text if it sent something else."""
     try:
         message = json.loads(body)["message"]
@@ -162,7 +162,7 @@ def _message(body: bytes) -> str:
     return message[:200] if isinstance(message, str) else ""
 
 
-def _checked_url(url: str) -> str:
+def _check_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ConfigurationError(f"base_url is {url!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…")

@@ -157,7 +157,7 @@ def combine(parts: Sequence[Metrics]) -> Metrics:
     for cost, tokens in _COSTS.items():
         if any(getattr(part, cost) is None and getattr(part, tokens) for part in parts):
             found[cost] = None
-    found |= {name: _mean(parts, name) for name in _MEANS}
+    found |= {name: _compute_mean(parts, name) for name in _MEANS}
     if found["time_to_first_token_ms"] is not None:
         found["time_to_first_token_ms"] = round(found["time_to_first_token_ms"])
     votes = found.get("thumbs_up", 0) + found.get("thumbs_down", 0)
@@ -178,7 +178,7 @@ def combine_variations(parts: Sequence[Sequence[VariationMetrics]]) -> list[Vari
     return [VariationMetrics(key, combine(metrics)) for key, metrics in found.items()]
 
 
-def _mean(parts: Sequence[Metrics], name: str) -> float | None:
+def _compute_mean(parts: Sequence[Metrics], name: str) -> float | None:
     """Return the mean of a field, weighted by the number of generations."""
     values = [(getattr(part, name), part.generations) for part in parts if getattr(part, name) is not None]
     if len(values) < 2:
@@ -189,7 +189,7 @@ def _mean(parts: Sequence[Metrics], name: str) -> float | None:
     return float(sum(value * weight for value, weight in values) / generations)
 
 
-def _usd(number: float) -> Decimal:
+def _to_usd(number: float) -> Decimal:
     """Return USD with the digits of the JSON text, so that a sum of many stays exact."""
     return Decimal(repr(number))
 
@@ -208,8 +208,8 @@ _FIELDS: dict[str, tuple[str, Callable[[float], object]]] = {
     "duration_ms": ("durationMs", round),
     "time_to_first_token_ms": ("timeToFirstTokenMs", round),
     "satisfaction_rating": ("satisfactionRating", float),
-    "input_cost": ("inputCost", _usd),
-    "output_cost": ("outputCost", _usd),
+    "input_cost": ("inputCost", _to_usd),
+    "output_cost": ("outputCost", _to_usd),
     "judge_accuracy": ("judgeAccuracy", float),
     "judge_relevance": ("judgeRelevance", float),
     "judge_toxicity": ("judgeToxicity", float),

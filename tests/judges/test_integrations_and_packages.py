@@ -19,7 +19,7 @@ from ldai.models import AIJudgeConfig
 from ldai_integrations import current_run
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.judges._models import SCHEMA, evaluation_input
+from ldai_integrations.judges._models import SCHEMA, format_evaluation
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events
@@ -104,7 +104,7 @@ def test_the_form_is_the_ai_sdks() -> None:
     """The input and the schema of judges are those of the AI SDK."""
     config: Any = AIJudgeConfig(key="j", enabled=True, create_tracker=lambda: None)
     runner: Any = None
-    assert Judge(config, runner)._build_evaluation_input("a", "b") == evaluation_input("a", "b")
+    assert Judge(config, runner)._build_evaluation_input("a", "b") == format_evaluation("a", "b")
     assert EvaluationSchemaBuilder.build() == SCHEMA
 
 
