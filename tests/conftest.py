@@ -34,8 +34,8 @@ Decorate = Callable[[Any], Any]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have two workers for each core: the tests wait, for servers and processes, more than they compute."""
-    return 2 * (os.cpu_count() or 1)
+    """Have a worker more than there are cores: one of them mostly waits for a server or a process."""
+    return 1 + (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
