@@ -30,6 +30,7 @@ from .binding import in_run
 from .flags import ASTRAY, FLAGS
 
 Decorate = Callable[[Any], Any]
+EndProcess = Callable[[], None]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -181,11 +182,18 @@ def records() -> Iterator[list[RunRecord]]:
 
 
 @pytest.fixture
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun."""
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndProcess]:
+    """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun.
+
+    Gives what closes those that the test has made; they are closed at the end in any case.
+    """
     monkeypatch.setattr(default_tracking, "_tracking", None)
     monkeypatch.setattr(default_tracking, "_diagnostics", type(default_tracking._diagnostics)())
-    yield
-    if default_tracking.made is not None:
-        default_tracking.made.close()
-    ldclient._reset_client()
+
+    def end() -> None:
+        if default_tracking.made is not None:
+            default_tracking.made.close()
+        ldclient._reset_client()
+
+    yield end
+    end()
