@@ -32,6 +32,7 @@ from .binding import in_run
 from .flags import ASTRAY, FLAGS
 
 Decorate = Callable[[Any], Any]
+EndProcess = Callable[[], None]
 
 
 def failures(tracking: Tracking) -> dict[str, int]:
@@ -52,8 +53,8 @@ def always_chat(_request: object) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have two workers for each core: the tests wait, for servers and processes, more than they compute."""
-    return 2 * (os.cpu_count() or 1)
+    """Have a worker more than there are cores: one of them mostly waits for a server or a process."""
+    return 1 + (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -199,11 +200,18 @@ def records() -> Iterator[list[RunRecord]]:
 
 
 @pytest.fixture
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun."""
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndProcess]:
+    """Have neither a default Tracking nor a shared LDClient, as in a process that has just begun.
+
+    Gives what closes those that the test has made; they are closed at the end in any case.
+    """
     monkeypatch.setattr(process, "_trackings", [])
     monkeypatch.setattr(process, "diagnostics", Diagnostics())
-    yield
-    if process.tracking is not None:
-        process.tracking.close()
-    ldclient._reset_client()
+
+    def end() -> None:
+        if process.tracking is not None:
+            process.tracking.close()
+        ldclient._reset_client()
+
+    yield end
+    end()

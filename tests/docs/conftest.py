@@ -13,6 +13,7 @@ from example_apps.model_server import create_app
 from ldai_integrations import RunRecord
 from ldai_integrations.devserver import DevServer
 
+from ..conftest import EndProcess
 from ..example_apps.servers import serving_asgi
 from ..flags import CHAT, DISABLED
 
@@ -53,7 +54,7 @@ def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, *
 
 
 @pytest.fixture
-def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: None) -> Iterator[DevServer]:
+def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: EndProcess, o200k: None) -> Iterator[DevServer]:
     """Set the environment of a reader who runs a dev server and a model server, in a new process."""
     flags = {key: {**CHAT, "key": key} for key in KEYS} | {"summary": {**DISABLED, "key": "summary"}}
     with DevServer({"flags": flags, "segments": {}}) as server, serving_asgi(create_app()) as model_server:
@@ -61,6 +62,7 @@ def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: None, o200k: No
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://{model_server}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         yield server
+        fresh_process()  # while there is a server to send the last events to
 
 
 def summaries(records: list[RunRecord]) -> list[tuple[str, str, str]]:

@@ -76,7 +76,7 @@ _WAITING_HYPERCORN = pytest.mark.skipif(
 )
 def test_a_stream_that_ends_in_time(dev_server: DevServer, tmp_path: Path, server: str, framework: str) -> None:
     """It is a success: where SIGTERM kills there is time for it, and where the server goes on nobody cuts it short."""
-    seconds = 0.3 if server in KILLED else 2.0
+    seconds = 0.3 if server in KILLED else 1.3
     run_id, is_whole, took, log = _stream_until_the_end(dev_server, tmp_path, server, framework, seconds)
 
     told = outcomes(dev_server)

@@ -45,11 +45,11 @@ def test_an_endpoint_that_hangs_is_waited_for_once(
 
 def test_a_receiver_that_hangs_leaves_time_for_the_rest(dev_server: DevServer, tmp_path: Path) -> None:
     """A signal has its effect in time, with what is buffered sent, where an open run's end does not return."""
-    with start(["tests.exits.programs", "receiver_hangs"], dev_server, tmp_path, FLUSH_TIMEOUT="12") as program:
+    with start(["tests.exits.programs", "receiver_hangs"], dev_server, tmp_path, FLUSH_TIMEOUT="6") as program:
         program.await_ready()
         begun = time.monotonic()
         assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
-        assert time.monotonic() - begun < 40  # it is some seven seconds; the receiver takes 60
+        assert time.monotonic() - begun < 40  # it is some four seconds; the receiver takes 60
 
     assert sorted(arrived(dev_server)) == sorted(program.made()[:-1]), program.log()
 
