@@ -25,35 +25,35 @@ _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
 
 
-class Room:
+class Remaining:
     """The numbers of characters and of tool calls that a stream may still keep."""
 
-    __slots__ = ("left", "tool_calls")
+    __slots__ = ("characters", "tool_calls")
 
     def __init__(self) -> None:
-        self.left = _MOST_TEXT_OF_STREAM
+        self.characters = _MOST_TEXT_OF_STREAM
         self.tool_calls = _MOST_TOOL_CALLS
 
 
 class BoundedText:
     """The beginning of a growing text, and a counter of the tokens of the rest."""
 
-    __slots__ = ("_chars", "_chunks", "_room", "rest")
+    __slots__ = ("_chars", "_chunks", "_remaining", "rest")
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, remaining: Remaining) -> None:
         self._chunks: list[str] = []
         self._chars = 0
-        self._room = room
+        self._remaining = remaining
         #: Counts what is not kept.
         self.rest: TextTally | None = None
 
     def add(self, chunk: str) -> None:
         """Append a chunk."""
         if self.rest is None:
-            fits = min(MOST_TEXT - self._chars, self._room.left)
+            fits = min(MOST_TEXT - self._chars, self._remaining.characters)
             self._chunks.append(chunk if len(chunk) <= fits else chunk[:fits])
             self._chars += len(chunk)
-            self._room.left -= min(len(chunk), fits)
+            self._remaining.characters -= min(len(chunk), fits)
             if len(chunk) <= fits:
                 return
             chunk, self.rest = chunk[fits:], TextTally()
@@ -161,7 +161,7 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._room = Room()
+        self._remaining = Remaining()
         self.call = self._new_call()
         self._calls = [self.call]
         self._by_id: dict[str, Call] = {}
@@ -170,7 +170,7 @@ class Draft:
         self.api = "chat"
 
     def _new_call(self) -> Call:
-        return Call(BoundedText(self._room), BoundedText(self._room))
+        return Call(BoundedText(self._remaining), BoundedText(self._remaining))
 
     # The current call
 
@@ -211,14 +211,14 @@ class Draft:
 
     # What the current call contains
 
-    def say(self, value: Any) -> bool:
+    def add_text(self, value: Any) -> bool:
         """Add visible text; return whether there was any."""
         chunk = text(value)
         if chunk:
             self.call.text.add(chunk)
         return bool(chunk)
 
-    def think(self, value: Any) -> bool:
+    def add_reasoning(self, value: Any) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
         chunk = text(value)
         if chunk:
@@ -241,10 +241,10 @@ class Draft:
             key = ("whole", len(calls))
         known = calls.get(key)
         if known is None:
-            if self._room.tool_calls == 0:
+            if self._remaining.tool_calls == 0:
                 return True
-            self._room.tool_calls -= 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._room))
+            self._remaining.tool_calls -= 1
+            known = calls[key] = _ToolCall(title, BoundedText(self._remaining))
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)

@@ -185,9 +185,9 @@ class StreamReader:
         self._draft.entry = outer
         return known
 
-    def say(self, text: str) -> bool:
+    def add_text(self, text: str) -> bool:
         """Add output text of a stream that has no provider's shape; return whether there was any."""
-        return self._draft.say(text)
+        return self._draft.add_text(text)
 
     def fail(self, error: Any = None) -> None:
         """Record that the stream contains an error, and the provider's error object if there is one."""

@@ -54,7 +54,7 @@ def get(source: Any, *names: str) -> Any:
 
 
 def _get_of_model(source: Any, kind: type, names: tuple[str, ...]) -> Any:
-    """Read a pydantic model's own dict. Asking a model for a field that it lacks is about ten times slower."""
+    """Read a pydantic model's own dict. Asking a model for a missing field is about ten times slower."""
     try:
         fields, more = source.__dict__, source.__pydantic_extra__
     except Exception:  # a model that was created without its constructor

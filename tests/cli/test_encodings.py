@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ldai_integrations.cli import main
-from ldai_integrations.usage import _at_hand as at_hand
 from ldai_integrations.usage import _download as download
 from ldai_integrations.usage._encodings import CL100K, O200K
 
@@ -27,15 +26,15 @@ def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("DATA_GYM_CACHE_DIR", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("ldai_integrations.usage._rank_files._package_roots", lambda _package: [])
+    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda _package: [])
 
 
 def test_fetch_and_list(
     published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Missing files are downloaded once; then the list shows their paths."""
-    for name in ("O200K", "CL100K"):
-        monkeypatch.setattr(at_hand, name, getattr(download, name))
+    specs = {spec.name: spec for spec in (download.O200K, download.CL100K)}
+    monkeypatch.setattr("ldai_integrations.usage._counting.SPECS", specs)
     place = tmp_path / "elsewhere"
 
     assert main(["encodings", "list", "--dir", str(place)]) == 1

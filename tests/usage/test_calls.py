@@ -33,7 +33,7 @@ def chunk(name: str, text: str | None = None, *, reason: str | None = None, **mo
 def ai_message(name: str | None, text: str = "Hi", **more: Any) -> Any:
     """Return a message of LangChain that a model wrote."""
     usage = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
-    fields = {"type": "ai", "id": name, "content": text, "tool_calls": [], "usage_metadata": usage}
+    fields: Json = {"type": "ai", "id": name, "content": text, "tool_calls": [], "usage_metadata": usage}
     return SimpleNamespace(**{**fields, "response_metadata": {"finish_reason": "stop"}, **more})
 
 

@@ -40,7 +40,7 @@ def absorb(event: Any, draft: Draft) -> bool | None:
 def _event(kind: str, event: Any, draft: Draft) -> bool:
     if kind == "content_block_delta":
         delta = get(event, "delta")
-        spoke = draft.say(get(delta, "text")) or draft.think(get(delta, "thinking"))
+        spoke = draft.add_text(get(delta, "text")) or draft.add_reasoning(get(delta, "thinking"))
         return spoke or draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
     if kind == "content_block_start":
         return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
@@ -67,4 +67,4 @@ def _block(key: int | None, block: Any, draft: Draft) -> bool:
     if text(get(block, "type")) in _CALLS:
         arguments = to_json(get(block, "input"))
         return draft.call_tool(key, get(block, "name"), "" if key is not None and arguments == "{}" else arguments)
-    return draft.say(get(block, "text")) or draft.think(get(block, "thinking"))
+    return draft.add_text(get(block, "text")) or draft.add_reasoning(get(block, "thinking"))

@@ -15,7 +15,7 @@ def absorb_converse(event: Any, draft: Draft) -> bool | None:
     delta = get(event, "contentBlockDelta")
     if delta is not None:
         piece = get(delta, "delta")
-        spoke = draft.say(get(piece, "text")) or draft.think(dig(piece, "reasoningContent.text"))
+        spoke = draft.add_text(get(piece, "text")) or draft.add_reasoning(dig(piece, "reasoningContent.text"))
         return spoke or draft.call_tool(number(get(delta, "contentBlockIndex")) or 0, None, dig(piece, "toolUse.input"))
     start = get(event, "contentBlockStart")
     if start is not None:
@@ -41,8 +41,8 @@ def absorb_converse(event: Any, draft: Draft) -> bool | None:
 def _message(content: Any, draft: Draft) -> bool:
     spoke = False
     for block in items(content):
-        spoke |= draft.say(get(block, "text"))
-        spoke |= draft.think(dig(block, "reasoningContent.reasoningText.text"))
+        spoke |= draft.add_text(get(block, "text"))
+        spoke |= draft.add_reasoning(dig(block, "reasoningContent.reasoningText.text"))
         call = get(block, "toolUse")
         if call is not None:
             spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "input")))
@@ -80,10 +80,10 @@ def _titan(event: Any, draft: Draft) -> bool | None:
         output = sum(number(get(result, "tokenCount")) or 0 for result in results)
     draft.count({"inputTextTokenCount": prompt, "totalOutputTextTokenCount": output})
     draft.finish(get(event, "completionReason"))
-    spoke = draft.say(said)
+    spoke = draft.add_text(said)
     for position, result in enumerate(results):
         draft.finish(get(result, "completionReason"), position)
-        spoke |= draft.say(get(result, "outputText"))
+        spoke |= draft.add_text(get(result, "outputText"))
     return spoke
 
 
@@ -94,14 +94,14 @@ def _llama_or_claude(event: Any, draft: Draft) -> bool | None:
         return None
     draft.count(event)
     draft.finish(get(event, "stop_reason"))
-    return draft.say(said)
+    return draft.add_text(said)
 
 
 def _mistral(event: Any, draft: Draft) -> bool | None:
     outputs = [output for output in items(get(event, "outputs")) if is_record(output) and "stop_reason" in output]
     for position, output in enumerate(outputs):
         draft.finish(output["stop_reason"], position)
-    return draft.say("".join(text(get(output, "text")) for output in outputs)) if outputs else None
+    return draft.add_text("".join(text(get(output, "text")) for output in outputs)) if outputs else None
 
 
 def _ai21(event: Any, draft: Draft) -> bool | None:
@@ -114,4 +114,4 @@ def _ai21(event: Any, draft: Draft) -> bool | None:
     draft.count({"prompt_token_count": len(prompt), "generation_token_count": output})
     for position, one in enumerate(completions):
         draft.finish(dig(one, "finishReason.reason"), position)
-    return draft.say("".join(text(dig(one, "data.text")) for one in completions))
+    return draft.add_text("".join(text(dig(one, "data.text")) for one in completions))

@@ -32,13 +32,13 @@ def absorb(event: Any, draft: Draft) -> bool | None:
         return _v2_event(kind, event, draft)
     kind = text(get(event, "event_type"))
     if kind == "text-generation" or (kind == "" and get(event, "is_finished") is False):
-        return draft.say(get(event, "text"))
+        return draft.add_text(get(event, "text"))
     if kind == "stream-end":
         response = get(event, "response")
         _frame(response, draft)
         return not draft.call.has_content and _v1(response, draft)
     if kind in _V1_EVENTS:
-        return draft.say(get(event, "text"))
+        return draft.add_text(get(event, "text"))
     return _whole(event, draft)
 
 
@@ -56,8 +56,8 @@ def _v2_event(kind: str, event: Any, draft: Draft) -> bool:
         return draft.call_tool(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
     content = get(message, "content")
     if content is None or is_list(content):
-        return draft.think(get(message, "tool_plan"))
-    return draft.say(get(content, "text")) or draft.think(get(content, "thinking"))
+        return draft.add_reasoning(get(message, "tool_plan"))
+    return draft.add_text(get(content, "text")) or draft.add_reasoning(get(content, "thinking"))
 
 
 def _whole(event: Any, draft: Draft) -> bool | None:
@@ -66,7 +66,7 @@ def _whole(event: Any, draft: Draft) -> bool | None:
         spoke = False
         for position, generation in enumerate(items(get(event, "generations"))):
             draft.finish(get(generation, "finish_reason"), position)
-            spoke |= draft.say(get(generation, "text"))
+            spoke |= draft.add_text(get(generation, "text"))
         return spoke
     if get(event, "generation_id", "response_id") is not None and get(event, "text") is not None:
         _frame(event, draft, whole=True)
@@ -77,9 +77,9 @@ def _whole(event: Any, draft: Draft) -> bool | None:
     ):
         return None
     _frame(event, draft, whole=True)
-    spoke = draft.think(get(message, "tool_plan"))
+    spoke = draft.add_reasoning(get(message, "tool_plan"))
     for part in items(get(message, "content")):
-        spoke |= draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
+        spoke |= draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
     for call in items(get(message, "tool_calls")):
         spoke |= draft.call_tool(None, dig(call, "function.name"), dig(call, "function.arguments"))
     return spoke
@@ -95,7 +95,7 @@ def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
 
 
 def _v1(response: Any, draft: Draft) -> bool:
-    spoke = draft.say(get(response, "text"))
+    spoke = draft.add_text(get(response, "text"))
     for call in items(get(response, "tool_calls")):
         spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "parameters")))
     return spoke

@@ -62,7 +62,7 @@ def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
         draft.begin(f"prompt {position}")
         for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
             message = get(generation, "message") if choice == 0 else None
-            said = _message(message, draft) if message is not None else draft.say(get(generation, "text"))
+            said = _message(message, draft) if message is not None else draft.add_text(get(generation, "text"))
             spoke |= bool(said)
             counted |= get(message, "usage_metadata") is not None
     usage = dig(event, "llm_output.token_usage", "llm_output.usage")
@@ -93,10 +93,10 @@ def _message(message: Any, draft: Draft, place: str = "") -> bool | None:
     if known and kind == "ai":  # a state repeats what chunks or an earlier state contained
         return False
     content = get(message, "content")
-    spoke = draft.say(content)
+    spoke = draft.add_text(content)
     for part in items(content):
-        spoke |= draft.say(part) or draft.say(get(part, "text")) or draft.think(get(part, "thinking"))
-    spoke |= draft.think(dig(message, "additional_kwargs.reasoning_content"))
+        spoke |= draft.add_text(part) or draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
+    spoke |= draft.add_reasoning(dig(message, "additional_kwargs.reasoning_content"))
     if kind == "AIMessageChunk":
         for call in items(get(message, "tool_call_chunks")):
             spoke |= draft.call_tool(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
@@ -120,7 +120,7 @@ def absorb_agents(event: Any, draft: Draft) -> bool | None:
         if not known:
             spoke |= absorb_output(get(response, "output"), draft)
     if not draft.has_text:
-        spoke |= draft.say(get(event, "final_output"))
+        spoke |= draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
     if not counted and number(get(usage, "total_tokens")):
         draft.begin("sum")

@@ -37,12 +37,12 @@ def _parts(content: Any, draft: Draft) -> bool:
     for part in items(get(content, "parts")):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
-            spoke |= draft.think(get(part, "text"))
+            spoke |= draft.add_reasoning(get(part, "text"))
         elif call is not None:
             spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
         else:
             code = get(part, "executableCode", "executable_code")
-            spoke |= draft.say(get(part, "text")) or draft.say(get(code, "code"))
+            spoke |= draft.add_text(get(part, "text")) or draft.add_text(get(code, "code"))
     return spoke
 
 
@@ -51,7 +51,7 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     kind = text(get(event, "event_type"))
     if kind in ("step.delta", "content.delta"):
         delta = get(event, "delta")
-        return draft.say(get(delta, "text")) or draft.think(dig(delta, "content.text"))
+        return draft.add_text(get(delta, "text")) or draft.add_reasoning(dig(delta, "content.text"))
     whole = event if text(get(event, "object")) == "interaction" else None
     interaction = whole if whole is not None else get(event, "interaction")
     if interaction is None and not kind.startswith(("interaction.", "step.")):
@@ -67,7 +67,7 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     spoke = False
     for step in items(get(whole, "steps", "outputs")):
         for part in items(get(step, "content")):
-            spoke |= draft.say(get(part, "text"))
+            spoke |= draft.add_text(get(part, "text"))
     return spoke
 
 

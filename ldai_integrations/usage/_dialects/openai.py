@@ -40,7 +40,7 @@ def absorb_chat(event: Any, draft: Draft) -> bool | None:
     if not is_list(choices):
         return None
     if said := _text_of_later_chunk(event, choices, draft):
-        return draft.say(said)
+        return draft.add_text(said)
     name = get(event, "id")
     is_chunk = text(get(event, "object")) == "chat.completion.chunk"
     is_whole = not is_chunk and any(get(choice, "message") is not None for choice in items(choices))
@@ -98,11 +98,11 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> bool:
     if repeats:
         return False
     if part is None:
-        return draft.say(get(choice, "text"))
+        return draft.add_text(get(choice, "text"))
     content = get(part, "content")
-    spoke = _parts(content, draft) if is_list(content) else draft.say(content)
-    spoke |= draft.say(get(part, "refusal"))
-    spoke |= draft.think(get(part, "reasoning_content", "reasoning"))
+    spoke = _parts(content, draft) if is_list(content) else draft.add_text(content)
+    spoke |= draft.add_text(get(part, "refusal"))
+    spoke |= draft.add_reasoning(get(part, "reasoning_content", "reasoning"))
     for number_of_call, call in enumerate(items(get(part, "tool_calls"))):
         place = number(get(call, "index"))
         function = get(call, "function", "custom")
@@ -118,10 +118,10 @@ def _parts(content: Any, draft: Draft) -> bool:
     """Read content in parts, as Mistral sends it for reasoning models."""
     spoke = False
     for part in items(content):
-        spoke |= draft.say(get(part, "text"))
+        spoke |= draft.add_text(get(part, "text"))
         thinking = get(part, "thinking")
         for thought in items(thinking) if is_list(thinking) else (thinking,):
-            spoke |= draft.think(thought) or draft.think(get(thought, "text"))
+            spoke |= draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
     return spoke
 
 
@@ -140,9 +140,9 @@ def absorb_response(event: Any, draft: Draft) -> bool | None:
         _frame(event, draft)
         return not repeats and absorb_output(get(event, "output"), draft)
     if kind in _TEXT:
-        return draft.say(get(event, "delta"))
+        return draft.add_text(get(event, "delta"))
     if kind in _REASONING:
-        return draft.think(get(event, "delta"))
+        return draft.add_reasoning(get(event, "delta"))
     if kind in _ARGUMENTS:
         return draft.call_tool(_key(event), None, get(event, "delta"))
     if kind in _FRAMES:
@@ -184,8 +184,8 @@ def absorb_output(output: Any, draft: Draft) -> bool:
             spoke |= draft.call_tool(position, get(item, "name"), get(item, "arguments", "input"))
         elif kind == "reasoning":
             for part in items(get(item, "summary")):
-                spoke |= draft.think(get(part, "text"))
+                spoke |= draft.add_reasoning(get(part, "text"))
         else:
             for part in items(get(item, "content")):
-                spoke |= draft.say(get(part, "text", "refusal", "transcript"))
+                spoke |= draft.add_text(get(part, "text", "refusal", "transcript"))
     return spoke

@@ -47,8 +47,8 @@ def absorb_ollama(event: Any, draft: Draft) -> bool | None:
     draft.finish(get(event, "done_reason"))
     draft.call.closed = True
     message = get(event, "message")
-    spoke = draft.say(get(message, "content")) | draft.say(get(event, "response"))
-    spoke |= draft.think(get(message, "thinking")) | draft.think(get(event, "thinking"))
+    spoke = draft.add_text(get(message, "content")) | draft.add_text(get(event, "response"))
+    spoke |= draft.add_reasoning(get(message, "thinking")) | draft.add_reasoning(get(event, "thinking"))
     for call in items(get(message, "tool_calls")):
         spoke |= draft.call_tool(None, dig(call, "function.name"), to_json(dig(call, "function.arguments")))
     return spoke
@@ -61,7 +61,7 @@ def absorb_llama_cpp(event: Any, draft: Draft) -> bool | None:
     draft.name_model(get(event, "model"))
     draft.count(event)
     draft.finish(get(event, "stop_type"))
-    return draft.say(get(event, "content"))
+    return draft.add_text(get(event, "content"))
 
 
 def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
@@ -76,8 +76,8 @@ def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
         draft.count({"input_length": len(prefill)})
     draft.finish(get(details, "finish_reason"))
     if text(get(token, "text")):
-        return get(token, "special") is not True and draft.say(get(token, "text"))
-    return draft.say(whole)
+        return get(token, "special") is not True and draft.add_text(get(token, "text"))
+    return draft.add_text(whole)
 
 
 def absorb_watsonx(event: Any, draft: Draft) -> bool | None:
@@ -92,7 +92,7 @@ def absorb_watsonx(event: Any, draft: Draft) -> bool | None:
     for position, result in enumerate(results):
         draft.count(result)
         draft.finish(get(result, "stop_reason"), position)
-        spoke |= draft.say(get(result, "generated_text"))
+        spoke |= draft.add_text(get(result, "generated_text"))
     return spoke
 
 
@@ -122,7 +122,7 @@ def absorb_usage(event: Any, draft: Draft) -> bool | None:
     draft.count(usage)
     draft.name_model(get(event, "model", "model_name", "model_id"))
     said = get(event, "text", "response", "content") if not draft.call.has_content else None
-    return draft.say(said)
+    return draft.add_text(said)
 
 
 def absorb_counts(event: Any, draft: Draft) -> bool | None:
