@@ -205,6 +205,14 @@ class TrackedCallable(Proxy):
         """The signature without the parameter that is filled in."""
         return inspect.signature(self._self_wrapper)
 
+    @property
+    def __annotations__(self) -> dict[str, Any]:
+        """The annotations without the parameter that is filled in, for ``typing.get_type_hints``."""
+        signature = self.__signature__
+        kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+        kinds["return"] = signature.return_annotation
+        return {name: kind for name, kind in kinds.items() if kind is not inspect.Signature.empty}
+
     def _self_wrap(self, other: Any) -> Any:
         return self._self_decorate(other)
 

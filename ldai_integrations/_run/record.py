@@ -127,7 +127,7 @@ def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome:
     """Add up the provider calls; estimate what a provider left out."""
     parts = [] if run.stated_usage is None else [run.stated_usage]
     for counted in calls:
-        if counted.call.source == "span" and parts:  # the handler reports tokens itself
+        if counted.call.source == "span" and run.stated_usage is not None:  # the handler reports tokens itself
             continue
         usage = _complete(run, counted)
         if usage is not None:

@@ -31,6 +31,11 @@ SSE = "text/event-stream"
 EVENTS = ["data: Hello\n\n", "data:  there\n\n", "data: [DONE]\n\n"]
 
 
+def always(_request: object) -> str:
+    """Name the AI Config of every request."""
+    return KEY
+
+
 def ld_context(user: str | None) -> Context | None:
     """Return the LD context of a user, or ``None`` for a visitor who has not signed in."""
     return Context.builder(user).set("plan", "free").build() if user else None
@@ -66,7 +71,7 @@ def wsgi(tracking: Tracking) -> Any:
         return (event.encode() for event in EVENTS) if stream else [json.dumps(answer()).encode()]
 
     feedback = WSGIFeedback(tracking)
-    return WSGITrackingMiddleware(app, tracking, config_key=KEY, ld_context=_of_environ)
+    return WSGITrackingMiddleware(app, tracking, config_key=always, ld_context=_of_environ)
 
 
 def _flask(tracked: Callable[[Any], Any]) -> flask.Flask:
@@ -87,7 +92,7 @@ def flask_extension(tracking: Tracking) -> Any:
 def flask_extension_alone(tracking: Tracking) -> Any:
     """Let the extension track every request, including votes."""
     app = _flask(lambda view: view)
-    AITracking(app, tracking, config_key=KEY, ld_context=lambda request: ld_context(request.headers.get("X-User")))
+    AITracking(app, tracking, config_key=always, ld_context=lambda request: ld_context(request.headers.get("X-User")))
     app.register_blueprint(feedback_blueprint())
     return app
 
@@ -134,7 +139,7 @@ def asgi(tracking: Tracking) -> Any:
             await send({"type": "http.response.body", "body": body})
 
     feedback = ASGIFeedback(tracking)
-    return ASGITrackingMiddleware(app, tracking, config_key=KEY, ld_context=_of_scope)
+    return ASGITrackingMiddleware(app, tracking, config_key=always, ld_context=_of_scope)
 
 
 async def _answer(_request: Any) -> JSONResponse:
@@ -224,7 +229,7 @@ def django_wsgi_middleware_alone(tracking: Tracking) -> Any:
         get_wsgi_application,
         urls=feedback_urls,
         tracking=tracking,
-        config_key=KEY,
+        config_key=always,
         ld_context=_of_http_request,
     )
 

@@ -122,7 +122,9 @@ def test_under_wsgi(make: Make, events: Events) -> None:
         yield from (b"Hel", b"lo")
 
     tracking = make(model)
-    body: Any = WSGITrackingMiddleware(app, config_key="judged", tracking=tracking)({}, lambda *_a: lambda _b: None)
+    body: Any = WSGITrackingMiddleware(app, config_key=lambda _request: "judged", tracking=tracking)(
+        {}, lambda *_a: lambda _b: None
+    )
     assert b"".join(body) == b"Hello"
     body.close()
     tracking.flush(SECONDS)
@@ -147,7 +149,7 @@ def test_under_asgi(make: Make, events: Events) -> None:
         sent.append(message)
 
     tracking = make(lambda _m, _c: release.wait(SECONDS) and SCORED)
-    served = ASGITrackingMiddleware(app, config_key="judged", tracking=tracking)
+    served = ASGITrackingMiddleware(app, config_key=lambda _request: "judged", tracking=tracking)
     asyncio.run(served({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
     assert sent[-1]["body"] == b"Hello"
     assert events.named("judge:relevance") == []

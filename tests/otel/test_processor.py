@@ -275,7 +275,7 @@ def test_failures_stay_ours(
         ({"gen_ai.usage.prompt_tokens": 20, "gen_ai.usage.completion_tokens": 8}, Usage(20, 8, 28)),
         (
             {"llm.usage.prompt_tokens": 20, "llm.usage.completion_tokens": 8, "llm.usage.total_tokens": 30},
-            Usage(20, 8, 30),
+            Usage(20, 10, 30),
         ),
         (
             {

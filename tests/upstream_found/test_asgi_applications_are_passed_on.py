@@ -11,12 +11,14 @@ import pytest
 from ldai_integrations import RunRecord, Tracking
 from ldai_integrations.asgi import ASGITrackingMiddleware
 
+from ..conftest import always_chat
+
 HEADER = (b"content-type", b"text/plain")
 
 App = Callable[..., Any]
 
 
-@pytest.fixture(params=[None, "chat"])
+@pytest.fixture(params=[None, always_chat])
 def served(
     request: pytest.FixtureRequest, tracking: Tracking
 ) -> Callable[[App, dict[str, Any]], tuple[Any, list[Any]]]:
