@@ -158,6 +158,7 @@ class Draft:
         entry: The name of the current entry of a list of responses; empty outside of a list.
         event: The number of the current event.
         api: The API that answered, as :class:`Reading` names it.
+        has_sum: Whether a framework reported the usage of all calls as one sum.
     """
 
     def __init__(self) -> None:
@@ -168,6 +169,7 @@ class Draft:
         self.entry = ""
         self.event = 0
         self.api = "chat"
+        self.has_sum = False
 
     def _new_call(self) -> Call:
         return Call(BoundedText(self._remaining), BoundedText(self._remaining))
@@ -194,6 +196,11 @@ class Draft:
         if name:
             self._register(name)
         return False
+
+    def begin_sum(self) -> None:
+        """Switch to a call that stands for the sum of all calls; it has no id."""
+        self.begin("sum")
+        self.has_sum = True
 
     def begin_next(self) -> None:
         """Switch to a new call if the current one has ended."""
@@ -334,9 +341,13 @@ class Draft:
         return any(call.text for call in self._calls)
 
     def usage(self) -> Usage | None:
-        """Return the usage of all calls together."""
+        """Return the usage of all calls together: a lower bound if a call that has content has no usage."""
         known = [usage for usage in (call.usage() for call in self._calls) if usage is not None]
-        return reduce(add, known) if known else None
+        if not known:
+            return None
+        total = reduce(add, known)
+        is_partial = not self.has_sum and any(call.has_content and not call.has_usage for call in self._calls)
+        return replace(total, lower_bound=True) if is_partial else total
 
     def reading(self) -> Reading:
         """Return what is known so far."""

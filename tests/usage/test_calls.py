@@ -165,6 +165,14 @@ def test_a_call_without_usage_makes_the_sum_a_lower_bound() -> None:
     assert usage == Usage(40, 9, 49, lower_bound=True)
 
 
+def test_a_call_of_which_no_usage_is_known_makes_the_sum_a_lower_bound() -> None:
+    """A call with text and without usage is missing in the sum."""
+    reading = reading_of([completion("a", "Hi"), completion("b", "Hi", usage=None)])
+
+    assert usages(reading) == [ONE, None]
+    assert reading.usage == Usage(20, 9, 29, lower_bound=True)
+
+
 # Frameworks
 
 

@@ -68,7 +68,7 @@ def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
     usage = dig(event, "llm_output.token_usage", "llm_output.usage")
     if not counted and usage is not None:
         if len(rows) > 1:
-            draft.begin("sum")
+            draft.begin_sum()
         draft.count(usage)
     return spoke
 
@@ -123,7 +123,7 @@ def absorb_agents(event: Any, draft: Draft) -> bool | None:
         spoke |= draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
     if not counted and number(get(usage, "total_tokens")):
-        draft.begin("sum")
+        draft.begin_sum()
         draft.count(usage)
     return spoke
 
