@@ -44,11 +44,15 @@ class _Spans:
         while parent and parent not in above:
             above.add(parent)
             parent = self._parents.get(parent)
-        if span_id in self._around_calls or not above.isdisjoint(self._calls):
+        if span_id in self._calls or span_id in self._around_calls or not above.isdisjoint(self._calls):
             return False
         self._around_calls |= above
         self._calls.add(span_id)
         return True
+
+
+# Shared by all processors: several may see the same span.
+_spans: WeakKeyDictionary[Run, _Spans] = WeakKeyDictionary()
 
 
 class UsageSpanProcessor(SpanProcessor):
@@ -74,7 +78,6 @@ class UsageSpanProcessor(SpanProcessor):
     def __init__(self) -> None:
         # Only the runs themselves are kept alive, by their owners. Span ids are 64 random bits.
         self._runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
-        self._spans: WeakKeyDictionary[Run, _Spans] = WeakKeyDictionary()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's name
         """Remember in which run a span starts."""
@@ -86,8 +89,7 @@ class UsageSpanProcessor(SpanProcessor):
             if scope is None or scope.name != SCOPE:
                 span_id = _id_of(span)
                 self._runs[span_id] = run
-                spans = self._spans.setdefault(run, _Spans())
-                spans.start(span_id, span.parent.span_id if span.parent is not None else 0)
+                _spans.setdefault(run, _Spans()).start(span_id, span.parent.span_id if span.parent is not None else 0)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Report what the span counted to its run, if the run is still open."""
@@ -97,7 +99,7 @@ class UsageSpanProcessor(SpanProcessor):
             return
         with run.services.diagnostics.guard("span", run.config_key):
             reading = read_span(span.attributes)
-            if reading is not None and self._spans[run].is_call(span_id):
+            if reading is not None and _spans[run].is_call(span_id):
                 _add_call(run, reading)
 
     def shutdown(self) -> None:

@@ -139,6 +139,11 @@ class _BodyHooks(HandlerHooks):
         self.close = close
         self._is_head = is_head
 
+    def on_drop(self) -> None:
+        """Leave the run to another thread, if the server drops the body without closing it."""
+        if self.run is not None:
+            self.run.leave(is_complete=self._is_head or self.run.output.is_whole)
+
     def on_end(self, exc: BaseException | None) -> None:
         """End the run. A streamed body that was not read to its end was cancelled by the client."""
         if isinstance(exc, GeneratorExit) and self.run is not None and (self._is_head or self.run.output.is_whole):

@@ -258,7 +258,7 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         twin = _twin(part, call.source, counted)
         if twin is not None:
             twin.add(call.source, part)
-        elif not _is_repeated(part, call, same_source) and not (counted and _is_covered(part, counted)):
+        elif not _is_repeated(part, call, same_source) and not _is_covered(part, call.source, counted):
             new.append(CountedCall(call, part))
     return new
 
@@ -272,8 +272,11 @@ def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> C
     if reading.usage is None:
         return None
     others = [one for one in free if not _are_comparable(reading.ids, one.reading.ids)]
-    same = next((one for one in others if _have_same_tokens(reading.usage, one.usage)), None)
-    return same or next((one for one in others if one.reading.usage is None and not one.call.error), None)
+    same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
+    # Sources disagree on whether the input includes a cache, so that the output must do.
+    same += [one for one in others if reading.usage.output_tokens == one.usage.output_tokens is not None]
+    same += [one for one in others if one.reading.usage is None and not one.call.error]
+    return same[0] if same else None
 
 
 def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[CountedCall]) -> bool:
@@ -287,29 +290,30 @@ def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[Cou
     )
 
 
-def _is_covered(reading: Reading, counted: list[CountedCall]) -> bool:
-    """Return whether a report without a response id adds nothing to the calls that are known.
+def _is_covered(reading: Reading, source: Source, counted: list[CountedCall]) -> bool:
+    """Return whether a report without a response id adds nothing to the calls that other sources have seen.
 
     It adds nothing if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
     more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
     """
-    if reading.ids and any(_are_comparable(reading.ids, one.reading.ids) for one in counted):
+    free = [one for one in counted if one.is_free_for(source)]
+    if not free or any(_are_comparable(reading.ids, one.reading.ids) for one in free):
         return False
     if reading.usage is None:
         return True
     tokens = _numbers(reading.usage)
-    figures = [_numbers(one.usage) for one in counted]
+    figures = [_numbers(one.usage) for one in free]
     total = sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
     if tokens == total or tokens in _sums(figures[:_MOST_COMBINED]):
         return True
     if tokens[0] < total[0] or tokens[1] < total[1]:
         return False
-    unknown = next((one for one in counted if one.reading.usage is None and not one.call.error), None)
+    unknown = next((one for one in free if one.reading.usage is None and not one.call.error), None)
     if unknown is not None:
         rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
         unknown.reading = replace(unknown.reading, usage=rest)
     else:
-        counted[0].mark_lower_bound()
+        free[0].mark_lower_bound()
     return True
 
 
@@ -339,16 +343,6 @@ def _tokens(usage: Usage) -> tuple[int | None, int | None]:
 
 def _numbers(usage: Usage) -> tuple[int, int]:
     return usage.input_tokens or 0, usage.output_tokens or 0
-
-
-def _have_same_tokens(one: Usage, other: Usage) -> bool:
-    """Return whether two figures describe the same call; sources disagree on whether the input includes a cache."""
-    if one.output_tokens != other.output_tokens or _tokens(one) == (None, None):
-        return False
-    if one.input_tokens is None or other.input_tokens is None or one.input_tokens == other.input_tokens:
-        return True
-    caches = {(usage.cached_input_tokens or 0) + (usage.cache_write_input_tokens or 0) for usage in (one, other)}
-    return abs(one.input_tokens - other.input_tokens) in caches
 
 
 def _read_nothing() -> None:

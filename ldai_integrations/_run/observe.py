@@ -44,8 +44,8 @@ class ObservedRun(Protocol):
         """The services of the application."""
 
     @property
-    def kept_chars(self) -> int:
-        """How many characters of text are kept for judges."""
+    def is_judged(self) -> bool:
+        """Whether judges were drawn for this run, so that its texts are kept."""
 
 
 def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage: bool = False) -> Any:
@@ -239,7 +239,8 @@ class _Observer(StreamHooks):
         call.read_with(lambda: reading)
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
-        if usage is None or usage.input_tokens is None or usage.output_tokens is None or self._observed_run.kept_chars:
+        is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
+        if not is_known or self._observed_run.is_judged:
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None

@@ -34,7 +34,11 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
     readings = [call.reading for call in calls] if own is None else [own]
-    tools = run.stated_tools or [tool.name for reading in readings for tool in reading.tool_calls]
+    if calls and all(call.call.source == "span" for call in calls):  # spans do not tell the tools
+        returned = run.output.reading()
+        tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
+    else:
+        tools = [tool.name for reading in readings for tool in reading.tool_calls]
     first_token_at, first_answer_at = _first_times(run, calls)
     cost = None
     if run.services.costs is not None and config.model is not None:
@@ -64,7 +68,7 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
         usage=usage,
         outcome=outcome,
         error=run.error,
-        tool_calls=tuple(tools),
+        tool_calls=tuple(run.stated_tools or tools),
         default_served=not identity.variation_key,
         cost=cost,
         ld_context=run.ld_context,

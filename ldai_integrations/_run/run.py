@@ -120,8 +120,6 @@ class Run:
         self.prompt: list[dict[str, Any]] | None = None
         #: The keys of the judges that were drawn for this run.
         self.judge_keys: tuple[str, ...] = ()
-        #: How many characters of the answer are kept for judges.
-        self.kept_chars = 0
         #: Receivers of the record in place of the sinks that made them when the run opened.
         self.emitters: Mapping[int, Callable[[Any], object]] = {}
         # The ids of other trackers that report about this run.
@@ -348,10 +346,10 @@ class Run:
             last = self.output.last_item_at
             self._finish(last if last is not None else self.services.clock())
 
-    def leave(self) -> None:
-        """End the run from a finalizer: another thread abandons it."""
+    def leave(self, *, is_complete: bool = False) -> None:
+        """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
         if not self.finished:
-            self.services.reporter.leave(self.abandon)
+            self.services.reporter.leave(self.finish if is_complete else self.abandon)
 
     def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
@@ -406,6 +404,11 @@ class Run:
         self.services.reporter.report(self, ended_at)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether judges were drawn for this run, so that its texts are kept."""
+        return self.config is not None and bool(self.judge_keys)
+
+    @property
     def is_resolved(self) -> bool:
         """Whether the AI Config has been evaluated."""
         return self._config is not None
@@ -445,7 +448,6 @@ class Run:
             return
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
-            self.kept_chars = self.services.judges.max_chars + 1 if self.judge_keys else 0
 
 
 def open_run(

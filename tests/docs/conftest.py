@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,9 @@ def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: EndProcess, o20
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         yield server
         fresh_process()  # while there is a server to send the last events to
+    with warnings.catch_warnings():  # the pages' clients live as long as their processes, and nobody closes them
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def summaries(records: list[RunRecord]) -> list[tuple[str, str, str]]:

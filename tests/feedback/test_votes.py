@@ -138,7 +138,9 @@ def test_a_vote_is_flushed_where_requests_are(client: LDClient, events: Events, 
     AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))
     app.register_blueprint(feedback_blueprint())
     flushed: list[int] = []
-    monkeypatch.setattr(tracking, "flush_events", lambda: flushed.append(len(feedback_events(events))))
+    monkeypatch.setattr(
+        tracking.services.flushing, "flush_events", lambda _timeout: flushed.append(len(feedback_events(events)))
+    )
 
     browser = app.test_client()
     assert browser.post("/feedback", json={"token": signed(), "kind": "positive"}, buffered=True).status_code == 204

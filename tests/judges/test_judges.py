@@ -255,6 +255,7 @@ def test_what_is_not_known_is_not_judged(make: Make, events: Events, caplog: pyt
         run.observe(answer())
     with track_ai("judged", tracking=tracking) as run:
         run.messages(user="Hi?")
+        run.observe(answer(""))
     one_run(tracking, text="long " * 100)
     tracking.flush(SECONDS)
     assert scores(events) == []
