@@ -63,9 +63,6 @@ def find_cycle(imports: dict[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.xfail(
-    reason="12 modules of _core around run, current and tracking; usage._encodings and usage._rank_files"
-)
 def test_no_module_imports_itself_through_others() -> None:
     """There is no import cycle, in packages neither, nor through imports for type checking or within functions."""
     assert find_cycle(find_imports(ROOT)) == []

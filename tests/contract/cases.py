@@ -37,9 +37,10 @@ class Case:
 
 
 CASES = [
+    # First: once a provider call of an AI Config was seen, a run of it without one is no generation.
+    Case("text", 200, "success"),
     Case("ok", 200, "success", usage=(11, 7, 18)),
     Case("observed", 200, "success", usage=(11, 7, 18)),
-    Case("text", 200, "success"),
     Case("raise", 500, "error"),
     Case("handled", 500, "error"),
     Case("missing", 404, None),

@@ -86,6 +86,10 @@ class Door:
     tracking: Tracking
     dev_server: DevServer
 
+    def forget_calls(self) -> None:
+        """Make runs without a provider call count again, as in a process that has not seen one."""
+        self.tracking.services.reporter._keys_with_calls.clear()  # type: ignore[attr-defined]
+
 
 class Records:
     """The records of one tracking's finished runs, in order."""

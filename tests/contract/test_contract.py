@@ -23,6 +23,7 @@ def events_of(door: Door, run_id: str) -> dict[str, float]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.name}")
 def test_case(door: Door, records: Records, case: Case) -> None:
     """One record per tracked request, with the right outcome, and exactly its events in LaunchDarkly."""
+    door.forget_calls()
     answer = request(door.address, f"/{case.name}", method=case.method, hangs_up=case.hangs_up)
 
     assert answer.status == case.status
@@ -56,6 +57,7 @@ def assert_nothing_reported(door: Door, records: Records) -> None:
 
 def test_unread_text_is_estimated(door: Door, records: Records) -> None:
     """An answer that no provider counted is counted by us, and marked."""
+    door.forget_calls()
     request(door.address, "/text")
 
     usage = records.reported().usage
@@ -64,8 +66,17 @@ def test_unread_text_is_estimated(door: Door, records: Records) -> None:
     assert usage.source == "estimate"
 
 
+def test_a_cached_answer_is_no_generation(door: Door, records: Records) -> None:
+    """Once a provider call was seen, a run of the same AI Config without one is discarded."""
+    request(door.address, "/observed")
+    assert records.reported().outcome == "success"
+    request(door.address, "/text")
+    assert_nothing_reported(door, records)
+
+
 def test_nested(door: Door, records: Records) -> None:
     """Code tracked under another key has a run of its own; code tracked under the same key joins."""
+    door.forget_calls()
     answer = json.loads(request(door.address, "/nested").body)
 
     inner, outer = records.reported(), records.reported()

@@ -120,7 +120,7 @@ def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[R
     del stream
     gc.collect()
 
-    assert [record.outcome for record in records] == ["cancelled"]
+    assert eventually(lambda: [record.outcome for record in records] == ["cancelled"])
     assert not in_run()
 
 
