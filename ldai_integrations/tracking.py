@@ -181,10 +181,12 @@ class Tracking:
         if not self._owns_client or self._flushing.is_forked:
             report = self._flushing.flush()
             self.services.judges.close()
+            self._flushing.worker.end()
             return report
         self._flushing.worker.join(self.settings.flush_timeout)
         self.services.judges.join(self.settings.flush_timeout / 2)
         self.services.judges.close()
+        self._flushing.worker.end()
         return self._delivery.close(self.settings.flush_timeout)
 
     def stats(self) -> Stats:
