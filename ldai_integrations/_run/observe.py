@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, extract, read
 from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
@@ -278,6 +279,7 @@ class _Observer(StreamHooks):
         self._ledger.keep_request(self._call, MOST_KEPT)
 
     def _fail_to_read(self, exc: Exception) -> None:
+        raise_if_from_signal(exc)
         self._is_unreadable = True
         key = self._observed_run.config_key
         self._observed_run.services.diagnostics.note(
