@@ -27,7 +27,8 @@ def assert_exact(record: RunRecord) -> None:
     """Check that a record has the provider's figures."""
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
-    assert record.usage.source == "provider" and not record.usage.lower_bound
+    assert record.usage.source == "provider"
+    assert not record.usage.lower_bound
     assert (record.outcome, record.calls, record.finish_reasons) == ("success", 1, ("stop",))
 
 
@@ -103,9 +104,7 @@ def test_plain_handlers(
     assert_exact(runs.wait()[0])
 
 
-def test_a_generator_handler(
-    ask: Callable[[Any], Any], provider: Provider, openai: Any, runs: RecordingSink
-) -> None:
+def test_a_generator_handler(ask: Callable[[Any], Any], provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """The same for a handler that is a generator; no text waits for the usage."""
     provider.serve(late=0.3)
 
@@ -166,7 +165,8 @@ def test_an_async_generator_handler(
         async for text in handler():
             texts.append(text)
             seconds = time.perf_counter() - start
-        assert texts == ["", "Hello", " there"] and seconds < 0.25
+        assert texts == ["", "Hello", " there"]
+        assert seconds < 0.25
         await async_openai.close()
 
     asyncio.run(call())
@@ -231,7 +231,8 @@ def test_bedrock(late: float, closes: bool, provider: Provider, bedrock: Any, ru
     record = runs.wait()[0]
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
-    assert record.usage.source == "provider" and record.outcome == "success"
+    assert record.usage.source == "provider"
+    assert record.outcome == "success"
 
 
 class TestUsageThatNeverComes:
@@ -257,7 +258,8 @@ class TestUsageThatNeverComes:
         assert time.perf_counter() - start < 0.29
         record = runs.wait()[0]
         assert record.outcome == "success"
-        assert record.usage is not None and record.usage.source == "estimate"
+        assert record.usage is not None
+        assert record.usage.source == "estimate"
 
     @pytest.mark.parametrize("closes", [False, True])
     def test_async(self, closes: bool, provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
@@ -315,4 +317,5 @@ def test_a_stream_that_is_left_before_its_end(provider: Provider, openai: Any, r
     assert handler() == "m"
     assert time.perf_counter() - start < 0.4
     usage = runs.wait()[0].usage
-    assert usage is not None and usage.source == "estimate"
+    assert usage is not None
+    assert usage.source == "estimate"

@@ -124,7 +124,8 @@ def test_the_last_call_fails(provider: Provider, openai: Any, runs: RecordingSin
         apologise(lambda model: ask_openai(client, model), "down")
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
-    assert record.usage is not None and record.usage.input_tokens == IN
+    assert record.usage is not None
+    assert record.usage.input_tokens == IN
 
 
 def test_one_of_three_threads(provider: Provider, openai: Any, runs: RecordingSink) -> None:
@@ -215,7 +216,8 @@ def test_a_stream_that_breaks_off(caught: bool, provider: Provider, openai: Any,
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
     assert record.usage is not None
     assert record.usage.output_tokens == 3
-    assert record.usage.source == "estimate" and record.usage.input_tokens is not None
+    assert record.usage.source == "estimate"
+    assert record.usage.input_tokens is not None
     assert record.usage.input_tokens < 20
 
 
@@ -229,7 +231,8 @@ def test_a_claude_stream_that_breaks_off(provider: Provider, anthropic: Any, run
     assert (record.outcome, record.failed_calls) == ("error", 1)
     assert record.usage is not None
     assert record.usage.input_tokens == IN
-    assert record.usage.output_tokens is not None and record.usage.output_tokens < 10
+    assert record.usage.output_tokens is not None
+    assert record.usage.output_tokens < 10
 
 
 @pytest.mark.parametrize("order", ["embedding first", "embedding last"])
