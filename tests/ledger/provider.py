@@ -187,8 +187,8 @@ def _converse(plan: Plan) -> dict[str, Any]:
 
 def _converse_stream(plan: Plan) -> list[Step]:
     steps: list[Step] = [encode("messageStart", {"role": "assistant"})]
-    for word in plan.words:
-        steps.append(encode("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": word}}))
+    deltas = ({"contentBlockIndex": 0, "delta": {"text": word}} for word in plan.words)
+    steps += [encode("contentBlockDelta", delta) for delta in deltas]
     steps += [encode("contentBlockStop", {"contentBlockIndex": 0}), encode("messageStop", {"stopReason": "end_turn"})]
     steps += [plan.late] if plan.late else []
     steps += ["silence"] if plan.silent else []
