@@ -270,8 +270,17 @@ class _Observer(StreamHooks):
         http.stream = track_stream(http.stream, self)
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
-        settings = self._observed_run.services.settings
-        return BodyReader(content_type, content_encoding, limit=settings.max_body_bytes)
+        services = self._observed_run.services
+        reader = BodyReader(content_type, content_encoding, limit=services.settings.max_body_bytes)
+        if reader.is_undecodable:
+            services.diagnostics.note(
+                "encoding",
+                f"provider: {content_encoding}",
+                "A provider's response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Give "
+                "the client the header Accept-Encoding: gzip.",
+                content_encoding,
+            )
+        return reader
 
     def _read_with(self, reader: ItemReader | BodyReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ class Plan:
         finish_reason: Why it ends.
         encoding: The content encoding.
         usage_in_every_chunk: Whether each chunk of a stream has the usage so far.
+        frames: The whole body, in place of everything else: one JSON document, or the events of a stream.
     """
 
     tokens: tuple[int, int] | None = (IN, OUT)
@@ -55,6 +58,7 @@ class Plan:
     finish_reason: str = "stop"
     encoding: str = ""
     usage_in_every_chunk: bool = False
+    frames: list[dict[str, Any]] | None = None
 
 
 _BREAK = "break"
@@ -78,7 +82,7 @@ class Provider:
 
     def answer(self, path: str, request: dict[str, Any]) -> tuple[int, str, str, list[Step]]:
         """Return status, content type, content encoding and body of an answer."""
-        model = request.get("model") or unquote(path.split("/model/")[-1].split("/")[0])
+        model = request.get("model") or unquote(re.split("/models?/", path)[-1].split("/")[0].split(":")[0])
         plan = self.plans.get(model, Plan())
         self.requests.append(request)
         number = next(self._numbers)
@@ -86,7 +90,12 @@ class Provider:
             plan.errors = plan.errors - 1 if plan.errors is not None else None
             error = {"type": "error", "error": {"type": "overloaded", "message": "no", "code": "no"}, "message": "no"}
             return plan.status, "application/json", "", [json.dumps(error).encode()]
-        if path.endswith("/messages"):
+        if plan.frames is not None:
+            steps: list[Step] = [_sse(frame) for frame in plan.frames]
+            kind = "text/event-stream"
+            if len(steps) == 1:
+                steps, kind = [json.dumps(plan.frames[0]).encode()], "application/json"
+        elif path.endswith("/messages"):
             steps, kind = _messages(plan, request, model, number)
         elif path.endswith("/converse"):
             steps, kind = [json.dumps(_converse(plan)).encode()], "application/json"
@@ -261,8 +270,6 @@ def serving() -> Iterator[Provider]:
 
 
 def _compressed(encoding: str, steps: list[Step]) -> Iterator[Step]:
-    import zlib
-
     if encoding not in ("gzip", "deflate"):
         yield from steps
         return
