@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
 from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
 
@@ -83,12 +84,18 @@ class HandlerOutput:
         self.is_whole = self.is_whole or is_whole
 
     def add(self, item: Any) -> None:
-        """Take one item of the output. It is called for every chunk of a stream, so it must be cheap."""
+        """Take one item of the output. It is called for every chunk of a stream, so it must be cheap.
+
+        It never raises, whatever a handler puts out.
+        """
         self.last_item_at = self._clock()
-        if self._is_text:
-            self._add_text(item)
-        elif item or not isinstance(item, (str, bytes)):
-            self._add(item)
+        try:
+            if self._is_text:
+                self._add_text(item)
+            elif not isinstance(item, (str, bytes)) or item:
+                self._add(item)
+        except Exception as exc:  # the item is of a kind that cannot be read, and not part of the text
+            raise_if_from_signal(exc)
 
     def take(self, value: Any) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
@@ -177,6 +184,8 @@ class HandlerOutput:
         return True
 
     def _add_text(self, chunk: str | bytes) -> None:
+        if not isinstance(chunk, (str, bytes, bytearray, memoryview)):  # None, or an event of the application's own
+            return
         if self._size < _MOST_TEXT:
             self._chunks.append(chunk)
         self._size += len(chunk)
