@@ -30,7 +30,7 @@ from ldai_integrations.starlette import TrackingMiddleware
 from ..binding import in_run
 from ..conftest import Clock, Decorate, always_chat, complaints
 from ..core.test_follow import sync_words_of, words_of
-from ..doors.asgi_calls import DISCONNECT, REQUEST, http_scope
+from ..integrations.asgi_calls import DISCONNECT, REQUEST, http_scope
 from ..waiting import eventually
 
 
