@@ -42,8 +42,8 @@ class _Forks:
     are_silent = False
 
     def __init__(self) -> None:
-        self.count = 0
-        self.lock = threading.RLock()
+        self.count: int = 0
+        self.lock: threading.RLock = threading.RLock()
 
     def forked(self) -> None:
         """Count a fork, in the child. The parent may have held the lock."""
@@ -55,7 +55,14 @@ class _UwsgiForks(_Forks):
     """A counter for uWSGI, which forks without at-fork handlers: the process id takes the place of the count."""
 
     are_silent = True
-    count = property(lambda _self: os.getpid(), lambda _self, _count: None)
+
+    @property
+    def count(self) -> int:
+        return os.getpid()
+
+    @count.setter
+    def count(self, count: int) -> None:
+        pass
 
 
 def _forked() -> None:
@@ -66,6 +73,6 @@ def _forked() -> None:
 
 # At-fork handlers cannot be removed, and a fork concerns the whole process. That is why these objects are global.
 _locks = weakref.WeakSet[ForkSafeLock]()
-forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
+forks: _Forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

@@ -190,12 +190,13 @@ class OfflineLaunchDarkly:
         self._data = TestData.data_source()
         for config_key, config in (configs or {}).items():
             self.serve(config_key, config)
-        self.events, self.sink = Events(), RecordingSink()
-        self.client = LDClient(
+        self.events: Events = Events()
+        self.sink: RecordingSink = RecordingSink()
+        self.client: LDClient = LDClient(
             Config("offline", update_processor_class=self._data, event_processor_class=lambda _config: self.events)
         )
         settings = settings if settings is not None else Settings(flush="never", judges=None)
-        self.tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
+        self.tracking: Tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
         self._entered = ExitStack()
         self._closed = False
 

@@ -75,8 +75,9 @@ class Tracking:
                 f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
             )
         self.client = client
-        self.settings = settings if settings is not None else Settings()
-        diagnostics = self.diagnostics = Diagnostics()
+        self.settings: Settings = settings if settings is not None else Settings()
+        self.diagnostics: Diagnostics = Diagnostics()
+        diagnostics = self.diagnostics
         #: A monotonic clock, in seconds.
         self.clock = clock
         self._owns_client = False
@@ -86,7 +87,7 @@ class Tracking:
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
-        self.ld_client = TrackingClient(
+        self.ld_client: TrackingClient = TrackingClient(
             client, self._delivery, diagnostics, self._flushing.ensure_started, find_open_run
         )
         configs = Configs(self.ld_client, diagnostics)
@@ -98,7 +99,7 @@ class Tracking:
         self._reporter = Reporter(diagnostics, self._flushing, open_runs, (launchdarkly, *sinks))
         feedback = self.settings.feedback
         #: What the runs share; for middlewares and decorators.
-        self.services = Services(
+        self.services: Services = Services(
             settings=self.settings,
             clock=clock,
             diagnostics=diagnostics,
@@ -213,7 +214,7 @@ class _Process:
         self._trackings: list[weakref.ref[Tracking]] = []
         self._created: Tracking | None = None
         #: Failures that belong to no Tracking.
-        self.diagnostics = Diagnostics()
+        self.diagnostics: Diagnostics = Diagnostics()
 
     @property
     def tracking(self) -> Tracking | None:
@@ -274,7 +275,7 @@ class _Process:
 
 
 #: The Trackings of this process.
-process = _Process()
+process: _Process = _Process()
 
 
 def process_tracking(tracking: Tracking | None = None) -> Tracking:

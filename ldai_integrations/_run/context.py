@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from ..delivery import safe_context
 if TYPE_CHECKING:
     from .._diagnostics import Diagnostics
     from .._launchdarkly.client import TrackingClient
-    from .._launchdarkly.configs import AIConfig, Configs
+    from .._launchdarkly.configs import Configs, Resolved
     from ..costs import Costs
     from ..feedback import Feedback
     from ..judges import Judges
@@ -105,15 +105,15 @@ class RequestScope:
         ld_context_from: Callable[[Any], Context | None] | None = None,
         vote_token: VoteToken | None = None,
     ) -> None:
-        self.services = services
+        self.services: Services = services
         self.vote_token = vote_token
         self.open_runs: set[OpenRun] = set()
         #: Whether an event was produced that a flush after the request must send.
-        self.had_runs = False
+        self.had_runs: bool = False
         #: Whether this is the work of a judge, which is not judged itself.
-        self.is_judging = False
-        self.is_request = request is not None
-        self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
+        self.is_judging: bool = False
+        self.is_request: bool = request is not None
+        self.resolved: Resolved = {}
         self._request = request
         self._ld_context_from = ld_context_from
         self._ld_context: Context | None = None

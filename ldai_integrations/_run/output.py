@@ -52,11 +52,11 @@ class HandlerOutput:
         self._value: Any = None
         self._is_text = False
         #: The encoding of a compressed body that cannot be read; empty if there is none.
-        self.undecodable = ""
+        self.undecodable: str = ""
         #: The HTTP status; ``None`` if it is not known.
         self.status: int | None = None
         #: Whether the output is not streamed, so that it has no first token.
-        self.is_whole = False
+        self.is_whole: bool = False
         #: When the first item with content passed, in seconds.
         self.first_item_at: float | None = None
         #: When the first visible text passed, in seconds.

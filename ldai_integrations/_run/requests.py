@@ -87,7 +87,7 @@ class RequestTracking:
             raise ConfigurationError("config_key is a coroutine function; give a plain function")
         self.services = services
         #: Whether requests are tracked; otherwise only decorated code opens runs.
-        self.opens_runs = config_key is not None
+        self.opens_runs: bool = config_key is not None
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = config_key if isinstance(config_key, str) else "given by config_key()"

@@ -91,24 +91,24 @@ class Run:
     ) -> None:
         services = scope.services
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
-        self.forks = forks.count
+        self.forks: int = forks.count
         self.scope = scope
-        self.services = services
+        self.services: Services = services
         self.options = options
-        self.config_key = options.config_key
+        self.config_key: str = options.config_key
         self.parent = parent
         self.variables = variables
-        self.finished = False
-        self.started_at = time.time()
-        self.ledger = Ledger(services.clock)
-        self.output = HandlerOutput(services.clock, services.settings.max_body_bytes)
-        self.scores = Scores()
+        self.finished: bool = False
+        self.started_at: float = time.time()
+        self.ledger: Ledger = Ledger(services.clock)
+        self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
+        self.scores: Scores = Scores()
         #: Whether a run without a provider call is reported; a decorated handler inside of a middleware's run says so.
-        self.counts_pages = options.counts_pages
-        self.is_cancelled = False
-        self.is_discarded = False
+        self.counts_pages: bool = options.counts_pages
+        self.is_cancelled: bool = False
+        self.is_discarded: bool = False
         #: Whether a wrapped client was called outside of any run while this run was open.
-        self.had_stray_calls = False
+        self.had_stray_calls: bool = False
         self.error: BaseException | None = None
         self.error_by_result: bool | None = None
         self.stated_usage: Usage | None = None
@@ -129,7 +129,7 @@ class Run:
         self._config: AIConfig | None = None
         self._sdk_tracker: LDAIConfigTracker | None = None
         self._identity: TrackerIdentity | None = None
-        self.opened_at = services.clock()
+        self.opened_at: float = services.clock()
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"

@@ -40,9 +40,9 @@ class VoteToken:
         self._run: VotableRun | None = None
         self._tail: bytes | str = b""
         #: Whether the head of the response is known.
-        self.has_begun = False
+        self.has_begun: bool = False
         #: Whether an event is added to the body.
-        self.streams = False
+        self.streams: bool = False
 
     @classmethod
     def wanted_by(cls, feedback: Feedback | None) -> VoteToken | None:
