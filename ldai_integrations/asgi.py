@@ -38,8 +38,8 @@ class ASGITrackingMiddleware:
     Args:
         app: The ASGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the scope to a key or ``None``. Every
-            request that a callable names is a run, whether a provider call is seen in it or not.
+        config_key: The key of the AI Config of every request, or a callable from the scope to a key or ``None``. A
+            request for which a callable returns a key is a run, whether a provider call is seen in it or not.
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the scope.

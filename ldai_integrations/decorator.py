@@ -25,6 +25,7 @@ __all__ = ["track_ai"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -150,6 +151,9 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     @overload
     def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...
+
+    @overload
+    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[Concatenate[S, P], T]: ...
 
     @overload
     def __call__(self, func: F) -> F: ...

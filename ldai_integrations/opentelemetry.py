@@ -71,8 +71,8 @@ class UsageSpanProcessor(SpanProcessor):
     - Of spans within each other, as frameworks and two instrumentations create them, the innermost one counts.
     - The spans of :class:`OpenTelemetrySink` do not count.
 
-    It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after its
-    run comes too late. The tokens of such calls are estimated as without the processor. Thread-safe.
+    It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after
+    its run comes too late. The tokens of such calls are estimated, as without the processor. Thread-safe.
     """
 
     def __init__(self) -> None:

@@ -161,8 +161,8 @@ class OfflineLaunchDarkly:
         with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o", messages="You help.")}) as launchdarkly:
             app = create_app(launchdarkly.tracking)
 
-    Inside the block it also serves code that was given no Tracking, such as a bare ``@track_ai``. One test at a time can
-    do so in a process. The client is closed at the end of the block.
+    Inside the block, code without a Tracking of its own uses it too, such as a bare ``@track_ai``. Only one test at a
+    time can use such a block in a process. The client is closed at the end of the block.
 
     Args:
         configs: AI Configs by their key; see :func:`ai_config`. Other keys are unknown to LaunchDarkly.

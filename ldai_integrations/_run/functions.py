@@ -206,7 +206,7 @@ class TrackedCallable(Proxy):
         return inspect.signature(self._self_wrapper)
 
     @property
-    def __annotations__(self) -> dict[str, Any]:
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]  # computed, as in wrapt
         """The annotations without the parameter that is filled in, for ``typing.get_type_hints``."""
         signature = self.__signature__
         kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}

@@ -18,7 +18,10 @@ from .output import HandlerOutput
 
 
 class Scores:
-    """The scores of one run: those of the application are kept until it is over, and none is sent twice. Thread-safe."""
+    """The scores of one run. Thread-safe.
+
+    Scores that the application gives are kept until the run is over. No score is sent twice.
+    """
 
     __slots__ = ("_claimed", "_held", "_send")
 
