@@ -1,4 +1,4 @@
-"""What changes in a forked child: locks that are free again, and a counter of forks."""
+"""Locks that are free in a forked child, and a counter of forks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Forks:
     Every run reads ``count``, so it is a plain attribute. It is 0 in a process that was not forked since this import.
     """
 
-    #: Whether Python does not see the forks. A thread that is at work during such a fork then blocks the child.
+    #: Whether Python cannot see the forks. A thread that works during such a fork blocks the child.
     are_silent = False
 
     def __init__(self) -> None:

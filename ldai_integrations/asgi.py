@@ -47,7 +47,7 @@ class ASGITrackingMiddleware:
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ASGITrackingMiddleware:
                     await requests.services.flushing.aflush_after_request()
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a lifespan: flush when the application has shut down, before the server is told."""
+        """Serve a lifespan: flush when the application has shut down, before the server learns of it."""
         if scope.get("type") != "lifespan":
             return await self.app(scope, receive, send)
         flushing = self._requests.services.flushing

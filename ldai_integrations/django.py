@@ -58,7 +58,7 @@ class TrackingMiddleware:
 
     Raises:
         ConfigurationError: If an entry of ``settings.LDAI`` is unknown or cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     sync_capable = True
@@ -171,7 +171,7 @@ def feedback_urls(
 
     Raises:
         ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
     services = process_tracking(_options()["tracking"]).services
     endpoint = VoteEndpoint(services, ld_context=ld_context, secrets=_secrets())

@@ -41,7 +41,7 @@ class TrackingMiddleware(ASGITrackingMiddleware):
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(

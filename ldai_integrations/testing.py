@@ -1,6 +1,7 @@
-"""Test the AI runs of an application without a network: with AI Configs of the test, and the records of its runs.
+"""Tools to test the AI runs of an application without a network.
 
-It works with any test runner and does not need pytest; docs/testing.md has a fixture of four lines.
+A test serves its own AI Configs and reads the records of the runs. Any test runner will do; docs/testing.md has a
+fixture of four lines for pytest.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def ai_config(
     """
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
-    said = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
+    prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
     mode = "completion" if instructions is None else "agent"
     return {
         "_ldMeta": {"enabled": enabled, "variationKey": variation_key, "version": version, "mode": mode},
         "model": {"name": model, "parameters": dict(parameters or {})},
         "provider": {"name": provider},
-        **({"messages": said} if instructions is None else {"instructions": instructions}),
+        **({"messages": prompt} if instructions is None else {"instructions": instructions}),
         **fields,
     }
 
@@ -103,7 +104,7 @@ class RecordingSink:
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.records) >= count, timeout):
                 came = ", ".join(f"{record.config_key} ({record.outcome})" for record in self.records) or "none"
-                raise AssertionError(f"{count} runs were to be reported within {timeout:g} s; came: {came}")
+                raise AssertionError(f"{count} runs were expected within {timeout:g} s; reported: {came}")
             return list(self.records)
 
 
@@ -154,7 +155,7 @@ class Clock:
 
 
 class OfflineLaunchDarkly:
-    """LaunchDarkly for a test: a real client and tracking with AI Configs of the test, and no network.
+    """A LaunchDarkly for tests: a real client and a Tracking that serve the AI Configs of the test without a network.
 
     ::
 
@@ -233,7 +234,7 @@ class OfflineLaunchDarkly:
 
 @contextmanager
 def recorded_runs() -> Iterator[RecordingSink]:
-    """Record every run that finishes meanwhile, of all Trackings, including runs that are not reported."""
+    """Record every run that finishes inside of the block, of all Trackings, including runs that are not reported."""
     sink = RecordingSink()
 
     def keep(_config_key: str, *, record: RunRecord) -> None:

@@ -152,8 +152,8 @@ class Tracking:
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Send everything that is buffered, and wait until it has arrived or is lost.
 
-        Runs that are being reported and evaluations in progress are waited for first, each for half of the remaining
-        time. Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
+        It first waits for runs that are being reported and for evaluations in progress, each for half of the remaining
+        time. Concurrent calls share the work. On an event loop it does not wait: use :meth:`aflush` there.
 
         Args:
             timeout: The longest time to wait, in seconds; ``settings.flush_timeout`` by default.
@@ -175,7 +175,7 @@ class Tracking:
     def close(self) -> FlushReport:
         """Flush, and close the LDClient if :meth:`from_env` created it. May be called again.
 
-        Waits for ``settings.flush_timeout`` seconds at most for each of the two.
+        Each of the two takes at most ``settings.flush_timeout`` seconds.
         """
         self._is_closed = True
         process.discard(self)
@@ -207,7 +207,7 @@ class Tracking:
 
 
 class _Process:
-    """The Trackings of this process, and the one for code that was given none. Thread-safe."""
+    """The open Trackings of this process. The first one serves code that has none of its own. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
@@ -218,7 +218,7 @@ class _Process:
 
     @property
     def tracking(self) -> Tracking | None:
-        """The first Tracking that is open; asking costs nothing."""
+        """The first open Tracking. Reading it is cheap."""
         for reference in self._trackings:
             tracking = reference()
             if tracking is not None:
@@ -239,10 +239,10 @@ class _Process:
         self._trackings = [other for other in self._trackings if other is not reference]
 
     def make_tracking(self) -> Tracking | None:
-        """Return the first Tracking, or create one of LaunchDarkly's shared client, or else of the environment.
+        """Return the first Tracking; create one from LaunchDarkly's shared client or from the environment if needed.
 
-        The first call may wait some seconds for LaunchDarkly. If there is nothing to create a Tracking of, this is
-        logged once and tried again by the next call.
+        The first call may wait some seconds for LaunchDarkly. If no Tracking can be created, this is logged once, and
+        the next call tries again.
         """
         with self._lock:
             if self.tracking is None:
@@ -256,7 +256,7 @@ class _Process:
 
     @contextmanager
     def replaced_by(self, tracking: Tracking) -> Iterator[None]:
-        """Use another Tracking meanwhile; for tests."""
+        """Use another Tracking inside of a ``with`` block; for tests."""
         with self._lock:
             former, self._trackings = self._trackings, [weakref.ref(tracking)]
         try:
@@ -282,7 +282,7 @@ def process_tracking(tracking: Tracking | None = None) -> Tracking:
     """Return the given Tracking; without one, that of the process.
 
     Raises:
-        TrackingNotConfiguredError: If there is nothing to create one of.
+        TrackingNotConfiguredError: If none is given and none can be created.
     """
     found = tracking if tracking is not None else process.make_tracking()
     if found is None:

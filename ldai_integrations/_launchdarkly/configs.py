@@ -165,9 +165,9 @@ class Configs:
 
 
 class _Variations:
-    """The client as the AI SDK sees it here: AI Configs have no judges.
+    """A client for the AI SDK that removes the judges from AI Configs.
 
-    The AI SDK would build every judge with every evaluation, which takes 24 ms each. The library runs the judges
+    The AI SDK would create every judge with every evaluation, which takes 24 ms each. The library runs the judges
     itself.
     """
 

@@ -1,4 +1,4 @@
-"""What the handler itself puts out: its response and its text, read as they pass and never changed."""
+"""The handler's own output: its response and its text, read as they pass and never changed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class HandlerOutput:
             self._value = value
 
     def reading(self) -> Reading | None:
-        """Return what the output says in a provider's format; ``None`` if it has none."""
+        """Return what the output contains in a provider's format; ``None`` if it has none."""
         if self._reader is not None:
             reading = self._reader.reading()
         elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):

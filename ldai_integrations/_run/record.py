@@ -1,4 +1,4 @@
-"""From a finished run to its record: outcome, usage, times and cost."""
+"""The record of a finished run: outcome, usage, times and cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
     readings = [call.reading for call in calls] if own is None else [own]
-    if calls and all(call.call.source == "span" for call in calls):  # spans do not tell the tools
+    if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
         tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
     else:

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a decorator, a ``with`` block or a middleware says about its runs.
+    """The options that a decorator, a ``with`` block or a middleware has for its runs.
 
     Attributes:
         config_key: The key of the AI Config.
@@ -103,7 +103,7 @@ class Run:
         self.ledger: Ledger = Ledger(services.clock)
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.scores: Scores = Scores()
-        #: Whether a run without a provider call is reported; a decorated handler inside of a middleware's run says so.
+        #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
         self.is_cancelled: bool = False
         self.is_discarded: bool = False
@@ -120,7 +120,7 @@ class Run:
         self.prompt: list[dict[str, Any]] | None = None
         #: The keys of the judges that were drawn for this run.
         self.judge_keys: tuple[str, ...] = ()
-        #: Receivers of the record in place of the sinks that made them when the run opened.
+        #: Receivers of the record, by the index of the sink that each replaces. Sinks create them when the run opens.
         self.emitters: Mapping[int, Callable[[Any], object]] = {}
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
@@ -241,9 +241,9 @@ class Run:
         """Add the tokens of one provider call that :meth:`observe` cannot read.
 
         Args:
-            usage: Everything that is known, or
-            input_tokens: all prompt tokens, and
-            output_tokens: all generated tokens.
+            usage: Everything that is known. Otherwise, give the two counts:
+            input_tokens: All prompt tokens.
+            output_tokens: All generated tokens.
         """
         more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         with self._lock:
@@ -275,7 +275,7 @@ class Run:
         score_run(self, metric_key, score)
 
     def fail(self, exc: BaseException) -> None:
-        """Record an exception that the handler deals with itself: the run is an error, or cancelled."""
+        """Record an exception that the handler catches: the outcome of the run is error, or cancelled."""
         if is_cancellation(exc):
             self.is_cancelled = True
         elif self.error is None:
@@ -462,8 +462,8 @@ def open_run(
     services = scope.services
     services.flushing.ensure_started()
     if ld_context is None and not scope.has_source:
-        # Random bytes release the interpreter's lock. At the end of a run, that would let another thread look at what
-        # is not done yet.
+        # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
+        # then see a state that is not complete.
         ld_context = scope.ld_context
     run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
     scope.open_runs.add(run)
@@ -491,7 +491,7 @@ def find_open_run(ld_client: TrackingClient, config_key: str) -> Run | None:
 
 
 class IdleRun(Run):
-    """The run of code that is in no run: it answers everything and does nothing.
+    """A run for code outside of any run. Its methods can be called and do nothing.
 
     ``config.enabled`` is False and ``finished`` is True.
     """
