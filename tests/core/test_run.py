@@ -106,7 +106,7 @@ def test_a_receiver_of_run_opened(tracking: Tracking) -> None:
 
 
 def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
-    """A receiver of run_finished that raises, or is a coroutine function, affects neither the request nor the events."""
+    """A receiver of run_finished that raises, or is a coroutine function, affects neither request nor events."""
     from ldai_integrations import run_finished
 
     async def coroutine(config_key: str, *, record: RunRecord) -> None: ...

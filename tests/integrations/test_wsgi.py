@@ -122,7 +122,7 @@ def test_the_run_ends_with_the_last_chunk(tracking: Tracking, records: list[RunR
 
 
 def test_a_body_closed_early_is_cancelled(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """A client that disconnects during a stream cancels the run, which ends with its last chunk; the body is closed once."""
+    """If the client disconnects, the run is cancelled and ends with the last chunk; the body is closed once."""
     inner = Body([b"one", b"two"])
     body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key=always_chat)(
         environ(), start_response
