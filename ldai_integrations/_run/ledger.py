@@ -66,11 +66,11 @@ class ProviderCall:
 
     def __init__(self, source: Source, started_at: float, request: ProviderRequest | None = None) -> None:
         self.source = source
-        self.started_at = started_at
-        self.api = request.api if request is not None else ""
+        self.started_at: float = started_at
+        self.api: str = request.api if request is not None else ""
         self.request = request
         self.ended_at: float | None = None
-        self.error = ""
+        self.error: str = ""
         self.first_token_at: float | None = None
         self.first_answer_at: float | None = None
         self.form: type | None = None

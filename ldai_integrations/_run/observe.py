@@ -35,7 +35,7 @@ _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
 
 class ObservedRun(Protocol):
-    """What reading a provider call needs of its run."""
+    """A run whose provider calls are read."""
 
     config_key: str
     finished: bool
@@ -57,7 +57,7 @@ def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage:
         run: An open run.
         response: What the call returned.
         call: The call in the run's ledger. It is withdrawn if the response has been read before.
-        hides_usage: Whether to keep the usage frame at the end of an OpenAI stream from the caller, who did not ask
+        hides_usage: Whether to keep the usage chunk at the end of an OpenAI stream from the caller, who did not ask
             for it.
 
     Returns:
@@ -183,7 +183,7 @@ class _Observer(StreamHooks):
             elif not has_delta:
                 call.rest = self if reader.awaits_usage else None
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
-        except Exception as exc:  # an item that is not what it seems must not break the stream it is in
+        except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
         return False
 

@@ -1,4 +1,4 @@
-"""What the handler itself puts out: its response and its text, read as they pass and never changed."""
+"""The handler's own output: its response and its text, read as they pass and never changed."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class HandlerOutput:
         self._value: Any = None
         self._is_text = False
         #: The encoding of a compressed body that cannot be read; empty if there is none.
-        self.undecodable = ""
+        self.undecodable: str = ""
         #: The HTTP status; ``None`` if it is not known.
         self.status: int | None = None
         #: Whether the output is not streamed, so that it has no first token.
-        self.is_whole = False
+        self.is_whole: bool = False
         #: When the first item with content passed, in seconds.
         self.first_item_at: float | None = None
         #: When the first visible text passed, in seconds.
@@ -103,7 +103,7 @@ class HandlerOutput:
             self._value = value
 
     def reading(self) -> Reading | None:
-        """Return what the output says in a provider's format; ``None`` if it has none."""
+        """Return what the output contains in a provider's format; ``None`` if it has none."""
         if self._reader is not None:
             reading = self._reader.reading()
         elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):

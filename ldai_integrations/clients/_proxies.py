@@ -22,7 +22,7 @@ IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a client a wrapped object is.
+    """The place of a wrapped object in a client.
 
     Attributes:
         client: The provider's client.
@@ -155,7 +155,7 @@ class _TrackedMethod(_Method):
 
 
 class _Self(Wrapped):
-    """The ``self`` of a method that calls other methods: its tracked attributes are found from within."""
+    """The ``self`` of a method that calls other methods: these are the tracked ones."""
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
