@@ -203,7 +203,7 @@ get_current = _current.get
 bind = _current.set
 
 
-def unbind(token: Token[object]) -> None:
+def unbind(token: Token[Any]) -> None:
     """Restore what :func:`bind` replaced.
 
     A suspended coroutine that the garbage collector closes runs in another context, where nothing is to be restored.

@@ -49,7 +49,7 @@ class HandlerOutput:
         self._reader: BodyReader | ItemReader | None = None
         self._chunks: list[str | bytes] = []
         self._size = 0
-        self._value: object = None
+        self._value: Any = None
         self._is_text = False
         #: The encoding of a compressed body that cannot be read; empty if there is none.
         self.undecodable: str = ""
@@ -156,7 +156,7 @@ class HandlerOutput:
             self.first_item_at = self.first_item_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
 
-    def _begin(self, item: object) -> bool:
+    def _begin(self, item: Any) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""
         content_type = self._content_type
         is_text = isinstance(item, (str, bytes, bytearray, memoryview))
@@ -187,7 +187,7 @@ def _beginning(item: Any) -> str:
     return text.partition("\n")[0]
 
 
-def _leaves(value: object) -> Iterator[str]:
+def _leaves(value: Any) -> Iterator[str]:
     """Yield the strings in a plain value, depth first and up to a limit."""
     stack, seen = [value], 0
     while stack and seen < _MOST_LEAVES:

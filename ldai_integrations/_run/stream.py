@@ -50,19 +50,19 @@ class Proxy(_Base):  # type: ignore[misc]  # wrapt has no type hints for it
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
 
-    def __copy__(self) -> object:
+    def __copy__(self) -> Any:
         return self._self_wrap(copy.copy(self.__wrapped__))
 
-    def __deepcopy__(self, memo: dict[int, object]) -> object:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self._self_wrap(copy.deepcopy(self.__wrapped__, memo))
 
     def __reduce__(self) -> Any:
         return self.__wrapped__.__reduce__()
 
-    def __reduce_ex__(self, protocol: object) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
-    def _self_wrap(self, other: object) -> object:
+    def _self_wrap(self, other: Any) -> Any:
         """Return a stand-in like this one for a copy of the wrapped object."""
         raise NotImplementedError
 
@@ -76,10 +76,10 @@ class StreamHooks:
             stream consume it in methods of their own, such as openai's ``get_final_response``.
     """
 
-    run: object = None
+    run: Any = None
     binds_methods: bool = False
 
-    def on_item(self, item: object) -> object:
+    def on_item(self, item: Any) -> object:
         """Take an item; return a true value to keep it from the consumer."""
 
     def on_end(self, exc: BaseException | None) -> None:
@@ -89,14 +89,14 @@ class StreamHooks:
         once.
         """
 
-    def on_enter(self, entered: object) -> object:
+    def on_enter(self, entered: Any) -> Any:
         """Return what a ``with`` block gets instead of the stream that a manager gives."""
         return track_stream(entered, self)
 
     def on_drop(self) -> None:
         """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
 
-    def last_item(self) -> object:
+    def last_item(self) -> Any:
         """Return an item to append to the stream; ``None`` for none."""
         return None
 
@@ -110,7 +110,7 @@ class StreamHooks:
 class _Tracked(Proxy):
     """The base class of synchronous and asynchronous streams."""
 
-    def __init__(self, stream: object, hooks: StreamHooks) -> None:
+    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
         super().__init__(stream)
         self._self_hooks = hooks
         self._self_run = hooks.run
@@ -123,7 +123,7 @@ class _Tracked(Proxy):
             return MethodType(value.__func__, self)
         return value
 
-    def _self_wrap(self, other: object) -> object:
+    def _self_wrap(self, other: Any) -> Any:
         return type(self)(other, self._self_hooks)
 
     def __del__(self) -> None:
@@ -134,7 +134,7 @@ class _Tracked(Proxy):
     def _self_left(self, exc: BaseException | None, suppressed: object) -> None:
         self._self_hooks.on_end(GeneratorExit() if exc is None else None if suppressed else exc)
 
-    async def _self_close_later(self, closing: Awaitable[object]) -> object:
+    async def _self_close_later(self, closing: Awaitable[Any]) -> Any:
         try:
             await self._self_hooks.aread_rest()
             return await closing
@@ -145,24 +145,24 @@ class _Tracked(Proxy):
 class TrackedStream(_Tracked):
     """A synchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         return self if hasattr(self.__wrapped__, "__next__") else self._self_iterate()
 
-    def _self_iterate(self) -> Generator[object, object, None]:
+    def _self_iterate(self) -> Generator[Any, Any, None]:
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
 
-    def __next__(self) -> object:
+    def __next__(self) -> Any:
         return self._self_step(self.__wrapped__.__next__)
 
-    def send(self, value: object) -> object:
+    def send(self, value: Any) -> Any:
         """Send a value into a generator."""
         return self._self_step(self.__wrapped__.send, value)
 
-    def throw(self, *exc_info: object) -> object:
+    def throw(self, *exc_info: Any) -> Any:
         """Raise an exception in a generator."""
         return self._self_step(self.__wrapped__.throw, *exc_info)
 
-    def _self_step(self, step: Callable[..., object], *args: object) -> Any:
+    def _self_step(self, step: Callable[..., Any], *args: Any) -> Any:
         run, hooks = self._self_run, self._self_hooks
         while True:
             token = bind(run) if run is not None else None
@@ -187,7 +187,7 @@ class TrackedStream(_Tracked):
                 return item
             step, args = self.__wrapped__.__next__, ()
 
-    def close(self, *args: Any, **kwargs: Any) -> object:
+    def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the stream, if it can be closed and is not closed."""
         close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
         self._self_is_closed, closing = True, None
@@ -205,11 +205,11 @@ class TrackedStream(_Tracked):
         self._self_hooks.on_end(GeneratorExit())
         return closing
 
-    def __enter__(self) -> object:
+    def __enter__(self) -> Any:
         entered = self.__wrapped__.__enter__()
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
+    def __exit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
         self._self_hooks.read_rest()
         suppressed = self.__wrapped__.__exit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
@@ -219,21 +219,21 @@ class TrackedStream(_Tracked):
 class TrackedAsyncStream(_Tracked):
     """An asynchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
-    def __aiter__(self) -> AsyncIterator[object]:
+    def __aiter__(self) -> AsyncIterator[Any]:
         return self if hasattr(self.__wrapped__, "__anext__") else type(self)(aiter(self.__wrapped__), self._self_hooks)
 
-    def __anext__(self) -> Awaitable[object]:
+    def __anext__(self) -> Awaitable[Any]:
         return self._self_step(self.__wrapped__.__anext__)
 
-    def asend(self, value: object) -> Awaitable[object]:
+    def asend(self, value: Any) -> Awaitable[Any]:
         """Send a value into an asynchronous generator."""
         return self._self_step(self.__wrapped__.asend, value)
 
-    def athrow(self, *exc_info: object) -> Awaitable[object]:
+    def athrow(self, *exc_info: Any) -> Awaitable[Any]:
         """Raise an exception in an asynchronous generator."""
         return self._self_step(self.__wrapped__.athrow, *exc_info)
 
-    async def _self_step(self, step: Callable[..., Awaitable[object]], *args: object) -> object:
+    async def _self_step(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         run, hooks = self._self_run, self._self_hooks
         while True:
             token = bind(run) if run is not None else None
@@ -275,22 +275,22 @@ class TrackedAsyncStream(_Tracked):
                 unbind(token)
         self._self_hooks.on_end(GeneratorExit())
 
-    def close(self, *args: object, **kwargs: object) -> object:
+    def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close a provider's stream; openai's ``AsyncStream.close`` is a coroutine function."""
         return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
 
-    async def __aenter__(self) -> object:
+    async def __aenter__(self) -> Any:
         entered = await self.__wrapped__.__aenter__()
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
+    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
         await self._self_hooks.aread_rest()
         suppressed = await self.__wrapped__.__aexit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
         return suppressed
 
 
-def track_stream(stream: object, hooks: StreamHooks) -> object:
+def track_stream(stream: Any, hooks: StreamHooks) -> Any:
     """Return a stand-in for a stream that reports to ``hooks``.
 
     Args:
@@ -308,8 +308,8 @@ def track_stream(stream: object, hooks: StreamHooks) -> object:
 class TrackedEitherStream(TrackedStream, TrackedAsyncStream):
     """A stream that can be consumed synchronously or asynchronously, such as the streams of mistralai."""
 
-    def __next__(self) -> object:
+    def __next__(self) -> Any:
         return TrackedStream._self_step(self, self.__wrapped__.__next__)
 
-    def __anext__(self) -> Awaitable[object]:
+    def __anext__(self) -> Awaitable[Any]:
         return TrackedAsyncStream._self_step(self, self.__wrapped__.__anext__)
