@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from .._run.context import get_current
-from .._run.ledger import ProviderCall
 from .._run.observe import note_failure, observe
 from .._run.open_runs import note_stray_call
 from .._run.request import ProviderRequest
@@ -212,7 +211,7 @@ def _raw_method(method: _TrackedMethod) -> object:
     return getattr(raw, method.__wrapped__.__name__, None) if raw is not None else None
 
 
-def _call_raw(run: Run, call: ProviderCall, raw: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+def _call_raw(run: Run, call: Any, raw: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception."""
     response = raw(*args, **kwargs)
     if hasattr(response, "__await__"):
@@ -220,7 +219,7 @@ def _call_raw(run: Run, call: ProviderCall, raw: Any, args: tuple[object, ...], 
     return _parse(run, call, response)
 
 
-async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
+async def _parse_later(run: Run, call: Any, awaitable: Any) -> object:
     try:
         response = await awaitable
     except BaseException as exc:
@@ -229,7 +228,7 @@ async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
     return _parse(run, call, response)
 
 
-def _parse(run: Run, call: ProviderCall, response: Any) -> object:
+def _parse(run: Run, call: Any, response: Any) -> object:
     observe(run, response, call)
     try:
         parsed = response.parse()
