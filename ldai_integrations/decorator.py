@@ -23,7 +23,7 @@ from .tracking import Tracking, process
 
 __all__ = ["track_ai"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -43,9 +43,9 @@ class _Opener:
     def __init__(
         self,
         options: RunOptions,
-        variables: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None,
+        variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
         ld_context: Callable[..., Context | None] | None,
-        on_disabled: Callable[..., Any] | None,
+        on_disabled: Callable[..., object] | None,
         tracking: Tracking | None,
     ) -> None:
         self._options = options
@@ -54,7 +54,7 @@ class _Opener:
         self._on_disabled = on_disabled
         self._tracking = tracking
 
-    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
         current = get_current()
         scope = scope_of(current)
@@ -79,7 +79,7 @@ class _Opener:
         )
         return run, True
 
-    def handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
+    def handler(self, func: Callable[..., object], run: Run) -> Callable[..., Any]:
         """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
         if self._on_disabled is None or run.config.enabled:
             return func
@@ -90,8 +90,10 @@ class _Opener:
         if self._tracking is None and get_current() is None and process.tracking is None:
             await call_off_loop(process.make_tracking)
 
-    def _variables_for(self, scope: RequestScope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-        variables: Any = self._variables
+    def _variables_for(
+        self, scope: RequestScope, args: tuple[object, ...], kwargs: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        variables: object = self._variables
         if callable(variables):
             with scope.services.diagnostics.guard("variables", self._options.config_key):
                 variables = dict(variables(*args, **kwargs))
@@ -137,10 +139,10 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         *,
         mode: Mode = "completion",
         default: AIConfigDefault | None = None,
-        variables: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
+        variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None = None,
         ld_context: Callable[..., Context | None] | None = None,
         is_error: Callable[[Any], bool] | None = None,
-        on_disabled: Callable[..., Any] | None = None,
+        on_disabled: Callable[..., object] | None = None,
         tracking: Tracking | None = None,
     ) -> None:
         options = RunOptions(config_key=config_key, mode=mode, default=default, is_error=is_error)
@@ -158,7 +160,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
     @overload
     def __call__(self, func: F) -> F: ...
 
-    def __call__(self, func: Any) -> Any:
+    def __call__(self, func: object) -> Any:
         """Return ``func`` tracked; it looks and behaves as before."""
         if isinstance(func, (staticmethod, classmethod)):
             return type(func)(self(func.__func__))
@@ -218,7 +220,7 @@ class _Block:
         #: The run of the block, once it is entered.
         self.run: Run | None = None
         self._is_owner = False
-        self._token: Token[Any] | None = None
+        self._token: Token[object] | None = None
 
     def enter(self) -> Run:
         """Open the run, or join one."""

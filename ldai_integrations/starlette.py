@@ -52,7 +52,7 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         config_key: str | Callable[[Request], str | None] | None = None,
         mode: Mode = "completion",
         default: AIConfigDefault | None = None,
-        variables: Mapping[str, Any] | Callable[[Request], Mapping[str, Any]] | None = None,
+        variables: Mapping[str, object] | Callable[[Request], Mapping[str, object]] | None = None,
         ld_context: Callable[[Request], Context | None] | None = None,
     ) -> None:
         check_ld_context(ld_context)
@@ -68,7 +68,7 @@ class TrackingMiddleware(ASGITrackingMiddleware):
 
 
 def lifespan(
-    tracking: Tracking, inner: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
+    tracking: Tracking, inner: Callable[[Any], AbstractAsyncContextManager[object]] | None = None
 ) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
     """Return a lifespan that flushes at shutdown, after the application's own.
 
@@ -84,7 +84,7 @@ def lifespan(
     """
 
     @asynccontextmanager
-    async def flushing(app: Any) -> AsyncIterator[Any]:
+    async def flushing(app: object) -> AsyncIterator[Any]:
         try:
             if inner is None:
                 yield
@@ -129,7 +129,7 @@ def run_dependency() -> Run:
     return current_run()
 
 
-def _of_request(func: Any) -> Any:
+def _of_request(func: object) -> Any:
     """Turn a callable that takes the request into one that takes the scope; return other values unchanged."""
     if not callable(func):
         return func

@@ -26,7 +26,7 @@ _AI_EVENT = "$ld:ai:"
 class EventReceiver(Protocol):
     """A run that takes the events of LaunchDarkly's trackers."""
 
-    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object]:
         """Note an event that is sent for this run, and return its data with the run's id."""
 
 
@@ -67,17 +67,17 @@ class TrackingClient:
         self._forks = forks.count
         self._find_run = find_run
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
-        self._checked: dict[tuple[str, int | None, str], Any] = {}
-        self._models: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._checked: dict[tuple[str, int | None, str], object] = {}
+        self._models: dict[tuple[str, str, int], dict[str, object]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def variation(self, key: str, context: Context, default: Any) -> Any:
+    def variation(self, key: str, context: Context, default: object) -> Any:
         """Return the variation of a flag or AI Config; ``default`` if it cannot be used."""
         return self.variation_detail(key, context, default).value
 
-    def variation_detail(self, key: str, context: Context, default: Any) -> EvaluationDetail:
+    def variation_detail(self, key: str, context: Context, default: object) -> EvaluationDetail:
         """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
         if self._forks != forks.count:
             self._restart()
@@ -100,10 +100,10 @@ class TrackingClient:
                 self._note_default(key, "malformed", problem)
                 return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
             self._checked[variation] = detail.value
-            self._remember_model(key, cast(Mapping[str, Any], detail.value))
+            self._remember_model(key, cast(Mapping[str, object], detail.value))
         return detail
 
-    def track(self, event_name: str, context: Context, data: Any = None, metric_value: float | None = None) -> None:
+    def track(self, event_name: str, context: Context, data: object = None, metric_value: float | None = None) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         if self._forks != forks.count:
             self._restart()
@@ -114,7 +114,7 @@ class TrackingClient:
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
-    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, object]:
         """Add the model of an AI event's variation, and assign the event to the open run of its AI Config."""
         run = self._find_run(self, str(data["configKey"]))
         if run is not None:

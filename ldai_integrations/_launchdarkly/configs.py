@@ -29,7 +29,7 @@ else:
     AIConfig = AICompletionConfig | AIAgentConfig
     AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
 #: AI Configs by key, mode and LD context, each with the variables that its prompt was rendered with.
-Resolved: TypeAlias = dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]]
+Resolved: TypeAlias = dict[tuple[str, str, str], list[tuple[Mapping[str, object], AIConfig]]]
 
 # Judges fill in these variables themselves; the AI SDK warns if they are given.
 _JUDGE_VARIABLES = {"message_history", "response_to_evaluate"}
@@ -59,7 +59,7 @@ class Configs:
         *,
         mode: Mode,
         default: AIConfigDefault | None,
-        variables: Mapping[str, Any],
+        variables: Mapping[str, object],
     ) -> AIConfig:
         """Evaluate an AI Config and render its prompt, once for each request, LD context and set of variables.
 
@@ -90,7 +90,7 @@ class Configs:
         cache.append((variables, config))
         return config
 
-    def judge_config(self, judge_key: str, ld_context: Context, variables: Mapping[str, Any]) -> AIJudgeConfig:
+    def judge_config(self, judge_key: str, ld_context: Context, variables: Mapping[str, object]) -> AIJudgeConfig:
         """Evaluate the AI Config of a judge; disabled if LaunchDarkly has nothing usable."""
         ours = {name: value for name, value in variables.items() if name not in _JUDGE_VARIABLES}
         config = self._ai_client.judge_config_template(judge_key, ld_context, None)
@@ -103,7 +103,7 @@ class Configs:
         ld_context: Context,
         mode: Mode,
         default: AIConfigDefault | None,
-        variables: Mapping[str, Any],
+        variables: Mapping[str, object],
     ) -> AIConfig:
         if mode == "completion":
             config: Any = self._ai_client.completion_config_template(config_key, ld_context, cast(Any, default))
@@ -114,11 +114,11 @@ class Configs:
             config = replace(config, judge_configuration=judges)
         return cast(AIConfig, self._rendered(config, ld_context, variables))
 
-    def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, Any]) -> Any:
+    def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, object]) -> object:
         """Return an AI Config with its prompt filled in."""
         context = ld_context.to_dict()
         known = {**variables, "ldctx": context, "ldContext": context}
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         messages = getattr(config, "messages", None)
         if messages:
             changes["messages"] = [
@@ -129,7 +129,7 @@ class Configs:
             changes["instructions"] = self._fill_in(config.key, instructions, known)
         return replace(config, **changes) if changes else config
 
-    def _fill_in(self, config_key: str, template: str, variables: dict[str, Any]) -> str:
+    def _fill_in(self, config_key: str, template: str, variables: dict[str, object]) -> str:
         try:
             for name in missing_variables(template, variables):
                 self._diagnostics.note(
@@ -176,7 +176,7 @@ class _Variations:
         self.track = client.track
         self._on_this_thread = threading.local()
 
-    def variation(self, key: str, context: Context, default: Any) -> Any:
+    def variation(self, key: str, context: Context, default: object) -> object:
         """Return a variation without its judges, which :attr:`last_judges` keeps."""
         value = self._client.variation(key, context, default)
         self._on_this_thread.judges = _judges_in(value)
@@ -189,7 +189,7 @@ class _Variations:
         return judges
 
 
-def _judges_in(value: Mapping[str, Any]) -> JudgeConfiguration | None:
+def _judges_in(value: Mapping[str, object]) -> JudgeConfiguration | None:
     found = value.get("judgeConfiguration")
     judges = found.get("judges") if isinstance(found, dict) else None
     if not isinstance(judges, list):
@@ -202,12 +202,12 @@ def _judges_in(value: Mapping[str, Any]) -> JudgeConfiguration | None:
     return JudgeConfiguration(judges=usable) if usable else None
 
 
-def _with_content(message: Any, content: str) -> Any:
+def _with_content(message: Any, content: str) -> object:
     """Return a message of the AI SDK with another content."""
     return type(message)(role=message.role, content=content)
 
 
-def _are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
     """Return whether two sets of variables are equal; values such as numpy arrays cannot be compared."""
     try:
         return one is other or bool(one == other)

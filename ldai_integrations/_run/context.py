@@ -119,7 +119,7 @@ class RequestScope:
         self._ld_context: Context | None = None
         self._anonymous: Context | None = None
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> RequestScope:
+    def __deepcopy__(self, _memo: dict[int, object]) -> RequestScope:
         """Return the scope itself: an application may copy its ASGI scope or WSGI environ."""
         return self
 
@@ -150,7 +150,7 @@ class RequestScope:
         """Return whether an LD context is the anonymous one that was created for this request."""
         return ld_context is self._anonymous
 
-    def context_from(self, source: Callable[..., Any] | None, *args: Any, **kwargs: Any) -> Context:
+    def context_from(self, source: Callable[..., object] | None, *args: object, **kwargs: object) -> Context:
         """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""
         if source is None:
             return self.anonymous

@@ -17,17 +17,17 @@ from .stream import Proxy, TrackedAsyncStream
 class Opener(Protocol):
     """An object that opens the runs of a decorator."""
 
-    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+    def open(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Run, bool]:
         """Return the run of a call, and whether the caller must finish it."""
 
-    def handler(self, func: Callable[..., Any], run: Run) -> Callable[..., Any]:
+    def handler(self, func: Callable[..., object], run: Run) -> Callable[..., Any]:
         """Return the function to call in a run."""
 
     async def prepare(self) -> None:
         """Do what must not block the event loop, before a run is opened."""
 
 
-def track_function(func: Callable[..., Any], opener: Opener) -> Callable[..., Any]:
+def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:
     """Return a function of the same kind as ``func``, with its name and signature, that tracks its calls."""
     is_function = inspect.isroutine(func) or isinstance(func, functools.partial)
     call = func if is_function else getattr(func, "__call__")  # noqa: B004, B009  # the method itself is asked for its kind
@@ -53,8 +53,8 @@ def end_after_exception(run: Run, is_owner: bool, exc: BaseException) -> None:
         run.fail(exc)
 
 
-def _track_plain(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+def _track_plain(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+    def wrapper(*args: object, **kwargs: object) -> object:
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
@@ -69,8 +69,8 @@ def _track_plain(func: Callable[..., Any], opener: Opener, injected: str | None)
     return wrapper
 
 
-def _track_coroutine(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+    async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
@@ -98,8 +98,8 @@ async def flush_after_run(run: Run) -> None:
         await run.services.flushing.aflush_after_request()
 
 
-def _track_generator(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+def _track_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+    def wrapper(*args: object, **kwargs: object) -> Any:
         steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
         if not is_owner:
             return (yield from steps)
@@ -131,7 +131,7 @@ def _track_generator(func: Callable[..., Any], opener: Opener, injected: str | N
     return wrapper
 
 
-def _close(steps: Any, run: Run) -> None:
+def _close(steps: object, run: Run) -> None:
     token = bind(run)
     try:
         close = getattr(steps, "close", None)
@@ -141,8 +141,8 @@ def _close(steps: Any, run: Run) -> None:
         unbind(token)
 
 
-def _track_async_generator(func: Callable[..., Any], opener: Opener, injected: str | None) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+def _track_async_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+    async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
         steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
         stream = TrackedAsyncStream(steps, HandlerHooks(run)) if is_owner else steps
@@ -168,7 +168,11 @@ def _track_async_generator(func: Callable[..., Any], opener: Opener, injected: s
 
 
 def _call_generator(
-    func: Callable[..., Any], opener: Opener, injected: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    func: Callable[..., object],
+    opener: Opener,
+    injected: str | None,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> tuple[Any, Run, bool]:
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
@@ -179,7 +183,7 @@ def _call_generator(
         raise
 
 
-def _inject(kwargs: dict[str, Any], injected: str | None, run: Run) -> dict[str, Any]:
+def _inject(kwargs: dict[str, object], injected: str | None, run: Run) -> dict[str, object]:
     return kwargs if injected is None else {**kwargs, injected: run}
 
 
@@ -190,13 +194,13 @@ class TrackedCallable(Proxy):
     other object as an ASGI application. Everything but the call is that of the object. A copy is tracked as well.
     """
 
-    def __init__(self, target: Any, wrapper: Callable[..., Any], decorate: Callable[[Any], Any]) -> None:
+    def __init__(self, target: object, wrapper: Callable[..., object], decorate: Callable[[Any], object]) -> None:
         super().__init__(target)
         self._self_wrapper = wrapper
         self._self_decorate = decorate
 
     @property
-    def __call__(self) -> Callable[..., Any]:
+    def __call__(self) -> Callable[..., object]:
         """The tracked call; ``inspect`` looks here to learn whether it must be awaited."""
         return self._self_wrapper
 
@@ -206,23 +210,23 @@ class TrackedCallable(Proxy):
         return inspect.signature(self._self_wrapper)
 
     @property
-    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]  # computed, as in wrapt
+    def __annotations__(self) -> dict[str, object]:  # type: ignore[override]  # computed, as in wrapt
         """The annotations without the parameter that is filled in, for ``typing.get_type_hints``."""
         signature = self.__signature__
         kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
         kinds["return"] = signature.return_annotation
         return {name: kind for name, kind in kinds.items() if kind is not inspect.Signature.empty}
 
-    def _self_wrap(self, other: Any) -> Any:
+    def _self_wrap(self, other: object) -> object:
         return self._self_decorate(other)
 
 
-def _run_parameter(func: Callable[..., Any]) -> str | None:
+def _run_parameter(func: Callable[..., object]) -> str | None:
     """Return the name of the parameter of ``func`` that is annotated ``Run``, if there is one."""
     return next((parameter.name for parameter in _parameters(func) if parameter.annotation is Run), None)
 
 
-def _set_signature(wrapper: Callable[..., Any], func: Callable[..., Any], injected: str | None) -> None:
+def _set_signature(wrapper: Callable[..., object], func: Callable[..., object], injected: str | None) -> None:
     """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in.
 
     String annotations are evaluated in the module of ``func``: a framework that evaluates them on the wrapper would
@@ -241,7 +245,7 @@ def _set_signature(wrapper: Callable[..., Any], func: Callable[..., Any], inject
         wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != injected}
 
 
-def _parameters(func: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(func: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         parameters = inspect.signature(func).parameters.values()
     except (TypeError, ValueError):
@@ -249,13 +253,13 @@ def _parameters(func: Callable[..., Any]) -> list[inspect.Parameter]:
     return [parameter.replace(annotation=_evaluate(parameter.annotation, func)) for parameter in parameters]
 
 
-def _evaluate(annotation: Any, func: Callable[..., Any]) -> Any:
+def _evaluate(annotation: object, func: Callable[..., object]) -> object:
     """Evaluate a string annotation in the module of a function, a partial or an object; keep it if that fails."""
     if not isinstance(annotation, str):
         return annotation
     target = inspect.unwrap(func)
-    owners: tuple[Any, ...] = (target, getattr(target, "func", None), type(target).__call__)
-    names: dict[str, Any] = next((owner.__globals__ for owner in owners if hasattr(owner, "__globals__")), {})
+    owners: tuple[object, ...] = (target, getattr(target, "func", None), type(target).__call__)
+    names: dict[str, object] = next((owner.__globals__ for owner in owners if hasattr(owner, "__globals__")), {})
     try:
         return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
     except Exception:

@@ -50,7 +50,7 @@ class ObservedRun(Protocol):
         """Whether judges were drawn for this run, so that its texts are kept."""
 
 
-def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage: bool = False) -> Any:
+def observe(run: ObservedRun, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
     """Read what a provider call returned, and return what the caller gets.
 
     Args:
@@ -82,7 +82,9 @@ def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage:
         return response
 
 
-async def _observe_later(run: ObservedRun, response: Awaitable[Any], call: ProviderCall, hides_usage: bool) -> Any:
+async def _observe_later(
+    run: ObservedRun, response: Awaitable[object], call: ProviderCall, hides_usage: bool
+) -> object:
     try:
         result = await response
     except BaseException as exc:
@@ -139,9 +141,9 @@ class _Observer(StreamHooks):
         self._reader: ItemReader | BodyReader | None = None
         self._is_unreadable = False
         #: The provider's stream, if the response is one.
-        self.stream: Any = None
+        self.stream: object = None
 
-    def take(self, response: Any) -> Any:
+    def take(self, response: object) -> object:
         """Attach a reader to a response; return what the caller gets."""
         self._call.form = response.__class__
         if isinstance(response, dict):
@@ -194,7 +196,7 @@ class _Observer(StreamHooks):
         else:
             self._call.fail(exc, self._clock())
 
-    def on_enter(self, entered: Any) -> Any:
+    def on_enter(self, entered: object) -> object:
         """Take the stream that a manager gives: its request starts when it is entered."""
         if self._ledger.knows(entered):
             return entered
@@ -210,11 +212,11 @@ class _Observer(StreamHooks):
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         await aread_rest(self._observed_run.services, self._call)
 
-    def _take_stream(self, stream: Any) -> Any:
+    def _take_stream(self, stream: object) -> object:
         self.read_items(stream)
         return track_stream(stream, self)
 
-    def read_items(self, stream: Any = None) -> None:
+    def read_items(self, stream: object = None) -> None:
         """Read the items that :meth:`on_item` is given."""
         self.stream, reader = stream, ItemReader()
         self.binds_methods = hasattr(stream.__class__, "until_done")
@@ -222,7 +224,7 @@ class _Observer(StreamHooks):
 
     # Whole responses and bytes
 
-    def _take_dict(self, response: dict[Any, Any]) -> Any:
+    def _take_dict(self, response: dict[Any, object]) -> object:
         """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
         for name in ("stream", "body"):
             value = response.get(name)
@@ -233,7 +235,7 @@ class _Observer(StreamHooks):
         self._take_whole(response)
         return response
 
-    def _take_whole(self, response: Any) -> None:
+    def _take_whole(self, response: object) -> None:
         reading, call = read(response), self._call
         if reading is None and call.source != "client":
             self._ledger.withdraw(call)
@@ -247,7 +249,7 @@ class _Observer(StreamHooks):
         else:
             call.request = None
 
-    def _take_body(self, body: Any, response: Mapping[str, Any]) -> Any:
+    def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a botocore body: the caller gets one of the same class that reads from the given one."""
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
         headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
@@ -371,30 +373,30 @@ class _BotocoreTee:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
-    def read(self, amt: int | None = None, *more: Any) -> Any:
+    def read(self, amt: int | None = None, *more: Any) -> object:
         data = self._body.read(amt, *more)
         self._feed(data)
         return data
 
-    def readinto(self, buffer: Any) -> Any:
+    def readinto(self, buffer: Any) -> object:
         size = self._body.readinto(buffer)
         if size:
             self._feed(bytes(memoryview(buffer)[:size]))
         return size
 
-    def readlines(self, *hint: Any) -> Any:
+    def readlines(self, *hint: object) -> object:
         lines = self._body.readlines(*hint)
         self._feed(b"".join(lines))
         return lines
 
 
-def _is_botocore_body(value: Any) -> bool:
+def _is_botocore_body(value: object) -> bool:
     """Return whether a value is a botocore body, which is read from the network and can be read once."""
     kind = value.__class__
     return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
 
 
-def _is_http_response(value: Any) -> bool:
+def _is_http_response(value: object) -> bool:
     """Return whether a value is a response of httpx, or of a library that is made like it."""
     kind = value.__class__
     return hasattr(kind, "iter_bytes") and hasattr(kind, "aiter_bytes")
@@ -420,7 +422,7 @@ def _must_stay(kind: type) -> bool:
     return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or hasattr(kind, "until_done")
 
 
-def _reading_of(reader: ItemReader, stream: Any) -> Reading | None:
+def _reading_of(reader: ItemReader, stream: object) -> Reading | None:
     """Return what was read of a stream, or of the response that a helper has accumulated from it."""
     reading = reader.reading() if reader.recognised else None
     if reading is not None and reading.usage is not None:

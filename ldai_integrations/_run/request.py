@@ -28,7 +28,7 @@ class ProviderRequest:
     """
 
     api: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     chars: int = 0
 
     @property
@@ -74,7 +74,7 @@ class _Copy:
         self.left = limit
         self._items = _MOST_ITEMS
 
-    def of(self, value: Any, depth: int = 20) -> Any:
+    def of(self, value: object, depth: int = 20) -> Any:
         self._items -= 1
         if self._items < 0 or depth < 0:
             self.left = -1
@@ -89,11 +89,11 @@ class _Copy:
         return value
 
 
-def _role(turn: Any) -> str:
+def _role(turn: object) -> str:
     return str(turn.get("role", "user")) if isinstance(turn, Mapping) else "user"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """Return the text of a message or of its parts."""
     if isinstance(value, str):
         return value
@@ -104,12 +104,12 @@ def _plain(value: Any) -> str:
     return ""
 
 
-def _completions(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def _completions(request: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
     """Read a completion request: its prompt has as many tokens as its text, like the input of an embedding."""
     return {"input": request.get("prompt")}, "embeddings"
 
 
-def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
     """Read a request of Cohere's first chat API, which separates the last message from the history."""
     if "message" not in request:
         return request, "chat"
@@ -121,7 +121,7 @@ def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     return {**request, "messages": messages}, "chat"
 
 
-def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
     """Read a request of Bedrock's InvokeModel, whose body has the format of the model."""
     try:
         body = json.loads(request["body"])

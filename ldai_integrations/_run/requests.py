@@ -77,7 +77,7 @@ class RequestTracking:
         config_key: str | Callable[[Any], str | None] | None = None,
         mode: Mode = "completion",
         default: AIConfigDefault | None = None,
-        variables: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
+        variables: Mapping[str, object] | Callable[[Any], Mapping[str, object]] | None = None,
         ld_context: Callable[[Any], Context | None] | None = None,
         secrets: Sequence[Secret] = (),
     ) -> None:
@@ -120,7 +120,7 @@ class RequestTracking:
             return open_run(scope, options, variables=self._variables_of(request), parent=parent)
         return None
 
-    def _variables_of(self, request: object) -> Mapping[str, Any]:
+    def _variables_of(self, request: object) -> Mapping[str, object]:
         if not callable(self._variables):
             return self._variables or {}
         with self.services.diagnostics.guard("variables", "middleware"):

@@ -28,12 +28,12 @@ class HandlerHooks(StreamHooks):
         self._vote_token = vote_token
         self._is_manager = False
 
-    def on_enter(self, entered: Any) -> Any:
+    def on_enter(self, entered: object) -> object:
         """Read a provider's stream whose manager the handler returned."""
         self._is_manager = True
         return track_stream(entered if self.run is None else self.run.observe(entered), self)
 
-    def on_item(self, item: Any) -> object:
+    def on_item(self, item: object) -> object:
         """Read an item."""
         if self._vote_token is not None:
             self._vote_token.pass_on(item)
@@ -56,7 +56,7 @@ class HandlerHooks(StreamHooks):
         if self.run is not None:
             self.run.leave()
 
-    def last_item(self) -> Any:
+    def last_item(self) -> object:
         """Return the event with the feedback token."""
         return (self._vote_token.last_event() or None) if self._vote_token is not None else None
 
@@ -66,7 +66,7 @@ class HandlerHooks(StreamHooks):
             await self.run.settle()
 
 
-def follow(run: Run, result: Any) -> Any:
+def follow(run: Run, result: object) -> object:
     """Return what a handler returned, and end its run at the end of it.
 
     A value ends the run now. A stream is returned in a stand-in that ends the run when it is exhausted or closed.
@@ -86,7 +86,7 @@ def follow(run: Run, result: Any) -> Any:
         return result
 
 
-def _follow(run: Run, result: Any) -> Any:
+def _follow(run: Run, result: object) -> object:
     if result is None or isinstance(result, (str, bytes, list, int, float)):
         return _end_with(run, result)
     if isinstance(result, dict):
@@ -106,7 +106,7 @@ def _follow(run: Run, result: Any) -> Any:
     return _follow_response(run, result)
 
 
-async def _follow_awaitable(run: Run, awaitable: Awaitable[Any]) -> Any:
+async def _follow_awaitable(run: Run, awaitable: Awaitable[object]) -> object:
     token = bind(run)
     try:
         result = await awaitable
@@ -119,7 +119,7 @@ async def _follow_awaitable(run: Run, awaitable: Awaitable[Any]) -> Any:
     return follow(run, result)
 
 
-def _end_with_future(run: Run, done: asyncio.Future[Any]) -> None:
+def _end_with_future(run: Run, done: asyncio.Future[object]) -> None:
     if done.cancelled():
         run.end(asyncio.CancelledError())
     elif (exc := done.exception()) is not None:
@@ -128,13 +128,13 @@ def _end_with_future(run: Run, done: asyncio.Future[Any]) -> None:
         _end_with(run, done.result())
 
 
-def _end_with(run: Run, result: Any) -> Any:
+def _end_with(run: Run, result: object) -> object:
     read_result(run, result)
     run.finish()
     return result
 
 
-def read_result(run: Run, result: Any) -> None:
+def read_result(run: Run, result: object) -> None:
     """Read the value that a handler returned, and pass it to ``is_error``."""
     try:
         if run.options.is_error is not None:
@@ -149,7 +149,7 @@ def read_result(run: Run, result: Any) -> None:
         run.services.diagnostics.failed("result", run.config_key, exc)
 
 
-def _follow_response(run: Run, result: Any) -> Any:
+def _follow_response(run: Run, result: Any) -> object:
     """Follow the body of a streaming response of any web framework; end the run with anything else."""
     status = status_of_response(result)
     response = result[0] if type(result) is tuple and result and status else result
@@ -169,7 +169,7 @@ def _follow_response(run: Run, result: Any) -> Any:
     return _end_with(run, result)
 
 
-def add_vote_token(response: Any, vote_token: VoteToken, status: int | None, *, head: bool) -> None:
+def add_vote_token(response: object, vote_token: VoteToken, status: int | None, *, head: bool) -> None:
     """Add the feedback token to a response: a header, and an event after a streamed body."""
     _add_header(response, vote_token, status, head=head)
     if vote_token.streams:
@@ -191,7 +191,7 @@ def _add_header(response: Any, vote_token: VoteToken, status: int | None, *, hea
 # place of its streamed body to _streamed_body, and of a complete body to _whole_body.
 
 
-def _replace_body(response: Any, hooks: HandlerHooks) -> bool:
+def _replace_body(response: object, hooks: HandlerHooks) -> bool:
     """Put a stand-in in the place of a response's streamed body; return whether it has one."""
     place = _streamed_body(response)
     if place is None:
@@ -203,7 +203,7 @@ def _replace_body(response: Any, hooks: HandlerHooks) -> bool:
     return True
 
 
-def _streamed_body(response: Any) -> tuple[Any, str] | None:
+def _streamed_body(response: object) -> tuple[object, str] | None:
     """Return the object and the attribute with the streamed body of a response; ``None`` if it has none.
 
     Files are left alone: a stand-in would no longer be sent by the operating system.
@@ -235,7 +235,7 @@ def _whole_body(response: Any) -> bytes | None:
     return next((body for body in bodies if isinstance(body, bytes)), None)
 
 
-def _content_type(response: Any) -> str | None:
+def _content_type(response: object) -> str | None:
     for name in ("content_type", "media_type"):
         value = getattr(response, name, None)
         if isinstance(value, str):
@@ -243,13 +243,13 @@ def _content_type(response: Any) -> str | None:
     return _header(response, "Content-Type")
 
 
-def _header(response: Any, name: str) -> str | None:
+def _header(response: object, name: str) -> str | None:
     headers = getattr(response, "headers", None)
     value = headers.get(name) if headers is not None and hasattr(headers, "get") else None
     return value if isinstance(value, str) else None
 
 
-def _looks_like_stream(value: Any) -> bool:
+def _looks_like_stream(value: object) -> bool:
     """Return whether a value is consumed step by step.
 
     Iterators are. Other objects are only if the name of their class contains "stream", because sessions and locks have

@@ -85,7 +85,7 @@ class Run:
         scope: RequestScope,
         options: RunOptions,
         *,
-        variables: Mapping[str, Any],
+        variables: Mapping[str, object],
         ld_context: Context | None = None,
         parent: Run | None = None,
     ) -> None:
@@ -117,7 +117,7 @@ class Run:
         #: What LaunchDarkly's trackers sent for this run before its end, by event name without ``$ld:ai:``.
         self.stated_events: dict[str, Any] = {}
         #: The messages that :meth:`messages` returned.
-        self.prompt: list[dict[str, Any]] | None = None
+        self.prompt: list[dict[str, object]] | None = None
         #: The keys of the judges that were drawn for this run.
         self.judge_keys: tuple[str, ...] = ()
         #: Receivers of the record, by the index of the sink that each replaces. Sinks create them when the run opens.
@@ -351,7 +351,7 @@ class Run:
         if not self.finished:
             self.services.reporter.leave(self.finish if is_complete else self.abandon)
 
-    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any]:
+    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object]:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
 
         Args:
@@ -430,7 +430,7 @@ class Run:
             self._identity = TrackerIdentity.of(self.sdk_tracker)
         return self._identity
 
-    def configured_messages(self) -> list[dict[str, Any]]:
+    def configured_messages(self) -> list[dict[str, object]]:
         """Return the messages of the AI Config, or its instructions as one system message."""
         instructions = getattr(self.config, "instructions", None)
         if instructions:
@@ -454,7 +454,7 @@ def open_run(
     scope: RequestScope,
     options: RunOptions,
     *,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     ld_context: Context | None = None,
     parent: Run | None = None,
 ) -> Run:
@@ -518,7 +518,7 @@ class IdleRun(Run):
 class _Silent:
     """A client that sends nothing."""
 
-    def track(self, *args: Any) -> None:
+    def track(self, *args: object) -> None:
         """Do nothing."""
 
 

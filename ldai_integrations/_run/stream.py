@@ -177,7 +177,7 @@ class TrackedStream(_Tracked):
                 raise
             except BaseException as exc:
                 self._self_is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by a consumer that stopped waiting
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
                 hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:
@@ -249,7 +249,7 @@ class TrackedAsyncStream(_Tracked):
                 raise
             except BaseException as exc:
                 self._self_is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by a consumer that stopped waiting
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
                 hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:

@@ -31,7 +31,7 @@ class Place:
         is_raw: Whether calls return the HTTP response.
     """
 
-    client: Any
+    client: object
     tree: Tree
     include_usage: IncludeUsage
     is_raw: bool = False
@@ -40,10 +40,10 @@ class Place:
 class Wrapped(Proxy):
     """A client or a resource of one, whose tracked attributes are wrapped too."""
 
-    def __init__(self, inner: Any, place: Place) -> None:
+    def __init__(self, inner: object, place: Place) -> None:
         super().__init__(inner)
         self._self_place = place
-        self._self_made: dict[str, tuple[Any, Any]] = {}
+        self._self_made: dict[str, tuple[object, object]] = {}
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.__wrapped__, name)
@@ -54,19 +54,19 @@ class Wrapped(Proxy):
         if made is not None and (made[0] is value or (type(value) is MethodType and made[0] == value)):
             return made[1]
         if part is None:
-            wrapped: Any = wrap(value, replace(self._self_place, is_raw=True))
+            wrapped: object = wrap(value, replace(self._self_place, is_raw=True))
         else:
             wrapped = _wrap_part(value, part, self)
         self._self_made[name] = value, wrapped
         return wrapped
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # an object that cannot be pickled says so itself
+    def __reduce_ex__(self, protocol: object) -> Any:  # an object that cannot be pickled says so itself
         return wrap, (self.__wrapped__, self._self_place)
 
-    def _self_entered(self, entered: Any) -> Any:
+    def _self_entered(self, entered: object) -> object:
         return self if entered is self.__wrapped__ else self._self_wrap(entered)
 
-    def _self_wrap(self, other: Any) -> Any:
+    def _self_wrap(self, other: object) -> object:
         place = self._self_place
         return wrap(other, replace(place, client=other) if place.client is self.__wrapped__ else place)
 
@@ -74,20 +74,20 @@ class Wrapped(Proxy):
 class _WrappedManager(Wrapped):
     """A client for a ``with`` block."""
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> object:
         return self._self_entered(self.__wrapped__.__enter__())
 
-    def __exit__(self, *exc_info: Any) -> Any:
+    def __exit__(self, *exc_info: object) -> object:
         return self.__wrapped__.__exit__(*exc_info)
 
 
 class _WrappedAsyncManager(Wrapped):
     """A client for an ``async with`` block."""
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> object:
         return self._self_entered(await self.__wrapped__.__aenter__())
 
-    async def __aexit__(self, *exc_info: Any) -> Any:
+    async def __aexit__(self, *exc_info: object) -> object:
         return await self.__wrapped__.__aexit__(*exc_info)
 
 
@@ -103,7 +103,7 @@ _KINDS = {
 }
 
 
-def wrap(inner: Any, place: Place) -> Wrapped:
+def wrap(inner: object, place: Place) -> Wrapped:
     """Wrap a client or a resource of one."""
     kind = type(inner)
     return _KINDS[hasattr(kind, "__enter__"), hasattr(kind, "__aenter__")](inner, place)
@@ -112,28 +112,28 @@ def wrap(inner: Any, place: Place) -> Wrapped:
 class _Method(Proxy):
     """A method of a client. Subclasses define its call."""
 
-    def __init__(self, inner: Any, owner: Wrapped) -> None:
+    def __init__(self, inner: object, owner: Wrapped) -> None:
         super().__init__(inner)
         self._self_owner = owner
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> object:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, object]) -> object:
         return getattr(copy.deepcopy(self._self_owner, memo), self.__wrapped__.__name__)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: object) -> Any:
         return getattr, (self._self_owner, self.__wrapped__.__name__)
 
 
 class _TrackedMethod(_Method):
     """A method that calls a model. The call is added to the ledger of the current run."""
 
-    def __init__(self, inner: Any, owner: Wrapped, call: Call) -> None:
+    def __init__(self, inner: object, owner: Wrapped, call: Call) -> None:
         super().__init__(inner, owner)
         self._self_call = call
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         run, method = get_current(), self.__wrapped__
         if not isinstance(run, Run) or run.finished:
             _note_outside(run)
@@ -167,16 +167,16 @@ class _Self(Wrapped):
 class _AnotherClient(_Method):
     """A method that makes a client, which is wrapped like the one that makes it."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         return self._self_owner._self_wrap(self.__wrapped__(*args, **kwargs))
 
 
-def unwrap(value: Any) -> Any:
+def unwrap(value: Any) -> object:
     """Return the object in a stand-in; any other object unchanged."""
     return value.__wrapped__ if issubclass(type(value), Wrapped) else value
 
 
-def _wrap_part(value: Any, part: Part, owner: Wrapped) -> Any:
+def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     place = owner._self_place
     if isinstance(part, Mapping):
         return wrap(value, replace(place, tree=part))
@@ -214,13 +214,13 @@ def _note_outside(run: object) -> None:
     note_stray_call()
 
 
-def _raw_method(method: _TrackedMethod) -> Any:
+def _raw_method(method: _TrackedMethod) -> object:
     """Return the method that returns the raw response of a parsing method; ``None`` if there is none."""
     raw = getattr(method._self_owner.__wrapped__, "with_raw_response", None)
     return getattr(raw, method.__wrapped__.__name__, None) if raw is not None else None
 
 
-def _call_raw(run: Run, call: Any, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _call_raw(run: Run, call: Any, raw: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception."""
     response = raw(*args, **kwargs)
     if hasattr(response, "__await__"):
@@ -228,7 +228,7 @@ def _call_raw(run: Run, call: Any, raw: Any, args: tuple[Any, ...], kwargs: dict
     return _parse(run, call, response)
 
 
-async def _parse_later(run: Run, call: Any, awaitable: Any) -> Any:
+async def _parse_later(run: Run, call: Any, awaitable: Any) -> object:
     try:
         response = await awaitable
     except BaseException as exc:
@@ -237,7 +237,7 @@ async def _parse_later(run: Run, call: Any, awaitable: Any) -> Any:
     return _parse(run, call, response)
 
 
-def _parse(run: Run, call: Any, response: Any) -> Any:
+def _parse(run: Run, call: Any, response: Any) -> object:
     observe(run, response, call)
     try:
         parsed = response.parse()
@@ -248,7 +248,7 @@ def _parse(run: Run, call: Any, response: Any) -> Any:
     return parsed
 
 
-def _with_usage(kwargs: dict[str, Any], place: Place) -> tuple[dict[str, Any], bool]:
+def _with_usage(kwargs: dict[str, object], place: Place) -> tuple[dict[str, object], bool]:
     """Return the arguments of a call that ask for the usage of a stream, and whether the option was added.
 
     A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's may refuse the

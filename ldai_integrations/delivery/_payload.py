@@ -53,7 +53,7 @@ def safe_context(context: Context, diagnostics: Diagnostics) -> Context:
     return builder.build()
 
 
-def safe_data(data: Any, event_name: str, diagnostics: Diagnostics) -> Any:
+def safe_data(data: object, event_name: str, diagnostics: Diagnostics) -> object:
     """Return event data that JSON can represent; the same object if it already is."""
     if is_plain(data):
         return data
@@ -61,7 +61,7 @@ def safe_data(data: Any, event_name: str, diagnostics: Diagnostics) -> Any:
     return to_plain(data)
 
 
-def safe_metric(value: Any, event_name: str, diagnostics: Diagnostics) -> float | None:
+def safe_metric(value: object, event_name: str, diagnostics: Diagnostics) -> float | None:
     """Return a finite number, or ``None``; a value that is no number is logged once for each event name."""
     if value is None or ((type(value) is int or type(value) is float) and is_plain(value)):
         return value
@@ -76,7 +76,7 @@ def safe_metric(value: Any, event_name: str, diagnostics: Diagnostics) -> float 
     return number
 
 
-def encode_event(event: dict[str, Any], diagnostics: Diagnostics) -> bytes:
+def encode_event(event: dict[str, object], diagnostics: Diagnostics) -> bytes:
     """Write an event as JSON; a value that JSON cannot represent is replaced, and logged once for each event key."""
     try:
         text = _encode(event)
@@ -108,7 +108,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return kind in (list, tuple) and all(is_plain(item, depth + 1) for item in value)
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: object) -> object:
     """Return the nearest value that JSON can represent; never raise.
 
     Containers stay containers (with at most 1,000 items in all), numbers stay numbers, times and bytes become text, and
@@ -123,7 +123,7 @@ class _Replacement:
     def __init__(self) -> None:
         self._left = _MAX_ITEMS
 
-    def plain(self, value: Any, depth: int) -> Any:
+    def plain(self, value: object, depth: int) -> object:
         if isinstance(value, str):
             return value if is_plain(value) and type(value) is str else _clean_text(str.__str__(value))
         if value is None or type(value) is bool:
@@ -150,7 +150,7 @@ class _Replacement:
         return self._left >= 0
 
 
-def _simplify(value: Any) -> Any:
+def _simplify(value: Any) -> object:
     """Return what stands behind an enum, a numpy object, a time or bytes; any other value as it is."""
     if isinstance(value, Enum):
         return value.value
@@ -177,7 +177,7 @@ def _to_finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     kind: Any = type(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return f"<{kind.__name__}>"
@@ -202,7 +202,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _replace_values(event: dict[str, Any], diagnostics: Diagnostics) -> dict[str, Any]:
+def _replace_values(event: dict[str, object], diagnostics: Diagnostics) -> dict[str, object]:
     """Return an event with its values replaced, and a metric value that is a number or absent."""
     name = str(event.get("key", event.get("kind")))
     plain = {field: value if is_plain(value) else to_plain(value) for field, value in event.items()}

@@ -48,7 +48,7 @@ class Turn:
         """The text parts, joined."""
         return "".join(self.texts)
 
-    def add(self, content: Any) -> None:
+    def add(self, content: object) -> None:
         """Add content: a text, or parts in the format of any provider."""
         if not is_list(content):
             self.texts.append(text(content))
@@ -56,7 +56,7 @@ class Turn:
         for part in items(content):
             self._add_part(part)
 
-    def _add_part(self, part: Any) -> None:
+    def _add_part(self, part: object) -> None:
         words = text(part) or text(get(part, "text", "refusal"))
         call = get(part, "toolUse", "functionCall", "function_call")
         result = get(part, "toolResult", "functionResponse", "function_response")
@@ -101,7 +101,7 @@ class Format:
 
     name: str
     description: str
-    schema: Any
+    schema: object
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Conversation:
     searches_web: bool = False
     is_partial: bool = False
 
-    def add(self, role: str, content: Any) -> Turn:
+    def add(self, role: str, content: object) -> Turn:
         """Add a message and return it."""
         turn = Turn(role)
         turn.add(content)
@@ -132,7 +132,7 @@ class Conversation:
         return turn
 
 
-def _plain_document(part: Any) -> str | None:
+def _plain_document(part: object) -> str | None:
     """Return the text of a plain text document of Anthropic, Bedrock or Gemini; ``None`` for anything else."""
     source = get(part, "source")
     if text(get(part, "type")) == "document":
@@ -157,16 +157,16 @@ def _plain_document(part: Any) -> str | None:
     return bytes(data).decode("utf-8", "replace") or None
 
 
-def _tool_of(tool: Any) -> Tool:
+def _tool_of(tool: object) -> Tool:
     parameters = plain_json(get(tool, "parameters", "parametersJsonSchema", "parameters_json_schema", "input_schema"))
     return Tool(text(get(tool, "name")), text(get(tool, "description")), parameters)
 
 
-def _format_of(schema: Any) -> Format:
+def _format_of(schema: object) -> Format:
     return Format(text(get(schema, "name")), text(get(schema, "description")), plain_json(get(schema, "schema")))
 
 
-def from_chat(request: Any) -> Conversation:
+def from_chat(request: object) -> Conversation:
     """Read a request of OpenAI's chat completions."""
     conversation = Conversation(is_partial=get(request, "web_search_options") is not None)
     called: dict[str, str] = {}
@@ -201,7 +201,7 @@ def from_chat(request: Any) -> Conversation:
     return conversation
 
 
-def from_responses(request: Any) -> Conversation:
+def from_responses(request: object) -> Conversation:
     """Read a request of OpenAI's Responses API, whose input is a list of items of many kinds."""
     conversation = Conversation()
     stored = [get(request, name) for name in _STORED]
@@ -221,7 +221,7 @@ def from_responses(request: Any) -> Conversation:
     return conversation
 
 
-def _add_items(listed: Iterable[Any], conversation: Conversation) -> None:
+def _add_items(listed: Iterable[object], conversation: Conversation) -> None:
     """Add a turn for each item. Tool calls that follow each other were made at once, and are one turn."""
     called: dict[str, str] = {}
     together: Turn | None = None
@@ -249,7 +249,7 @@ def _add_items(listed: Iterable[Any], conversation: Conversation) -> None:
                 conversation.add("assistant", "\n".join(filter(None, parts)))
 
 
-def _add_tools(listed: Iterable[Any], conversation: Conversation) -> None:
+def _add_tools(listed: Iterable[object], conversation: Conversation) -> None:
     """Add functions, those of namespaces and of listed MCP servers, and the provider's own tools."""
     for tool in listed:
         kind, inner = text(get(tool, "type")), get(tool, "tools")
@@ -265,7 +265,7 @@ def _add_tools(listed: Iterable[Any], conversation: Conversation) -> None:
             conversation.searches_web |= kind.startswith("web_search")
 
 
-def from_messages(request: Any) -> Conversation:
+def from_messages(request: object) -> Conversation:
     """Read a request of Anthropic's Messages API."""
     conversation = Conversation(is_partial=get(request, "mcp_servers", "container") is not None)
     if get(request, "system") is not None:
@@ -285,7 +285,7 @@ def from_messages(request: Any) -> Conversation:
     return conversation
 
 
-def from_converse(request: Any) -> Conversation:
+def from_converse(request: object) -> Conversation:
     """Read a request of Bedrock's Converse API."""
     conversation = Conversation()
     if next(items(get(request, "system")), None) is not None:
@@ -305,7 +305,7 @@ def from_converse(request: Any) -> Conversation:
     return conversation
 
 
-def from_generate(request: Any) -> Conversation:
+def from_generate(request: object) -> Conversation:
     """Read a request of Gemini's generateContent, over HTTP or as arguments of google-genai."""
     conversation = Conversation(
         is_partial=dig(request, "cachedContent", "cached_content", "config.cached_content") is not None

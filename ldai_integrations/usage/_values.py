@@ -27,7 +27,7 @@ MOST_CLASSES = 4_096
 _METHODS = (FunctionType, classmethod, staticmethod)
 
 
-def get(source: Any, *names: str) -> Any:
+def get(source: object, *names: str) -> Any:
     """Return the first of the named fields that is not ``None``.
 
     Args:
@@ -53,7 +53,7 @@ def get(source: Any, *names: str) -> Any:
     return None
 
 
-def _get_of_model(source: Any, kind: type, names: tuple[str, ...]) -> Any:
+def _get_of_model(source: Any, kind: type, names: tuple[str, ...]) -> object:
     """Read a pydantic model's own dict. Asking a model for a missing field is about ten times slower."""
     try:
         fields, more = source.__dict__, source.__pydantic_extra__
@@ -101,7 +101,7 @@ def _has_only_fields(kind: type) -> bool:
     return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
 
 
-def dig(source: Any, *paths: str) -> Any:
+def dig(source: object, *paths: str) -> Any:
     """Return the first field at one of the dotted paths that is not ``None``."""
     for path in paths:
         value = source
@@ -114,7 +114,7 @@ def dig(source: Any, *paths: str) -> Any:
     return None
 
 
-def number(value: Any) -> int | None:
+def number(value: object) -> int | None:
     """Return a count of tokens, or ``None`` for anything that is not a whole number of zero or more.
 
     Booleans, NaN, fractions, negative numbers and mocks are not counts. ``12.0``, ``Decimal(12)``, numpy's integers
@@ -135,7 +135,7 @@ def number(value: Any) -> int | None:
         return None
 
 
-def is_a(value: Any, *kinds: type) -> bool:
+def is_a(value: object, *kinds: type) -> bool:
     """Return whether a value has one of the types; False for an object whose ``__class__`` raises."""
     try:
         return isinstance(value, kinds)
@@ -143,19 +143,19 @@ def is_a(value: Any, *kinds: type) -> bool:
         return False
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: object) -> bool:
     """Return whether a value is a sequence other than text or bytes."""
     if value is None or type(value) is str:  # frequent, and slow to check with an ABC
         return False
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
-def is_record(value: Any) -> bool:
+def is_record(value: object) -> bool:
     """Return whether a value is a dict or another mapping."""
     return value is not None and is_a(value, dict, Mapping)
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a plain string, or the empty string for anything else."""
     if type(value) is str:
         return value
@@ -165,14 +165,14 @@ def text(value: Any) -> str:
         return ""
 
 
-def items(value: Any) -> Iterator[Any]:
+def items(value: object) -> Iterator[Any]:
     """Iterate over a sequence; iterate over nothing if the value is not one."""
     if value is None:
         return iter(())
     return iter(value) if type(value) is list else _items_of_foreign(value)
 
 
-def _items_of_foreign(value: Any) -> Iterator[Any]:
+def _items_of_foreign(value: Any) -> Iterator[object]:
     if not is_list(value):
         return
     try:
@@ -181,7 +181,7 @@ def _items_of_foreign(value: Any) -> Iterator[Any]:
         return
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """Return a value as compact JSON; return a string unchanged, and the empty string if nothing can be written."""
     if value is None:
         return ""
@@ -193,7 +193,7 @@ def to_json(value: Any) -> str:
         return ""
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> object:
     """Return a copy made of plain dicts and lists, as a provider would receive it; ``None`` if there is none."""
     try:
         return json.loads(to_json(value))
@@ -201,7 +201,7 @@ def plain_json(value: Any) -> Any:
         return None
 
 
-def fields_stored_in(value: Any) -> dict[str, Any]:
+def fields_stored_in(value: object) -> dict[str, object]:
     """Return the dict itself, or an object's own ``__dict__``, without running any code of the object."""
     if type(value) is dict:
         return value
