@@ -182,8 +182,8 @@ class _Observer(StreamHooks):
             has_delta = reader.feed(item)
             if has_delta and call.first_answer_at is None:
                 call.note_token(self._clock(), is_answer=reader.answered)
-            elif not has_delta:
-                call.rest = self if reader.awaits_usage else None
+            call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
+            if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
         except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
@@ -191,6 +191,7 @@ class _Observer(StreamHooks):
 
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""
+        self._call.rest = None  # nothing more can be read of it
         if exc is None or is_cancellation(exc):
             self._call.end(self._clock())
         else:
@@ -269,6 +270,7 @@ class _Observer(StreamHooks):
             return
         reader = self._body_reader(content_type, http.headers.get("content-encoding") or "")
         self._read_with(reader, reader.reading)
+        self.stream = http.stream
         http.stream = track_stream(http.stream, self)
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:

@@ -165,7 +165,7 @@ OLLAMA: list[dict[str, Any]] = [
         "eval_count": OUT,
     },
 ]
-LINES = {
+LINES: dict[str, list[Any]] = {
     "sse": [f"data: {json.dumps(chunk)}" for chunk in CHUNKS] + ["data: [DONE]"],
     "sse with empty lines": [line for chunk in CHUNKS for line in (f"data: {json.dumps(chunk)}", "")],
     "sse with ends": [f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS] + ["data: [DONE]\n\n"],

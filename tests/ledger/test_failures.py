@@ -241,7 +241,7 @@ def test_an_embedding_is_no_substitute(order: str, provider: Provider, openai: A
     provider.serve("down", status=503)
     client = wrap_client(openai)
     with track_ai(config_key="chat"):
-        steps = [
+        steps: list[Callable[[], Any]] = [
             lambda: client.embeddings.create(model="text-embedding-3-small", input="Hi"),
             lambda: apologise(lambda model: ask_openai(client, model), "down"),
         ]

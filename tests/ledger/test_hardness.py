@@ -183,7 +183,7 @@ def test_awkward_items(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -
             raise RuntimeError("no truth value")
 
     for items in ([numpy.array([1, 2]), "text"], ["text", None, 7, numpy.array([1])], [Hostile()], [b"a", Hostile()]):
-        handler = track_ai(config_key="chat")(lambda items=items: iter(items))
+        handler: Any = track_ai(config_key="chat")(lambda items=items: iter(items))
         assert len(list(handler())) == len(items)
     assert [record.outcome for record in runs.wait(4)] == ["success"] * 4
 

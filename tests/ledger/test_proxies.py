@@ -137,7 +137,7 @@ def test_objects_without_a_length(launchdarkly: OfflineLaunchDarkly) -> None:
     assert not hasattr(handler, "__len__")
     for use in (len, iter, lambda one: one[0]):
         with pytest.raises(TypeError):
-            use(handler)  # type: ignore[operator]
+            use(handler)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
@@ -189,7 +189,7 @@ def test_a_sized_body(config_key: Any, launchdarkly: OfflineLaunchDarkly) -> Non
         start_response("200 OK", [("Content-Type", "text/plain")])
         return SizedBody(b"Hello there")
 
-    body = WSGITrackingMiddleware(app, launchdarkly.tracking, config_key=config_key)({}, lambda *_: bytes)  # type: ignore[arg-type,return-value]
+    body = WSGITrackingMiddleware(app, launchdarkly.tracking, config_key=config_key)({}, lambda *_: bytes)
     assert len(body) == 1  # type: ignore[arg-type]
     assert b"".join(body) == b"Hello there"
     body.close()  # type: ignore[attr-defined]

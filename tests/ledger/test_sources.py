@@ -166,6 +166,8 @@ def agents_result(*calls: tuple[int, int]) -> Any:
 class PydanticResult(Fields):
     """A result as pydantic-ai has it, whose usage is a method."""
 
+    _state: Any
+
     def usage(self) -> Any:
         """Return the sum."""
         return self._state.usage
