@@ -12,6 +12,7 @@ from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_str
 _MOST_LEAVES = 10_000
 # How much text is kept until the run is reported, in characters. Tokens of text beyond it are extrapolated.
 _MOST_TEXT = 262_144
+_TEXTS = (str, bytes, bytearray, memoryview)
 
 
 class HandlerOutput:
@@ -47,7 +48,7 @@ class HandlerOutput:
         self._content_type: str | None = None
         self._content_encoding = ""
         self._reader: BodyReader | ItemReader | None = None
-        self._chunks: list[str | bytes] = []
+        self._chunks: list[Any] = []
         self._size = 0
         self._value: Any = None
         self._is_text = False
@@ -86,9 +87,14 @@ class HandlerOutput:
         """Take one item of the output. It is called for every chunk of a stream, so it must be cheap."""
         self.last_item_at = self._clock()
         if self._is_text:
-            self._add_text(item)
-        elif item or not isinstance(item, (str, bytes)):
-            self._add(item)
+            try:
+                self._size += len(item)
+            except TypeError:  # an item of another kind among texts
+                return
+            if self._size < _MOST_TEXT:
+                self._chunks.append(item)
+        elif item or not isinstance(item, _TEXTS):
+            self._read(item)
 
     def take(self, value: Any) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
@@ -109,9 +115,8 @@ class HandlerOutput:
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:
-            encoded = (
-                chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in self._chunks
-            )
+            texts = [chunk for chunk in self._chunks if isinstance(chunk, _TEXTS)]
+            encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
             return b"".join(encoded).decode("utf-8", "replace")
         reading = self._reader.reading() if self._reader is not None else None
         return reading.text if reading is not None else "\n".join(_leaves(self._value))
@@ -144,14 +149,15 @@ class HandlerOutput:
         self._reader, self._value, self._is_text = None, None, False
         self._chunks.clear()
 
-    def _add(self, item: Any) -> None:
+    def _read(self, item: Any) -> None:
+        """Read an item that is not known to be plain text; the first one decides what the output is."""
         if self.status is not None and self.status >= 400:  # the page of an error is not output of a model
             return
         if self._reader is None and not self._begin(item):
             return
         if self._is_text:
             self.first_item_at = self.first_answer_at = self.last_item_at
-            self._add_text(item)
+            self._chunks, self._size = [item], len(item)
         elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
             self.first_item_at = self.first_item_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
@@ -159,8 +165,7 @@ class HandlerOutput:
     def _begin(self, item: Any) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""
         content_type = self._content_type
-        is_text = isinstance(item, (str, bytes, bytearray, memoryview))
-        if not is_text:
+        if not isinstance(item, _TEXTS):
             self._reader = ItemReader()
         elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
             reader = BodyReader(content_type, self._content_encoding, limit=self._limit)
@@ -175,11 +180,6 @@ class HandlerOutput:
         else:
             return False
         return True
-
-    def _add_text(self, chunk: str | bytes) -> None:
-        if self._size < _MOST_TEXT:
-            self._chunks.append(chunk)
-        self._size += len(chunk)
 
 
 def _beginning(item: Any) -> str:

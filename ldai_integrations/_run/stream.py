@@ -14,7 +14,7 @@ from typing import Any
 
 import wrapt
 
-from .context import bind, unbind
+from .context import bind, reset, unbind
 from .status import is_cancellation
 
 # The class without __iter__, where this version of wrapt has one: an asynchronous stream must not look iterable.
@@ -181,7 +181,7 @@ class TrackedStream(_Tracked):
                 raise
             finally:
                 if token is not None:
-                    unbind(token)
+                    reset(token)
             if not hooks.on_item(item):
                 return item
             step, args = self.__wrapped__.__next__, ()
@@ -200,7 +200,7 @@ class TrackedStream(_Tracked):
             raise
         finally:
             if token is not None:
-                unbind(token)
+                reset(token)
         self._self_hooks.on_end(GeneratorExit())
         return closing
 
