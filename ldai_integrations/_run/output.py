@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..usage import Reading, count_tokens, read
-from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
+from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
 
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
@@ -183,7 +183,9 @@ class HandlerOutput:
 
 
 def _beginning(item: Any) -> str:
-    text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
+    """Return the first line of an item, or so much of it that it can be recognised."""
+    part = item[: MOST_PARSED + 1]
+    text = part if isinstance(part, str) else bytes(part).decode("utf-8", "replace")
     return text.partition("\n")[0]
 
 
