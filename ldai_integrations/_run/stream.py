@@ -174,7 +174,10 @@ class _Steps:
                 raise
             finally:
                 if token is not None:
-                    unbind(token)
+                    try:
+                        reset(token)
+                    except ValueError:  # see unbind
+                        pass
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__anext__, ()
