@@ -65,7 +65,7 @@ def figures() -> list[Figure]:
 def _longest_ms(work: Work, tracking: Tracking) -> float:
     """Return the longest step of a task while ``work`` runs and its runs are reported."""
     longest, here = 0.0, threading.get_ident()
-    run_step = asyncio.Handle._run  # asyncio has no public hook for it
+    run_step = asyncio.Handle._run  # asyncio has no public name for it
 
     def timed(handle: asyncio.Handle) -> None:
         nonlocal longest
