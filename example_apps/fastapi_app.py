@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.requests import HTTPConnection
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from ldclient import Context
 from openai import APIError, AsyncOpenAI
@@ -28,7 +27,7 @@ from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 
 
-def ld_context(request: HTTPConnection) -> Context:
+def ld_context(request: Request) -> Context:
     """Return the LD context of the user. The targeting rules of the AI Configs depend on it."""
     user = request.headers.get("X-User", "guest")  # a real app reads it from the session
     return Context.builder(user).name(user.title()).set("plan", shop.plan_of(user)).build()

@@ -1,4 +1,4 @@
-"""What LaunchDarkly's resumption token says about a run."""
+"""The identity of a run, read from LaunchDarkly's resumption token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes in a forked child: locks that are free again, and a counter of forks."""
+"""Locks that are free in a forked child, and a counter of forks."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class _Forks:
     Every run reads ``count``, so it is a plain attribute. It is 0 in a process that was not forked since this import.
     """
 
-    #: Whether Python does not see the forks. A thread that is at work during such a fork then blocks the child.
+    #: Whether Python cannot see the forks. A thread that works during such a fork blocks the child.
     are_silent = False
 
     def __init__(self) -> None:
-        self.count = 0
-        self.lock = threading.RLock()
+        self.count: int = 0
+        self.lock: threading.RLock = threading.RLock()
 
     def forked(self) -> None:
         """Count a fork, in the child. The parent may have held the lock."""
@@ -55,7 +55,14 @@ class _UwsgiForks(_Forks):
     """A counter for uWSGI, which forks without at-fork handlers: the process id takes the place of the count."""
 
     are_silent = True
-    count = property(lambda _self: os.getpid(), lambda _self, _count: None)
+
+    @property
+    def count(self) -> int:
+        return os.getpid()
+
+    @count.setter
+    def count(self, count: int) -> None:
+        pass
 
 
 def _forked() -> None:
@@ -66,6 +73,6 @@ def _forked() -> None:
 
 # At-fork handlers cannot be removed, and a fork concerns the whole process. That is why these objects are global.
 _locks = weakref.WeakSet[ForkSafeLock]()
-forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
+forks: _Forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

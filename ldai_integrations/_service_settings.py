@@ -24,7 +24,7 @@ _MIN_SECRET_CHARS = 16
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
-# Of a streamed answer, usage keeps 262,144 characters.
+# usage keeps at most 262,144 characters of a streamed answer.
 _MAX_JUDGED_CHARS = 250_000
 
 
@@ -99,9 +99,9 @@ class JudgeSettings:
             one, the AI SDK's provider packages call them, such as ``launchdarkly-server-sdk-ai-openai``.
         concurrency: How many evaluations may run at a time in a process; 1 to 100.
         timeout: How long one evaluation may take, in seconds; more than 0, at most 600.
-        queue: How many evaluations may wait. More are dropped and counted. 0 to 10,000.
-        max_chars: How long the question and the answer may be together, in characters. A longer run is not judged,
-            and counted. 1 to 250,000. A full queue holds this much text for each of its evaluations.
+        queue: How many evaluations may wait; 0 to 10,000. Further ones are dropped and counted.
+        max_chars: How long the question and the answer may be together, in characters; 1 to 250,000. A run with longer
+            texts is not judged, which is counted. A full queue holds this much text for each of its evaluations.
 
     Raises:
         ConfigurationError: If a value is out of its range.

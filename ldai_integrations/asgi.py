@@ -38,8 +38,8 @@ class ASGITrackingMiddleware:
     Args:
         app: The ASGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the scope to a key or ``None``. Every
-            request that a callable names is a run, whether a provider call is seen in it or not.
+        config_key: The key of the AI Config of every request, or a callable from the scope to a key or ``None``. A
+            request for which a callable returns a key is a run, whether a provider call is seen in it or not.
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the scope.
@@ -47,7 +47,7 @@ class ASGITrackingMiddleware:
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ASGITrackingMiddleware:
                     await requests.services.flushing.aflush_after_request()
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a lifespan: flush when the application has shut down, before the server is told."""
+        """Serve a lifespan: flush when the application has shut down, before the server learns of it."""
         if scope.get("type") != "lifespan":
             return await self.app(scope, receive, send)
         flushing = self._requests.services.flushing

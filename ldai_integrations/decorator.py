@@ -25,11 +25,12 @@ __all__ = ["track_ai"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
 class _Opener:
-    """What opens the runs of one ``track_ai``.
+    """The object that opens the runs of one ``track_ai``.
 
     Args:
         options: The options of the runs.
@@ -152,6 +153,9 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
     def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...
 
     @overload
+    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[Concatenate[S, P], T]: ...
+
+    @overload
     def __call__(self, func: F) -> F: ...
 
     def __call__(self, func: Any) -> Any:
@@ -174,7 +178,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         """Finish the run, with the exception that left the block if one did."""
         self._pop(sys._getframe(1)).exit(exc)
 
-    # The asynchronous methods are no coroutine functions, because they must see the frame of the block.
+    # Plain functions that return coroutines: a coroutine function could not see the stack frame of its caller.
 
     def __aenter__(self) -> Coroutine[Any, Any, Run]:
         """Do what ``with`` does, without blocking the event loop."""
@@ -192,10 +196,10 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         return block
 
     def _pop(self, frame: FrameType) -> _Block:
-        """Return the block that ends: that of the same frame, or else of the current run.
+        """Return the block that ends: that of the same stack frame, or else of the current run.
 
         Threads, tasks and generators may be in blocks of one object at the same time, and leave them in any order. An
-        ``ExitStack`` enters and leaves a block in different frames.
+        ``ExitStack`` enters and leaves a block in different stack frames.
         """
         blocks, current = self._blocks[::-1], get_current()
         block = next((block for block in blocks if block.frame_id == id(frame)), None)
@@ -209,7 +213,7 @@ class _Block:
 
     def __init__(self, opener: _Opener) -> None:
         self._opener = opener
-        #: The frame that the block is in.
+        #: The id of the stack frame that the block is in.
         self.frame_id = 0
         #: The run of the block, once it is entered.
         self.run: Run | None = None

@@ -49,7 +49,8 @@ class TrackingMiddleware:
       Without it, only decorated views open runs.
     - ``mode``: ``"completion"`` or ``"agent"``.
     - ``default`` †: used if LaunchDarkly has no usable variation.
-    - ``variables`` †: values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
+    - ``variables`` †: values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the
+      request.
     - ``ld_context`` †: called with the ``HttpRequest`` when a run first needs the LD context of the request.
 
     Args:
@@ -57,7 +58,7 @@ class TrackingMiddleware:
 
     Raises:
         ConfigurationError: If an entry of ``settings.LDAI`` is unknown or cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     sync_capable = True
@@ -165,12 +166,12 @@ def feedback_urls(
 
     Args:
         route: Where votes are posted; the widget is at ``route`` + ``/widget.js``.
-        ld_context: Called with the ``HttpRequest``, returns the LD context of the voter. Without it, the LD context that
-            :class:`TrackingMiddleware` determined for the request is used.
+        ld_context: Called with the ``HttpRequest``, returns the LD context of the voter. Without it, the LD context
+            that :class:`TrackingMiddleware` determined for the request is used.
 
     Raises:
         ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
     services = process_tracking(_options()["tracking"]).services
     endpoint = VoteEndpoint(services, ld_context=ld_context, secrets=_secrets())

@@ -47,7 +47,7 @@ class AITracking:
 
     Raises:
         ConfigurationError: If a value cannot work, or the application has been initialised before.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AITracking:
             self.init_app(app)
 
     def init_app(self, app: flask.Flask) -> None:
-        """Initialise an application; each application once, and one extension object may serve several."""
+        """Initialise an application. Each is initialised once; one extension object may serve several applications."""
         if _EXTENSION in app.extensions:
             raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
         options = {name: _of_request(value, app) for name, value in self._options.items()}
@@ -123,8 +123,8 @@ def feedback_blueprint(
             context that :class:`AITracking` determined for the request is used.
 
     Raises:
-        ConfigurationError: When it is registered, if feedback is not asked for or has no secret; now, if ``ld_context``
-            cannot work.
+        ConfigurationError: If ``ld_context`` cannot work; when it is registered, if the settings have no feedback or
+            there is no secret.
         TrackingNotConfiguredError: When it is registered, if the application has no :class:`AITracking`.
     """
     check_ld_context(ld_context)

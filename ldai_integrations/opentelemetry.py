@@ -21,12 +21,12 @@ else:
 
 __all__ = ["OpenTelemetrySink", "UsageSpanProcessor"]
 
-# How many spans of one run are remembered with their parents. Later ones count without a look at their parents.
+# How many spans of one run are remembered with their parents. Later spans count whatever their parents are.
 _MOST_SPANS = 10_000
 
 
 class _Spans:
-    """The spans of one run. Of spans within each other, the innermost one that counts tokens is a provider call."""
+    """The spans of one run. If spans with tokens are nested, the innermost one is the provider call."""
 
     def __init__(self) -> None:
         self._parents: dict[int, int] = {}
@@ -68,15 +68,15 @@ class UsageSpanProcessor(SpanProcessor):
 
     - A call that a wrapped client or ``run.observe`` has seen is recognised by its response id or its tokens.
     - In a run whose handler reports its tokens with ``run.add_usage``, spans are not counted.
-    - Of spans within each other, as frameworks and two instrumentations create them, the innermost one counts.
+    - If spans are nested, because a framework or a second instrumentation creates spans too, the innermost one counts.
     - The spans of :class:`OpenTelemetrySink` do not count.
 
-    It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after its
-    run comes too late. The tokens of such calls are estimated as without the processor. Thread-safe.
+    It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after
+    its run comes too late. The tokens of such calls are estimated, as without the processor. Thread-safe.
     """
 
     def __init__(self) -> None:
-        # Only the runs themselves are kept alive, by their owners. Span ids are 64 random bits.
+        # Weak references, because the owner of a run decides how long it lives. Span ids are 64 random bits.
         self._runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's name

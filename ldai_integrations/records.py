@@ -1,4 +1,4 @@
-"""Frozen values: what a run used, how it ended, and the account of it."""
+"""Frozen values: the usage, the cost and the record of a run, and reports about deliveries."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Hold what the tokens of one run cost, in USD, and by which price.
+    """The cost of the tokens of one run, in USD, with the source of the price.
 
     Amounts are decimals, so that the sum of many runs is exact; ``float(cost.input_cost)`` where JSON needs a number.
 
@@ -164,7 +164,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Account for one finished run.
+    """The result of one finished run.
 
     Attributes:
         run_id: The id that all of the run's LaunchDarkly events share; empty for a discarded run whose AI Config
@@ -239,15 +239,15 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlushReport:
-    """Say what one flush did.
+    """The result of one flush.
 
-    Every count is in events as LaunchDarkly receives them; one that still waits to be formatted counts as one.
-    ``None`` is what an LDClient of yours does not tell.
+    Counts are in events as LaunchDarkly receives them. An event that still waits to be formatted counts as one.
+    ``None`` means that the LDClient does not report the count.
 
     Attributes:
-        sent: Events that LaunchDarkly took while the flush lasted.
-        pending: Events of before the flush that still wait at its end; they are tried again.
-        dropped: Events that were lost while the flush lasted; ``Tracking.stats()`` says why.
+        sent: Events that LaunchDarkly accepted during the flush.
+        pending: Events from before the flush that still wait at its end; they are tried again.
+        dropped: Events that were lost during the flush; ``Tracking.stats()`` has the reasons.
     """
 
     sent: int | None
@@ -256,27 +256,27 @@ class FlushReport:
 
     @property
     def complete(self) -> bool:
-        """Whether, as far as can be known, everything was sent that was there."""
+        """Whether everything was sent, as far as the LDClient reports it."""
         return self.pending == 0 and not self.dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Say what has happened since start; of one process.
+    """Counts of what has happened in one process since its start.
 
     Attributes:
         runs: Runs that were reported.
-        sent: Events that LaunchDarkly took; ``None`` where the LDClient does not tell.
-        pending: Events that wait; ``None`` where the LDClient does not tell.
-        dropped: Events lost, by reason: ``"spool_full"`` (the endpoint was away for longer than there was room),
+        sent: Events that LaunchDarkly accepted; ``None`` if the LDClient does not report it.
+        pending: Events that wait; ``None`` if the LDClient does not report it.
+        dropped: Events lost, by reason: ``"spool_full"`` (the endpoint was unreachable for too long),
             ``"inbox_full"``, ``"too_large"``, ``"malformed"`` (refused by themselves), ``"unserialisable"``,
             ``"closed"`` (not sent before the end, or tracked after it), ``"fork"`` (too many before an inherited client
-            was restarted). All but the last are known only where the LDClient tells.
+            was restarted). All but the last are known only if the LDClient reports them.
         connection: Whether AI Configs arrive: ``"ok"``, ``"initializing"``, ``"off"``, ``"unreachable"``, or what was
             answered, such as ``"HTTP 401"``.
-        endpoint: What the events endpoint said last: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before
-            the first post, ``None`` where the LDClient does not tell.
-        diagnostics: How often each kind of trouble happened on our side.
+        endpoint: The last answer of the events endpoint: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before
+            the first request, ``None`` if the LDClient does not report it.
+        diagnostics: How often each kind of failure of the library happened.
     """
 
     runs: int

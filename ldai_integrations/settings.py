@@ -11,8 +11,6 @@ from .exceptions import ConfigurationError
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]
-
-
 CaughtFailures = Literal["error", "success"]
 
 
@@ -56,21 +54,13 @@ class Settings:
     judges: JudgeSettings | None = field(default_factory=JudgeSettings)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(Settings)
-        for item in fields(self):
-            allowed, value = get_args(hints[item.name]), getattr(self, item.name)
-            if get_origin(hints[item.name]) is Literal and value not in allowed:
-                choices = ", ".join(map(repr, allowed))
-                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use one of {choices}")
+        self._check_choices()
         if not _is_number(self.flush_timeout) or not 0 < self.flush_timeout <= 60:
             raise ConfigurationError(
                 f"Settings.flush_timeout is {self.flush_timeout!r}; use seconds, more than 0 and at most 60"
             )
         if not _is_number(self.usage_wait) or not 0 <= self.usage_wait <= 10:
             raise ConfigurationError(f"Settings.usage_wait is {self.usage_wait!r}; use seconds, 0 to 10")
-        for name in ("report_estimates", "costs"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"Settings.{name} is {getattr(self, name)!r}; use True or False")
         if not _is_statuses(self.error_statuses):
             raise ConfigurationError(
                 f"Settings.error_statuses is {self.error_statuses!r}; use a set, list or range of statuses, 400 to 599"
@@ -87,6 +77,17 @@ class Settings:
                 f"Settings.judges is of type {type(self.judges).__name__}; "
                 "give a ldai_integrations.judges.JudgeSettings, or None"
             )
+
+    def _check_choices(self) -> None:
+        """Refuse a value that is not one of the words of its option, or not a boolean."""
+        hints = get_type_hints(Settings)
+        for item in fields(self):
+            hint, value = hints[item.name], getattr(self, item.name)
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                choices = ", ".join(map(repr, get_args(hint)))
+                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use one of {choices}")
+            if hint is bool and not isinstance(value, bool):
+                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use True or False")
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ldclient import Context
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.routing import Route
 
 from ._launchdarkly.configs import AIConfigDefault
@@ -36,12 +36,12 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
-        ld_context: Called with the request (an ``HTTPConnection``: headers, cookies, query, state, but no body) when a
-            run first needs the LD context of the request.
+        ld_context: Called with the request when a run first needs its LD context. The request has no body; that of a
+            websocket is an ``HTTPConnection``.
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         app: ASGIApp,
         tracking: Tracking | None = None,
         *,
-        config_key: str | Callable[[HTTPConnection], str | None] | None = None,
+        config_key: str | Callable[[Request], str | None] | None = None,
         mode: Mode = "completion",
         default: AIConfigDefault | None = None,
-        variables: Mapping[str, Any] | Callable[[HTTPConnection], Mapping[str, Any]] | None = None,
-        ld_context: Callable[[HTTPConnection], Context | None] | None = None,
+        variables: Mapping[str, Any] | Callable[[Request], Mapping[str, Any]] | None = None,
+        ld_context: Callable[[Request], Context | None] | None = None,
     ) -> None:
         check_ld_context(ld_context)
         super().__init__(
@@ -101,7 +101,7 @@ def feedback_routes(
     tracking: Tracking,
     path: str = "/feedback",
     *,
-    ld_context: Callable[[HTTPConnection], Context | None] | None = None,
+    ld_context: Callable[[Request], Context | None] | None = None,
 ) -> list[Route]:
     """Return the routes that take votes and serve the widget.
 
@@ -135,6 +135,6 @@ def _of_request(func: Any) -> Any:
         return func
 
     def of_scope(scope: Scope) -> Any:
-        return func(HTTPConnection(scope))
+        return func(Request(scope) if scope["type"] == "http" else HTTPConnection(scope))
 
     return functools.update_wrapper(of_scope, func)

@@ -1,6 +1,7 @@
-"""Test the AI runs of an application without a network: with AI Configs of the test, and the records of its runs.
+"""Tools to test the AI runs of an application without a network.
 
-It works with any test runner and does not need pytest; docs/testing.md has a fixture of four lines.
+A test serves its own AI Configs and reads the records of the runs. Any test runner will do; docs/testing.md has a
+fixture of four lines for pytest.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def ai_config(
     """
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
-    said = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
+    prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
     mode = "completion" if instructions is None else "agent"
     return {
         "_ldMeta": {"enabled": enabled, "variationKey": variation_key, "version": version, "mode": mode},
         "model": {"name": model, "parameters": dict(parameters or {})},
         "provider": {"name": provider},
-        **({"messages": said} if instructions is None else {"instructions": instructions}),
+        **({"messages": prompt} if instructions is None else {"instructions": instructions}),
         **fields,
     }
 
@@ -103,7 +104,7 @@ class RecordingSink:
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.records) >= count, timeout):
                 came = ", ".join(f"{record.config_key} ({record.outcome})" for record in self.records) or "none"
-                raise AssertionError(f"{count} runs were to be reported within {timeout:g} s; came: {came}")
+                raise AssertionError(f"{count} runs were expected within {timeout:g} s; reported: {came}")
             return list(self.records)
 
 
@@ -154,15 +155,15 @@ class Clock:
 
 
 class OfflineLaunchDarkly:
-    """LaunchDarkly for a test: a real client and tracking with AI Configs of the test, and no network.
+    """A LaunchDarkly for tests: a real client and a Tracking that serve the AI Configs of the test without a network.
 
     ::
 
         with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o", messages="You help.")}) as launchdarkly:
             app = create_app(launchdarkly.tracking)
 
-    Inside the block it also serves code that was given no Tracking, such as a bare ``@track_ai``. One test at a time can
-    do so in a process. The client is closed at the end of the block.
+    Inside the block, code without a Tracking of its own uses it too, such as a bare ``@track_ai``. Only one test at a
+    time can use such a block in a process. The client is closed at the end of the block.
 
     Args:
         configs: AI Configs by their key; see :func:`ai_config`. Other keys are unknown to LaunchDarkly.
@@ -190,12 +191,13 @@ class OfflineLaunchDarkly:
         self._data = TestData.data_source()
         for config_key, config in (configs or {}).items():
             self.serve(config_key, config)
-        self.events, self.sink = Events(), RecordingSink()
-        self.client = LDClient(
+        self.events: Events = Events()
+        self.sink: RecordingSink = RecordingSink()
+        self.client: LDClient = LDClient(
             Config("offline", update_processor_class=self._data, event_processor_class=lambda _config: self.events)
         )
         settings = settings if settings is not None else Settings(flush="never", judges=None)
-        self.tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
+        self.tracking: Tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
         self._entered = ExitStack()
         self._closed = False
 
@@ -232,7 +234,7 @@ class OfflineLaunchDarkly:
 
 @contextmanager
 def recorded_runs() -> Iterator[RecordingSink]:
-    """Record every run that finishes meanwhile, of all Trackings, including runs that are not reported."""
+    """Record every run that finishes inside of the block, of all Trackings, including runs that are not reported."""
     sink = RecordingSink()
 
     def keep(_config_key: str, *, record: RunRecord) -> None:

@@ -75,8 +75,9 @@ class Tracking:
                 f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
             )
         self.client = client
-        self.settings = settings if settings is not None else Settings()
-        diagnostics = self.diagnostics = Diagnostics()
+        self.settings: Settings = settings if settings is not None else Settings()
+        self.diagnostics: Diagnostics = Diagnostics()
+        diagnostics = self.diagnostics
         #: A monotonic clock, in seconds.
         self.clock = clock
         self._owns_client = False
@@ -86,7 +87,7 @@ class Tracking:
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
-        self.ld_client = TrackingClient(
+        self.ld_client: TrackingClient = TrackingClient(
             client, self._delivery, diagnostics, self._flushing.ensure_started, find_open_run
         )
         configs = Configs(self.ld_client, diagnostics)
@@ -98,7 +99,7 @@ class Tracking:
         self._reporter = Reporter(diagnostics, self._flushing, open_runs, (launchdarkly, *sinks))
         feedback = self.settings.feedback
         #: What the runs share; for middlewares and decorators.
-        self.services = Services(
+        self.services: Services = Services(
             settings=self.settings,
             clock=clock,
             diagnostics=diagnostics,
@@ -151,8 +152,8 @@ class Tracking:
     def flush(self, timeout: float | None = None) -> FlushReport:
         """Send everything that is buffered, and wait until it has arrived or is lost.
 
-        Runs that are being reported and evaluations in progress are waited for first, each for half of the remaining
-        time. Callers at the same time share the work. On an event loop it does not wait: use :meth:`aflush` there.
+        It first waits for runs that are being reported and for evaluations in progress, each for half of the remaining
+        time. Concurrent calls share the work. On an event loop it does not wait: use :meth:`aflush` there.
 
         Args:
             timeout: The longest time to wait, in seconds; ``settings.flush_timeout`` by default.
@@ -174,17 +175,19 @@ class Tracking:
     def close(self) -> FlushReport:
         """Flush, and close the LDClient if :meth:`from_env` created it. May be called again.
 
-        Waits for ``settings.flush_timeout`` seconds at most for each of the two.
+        Each of the two takes at most ``settings.flush_timeout`` seconds.
         """
         self._is_closed = True
         process.discard(self)
         if not self._owns_client or self._flushing.is_forked:
             report = self._flushing.flush()
             self.services.judges.close()
+            self._flushing.worker.end()
             return report
         self._flushing.worker.join(self.settings.flush_timeout)
         self.services.judges.join(self.settings.flush_timeout / 2)
         self.services.judges.close()
+        self._flushing.worker.end()
         return self._delivery.close(self.settings.flush_timeout)
 
     def stats(self) -> Stats:
@@ -206,18 +209,18 @@ class Tracking:
 
 
 class _Process:
-    """The Trackings of this process, and the one for code that was given none. Thread-safe."""
+    """The open Trackings of this process. The first one serves code that has none of its own. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._trackings: list[weakref.ref[Tracking]] = []
         self._created: Tracking | None = None
         #: Failures that belong to no Tracking.
-        self.diagnostics = Diagnostics()
+        self.diagnostics: Diagnostics = Diagnostics()
 
     @property
     def tracking(self) -> Tracking | None:
-        """The first Tracking that is open; asking costs nothing."""
+        """The first open Tracking. Reading it is cheap."""
         for reference in self._trackings:
             tracking = reference()
             if tracking is not None:
@@ -238,10 +241,10 @@ class _Process:
         self._trackings = [other for other in self._trackings if other is not reference]
 
     def make_tracking(self) -> Tracking | None:
-        """Return the first Tracking, or create one of LaunchDarkly's shared client, or else of the environment.
+        """Return the first Tracking; create one from LaunchDarkly's shared client or from the environment if needed.
 
-        The first call may wait some seconds for LaunchDarkly. If there is nothing to create a Tracking of, this is
-        logged once and tried again by the next call.
+        The first call may wait some seconds for LaunchDarkly. If no Tracking can be created, this is logged once, and
+        the next call tries again.
         """
         with self._lock:
             if self.tracking is None:
@@ -255,7 +258,7 @@ class _Process:
 
     @contextmanager
     def replaced_by(self, tracking: Tracking) -> Iterator[None]:
-        """Use another Tracking meanwhile; for tests."""
+        """Use another Tracking inside of a ``with`` block; for tests."""
         with self._lock:
             former, self._trackings = self._trackings, [weakref.ref(tracking)]
         try:
@@ -274,14 +277,14 @@ class _Process:
 
 
 #: The Trackings of this process.
-process = _Process()
+process: _Process = _Process()
 
 
 def process_tracking(tracking: Tracking | None = None) -> Tracking:
     """Return the given Tracking; without one, that of the process.
 
     Raises:
-        TrackingNotConfiguredError: If there is nothing to create one of.
+        TrackingNotConfiguredError: If none is given and none can be created.
     """
     found = tracking if tracking is not None else process.make_tracking()
     if found is None:

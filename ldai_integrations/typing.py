@@ -31,7 +31,7 @@ __all__ = [
     "WSGIEnviron",
 ]
 
-#: What an ASGI server tells of a connection (see the `ASGI specification <https://asgi.readthedocs.io>`__).
+#: What an ASGI server passes for a connection (see the `ASGI specification <https://asgi.readthedocs.io>`__).
 Scope = MutableMapping[str, Any]
 #: One ASGI event, received or sent.
 Message = MutableMapping[str, Any]
@@ -55,7 +55,7 @@ Variables = Mapping[str, Any]
 VoteKind = Literal["positive", "negative"]
 #: ``{"score": 0.0 to 1.0, …}``, or JSON text of it.
 JudgeAnswer = str | Mapping[str, Any]
-#: From 0 to 1, or what gives it when asked, a plain or a coroutine function without arguments.
+#: A number from 0 to 1, or a plain or coroutine function without arguments that returns it.
 Score = float | Callable[[], "float | Awaitable[float]"]
 
 
@@ -72,10 +72,10 @@ class ModelParameters(TypedDict, total=False):
 
 
 class Sink(Protocol):
-    """Receive the record of every finished run that is reported.
+    """A receiver of the records of all finished runs that are reported.
 
-    Called once per run, from whichever thread finished it; must not block. An
-    exception is logged once and counted, and the next sink still runs.
+    It is called once for each run, on the thread that finished it, and must not block. An exception is logged once and
+    counted, and the next sink is still called.
     """
 
     def emit(self, record: RunRecord) -> None:
@@ -83,45 +83,49 @@ class Sink(Protocol):
 
 
 class OpeningSink(Sink, Protocol):
-    """Be a sink that looks around where a run opens, which may be another thread and context than that of its end."""
+    """A sink that also needs the context in which a run opens. The run may end in another thread and context."""
 
     def opened(self) -> Callable[[RunRecord], object]:
-        """Return what takes the record of the run that opens here, in place of ``emit``; must not block."""
+        """Return the receiver for the record of the run that opens here. It is called instead of ``emit``.
+
+        Must not block.
+        """
 
 
 class TokenCounter(Protocol):
-    """Count the tokens of a text; must not raise and must not touch the network."""
+    """A function that counts the tokens of a text. It must not raise and must not use the network."""
 
     def __call__(self, text: str, /) -> int:
         """Return the number of tokens, zero or more."""
 
 
 class UsageExtractor(Protocol):
-    """Find the usage in a provider's response, or return ``None`` if it is none of yours."""
+    """A function that finds the usage in a provider's response. It returns ``None`` for responses it does not know."""
 
     def __call__(self, response: Any, /) -> Usage | None:
         """Return the usage of ``response``."""
 
 
 class VoteStore(Protocol):
-    """Remember the first vote of each run, for all processes that share the store.
+    """A store of the first vote of each run, for all processes that share it.
 
-    Called from any thread, never from an event loop. Where it raises, the vote is answered with a 503 and not counted.
+    It is called from any thread, never from an event loop. If it raises, the vote is answered with a 503 and not
+    counted.
     """
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
-        """Keep a vote for that many seconds unless the run has one, in one step that no other process can come between.
+        """Keep a vote for that many seconds, unless the run has one. The check and the write are one atomic step.
 
         Returns:
-            The vote that the run had, or ``None`` where this is its first.
+            The earlier vote of the run, or ``None`` if this is its first.
         """
 
 
 class JudgeModel(Protocol):
-    """Ask the model of a judge: a plain function, which may block, or a coroutine function, which must not.
+    """A function that calls the model of a judge: a plain function, which may block, or a coroutine function.
 
-    Called off the request, on a thread or on an event loop of ours, within ``JudgeSettings.timeout``. An exception, or
-    an answer without a score, costs the score and nothing else.
+    It is called outside of the request, on a thread or an event loop of the library, within ``JudgeSettings.timeout``.
+    An exception, or an answer without a score, loses the score and nothing else.
     """
 
     def __call__(

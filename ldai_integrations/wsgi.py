@@ -38,8 +38,8 @@ class WSGITrackingMiddleware:
     Args:
         app: The WSGI application.
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. Every
-            request that a callable names is a run, whether a provider call is seen in it or not.
+        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. A
+            request for which a callable returns a key is a run, whether a provider call is seen in it or not.
         mode: ``"completion"`` or ``"agent"``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
@@ -47,7 +47,7 @@ class WSGITrackingMiddleware:
 
     Raises:
         ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If there is no tracking and nothing to create one of.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ def serve(
     app: WSGIApp, requests: RequestTracking, environ: WSGIEnviron, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Call a WSGI application in a request scope; end the runs in it when the body is closed."""
-    found = environ.get(SCOPE_KEY)
+    found: object = environ.get(SCOPE_KEY)
     is_inner = isinstance(found, RequestScope) and found.services is requests.services
-    scope: RequestScope = found if is_inner else requests.scope(environ)
+    scope = found if isinstance(found, RequestScope) and is_inner else requests.scope(environ)
     environ[SCOPE_KEY] = scope
     run = requests.open_run(scope, environ)
     if run is None and is_inner:
@@ -109,17 +109,23 @@ def serve(
         raise
     finally:
         unbind(token)
-    if isinstance(body, (list, tuple)) or _is_file(body, environ):  # servers treat these better than iterators
+    is_file = _is_file(body, environ)
+    if is_file or isinstance(body, (list, tuple)):  # servers treat these better than iterators
         if run is not None:
-            run.output.is_whole = True
-            for part in body if isinstance(body, (list, tuple)) else ():
-                run.output.add(part)
-            run.finish()
-        event = b"" if vote_token is None or _is_file(body, environ) else vote_token.last_event()
+            _read_whole(run, () if is_file else body)
+        event = b"" if vote_token is None or is_file else vote_token.last_event()
         close()
         return [*body, event] if event else body
     is_head = environ.get("REQUEST_METHOD") == "HEAD"
     return _Body(body, _BodyHooks(run, scope, vote_token, close, is_head=is_head))
+
+
+def _read_whole(run: Run, parts: Iterable[bytes]) -> None:
+    """Read a body that is complete, and end the run."""
+    run.output.is_whole = True
+    for part in parts:
+        run.output.add(part)
+    run.finish()
 
 
 class _BodyHooks(HandlerHooks):

@@ -100,7 +100,7 @@ def test_waiting(no_leaks: None) -> None:
     thread.start()
     assert sink.wait(timeout=20) == [record]
     thread.join()
-    with pytest.raises(AssertionError, match=r"2 runs .* within 0 s; came: bot \(success\)"):
+    with pytest.raises(AssertionError, match=r"2 runs .* within 0 s; reported: bot \(success\)"):
         sink.wait(2, timeout=0)
 
 

@@ -139,7 +139,7 @@ class TrackingClient:
 
 
 def _mode_of(default: object) -> str | None:
-    """Return which kind of AI Config is read, which the AI SDK says only by the shape of its default."""
+    """Return the kind of AI Config that is read. The AI SDK shows it only by the shape of its default."""
     if not isinstance(default, dict) or "_ldMeta" not in default:
         return None
     if "evaluationMetricKey" in default:

@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ldai import AIAgentConfig, AICompletionConfig, LDAIClient
 from ldai.evaluator import Evaluator
@@ -22,10 +22,14 @@ from .client import TrackingClient
 from .templates import TemplateError, missing_variables, render
 from .variations import problem_with
 
-AIConfig = AICompletionConfig | AIAgentConfig
-AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
+if TYPE_CHECKING:  # pyright finds the classes of ldai, which has no py.typed, only in aliases that are strings
+    AIConfig: TypeAlias = "AICompletionConfig | AIAgentConfig"
+    AIConfigDefault: TypeAlias = "AICompletionConfigDefault | AIAgentConfigDefault"
+else:
+    AIConfig = AICompletionConfig | AIAgentConfig
+    AIConfigDefault = AICompletionConfigDefault | AIAgentConfigDefault
 #: AI Configs by key, mode and LD context, each with the variables that its prompt was rendered with.
-Resolved = dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]]
+Resolved: TypeAlias = dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]]
 
 # Judges fill in these variables themselves; the AI SDK warns if they are given.
 _JUDGE_VARIABLES = {"message_history", "response_to_evaluate"}
@@ -161,9 +165,9 @@ class Configs:
 
 
 class _Variations:
-    """The client as the AI SDK sees it here: AI Configs have no judges.
+    """A client for the AI SDK that removes the judges from AI Configs.
 
-    The AI SDK would build every judge with every evaluation, which takes 24 ms each. The library runs the judges
+    The AI SDK would create every judge with every evaluation, which takes 24 ms each. The library runs the judges
     itself.
     """
 

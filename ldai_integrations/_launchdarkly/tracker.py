@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class TrackedRun(Protocol):
-    """What the tracker needs of its run."""
+    """A run that has a tracker."""
 
     @property
     def sdk_tracker(self) -> LDAIConfigTracker:

@@ -27,7 +27,8 @@ _Job = Callable[[], None]
 class Worker:
     """A background thread that runs jobs one after the other. Thread-safe; not usable in a forked child.
 
-    The thread starts with the first job or the first call of :meth:`start`. It ends when the worker is collected.
+    The thread starts with the first job or the first call of :meth:`start`. It ends with :meth:`end`, or when the worker is
+    collected.
 
     Args:
         diagnostics: Receives the exceptions of jobs.
@@ -70,6 +71,12 @@ class Worker:
         self._jobs.put(done.set)
         self.start()
         return done.wait(timeout)
+
+    def end(self) -> None:
+        """End the thread when the jobs queued so far are done; another job starts it again."""
+        if self._is_started:
+            self._is_started = False
+            self._jobs.put(None)
 
     def start(self) -> None:
         """Start the thread, if it is not started."""

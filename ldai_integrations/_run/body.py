@@ -153,7 +153,7 @@ def is_provider_line(text: str) -> bool:
     stripped = text.strip()
     if stripped.startswith("data:"):
         stripped = stripped.removeprefix("data:").strip()
-        return not stripped.startswith(_JSON_STARTS) or _is_json(stripped)
+        return stripped == "[DONE]" or not stripped.startswith(_JSON_STARTS) or _is_json(stripped)
     if stripped.startswith(_JSON_STARTS):
         return _is_json(stripped)
     return stripped.startswith(_STREAM_STARTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,7 @@ from ..delivery import safe_context
 if TYPE_CHECKING:
     from .._diagnostics import Diagnostics
     from .._launchdarkly.client import TrackingClient
-    from .._launchdarkly.configs import AIConfig, Configs
+    from .._launchdarkly.configs import Configs, Resolved
     from ..costs import Costs
     from ..feedback import Feedback
     from ..judges import Judges
@@ -30,7 +30,7 @@ SCOPE_KEY = "ldai_integrations.scope"
 
 
 class OpenRun(Protocol):
-    """What a request scope needs to know about its runs."""
+    """A run that is open in a request scope."""
 
     config_key: str
     finished: bool
@@ -40,7 +40,7 @@ class OpenRun(Protocol):
 
 
 class Reporter(Protocol):
-    """What receives the runs of an application."""
+    """The receiver of the runs of an application."""
 
     def open(self, run: Any) -> None:
         """Announce a run that was opened."""
@@ -57,7 +57,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the runs of one application share."""
+    """The services that the runs of one application share."""
 
     settings: Settings
     clock: Callable[[], float]
@@ -73,12 +73,12 @@ class Services:
 
 
 class RequestScope:
-    """What is known about one request, and the runs that are open in it.
+    """The state of one request: its LD context, its AI Configs and its open runs.
 
     It is cheap to create: nothing is looked up until a run asks for it. Code without a request has a scope as well.
 
     Args:
-        services: What the application's runs share.
+        services: The services of the application.
         request: The request, as the integration passes it to ``ld_context_from``; ``None`` if there is none.
         ld_context_from: Returns the LD context of the request.
         vote_token: Adds a feedback token to the response, if the application wants that.
@@ -105,15 +105,15 @@ class RequestScope:
         ld_context_from: Callable[[Any], Context | None] | None = None,
         vote_token: VoteToken | None = None,
     ) -> None:
-        self.services = services
+        self.services: Services = services
         self.vote_token = vote_token
         self.open_runs: set[OpenRun] = set()
         #: Whether an event was produced that a flush after the request must send.
-        self.had_runs = False
+        self.had_runs: bool = False
         #: Whether this is the work of a judge, which is not judged itself.
-        self.is_judging = False
-        self.is_request = request is not None
-        self.resolved: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], AIConfig]]] = {}
+        self.is_judging: bool = False
+        self.is_request: bool = request is not None
+        self.resolved: Resolved = {}
         self._request = request
         self._ld_context_from = ld_context_from
         self._ld_context: Context | None = None
@@ -147,7 +147,7 @@ class RequestScope:
         return self._anonymous
 
     def is_anonymous(self, ld_context: Context) -> bool:
-        """Return whether an LD context is the anonymous one of this request, which no other request has."""
+        """Return whether an LD context is the anonymous one that was created for this request."""
         return ld_context is self._anonymous
 
     def context_from(self, source: Callable[..., Any] | None, *args: Any, **kwargs: Any) -> Context:
@@ -217,7 +217,7 @@ def unbind(token: Token[Any]) -> None:
 
 
 def scope_of(current: Any) -> RequestScope | None:
-    """Return the request scope of what is bound: a run has one, and a scope is one."""
+    """Return the request scope of a bound object, which is a run, a scope or ``None``."""
     if current is None or isinstance(current, RequestScope):
         return current
     scope: RequestScope = current.scope

@@ -38,9 +38,9 @@ class Flushing:
     def __init__(
         self, settings: Settings, diagnostics: Diagnostics, client: LDClient, delivery: Delivery, open_runs: OpenRuns
     ) -> None:
-        self.diagnostics = diagnostics
-        self.settings = settings
-        self.worker = Worker(diagnostics)
+        self.diagnostics: Diagnostics = diagnostics
+        self.settings: Settings = settings
+        self.worker: Worker = Worker(diagnostics)
         #: Set once the judges exist.
         self.judges: Judges | None = None
         self._client = client
@@ -48,7 +48,7 @@ class Flushing:
         self._open_runs = open_runs
         self._forks = forks.count
         #: Whether a flush follows each request that had a run.
-        self.follows_requests = settings.flush == "request" or (settings.flush == "auto" and is_serverless())
+        self.follows_requests: bool = settings.flush == "request" or (settings.flush == "auto" and is_serverless())
 
     def watch_exit(self) -> None:
         """Flush before the process ends, unless the settings say never."""

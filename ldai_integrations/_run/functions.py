@@ -1,4 +1,4 @@
-"""Functions of every kind, tracked: each call is a run, or part of the run that is open."""
+"""Tracked functions of every kind: each call is a run, or part of the run that is open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .stream import Proxy, StreamHooks, TrackedAsyncStream
 
 
 class Opener(Protocol):
-    """What opens the runs of a decorator."""
+    """An object that opens the runs of a decorator."""
 
     def open(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
         """Return the run of a call, and whether the caller must finish it."""
@@ -224,7 +224,7 @@ class TrackedCallable(Proxy):
         return inspect.signature(self._self_wrapper)
 
     @property
-    def __annotations__(self) -> dict[str, Any]:
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]  # computed, as in wrapt
         """The annotations without the parameter that is filled in, for ``typing.get_type_hints``."""
         signature = self.__signature__
         kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
@@ -272,8 +272,8 @@ def _evaluate(annotation: Any, func: Callable[..., Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
     target = inspect.unwrap(func)
-    homes: tuple[Any, ...] = (target, getattr(target, "func", None), type(target).__call__)
-    names: dict[str, Any] = next((home.__globals__ for home in homes if hasattr(home, "__globals__")), {})
+    owners: tuple[Any, ...] = (target, getattr(target, "func", None), type(target).__call__)
+    names: dict[str, Any] = next((owner.__globals__ for owner in owners if hasattr(owner, "__globals__")), {})
     try:
         return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
     except Exception:

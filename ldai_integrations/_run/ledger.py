@@ -66,11 +66,11 @@ class ProviderCall:
 
     def __init__(self, source: Source, started_at: float, request: ProviderRequest | None = None) -> None:
         self.source = source
-        self.started_at = started_at
-        self.api = request.api if request is not None else ""
+        self.started_at: float = started_at
+        self.api: str = request.api if request is not None else ""
         self.request = request
         self.ended_at: float | None = None
-        self.error = ""
+        self.error: str = ""
         self.first_token_at: float | None = None
         self.first_answer_at: float | None = None
         self.form: type | None = None
@@ -250,7 +250,7 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
     """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
     reading = call.reading()
     if reading is None:
-        return [CountedCall(call, Reading(error=call.error or None))] if call.source == "client" else []
+        return _new_calls_without_response(call, counted)
     if call.source == "client":
         return [CountedCall(call, part) for part in reading.calls]
     new = []
@@ -261,6 +261,20 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         elif not _is_repeated(part, call, same_source) and not _is_covered(part, call.source, counted):
             new.append(CountedCall(call, part))
     return new
+
+
+def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) -> list[CountedCall]:
+    """Return a call whose response says nothing, or that failed before it; an observed failure counts once."""
+    failure = Reading(error=call.error or None)
+    if call.source == "client":
+        return [CountedCall(call, failure)]
+    if not call.error:
+        return []
+    twin = next((one for one in counted if one.is_failed and one.is_free_for(call.source)), None)
+    if twin is None:
+        return [CountedCall(call, failure)]
+    twin.add(call.source, failure)
+    return []
 
 
 def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> CountedCall | None:

@@ -9,11 +9,13 @@ import inspect
 from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, extract, read
-from .background import call_at_most, is_on_event_loop, wait_at_most
+from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
 from .body import BodyReader, ItemReader, is_provider_line
 from .context import Services
 from .ledger import Ledger, ProviderCall
@@ -33,7 +35,7 @@ _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
 
 class ObservedRun(Protocol):
-    """What reading a provider call needs of its run."""
+    """A run whose provider calls are read."""
 
     config_key: str
     finished: bool
@@ -55,7 +57,7 @@ def observe(run: ObservedRun, response: Any, call: ProviderCall, *, hides_usage:
         run: An open run.
         response: What the call returned.
         call: The call in the run's ledger. It is withdrawn if the response has been read before.
-        hides_usage: Whether to keep the usage frame at the end of an OpenAI stream from the caller, who did not ask
+        hides_usage: Whether to keep the usage chunk at the end of an OpenAI stream from the caller, who did not ask
             for it.
 
     Returns:
@@ -181,7 +183,7 @@ class _Observer(StreamHooks):
             elif not has_delta:
                 call.rest = self if reader.awaits_usage else None
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
-        except Exception as exc:  # an item that is not what it seems must not break the stream it is in
+        except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
         return False
 
@@ -268,8 +270,17 @@ class _Observer(StreamHooks):
         http.stream = track_stream(http.stream, self)
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
-        settings = self._observed_run.services.settings
-        return BodyReader(content_type, content_encoding, limit=settings.max_body_bytes)
+        services = self._observed_run.services
+        reader = BodyReader(content_type, content_encoding, limit=services.settings.max_body_bytes)
+        if reader.is_undecodable:
+            services.diagnostics.note(
+                "encoding",
+                f"provider: {content_encoding}",
+                "A provider's response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Give "
+                "the client the header Accept-Encoding: gzip.",
+                content_encoding,
+            )
+        return reader
 
     def _read_with(self, reader: ItemReader | BodyReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
@@ -277,6 +288,7 @@ class _Observer(StreamHooks):
         self._ledger.keep_request(self._call, MOST_KEPT)
 
     def _fail_to_read(self, exc: Exception) -> None:
+        raise_if_from_signal(exc)
         self._is_unreadable = True
         key = self._observed_run.config_key
         self._observed_run.services.diagnostics.note(
@@ -302,17 +314,21 @@ def read_rest(services: Services, call: ProviderCall) -> None:
         except Exception as exc:  # the connection may break, or be closed by the consumer
             _note_rest(services, exc)
 
-    call_at_most(seconds, read_on)
+    if not call_at_most(seconds, read_on):
+        _interrupt(rest.stream)
     call.rest = None
 
 
 async def aread_rest(services: Services, call: ProviderCall) -> None:
-    """Read the rest of an asynchronous stream that its consumer left at the finish reason.
+    """Read the rest of a stream that its consumer left at the finish reason, without blocking the event loop.
 
     It waits for ``Settings.usage_wait`` seconds at most.
     """
     rest, seconds = call.rest, services.settings.usage_wait
-    if rest is None or not seconds or not hasattr(rest.stream, "__aiter__"):
+    if rest is None or not seconds:
+        return
+    if not hasattr(rest.stream, "__aiter__"):  # a web framework consumed it on a thread
+        await call_off_loop(partial(read_rest, services, call))
         return
 
     async def read_on() -> None:
@@ -326,6 +342,16 @@ async def aread_rest(services: Services, call: ProviderCall) -> None:
     except Exception as exc:  # the connection may break
         _note_rest(services, exc)
     call.rest = None
+
+
+def _interrupt(stream: Any) -> None:
+    """End a read of botocore's stream on another thread; closing the stream would wait for it."""
+    shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
+    if shutdown is not None:
+        try:
+            shutdown()
+        except (OSError, ValueError):  # the connection has just ended
+            pass
 
 
 def _note_rest(services: Services, exc: Exception) -> None:

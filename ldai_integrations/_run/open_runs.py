@@ -11,7 +11,7 @@ from ..delivery import forks
 
 
 class OpenRun(Protocol):
-    """What is asked of an open run."""
+    """A run that is open."""
 
     had_stray_calls: bool
 
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.005
 
 
 class OpenRuns:
-    """The open runs of one application, which are not kept alive here. Thread-safe.
+    """The open runs of one application, which it does not keep alive. Thread-safe.
 
     Args:
         diagnostics: Receives provider calls that belong to no run.

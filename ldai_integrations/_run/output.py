@@ -1,10 +1,11 @@
-"""What the handler itself puts out: its response and its text, read as they pass and never changed."""
+"""The handler's own output: its response and its text, read as they pass and never changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
 from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
 
@@ -53,11 +54,11 @@ class HandlerOutput:
         self._value: Any = None
         self._is_text = False
         #: The encoding of a compressed body that cannot be read; empty if there is none.
-        self.undecodable = ""
+        self.undecodable: str = ""
         #: The HTTP status; ``None`` if it is not known.
         self.status: int | None = None
         #: Whether the output is not streamed, so that it has no first token.
-        self.is_whole = False
+        self.is_whole: bool = False
         #: When the first item with content passed, in seconds.
         self.first_item_at: float | None = None
         #: When the first visible text passed, in seconds.
@@ -84,17 +85,20 @@ class HandlerOutput:
         self.is_whole = self.is_whole or is_whole
 
     def add(self, item: Any) -> None:
-        """Take one item of the output. It is called for every chunk of a stream, so it must be cheap."""
+        """Take one item of the output. It is called for every chunk of a stream, so it must be cheap.
+
+        It never raises, whatever a handler puts out.
+        """
         self.last_item_at = self._clock()
-        if self._is_text:
-            try:
+        try:
+            if self._is_text:
                 self._size += len(item)
-            except TypeError:  # an item of another kind among texts
-                return
-            if self._size < _MOST_TEXT:
-                self._chunks.append(item)
-        elif item or not isinstance(item, _TEXTS):
-            self._read(item)
+                if self._size < _MOST_TEXT:
+                    self._chunks.append(item)
+            elif item or not isinstance(item, _TEXTS):
+                self._read(item)
+        except Exception as exc:  # the item is of a kind that cannot be read, and not part of the text
+            raise_if_from_signal(exc)
 
     def take(self, value: Any) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
@@ -102,7 +106,7 @@ class HandlerOutput:
             self._value = value
 
     def reading(self) -> Reading | None:
-        """Return what the output says in a provider's format; ``None`` if it has none."""
+        """Return what the output contains in a provider's format; ``None`` if it has none."""
         if self._reader is not None:
             reading = self._reader.reading()
         elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):

@@ -1,4 +1,4 @@
-"""From a finished run to its record: outcome, usage, times and cost."""
+"""The record of a finished run: outcome, usage, times and cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
     readings = [call.reading for call in calls] if own is None else [own]
-    if calls and all(call.call.source == "span" for call in calls):  # spans do not tell the tools
+    if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
         tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
     else:
@@ -94,20 +94,24 @@ def _outcome(run: Run, calls: Sequence[CountedCall], own: Reading | None) -> Out
         return "cancelled"
     if run.error_by_result is not None:
         return "error" if run.error_by_result else "success"
-    status = run.output.status
-    if run.error is not None:
-        status = status_of_exception(run.error)
-        if status is None:
-            return "error"
-    if _has_failed(calls) and run.services.settings.caught_failures == "error":
-        return "error"
-    if (own is not None and own.error) or (status is not None and status in run.services.settings.error_statuses):
+    status = run.output.status if run.error is None else status_of_exception(run.error)
+    if _is_error(run, calls, own, status):
         return "error"
     if saw_generation or run.had_stray_calls:
         return "success"
     if (status is not None and status >= 400) or run.services.reporter.expects_calls(run.config_key):
         return "discarded"
     return "success"
+
+
+def _is_error(run: Run, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
+    """Return whether an exception, a failed call, an error in the output or an HTTP status makes the run an error."""
+    settings = run.services.settings
+    if run.error is not None and status is None:
+        return True
+    if _has_failed(calls) and settings.caught_failures == "error":
+        return True
+    return bool(own is not None and own.error) or (status is not None and status in settings.error_statuses)
 
 
 def _has_failed(calls: Sequence[CountedCall]) -> bool:

@@ -1,4 +1,4 @@
-"""From a finished run to everybody who receives its record: sinks, signals and judges."""
+"""The report of a finished run to sinks, signals and judges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONG = 16_000
 
 
 class Reporter:
-    """The reports of one application. A run is reported on a background thread if it may be reported later.
+    """A reporter of the runs of one application. It uses a background thread if a run may be reported later.
 
     Args:
         diagnostics: Receives failures.
@@ -48,7 +48,7 @@ class Reporter:
         self._openers: list[tuple[int, Any]] = [
             (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "opened", None))
         ]
-        # The keys of the AI Configs whose runs call providers where it can be seen.
+        # The keys of the AI Configs of runs in which a provider call was seen.
         self._keys_with_calls: set[str] = set()
         #: How many runs were reported.
         self.runs = 0

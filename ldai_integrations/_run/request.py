@@ -37,23 +37,24 @@ class ProviderRequest:
         model = self.arguments.get("model") or self.arguments.get("modelId")
         return model if isinstance(model, str) else ""
 
-    def kept(self, room: int) -> ProviderRequest | None:
+    def kept(self, limit: int) -> ProviderRequest | None:
         """Return a copy that later changes of the caller's lists do not affect.
 
         Args:
-            room: The most characters that it may have; ``None`` is returned if it has more.
+            limit: The most characters that it may have; ``None`` is returned if it has more.
         """
-        copy = _Copy(room)
+        copy = _Copy(limit)
         request = copy.of(dict(self.arguments))
-        return ProviderRequest(self.api, request, room - copy.room) if copy.room >= 0 else None
+        return ProviderRequest(self.api, request, limit - copy.left) if copy.left >= 0 else None
 
     def text(self) -> str:
         """Return the texts of the request, one line per message, as ``role: content``."""
         request = self.arguments if self.api not in _READERS else _READERS[self.api](self.arguments)[0]
         lines = [("system", _plain(request.get(name))) for name in ("system", "instructions")]
         for name in ("messages", "input", "contents", "prompt"):
-            said = request.get(name)
-            turns = [said] if isinstance(said, (str, Mapping)) else said if isinstance(said, (list, tuple)) else []
+            content = request.get(name)
+            one = isinstance(content, (str, Mapping))
+            turns = [content] if one else content if isinstance(content, (list, tuple)) else []
             lines += [(_role(turn), _plain(turn)) for turn in turns]
         return "\n".join(f"{role}: {text}" for role, text in lines if text)
 
@@ -67,24 +68,24 @@ class ProviderRequest:
 class _Copy:
     """A copier of lists and dicts that shares everything else and stops at a limit."""
 
-    __slots__ = ("_items", "room")
+    __slots__ = ("_items", "left")
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, limit: int) -> None:
+        self.left = limit
         self._items = _MOST_ITEMS
 
     def of(self, value: Any, depth: int = 20) -> Any:
         self._items -= 1
         if self._items < 0 or depth < 0:
-            self.room = -1
-        if self.room < 0:
+            self.left = -1
+        if self.left < 0:
             return None
         if isinstance(value, dict):
             return {key: self.of(one, depth - 1) for key, one in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.of(one, depth - 1) for one in value]
         if isinstance(value, (str, bytes, bytearray)):
-            self.room -= len(value)
+            self.left -= len(value)
         return value
 
 
@@ -114,8 +115,8 @@ def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
         return request, "chat"
     messages = [{"role": "system", "content": request["preamble"]}] if request.get("preamble") else []
     for turn in request.get("chat_history") or ():
-        said = turn if isinstance(turn, Mapping) else {"role": turn.role, "message": getattr(turn, "message", "")}
-        messages.append({"role": str(said.get("role", "")).lower(), "content": said.get("message")})
+        given = turn if isinstance(turn, Mapping) else {"role": turn.role, "message": getattr(turn, "message", "")}
+        messages.append({"role": str(given.get("role", "")).lower(), "content": given.get("message")})
     messages.append({"role": "user", "content": request["message"]})
     return {**request, "messages": messages}, "chat"
 

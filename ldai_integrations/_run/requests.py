@@ -1,4 +1,4 @@
-"""What a middleware does with requests: their scopes, their runs and their votes."""
+"""The requests of a middleware: their scopes, their runs and their votes."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class RequestTracking:
     """The scopes and runs of the requests of one middleware.
 
     Args:
-        services: What the application's runs share.
+        services: The services of the application.
         config_key: Track each request as a run of this AI Config, or of the one that a callable names. It is called
-            with the request, and returns ``None`` for requests that are no generations. Without a callable, a request
+            with the request, and returns ``None`` for a request without a generation. Without a callable, a request
             is a run only if a provider call is seen in it, or if its response has a provider's format. Without any
             ``config_key``, only decorated code opens runs.
         mode: ``"completion"`` or ``"agent"``.
@@ -87,7 +87,7 @@ class RequestTracking:
             raise ConfigurationError("config_key is a coroutine function; give a plain function")
         self.services = services
         #: Whether requests are tracked; otherwise only decorated code opens runs.
-        self.opens_runs = config_key is not None
+        self.opens_runs: bool = config_key is not None
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = config_key if isinstance(config_key, str) else "given by config_key()"
@@ -104,7 +104,7 @@ class RequestTracking:
         return RequestScope(self.services, request, self._ld_context, VoteToken.wanted_by(self.services.feedback))
 
     def open_run(self, scope: RequestScope, request: object) -> Run | None:
-        """Open the run of a request, if requests are tracked and no middleware outside has opened it."""
+        """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
         if not self.opens_runs:
             return None
         diagnostics = self.services.diagnostics
@@ -132,7 +132,7 @@ class VoteEndpoint:
     """The endpoint that takes the votes of one application.
 
     Args:
-        services: What the application's runs share; its settings have ``feedback``.
+        services: The services of the application; its settings have ``feedback``.
         ld_context: Called with the request, returns the LD context of the voter. Without it, the middleware's is used.
         secrets: The secrets of the framework, for feedback tokens; the last one signs.
 
@@ -158,7 +158,7 @@ class VoteEndpoint:
         self._feedback: Feedback = services.feedback
 
     def refuse(self, method: str, client: str, length: int) -> Answer | None:
-        """Return the answer to a request that need not be read, or ``None``. Called first."""
+        """Return the answer to a request whose body need not be read, or ``None``. Call it first."""
         self._services.flushing.ensure_started()  # a vote may be the first thing that a forked process does
         self.keep_out_of_runs()
         return self._feedback.refuse(method, client, length)

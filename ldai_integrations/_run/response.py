@@ -1,4 +1,4 @@
-"""From what a handler returned to the end of its run: a value, a generator, a response or a provider's stream."""
+"""The result of a handler, followed to the end of its run: a value, a generator, a response or a provider's stream."""
 
 from __future__ import annotations
 
@@ -69,8 +69,7 @@ class HandlerHooks(StreamHooks):
 def follow(run: Run, result: Any) -> Any:
     """Return what a handler returned, and end its run at the end of it.
 
-    A value ends the run now. Something that is consumed step by step is returned in a stand-in that ends the run when
-    it is exhausted or closed.
+    A value ends the run now. A stream is returned in a stand-in that ends the run when it is exhausted or closed.
     """
     run.output.last_item_at = run.services.clock()
     try:
@@ -136,7 +135,7 @@ def _end_with(run: Run, result: Any) -> Any:
 
 
 def read_result(run: Run, result: Any) -> None:
-    """Judge and read the value that a handler returned."""
+    """Read the value that a handler returned, and pass it to ``is_error``."""
     try:
         if run.options.is_error is not None:
             run.error_by_result = bool(run.options.is_error(result))
@@ -253,7 +252,8 @@ def _header(response: Any, name: str) -> str | None:
 def _looks_like_stream(value: Any) -> bool:
     """Return whether a value is consumed step by step.
 
-    Iterators are. Of other objects, only those that are called a stream: a session or a lock has ``__enter__`` too.
+    Iterators are. Other objects are only if the name of their class contains "stream", because sessions and locks have
+    ``__enter__`` too.
     """
     kind = value.__class__
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):

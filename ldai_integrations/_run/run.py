@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a decorator, a ``with`` block or a middleware says about its runs.
+    """The options that a decorator, a ``with`` block or a middleware has for its runs.
 
     Attributes:
         config_key: The key of the AI Config.
@@ -91,24 +91,24 @@ class Run:
     ) -> None:
         services = scope.services
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
-        self.forks = forks.count
+        self.forks: int = forks.count
         self.scope = scope
-        self.services = services
+        self.services: Services = services
         self.options = options
-        self.config_key = options.config_key
+        self.config_key: str = options.config_key
         self.parent = parent
         self.variables = variables
-        self.finished = False
-        self.started_at = time.time()
-        self.ledger = Ledger(services.clock)
-        self.output = HandlerOutput(services.clock, services.settings.max_body_bytes)
-        self.scores = Scores()
-        #: Whether a run without a provider call is reported; a decorated handler inside of a middleware's run says so.
-        self.counts_pages = options.counts_pages
-        self.is_cancelled = False
-        self.is_discarded = False
+        self.finished: bool = False
+        self.started_at: float = time.time()
+        self.ledger: Ledger = Ledger(services.clock)
+        self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
+        self.scores: Scores = Scores()
+        #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
+        self.counts_pages: bool = options.counts_pages
+        self.is_cancelled: bool = False
+        self.is_discarded: bool = False
         #: Whether a wrapped client was called outside of any run while this run was open.
-        self.had_stray_calls = False
+        self.had_stray_calls: bool = False
         self.error: BaseException | None = None
         self.error_by_result: bool | None = None
         self.stated_usage: Usage | None = None
@@ -120,7 +120,7 @@ class Run:
         self.prompt: list[dict[str, Any]] | None = None
         #: The keys of the judges that were drawn for this run.
         self.judge_keys: tuple[str, ...] = ()
-        #: Receivers of the record in place of the sinks that made them when the run opened.
+        #: Receivers of the record, by the index of the sink that each replaces. Sinks create them when the run opens.
         self.emitters: Mapping[int, Callable[[Any], object]] = {}
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
@@ -129,7 +129,7 @@ class Run:
         self._config: AIConfig | None = None
         self._sdk_tracker: LDAIConfigTracker | None = None
         self._identity: TrackerIdentity | None = None
-        self.opened_at = services.clock()
+        self.opened_at: float = services.clock()
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"
@@ -241,9 +241,9 @@ class Run:
         """Add the tokens of one provider call that :meth:`observe` cannot read.
 
         Args:
-            usage: Everything that is known, or
-            input_tokens: all prompt tokens, and
-            output_tokens: all generated tokens.
+            usage: Everything that is known. Otherwise, give the two counts:
+            input_tokens: All prompt tokens.
+            output_tokens: All generated tokens.
         """
         more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         with self._lock:
@@ -275,7 +275,7 @@ class Run:
         score_run(self, metric_key, score)
 
     def fail(self, exc: BaseException) -> None:
-        """Record an exception that the handler deals with itself: the run is an error, or cancelled."""
+        """Record an exception that the handler catches: the outcome of the run is error, or cancelled."""
         if is_cancellation(exc):
             self.is_cancelled = True
         elif self.error is None:
@@ -462,8 +462,8 @@ def open_run(
     services = scope.services
     services.flushing.ensure_started()
     if ld_context is None and not scope.has_source:
-        # Random bytes release the interpreter's lock. At the end of a run, that would let another thread look at what
-        # is not done yet.
+        # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
+        # then see a state that is not complete.
         ld_context = scope.ld_context
     run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
     scope.open_runs.add(run)
@@ -491,7 +491,7 @@ def find_open_run(ld_client: TrackingClient, config_key: str) -> Run | None:
 
 
 class IdleRun(Run):
-    """The run of code that is in no run: it answers everything and does nothing.
+    """A run for code outside of any run. Its methods can be called and do nothing.
 
     ``config.enabled`` is False and ``finished`` is True.
     """

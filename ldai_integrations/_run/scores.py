@@ -18,7 +18,10 @@ from .output import HandlerOutput
 
 
 class Scores:
-    """The scores of one run: those of the application are kept until it is over, and none is sent twice. Thread-safe."""
+    """The scores of one run. Thread-safe.
+
+    Scores that the application gives are kept until the run is over. No score is sent twice.
+    """
 
     __slots__ = ("_claimed", "_held", "_send")
 
@@ -57,7 +60,7 @@ class Scores:
 
 
 class ScoredRun(Protocol):
-    """What scoring needs of a run."""
+    """A run that is scored."""
 
     config_key: str
     services: Services
@@ -93,7 +96,7 @@ def score_run(run: ScoredRun, metric_key: str, score: Score) -> None:
 
 
 class Destination:
-    """Where the scores of a reported run go. It keeps nothing of the request but the LD context."""
+    """The destination of the scores of a reported run. Of the request, it keeps only the LD context."""
 
     __slots__ = ("_config_key", "_ld_context", "_services", "_tracker")
 
@@ -104,7 +107,7 @@ class Destination:
         self._tracker = record.tracker
 
     def send(self, metric_key: str, score: Score) -> None:
-        """Send a score of the application, or have it computed off the request."""
+        """Send a score of the application. A function is called outside of the request first."""
         if callable(score):
             self._services.judges.score(metric_key, score, self.contextvars(), self.track)
         else:
@@ -130,7 +133,7 @@ def drop(_metric_key: str, _score: Score) -> None:
 
 
 def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
-    """Return what the judges of a run are asked: nothing unless the run was a success."""
+    """Return the evaluations for the judges of a run; none unless the run was a success."""
     judges = [key for key in run.judge_keys if not run.scores.given_by(key)]
     if not judges or not record.enabled or record.outcome != "success":
         return []

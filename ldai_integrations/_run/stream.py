@@ -1,4 +1,4 @@
-"""Stand-ins for the streams and callables of others, and the streams that report their items.
+"""Stand-ins for foreign objects, and streams that report their items.
 
 A stand-in behaves like the object that it wraps, also for ``isinstance``, ``copy``, ``len``, ``hash`` and pickling.
 Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
@@ -68,7 +68,7 @@ class Proxy(_Base):  # type: ignore[misc]  # wrapt has no type hints for it
 
 
 class StreamHooks:
-    """What happens at the items and at the end of a tracked stream. By default, nothing.
+    """The hooks of a tracked stream: what happens at its items and at its end. By default, they do nothing.
 
     Attributes:
         run: The run that each step is bound to; ``None`` to bind nothing.
@@ -85,7 +85,8 @@ class StreamHooks:
     def on_end(self, exc: BaseException | None) -> None:
         """Take the exception that ended the stream.
 
-        ``None`` is its own end, ``GeneratorExit`` is the consumer's decision. May be called more than once.
+        ``None`` means that it was exhausted, ``GeneratorExit`` that its consumer closed it. May be called more than
+        once.
         """
 
     def on_enter(self, entered: Any) -> Any:
@@ -142,7 +143,7 @@ class _Steps:
                 raise
             except BaseException as exc:
                 self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by a consumer that stopped waiting
                 hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:
@@ -169,7 +170,7 @@ class _Steps:
                 raise
             except BaseException as exc:
                 self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by a consumer that stopped waiting
                 hooks.on_end(GeneratorExit() if was_idle else exc)
                 raise
             finally:
@@ -184,7 +185,7 @@ class _Steps:
 
 
 class _Tracked(Proxy):
-    """The part that synchronous and asynchronous streams share."""
+    """The base class of synchronous and asynchronous streams."""
 
     def __init__(self, stream: Any, hooks: StreamHooks) -> None:
         super().__init__(stream)

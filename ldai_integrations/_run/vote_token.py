@@ -13,13 +13,13 @@ _LONGEST_BLANK = 4
 
 
 class VotableRun(Protocol):
-    """What the token is about."""
+    """A run that users may vote on."""
 
     config_key: str
 
     @property
     def parent(self) -> VotableRun | None:
-        """The run around it."""
+        """The run that encloses it."""
 
     @property
     def feedback_token(self) -> str:
@@ -29,8 +29,8 @@ class VotableRun(Protocol):
 class VoteToken:
     """The feedback token of one response. Nothing else of the response changes.
 
-    Several runs may be open in a request. The token is that of the outermost run whose AI Config is voted on; of
-    several such runs, the last one.
+    A request may have several runs. The token belongs to the outermost run whose AI Config is voted on. If there are
+    several such runs, it belongs to the last one.
     """
 
     __slots__ = ("_feedback", "_run", "_tail", "has_begun", "streams")
@@ -40,9 +40,9 @@ class VoteToken:
         self._run: VotableRun | None = None
         self._tail: bytes | str = b""
         #: Whether the head of the response is known.
-        self.has_begun = False
+        self.has_begun: bool = False
         #: Whether an event is added to the body.
-        self.streams = False
+        self.streams: bool = False
 
     @classmethod
     def wanted_by(cls, feedback: Feedback | None) -> VoteToken | None:

@@ -28,7 +28,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """A method that calls models through other methods, any number of times. Those are tracked, and not its own result.
+    """A method that calls models through other methods, any number of times. These are tracked, and it is not.
 
     Attributes:
         tree: The attributes of ``self`` that it uses.

@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from .._run.context import get_current
+from .._run.context import RequestScope, get_current
 from .._run.observe import note_failure, observe
 from .._run.open_runs import note_stray_call
 from .._run.request import ProviderRequest
@@ -22,7 +22,7 @@ IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a client a wrapped object is.
+    """The place of a wrapped object in a client.
 
     Attributes:
         client: The provider's client.
@@ -155,7 +155,7 @@ class _TrackedMethod(_Method):
 
 
 class _Self(Wrapped):
-    """The ``self`` of a method that calls other methods: its tracked attributes are found from within."""
+    """The ``self`` of a method that calls other methods: these are the tracked ones."""
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
@@ -193,9 +193,7 @@ def _wrap_part(value: Any, part: Part, owner: Wrapped) -> Any:
 
 def _note_outside(run: object) -> None:
     """Count a call that belongs to no open run."""
-    if not isinstance(run, Run):
-        note_stray_call()
-    else:
+    if isinstance(run, Run):
         run.services.diagnostics.note(
             "call_after_run",
             run.config_key,
@@ -203,6 +201,17 @@ def _note_outside(run: object) -> None:
             "not counted. Open a run of its own there: with track_ai(config_key=…).",
             run.config_key,
         )
+        return
+    if isinstance(run, RequestScope) and not run.open_runs:  # it belongs to this request, and to no other one's run
+        if run.had_runs:
+            run.services.diagnostics.note(
+                "call_after_run",
+                "request",
+                "A wrapped client was called in a request whose runs had ended, for example in a background task; the "
+                "call is not counted. Open a run of its own there: with track_ai(config_key=…).",
+            )
+        return
+    note_stray_call()
 
 
 def _raw_method(method: _TrackedMethod) -> Any:

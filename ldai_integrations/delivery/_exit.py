@@ -191,4 +191,4 @@ def _report_unsupported(diagnostics: Diagnostics, exc: UnsupportedError) -> None
 
 
 #: ``atexit``, signals and finalizers belong to the process. That is why this object is global.
-exits = Exits()
+exits: Exits = Exits()

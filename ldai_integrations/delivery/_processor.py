@@ -51,7 +51,7 @@ class SpoolingEventProcessor(EventProcessor):
     """
 
     def __init__(self, config: Config, *, max_spool_bytes: int = _SPOOL_BYTES) -> None:
-        self.diagnostics = Diagnostics()
+        self.diagnostics: Diagnostics = Diagnostics()
         self._config = config
         self._engine = Engine(config)
         self._pid = os.getpid()

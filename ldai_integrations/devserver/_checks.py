@@ -60,7 +60,7 @@ class FlagFileError(ValueError):
             problems: At least one.
         """
         super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
 
 
 def check_mapping(source: Mapping[str, Any]) -> tuple[Payload, list[Problem]]:

@@ -134,7 +134,7 @@ class TextTally:
         self._parts: deque[str] = deque()
         self._counted = 0
         #: Characters so far.
-        self.chars = 0
+        self.chars: int = 0
 
     def add(self, text: str) -> None:
         """Append a chunk."""

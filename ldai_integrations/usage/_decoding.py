@@ -26,7 +26,7 @@ class Decoder:
         self._steps = steps
         self._left = _MOST
         #: Whether the rest of the body cannot be decoded, or is not decoded because it is too large.
-        self.exhausted = False
+        self.exhausted: bool = False
 
     def decode(self, data: bytes) -> bytes:
         """Return what the next bytes of the body decode to, which may be nothing.

@@ -40,7 +40,7 @@ class SSEReader:
         self._after_return = False
         self._event = ""
         #: Whether an event was dropped because it was too long.
-        self.dropped = False
+        self.dropped: bool = False
 
     @property
     def recognised(self) -> bool:

@@ -33,7 +33,7 @@ def test_fetch_and_list(
     published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Missing files are downloaded once; then the list shows their paths."""
-    specs = {spec.name: spec for spec in (download.O200K, download.CL100K)}
+    specs = {spec.name: spec for spec in (vars(download)["O200K"], vars(download)["CL100K"])}
     monkeypatch.setattr("ldai_integrations.usage._counting.SPECS", specs)
     place = tmp_path / "elsewhere"
 

@@ -60,6 +60,7 @@ def text() -> str:
 
 def nested() -> dict[str, Any]:
     """Call code that is tracked under another key, and code that is tracked under this one."""
+    current_run().observe(completion())
     return {"inner": _summarise(), "same": _again()}
 
 

@@ -76,7 +76,6 @@ def test_a_cached_answer_is_no_generation(door: Door, records: Records) -> None:
 
 def test_nested(door: Door, records: Records) -> None:
     """Code tracked under another key has a run of its own; code tracked under the same key joins."""
-    door.forget_calls()
     answer = json.loads(request(door.address, "/nested").body)
 
     inner, outer = records.reported(), records.reported()

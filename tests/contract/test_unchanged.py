@@ -16,8 +16,8 @@ from ldai_integrations import Tracking
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from ..doors.asgi_calls import DISCONNECT, REQUEST, acall, http_scope
-from ..doors.test_wsgi import environ
+from ..integrations.asgi_calls import DISCONNECT, REQUEST, acall, http_scope
+from ..integrations.test_wsgi import environ
 from .cases import CASES, Case
 from .conftest import DOORS
 from .drivers import asgi, bottle, django, falcon, fastapi, flask, litestar, quart, starlette, wsgi

@@ -1,1 +1,1 @@
-"""The core: what happens to one run, whichever door it came through."""
+"""The core: what happens to one run, whichever integration opened it."""

@@ -43,7 +43,7 @@ WHOLE: dict[str, Callable[[], Response]] = {
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_any_other_response_ends_the_run(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
-    """A response without a streamed body is the very one that the endpoint returned, and ends the run."""
+    """A response without a streamed body is returned unchanged and ends the run."""
     response = WHOLE[kind]()
 
     assert track_ai(config_key="chat", tracking=tracking)(lambda: response)() is response
@@ -54,14 +54,14 @@ def test_any_other_response_ends_the_run(tracking: Tracking, records: list[RunRe
     ("status", "outcome"), [(200, "success"), (404, "discarded"), (429, "discarded"), (502, "error")]
 )
 def test_the_status_of_a_response(tracking: Tracking, records: list[RunRecord], status: int, outcome: str) -> None:
-    """The status that a handler answers with is the run's outcome."""
+    """The status of a response decides the outcome of the run."""
     track_ai(config_key="chat", tracking=tracking)(lambda: Response("no", status))()
 
     assert [record.outcome for record in records] == [outcome]
 
 
 def test_a_4xx_after_a_provider_call_is_reported(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Once a model was asked, a refusal is the answer of a run that took place."""
+    """A 4xx response after a provider call is reported."""
 
     @track_ai(config_key="chat", tracking=tracking)
     def ask() -> Response:
@@ -90,7 +90,7 @@ def test_flask_responses(tracking: Tracking, records: list[RunRecord], clock: Cl
 
 @pytest.mark.parametrize("result", [("Hello", 404), ("Hello", 450), ["Hello", 500], {"status": 500}])
 def test_a_tuple_is_a_response_in_a_view_only(tracking: Tracking, records: list[RunRecord], result: Any) -> None:
-    """A function that is no view may return an answer and a number, and the number is no status."""
+    """Outside of a view, the number in a returned tuple is not a status."""
     assert track_ai(config_key="chat", tracking=tracking)(lambda: result)() is result
     assert [record.outcome for record in records] == ["success"]
 

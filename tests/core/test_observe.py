@@ -55,7 +55,7 @@ def ask(model: openai.OpenAI) -> openai.Stream[Any]:
 
 
 def test_a_stream_of_openai(block: track_ai, model: openai.OpenAI, records: list[RunRecord], clock: Clock) -> None:
-    """Chunks pass untouched, the first text stops the clock, and the usage frame is the run's usage."""
+    """Chunks pass untouched, the first text stops the clock, and the usage chunk gives the usage of the run."""
     with block as run:
         seen = []
         for chunk in run.observe(ask(model)):
@@ -107,7 +107,7 @@ def test_an_async_stream_of_openai(block: track_ai, records: list[RunRecord], cl
 def test_a_stream_that_is_returned_is_followed(
     tracking: Tracking, model: openai.OpenAI, records: list[RunRecord], clock: Clock
 ) -> None:
-    """A function that returns the provider's stream has its run ended by the stream, with the stream's usage."""
+    """If a function returns the provider's stream, the end of the stream ends the run, with the stream's usage."""
     stream = track_ai(config_key="chat", tracking=tracking)(lambda: ask(model))()
     assert isinstance(stream, openai.Stream)
     clock.advance(70)
@@ -121,7 +121,7 @@ def test_a_stream_that_is_returned_is_followed(
 def test_a_returned_stream_that_is_closed_early(
     tracking: Tracking, model: openai.OpenAI, records: list[RunRecord]
 ) -> None:
-    """Closed before its end, the run is cancelled, and what the provider did not say is estimated."""
+    """Closing the stream early cancels the run, and unreported tokens are estimated."""
     stream = track_ai(config_key="chat", tracking=tracking)(lambda: ask(model))()
     next(stream), next(stream)
     stream.close()
@@ -164,7 +164,7 @@ BEDROCK = [
 
 
 def test_bedrocks_stream_in_a_dict(tracking: Tracking, block: track_ai, records: list[RunRecord]) -> None:
-    """The stream in Bedrock's response is watched in its place, to the usage that comes after the stop."""
+    """The stream inside of Bedrock's response is read up to the usage, which follows the stop reason."""
     response = {"ResponseMetadata": {"HTTPStatusCode": 200}, "stream": EventStream(BEDROCK)}
     with block as run:
         assert list(run.observe(cast(Any, response))["stream"]) == BEDROCK
@@ -176,7 +176,7 @@ def test_bedrocks_stream_in_a_dict(tracking: Tracking, block: track_ai, records:
 
 
 def test_a_stream_that_fails(tracking: Tracking, records: list[RunRecord]) -> None:
-    """What the stream raises comes out, and is the run's error."""
+    """An exception of the stream is raised unchanged and is the error of the run."""
     stream = track_ai(config_key="chat", tracking=tracking)(lambda: EventStream([BEDROCK[1], OSError("reset")]))()
 
     with pytest.raises(OSError, match="reset"):
@@ -231,7 +231,7 @@ class StreamManager(Manager):
 
 
 def test_a_stream_manager(block: track_ai, tracking: Tracking, records: list[RunRecord]) -> None:
-    """The stream that a manager gives is watched, and leaving the block leaves the manager's."""
+    """The stream of a stream manager is read, and leaving the block leaves the manager's block."""
     manager = MessageStreamManager()
     with block as run, run.observe(StreamManager(manager)) as stream:
         assert list(stream) == BEDROCK
@@ -269,7 +269,7 @@ def test_several_calls_add_up(block: track_ai, model: openai.OpenAI, records: li
 def test_a_provider_wins_over_the_handlers_own_words(
     tracking: Tracking, model: openai.OpenAI, records: list[RunRecord]
 ) -> None:
-    """What the handler makes of an observed stream is not counted again."""
+    """The handler's output is not counted in addition to an observed stream."""
 
     @track_ai(config_key="chat", tracking=tracking)
     def words() -> Iterator[str]:
@@ -293,7 +293,7 @@ class Hostile:
 
 
 def test_what_cannot_be_read_is_returned(block: track_ai, records: list[RunRecord]) -> None:
-    """A hostile object comes back as it is, observed or returned."""
+    """An object that raises on every access is returned unchanged, observed or not."""
     hostile = Hostile()
     with block as run:
         assert run.observe(hostile) is hostile

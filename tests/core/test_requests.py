@@ -93,7 +93,7 @@ NOVA = {"schemaVersion": "messages-v1", "messages": [{"role": "user", "content":
 def test_every_form_of_a_request_is_read(
     tracking: Tracking, records: list[RunRecord], call: Any, request_: Any, plain: Any, api: str
 ) -> None:
-    """A request is estimated as its plain form is."""
+    """Every form of a request has the same estimate as its plain form."""
     with track_ai(config_key="chat", tracking=tracking):
         list(call()(**request_, **{"modelId" if api == "converse" or "body" in request_ else "model": MODEL}))
 

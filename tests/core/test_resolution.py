@@ -49,7 +49,7 @@ def test_a_prompt_is_rendered_for_a_model(
 
 @pytest.mark.parametrize("config_key", MALFORMED)
 def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str) -> None:
-    """The default is served in its place, told once, and the request goes on."""
+    """The default is served in its place, which is logged once, and the request goes on."""
     default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="Be kind.")])
     for _ in range(2):
         with track_ai(config_key=config_key, tracking=tracking, default=default) as run:

@@ -1,4 +1,4 @@
-"""One run: what it offers a handler, and its account."""
+"""One run: its interface for handlers, and its record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def block(tracking: Tracking, key: str = "chat", **options: Any) -> track_ai:
 
 
 def test_what_a_provider_call_needs(tracking: Tracking) -> None:
-    """Model, parameters and messages come as a provider's client takes them, new each time."""
+    """Model, parameters and messages fit a provider's client and are new objects each time."""
     with block(tracking, variables={"company": "Acme"}) as run:
         messages = run.messages(user="Hello?")
         run.parameters["temperature"] = 2
@@ -74,7 +74,7 @@ def test_an_ai_config_is_evaluated_once(tracking: Tracking, events: Events) -> N
 
 
 def test_outside_of_a_run() -> None:
-    """``current_run`` answers everywhere; what it gives outside of a run does nothing."""
+    """Outside of a run, ``current_run`` returns a run that does nothing."""
     run = current_run()
     run.add_usage(input_tokens=1)
     run.tool_call("search")
@@ -106,7 +106,7 @@ def test_a_receiver_of_run_opened(tracking: Tracking) -> None:
 
 
 def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
-    """A receiver of run_finished that raises, or is a coroutine function, costs neither request nor events."""
+    """A receiver of run_finished that raises, or is a coroutine function, affects neither request nor events."""
     from ldai_integrations import run_finished
 
     async def coroutine(config_key: str, *, record: RunRecord) -> None: ...
@@ -123,7 +123,7 @@ def test_a_receiver_that_raises(tracking: Tracking, events: Events) -> None:
 
 
 def test_long_output_is_counted_on_another_thread(client: LDClient, o200k: None, events: Events) -> None:
-    """What takes milliseconds to count is not counted where the request is served; flush waits for it."""
+    """Text that takes milliseconds to count is counted on another thread; a flush waits for it."""
     threads = []
 
     class Sink:
@@ -141,7 +141,7 @@ def test_long_output_is_counted_on_another_thread(client: LDClient, o200k: None,
 
 
 def test_estimates_fill_only_what_is_missing(tracking: Tracking, records: list[RunRecord], o200k: None) -> None:
-    """A provider that told one side keeps it; the other side is estimated and named."""
+    """A count that the provider reported is kept; the other one is estimated and marked as an estimate."""
     with block(tracking) as run:
         run.messages(user="Hello?")
         run.add_usage(output_tokens=20)
@@ -178,7 +178,7 @@ def test_what_a_cancelled_run_counts_as(client: LDClient, events: Events, cancel
 
 
 def test_a_failure_that_the_handler_deals_with(tracking: Tracking, records: list[RunRecord]) -> None:
-    """``run.fail`` makes a run an error whose handler answers all the same."""
+    """``run.fail`` makes the run an error although its handler returns an answer."""
     error = TimeoutError()
     with block(tracking) as run:
         run.fail(error)
@@ -238,7 +238,7 @@ def test_no_garbage_is_left(tracking: Tracking) -> None:
 
 
 def test_the_log_sink(client: LDClient, caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
-    """One line per run, with its figures and without words of the user's."""
+    """One line per run, with its figures and without texts of the user."""
     tracking = Tracking(client, sinks=[LogSink()], clock=clock)
     with caplog.at_level("INFO", logger="ldai_integrations.runs"), block(tracking) as run:
         run.add_usage(input_tokens=3, output_tokens=4)
@@ -249,13 +249,13 @@ def test_the_log_sink(client: LDClient, caplog: pytest.LogCaptureFixture, clock:
 
 @pytest.mark.parametrize("wrong", [None, "sdk-key", object()])
 def test_a_tracking_of_something_else(wrong: Any) -> None:
-    """What is no LDClient is refused at start."""
+    """An object that is not an LDClient is refused at start."""
     with pytest.raises(ConfigurationError, match=r"give an ldclient.LDClient, or use Tracking.from_env\(\)"):
         Tracking(wrong)
 
 
 def test_a_sink_without_emit(client: LDClient) -> None:
-    """What is no sink is refused at start."""
+    """A sink without ``emit`` is refused at start."""
     with pytest.raises(ConfigurationError, match=r"has no emit\(record\) method"):
         Tracking(client, sinks=[print])  # type: ignore[list-item]
 

@@ -35,7 +35,7 @@ def block(tracking: Tracking) -> track_ai:
 
 
 def test_what_is_said_wins(block: track_ai, events: Events, records: list[RunRecord], clock: Clock) -> None:
-    """Duration, first token, tokens and verdict of user code are sent, once, in place of what was measured."""
+    """Duration, first token, tokens and outcome from user code are sent once, instead of the measured ones."""
     with block as run:
         run.observe(OPENAI)
         run.first_token()
@@ -60,7 +60,7 @@ def test_what_is_said_wins(block: track_ai, events: Events, records: list[RunRec
 
 
 def test_the_rest_is_measured(block: track_ai, tracking: Tracking, events: Events, clock: Clock) -> None:
-    """What user code does not say is sent as measured."""
+    """Values that user code does not report are sent as measured."""
     with block as run:
         run.observe(OPENAI)
         clock.advance(40)
@@ -101,7 +101,7 @@ def test_tool_calls_that_are_said_replace_those_found(
 
 
 def test_feedback_comes_long_after(block: track_ai, events: Events) -> None:
-    """A thumb is sent under the run's id, after its end, once."""
+    """A vote after the end of a run is sent once, under the id of the run."""
     with block as run:
         pass
     run.tracker.track_feedback({"kind": FeedbackKind.Positive})
@@ -123,7 +123,7 @@ def test_a_judges_score(block: track_ai, events: Events) -> None:
 
 
 def test_duration_of(block: track_ai, records: list[RunRecord]) -> None:
-    """The duration of a call is the run's, and its result comes back."""
+    """The duration of the call is the duration of the run, and its result is returned."""
     with block as run:
         assert run.tracker.track_duration_of(lambda: "Hello") == "Hello"
         summary = run.tracker.get_summary()
@@ -132,7 +132,7 @@ def test_duration_of(block: track_ai, records: list[RunRecord]) -> None:
 
 
 def test_metrics_of(block: track_ai, events: Events) -> None:
-    """What an extractor of the user's finds is sent; sync and async."""
+    """Values that the user's extractor finds are sent, sync and async."""
 
     def metrics(result: Any) -> LDAIMetrics:
         return LDAIMetrics(success=True, tokens=TokenUsage(total=3, input=2, output=1))
@@ -150,7 +150,7 @@ def test_metrics_of(block: track_ai, events: Events) -> None:
 
 
 def test_openai_metrics(block: track_ai, events: Events, records: list[RunRecord]) -> None:
-    """The documented OpenAI wrapper returns the response and takes its usage, awaited or not."""
+    """The documented OpenAI wrapper returns the response and reads its usage, awaited or not."""
 
     async def ask() -> dict[str, Any]:
         return OPENAI
@@ -169,7 +169,7 @@ async def _awaited(pending: Any) -> Any:
 
 
 def test_openai_metrics_of_a_failure(block: track_ai, records: list[RunRecord]) -> None:
-    """A failed call is an error of the run even where the handler deals with the exception."""
+    """A failed call makes the run an error even if the handler catches the exception."""
 
     def fail() -> None:
         raise ConnectionError("no model")
@@ -182,7 +182,7 @@ def test_openai_metrics_of_a_failure(block: track_ai, records: list[RunRecord]) 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "success"), (500, "error")])
 def test_bedrock_metrics(block: track_ai, records: list[RunRecord], status: int, outcome: str) -> None:
-    """The documented Bedrock wrapper takes verdict, latency and usage, and returns the response."""
+    """The documented Bedrock wrapper reads outcome, latency and usage, and returns the response."""
     response = {**CONVERSE, "ResponseMetadata": {"HTTPStatusCode": status}}
     with block as run:
         assert run.tracker.track_bedrock_converse_metrics(response) is response
@@ -195,7 +195,7 @@ def test_bedrock_metrics(block: track_ai, records: list[RunRecord], status: int,
 
 @pytest.mark.parametrize("response", [{}, None, {"ResponseMetadata": {}}])
 def test_bedrock_metrics_of_something_else(block: track_ai, records: list[RunRecord], response: Any) -> None:
-    """What is no Bedrock response is returned, and measured as any run."""
+    """Another object is returned unchanged, and the run is measured as usual."""
     with block as run:
         assert run.tracker.track_bedrock_converse_metrics(response) == response
 
@@ -203,7 +203,7 @@ def test_bedrock_metrics_of_something_else(block: track_ai, records: list[RunRec
 
 
 def test_the_resumption_token_is_the_runs(block: track_ai, tracking: Tracking) -> None:
-    """LaunchDarkly's own token of the run is there for code that knows what to do with it."""
+    """The run has LaunchDarkly's own resumption token."""
     with block as run:
         token = run.tracker.resumption_token
 

@@ -44,7 +44,7 @@ def test_all_chunks_are_counted_in_order(track: Decorate, records: list[RunRecor
 
 
 def test_what_may_change_is_read_at_once(track: Decorate, records: list[RunRecord]) -> None:
-    """A buffer that the application fills anew, and a dict that it empties, are counted as they were."""
+    """A reused buffer and an emptied dict are counted with their content at the time they passed."""
 
     @track
     def buffers() -> Iterator[bytearray]:
@@ -69,7 +69,7 @@ def test_what_may_change_is_read_at_once(track: Decorate, records: list[RunRecor
 
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
 def test_all_of_a_decorated_stream_counts(track: Decorate, records: list[RunRecord], clock: Clock, kind: str) -> None:
-    """The first chunk stops the time to the first token, and the last, which waits, is counted and timed as well."""
+    """The first chunk stops the time to the first token, and the last chunk is counted and timed as well."""
     words = [f"word{number} " for number in range(150)]
 
     def steps() -> Iterator[str]:
@@ -110,7 +110,7 @@ def stepped(awaitable: Any) -> Any:
 
 @pytest.mark.parametrize("returned", [True, False])
 def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[RunRecord], returned: bool) -> None:
-    """Its run ends when it is dropped, even where nobody is there to close it."""
+    """The run of a dropped generator ends, even if no event loop closes the generator."""
 
     async def words() -> AsyncIterator[str]:
         yield current_run().config_key
@@ -126,7 +126,7 @@ def test_an_async_generator_that_no_loop_closes(track: Decorate, records: list[R
 
 @pytest.mark.parametrize("begin", ["close", "throw", "drop"])
 def test_a_returned_generator_that_nobody_begins(track: Decorate, records: list[RunRecord], begin: str) -> None:
-    """It ends its run and is closed as it would be by itself."""
+    """A generator that nobody starts ends its run and is closed as without the decorator."""
 
     def words() -> Iterator[str]:
         yield "never"
@@ -146,7 +146,7 @@ def test_a_returned_generator_that_nobody_begins(track: Decorate, records: list[
 
 
 def test_what_is_raised_knows_nothing_of_what_was_thrown(track: Decorate) -> None:
-    """An exception that follows one which was dealt with has the context that it has on the bare generator."""
+    """A raised exception has the same ``__context__`` as without the decorator."""
 
     def words() -> Any:
         try:
@@ -182,7 +182,7 @@ class Ends(Iterator[str]):
 
 @pytest.mark.parametrize(("broken", "outcome"), [(False, "cancelled"), (True, "error")])
 def test_a_body_is_closed(track: Decorate, records: list[RunRecord], broken: bool, outcome: str) -> None:
-    """What is no generator is closed once, in its run, and what it raises comes out."""
+    """An iterable body is closed once, in its run, and its exceptions are raised unchanged."""
     body = Ends(broken=broken)
 
     stream: Any = track(lambda: Response(body))().response
@@ -215,7 +215,7 @@ class ClosedIterator(Iterator[str]):
 
 
 def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
-    """What frameworks close after the last item, as they must, is closed once: it may hold a file."""
+    """An iterator that a framework closes after the last item is closed once; it may hold a file."""
     inner = ClosedIterator()
     stream = track(lambda: Response(inner))().response
 
@@ -226,7 +226,7 @@ def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
 
 
 def test_a_stream_that_is_closed_early_leaves_no_garbage(tracking: Tracking) -> None:
-    """Its run is freed when the client has gone, without the garbage collector."""
+    """The run of a stream that is closed early is freed without the garbage collector."""
     runs = []
 
     @track_ai(config_key="chat", tracking=tracking)

@@ -1,4 +1,4 @@
-"""Reports that are made off the handler's thread: in order, all of them, and never in the way of a request."""
+"""Reports on a background thread: complete, in order, and without delay for requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def held(no_leaks: None) -> Iterator[tuple[Tracking, HeldEvents]]:
 
 
 def test_a_run_is_reported_off_the_callers_thread(held: tuple[Tracking, HeldEvents]) -> None:
-    """Where only LaunchDarkly gets the record, the handler's thread does not wait for it, and a flush does."""
+    """If only LaunchDarkly receives the record, the handler does not wait for the report, and a flush does."""
     tracking, events = held
     assert track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")() == "Hello"
     assert events.of_runs() == []
@@ -62,7 +62,7 @@ def test_runs_are_reported_in_order(held: tuple[Tracking, HeldEvents]) -> None:
 
 
 def test_a_flush_has_an_end(held: tuple[Tracking, HeldEvents]) -> None:
-    """A flush returns at its timeout although a report has not come to an end."""
+    """A flush returns at its timeout even if a report is not complete."""
     tracking, events = held
     track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")()
     tracking.flush(0.02)
@@ -83,7 +83,7 @@ def test_where_no_thread_can_be_started_the_caller_reports(
 
 
 def test_a_sink_that_would_end_the_thread_does_not(client: LDClient, o200k: None) -> None:
-    """A sink that raises SystemExit on our thread is counted, and the next run is reported."""
+    """A sink that raises SystemExit on the background thread is counted, and the next run is reported."""
     outcomes = []
 
     class Sink:
@@ -100,7 +100,7 @@ def test_a_sink_that_would_end_the_thread_does_not(client: LDClient, o200k: None
 
 
 def test_values_that_cannot_be_compared_do_not_reach_the_handler(tracking: Tracking, events: Events) -> None:
-    """What the application's own values raise when they are compared costs the handler nothing."""
+    """Values that raise when they are compared do not affect the handler."""
 
     class Incomparable:
         def __eq__(self, _other: object) -> bool:
@@ -117,13 +117,13 @@ def test_values_that_cannot_be_compared_do_not_reach_the_handler(tracking: Track
 
 
 def test_receivers_get_the_record_where_the_run_ended(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A receiver of the application's gets the record before the decorated call returns."""
+    """The application's receivers get the record before the decorated call returns."""
     track_ai(config_key="chat", tracking=tracking)(lambda: "Hello")()
     assert [record.outcome for record in records] == ["success"]
 
 
 def test_the_application_is_asked_for_its_user_in_its_own_request(tracking: Tracking) -> None:
-    """``ld_context`` is called on the handler's thread, also where nobody asked for the AI Config before the end."""
+    """``ld_context`` is called on the handler's thread, even if nothing used the AI Config before the end."""
     asked: list[int] = []
 
     def ld_context() -> None:

@@ -56,7 +56,7 @@ def test_a_function_without_a_door(tracking: Tracking, dev_server: DevServer) ->
     """A decorated function's events are there when it returns, a failed one's too."""
 
     @track_ai(config_key="chat", tracking=tracking)
-    def handler(event: dict[str, Any], _context: object) -> str:
+    def handler(event: dict[str, Any], _context: None) -> str:
         return str(event["text"])
 
     assert handler({"text": "Hello."}, None) == "Hello."

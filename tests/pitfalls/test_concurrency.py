@@ -27,8 +27,8 @@ from ldai_integrations.starlette import TrackingMiddleware
 from ldai_integrations.typing import Receive, Scope, Send
 
 from ..conftest import Decorate, always_chat
-from ..doors.asgi_calls import acall, http_scope
-from ..doors.test_wsgi import consume, environ, start_response
+from ..integrations.asgi_calls import acall, http_scope
+from ..integrations.test_wsgi import consume, environ, start_response
 
 _REQUESTS = 1_000
 

@@ -35,10 +35,10 @@ from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..binding import in_run
 from ..conftest import Clock, Decorate, Events, always_chat
-from ..doors.asgi_calls import app_that_sends, call
-from ..doors.asgi_calls import body as asgi_body
-from ..doors.asgi_calls import start as asgi_start
-from ..doors.test_wsgi import app_that_returns, consume, environ, start_response
+from ..integrations.asgi_calls import app_that_sends, call
+from ..integrations.asgi_calls import body as asgi_body
+from ..integrations.asgi_calls import start as asgi_start
+from ..integrations.test_wsgi import app_that_returns, consume, environ, start_response
 
 
 @pytest.mark.parametrize("order", ["outside", "inside", "both"])

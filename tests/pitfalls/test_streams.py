@@ -9,7 +9,7 @@ import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import flask
@@ -30,7 +30,7 @@ from ldai_integrations.starlette import TrackingMiddleware
 from ..binding import in_run
 from ..conftest import Clock, Decorate, always_chat, complaints
 from ..core.test_follow import sync_words_of, words_of
-from ..doors.asgi_calls import DISCONNECT, REQUEST, http_scope
+from ..integrations.asgi_calls import DISCONNECT, REQUEST, http_scope
 from ..waiting import eventually
 
 
@@ -452,6 +452,13 @@ def test_09_leaving_the_block_of_a_stream(
     assert [record.outcome for record in records] == [outcome]
 
 
+class _RawResponse(Protocol):
+    """A raw response of openai."""
+
+    def parse(self) -> Any:
+        """Return the stream, or an awaitable of it."""
+
+
 @pytest.mark.parametrize("way", ["returned", "observed"])
 def test_10_a_stream_that_is_parsed_later(tracking: Tracking, records: list[RunRecord], way: str) -> None:
     """What a coroutine such as a raw response's ``parse`` gives is a stream only once it was awaited."""
@@ -461,11 +468,11 @@ def test_10_a_stream_that_is_parsed_later(tracking: Tracking, records: list[RunR
         raw = model.chat.completions.with_streaming_response
 
         @track_ai(config_key="chat", tracking=tracking)
-        def returned(response: Any) -> Any:
+        def returned(response: _RawResponse) -> Any:
             return response.parse()
 
         @track_ai(config_key="chat", tracking=tracking)
-        async def observed(response: Any) -> str:
+        async def observed(response: _RawResponse) -> str:
             stream = await current_run().observe(response.parse())
             return str([chunk.choices[0].delta.content async for chunk in _first(stream)])
 

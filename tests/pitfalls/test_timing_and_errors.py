@@ -24,8 +24,8 @@ from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
 
 from ..conftest import Clock, Decorate, Events, always_chat, complaints, failures
-from ..doors.asgi_calls import REQUEST, acall, app_that_sends, body, call, http_scope, start
 from ..flags import MALFORMED
+from ..integrations.asgi_calls import REQUEST, acall, app_that_sends, body, call, http_scope, start
 
 Chunk = dict[str, Any]
 

@@ -17,13 +17,15 @@ from starlette.testclient import TestClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 
+_REQUEST = Request({"type": "http"})
+
 
 class Assistant:
     """A callable object."""
 
     greeting = "Hello"
 
-    def __call__(self, request: Any) -> PlainTextResponse:
+    def __call__(self, request: Request) -> PlainTextResponse:
         """Answer."""
         return PlainTextResponse(f"{self.greeting} {current_run().config_key}")
 
@@ -81,7 +83,7 @@ def test_attributes_belong_to_the_object(tracking: Tracking) -> None:
     tracked.greeting = "Good morning"
 
     assert assistant.greeting == "Good morning"
-    assert tracked(None).body == b"Good morning chat"
+    assert tracked(_REQUEST).body == b"Good morning chat"
     assert not hasattr(tracked, "unknown")
 
 
@@ -95,7 +97,7 @@ def test_a_copy_is_a_copy_of_the_object(
 
     second.greeting = "Good morning"
 
-    assert (first(None).body, second(None).body) == (b"Hello chat", b"Good morning chat")
+    assert (first(_REQUEST).body, second(_REQUEST).body) == (b"Hello chat", b"Good morning chat")
     assert len(records) == 2
 
 
@@ -113,7 +115,7 @@ def test_type_hints_are_found(tracking: Tracking) -> None:
 
     assert get_type_hints(tracked) == {"question": str, "return": str}
     assert list(inspect.signature(tracked).parameters) == ["question"]
-    assert tracked("Who?") == "Who? chat"  # type: ignore[call-arg]
+    assert tracked("Who?") == "Who? chat"
 
 
 def test_an_object_in_a_class_is_no_method(tracking: Tracking) -> None:
@@ -122,4 +124,4 @@ def test_an_object_in_a_class_is_no_method(tracking: Tracking) -> None:
     class View:
         answer = track_ai(config_key="chat", tracking=tracking)(Assistant())
 
-    assert View().answer("request").body == b"Hello chat"
+    assert View().answer(_REQUEST).body == b"Hello chat"

@@ -1,4 +1,4 @@
-"""The conveniences for Starlette and FastAPI."""
+"""The integration for Starlette and FastAPI."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def id_of_run(run: Annotated[Run, Depends(run_dependency)]) -> str:
 
 
 def test_callables_are_given_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Context, key and variables may be made of the request: its headers, path and query."""
+    """The callables for LD context, key and variables receive the request."""
     app = FastAPI()
     app.add_middleware(
         TrackingMiddleware,
@@ -57,7 +57,7 @@ def test_callables_are_given_the_request(tracking: Tracking, records: list[RunRe
 
 
 def test_the_run_as_a_dependency(tracking: Tracking) -> None:
-    """FastAPI users may ask for the run with Depends, in the endpoint and in dependencies, sync and async."""
+    """``Depends`` provides the run in endpoints and in dependencies, sync and async."""
     app = FastAPI()
     app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key=always_chat)
 
@@ -69,7 +69,7 @@ def test_the_run_as_a_dependency(tracking: Tracking) -> None:
 
 
 def test_outside_of_a_run_the_dependency_does_nothing() -> None:
-    """Without a door there is a run that answers everything."""
+    """Outside of a run, the dependency returns a run that does nothing."""
     app = FastAPI()
 
     @app.get("/")
@@ -80,7 +80,7 @@ def test_outside_of_a_run_the_dependency_does_nothing() -> None:
 
 
 def test_the_lifespan_composes(dev_server: DevServer) -> None:
-    """The application's own lifespan runs inside, its state is passed on, and the events are out afterwards."""
+    """The application's own lifespan runs inside, its state is passed on, and events are flushed afterwards."""
     dev_server.clear()
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
     steps = []
@@ -106,13 +106,13 @@ def test_the_lifespan_composes(dev_server: DevServer) -> None:
 
 
 def test_a_lifespan_of_its_own(tracking: Tracking) -> None:
-    """An application without a lifespan may use ours alone."""
+    """An application without a lifespan of its own can use the library's."""
     with TestClient(Starlette(lifespan=lifespan(tracking))) as client:
         assert client.get("/").status_code == 404
 
 
 def test_the_middleware_flushes_at_shutdown(dev_server: DevServer) -> None:
-    """With the middleware on the application no lifespan of ours is needed."""
+    """With the middleware, the application needs no lifespan of the library."""
     dev_server.clear()
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("Hello"))])

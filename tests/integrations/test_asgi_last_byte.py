@@ -1,4 +1,4 @@
-"""What a server does while it is given the last byte of an ASGI response."""
+"""The behaviour of servers while they receive the last byte of an ASGI response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, http_scope, s
 
 
 def test_a_disconnect_while_the_last_byte_is_passed_on(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Hypercorn tells of one before its ``send`` returns, upon which an application cancels what is sending."""
+    """Hypercorn reports a disconnect before its ``send`` returns, and the application then cancels the sending task."""
 
     async def serve() -> None:
         closed = asyncio.Event()
@@ -49,7 +49,7 @@ def test_a_disconnect_while_the_last_byte_is_passed_on(tracking: Tracking, recor
 def test_a_server_that_refuses_the_last_byte(
     tracking: Tracking, records: list[RunRecord], raised: Exception, outcome: str
 ) -> None:
-    """An answer that was not taken to its end is no success."""
+    """A response whose last byte the server refuses is not a success."""
 
     async def receive() -> Any:
         return REQUEST

@@ -75,7 +75,7 @@ def ask() -> str:
 
 @pytest.mark.parametrize("config_key", [None, "chat"])
 def test_the_protocol_is_kept(tracking: Tracking, config_key: Any) -> None:
-    """The standard library's validator finds nothing to complain of on either side of the middleware."""
+    """The standard library's validator finds no violation on either side of the middleware."""
     inner = validator(app_that_returns(Body([b"one", b"two"])))
     app = validator(WSGITrackingMiddleware(inner, tracking, config_key=config_key))
 
@@ -83,7 +83,7 @@ def test_the_protocol_is_kept(tracking: Tracking, config_key: Any) -> None:
 
 
 def test_what_is_written_counts(tracking: Tracking, records: list[RunRecord], o200k: None) -> None:
-    """The old ``write`` callable still writes, and what it writes is output."""
+    """The ``write`` callable of ``start_response`` works, and its data is output of the run."""
     written: list[bytes] = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -99,7 +99,7 @@ def test_what_is_written_counts(tracking: Tracking, records: list[RunRecord], o2
 
 
 def test_the_run_ends_with_the_last_chunk(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """A streamed body is timed to its end, bound to its run while it is stepped, and to nothing between."""
+    """A run ends with the last chunk of a streamed body, and is bound only while chunks are made."""
     bound: list[Any] = []
 
     def chunks() -> Iterator[bytes]:
@@ -122,7 +122,7 @@ def test_the_run_ends_with_the_last_chunk(tracking: Tracking, records: list[RunR
 
 
 def test_a_body_closed_early_is_cancelled(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """A client that leaves in mid-stream cancels the run, which ended with the last chunk; the body is closed once."""
+    """If the client disconnects, the run is cancelled and ends with the last chunk; the body is closed once."""
     inner = Body([b"one", b"two"])
     body: Any = WSGITrackingMiddleware(app_that_returns(inner), tracking, config_key=always_chat)(
         environ(), start_response
@@ -149,7 +149,7 @@ def test_a_body_never_read_is_finished(tracking: Tracking, records: list[RunReco
 
 
 def test_head_is_no_cancellation(tracking: Tracking, records: list[RunRecord]) -> None:
-    """The body of a HEAD request is closed unread, and nobody has left."""
+    """A body that is closed unread because the request is HEAD does not cancel the run."""
     app = WSGITrackingMiddleware(app_that_returns(Body([b"one"])), tracking, config_key=always_chat)
     app(environ(REQUEST_METHOD="HEAD"), start_response).close()  # type: ignore[attr-defined]
 
@@ -158,7 +158,7 @@ def test_head_is_no_cancellation(tracking: Tracking, records: list[RunRecord]) -
 
 @pytest.mark.parametrize("where", ["handler", "body", "close"])
 def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunRecord], where: str) -> None:
-    """The application's exception comes out as it was raised, wherever it was raised, with one record."""
+    """The application's exception is raised unchanged, with one record."""
     error = RuntimeError("broken")
 
     class Breaking(Body):
@@ -185,7 +185,7 @@ def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunR
 
 
 def test_a_run_opened_in_a_lazy_request_has_its_context(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Decorated code below a middleware without a key is evaluated for the request's context, in the body too."""
+    """Runs of decorated code have the LD context of the request, also while the body is produced."""
     seen = []
 
     def chunks() -> Iterator[bytes]:
@@ -213,7 +213,7 @@ def test_mounted_twice(tracking: Tracking, records: list[RunRecord], inner_key: 
 
 
 def test_variables_come_from_the_environ(tracking: Tracking) -> None:
-    """Prompt variables may be a mapping or a callable of the environ; a callable that raises costs only them."""
+    """Prompt variables are a mapping or a callable; if the callable raises, there are no variables."""
     prompts = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -234,7 +234,7 @@ def test_variables_come_from_the_environ(tracking: Tracking) -> None:
 def test_a_refused_request_is_discarded(
     tracking: Tracking, records: list[RunRecord], events: Events, status: str
 ) -> None:
-    """No generation took place: the AI Config is not even evaluated."""
+    """A refused request is discarded, and its AI Config is not evaluated."""
     before = len(events.custom)
     consume(
         WSGITrackingMiddleware(app_that_returns([b"no"], status), tracking, config_key=always_chat)(
@@ -247,7 +247,7 @@ def test_a_refused_request_is_discarded(
 
 
 def test_flush_per_request(dev_server: DevServer) -> None:
-    """Where asked for, the events of a request have arrived when its body has been closed."""
+    """With ``flush="request"``, the events of a request arrive before its body has been closed."""
     dev_server.clear()
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=Settings(flush="request"))
     app = WSGITrackingMiddleware(app_that_returns(Body([b"Hello"])), tracking, config_key=always_chat)

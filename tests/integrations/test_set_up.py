@@ -1,4 +1,4 @@
-"""What is told at start, by every door alike."""
+"""Mistakes at set-up, which every integration reports in the same way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .asgi_calls import app_that_sends
 
 Open = Callable[..., Any]
 
-DOORS: dict[str, Open] = {
+INTEGRATIONS: dict[str, Open] = {
     "decorator": lambda tracking, **options: track_ai(tracking=tracking, **{"config_key": "chat", **options}),
     "asgi": lambda tracking, **options: ASGITrackingMiddleware(app_that_sends(), tracking, **options),
     "wsgi": lambda tracking, **options: WSGITrackingMiddleware(lambda environ, start: [], tracking, **options),
@@ -56,14 +56,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("integration", INTEGRATIONS)
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_with_the_value_and_the_remedy(tracking: Tracking, door: str, mistake: str) -> None:
-    """A value that cannot work raises ConfigurationError when the door is made, not when a request comes."""
+def test_the_error_names_the_value_and_the_remedy(tracking: Tracking, integration: str, mistake: str) -> None:
+    """A value that cannot work raises ConfigurationError when the integration is created, not at the first request."""
     options, text = MISTAKES[mistake]
 
     with pytest.raises(ConfigurationError, match=re.escape(text)):
-        DOORS[door](tracking, **options)
+        INTEGRATIONS[integration](tracking, **options)
 
 
 def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:
@@ -72,20 +72,20 @@ def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:
         ASGITrackingMiddleware(app_that_sends(), tracking, config_key=_coroutine_function)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("door", [name for name in DOORS if name != "decorator"])
-def test_a_door_without_launchdarkly(fresh_process: None, door: str) -> None:
-    """A door that was given no tracking, in a process that has none, names the ways to give one."""
+@pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
+def test_an_integration_without_launchdarkly(fresh_process: None, integration: str) -> None:
+    """Without a Tracking, and without one of the process, the error names the ways to provide one."""
     with pytest.raises(TrackingNotConfiguredError, match=r"LAUNCHDARKLY_SDK_KEY.*LDAI_DEV_SERVER.*LDAI_CONFIG_FILE"):
-        DOORS[door](None)
+        INTEGRATIONS[integration](None)
 
 
-@pytest.mark.parametrize("door", [name for name in DOORS if name != "decorator"])
-def test_a_door_makes_the_tracking_of_the_process(
-    fresh_process: None, monkeypatch: pytest.MonkeyPatch, flag_file: Any, door: str
+@pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
+def test_an_integration_creates_the_tracking_of_the_process(
+    fresh_process: None, monkeypatch: pytest.MonkeyPatch, flag_file: Any, integration: str
 ) -> None:
-    """A door that was given no tracking makes one of the environment, and the next door uses the same."""
+    """An integration without a Tracking creates one from the environment, and the next integration uses the same."""
     monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
-    DOORS[door](None)
+    INTEGRATIONS[integration](None)
     monkeypatch.delenv("LDAI_CONFIG_FILE")
 
     ASGITrackingMiddleware(app_that_sends())

@@ -28,7 +28,7 @@ from .test_wsgi import environ, start_response
 
 
 def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
-    """The callable is given Flask's own request, with its session and what routing found."""
+    """The callable receives Flask's own request, with its session and its route."""
     app = flask.Flask(__name__)
     app.secret_key = "secret"
     asked: list[Any] = []
@@ -51,7 +51,7 @@ def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
 
 
 def test_the_context_of_a_body_that_outlives_the_request(tracking: Tracking) -> None:
-    """Where Flask's request is gone, in a streamed body, the callable is given one of the environ."""
+    """In a streamed body, after Flask's request has ended, the callable receives a request made from the environ."""
     app = flask.Flask(__name__)
     AITracking(app, tracking, ld_context=lambda request: Context.create(request.headers["X-User"]))
 
@@ -83,7 +83,7 @@ def test_a_callable_key_is_given_the_request(tracking: Tracking, records: list[R
 
 
 def test_streams_are_timed_to_their_end(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """Flask's teardown fires before a streamed body begins; the run ends when it has been sent."""
+    """Flask's teardown runs before a streamed body begins; the run ends with the last chunk."""
     app = flask.Flask(__name__)
     AITracking(app, tracking)
 
@@ -103,7 +103,7 @@ def test_streams_are_timed_to_their_end(tracking: Tracking, records: list[RunRec
 
 @pytest.mark.parametrize("propagate", [True, False])
 def test_an_unhandled_exception_is_an_error(tracking: Tracking, records: list[RunRecord], propagate: bool) -> None:
-    """Whether Flask propagates it or makes a 500 of it, the run is an error with that exception."""
+    """An unhandled exception is the error of the run, whether Flask propagates it or responds with 500."""
     app = flask.Flask(__name__)
     app.testing = propagate
     AITracking(app, tracking)
@@ -125,7 +125,7 @@ def test_an_unhandled_exception_is_an_error(tracking: Tracking, records: list[Ru
 
 
 def test_method_views_and_async_views(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Methods of class-based views are decorated, by hand or by ``decorators``; async views run as Flask runs them."""
+    """Methods of class-based views and async views can be decorated."""
     app = flask.Flask(__name__)
     AITracking(app, tracking)
 
@@ -148,7 +148,7 @@ def test_method_views_and_async_views(tracking: Tracking, records: list[RunRecor
 
 @pytest.mark.parametrize("result", [("refused", 400), ("refused", 404, {"X-Why": "no"})])
 def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord], result: Any) -> None:
-    """Flask's ``(body, status)`` says what became of the run; a body that is streamed is followed."""
+    """The status in Flask's ``(body, status)`` decides the outcome, and a streamed body is followed."""
     app = flask.Flask(__name__)
     app.add_url_rule("/refused", "refused", track_ai(config_key="chat", tracking=tracking)(lambda: result))
 
@@ -166,7 +166,7 @@ def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord],
 
 @pytest.mark.parametrize("config_key", [None, always_chat])
 def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], config_key: Any) -> None:
-    """A tracked view's file reaches the server's own wrapper, which sends it without copying, and is closed."""
+    """A file of a tracked view reaches the server's own file wrapper and is closed."""
     app, file = flask.Flask(__name__), io.BytesIO(b"data")
     AITracking(app, tracking, config_key=config_key)
 
@@ -187,7 +187,7 @@ def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], co
 def test_a_stream_that_is_passed_through_is_followed(
     tracking: Tracking, records: list[RunRecord], clock: Clock
 ) -> None:
-    """A generator that Werkzeug is told not to encode is no file."""
+    """A generator with ``direct_passthrough`` is not a file."""
     app = flask.Flask(__name__)
     AITracking(app, tracking)
 
@@ -206,7 +206,7 @@ def test_a_stream_that_is_passed_through_is_followed(
 
 
 def test_one_extension_serves_several_applications(tracking: Tracking) -> None:
-    """An extension of an application factory holds no application; each knows its tracking."""
+    """One extension object serves several applications, and each has its own Tracking."""
     ai_tracking = AITracking(tracking=tracking)
     apps = [flask.Flask("one"), flask.Flask("two")]
     for app in apps:
@@ -218,7 +218,7 @@ def test_one_extension_serves_several_applications(tracking: Tracking) -> None:
 
 
 def test_an_application_is_initialised_once(tracking: Tracking) -> None:
-    """A second extension on one application is a mistake, and is told so."""
+    """A second extension on one application raises an error."""
     app = flask.Flask("shop")
     AITracking(app, tracking)
 
@@ -227,6 +227,6 @@ def test_an_application_is_initialised_once(tracking: Tracking) -> None:
 
 
 def test_an_application_without_the_extension() -> None:
-    """Asking for the tracking of an application that has none says how to give it one."""
+    """The error for an application without the extension says how to initialise it."""
     with pytest.raises(TrackingNotConfiguredError, match=r"'shop' has no AITracking; call AITracking\(app\)"):
         get_tracking(flask.Flask("shop"))

@@ -49,7 +49,7 @@ def test_messages_pass_unchanged(tracking: Tracking) -> None:
 
 
 def test_a_route_without_ai_costs_no_context_and_no_event(tracking: Tracking, events: Events) -> None:
-    """Without a run nobody asks for the LaunchDarkly context, and nothing is evaluated."""
+    """Without a run, the LD context is not determined and nothing is evaluated."""
 
     def never(scope: Any) -> Context:
         raise AssertionError("asked for a context that nobody needs")
@@ -63,7 +63,7 @@ def test_a_route_without_ai_costs_no_context_and_no_event(tracking: Tracking, ev
 
 
 def test_the_context_is_asked_for_once_per_request(tracking: Tracking, records: list[RunRecord]) -> None:
-    """All runs of a request share the context that the callable made of its scope."""
+    """All runs of a request share the LD context that the callable returned for its scope."""
     asked = []
 
     def ld_context(scope: Any) -> Context:
@@ -126,7 +126,7 @@ def test_the_key_may_depend_on_the_scope(tracking: Tracking, records: list[RunRe
 
 @pytest.mark.parametrize("answer", [RuntimeError("broken"), 7, ""])
 def test_a_callable_that_gives_no_key_does_not_hurt(tracking: Tracking, records: list[RunRecord], answer: Any) -> None:
-    """A key callable that raises or returns nonsense is logged and counted, and the request is served."""
+    """A key callable that raises or returns an invalid key is logged and counted, and the request is served."""
 
     def config_key(scope: Any) -> str:
         if isinstance(answer, Exception):
@@ -141,7 +141,7 @@ def test_a_callable_that_gives_no_key_does_not_hurt(tracking: Tracking, records:
 
 
 def test_usage_from_a_json_body(tracking: Tracking, records: list[RunRecord]) -> None:
-    """The usage in a provider-shaped body is taken as it is, however the body is cut."""
+    """The usage in a body with a provider's format is exact, however the body is split."""
     whole = app_that_sends(start(content_type="application/json"), body(ANSWER))
     cut = app_that_sends(start(content_type="application/json"), body(ANSWER[:50], more=True), body(ANSWER[50:]))
     for app in (whole, cut):
@@ -169,7 +169,7 @@ def test_a_body_over_the_limit_is_not_kept(client: Any, records: list[RunRecord]
 def test_a_compressed_body_is_decoded(
     tracking: Tracking, records: list[RunRecord], encoding: str, compress: Callable[[bytes], bytes]
 ) -> None:
-    """The usage in a compressed body is exact, and the body passes as it is."""
+    """The usage in a compressed body is exact, and the body passes unchanged."""
     data = compress(ANSWER)
     app = app_that_sends(start(content_type="application/json", content_encoding=encoding), body(data))
     sent = call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
@@ -209,7 +209,7 @@ def test_time_to_first_token_is_the_first_text_of_a_stream(
 
 
 def test_an_exception_is_the_applications(tracking: Tracking, records: list[RunRecord]) -> None:
-    """The application's exception comes out as it was raised, and the run is an error."""
+    """The application's exception is raised unchanged, and the run is an error."""
     error = RuntimeError("broken")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -231,7 +231,7 @@ async def _send_to_nobody(message: Any) -> None:
 
 
 def test_a_client_that_left_shows_in_send(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A send that fails (ASGI 2.4) means that the client has gone, whatever the framework makes of it."""
+    """A failed send (ASGI 2.4) cancels the run, whatever the framework does with the exception."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -262,7 +262,7 @@ def test_a_client_that_left_shows_in_receive(tracking: Tracking, records: list[R
 
 
 def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking, records: list[RunRecord]) -> None:
-    """An application that waits for the client to go after it has answered was successful."""
+    """A disconnect after the last byte does not cancel the run."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
@@ -276,7 +276,7 @@ def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking,
 
 
 def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A response that the server sends from a path has its end there."""
+    """A response that the server sends from a path ends the run."""
     app = app_that_sends(start(), {"type": "http.response.pathsend", "path": "/dev/null"})
     call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
@@ -284,7 +284,7 @@ def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> No
 
 
 def test_a_run_left_open_ends_with_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
-    """What nobody finished is finished when the application returns, without the garbage collector."""
+    """A run that is still open ends when the application returns, without the garbage collector."""
     kept = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -297,7 +297,7 @@ def test_a_run_left_open_ends_with_the_request(tracking: Tracking, records: list
 
 
 def test_a_websocket_is_no_run_and_its_exchanges_are(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A connection gets a context; each exchange in it is a run, and its time is not the connection's."""
+    """A connection has one LD context; each exchange in it is a run with its own duration."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await ask()
@@ -310,7 +310,7 @@ def test_a_websocket_is_no_run_and_its_exchanges_are(tracking: Tracking, records
 
 
 def test_unknown_scopes_pass(tracking: Tracking) -> None:
-    """What is neither a request nor a lifespan is none of our business."""
+    """Scopes that are neither requests nor lifespans pass unchanged."""
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -326,7 +326,7 @@ LIFESPAN = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
 
 @pytest.mark.parametrize("flush", ["auto", "shutdown", "never"])
 def test_events_are_out_before_shutdown_completes(dev_server: DevServer, flush: Any) -> None:
-    """When the server is told that shutdown is complete, the events have arrived; unless flushing is switched off."""
+    """The events arrive before the server learns that shutdown is complete, unless flushing is switched off."""
     dev_server.clear()
     settings = Settings(flush=flush)
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)
@@ -373,7 +373,7 @@ def test_an_application_without_lifespan_says_so_as_before(tracking: Tracking) -
 
 
 def test_flush_per_request(dev_server: DevServer) -> None:
-    """Where asked for, the events of a request have arrived when its application has returned."""
+    """With ``flush="request"``, the events of a request arrive before its application returns."""
     dev_server.clear()
     settings = Settings(flush="request")
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, settings=settings)

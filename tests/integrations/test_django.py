@@ -88,7 +88,7 @@ def name_visitor(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRe
 
 
 def test_the_context_is_made_of_the_request(tracking: Tracking) -> None:
-    """The callable is given Django's own request, with what the middleware above has found out, once."""
+    """The callable receives Django's own request once, with the attributes that outer middleware set."""
     asked: list[HttpRequest] = []
 
     def ld_context(request: HttpRequest) -> Context:
@@ -116,7 +116,7 @@ def test_settings_name_what_they_cannot_import_yet(tracking: Tracking, monkeypat
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_callable_key_is_given_the_request(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
-    """The AI Config of a request may depend on anything in it; without one there is no run."""
+    """A callable chooses the AI Config of a request; without one there is no run."""
 
     def config_key(request: HttpRequest) -> str | None:
         key: str | None = request.GET.get("config")
@@ -134,7 +134,7 @@ def test_a_callable_key_is_given_the_request(tracking: Tracking, records: list[R
 
 
 def test_streams_are_timed_to_their_end(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """The run ends with the last chunk, and is bound while each is made; nothing of ours stays in the environ."""
+    """The run ends with the last chunk and is bound while chunks are made; nothing stays in the environ."""
 
     def chunks() -> Iterator[str]:
         for _ in range(3):
@@ -172,7 +172,7 @@ def test_async_streams_are_timed_to_their_end(tracking: Tracking, records: list[
 
 @pytest.mark.parametrize("read", [0, 1])
 def test_a_body_that_is_closed_early_is_cancelled(tracking: Tracking, records: list[RunRecord], read: int) -> None:
-    """When the client has left, the server closes the response: the view's generator with it, and every run."""
+    """If the client disconnects, the server closes the response, which ends the view's generator and every run."""
     closed: list[str] = []
 
     def chunks() -> Iterator[str]:
@@ -224,7 +224,7 @@ def test_an_asgi_client_that_leaves_cancels(tracking: Tracking, records: list[Ru
 def test_an_exception_is_known(
     tracking: Tracking, records: list[RunRecord], kind: str, raised: Exception, outcome: str
 ) -> None:
-    """What Django made a response of is still in the record."""
+    """An exception that Django turns into a response is in the record."""
 
     def view(request: HttpRequest) -> HttpResponse:
         raise raised
@@ -235,7 +235,7 @@ def test_an_exception_is_known(
 
 
 def test_an_exception_without_a_run(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Where nothing is tracked, an exception is Django's alone."""
+    """Without a run, an exception reaches Django unchanged."""
 
     def view(request: HttpRequest) -> HttpResponse:
         raise RuntimeError("broken")
@@ -245,7 +245,7 @@ def test_an_exception_without_a_run(tracking: Tracking, records: list[RunRecord]
 
 
 def test_a_head_request_is_no_lost_client(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A server may close the response to a HEAD request without reading it."""
+    """A response to a HEAD request that the server closes unread does not cancel the run."""
     views = {"": lambda request: StreamingHttpResponse(iter(["word "]))}
     body, _ = open_body(application(views, get_wsgi_application, tracking=tracking, config_key=always_chat), "HEAD")
     body.close()
@@ -254,7 +254,7 @@ def test_a_head_request_is_no_lost_client(tracking: Tracking, records: list[RunR
 
 
 def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A file reaches the server's own wrapper: servers send it without copying."""
+    """A file reaches the server's own file wrapper, which sends it without copying."""
     views = {"": track_ai(config_key="summary")(lambda request: FileResponse(io.BytesIO(b"data")))}
     app = application(views, get_wsgi_application, tracking=tracking, config_key=always_chat)
     wrapper: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
@@ -267,7 +267,7 @@ def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord]) ->
 
 @pytest.mark.parametrize("middleware", [[OURS, GZIP], [GZIP, OURS]])
 def test_compressed_bodies(tracking: Tracking, records: list[RunRecord], middleware: list[str]) -> None:
-    """Compression above does not matter; below, the body is left alone and nothing is made of its bytes."""
+    """Compression outside of the middleware does not matter; a body that was compressed inside of it is not read."""
     views = {"": lambda request: HttpResponse("word " * 200, content_type="text/plain")}
     app = application(views, get_wsgi_application, middleware, tracking=tracking, config_key=always_chat)
 
@@ -298,7 +298,7 @@ def test_class_based_views(tracking: Tracking, records: list[RunRecord]) -> None
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_whatever_is_mounted_twice_makes_one_run(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
-    """Below itself, and below our middleware of the server's protocol, it joins the run that is open."""
+    """Inside of another middleware of this library, it joins the open run."""
     views = {"": lambda request: HttpResponse("Hello")}
     app = application(views, MAKERS[kind], [OURS, OURS], tracking=tracking, config_key=always_chat)
     answer(app)
@@ -312,14 +312,14 @@ def test_whatever_is_mounted_twice_makes_one_run(tracking: Tracking, records: li
 
 
 def test_it_knows_the_context_of_a_middleware_above(tracking: Tracking) -> None:
-    """The outermost middleware's LaunchDarkly context is the request's."""
+    """The LD context of the outermost middleware is that of the request."""
     app = application({"": lambda request: HttpResponse(ask())}, get_wsgi_application, tracking=tracking)
 
     assert get(WSGITrackingMiddleware(app, tracking, ld_context=lambda environ: Context.create("ada"))) == b"ada"
 
 
 def test_each_application_has_its_tracking(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Below the middleware of another tracking it opens a frame and a run of its own."""
+    """Below the middleware of another tracking it opens a request scope and a run of its own."""
     other = Tracking(tracking.client)
     app = application(
         {"": lambda request: HttpResponse("Hello")}, get_wsgi_application, tracking=other, config_key=always_chat
@@ -332,7 +332,7 @@ def test_each_application_has_its_tracking(tracking: Tracking, records: list[Run
 
 @pytest.mark.parametrize("middleware", [[f"{__name__}.name_visitor", OURS], [OURS, f"{__name__}.name_visitor"]])
 def test_a_sync_middleware_under_asgi(tracking: Tracking, records: list[RunRecord], middleware: list[str]) -> None:
-    """Wherever Django changes over to a thread and back, the run goes along."""
+    """The run stays current when Django switches to a thread and back."""
 
     async def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(f"{request.visitor} {current_run().config_key} {ask()}")
@@ -350,7 +350,7 @@ def test_a_sync_middleware_under_asgi(tracking: Tracking, records: list[RunRecor
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_flush_after_each_request(http_tracking: Tracking, dev_server: DevServer, kind: str) -> None:
-    """With ``flush="request"`` the events have arrived when Django has closed the response."""
+    """With ``flush="request"``, the events arrive before Django has closed the response."""
     tracking = Tracking(http_tracking.client, settings=Settings(flush="request"))
     views = {"": lambda request: HttpResponse(ask())}
     answer(application(views, MAKERS[kind], tracking=tracking))
@@ -359,7 +359,7 @@ def test_flush_after_each_request(http_tracking: Tracking, dev_server: DevServer
 
 
 def test_the_protocol_is_kept(tracking: Tracking) -> None:
-    """The standard library's validator finds nothing to complain of."""
+    """The standard library's validator finds no violation."""
     views = {"": lambda request: StreamingHttpResponse(iter(["Hello ", "there"]))}
     app = application(views, get_wsgi_application, tracking=tracking, config_key=always_chat)
 
@@ -378,12 +378,12 @@ def test_a_mistake_is_told_with_the_value_and_the_remedy(tracking: Tracking, mis
 
 
 def test_an_unknown_setting() -> None:
-    """A misspelt name is told, with those that there are."""
+    """The error names a misspelt option and lists the valid ones."""
     with pytest.raises(ConfigurationError, match=r"settings.LDAI has 'config', 'tracker'; it may have tracking, "):
         application({}, get_wsgi_application, tracker=None, config="chat")
 
 
 def test_without_launchdarkly(fresh_process: None) -> None:
-    """Without a tracking, in a process that has none, the ways to give one are named."""
+    """Without a Tracking, and without one of the process, the error names the ways to provide one."""
     with pytest.raises(TrackingNotConfiguredError, match=r"LAUNCHDARKLY_SDK_KEY.*LDAI_DEV_SERVER.*LDAI_CONFIG_FILE"):
         application({}, get_wsgi_application)

@@ -138,7 +138,7 @@ def test_each_exchange_is_a_run(app: Any, records: list[RunRecord]) -> None:
 
 
 def test_an_exchange_that_raises_is_an_error(app: Any, records: list[RunRecord]) -> None:
-    """The run of the exchange is an error, those before it stay what they were, and the server sees the exception."""
+    """The run of the exchange is an error, earlier runs are unchanged, and the server receives the exception."""
     with suppress(RuntimeError, WebSocketDisconnect), TestClient(app).websocket_connect("/chat") as connection:
         for message in ("one", "fail"):
             connection.send_text(message)
@@ -150,7 +150,7 @@ def test_an_exchange_that_raises_is_an_error(app: Any, records: list[RunRecord])
 
 
 def test_a_client_that_leaves_cancels_the_exchange(app: Any, records: list[RunRecord]) -> None:
-    """Who closes the connection in the middle of an answer ends its run as cancelled, with a real server."""
+    """Closing the connection during an answer cancels its run, with a real server."""
     with serve_asgi(app, lifespan="off", ws="wsproto") as address, Client(address) as connection:
         connection.send(TextMessage("endless"))
         assert connection.receive(TextMessage).data == "endless"

@@ -33,7 +33,7 @@ def _ask(tracking: Tracking, endpoint: Any, **options: Any) -> None:
 def test_text_is_counted_as_the_client_decodes_it(
     tracking: Tracking, clock: Clock, records: list[RunRecord], options: Any, decorate: Any, is_async: bool
 ) -> None:
-    """Tokens are those of the text, and the first word of it stops the clock, with and without the decorator."""
+    """The tokens are those of the text, and its first word is the first token, with and without the decorator."""
 
     def words() -> Iterator[str]:
         for word in _WORDS:

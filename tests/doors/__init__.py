@@ -1,1 +1,0 @@
-"""The doors: what each does beside keeping the contract."""

@@ -1,0 +1,1 @@
+"""What each integration does beyond the contract that all of them keep."""

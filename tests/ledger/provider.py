@@ -1,0 +1,282 @@
+"""A provider of OpenAI's, Anthropic's and Amazon's APIs on this machine, whose answers a test chooses by the model.
+
+Its token counts are those of no tokenizer, so that an estimate never looks exact, and each of its responses has an id
+of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+from ..clients.event_stream import encode
+
+IN, OUT = 7317, 3863
+
+
+@dataclass
+class Plan:
+    """What a model answers.
+
+    Attributes:
+        tokens: Its input and output tokens; ``None`` if it reports none.
+        usage: The usage object as it is sent, in place of ``tokens``.
+        words: Its text, one word per chunk of a stream.
+        tool: The name of a tool that it calls instead.
+        status: The HTTP status; from 400 on, the answer is an error.
+        errors: How many requests fail before the others succeed; ``None`` if all do.
+        late: How long it waits before the usage frame of a stream, in seconds.
+        silent: Whether the usage frame never comes, although the connection stays open.
+        pause: How long it waits before each chunk of a stream, in seconds.
+        breaks_after: After how many chunks the connection breaks.
+        finish_reason: Why it ends.
+        encoding: The content encoding.
+        usage_in_every_chunk: Whether each chunk of a stream has the usage so far.
+        frames: The whole body, in place of everything else: one JSON document, or the events of a stream.
+    """
+
+    tokens: tuple[int, int] | None = (IN, OUT)
+    usage: dict[str, Any] | None = None
+    words: tuple[str, ...] = ("Hello", " there")
+    tool: str = ""
+    status: int = 200
+    errors: int | None = None
+    late: float = 0.0
+    silent: bool = False
+    pause: float = 0.0
+    breaks_after: int | None = None
+    finish_reason: str = "stop"
+    encoding: str = ""
+    usage_in_every_chunk: bool = False
+    frames: list[dict[str, Any]] | None = None
+
+
+_BREAK = "break"
+Step = bytes | float | str
+
+
+@dataclass
+class Provider:
+    """The server, its plans by model, and the requests that it got."""
+
+    url: str
+    plans: dict[str, Plan] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def serve(self, model: str = "gpt-4o-mini", **plan: Any) -> Plan:
+        """Choose what a model answers."""
+        self.plans[model] = Plan(**plan)
+        return self.plans[model]
+
+    def answer(self, path: str, request: dict[str, Any]) -> tuple[int, str, str, list[Step]]:
+        """Return status, content type, content encoding and body of an answer."""
+        model = request.get("model") or unquote(re.split("/models?/", path)[-1].split("/")[0].split(":")[0])
+        plan = self.plans.get(model, Plan())
+        self.requests.append(request)
+        number = next(self._numbers)
+        if plan.status >= 400 and (plan.errors is None or plan.errors > 0):
+            plan.errors = plan.errors - 1 if plan.errors is not None else None
+            error = {"type": "error", "error": {"type": "overloaded", "message": "no", "code": "no"}, "message": "no"}
+            return plan.status, "application/json", "", [json.dumps(error).encode()]
+        if plan.frames is not None:
+            steps: list[Step] = [_sse(frame) for frame in plan.frames]
+            kind = "text/event-stream"
+            if len(steps) == 1:
+                steps, kind = [json.dumps(plan.frames[0]).encode()], "application/json"
+        elif path.endswith("/messages"):
+            steps, kind = _messages(plan, request, model, number)
+        elif path.endswith("/converse"):
+            steps, kind = [json.dumps(_converse(plan)).encode()], "application/json"
+        elif path.endswith("/converse-stream"):
+            steps, kind = _converse_stream(plan), "application/vnd.amazon.eventstream"
+        elif path.endswith("/embeddings"):
+            steps, kind = [json.dumps(_embeddings(plan, model)).encode()], "application/json"
+        else:
+            steps, kind = _chat(plan, request, model, number)
+        return 200, kind, plan.encoding, steps
+
+
+def _usage(plan: Plan, *names: str) -> dict[str, Any]:
+    if plan.usage is not None:
+        return plan.usage
+    if plan.tokens is None:
+        return {}
+    counts = (*plan.tokens, sum(plan.tokens))
+    return dict(zip(names, counts, strict=False))
+
+
+def _chat(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple[list[Step], str]:
+    head = {"id": f"chatcmpl-{number:08}", "object": "chat.completion", "created": 1, "model": f"{model}-2024-07-18"}
+    usage = _usage(plan, "prompt_tokens", "completion_tokens", "total_tokens")
+    calls = [{"id": f"call_{number}", "type": "function", "function": {"name": plan.tool, "arguments": "{}"}}]
+    if not request.get("stream"):
+        message: dict[str, Any] = {"role": "assistant", "content": None if plan.tool else "".join(plan.words)}
+        if plan.tool:
+            message["tool_calls"] = calls
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if plan.tool else plan.finish_reason}
+        return [json.dumps({**head, "choices": [choice], **({"usage": usage} if usage else {})}).encode()], (
+            "application/json"
+        )
+    head["object"] = "chat.completion.chunk"
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"tool_calls": [{"index": 0, **calls[0]}]}] if plan.tool else [{"content": word} for word in plan.words]
+    asked = (request.get("stream_options") or {}).get("include_usage")
+    steps: list[Step] = []
+    for index, delta in enumerate(deltas):
+        if plan.breaks_after is not None and index >= plan.breaks_after:
+            return [*steps, _BREAK], "text/event-stream"
+        steps += [plan.pause] if plan.pause else []
+        frame: dict[str, Any] = {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        if plan.usage_in_every_chunk:
+            so_far = {**usage, "completion_tokens": index, "total_tokens": usage["prompt_tokens"] + index}
+            frame["usage"] = so_far
+        steps.append(_sse(frame))
+    last = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if plan.tool else plan.finish_reason}
+    steps.append(_sse({**head, "choices": [last], **({"usage": usage} if plan.usage_in_every_chunk else {})}))
+    if asked and usage:
+        steps += [plan.late] if plan.late else []
+        steps += ["silence"] if plan.silent else []
+        steps.append(_sse({**head, "choices": [], "usage": usage}))
+    return [*steps, b"data: [DONE]\n\n"], "text/event-stream"
+
+
+def _messages(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple[list[Step], str]:
+    usage = _usage(plan, "input_tokens", "output_tokens")
+    message: dict[str, Any] = {
+        "id": f"msg_{number:08}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": "".join(plan.words)}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    if plan.tool:
+        message["content"] = [{"type": "tool_use", "id": f"toolu_{number}", "name": plan.tool, "input": {}}]
+        message["stop_reason"] = "tool_use"
+    if not request.get("stream"):
+        return [json.dumps(message).encode()], "application/json"
+    start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    deltas = [{"type": "text_delta", "text": word} for word in plan.words]
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": usage.get("output_tokens", 0)},
+        },
+        {"type": "message_stop"},
+    ]
+    if plan.breaks_after is not None:
+        return [*(_sse(event) for event in events[: 2 + plan.breaks_after]), _BREAK], "text/event-stream"
+    return [_sse(event) for event in events], "text/event-stream"
+
+
+def _converse(plan: Plan) -> dict[str, Any]:
+    message = {"role": "assistant", "content": [{"text": "".join(plan.words)}]}
+    usage = _usage(plan, "inputTokens", "outputTokens", "totalTokens")
+    return {"output": {"message": message}, "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}}
+
+
+def _converse_stream(plan: Plan) -> list[Step]:
+    steps: list[Step] = [encode("messageStart", {"role": "assistant"})]
+    deltas = ({"contentBlockIndex": 0, "delta": {"text": word}} for word in plan.words)
+    steps += [encode("contentBlockDelta", delta) for delta in deltas]
+    steps += [encode("contentBlockStop", {"contentBlockIndex": 0}), encode("messageStop", {"stopReason": "end_turn"})]
+    steps += [plan.late] if plan.late else []
+    steps += ["silence"] if plan.silent else []
+    usage = _usage(plan, "inputTokens", "outputTokens", "totalTokens")
+    return [*steps, encode("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
+
+
+def _embeddings(plan: Plan, model: str) -> dict[str, Any]:
+    usage = {"prompt_tokens": plan.tokens[0], "total_tokens": plan.tokens[0]} if plan.tokens else {}
+    data = [{"object": "embedding", "index": 0, "embedding": [0.0, 0.0]}]
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _sse(event: dict[str, Any]) -> bytes:
+    name = f"event: {event['type']}\n" if "type" in event else ""
+    return f"{name}data: {json.dumps(event)}\n\n".encode()
+
+
+@contextmanager
+def serving() -> Iterator[Provider]:
+    """Serve until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status, kind, encoding, steps = provider.answer(self.path.partition("?")[0], json.loads(body))
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            if encoding:
+                self.send_header("content-encoding", encoding)
+                steps = list(_compressed(encoding, steps))
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            try:
+                self._send(steps)
+            except OSError:  # the client has gone
+                pass
+
+        def _send(self, steps: list[Step]) -> None:
+            for step in steps:
+                if isinstance(step, bytes):
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(step), step))
+                elif isinstance(step, float):
+                    time.sleep(step)
+                elif step == "silence":
+                    provider.released.wait(20)
+                else:  # no last chunk
+                    self.close_connection = True
+                    return
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client may go at any time
+    provider = Provider(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield provider
+    finally:
+        provider.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _compressed(encoding: str, steps: list[Step]) -> Iterator[Step]:
+    if encoding not in ("gzip", "deflate"):
+        yield from steps
+        return
+    compress = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+    for step in steps:
+        if isinstance(step, bytes):
+            yield compress.compress(step) + compress.flush(zlib.Z_SYNC_FLUSH)
+        else:
+            yield step
+    yield compress.flush()

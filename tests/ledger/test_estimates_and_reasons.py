@@ -1,0 +1,224 @@
+"""What is not invented and not lost: input tokens, the usage of parsing errors, finish reasons, and observed lines."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import pydantic
+import pytest
+
+from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT, Provider
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+
+
+class City(pydantic.BaseModel):
+    """What a model is asked for."""
+
+    name: str
+
+
+def test_the_prompt_of_the_config_is_not_counted(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Without a provider call, the input is unknown: the messages of the AI Config are not counted."""
+
+    @track_ai(config_key="other")
+    def handler(run: Run) -> str:
+        assert run.config.enabled
+        return "An answer"
+
+    handler()
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.input_tokens is None
+    assert "output_tokens" in usage.estimated
+    assert not [name for name, _ in launchdarkly.events.of_runs() if name == "tokens:input"]
+
+
+def test_the_prompt_that_was_used_is_counted(runs: RecordingSink) -> None:
+    """Messages that ``run.messages()`` returned are an estimate of the input."""
+
+    @track_ai(config_key="other")
+    def handler(run: Run) -> str:
+        run.messages(user="Hi")
+        return "An answer"
+
+    handler()
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.input_tokens is not None
+    assert usage.input_tokens > 100
+    assert "input_tokens" in usage.estimated
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_input_of_a_call_is_that_of_its_request(
+    streamed: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """If the provider sends no usage, the input is estimated from the request, and not from ``run.messages()``."""
+    provider.serve(tokens=None)
+    client = wrap_client(openai)
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> None:
+        run.messages()
+        response = client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=streamed)
+        for _chunk in response if streamed else ():
+            pass
+
+    handler()
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.input_tokens is not None
+    assert usage.input_tokens < 12
+    assert usage.source == "estimate"
+
+
+@pytest.mark.parametrize("how", ["wrapped", "observed"])
+@pytest.mark.parametrize("caught", [False, True])
+@pytest.mark.parametrize("reason", ["length", "invalid"])
+def test_parsing_errors_keep_the_usage(
+    reason: str, caught: bool, how: str, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """A response that cannot be parsed has been paid for; the call is a failed one."""
+    if how == "observed" and reason == "invalid":
+        return  # pydantic's error does not carry the response
+    provider.serve(words=('{"name": ', "1}"), finish_reason="length" if reason == "length" else "stop")
+    client = wrap_client(openai) if how == "wrapped" else openai
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        try:
+            client.chat.completions.parse(model="gpt-4o-mini", messages=ASK, response_format=City)
+        except Exception as exc:
+            if how == "observed":
+                run.observe(exc)
+            if not caught:
+                raise
+        return "sorry"
+
+    name = "could not parse" if reason == "length" else "validation error"
+    with nullcontext() if caught else pytest.raises(Exception, match=f"(?i){name}"):
+        handler()
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+
+
+@pytest.mark.parametrize("how", ["wrapped", "observed"])
+def test_one_finish_reason_for_each_call(how: str, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A run has as many finish reasons as calls, in their order; the text is empty where there was none."""
+    provider.serve("caller", tool="weather")
+    provider.serve("long", finish_reason="length")
+    provider.serve("down", status=503)
+    client = wrap_client(openai) if how == "wrapped" else openai
+    with track_ai(config_key="chat") as run:
+        for model in ("caller", "down", "long", "text-embedding", "gpt-4o-mini"):
+            try:
+                if model == "text-embedding":
+                    response = client.embeddings.create(model=model, input="Hi")
+                else:
+                    response = client.chat.completions.create(model=model, messages=ASK)
+            except Exception as exc:
+                response = exc
+            run.observe(response)
+    record = runs.wait()[0]
+    assert record.finish_reasons == ("tool_calls", "", "length", "", "stop")
+    assert (record.calls, record.failed_calls, record.tool_calls) == (5, 1, ("weather",))
+    assert record.response_model == "gpt-4o-mini-2024-07-18"
+
+
+CHUNKS: list[dict[str, Any]] = [
+    {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "model": "m",
+        "choices": [{"index": 0, "delta": {"content": "Hi"}}],
+    },
+    {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "model": "m",
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+    },
+    {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "model": "m",
+        "choices": [],
+        "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
+    },
+]
+OLLAMA: list[dict[str, Any]] = [
+    {"model": "llama3", "message": {"role": "assistant", "content": "Hi"}, "done": False},
+    {
+        "model": "llama3",
+        "message": {"role": "assistant", "content": ""},
+        "done": True,
+        "done_reason": "stop",
+        "prompt_eval_count": IN,
+        "eval_count": OUT,
+    },
+]
+LINES = {
+    "sse": [f"data: {json.dumps(chunk)}" for chunk in CHUNKS] + ["data: [DONE]"],
+    "sse with empty lines": [line for chunk in CHUNKS for line in (f"data: {json.dumps(chunk)}", "")],
+    "sse with ends": [f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS] + ["data: [DONE]\n\n"],
+    "bytes": [f"data: {json.dumps(chunk)}".encode() for chunk in CHUNKS] + [b"data: [DONE]"],
+    "ndjson": [json.dumps(event) for event in OLLAMA],
+    "ndjson with ends": [json.dumps(event).encode() + b"\n" for event in OLLAMA],
+}
+
+
+@pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
+def test_observed_lines(lines: list[Any], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Lines of a provider's stream that are observed one by one are one call."""
+    with track_ai(config_key="chat") as run:
+        for line in lines:
+            assert run.observe(line) is line
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+    assert (record.calls, record.finish_reasons) == (1, ("stop",))
+    assert record.time_to_first_token_ms is not None
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+def test_two_observed_streams_of_lines(runs: RecordingSink) -> None:
+    """The end of a stream of lines separates it from the next one."""
+    with track_ai(config_key="chat") as run:
+        for line in LINES["sse"] * 2:
+            run.observe(line)
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.calls) == (2 * IN, 2)
+
+
+def test_two_observed_streams_of_ollama(runs: RecordingSink) -> None:
+    """The same for NDJSON, whose last object says that it is done."""
+    with track_ai(config_key="chat") as run:
+        for line in LINES["ndjson"] * 2:
+            run.observe(line)
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (2 * IN, 2 * OUT)
+
+
+@pytest.mark.parametrize("text", ["Hello there", b"Hello there", '{"name": ', "an: answer"])
+def test_other_text(
+    text: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text that is no line of a provider's stream is refused with a diagnostic, and counts nothing."""
+    with track_ai(config_key="chat") as run:
+        assert run.observe(text) is text
+        assert run.observe(text) is text
+    record = runs.wait()[0]
+    assert (record.usage, record.calls) == (None, 0)
+    assert launchdarkly.tracking.stats().diagnostics == {"observe_text": 2}
+    (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
+    assert "run.observe()" in line.getMessage()

@@ -1,0 +1,274 @@
+"""Provider calls that fail, whatever the handler answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import flask
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from ldai_integrations import Run, Settings, track_ai, wrap_client
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.flask import AITracking
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT, Provider
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+SORRY = "We are sorry, please try again later."
+
+
+def ask_openai(client: Any, model: str = "down") -> Any:
+    """Call OpenAI's chat completions."""
+    return client.chat.completions.create(model=model, messages=ASK).choices[0].message.content
+
+
+def stream_openai(client: Any, model: str = "down") -> Any:
+    """Read a stream of OpenAI's chat completions."""
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    chunks = client.chat.completions.create(model=model, messages=ASK, **options)
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def ask_anthropic(client: Any, model: str = "down") -> Any:
+    """Call Anthropic's messages."""
+    return client.messages.create(model=model, max_tokens=9, messages=ASK).content[0].text
+
+
+def ask_bedrock(client: Any, model: str = "down") -> Any:
+    """Call Bedrock's Converse."""
+    messages = [{"role": "user", "content": [{"text": "Hi"}]}]
+    return client.converse(modelId=model, messages=messages)["output"]["message"]["content"][0]["text"]
+
+
+CALLS = [("openai", ask_openai), ("openai", stream_openai), ("anthropic", ask_anthropic), ("bedrock", ask_bedrock)]
+
+
+@pytest.fixture(params=CALLS, ids=["openai", "openai stream", "anthropic", "bedrock"])
+def ask(request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Return what calls a model of a wrapped client."""
+    name, call = request.param
+    client = wrap_client(request.getfixturevalue(name))
+    return lambda model: call(client, model)
+
+
+def apologise(ask: Callable[[str], Any], *models: str) -> str:
+    """Return the answer of the first model that has one, or an apology."""
+    for model in models:
+        try:
+            return str(ask(model))
+        except Exception:
+            continue
+    return SORRY
+
+
+def test_a_polite_answer(ask: Callable[[str], Any], provider: Provider, runs: RecordingSink) -> None:
+    """A failed call is an error without tokens, although the handler returns an apology."""
+    provider.serve("down", status=503)
+    assert track_ai(config_key="chat")(apologise)(ask, "down") == SORRY
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("error", 1, 1, None)
+    assert record.time_to_first_token_ms is None
+
+
+@pytest.mark.parametrize("kind", ["flask", "flask stream", "fastapi"])
+def test_a_polite_response(
+    kind: str, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """The same for a response with status 200 that a middleware reads."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai)
+
+    def ask(model: str) -> Any:
+        return ask_openai(client, model)
+
+    if kind == "fastapi":
+        app = FastAPI()
+        app.get("/")(lambda: {"answer": apologise(ask, "down")})
+        with TestClient(ASGITrackingMiddleware(app, launchdarkly.tracking, config_key="chat")) as browser:
+            assert browser.get("/").status_code == 200
+    else:
+        site = flask.Flask(__name__)
+        AITracking(site, launchdarkly.tracking, config_key="chat")
+
+        def words() -> Iterator[str]:
+            yield apologise(ask, "down")
+
+        site.get("/")(lambda: flask.Response(words()) if "stream" in kind else apologise(ask, "down"))
+        assert site.test_client().get("/").text == SORRY
+    record = runs.wait()[0]
+    assert (record.outcome, record.failed_calls, record.usage) == ("error", 1, None)
+
+
+def test_a_fallback(ask: Callable[[str], Any], provider: Provider, runs: RecordingSink) -> None:
+    """A fallback that succeeds makes the run a success, which counts the failed call."""
+    provider.serve("down", status=503)
+    assert track_ai(config_key="chat")(apologise)(ask, "down", "up") == "Hello there"
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+
+
+def test_the_last_call_fails(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A call that fails after others have succeeded makes the run an error; the tokens of the others count."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        ask_openai(client, "up")
+        apologise(lambda model: ask_openai(client, model), "down")
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+    assert record.usage is not None
+    assert record.usage.input_tokens == IN
+
+
+def test_one_of_three_threads(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """One of three parallel calls fails: the run is a success with one failed call."""
+    provider.serve("down", status=503)
+    provider.serve("up", pause=0.05)
+    client = wrap_client(openai)
+
+    def ask(model: str) -> str:
+        return apologise(lambda name: stream_openai(client, name), model)
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> list[str]:
+        with ThreadPoolExecutor(3) as pool:
+            return list(pool.map(run.bind(ask), ["up", "down", "up"]))
+
+    assert handler() == ["Hello there", SORRY, "Hello there"]
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 3, 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (2 * IN, 2 * OUT)
+
+
+def test_one_of_three_tasks(provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+    """The same with ``asyncio.gather``."""
+    provider.serve("down", status=503)
+    client = wrap_client(async_openai)
+
+    @track_ai(config_key="chat")
+    async def handler() -> int:
+        calls = [client.chat.completions.create(model=model, messages=ASK) for model in ("up", "down", "up")]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        await async_openai.close()
+        return sum(isinstance(answer, Exception) for answer in answers)
+
+    assert asyncio.run(handler()) == 1
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 3, 1)
+
+
+class TestCaughtFailures:
+    """Applications for which a polite answer is a success."""
+
+    @pytest.fixture
+    def settings(self) -> Settings:
+        """Return settings that say so."""
+        return Settings(flush="never", judges=None, caught_failures="success")
+
+    def test_success(self, ask: Callable[[str], Any], provider: Provider, runs: RecordingSink) -> None:
+        """With ``Settings(caught_failures="success")`` the run is a success, still without tokens of the apology."""
+        provider.serve("down", status=503)
+        assert track_ai(config_key="chat")(apologise)(ask, "down") == SORRY
+        record = runs.wait()[0]
+        assert (record.outcome, record.failed_calls, record.usage) == ("success", 1, None)
+
+    def test_raised(self, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+        """A failure that the handler raises is an error nevertheless."""
+        provider.serve("down", status=503)
+        with pytest.raises(Exception, match="no"), track_ai(config_key="chat"):
+            ask_openai(wrap_client(openai))
+        assert runs.wait()[0].outcome == "error"
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_a_stream_that_breaks_off(caught: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A stream that breaks off is an error that counts the text that the provider had sent, and nothing else."""
+    provider.serve("down", words=("one ", "two ", "three ", "four"), breaks_after=3)
+    client = wrap_client(openai)
+    texts = []
+
+    @track_ai(config_key="chat")
+    def handler() -> Iterator[str]:
+        try:
+            for chunk in client.chat.completions.create(model="down", messages=ASK, stream=True):
+                texts.append(chunk.choices[0].delta.content)
+                yield texts[-1]
+        except Exception:
+            if not caught:
+                raise
+            yield SORRY
+
+    try:
+        list(handler())
+    except Exception:
+        assert not caught
+    assert texts == ["", "one ", "two "]
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+    assert record.usage is not None
+    assert record.usage.output_tokens == 3
+    assert record.usage.source == "estimate"
+    assert record.usage.input_tokens is not None
+    assert record.usage.input_tokens < 20
+
+
+def test_a_claude_stream_that_breaks_off(provider: Provider, anthropic: Any, runs: RecordingSink) -> None:
+    """The same for Anthropic, which has sent the exact input before."""
+    provider.serve("down", words=("one ", "two ", "three ", "four"), breaks_after=2)
+    client = wrap_client(anthropic)
+    with pytest.raises(Exception, match="peer closed"), track_ai(config_key="chat"):
+        list(client.messages.create(model="down", max_tokens=9, messages=ASK, stream=True))
+    record = runs.wait()[0]
+    assert (record.outcome, record.failed_calls) == ("error", 1)
+    assert record.usage is not None
+    assert record.usage.input_tokens == IN
+    assert record.usage.output_tokens is not None
+    assert record.usage.output_tokens < 10
+
+
+@pytest.mark.parametrize("order", ["embedding first", "embedding last"])
+def test_an_embedding_is_no_substitute(order: str, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """An embedding that succeeds after a failed chat does not make the run a success."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        steps = [
+            lambda: client.embeddings.create(model="text-embedding-3-small", input="Hi"),
+            lambda: apologise(lambda model: ask_openai(client, model), "down"),
+        ]
+        for step in steps if order == "embedding first" else steps[::-1]:
+            step()
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+
+
+def test_retries_are_one_call(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The retries that a client makes by itself belong to one call."""
+    provider.serve("shaky", status=503, errors=1)
+    client = wrap_client(openai.with_options(max_retries=2))
+    with track_ai(config_key="chat"):
+        assert ask_openai(client, "shaky") == "Hello there"
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls, len(provider.requests)) == ("success", 1, 0, 2)
+
+
+def test_observed_exceptions(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """``run.observe`` takes the exception of a call; a call that is observed later is the fallback."""
+    provider.serve("down", status=503)
+    for models in (["down"], ["down", "up"]):
+        with track_ai(config_key="chat") as run:
+            for model in models:
+                try:
+                    run.observe(openai.chat.completions.create(model=model, messages=ASK))
+                except Exception as exc:
+                    run.observe(exc)
+    assert [(record.outcome, record.failed_calls) for record in runs.wait(2)] == [("error", 1), ("success", 1)]

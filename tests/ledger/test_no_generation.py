@@ -1,0 +1,231 @@
+"""Requests in which no generation takes place: cached answers, pages, assets, redirects and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flask
+import pytest
+from django.conf import settings as django_settings
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from werkzeug.test import Client
+
+from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.flask import AITracking
+from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.wsgi import WSGITrackingMiddleware
+
+from .provider import IN, Provider
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+BODY = {
+    "id": "chatcmpl-x",
+    "object": "chat.completion",
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180},
+}
+Get = Callable[[str], int]
+#: Paths that serve no generation, and their status.
+PAGES = {"/health": 200, "/moved": 307, "/static.css": 200, "/json": 200, "/refused": 400, "/missing": 404}
+
+
+def flask_app(ask: Callable[[], str]) -> flask.Flask:
+    """Return a Flask application with a chat, a proxy and pages."""
+    app = flask.Flask(__name__)
+    app.get("/chat")(ask)
+    app.get("/proxy", endpoint="proxy")(lambda: flask.jsonify(BODY))
+    app.get("/health", endpoint="health")(lambda: "ok")
+    app.get("/moved", endpoint="moved")(lambda: flask.redirect("/health", 307))
+    app.get("/static.css", endpoint="css")(lambda: flask.Response("a {}", mimetype="text/css"))
+    app.get("/json", endpoint="json")(lambda: {"status": "ok"})
+    app.get("/refused", endpoint="refused")(lambda: ("no", 400))
+    app.get("/broken", endpoint="broken")(lambda: ("broken", 500))
+    return app
+
+
+def starlette_routes(ask: Callable[[], str]) -> list[Route]:
+    """Return the same for Starlette and FastAPI."""
+    answers: dict[str, Callable[[], Any]] = {
+        "/chat": lambda: PlainTextResponse(ask()),
+        "/proxy": lambda: JSONResponse(BODY),
+        "/health": lambda: PlainTextResponse("ok"),
+        "/moved": lambda: RedirectResponse("/health"),
+        "/static.css": lambda: PlainTextResponse("a {}", media_type="text/css"),
+        "/json": lambda: JSONResponse({"status": "ok"}),
+        "/refused": lambda: PlainTextResponse("no", 400),
+        "/broken": lambda: PlainTextResponse("broken", 500),
+    }
+
+    def route(path: str) -> Route:
+        def serve(_request: Any) -> Any:
+            return answers[path]()
+
+        return Route(path, serve)
+
+    return [route(path) for path in answers]
+
+
+@pytest.fixture(params=["wsgi", "flask", "asgi", "starlette", "fastapi"])
+def get(request: pytest.FixtureRequest, launchdarkly: OfflineLaunchDarkly, provider: Provider, openai: Any) -> Get:
+    """Return what requests a path of an application with a middleware around all of it."""
+    client = wrap_client(openai)
+
+    def ask() -> str:
+        return str(client.chat.completions.create(model="gpt-4o-mini", messages=ASK).choices[0].message.content)
+
+    tracking = launchdarkly.tracking
+    if request.param in ("wsgi", "flask"):
+        app: Any = flask_app(ask)
+        if request.param == "flask":
+            AITracking(app, tracking, config_key="chat")
+        browser: Any = Client(
+            WSGITrackingMiddleware(app, tracking, config_key="chat") if request.param == "wsgi" else app
+        )
+        return lambda path: int(browser.get(path, buffered=True).status_code)
+    routes: Any = starlette_routes(ask)
+    if request.param == "fastapi":
+        app = FastAPI(routes=routes)
+        app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    elif request.param == "starlette":
+        app = Starlette(routes=routes)
+        app.add_middleware(TrackingMiddleware, tracking=tracking, config_key="chat")
+    else:
+        app = ASGITrackingMiddleware(Starlette(routes=routes), tracking, config_key="chat")
+    test_client = TestClient(app, follow_redirects=False)
+    return lambda path: int(test_client.get(path).status_code)
+
+
+@pytest.mark.parametrize("after_a_chat", [False, True])
+def test_pages_are_no_generations(after_a_chat: bool, get: Get, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A middleware around a whole application counts requests with a provider call, and nothing else."""
+    if after_a_chat:
+        assert get("/chat") == 200
+    for path, status in PAGES.items():
+        assert get(path) == status
+    assert get("/broken") == 500
+    assert len(launchdarkly.sink.records) == after_a_chat
+    assert len(launchdarkly.events.of_runs()) == 5 * after_a_chat
+
+
+def test_the_pages_of_fastapi(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The documentation of FastAPI is no generation."""
+    app = FastAPI()
+    app.add_middleware(TrackingMiddleware, tracking=launchdarkly.tracking, config_key="chat")
+    with TestClient(app) as browser:
+        assert [browser.get(path).status_code for path in ("/docs", "/redoc", "/openapi.json")] == [200] * 3
+    assert launchdarkly.sink.records == []
+    assert launchdarkly.events.of_runs() == []
+
+
+def test_provider_calls_and_provider_bodies(get: Get, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A request with a provider call counts, and so does one whose response has a provider's format."""
+    assert (get("/chat"), get("/proxy")) == (200, 200)
+    records = launchdarkly.sink.wait(2)
+    assert [record.usage.input_tokens for record in records if record.usage is not None] == [IN, IN]
+    assert [record.outcome for record in records] == ["success", "success"]
+
+
+def test_django(launchdarkly: OfflineLaunchDarkly, openai: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for Django."""
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
+    from django.urls import path
+
+    client = wrap_client(openai)
+
+    def chat(_request: Any) -> HttpResponse:
+        return HttpResponse(
+            client.chat.completions.create(model="gpt-4o-mini", messages=ASK).choices[0].message.content
+        )
+
+    class Urls:
+        urlpatterns = (
+            path("chat", chat),
+            path("health", lambda _request: HttpResponse("ok")),
+            path("moved", lambda _request: HttpResponseRedirect("/health")),
+            path("json", lambda _request: JsonResponse({"status": "ok"})),
+            path("proxy", lambda _request: JsonResponse(BODY)),
+        )
+
+    if not django_settings.configured:
+        django_settings.configure(SECRET_KEY="s" * 50, ALLOWED_HOSTS=["*"], MIDDLEWARE=[], ROOT_URLCONF="")
+        import django
+
+        django.setup()
+    from django.test import override_settings
+
+    options = {"config_key": "chat", "tracking": launchdarkly.tracking}
+    middleware = ["ldai_integrations.django.TrackingMiddleware"]
+    with override_settings(ROOT_URLCONF=Urls, MIDDLEWARE=middleware, LDAI=options, ALLOWED_HOSTS=["*"]):
+        browser = Client(WSGIHandler())
+        for page, status in {"health": 200, "moved": 302, "json": 200, "missing": 404}.items():
+            assert browser.get(f"/{page}", buffered=True).status_code == status
+        assert launchdarkly.sink.records == []
+        assert browser.get("/chat", buffered=True).status_code == 200
+        assert browser.get("/proxy", buffered=True).status_code == 200
+    assert [record.usage.input_tokens for record in launchdarkly.sink.wait(2) if record.usage] == [IN, IN]
+
+
+@pytest.mark.parametrize("kind", ["function", "flask"])
+def test_a_cached_answer(
+    kind: str, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """Once a run has made a provider call, a later run of its key without one is no generation."""
+    client, cache = wrap_client(openai), dict[str, str]()
+
+    @track_ai(config_key="chat")
+    def answer(question: str = "Hi") -> str:
+        if question not in cache:
+            response = client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+            cache[question] = response.choices[0].message.content
+        return cache[question]
+
+    if kind == "flask":
+        app = flask.Flask(__name__)
+        AITracking(app, launchdarkly.tracking)
+        app.get("/")(answer)
+        assert [app.test_client().get("/").text for _ in range(3)] == ["Hello there"] * 3
+    else:
+        assert [answer() for _ in range(3)] == ["Hello there"] * 3
+    assert [record.outcome for record in runs.wait(3)] == ["success", "discarded", "discarded"]
+    assert len(launchdarkly.sink.records) == launchdarkly.tracking.stats().runs == 1
+
+
+def test_other_keys_are_not_affected(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A key whose runs never make a call that is seen is counted by its output."""
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+    track_ai(config_key="other")(lambda: "An answer")()
+    assert [record.outcome for record in runs.wait(2)] == ["success", "success"]
+    assert runs.records[1].usage is not None
+    assert runs.records[1].usage.source == "estimate"
+    assert runs.records[1].usage.input_tokens is None
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_discard(
+    calls: int, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """``run.discard()`` reports nothing, whatever the run has done."""
+    client = wrap_client(openai)
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        for _ in range(calls):
+            client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        run.discard()
+        return "from the cache"
+
+    assert handler() == "from the cache"
+    assert runs.wait()[0].outcome == "discarded"
+    assert launchdarkly.sink.records == []
+    assert launchdarkly.events.of_runs() == []

@@ -1,0 +1,226 @@
+"""Provider calls on threads and in tasks that do not know their run, or outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.background import BackgroundTasks
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from ldai_integrations import Run, current_run, track_ai, wrap_client
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT, Provider
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+Ask = Callable[[], str]
+
+
+@pytest.fixture
+def ask(provider: Provider, openai: Any) -> Ask:
+    """Return a function that calls a wrapped client."""
+    client = wrap_client(openai)
+    return lambda: str(client.chat.completions.create(model="gpt-4o-mini", messages=ASK).choices[0].message.content)
+
+
+def on_thread(ask: Ask, run: Run | None = None) -> str:
+    """Call on a plain thread."""
+    answers: list[str] = []
+    call = ask if run is None else run.bind(ask)
+    thread = Thread(target=lambda: answers.append(call()))
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+def on_pool(ask: Ask, run: Run | None = None) -> str:
+    """Call on a thread pool."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask if run is None else run.bind(ask)).result()
+
+
+async def in_executor(ask: Ask, run: Run | None = None) -> str:
+    """Call in the executor of the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(None, ask if run is None else run.bind(ask))
+
+
+async def in_new_context(ask: Ask, run: Run | None = None) -> str:
+    """Call in a task with a context of its own."""
+
+    async def call() -> str:
+        return ask()
+
+    bound = call if run is None else run.bind(call)
+    return await asyncio.get_running_loop().create_task(bound(), context=contextvars.Context())
+
+
+PLACES = [on_thread, on_pool, in_executor, in_new_context]
+
+
+def handle(place: Callable[..., Any], ask: Ask, *, binds: bool) -> str:
+    """Call in a place, within a tracked handler."""
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        return str(place(ask, run if binds else None))
+
+    @track_ai(config_key="chat")
+    async def async_handler(run: Run) -> str:
+        return str(await place(ask, run if binds else None))
+
+    return asyncio.run(async_handler()) if asyncio.iscoroutinefunction(place) else handler()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_bind(place: Callable[..., Any], ask: Ask, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """``run.bind`` carries the run to threads, to executors and to tasks with another context."""
+    assert handle(place, ask, binds=True) == "Hello there"
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.calls) == (IN, OUT, 1)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_bind(
+    place: Callable[..., Any],
+    ask: Ask,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A call outside of any run is counted and warned of once; the tokens of the open runs are unknown."""
+    for _ in range(2):
+        assert handle(place, ask, binds=False) == "Hello there"
+    for record in runs.wait(2):
+        assert (record.outcome, record.usage, record.calls) == ("success", None, 0)
+    assert launchdarkly.tracking.stats().diagnostics == {"call_outside_run": 2}
+    (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
+    assert line.levelno == logging.WARNING
+    assert "run.bind" in line.getMessage()
+    assert not [name for name, _ in launchdarkly.events.of_runs() if name.startswith("tokens")]
+
+
+def test_a_lower_bound(ask: Ask, runs: RecordingSink) -> None:
+    """If other calls of the run were seen, its tokens are a lower bound."""
+    with track_ai(config_key="chat"):
+        ask()
+        on_thread(ask)
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.lower_bound) == (IN, OUT, True)
+
+
+def test_other_requests_are_not_affected(ask: Ask, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A request that is known and has no run does not make the tokens of another one's run unknown."""
+    app = FastAPI()
+    app.get("/")(lambda: PlainTextResponse(ask()))
+    served = ASGITrackingMiddleware(app, launchdarkly.tracking)
+    with track_ai(config_key="chat"):
+        ask()
+        with TestClient(served) as browser:
+            assert browser.get("/").text == "Hello there"
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.lower_bound) == (IN, False)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+def test_calls_without_open_runs(ask: Ask, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A call while no run is open is none of the library's business."""
+    assert ask() == on_thread(ask) == "Hello there"
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+def test_a_task_that_outlives_its_run(
+    provider: Provider,
+    async_openai: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A call after the end of its run is counted and warned of once; the run does not change."""
+    client = wrap_client(async_openai)
+
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        await client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+
+    @track_ai(config_key="chat")
+    async def handler() -> tuple[str, Any]:
+        await client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        return "soon", asyncio.create_task(later())
+
+    async def serve() -> None:
+        for _ in range(2):
+            await (await handler())[1]
+        await async_openai.close()
+
+    asyncio.run(serve())
+    for record in runs.wait(2):
+        assert record.usage is not None
+        assert (record.usage.input_tokens, record.calls) == (IN, 1)
+    assert launchdarkly.tracking.stats().diagnostics == {"call_after_run": 2}
+    (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
+    assert "track_ai" in line.getMessage()
+
+
+@pytest.mark.parametrize("opens_run", [False, True])
+@pytest.mark.parametrize("tracked_by", ["decorator", "middleware"])
+def test_background_tasks(
+    tracked_by: str, opens_run: bool, ask: Ask, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A background task comes after the run of its request, and may open one of its own."""
+
+    def work() -> None:
+        if opens_run:
+            with track_ai(config_key="other"):
+                ask()
+        else:
+            ask()
+
+    def handler() -> PlainTextResponse:
+        text, tasks = ask(), BackgroundTasks()
+        tasks.add_task(work)
+        return PlainTextResponse(text, background=tasks)
+
+    app = FastAPI()
+    app.get("/")(track_ai(config_key="chat")(handler) if tracked_by == "decorator" else handler)
+    served = ASGITrackingMiddleware(
+        app, launchdarkly.tracking, config_key="chat" if tracked_by == "middleware" else None
+    )
+    with TestClient(served) as browser:
+        assert browser.get("/").text == "Hello there"
+    records = runs.wait(2 if opens_run else 1)
+    assert [record.config_key for record in records] == ["chat", "other"][: len(records)]
+    for record in records:
+        assert record.usage is not None
+        assert (record.usage.input_tokens, record.calls, record.usage.lower_bound) == (IN, 1, False)
+    if not opens_run:
+        diagnostics = launchdarkly.tracking.stats().diagnostics
+        assert sum(diagnostics.get(kind, 0) for kind in ("call_after_run", "call_outside_run")) == 1
+
+
+def test_bound_functions_keep_their_kind(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A bound function has its name and kind, and leaves nothing bound."""
+
+    async def work(number: int) -> Any:
+        """Work."""
+        return number, current_run()
+
+    with track_ai(config_key="chat") as run:
+        bound = run.bind(work)
+    assert asyncio.iscoroutinefunction(bound)
+    assert (bound.__name__, bound.__doc__) == ("work", "Work.")
+    assert asyncio.run(bound(3)) == (3, run)
+    assert current_run() is not run

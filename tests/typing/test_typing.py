@@ -1,0 +1,58 @@
+"""Type checkers accept what users write, and find their mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHECKED = [str(ROOT / "tests" / "typing" / name) for name in ("calls.py", "decorated.py", "middleware.py")]
+
+for _package in ("anthropic", "django", "flask", "openai", "starlette"):  # which the files import
+    pytest.importorskip(_package)
+
+# Without a cache, the libraries that the files import are checked as well.
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_mypy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mypy accepts the files in its strict mode."""
+    api = pytest.importorskip("mypy.api")
+    monkeypatch.chdir(ROOT)
+
+    output, errors, status = api.run(CHECKED)
+
+    assert (status, errors) == (0, ""), output
+
+
+def run_pyright(*arguments: str) -> dict[str, Any]:
+    """Run pyright with this Python's packages, and return its report."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = shutil.which("pyright", path=path)
+    if command is None:
+        pytest.skip("pyright is not installed")
+    environ = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([command, "--outputjson", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_pyright() -> None:
+    """pyright accepts the files."""
+    assert run_pyright(*CHECKED)["generalDiagnostics"] == []
+
+
+def test_all_public_types_are_known() -> None:
+    """Every public name has a complete type, so that an editor shows it."""
+    report = run_pyright("--verifytypes", "ldai_integrations", "--ignoreexternal")["typeCompleteness"]
+
+    unknown = [symbol["name"] for symbol in report["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
+    assert report["packageRootDirectory"] == str(ROOT / "ldai_integrations")
+    assert (unknown, report["completenessScore"]) == ([], 1)
