@@ -1,11 +1,14 @@
-"""Print the table."""
+"""Measure everything: ``python -m benchmarks [part …]``. Exits with 1 if a figure is outside of its bar."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 
 from . import (
     asgi_overhead,
+    blocks,
     chunks,
     clients,
     counting,
@@ -17,10 +20,8 @@ from . import (
     uvicorn_rate,
 )
 
-
-def main() -> None:
-    """Measure one thing after the other, and print each when it is known."""
-    logging.disable(logging.WARNING)
+_PARTS = {
+    part.__name__.rpartition(".")[2]: part
     for part in (
         asgi_overhead,
         uvicorn_rate,
@@ -31,11 +32,31 @@ def main() -> None:
         chunks,
         clients,
         counting,
+        blocks,
         imports,
-    ):
-        for figure in part.figures():
-            print(f"{figure.what:34} {figure.value:>10}   {figure.bar}", flush=True)
+    )
+}
+
+
+def main(names: list[str]) -> int:
+    """Measure one part after the other; print each figure beside its bar, and return the exit code."""
+    logging.disable(logging.WARNING)
+    print(f"{os.cpu_count()} processors, {_load()}", flush=True)
+    missed = []
+    for name in names or _PARTS:
+        for figure in _PARTS[name].figures():
+            print(figure, flush=True)
+            if not figure.holds:
+                missed.append(figure.what)
+    print(_load())
+    if missed:
+        print(f"{len(missed)} outside of their bars: {'; '.join(missed)}")
+    return 1 if missed else 0
+
+
+def _load() -> str:
+    return f"load average {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

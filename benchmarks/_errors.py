@@ -1,4 +1,4 @@
-"""How far estimates are off: kept by category and contestant, and printed."""
+"""The errors of estimates, by category and contestant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Errors: TypeAlias = "defaultdict[str, list[float]]"
 
 
 def by_category() -> defaultdict[str, Errors]:
-    """Return what errors are kept in."""
+    """Return an empty table of errors by category and contestant."""
     return defaultdict(lambda: defaultdict(list))
 
 
@@ -24,7 +24,7 @@ def print_errors(errors: Mapping[str, Mapping[str, list[float]]]) -> None:
 
 
 def _figures(name: str, found: list[float], of: int) -> str:
-    """Return a contestant's figures, with how many it could count where that is not all."""
+    """Return the figures of a contestant, with the number of its estimates if it could not count everything."""
     counted = f" (counts {len(found)})" if len(found) != of else ""
     return (
         f"{name}{counted} {statistics.median(found):.1%} / {_percentile(found, 95):.1%}, "

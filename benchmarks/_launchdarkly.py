@@ -1,4 +1,4 @@
-"""A real LDClient without a network: flags from memory, events counted and dropped."""
+"""A real LDClient without a network: its flags come from a file, and its events are counted and dropped."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ldclient import Config, LDClient
 from ldclient.integrations import Files
 from ldclient.interfaces import EventProcessor
 
-KEY, JUDGED_KEY = "support-bot", "judged-bot"
+KEY, JUDGED_KEY, ALWAYS_JUDGED_KEY = "support-bot", "judged-bot", "always-judged-bot"
 
 
 class CountedEvents(EventProcessor):
-    """Count events."""
+    """An event processor that counts the events and drops them."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def send_event(self, event: Any) -> None:
-        """Count one."""
+        """Count an event."""
         self.count += 1
 
     def flush(self) -> None:
@@ -44,11 +44,15 @@ def _flag(key: str, *, mode: str = "completion", **fields: Any) -> dict[str, Any
     return {"key": key, "version": 1, "on": True, "fallthrough": {"variation": 0}, "variations": [variation]}
 
 
-_JUDGE = {"judges": [{"key": "relevance", "samplingRate": 0.1}]}
+def _judges(sampling_rate: float) -> dict[str, Any]:
+    return {"judges": [{"key": "relevance", "samplingRate": sampling_rate}]}
+
+
 FLAGS = {
     "flags": {
         KEY: _flag(KEY),
-        JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_JUDGE),
+        JUDGED_KEY: _flag(JUDGED_KEY, judgeConfiguration=_judges(0.1)),
+        ALWAYS_JUDGED_KEY: _flag(ALWAYS_JUDGED_KEY, judgeConfiguration=_judges(1.0)),
         "relevance": _flag("relevance", mode="judge", evaluationMetricKey="$ld:ai:judge:relevance"),
     }
 }
@@ -56,7 +60,7 @@ FLAGS = {
 
 @contextmanager
 def local_client() -> Iterator[tuple[LDClient, CountedEvents]]:
-    """Give a client and what counts its events."""
+    """Create a client; yield it and the counter of its events."""
     events = CountedEvents()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flags.json"

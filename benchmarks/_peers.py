@@ -1,4 +1,4 @@
-"""Prompts counted by other libraries, where they are installed."""
+"""The counts of other libraries for the same prompts, if these libraries are installed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ._records import Record, model_of
 
 
 def peer_counters() -> dict[str, Callable[[Record, str], int | None]]:
-    """Return what counts a record's prompt for an API, by the library's name; ``None`` is counted where it cannot.
+    """Return functions that count the prompt of a record for an API, by the name of the library.
 
-    Nothing here goes to the network: the libraries are lent the rank files that lie on this machine.
+    A function returns ``None`` for a prompt that it cannot count. The libraries use the rank files of this machine, so
+    that nothing is downloaded.
     """
     os.environ["TIKTOKEN_CACHE_DIR"] = _rank_files()
     peers = {"litellm": _litellm_counter(), "langchain-openai": _langchain_counter()}
@@ -25,7 +26,7 @@ def peer_counters() -> dict[str, Callable[[Record, str], int | None]]:
 
 
 def _rank_files() -> str:
-    """Put the rank files where tiktoken looks for them."""
+    """Copy the rank files to a directory where tiktoken finds them."""
     directory = Path(tempfile.mkdtemp())
     for spec in (O200K, CL100K):
         found = find_file(spec)
@@ -35,14 +36,14 @@ def _rank_files() -> str:
 
 
 def _for_chats(count: Callable[[Record], int | None]) -> Callable[[Record, str], int | None]:
-    """Let a peer count OpenAI's chats, the only requests that both know; what it cannot count is left out."""
+    """Return a function that counts chats of OpenAI only, which all libraries know."""
 
     def counted(record: Record, api: str) -> int | None:
         if api != "chat":
             return None
         try:
             return count(record)
-        except Exception:  # a part or a model that it does not know
+        except Exception:  # it does not know a part or the model
             return None
 
     return counted
@@ -70,7 +71,7 @@ def _litellm_counter() -> Callable[[Record], int] | None:
 
 
 def _langchain_counter() -> Callable[[Record], int | None] | None:
-    """Count words as LangChain does; tools it says it cannot count, and an image it wants to have whole."""
+    """Return LangChain's counter. It cannot count tools, and an image only if all of its data is there."""
     try:
         chat_model = import_module("langchain_openai").ChatOpenAI
         to_messages = import_module("langchain_core.messages").convert_to_messages

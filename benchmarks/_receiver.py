@@ -1,4 +1,4 @@
-"""LaunchDarkly as a process of its own, that counts the events of each run, and fails as it is told."""
+"""A process in place of LaunchDarkly that counts the events of each run and can fail."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _RUN_ID = re.compile(rb'"runId": ?"([^"]+)"')
 
 @dataclass(frozen=True)
 class Faults:
-    """Say how posts of events are answered.
+    """The answers to posts of events.
 
     Attributes:
         delay: Seconds that each post takes.
-        statuses: What the first posts are answered with.
-        down: Seconds from the first post on in which each is answered 503.
+        statuses: The statuses of the first answers.
+        down: For so many seconds after the first post, every answer is 503.
     """
 
     delay: float = 0.0
@@ -48,7 +48,7 @@ class _Receiver(ThreadingHTTPServer):
         self.runs: Counter[bytes] = Counter()
 
     def status(self) -> int:
-        """Decide how one post is answered."""
+        """Return the status of the next answer."""
         with self.lock:
             now = time.monotonic()
             self.first_post = self.first_post or now
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 300
 
     def do_GET(self) -> None:
-        """Stream the flags, or tell how many runs came with how many events."""
+        """Stream the flags, or return how many runs arrived with how many events."""
         if self.path == "/counts":
             with self.server.lock:
                 self._answer(200, json.dumps(Counter(self.server.runs.values())).encode())
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         threading.Event().wait()
 
     def do_POST(self) -> None:
-        """Take events, or fail."""
+        """Receive events, or fail."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path != "/bulk":
             self._answer(202, b"")
@@ -102,12 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_args: Any) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def receiving(faults: Faults) -> Iterator[str]:
-    """Give the address of a receiver."""
+    """Start a receiver; yield its address."""
     command = [sys.executable, "-m", __name__, json.dumps(asdict(faults))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -118,7 +118,7 @@ def receiving(faults: Faults) -> Iterator[str]:
 
 
 def counts(url: str) -> dict[int, int]:
-    """Return how many runs have come with how many events."""
+    """Return how many runs have arrived, by the number of their events."""
     with urlopen(f"{url}/counts", timeout=60) as answer:
         return {int(events): runs for events, runs in json.load(answer).items()}
 

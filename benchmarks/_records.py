@@ -13,7 +13,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
-# What stands in the corpus in place of an image's data.
+# The text in the corpus in place of the data of an image.
 _CUT_IMAGE = re.compile(r"<<b64 removed [^<>]*?kind=(?!pdf|wav|mp3)\w+ w=(?P<width>\d+) h=(?P<height>\d+)[^<>]*>>")
 
 
@@ -25,9 +25,9 @@ def records_in(path: Path) -> Iterator[Record]:
 
 
 def half_of(records: list[Record], half: int | None) -> list[Record]:
-    """Return the records of every other repository, by name, from the first or the second on; all without a half.
+    """Return the records of every other repository, sorted by name; all records if ``half`` is ``None``.
 
-    What is fitted to one half is checked on the other: records of one repository resemble each other.
+    Estimates that are fitted to one half are checked on the other, because records of one repository are similar.
     """
     repositories = sorted({record["source_repo"] for record in records})
     chosen = set(repositories if half is None else repositories[half - 1 :: 2])
@@ -35,7 +35,7 @@ def half_of(records: list[Record], half: int | None) -> list[Record]:
 
 
 def model_of(record: Record) -> str:
-    """Return the model that answered, or else the one that was asked."""
+    """Return the name of the model that answered; without it, that of the requested model."""
     return record.get("response_model") or record.get("model") or ""
 
 

@@ -1,4 +1,4 @@
-"""What a middleware adds to a request without AI, in an in-process Starlette application."""
+"""What a middleware adds to a request without AI, in a Starlette application that is called in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._measure import Contestant, Figure, added_us, interleaved
 
 _REQUESTS, _ROUNDS = 1_000, 25
 
-# Measured where they are installed.
+# Other middlewares, measured if they are installed.
 _INSTALLABLE = {
     "asgi-correlation-id": ("asgi_correlation_id", "CorrelationIdMiddleware"),
     "sentry": ("sentry_sdk.integrations.asgi", "SentryAsgiMiddleware"),
@@ -34,7 +34,7 @@ _INSTALLABLE = {
 
 
 class NoOpMiddleware:
-    """Add nothing but a call."""
+    """A middleware that only calls the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -45,7 +45,7 @@ class NoOpMiddleware:
 
 
 def figures() -> list[Figure]:
-    """Measure ours beside the peers that are installed."""
+    """Measure our middleware beside those of other libraries."""
     with local_client() as (client, _events):
         others = peers()
         stacks = {
@@ -56,12 +56,18 @@ def figures() -> list[Figure]:
         times = interleaved({name: _contestant(application(stack)) for name, stack in stacks.items()}, rounds=_ROUNDS)
     rest = ", ".join(f"{name} {added_us(times, name, 'bare'):.1f}" for name in others)
     return [
-        Figure("ASGI door, request without AI", f"+{added_us(times, 'ours', 'bare'):.1f} µs", f"at most 2.5 µs; {rest}")
+        Figure(
+            what="ASGI middleware, request without AI",
+            value=added_us(times, "ours", "bare"),
+            unit="µs",
+            at_most=2.5,
+            note=f"others: {rest}",
+        )
     ]
 
 
 def peers() -> dict[str, Middleware]:
-    """Return the middlewares to measure beside ours."""
+    """Return the middlewares that are measured beside ours."""
 
     async def dispatch(_request: Request, call_next: Callable[..., Any]) -> Any:
         return await call_next(_request)

@@ -1,4 +1,4 @@
-"""What a wrapped client adds to a call, and to each chunk of a stream, in a run."""
+"""What a wrapped client adds to a call in a run, and to each chunk of a stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ldai_integrations import Tracking, track_ai, wrap_client
-from ldai_integrations._core.proxies import watch
+from ldai_integrations._run.stream import StreamHooks, track_stream
 
 from ._launchdarkly import KEY, local_client
 from ._measure import Contestant, Figure, added_us, interleaved, per_unit, ratio
@@ -36,7 +36,7 @@ _CHUNK = ChatCompletionChunk.model_validate({**_HEAD, "object": "chat.completion
 
 
 class _Streams:
-    """Be a client whose chunks cost nothing."""
+    """A client whose chunks cost nothing."""
 
     def __init__(self) -> None:
         self.chat = SimpleNamespace(complete=self.stream, stream=self.stream, stream_async=self.stream_async)
@@ -51,7 +51,7 @@ class _Streams:
 
 
 def figures() -> list[Figure]:
-    """Measure calls of the real client over a wire that answers at once, and streams of ready chunks."""
+    """Measure calls of the real client with answers from memory, and streams of chunks from memory."""
     with local_client() as (client, _events):
         run = track_ai(config_key=KEY, tracking=Tracking(client), ld_context=lambda: Context.create("ada"))
         return [*_calls(run), *_chunks(run)]
@@ -60,7 +60,7 @@ def figures() -> list[Figure]:
 def _calls(run: track_ai) -> list[Figure]:
     answer = ChatCompletion.model_validate(_ANSWER)
     wire: Any = httpx.Client(transport=httpx.MockTransport(lambda _request: httpx.Response(200, json=_ANSWER)))
-    # A new object a call: one that was seen before is not read again.
+    # Each call returns a new object, because one that was seen before is not read again.
     ready: Any = SimpleNamespace(chat=SimpleNamespace(complete=lambda **_asked: answer.model_copy()))
 
     def call(client: Any) -> None:
@@ -76,9 +76,15 @@ def _calls(run: track_ai) -> list[Figure]:
     inside = _compared(call, ready, wrap_client(ready), _CALLS, run)
     outside = _compared(call, ready, wrap_client(ready), _CALLS, nullcontext())
     return [
-        Figure("call of a wrapped OpenAI()", f"{ratio(whole, *_PAIR):.2f} times", "of a call that needs no network"),
-        Figure("call of a wrapped client", f"+{added_us(inside, *_PAIR):.1f} µs", "usage and text read"),
-        Figure("the same outside of a run", f"+{added_us(outside, *_PAIR):.1f} µs"),
+        Figure(what="call of a wrapped OpenAI() / OpenAI()", value=ratio(whole, *_PAIR), note="without a network"),
+        Figure(
+            what="call of a wrapped client, added",
+            value=added_us(inside, *_PAIR),
+            unit="µs",
+            at_most=60,
+            note="the usage is read",
+        ),
+        Figure(what="the same outside of a run, added", value=added_us(outside, *_PAIR), unit="µs"),
     ]
 
 
@@ -93,20 +99,28 @@ def _chunks(run: track_ai) -> list[Figure]:
 
     plain: Any = _Streams()
     passing: Any = SimpleNamespace(
-        chat=SimpleNamespace(stream=lambda **_asked: watch(plain.chat.stream(), _passed_on, _passed_on))
+        chat=SimpleNamespace(stream=lambda **_asked: track_stream(plain.chat.stream(), StreamHooks()))
     )
     sync = _compared(consume, plain, wrap_client(plain), _CHUNKS, run)
     asynchronous = _compared(lambda client: asyncio.run(aconsume(client)), plain, wrap_client(plain), _CHUNKS, run)
     passed = _compared(consume, plain, passing, _CHUNKS, run)
     return [
-        Figure("chunk passed on by a proxy", f"+{added_us(passed, *_PAIR):.2f} µs", "at most 0.3 µs"),
-        Figure("chunk of a wrapped client, sync", f"+{added_us(sync, *_PAIR):.2f} µs", "passed on and read"),
-        Figure("chunk of a wrapped client, async", f"+{added_us(asynchronous, *_PAIR):.2f} µs", "the same"),
+        Figure(what="chunk that a stand-in passes on, added", value=added_us(passed, *_PAIR), unit="µs", at_most=0.3),
+        Figure(
+            what="chunk of a wrapped client, sync, added",
+            value=added_us(sync, *_PAIR),
+            unit="µs",
+            at_most=2,
+            note="its text and usage are read",
+        ),
+        Figure(
+            what="chunk of a wrapped client, async, added",
+            value=added_us(asynchronous, *_PAIR),
+            unit="µs",
+            at_most=2,
+            note="its text and usage are read",
+        ),
     ]
-
-
-def _passed_on(_item: object) -> None:
-    return None
 
 
 def _compared(

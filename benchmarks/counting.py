@@ -1,4 +1,4 @@
-"""What counting tokens costs: a text against tiktoken alone, and a chunk of a stream."""
+"""The cost of counting tokens: of a text, against tiktoken alone, and of a chunk of a stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = [word + " " for word in _TEXT.split()] * 50
 _TIMES, _ROUNDS = 200, 40
 
 
-# Nothing here waits: processor time tells the same as the clock, and other work on the machine does not count.
+# Nothing here waits. In CPU time, other work on the machine does not count.
 _timed = partial(per_unit, clock=time.thread_time)
 
 
@@ -65,20 +65,23 @@ def figures() -> list[Figure]:
         rounds=_ROUNDS,
     )
     return [
-        Figure("counting 1 KB, against tiktoken", f"x {ratio(times, 'counted', 'tiktoken'):.2f}", "at most 1.2"),
+        Figure(what="count of 1 KB / tiktoken", value=ratio(times, "counted", "tiktoken"), at_most=1.2),
         Figure(
-            "the same for Claude",
-            f"x {ratio(times, 'counted for Claude', 'tiktoken'):.2f}",
-            "at most 1.2",
+            what="count of 1 KB for Claude / tiktoken",
+            value=ratio(times, "counted for Claude", "tiktoken"),
+            at_most=1.2,
         ),
         Figure(
-            "counting a streamed chunk",
-            f"+{added_us(times, 'tallied', 'encoded'):.2f} µs",
-            "at most 0.5 µs, on top of encoding the text once",
+            what="count of a streamed chunk",
+            value=added_us(times, "tallied", "encoded"),
+            unit="µs",
+            at_most=0.5,
+            note="in addition to encoding the text once",
         ),
         Figure(
-            "the slowest chunk of a stream of a megabyte without a space",
-            f"{min(_slowest_chunk_ms() for _ in range(3)):.1f} ms",
-            "for so long an event loop waits",
+            what="slowest chunk of 1 MB without a space",
+            value=min(_slowest_chunk_ms() for _ in range(3)),
+            unit="ms",
+            at_most=5,
         ),
     ]

@@ -1,4 +1,4 @@
-"""What a tracked run adds, by how many threads or tasks make runs at the same time: CPU of all threads, per run."""
+"""What a run adds if many threads or tasks have runs at the same time: CPU time of all threads, per run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTEXT = Context.create("ada")
 
 
 def figures() -> list[Figure]:
-    """Measure threads and tasks; what they cost without tracking is taken off."""
+    """Measure threads and tasks; what they cost without tracking is subtracted."""
     with local_client() as (client, _events):
         tracking = Tracking(client)
         track = track_ai(config_key=KEY, tracking=tracking, ld_context=lambda: _CONTEXT)
@@ -52,7 +52,12 @@ def _figure(
     ratio = max(statistics.median(a / b for a, b in zip(one, added[0], strict=True)) for one in added[1:])
     costs = " / ".join(f"{statistics.median(one) * 1e6:.0f}" for one in added)
     which = " / ".join(f"{number:,}" for number in numbers)
-    return Figure(f"run in {which} {kind}", f"{ratio:.2f}", f"flat within 1.3; {costs} µs, CPU of all threads")
+    return Figure(
+        what=f"run in {which} {kind}, most / one",
+        value=ratio,
+        at_most=1.3,
+        note=f"{costs} µs per run, CPU time of all threads",
+    )
 
 
 def _contestant(work: Callable[[], None], tracking: Tracking) -> Contestant:

@@ -1,4 +1,4 @@
-"""Importing the package against importing LaunchDarkly's AI SDK, in fresh processes with compiled modules."""
+"""The import of the package, against the import of LaunchDarkly's AI SDK, in new processes with compiled modules."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SDK = "import ldai"
 
 
 def figures() -> list[Figure]:
-    """Measure what nobody has used yet, and what an application uses."""
+    """Measure the import of the package, whose names are loaded when they are used, and of the names themselves."""
     package, names = "import ldai_integrations", "from ldai_integrations import Tracking, track_ai"
     times = interleaved({statement: _executed(statement) for statement in (_SDK, package, names)}, rounds=_ROUNDS)
     return [
-        Figure("import / import ldai", f"{ratio(times, package, _SDK):.2f}", "at most 1.1; loads when it is used"),
-        Figure("Tracking and track_ai / import ldai", f"{ratio(times, names, _SDK):.2f}", "and all that they need"),
+        Figure(what="import / import ldai", value=ratio(times, package, _SDK), at_most=1.1),
+        Figure(what="import of Tracking and track_ai / import ldai", value=ratio(times, names, _SDK)),
     ]
 
 

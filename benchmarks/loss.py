@@ -1,4 +1,4 @@
-"""Count lost runs at the receiving end: ``python -m benchmarks.loss [name …]``; the whole takes ten minutes.
+"""Count runs that do not arrive: ``python -m benchmarks.loss [name …]``. All loads together take ten minutes.
 
 Each run has six events with its id. ``by hand`` is LaunchDarkly's guide with the SDK's defaults, ``own client`` a
 Tracking over such a client, ``from_env`` the client that ``Tracking.from_env()`` makes.
@@ -23,7 +23,7 @@ from .tracked_call import by_hand, tracked
 
 _EVENTS = 6
 _NO_FAULTS = Faults()
-# How long the SDK, which has no flush that waits, is given at the end.
+# The time for the SDK at the end, because its flush does not wait.
 _SDK_SECONDS = 10.0
 
 Call = Callable[[], object]
@@ -32,13 +32,13 @@ Maker = Callable[[str], tuple[Call, Callable[[float], FlushReport | None]]]
 
 @dataclass(frozen=True)
 class Load:
-    """Say what is sent to what.
+    """A number of runs, and the receiver that they are sent to.
 
     Attributes:
-        runs: How many.
-        rate: How many a second; 0 for as fast as it goes.
-        faults: What the receiver does.
-        patience: Seconds for the last flush.
+        runs: The number of runs.
+        rate: Runs per second; 0 for as fast as possible.
+        faults: The failures of the receiver.
+        patience: The longest time for the last flush, in seconds.
     """
 
     runs: int
@@ -66,7 +66,7 @@ LOADS = {
 
 
 def main(names: list[str]) -> None:
-    """Print what each way of tracking loses under each load."""
+    """Print how many runs each way of tracking loses under each load."""
     logging.disable(logging.WARNING)
     print(f"{'load':32} {'by hand':>22} {'own client':>22} {'from_env':>22}   lost runs (runs a second), report")
     for name in names or LOADS:

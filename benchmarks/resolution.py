@@ -1,4 +1,4 @@
-"""Resolving an AI Config with judges attached, against one without."""
+"""A run of an AI Config with judges, against a run of one without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CALLS, _ROUNDS = 300, 25
 
 
 def figures() -> list[Figure]:
-    """Measure a run of each, CPU time."""
+    """Measure the CPU time of a run of each."""
     with local_client() as (client, _events):
         tracking, context = Tracking(client), Context.create("ada")
 
@@ -31,4 +31,4 @@ def figures() -> list[Figure]:
             },
             rounds=_ROUNDS,
         )
-    return [Figure("AI Config with judges / without", f"{ratio(times, 'judged', 'plain'):.2f}", "at most 1.3")]
+    return [Figure(what="AI Config with judges / without", value=ratio(times, "judged", "plain"), at_most=1.3)]

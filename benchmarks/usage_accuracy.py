@@ -1,4 +1,4 @@
-"""Usage against the truth: ``python -m benchmarks.usage_accuracy --corpus records.jsonl.xz``.
+"""The accuracy of usage: ``python -m benchmarks.usage_accuracy --corpus records.jsonl.xz``.
 
 The corpus is a file of recorded provider responses with their true usage, one JSON object a line, compressed with xz.
 It is not part of the project; CONTRIBUTING.md says what a record looks like.
@@ -29,9 +29,9 @@ from ._errors import Errors, by_category, print_errors, share
 from ._peers import peer_counters
 from ._records import Record, half_of, model_of, records_in
 
-# A provider with fewer records than this says nothing about the rest.
+# Figures of a provider with fewer records than this are not printed.
 _FEWEST = 10
-# Of a shorter answer a single token is too large a share.
+# In a shorter answer, one token is too large a share.
 _SHORTEST = 10
 
 _API_OF = {
@@ -47,7 +47,7 @@ _API_OF = {
 
 
 def main() -> None:
-    """Print what is extracted exactly, and how far estimates are off."""
+    """Print how much usage is extracted exactly, and the errors of estimates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="the .jsonl.xz file of recorded responses")
     parser.add_argument("--half", type=int, choices=(1, 2), help="take the records of every other repository only")
@@ -119,11 +119,11 @@ def _print_prompts(records: Iterable[Record]) -> None:
     print("\nestimated input, error against the truth: median / 95th percentile, share exact")
     print_errors(errors)
     left_out = ", ".join(f"{count} of {api}" for api, count in unknown.items() if count)
-    print(f"  taken for unknown, and not among them: {left_out or 'none'}")
+    print(f"  not estimated: {left_out or 'none'}")
 
 
 def _categories(record: Record, api: str, ours: Usage) -> list[str]:
-    """Return where a prompt counts: by its API, by what a chat holds, and apart if it shows only a part of itself."""
+    """Return the categories of a prompt: its API, the content of a chat, and whether its estimate is a lower bound."""
     if ours.lower_bound:
         return [api, f"{api}, lower bounds"]
     if api != "chat":
@@ -165,7 +165,7 @@ def _prompt_text(record: Record) -> str:
 
 
 def _print_outputs(records: Iterable[Record]) -> None:
-    """Print texts, and calls without one, of whatever did not reason in hiding."""
+    """Print the errors for texts and for tool calls without text; hidden reasoning cannot be estimated."""
     texts, calls = by_category(), by_category()
     for record in records:
         truth, reading = record.get("usage_true") or {}, _read(record)

@@ -6,8 +6,6 @@ import functools
 import logging
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import CodeType
 
 logger = logging.getLogger("ldai_integrations")
@@ -49,17 +47,13 @@ class Diagnostics:
         """Return how often each kind has failed since the start."""
         return dict(self._counts)
 
-    @contextmanager
-    def guard(self, kind: str, subject: str) -> Iterator[None]:
+    def guard(self, kind: str, subject: str) -> Guard:
         """Log and count an exception of our own statements, or of a callable that we were given, and suppress it.
 
         Put as few statements as possible into the block. An exception that a signal handler raises there, such as a
         time limit, belongs to the application and is raised again.
         """
-        try:
-            yield
-        except Exception as exc:
-            self.failed(kind, subject, exc)
+        return Guard(self, kind, subject)
 
     def failed(self, kind: str, subject: str, exc: BaseException) -> None:
         """Log and count a caught exception.
@@ -79,6 +73,26 @@ class Diagnostics:
             type(exc).__name__,
             exc=exc,
         )
+
+
+class Guard:
+    """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is no generator."""
+
+    __slots__ = ("_diagnostics", "_kind", "_subject")
+
+    def __init__(self, diagnostics: Diagnostics, kind: str, subject: str) -> None:
+        self._diagnostics = diagnostics
+        self._kind = kind
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> bool:
+        if not isinstance(exc, Exception):
+            return False
+        self._diagnostics.failed(self._kind, self._subject, exc)
+        return True
 
 
 def raise_if_from_signal(exc: BaseException) -> None:

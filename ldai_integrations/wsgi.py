@@ -164,14 +164,14 @@ class _Body(TrackedStream):
 
     def __init__(self, body: Iterable[bytes], hooks: _BodyHooks) -> None:
         super().__init__(body, hooks)
-        self._self_run = hooks.bound
+        self._self_steps.run = hooks.bound
         self._self_next: Callable[[], bytes] | None = None
 
     def __iter__(self) -> _Body:
         return self
 
     def __next__(self) -> bytes:
-        item: bytes = self._self_step(self._self_next or self._self_begin)
+        item: bytes = self._self_steps.take(self._self_next or self._self_begin)
         return item
 
     def _self_begin(self) -> bytes:

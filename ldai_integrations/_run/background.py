@@ -27,8 +27,8 @@ _Job = Callable[[], None]
 class Worker:
     """A background thread that runs jobs one after the other. Thread-safe; not usable in a forked child.
 
-    The thread starts with the first job or the first call of :meth:`start`. It ends with :meth:`end`, or when the worker is
-    collected.
+    The thread starts with the first job or the first call of :meth:`start`. It ends with :meth:`end`, or when the
+    worker is collected.
 
     Args:
         diagnostics: Receives the exceptions of jobs.

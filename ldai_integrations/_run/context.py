@@ -201,10 +201,12 @@ _current: ContextVar[Any] = ContextVar("ldai_integrations", default=None)
 get_current = _current.get
 #: Bind a Run or a RequestScope.
 bind = _current.set
+#: Restore what :func:`bind` replaced, in code that is not suspended in between.
+reset = _current.reset
 
 
 def unbind(token: Token[Any]) -> None:
-    """Restore what :func:`bind` replaced.
+    """Restore what :func:`bind` replaced, in code that may be suspended in between.
 
     A suspended coroutine that the garbage collector closes runs in another context, where nothing is to be restored.
     """

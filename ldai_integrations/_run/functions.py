@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .context import bind, unbind
+from .context import bind, reset, unbind
 from .response import HandlerHooks, follow
 from .run import Run
 from .status import is_cancellation
-from .stream import Proxy, TrackedAsyncStream
+from .stream import Proxy, StreamHooks, TrackedAsyncStream
 
 
 class Opener(Protocol):
@@ -63,7 +63,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
             end_after_exception(run, is_owner, exc)
             raise
         finally:
-            unbind(token)
+            reset(token)
         return follow(run, result) if is_owner else result
 
     return wrapper
@@ -117,7 +117,7 @@ def _track_generator(func: Callable[..., object], opener: Opener, injected: str 
                 run.end(GeneratorExit() if exc is value and is_cancellation(exc) else exc)
                 raise
             finally:
-                unbind(token)
+                reset(token)
             add(item)
             try:
                 step, value = send, (yield item)
@@ -138,29 +138,47 @@ def _close(steps: object, run: Run) -> None:
         if close is not None:
             close()
     finally:
-        unbind(token)
+        reset(token)
 
 
 def _track_async_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
         steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
-        stream = TrackedAsyncStream(steps, HandlerHooks(run)) if is_owner else steps
-        step = stream.__anext__()
-        while True:
-            try:
-                item = await step
-            except StopAsyncIteration:
-                break
-            try:
-                value = yield item
-            except GeneratorExit:
-                await stream.aclose()
-                raise
-            except BaseException as exc:
-                step = stream.athrow(exc)
-            else:
-                step = stream.__anext__() if value is None else stream.asend(value)
+        hooks = HandlerHooks(run) if is_owner else StreamHooks()
+        # What follows is TrackedAsyncStream, written out for the same reason.
+        add: Callable[[Any], object] = run.output.add if is_owner else hooks.on_item
+        nothing: tuple[Any, ...] = ()
+        try:
+            anext_: Callable[..., Any] = steps.__anext__
+            step, sent = anext_, nothing
+            while True:
+                token = bind(run)
+                try:
+                    item = await step(*sent)
+                except StopAsyncIteration:
+                    await hooks.aread_rest()
+                    hooks.on_end(None)
+                    break
+                except BaseException as exc:
+                    hooks.on_end(GeneratorExit() if exc in sent and is_cancellation(exc) else exc)
+                    raise
+                finally:
+                    try:
+                        reset(token)
+                    except ValueError:  # see unbind
+                        pass
+                add(item)
+                try:
+                    value = yield item
+                    step, sent = (anext_, nothing) if value is None else (steps.asend, (value,))
+                except GeneratorExit:
+                    await TrackedAsyncStream(steps, hooks).aclose()
+                    raise
+                except BaseException as exc:
+                    step, sent = steps.athrow, (exc,)
+        finally:
+            hooks.on_drop()  # nothing, if the run has ended
         if is_owner:
             await flush_after_run(run)
 

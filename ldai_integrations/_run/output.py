@@ -7,12 +7,13 @@ from typing import Any
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
-from .body import BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
+from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
 
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
 # How much text is kept until the run is reported, in characters. Tokens of text beyond it are extrapolated.
 _MOST_TEXT = 262_144
+_TEXTS = (str, bytes, bytearray, memoryview)
 
 
 class HandlerOutput:
@@ -48,7 +49,7 @@ class HandlerOutput:
         self._content_type: str | None = None
         self._content_encoding = ""
         self._reader: BodyReader | ItemReader | None = None
-        self._chunks: list[str | bytes] = []
+        self._chunks: list[Any] = []
         self._size = 0
         self._value: Any = None
         self._is_text = False
@@ -91,9 +92,11 @@ class HandlerOutput:
         self.last_item_at = self._clock()
         try:
             if self._is_text:
-                self._add_text(item)
-            elif not isinstance(item, (str, bytes)) or item:
-                self._add(item)
+                self._size += len(item)
+                if self._size < _MOST_TEXT:
+                    self._chunks.append(item)
+            elif item or not isinstance(item, _TEXTS):
+                self._read(item)
         except Exception as exc:  # the item is of a kind that cannot be read, and not part of the text
             raise_if_from_signal(exc)
 
@@ -116,9 +119,8 @@ class HandlerOutput:
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:
-            encoded = (
-                chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in self._chunks
-            )
+            texts = [chunk for chunk in self._chunks if isinstance(chunk, _TEXTS)]
+            encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
             return b"".join(encoded).decode("utf-8", "replace")
         reading = self._reader.reading() if self._reader is not None else None
         return reading.text if reading is not None else "\n".join(_leaves(self._value))
@@ -151,14 +153,15 @@ class HandlerOutput:
         self._reader, self._value, self._is_text = None, None, False
         self._chunks.clear()
 
-    def _add(self, item: Any) -> None:
+    def _read(self, item: Any) -> None:
+        """Read an item that is not known to be plain text; the first one decides what the output is."""
         if self.status is not None and self.status >= 400:  # the page of an error is not output of a model
             return
         if self._reader is None and not self._begin(item):
             return
         if self._is_text:
             self.first_item_at = self.first_answer_at = self.last_item_at
-            self._add_text(item)
+            self._chunks, self._size = [item], len(item)
         elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
             self.first_item_at = self.first_item_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
@@ -166,8 +169,7 @@ class HandlerOutput:
     def _begin(self, item: Any) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""
         content_type = self._content_type
-        is_text = isinstance(item, (str, bytes, bytearray, memoryview))
-        if not is_text:
+        if not isinstance(item, _TEXTS):
             self._reader = ItemReader()
         elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
             reader = BodyReader(content_type, self._content_encoding, limit=self._limit)
@@ -183,16 +185,11 @@ class HandlerOutput:
             return False
         return True
 
-    def _add_text(self, chunk: str | bytes) -> None:
-        if not isinstance(chunk, (str, bytes, bytearray, memoryview)):  # None, or an event of the application's own
-            return
-        if self._size < _MOST_TEXT:
-            self._chunks.append(chunk)
-        self._size += len(chunk)
-
 
 def _beginning(item: Any) -> str:
-    text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
+    """Return the first line of an item, or so much of it that it can be recognised."""
+    part = item[: MOST_PARSED + 1]
+    text = part if isinstance(part, str) else bytes(part).decode("utf-8", "replace")
     return text.partition("\n")[0]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import wrapt
 
-from .context import bind, unbind
+from .context import bind, reset, unbind
 from .status import is_cancellation
 
 # The class without __iter__, where this version of wrapt has one: an asynchronous stream must not look iterable.
@@ -107,14 +107,90 @@ class StreamHooks:
         """Read what the provider still sends, before the stream is closed."""
 
 
+class _Steps:
+    """The steps of a stream.
+
+    They are not methods of the stand-in, because reading one attribute of a stand-in takes longer than a step.
+
+    Attributes:
+        stream: The stream.
+        hooks: What happens at its items and its end.
+        run: What each step is bound to; ``None`` to bind nothing.
+        is_over: Whether the stream has ended.
+    """
+
+    __slots__ = ("hooks", "is_over", "run", "stream")
+
+    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
+        self.stream = stream
+        self.hooks = hooks
+        self.run = hooks.run
+        self.is_over = False
+
+    def take(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Take a step; return the item that the consumer gets."""
+        run, hooks = self.run, self.hooks
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = step(*args)
+            except StopIteration:
+                last = None if self.is_over else hooks.last_item()
+                self.is_over = True
+                if last is not None:
+                    return last
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self.is_over = True
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                hooks.on_end(GeneratorExit() if was_idle else exc)
+                raise
+            finally:
+                if token is not None:
+                    reset(token)
+            if not hooks.on_item(item):
+                return item
+            step, args = self.stream.__next__, ()
+
+    async def atake(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Take a step; return the item that the consumer gets."""
+        run, hooks = self.run, self.hooks
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = await step(*args)
+            except StopAsyncIteration:
+                last = None if self.is_over else hooks.last_item()
+                self.is_over = True
+                if last is not None:
+                    return last
+                await hooks.aread_rest()
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self.is_over = True
+                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
+                hooks.on_end(GeneratorExit() if was_idle else exc)
+                raise
+            finally:
+                if token is not None:
+                    try:
+                        reset(token)
+                    except ValueError:  # see unbind
+                        pass
+            if not hooks.on_item(item):
+                return item
+            step, args = self.stream.__anext__, ()
+
+
 class _Tracked(Proxy):
     """The base class of synchronous and asynchronous streams."""
 
     def __init__(self, stream: Any, hooks: StreamHooks) -> None:
         super().__init__(stream)
         self._self_hooks = hooks
-        self._self_run = hooks.run
-        self._self_is_over = False
+        self._self_steps = _Steps(stream, hooks)
         self._self_is_closed = False
 
     def __getattr__(self, name: str) -> Any:
@@ -152,46 +228,23 @@ class TrackedStream(_Tracked):
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
 
     def __next__(self) -> Any:
-        return self._self_step(self.__wrapped__.__next__)
+        steps = self._self_steps
+        return steps.take(steps.stream.__next__)
 
     def send(self, value: Any) -> Any:
         """Send a value into a generator."""
-        return self._self_step(self.__wrapped__.send, value)
+        return self._self_steps.take(self.__wrapped__.send, value)
 
     def throw(self, *exc_info: Any) -> Any:
         """Raise an exception in a generator."""
-        return self._self_step(self.__wrapped__.throw, *exc_info)
-
-    def _self_step(self, step: Callable[..., Any], *args: Any) -> Any:
-        run, hooks = self._self_run, self._self_hooks
-        while True:
-            token = bind(run) if run is not None else None
-            try:
-                item = step(*args)
-            except StopIteration:
-                last = None if self._self_is_over else hooks.last_item()
-                self._self_is_over = True
-                if last is not None:
-                    return last
-                hooks.on_end(None)
-                raise
-            except BaseException as exc:
-                self._self_is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
-                raise
-            finally:
-                if token is not None:
-                    unbind(token)
-            if not hooks.on_item(item):
-                return item
-            step, args = self.__wrapped__.__next__, ()
+        return self._self_steps.take(self.__wrapped__.throw, *exc_info)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the stream, if it can be closed and is not closed."""
         close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
         self._self_is_closed, closing = True, None
-        token = bind(self._self_run) if self._self_run is not None else None
+        run = self._self_steps.run
+        token = bind(run) if run is not None else None
         try:
             self._self_hooks.read_rest()
             if close is not None:
@@ -201,7 +254,7 @@ class TrackedStream(_Tracked):
             raise
         finally:
             if token is not None:
-                unbind(token)
+                reset(token)
         self._self_hooks.on_end(GeneratorExit())
         return closing
 
@@ -223,46 +276,22 @@ class TrackedAsyncStream(_Tracked):
         return self if hasattr(self.__wrapped__, "__anext__") else type(self)(aiter(self.__wrapped__), self._self_hooks)
 
     def __anext__(self) -> Awaitable[Any]:
-        return self._self_step(self.__wrapped__.__anext__)
+        steps = self._self_steps
+        return steps.atake(steps.stream.__anext__)
 
     def asend(self, value: Any) -> Awaitable[Any]:
         """Send a value into an asynchronous generator."""
-        return self._self_step(self.__wrapped__.asend, value)
+        return self._self_steps.atake(self.__wrapped__.asend, value)
 
     def athrow(self, *exc_info: Any) -> Awaitable[Any]:
         """Raise an exception in an asynchronous generator."""
-        return self._self_step(self.__wrapped__.athrow, *exc_info)
-
-    async def _self_step(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        run, hooks = self._self_run, self._self_hooks
-        while True:
-            token = bind(run) if run is not None else None
-            try:
-                item = await step(*args)
-            except StopAsyncIteration:
-                last = None if self._self_is_over else hooks.last_item()
-                self._self_is_over = True
-                if last is not None:
-                    return last
-                await hooks.aread_rest()
-                hooks.on_end(None)
-                raise
-            except BaseException as exc:
-                self._self_is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
-                raise
-            finally:
-                if token is not None:
-                    unbind(token)
-            if not hooks.on_item(item):
-                return item
-            step, args = self.__wrapped__.__anext__, ()
+        return self._self_steps.atake(self.__wrapped__.athrow, *exc_info)
 
     async def aclose(self) -> None:
         """Close the stream, if it can be closed."""
         close = getattr(self.__wrapped__, "aclose", None)
-        token = bind(self._self_run) if self._self_run is not None else None
+        run = self._self_steps.run
+        token = bind(run) if run is not None else None
         try:
             await self._self_hooks.aread_rest()
             if close is not None:
@@ -307,9 +336,3 @@ def track_stream(stream: Any, hooks: StreamHooks) -> Any:
 
 class TrackedEitherStream(TrackedStream, TrackedAsyncStream):
     """A stream that can be consumed synchronously or asynchronously, such as the streams of mistralai."""
-
-    def __next__(self) -> Any:
-        return TrackedStream._self_step(self, self.__wrapped__.__next__)
-
-    def __anext__(self) -> Awaitable[Any]:
-        return TrackedAsyncStream._self_step(self, self.__wrapped__.__anext__)

@@ -102,7 +102,9 @@ def is_plain(value: Any, depth: int = 0) -> bool:
         return False
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or not _is_utf8(key) or not is_plain(item, depth + 1):
+            if type(key) is not str or not (key.isascii() or _is_utf8(key)):
+                return False
+            if not (type(item) is str and item.isascii()) and not is_plain(item, depth + 1):
                 return False
         return True
     return kind in (list, tuple) and all(is_plain(item, depth + 1) for item in value)

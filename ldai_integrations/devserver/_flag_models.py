@@ -1,7 +1,7 @@
 """Pydantic models of the flags and segments that LaunchDarkly's server SDKs accept.
 
 One flag with a wrong structure makes an SDK reject all flags. The fields and their types are those that
-``ldclient.impl.model`` reads. Unknown fields are allowed, as in the SDK.
+the SDK reads. Unknown fields are allowed, as in the SDK.
 """
 
 from __future__ import annotations
