@@ -26,6 +26,7 @@ def provider(serving_provider: Provider) -> Provider:
     """Return a provider that has no plans and no requests yet."""
     serving_provider.plans.clear()
     serving_provider.requests.clear()
+    serving_provider.released.clear()
     return serving_provider
 
 

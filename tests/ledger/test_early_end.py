@@ -99,16 +99,15 @@ def test_plain_handlers(
 
 def test_a_generator_handler(ask: Callable[[Any], Any], provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """The same for a handler that is a generator; no text waits for the usage."""
-    provider.serve(late=0.3)
+    provider.serve(silent=True)
 
     @track_ai(config_key="chat")
     def handler() -> Iterator[str]:
         yield from text_until_finish(ask(openai))
 
-    start = time.perf_counter()
     texts = handler()
     assert [next(texts), next(texts), next(texts)] == ["", "Hello", " there"]
-    assert time.perf_counter() - start < 0.25
+    provider.released.set()  # the provider sends the usage now
     assert list(texts) == []
     assert_exact(runs.wait()[0])
 
@@ -146,7 +145,7 @@ def test_an_async_generator_handler(
     ask: Callable[[Any], Any], provider: Provider, async_openai: Any, runs: RecordingSink
 ) -> None:
     """The same for an async generator; no text waits for the usage."""
-    provider.serve(late=0.3)
+    provider.serve(silent=True)
 
     @track_ai(config_key="chat")
     async def handler() -> AsyncIterator[str]:
@@ -154,12 +153,12 @@ def test_an_async_generator_handler(
             yield text
 
     async def call() -> None:
-        start, texts, seconds = time.perf_counter(), [], 0.0
+        texts = []
         async for text in handler():
             texts.append(text)
-            seconds = time.perf_counter() - start
+            if len(texts) == 3:
+                provider.released.set()  # the provider sends the usage now
         assert texts == ["", "Hello", " there"]
-        assert seconds < 0.25
         await async_openai.close()
 
     asyncio.run(call())
@@ -316,7 +315,7 @@ class TestUsageThatNeverComes:
     @pytest.fixture
     def settings(self) -> Settings:
         """Return settings with a short wait."""
-        return Settings(flush="never", judges=None, usage_wait=0.15)
+        return Settings(flush="never", judges=None, usage_wait=0.5)
 
     @pytest.mark.parametrize("consume", [break_out, close, use_block])
     def test_sync(self, consume: Callable[[Any], str], provider: Provider, openai: Any, runs: RecordingSink) -> None:
@@ -330,7 +329,7 @@ class TestUsageThatNeverComes:
 
         start = time.perf_counter()
         assert handler() == "Hello there"
-        assert time.perf_counter() - start < 0.29
+        assert time.perf_counter() - start < 0.95
         record = runs.wait()[0]
         assert record.outcome == "success"
         assert record.usage is not None
@@ -349,7 +348,7 @@ class TestUsageThatNeverComes:
         for stream in streams:
             stream.response.close()
         assert runs.wait()[0].outcome == "success"
-        assert seconds < 0.29
+        assert seconds < 0.95
 
     def test_a_sync_stream_on_an_event_loop(self, provider: Provider, openai: Any, runs: RecordingSink) -> None:
         """A coroutine that left a synchronous stream does not block its event loop while the usage is awaited."""
@@ -393,7 +392,7 @@ class TestUsageThatNeverComes:
         async def call() -> None:
             start = time.perf_counter()
             assert await handler() == "Hello there"
-            assert time.perf_counter() - start < 0.29
+            assert time.perf_counter() - start < 0.95
             await async_openai.close()
 
         asyncio.run(call())
@@ -411,7 +410,7 @@ class TestUsageThatNeverComes:
                 if "messageStop" in event:
                     break
             stream.close()
-        assert time.perf_counter() - start < 0.5
+        assert time.perf_counter() - start < 0.95
         assert runs.wait()[0].outcome == "success"
 
 
@@ -430,7 +429,7 @@ def test_a_stream_that_is_left_before_its_end(provider: Provider, openai: Any, r
 
     start = time.perf_counter()
     assert handler() == "m"
-    assert time.perf_counter() - start < 0.4
+    assert time.perf_counter() - start < 1.5
     usage = runs.wait()[0].usage
     assert usage is not None
     assert usage.source == "estimate"

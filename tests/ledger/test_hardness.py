@@ -97,7 +97,7 @@ def test_prompts_that_cannot_be_rendered(prompt: str, launchdarkly: OfflineLaunc
     with track_ai(config_key="chat", default=default, variables={"a": True}) as run:
         assert run.model == "spare"
         assert run.messages()[0]["content"] == "Spare"
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 1
     assert runs.wait()[0].default_served
     assert launchdarkly.tracking.stats().diagnostics["default_served"] == 1
 
