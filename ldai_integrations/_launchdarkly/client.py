@@ -26,8 +26,8 @@ _AI_EVENT = "$ld:ai:"
 class EventReceiver(Protocol):
     """A run that takes the events of LaunchDarkly's trackers."""
 
-    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object]:
-        """Note an event that is sent for this run, and return its data with the run's id."""
+    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object] | None:
+        """Note an event that is sent for this run, and return its data with the run's id; ``None`` for a repetition."""
 
 
 class TrackingClient:
@@ -110,15 +110,23 @@ class TrackingClient:
         try:
             if isinstance(data, dict) and "configKey" in data:
                 data = self._assign(event_name, data, metric_value)
+                if data is None:
+                    return
             self._delivery.track(event_name, context, data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
-    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, object]:
-        """Add the model of an AI event's variation, and assign the event to the open run of its AI Config."""
+    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, object] | None:
+        """Add the model of an AI event's variation, and assign the event to the open run of its AI Config.
+
+        The result is ``None`` if the run has sent the same already.
+        """
         run = self._find_run(self, str(data["configKey"]))
         if run is not None:
-            data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
+            taken = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
+            if taken is None:
+                return None
+            data = taken
         model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))
         return data if model is None else {**data, **model}
 

@@ -6,8 +6,9 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
+import time
 from abc import ABCMeta
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -207,11 +208,11 @@ class _Observer(StreamHooks):
 
     def read_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
-        read_rest(self._observed_run.services, self._call)
+        read_rests(self._observed_run.services, [self._call])
 
     async def aread_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
-        await aread_rest(self._observed_run.services, self._call)
+        await aread_rests(self._observed_run.services, [self._call])
 
     def _take_stream(self, stream: object) -> object:
         self.read_items(stream)
@@ -300,13 +301,35 @@ class _Observer(StreamHooks):
         )
 
 
-def read_rest(services: Services, call: ProviderCall) -> None:
-    """Read the rest of a synchronous stream that its consumer left at the finish reason.
+def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+    """Read the rest of synchronous streams that their consumers left at the finish reason.
 
     It waits for ``Settings.usage_wait`` seconds at most, and not at all on an event loop.
     """
-    rest, seconds = call.rest, services.settings.usage_wait
-    if rest is None or not seconds or is_on_event_loop() or not hasattr(rest.stream, "__iter__"):
+    until = time.monotonic() + services.settings.usage_wait
+    for call in calls:
+        if call.rest is not None and not is_on_event_loop():
+            _read_rest(services, call, until)
+
+
+async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+    """Read the rest of streams that their consumers left at the finish reason, without blocking the event loop.
+
+    It waits for ``Settings.usage_wait`` seconds at most.
+    """
+    until = time.monotonic() + services.settings.usage_wait
+    for call in calls:
+        if call.rest is None:
+            continue
+        if hasattr(call.rest.stream, "__aiter__"):
+            await _aread_rest(services, call, until)
+        else:  # a web framework consumed it on a thread
+            await call_off_loop(partial(_read_rest, services, call, until))
+
+
+def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
+    rest, seconds = call.rest, until - time.monotonic()
+    if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
         return
 
     def read_on() -> None:
@@ -323,16 +346,9 @@ def read_rest(services: Services, call: ProviderCall) -> None:
     call.rest = None
 
 
-async def aread_rest(services: Services, call: ProviderCall) -> None:
-    """Read the rest of a stream that its consumer left at the finish reason, without blocking the event loop.
-
-    It waits for ``Settings.usage_wait`` seconds at most.
-    """
-    rest, seconds = call.rest, services.settings.usage_wait
-    if rest is None or not seconds:
-        return
-    if not hasattr(rest.stream, "__aiter__"):  # a web framework consumed it on a thread
-        await call_off_loop(partial(read_rest, services, call))
+async def _aread_rest(services: Services, call: ProviderCall, until: float) -> None:
+    rest, seconds = call.rest, until - time.monotonic()
+    if rest is None or seconds <= 0:
         return
 
     async def read_on() -> None:

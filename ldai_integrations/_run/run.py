@@ -28,7 +28,7 @@ from ..typing import ModelParameters, Score
 from .background import is_on_event_loop
 from .context import RequestScope, Services, bind, get_current, unbind
 from .ledger import Ledger, ProviderCall, Source
-from .observe import aread_rest, note_failure, observe, read_rest
+from .observe import aread_rests, note_failure, observe, read_rests
 from .output import HandlerOutput
 from .request import ProviderRequest
 from .scores import Scores, score_run
@@ -351,25 +351,31 @@ class Run:
         if not self.finished:
             self.services.reporter.leave(self.finish if is_complete else self.abandon)
 
-    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object]:
+    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any] | None:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
+
+        A run has one outcome and one duration, also if several trackers report to it: the first one counts.
 
         Args:
             event_name: The name of the event, without ``$ld:ai:``.
             data: The data of the event.
             value: Its metric value.
+
+        Returns:
+            ``None`` if the event repeats an outcome or a duration, and must not be sent.
         """
         stated = self.stated_events
-        if event_name == "duration:total":
-            stated["duration"] = round(value or 0)
+        once = _ONCE.get(event_name)
+        if once is not None:
+            if once in stated:
+                return None
+            stated[once] = round(value or 0) if once == "duration" else event_name == "generation:success"
         elif event_name == "tokens:ttf":
             stated["first_token"] = round(value or 0)
         elif event_name.startswith("tokens:"):
             tokens: Usage = stated.get("tokens") or Usage()
             count: dict[str, Any] = {f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)}
             stated["tokens"] = replace(tokens, **count)
-        elif event_name in ("generation:success", "generation:error"):
-            stated.setdefault("success", event_name == "generation:success")
         elif event_name == "tool_call":
             stated.setdefault("tools", []).append(str(data.get("toolKey", "")))
         elif "judgeConfigKey" in data:
@@ -387,15 +393,11 @@ class Run:
 
     async def settle(self) -> None:
         """Read what providers still send in streams that the handler has left, before the run ends."""
-        for call in self.ledger:
-            if call.rest is not None:
-                await aread_rest(self.services, call)
+        await aread_rests(self.services, self.ledger)
 
     def _finish(self, ended_at: float) -> None:
         if not is_on_event_loop():
-            for call in self.ledger:
-                if call.rest is not None:
-                    read_rest(self.services, call)
+            read_rests(self.services, self.ledger)
         with self._lock:
             if self.finished:
                 return
@@ -541,6 +543,8 @@ def _idle_services() -> Services:
     )
 
 
+# The events that a run has once, and what they state.
+_ONCE = {"generation:success": "success", "generation:error": "success", "duration:total": "duration"}
 _IDLE_OPTIONS = RunOptions(config_key="(no run)")
 _IDLE_CONTEXT = Context.builder("none").anonymous(True).build()
 

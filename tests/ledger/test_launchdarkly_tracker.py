@@ -88,9 +88,6 @@ def test_one_generation(
     assert launchdarkly.tracking.stats().runs == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_run/run.py: take_event() passes every event on, also the second success of a run"
-)
 @pytest.mark.parametrize("trackers", ["two of LaunchDarkly", "LaunchDarkly's and the run's"])
 def test_two_trackers(trackers: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """Several trackers in one run report one generation."""
