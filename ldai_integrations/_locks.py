@@ -1,4 +1,4 @@
-"""Locks that are free in a forked child, and a counter of forks."""
+"""Locks that are free in a forked child, a lock that delays forks, and a counter of forks."""
 
 from __future__ import annotations
 
@@ -74,5 +74,8 @@ def _forked() -> None:
 # At-fork handlers cannot be removed, and a fork concerns the whole process. That is why these objects are global.
 _locks = weakref.WeakSet[ForkSafeLock]()
 forks: _Forks = _UwsgiForks() if "uwsgi" in sys.modules else _Forks()
+#: A fork waits while another thread holds it. It protects calls of foreign code whose locks would stay held in a child.
+no_fork: threading.RLock = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)

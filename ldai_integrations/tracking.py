@@ -15,7 +15,7 @@ from ldclient import LDClient
 from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
-from ._locks import ForkSafeLock
+from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
 from ._run.context import Services
 from ._run.flushing import Flushing
@@ -270,7 +270,8 @@ class _Process:
     def _of_shared_client(self) -> Tracking | None:
         """Return a Tracking of the client that ``ldclient.set_config`` created, as LaunchDarkly's guide shows."""
         try:
-            client = ldclient.get()
+            with no_fork:  # it takes a lock of the SDK
+                client = ldclient.get()
         except Exception:  # what ldclient.get raises before set_config: a bare Exception
             return None
         return Tracking(client)
