@@ -124,7 +124,7 @@ class ItemReader:
             self._lines = SSEReader()
         # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
         text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
-        if "\n" not in text and is_provider_line(text):
+        if "\n" not in text and is_sse_or_json_line(text):
             return self._lines.feed(f"{text}\n\n".encode())
         return self._lines.feed(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
 
@@ -146,7 +146,7 @@ class ItemReader:
         return has_delta
 
 
-def is_provider_line(text: str) -> bool:
+def is_sse_or_json_line(text: str) -> bool:
     """Return whether a text is a whole line of Server-Sent Events or a line of JSON."""
     if len(text) > MOST_PARSED:
         return text[:100].lstrip().startswith((*_STREAM_STARTS, *_JSON_STARTS))

@@ -17,7 +17,7 @@ from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, extract, read
 from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
-from .body import BodyReader, ItemReader, is_provider_line
+from .body import BodyReader, ItemReader, is_sse_or_json_line
 from .context import Services
 from .ledger import Ledger, ProviderCall
 from .request import MOST_KEPT
@@ -97,7 +97,7 @@ async def _observe_later(
 def _observe_line(run: ObservedRun, line: str | bytes) -> None:
     """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
     text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-    if not is_provider_line(text):
+    if not is_sse_or_json_line(text):
         if text.strip():
             run.services.diagnostics.note(
                 "observe_text",

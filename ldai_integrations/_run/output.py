@@ -7,7 +7,7 @@ from typing import Any
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
-from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_provider_line, is_stream_type, media_type
+from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_sse_or_json_line, is_stream_type, media_type
 
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
@@ -176,7 +176,7 @@ class HandlerOutput:
             if reader.is_undecodable:
                 self.undecodable = self._content_encoding
             self._reader = reader
-        elif content_type is None and is_provider_line(_beginning(item)):
+        elif content_type is None and is_sse_or_json_line(_beginning(item)):
             self._reader = ItemReader()
         elif content_type is None or media_type(content_type).startswith("text/"):
             self._is_text = not self._content_encoding

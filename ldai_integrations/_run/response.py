@@ -18,6 +18,8 @@ from .vote_token import VoteToken
 class HandlerHooks(StreamHooks):
     """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run.
 
+    Decorated generators do without them: ``functions.py`` adds their items to ``run.output`` itself.
+
     Args:
         run: The run; ``None`` if only a token is added.
         vote_token: Adds an event at the end of the output.

@@ -2,7 +2,8 @@
 
 A stand-in behaves like the object that it wraps, also for ``isinstance``, ``copy``, ``len``, ``hash`` and pickling.
 Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
-while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere.
+while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere. Streams take no times; their
+hooks do.
 """
 
 from __future__ import annotations
