@@ -33,7 +33,8 @@ class Settings:
             refusals for too many requests.
         max_body_bytes: How much of a JSON response body is kept to find usage in it, in bytes; 0 or more.
         usage_wait: The longest time that a closed provider stream is read further to get its usage, in seconds; 0 to
-            10. It matters only if the consumer stopped at the finish reason, before the usage arrived.
+            10. It matters only if the consumer stopped at the finish reason, before the usage arrived. Streams that are
+            open when their handler ends share it.
         feedback: Options of thumbs up and down; ``None`` for none.
         judges: Options of the judges that are attached to AI Configs; ``None`` if they must not run.
 
