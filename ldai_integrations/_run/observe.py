@@ -157,9 +157,11 @@ class _Observer(StreamHooks):
             return response
         kind = response.__class__
         http = getattr(response, "response", None)
-        if _is_http_response(http) and hasattr(kind, "data"):  # a raw response of cohere
-            self._take_http(http)
-            return response
+        if hasattr(kind, "data"):  # a raw response of cohere, whose old versions have no public name for it
+            raw = http if http is not None else getattr(response, "_response", None)
+            if _is_http_response(raw):
+                self._take_http(raw)
+                return response
         if _is_stream(kind):
             if _is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read

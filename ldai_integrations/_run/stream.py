@@ -18,9 +18,6 @@ import wrapt
 from .context import bind, reset, unbind
 from .status import is_cancellation
 
-# The class without __iter__, where this version of wrapt has one: an asynchronous stream must not look iterable.
-_Base: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
-
 
 class _MissingError(AttributeError, TypeError):
     """The error for a special method that the wrapped object lacks: ``hasattr`` is false, and ``len`` a TypeError."""
@@ -39,7 +36,11 @@ class _OfWrapped:
             raise _MissingError(str(exc)) from None
 
 
-class Proxy(_Base):  # type: ignore[misc]  # wrapt has no type hints for it
+# Any, because its type hints name the arguments of methods that are passed on here.
+_Base: Any = wrapt.BaseObjectProxy
+
+
+class Proxy(_Base):  # type: ignore[misc]  # see above
     """A stand-in for another object."""
 
     __len__ = _OfWrapped()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -51,6 +52,9 @@ def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
     assert _output(provider, tracking, records, tools=[long]) == 2
 
 
+@pytest.mark.skipif(
+    version("anthropic").startswith("0."), reason="this version of anthropic has received all of the answer by then"
+)
 @pytest.mark.usefixtures("o200k")
 def test_a_stream_that_is_left_early(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
     """Claude's first event counts the prompt and no more: of an answer that is left half way, the text is counted."""

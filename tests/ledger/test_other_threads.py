@@ -61,7 +61,7 @@ async def in_new_context(ask: Ask, run: Run | None = None) -> str:
         return ask()
 
     bound = call if run is None else run.bind(call)
-    return await asyncio.get_running_loop().create_task(bound(), context=contextvars.Context())
+    return await contextvars.Context().run(asyncio.get_running_loop().create_task, bound())
 
 
 PLACES = [on_thread, on_pool, in_executor, in_new_context]
