@@ -49,7 +49,7 @@ class Usage:
 
     @property
     def source(self) -> UsageSource:
-        """Who counted: the provider, we (``"estimate"``), or both (``"partial"``)."""
+        """Who counted the tokens. ``"provider"``, ``"estimate"`` or ``"partial"`` (one count is the provider's)."""
         if not self.estimated:
             return "provider"
         known = {name for name in ("input_tokens", "output_tokens") if getattr(self, name) is not None}

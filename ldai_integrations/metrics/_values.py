@@ -71,7 +71,7 @@ class Metrics:
 
     @property
     def generations(self) -> int | None:
-        """The attempted generations: successes and errors, if LaunchDarkly sends either."""
+        """The number of attempted generations, as successes and errors if LaunchDarkly sends either."""
         counts = [n for n in (self.generation_success_count, self.generation_error_count) if n is not None]
         return sum(counts) if counts else self.generation_count
 
