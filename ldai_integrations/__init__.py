@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._run.run import Run, current_run
+    from ._run.current import current_run
+    from ._run.run import Run
     from .clients import wrap_client
     from .decorator import track_ai
     from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
@@ -43,7 +44,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "._run.run": ("Run", "current_run"),
+    "._run.current": ("current_run",),
+    "._run.run": ("Run",),
     ".settings": ("Settings",),
     ".tracking": ("Tracking",),
     ".clients": ("wrap_client",),

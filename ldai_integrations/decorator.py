@@ -14,9 +14,10 @@ from ldclient import Context
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, get_current, scope_of, unbind
+from ._run.current import IdleRun, enclosing_run
 from ._run.functions import TrackedCallable, end_after_exception, flush_after_run, track_function
 from ._run.requests import check_ld_context, check_variables
-from ._run.run import IdleRun, Run, RunOptions, enclosing_run, open_run
+from ._run.run import Run, RunOptions, open_run
 from .exceptions import ConfigurationError
 from .records import Mode
 from .tracking import Tracking, process

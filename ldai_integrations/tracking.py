@@ -18,10 +18,10 @@ from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
 from ._run.context import Services
+from ._run.current import find_open_run
 from ._run.flushing import Flushing
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
-from ._run.run import find_open_run
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,

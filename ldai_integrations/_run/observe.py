@@ -6,21 +6,19 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
-import time
 from abc import ABCMeta
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol
 
 from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, extract, read
-from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
 from .body import BodyReader, ItemReader, is_sse_or_json_line
 from .context import Services
 from .ledger import Ledger, ProviderCall
 from .request import MOST_KEPT
+from .rest import aread_rests, read_rests
 from .status import is_cancellation
 from .stream import StreamHooks, track_stream
 
@@ -301,86 +299,6 @@ class _Observer(StreamHooks):
         self._observed_run.services.diagnostics.note(
             "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
         )
-
-
-def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
-    """Read the rest of synchronous streams that their consumers left at the finish reason.
-
-    It waits for ``Settings.usage_wait`` seconds at most, and not at all on an event loop.
-    """
-    until = time.monotonic() + services.settings.usage_wait
-    for call in calls:
-        if call.rest is not None and not is_on_event_loop():
-            _read_rest(services, call, until)
-
-
-async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
-    """Read the rest of streams that their consumers left at the finish reason, without blocking the event loop.
-
-    It waits for ``Settings.usage_wait`` seconds at most.
-    """
-    until = time.monotonic() + services.settings.usage_wait
-    for call in calls:
-        if call.rest is None:
-            continue
-        if hasattr(call.rest.stream, "__aiter__"):
-            await _aread_rest(services, call, until)
-        else:  # a web framework consumed it on a thread
-            await call_off_loop(partial(_read_rest, services, call, until))
-
-
-def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
-    rest, seconds = call.rest, until - time.monotonic()
-    if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
-        return
-
-    def read_on() -> None:
-        try:
-            for item in rest.stream:
-                rest.on_item(item)
-                if call.rest is None:
-                    return
-        except Exception as exc:  # the connection may break, or be closed by the consumer
-            _note_rest(services, exc)
-
-    if not call_at_most(seconds, read_on):
-        _interrupt(rest.stream)
-    call.rest = None
-
-
-async def _aread_rest(services: Services, call: ProviderCall, until: float) -> None:
-    rest, seconds = call.rest, until - time.monotonic()
-    if rest is None or seconds <= 0:
-        return
-
-    async def read_on() -> None:
-        async for item in rest.stream:
-            rest.on_item(item)
-            if call.rest is None:
-                return
-
-    try:
-        await wait_at_most(seconds, read_on())
-    except Exception as exc:  # the connection may break
-        _note_rest(services, exc)
-    call.rest = None
-
-
-def _interrupt(stream: Any) -> None:
-    """End a read of botocore's stream on another thread; closing the stream would wait for it."""
-    shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
-    if shutdown is not None:
-        try:
-            shutdown()
-        except (OSError, ValueError):  # the connection has just ended
-            pass
-
-
-def _note_rest(services: Services, exc: Exception) -> None:
-    name = type(exc).__name__
-    services.diagnostics.note(
-        "rest", name, "The end of a provider's stream could not be read (%s); its usage is estimated.", name
-    )
 
 
 class _BotocoreTee:

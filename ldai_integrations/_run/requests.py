@@ -15,7 +15,8 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from .background import call_off_loop
 from .context import RequestScope, Services, get_current, scope_of
-from .run import Run, RunOptions, enclosing_run, open_run
+from .current import enclosing_run
+from .run import Run, RunOptions, open_run
 from .vote_token import VoteToken
 
 

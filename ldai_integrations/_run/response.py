@@ -18,7 +18,7 @@ from .vote_token import VoteToken
 class HandlerHooks(StreamHooks):
     """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run.
 
-    Decorated generators do without them: ``functions.py`` adds their items to ``run.output`` itself.
+    They do not take the items of decorated generators: ``functions.py`` adds these to ``run.output`` itself.
 
     Args:
         run: The run; ``None`` if only a token is added.

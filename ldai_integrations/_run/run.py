@@ -6,36 +6,35 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial, wraps
+from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, TypeVar, cast, get_args
 
-from ldai import AICompletionConfig
-from ldai.evaluator import Evaluator
 from ldai.tracker import LDAIConfigTracker
 from ldclient import Context
 
-from .._diagnostics import Diagnostics
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig, AIConfigDefault, check_default
 from .._launchdarkly.tracker import RunTracker
 from ..delivery import forks
 from ..exceptions import ConfigurationError
 from ..records import Mode, Usage
-from ..settings import Settings
 from ..typing import ModelParameters, Score
 from .background import is_on_event_loop
-from .context import RequestScope, Services, bind, get_current, unbind
+from .context import RequestScope, Services, bind, unbind
 from .ledger import Ledger, ProviderCall, Source
-from .observe import aread_rests, note_failure, observe, read_rests
+from .observe import note_failure, observe
 from .output import HandlerOutput
 from .request import ProviderRequest
+from .rest import aread_rests, read_rests
 from .scores import Scores, score_run
 from .status import is_cancellation
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# The events that a run has once, and what they state.
+_ONCE = {"generation:success": "success", "generation:error": "success", "duration:total": "duration"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -475,81 +474,3 @@ def open_run(
         scope.vote_token.consider(run)
     services.reporter.open(run)
     return run
-
-
-def enclosing_run(current: RequestScope | Run | None, config_key: str) -> Run | None:
-    """Return the open run of a config key among what is bound and its parents."""
-    while isinstance(current, Run):
-        if current.config_key == config_key and not current.finished:
-            return current
-        current = current.parent
-    return None
-
-
-def find_open_run(ld_client: TrackingClient, config_key: str) -> Run | None:
-    """Return the open run of an AI Config that the calling code belongs to, if its events pass through this client."""
-    run = enclosing_run(get_current(), config_key)
-    return run if run is not None and run.services.ld_client is ld_client else None
-
-
-class IdleRun(Run):
-    """A run for code outside of any run. Its methods can be called and do nothing.
-
-    ``config.enabled`` is False and ``finished`` is True.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(RequestScope(_idle_services()), _IDLE_OPTIONS, variables={}, ld_context=_IDLE_CONTEXT)
-        self.finished = True
-
-    @property
-    def config(self) -> AIConfig:
-        """A disabled AI Config without messages."""
-        tracker = partial(LDAIConfigTracker, _Silent(), "", "", "", 1, _IDLE_CONTEXT, "", "")  # type: ignore[arg-type]  # only track() is called
-        return AICompletionConfig("", enabled=False, create_tracker=tracker, evaluator=Evaluator.noop())
-
-    @property
-    def feedback_token(self) -> str:
-        """Empty: there is nothing to vote on."""
-        return ""
-
-    def evaluate(self, metric_key: str, score: Score) -> None:
-        """Do nothing."""
-
-
-class _Silent:
-    """A client that sends nothing."""
-
-    def track(self, *args: object) -> None:
-        """Do nothing."""
-
-
-@cache
-def _idle_services() -> Services:
-    """Return the services of idle runs, which use the clock and the diagnostics only."""
-    nothing: Any = None
-    return Services(
-        settings=Settings(judges=None, costs=False),
-        clock=time.perf_counter,
-        diagnostics=Diagnostics(),
-        ld_client=nothing,
-        configs=nothing,
-        judges=nothing,
-        feedback=None,
-        costs=None,
-        open_runs=nothing,
-        flushing=nothing,
-        reporter=nothing,
-    )
-
-
-# The events that a run has once, and what they state.
-_ONCE = {"generation:success": "success", "generation:error": "success", "duration:total": "duration"}
-_IDLE_OPTIONS = RunOptions(config_key="(no run)")
-_IDLE_CONTEXT = Context.builder("none").anonymous(True).build()
-
-
-def current_run() -> Run:
-    """Return the run that is in progress here; outside of a run, one that does nothing."""
-    current = get_current()
-    return current if isinstance(current, Run) else IdleRun()

@@ -1,0 +1,93 @@
+"""The rest of provider streams: the usage that arrives after the finish reason, when the consumer has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
+from .context import Services
+from .ledger import ProviderCall
+
+
+def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+    """Read the rest of synchronous streams that their consumers left at the finish reason.
+
+    It waits for ``Settings.usage_wait`` seconds at most, and not at all on an event loop.
+    """
+    if is_on_event_loop():
+        return
+    until = time.monotonic() + services.settings.usage_wait
+    for call in calls:
+        _read_rest(services, call, until)
+
+
+async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+    """Read the rest of streams that their consumers left at the finish reason, without blocking the event loop.
+
+    It waits for ``Settings.usage_wait`` seconds at most.
+    """
+    until = time.monotonic() + services.settings.usage_wait
+    for call in calls:
+        if call.rest is None:
+            continue
+        if hasattr(call.rest.stream, "__aiter__"):
+            await _aread_rest(services, call, until)
+        else:  # a web framework consumed it on a thread
+            await call_off_loop(partial(_read_rest, services, call, until))
+
+
+def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
+    rest, seconds = call.rest, until - time.monotonic()
+    if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
+        return
+
+    def read_on() -> None:
+        try:
+            for item in rest.stream:
+                rest.on_item(item)
+                if call.rest is None:
+                    return
+        except Exception as exc:  # the connection may break, or be closed by the consumer
+            _note_rest(services, exc)
+
+    if not call_at_most(seconds, read_on):
+        _interrupt(rest.stream)
+    call.rest = None
+
+
+async def _aread_rest(services: Services, call: ProviderCall, until: float) -> None:
+    rest, seconds = call.rest, until - time.monotonic()
+    if rest is None or seconds <= 0:
+        return
+
+    async def read_on() -> None:
+        async for item in rest.stream:
+            rest.on_item(item)
+            if call.rest is None:
+                return
+
+    try:
+        await wait_at_most(seconds, read_on())
+    except Exception as exc:  # the connection may break
+        _note_rest(services, exc)
+    call.rest = None
+
+
+def _interrupt(stream: Any) -> None:
+    """End a read of botocore's stream on another thread; closing the stream would wait for it."""
+    shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
+    if shutdown is not None:
+        try:
+            shutdown()
+        except (OSError, ValueError):  # the connection has just ended
+            pass
+
+
+def _note_rest(services: Services, exc: Exception) -> None:
+    name = type(exc).__name__
+    services.diagnostics.note(
+        "rest", name, "The end of a provider's stream could not be read (%s); its usage is estimated.", name
+    )
