@@ -277,6 +277,7 @@ class Stats:
         endpoint: The last answer of the events endpoint: ``"ok"``, ``"HTTP 503"``, ``"unreachable"``; ``"idle"`` before
             the first request, ``None`` if the LDClient does not report it.
         diagnostics: How often each kind of failure of the library happened.
+        frameworks: The LLM frameworks that are connected: those of ``Settings.frameworks`` that have been imported.
     """
 
     runs: int
@@ -286,3 +287,4 @@ class Stats:
     connection: str
     endpoint: str | None
     diagnostics: Mapping[str, int]
+    frameworks: tuple[str, ...] = ()

@@ -12,6 +12,9 @@ from .exceptions import ConfigurationError
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
 CancelledAs = Literal["cancelled", "error", "success"]
 CaughtFailures = Literal["error", "success"]
+Framework = Literal[
+    "langchain", "openai_agents", "pydantic_ai", "llama_index", "litellm", "dspy", "adk", "crewai", "strands"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,8 @@ class Settings:
         usage_wait: The longest time that a closed provider stream is read further to get its usage, in seconds; 0 to
             10. It matters only if the consumer stopped at the finish reason, before the usage arrived. Streams that are
             open when their handler ends share it.
+        frameworks: The LLM frameworks whose provider calls are reported to the current run; all supported ones by
+            default. An empty collection turns this off.
         feedback: Options of thumbs up and down; ``None`` for none.
         judges: Options of the judges that are attached to AI Configs; ``None`` if they must not run.
 
@@ -51,6 +56,7 @@ class Settings:
     error_statuses: Collection[int] = range(500, 600)
     max_body_bytes: int = 1_000_000
     usage_wait: float = 0.5
+    frameworks: Collection[Framework] = get_args(Framework)
     feedback: FeedbackSettings | None = None
     judges: JudgeSettings | None = field(default_factory=JudgeSettings)
 
@@ -68,6 +74,11 @@ class Settings:
             )
         if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
             raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
+        unknown = [name for name in self.frameworks if name not in get_args(Framework)]
+        if isinstance(self.frameworks, str) or unknown:
+            raise ConfigurationError(
+                f"Settings.frameworks is {self.frameworks!r}; use a collection of {', '.join(get_args(Framework))}"
+            )
         if self.feedback is not None and not isinstance(self.feedback, FeedbackSettings):
             raise ConfigurationError(
                 f"Settings.feedback is of type {type(self.feedback).__name__}; "

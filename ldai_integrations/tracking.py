@@ -34,6 +34,7 @@ from .delivery import (
 )
 from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
 from .feedback import Feedback
+from .frameworks import connect, connected
 from .judges import Judges
 from .records import FlushReport, Stats
 from .settings import Settings
@@ -115,6 +116,7 @@ class Tracking:
         self._flushing.watch_exit()
         warm_up(timeout=_LOAD_SECONDS if forks.are_silent else None)
         process.add(self)
+        connect(self.settings.frameworks, process.diagnostics)
 
     @classmethod
     def from_env(
@@ -200,6 +202,7 @@ class Tracking:
             dropped=dropped,
             connection=connection_of(self.client),
             endpoint=self._delivery.endpoint(),
+            frameworks=connected(self.settings.frameworks),
             diagnostics=dict(
                 Counter(self.diagnostics.counts())
                 + Counter(self._delivery.diagnostics())

@@ -17,6 +17,7 @@ from .._launchdarkly.configs import AIConfig
 from ..settings import Settings
 from ..typing import Score
 from .context import RequestScope, Services, get_current
+from .open_runs import note_stray_call
 from .run import Run, RunOptions
 
 
@@ -94,3 +95,30 @@ def current_run() -> Run:
     """Return the run that is in progress here; outside of a run, one that does nothing."""
     current = get_current()
     return current if isinstance(current, Run) else IdleRun()
+
+
+def note_call_outside(current: RequestScope | Run | None) -> None:
+    """Count a provider call that belongs to no open run.
+
+    Args:
+        current: What is bound where the call is made.
+    """
+    if isinstance(current, Run):
+        current.services.diagnostics.note(
+            "call_after_run",
+            current.config_key,
+            "A model was called after the end of a run of %r, for example in a background task; the call is not "
+            "counted. Open a run of its own there: with track_ai(config_key=…).",
+            current.config_key,
+        )
+        return
+    if current is not None and not current.open_runs:  # it belongs to this request, and to no other one's run
+        if current.had_runs:
+            current.services.diagnostics.note(
+                "call_after_run",
+                "request",
+                "A model was called in a request whose runs had ended, for example in a background task; the call is "
+                "not counted. Open a run of its own there: with track_ai(config_key=…).",
+            )
+        return
+    note_stray_call()

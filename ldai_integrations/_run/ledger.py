@@ -264,16 +264,17 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
 
 
 def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) -> list[CountedCall]:
-    """Return a call whose response says nothing, or that failed before it; an observed failure counts once."""
-    failure = Reading(error=call.error or None)
+    """Return a call whose response says nothing, or that failed before it, unless another source has seen it."""
+    reading = Reading(error=call.error or None)
     if call.source == "client":
-        return [CountedCall(call, failure)]
-    if not call.error:
+        return [CountedCall(call, reading)]
+    if not call.error and call.source != "framework":
         return []
-    twin = next((one for one in counted if one.is_failed and one.is_free_for(call.source)), None)
+    is_failed = bool(call.error)
+    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call.source)), None)
     if twin is None:
-        return [CountedCall(call, failure)]
-    twin.add(call.source, failure)
+        return [CountedCall(call, reading)]
+    twin.add(call.source, reading)
     return []
 
 

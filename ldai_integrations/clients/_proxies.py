@@ -9,9 +9,9 @@ from types import MethodType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from .._run.context import RequestScope, get_current
+from .._run.context import get_current
+from .._run.current import note_call_outside
 from .._run.observe import note_failure, observe
-from .._run.open_runs import note_stray_call
 from .._run.request import ProviderRequest
 from .._run.run import Run
 from .._run.stream import Proxy
@@ -136,7 +136,7 @@ class _TrackedMethod(_Method):
     def __call__(self, *args: object, **kwargs: object) -> object:
         run, method = get_current(), self.__wrapped__
         if not isinstance(run, Run) or run.finished:
-            _note_outside(run)
+            note_call_outside(run)
             return method(*args, **kwargs)
         place, kind = self._self_owner._self_place, self._self_call
         call = run.begin_call("client", ProviderRequest(kind.api, kwargs))
@@ -189,29 +189,6 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
         return MethodType(value.__func__, _Self(holder, replace(place, tree=part.tree)))
     return value if part.otherwise is None else _wrap_part(value, part.otherwise, owner)
-
-
-def _note_outside(run: object) -> None:
-    """Count a call that belongs to no open run."""
-    if isinstance(run, Run):
-        run.services.diagnostics.note(
-            "call_after_run",
-            run.config_key,
-            "A wrapped client was called after the end of a run of %r, for example in a background task; the call is "
-            "not counted. Open a run of its own there: with track_ai(config_key=…).",
-            run.config_key,
-        )
-        return
-    if isinstance(run, RequestScope) and not run.open_runs:  # it belongs to this request, and to no other one's run
-        if run.had_runs:
-            run.services.diagnostics.note(
-                "call_after_run",
-                "request",
-                "A wrapped client was called in a request whose runs had ended, for example in a background task; the "
-                "call is not counted. Open a run of its own there: with track_ai(config_key=…).",
-            )
-        return
-    note_stray_call()
 
 
 def _raw_method(method: _TrackedMethod) -> object:

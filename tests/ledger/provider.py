@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -33,6 +33,7 @@ class Plan:
         usage: The usage object as it is sent, in place of ``tokens``.
         words: Its text, one word per chunk of a stream.
         tool: The name of a tool that it calls instead.
+        tool_tokens: The tokens of the call that asks for the tool; if set, the model answers once it has the result.
         status: The HTTP status; from 400 on, the answer is an error.
         errors: How many requests fail before the others succeed; ``None`` if all do.
         late: How long it waits before the usage frame of a stream, in seconds.
@@ -49,6 +50,7 @@ class Plan:
     usage: dict[str, Any] | None = None
     words: tuple[str, ...] = ("Hello", " there")
     tool: str = ""
+    tool_tokens: tuple[int, int] | None = None
     status: int = 200
     errors: int | None = None
     late: float = 0.0
@@ -86,6 +88,8 @@ class Provider:
         plan = self.plans.get(model, Plan())
         self.requests.append(request)
         number = next(self._numbers)
+        if plan.tool_tokens is not None:
+            plan = _step_of_loop(plan, request)
         if plan.status >= 400 and (plan.errors is None or plan.errors > 0):
             plan.errors = plan.errors - 1 if plan.errors is not None else None
             error = {"type": "error", "error": {"type": "overloaded", "message": "no", "code": "no"}, "message": "no"}
@@ -106,6 +110,14 @@ class Provider:
         else:
             steps, kind = _chat(plan, request, model, number)
         return 200, kind, plan.encoding, steps
+
+
+def _step_of_loop(plan: Plan, request: dict[str, Any]) -> Plan:
+    """Return what a model answers in a tool loop: it calls the tool until it sees a result."""
+    sent = json.dumps(request)
+    if any(sign in sent for sign in ('"role": "tool"', '"tool_result"', '"toolResult"', '"function_call_output"')):
+        return replace(plan, tool="", tool_tokens=None)
+    return replace(plan, tokens=plan.tool_tokens, tool_tokens=None)
 
 
 def _usage(plan: Plan, *names: str) -> dict[str, Any]:
@@ -179,13 +191,17 @@ def _messages(plan: Plan, request: dict[str, Any], model: str, number: int) -> t
         {
             "type": "message_delta",
             "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": usage.get("output_tokens", 0)},
+            "usage": {"output_tokens": 0, **usage},  # cumulative, with the input
         },
         {"type": "message_stop"},
     ]
     if plan.breaks_after is not None:
         return [*(_sse(event) for event in events[: 2 + plan.breaks_after]), _BREAK], "text/event-stream"
-    return [_sse(event) for event in events], "text/event-stream"
+    steps: list[Step] = []
+    for event in events:
+        steps += [plan.pause] if plan.pause and event["type"] == "content_block_delta" else []
+        steps.append(_sse(event))
+    return steps, "text/event-stream"
 
 
 def _converse(plan: Plan) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""The provider calls that a framework has begun and not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .._diagnostics import Diagnostics, Guard
+from .._run.body import ItemReader
+from .._run.context import get_current
+from .._run.current import note_call_outside
+from .._run.ledger import ProviderCall
+from .._run.request import MOST_KEPT, ProviderRequest
+from .._run.run import Run
+from .._run.status import is_cancellation
+from ..settings import Framework
+from ..usage import Reading, read
+
+# A framework ends every call that it begins. The limit protects memory if one does not.
+_MOST_OPEN = 10_000
+
+
+class FrameworkCalls:
+    """The provider calls that one framework reports to the current run, known by the framework's own ids.
+
+    No method raises; a failure is a diagnostic. Thread-safe, if the calls of one id are made one after the other.
+
+    Args:
+        name: The framework.
+        diagnostics: Receives failures.
+    """
+
+    def __init__(self, name: Framework, diagnostics: Diagnostics) -> None:
+        self.name: Framework = name
+        self._diagnostics = diagnostics
+        self._open: dict[object, _OpenCall] = {}
+
+    def guard(self) -> Guard:
+        """Guard statements that read the framework's objects: an exception becomes a diagnostic."""
+        return self._diagnostics.guard("framework", self.name)
+
+    def begin(self, call_id: object, request: Callable[[], ProviderRequest] | None = None) -> None:
+        """Begin a call of the current run; outside of any run, only note that there was one.
+
+        Args:
+            call_id: The framework's id of the call; any hashable value.
+            request: Returns the request. It is called only if the tokens have to be estimated.
+        """
+        run = get_current()
+        if not isinstance(run, Run) or run.finished:
+            note_call_outside(run)
+        elif self.name in run.services.settings.frameworks:
+            if len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open)), None)
+            self._open[call_id] = _OpenCall(run, request)
+
+    def add_chunk(self, call_id: object, chunk: object) -> None:
+        """Read a chunk of a streamed response; the first one with a delta stops the time to the first token."""
+        open_call = self._open.get(call_id)
+        if open_call is not None:
+            with self.guard():
+                open_call.add_chunk(chunk)
+
+    def note_token(self, call_id: object, *, seconds: float | None = None) -> None:
+        """Stop the time to the first token of a call.
+
+        Args:
+            call_id: The framework's id of the call.
+            seconds: The time between the start of the call and its first token; by default, the token comes now.
+        """
+        open_call = self._open.get(call_id)
+        if open_call is not None:
+            open_call.note_token(seconds)
+
+    def end(self, call_id: object, response: object = None) -> None:
+        """End a call.
+
+        Args:
+            call_id: The framework's id of the call.
+            response: The response: a :class:`~ldai_integrations.usage.Reading`, or anything that
+                :func:`~ldai_integrations.usage.read` can read. Without one, the chunks are the response.
+        """
+        open_call = self._open.pop(call_id, None)
+        if open_call is not None:
+            with self.guard():
+                open_call.end(response)
+
+    def fail(self, call_id: object, exc: BaseException, response: object = None) -> None:
+        """End a call that raised an exception.
+
+        Args:
+            call_id: The framework's id of the call.
+            exc: The exception. A cancellation is no failure.
+            response: What the provider sent before it, as in :meth:`end`.
+        """
+        open_call = self._open.pop(call_id, None)
+        if open_call is not None:
+            with self.guard():
+                open_call.fail(exc, response)
+
+    def withdraw(self, call_id: object) -> None:
+        """Forget a call that was not made after all, because its response was in a cache."""
+        open_call = self._open.pop(call_id, None)
+        if open_call is not None:
+            open_call.run.ledger.withdraw(open_call.call)
+
+
+class _OpenCall:
+    """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
+
+    def __init__(self, run: Run, request: Callable[[], ProviderRequest] | None) -> None:
+        self.run = run
+        self.call: ProviderCall = run.begin_call("framework")
+        self._request = request
+        self._chunks = ItemReader()
+        self.call.read_with(self._chunks.reading)
+
+    def add_chunk(self, chunk: object) -> None:
+        if self._chunks.feed(chunk):
+            self.call.note_token(self.run.services.clock(), is_answer=self._chunks.answered)
+
+    def note_token(self, seconds: float | None) -> None:
+        at = self.run.services.clock() if seconds is None else self.call.started_at + seconds
+        self.call.note_token(at, is_answer=True)
+
+    def end(self, response: object) -> None:
+        self._read(response, error=None)
+        self.call.end(self.run.services.clock())
+
+    def fail(self, exc: BaseException, response: object) -> None:
+        if isinstance(exc, GeneratorExit) or is_cancellation(exc):
+            self.end(response)
+            return
+        self._read(response if response is not None else exc, error=type(exc).__name__)
+        self.call.fail(exc, self.run.services.clock())
+
+    def _read(self, response: object, *, error: str | None) -> None:
+        reading = response if isinstance(response, Reading) else read(response) if response is not None else None
+        chunks = self._chunks.reading()
+        if reading is None or (reading.usage is None and chunks is not None):
+            reading = chunks
+        if reading is None:
+            return
+        known = replace(reading, error=error or reading.error)
+        self.call.read_with(lambda: known)
+        usage = known.usage
+        is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
+        if self._request is not None and (not is_complete or self.run.is_judged):
+            self.call.request = self._request()
+            self.run.ledger.keep_request(self.call, MOST_KEPT)
