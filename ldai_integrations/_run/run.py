@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -18,6 +18,9 @@ from .._launchdarkly.configs import AIConfig, AIConfigDefault, check_default
 from .._launchdarkly.tracker import RunTracker
 from ..delivery import forks
 from ..exceptions import ConfigurationError
+from ..providers import Request
+from ..providers._prompt import prompt_of
+from ..providers._request import make_request
 from ..records import Mode, Usage
 from ..typing import ModelParameters, Score
 from .background import is_on_event_loop
@@ -199,17 +202,84 @@ class Run:
                 return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
         return ""
 
-    def messages(self, *, user: str | None = None) -> list[Any]:
+    @property
+    def provider(self) -> str:
+        """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
+        provider = self.config.provider
+        return provider.name if provider is not None else ""
+
+    def custom(self, name: str) -> Any:
+        """Return a custom parameter of the configured model; ``None`` if there is none of that name."""
+        model = self.config.model
+        return model.get_custom(name) if model is not None else None
+
+    @property
+    def system(self) -> str:
+        """The configured system messages, or the instructions of an agent, as one text."""
+        return prompt_of("", self.configured_messages(), {}, tools={}).system
+
+    def request(
+        self,
+        client: Any,
+        *,
+        user: str | None = None,
+        history: Iterable[Mapping[str, Any]] = (),
+        tools: Collection[str] | None = None,
+        api: str = "",
+    ) -> Request:
+        """Return the arguments of a provider call, in the format of a client: model, prompt, tools and parameters.
+
+        ::
+
+            answer = run.request(client, user=question).send()
+            completion = client.chat.completions.create(**run.request(client, user=question))
+
+        Parameters are renamed and converted. One that the API does not have is left out, and logged once.
+
+        Args:
+            client: A client of OpenAI, Azure, Anthropic, Amazon Bedrock, Gemini, Mistral or Cohere, or one that has
+                the methods of one of these. Any other client gets the format of OpenAI's chat completions.
+            user: What the user says; added as the last message.
+            history: Earlier messages of the conversation: ``{"role": …, "content": …}``, the ``message`` of an answer,
+                and the ``result()`` of a tool call.
+            tools: The names of the tools that the application implements; the other tools of the AI Config are left
+                out. By default, all are sent.
+            api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
+
+        Raises:
+            ConfigurationError: If there is no such API.
+        """
+        messages = self.messages(user=user, history=history)
+        config = self.config
+        configured = getattr(config, "tools", None) or {}
+        prompt = prompt_of(
+            self.model,
+            messages,
+            cast(Mapping[str, Any], self.parameters),
+            tools={name: tool.to_dict() for name, tool in configured.items()},
+            only=tools,
+        )
+        return make_request(
+            client,
+            prompt,
+            api=api,
+            subject=self.config_key,
+            observe=self.observe,
+            diagnostics=self.services.diagnostics,
+        )
+
+    def messages(self, *, user: str | None = None, history: Iterable[Mapping[str, Any]] = ()) -> list[Any]:
         """Return the configured messages, ready for a provider call.
 
         Args:
             user: What the user says; added as the last message.
+            history: Earlier messages of the conversation, added before it.
 
         Returns:
             New ``{"role": …, "content": …}`` dicts, typed so that every provider's client accepts them. The
             instructions of an agent are a system message.
         """
-        messages = self.configured_messages()
+        messages = [*self.configured_messages(), *map(dict, history)]
         if user is not None:
             messages.append({"role": "user", "content": user})
         self.prompt = messages

@@ -16,7 +16,10 @@ from .conftest import DOCS, ROOT
 
 # Mostly internal modules, with the names that users need.
 _MOSTLY_INTERNAL = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}
-_MODULES = sorted(found.name for found in pkgutil.iter_modules(ldai_integrations.__path__) if found.name[0] != "_")
+# A Tracking connects these; users need no name of them.
+_INTERNAL = {"frameworks"}
+_NAMES = {found.name for found in pkgutil.iter_modules(ldai_integrations.__path__) if found.name[0] != "_"}
+_MODULES = sorted(_NAMES - _INTERNAL)
 
 
 def entries() -> list[str]:

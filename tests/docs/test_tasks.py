@@ -23,6 +23,9 @@ from ldai_integrations.delivery import is_serverless
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
+from ..clients import makers
+from ..clients.answers import chat
+from ..clients.provider import serving
 from ..conftest import Clock, Decorate, Events
 from ..waiting import eventually
 from .conftest import DOCS, ROOT, block, run_block, summaries
@@ -206,20 +209,46 @@ def test_an_ai_config(launchdarkly: DevServer, records: list[RunRecord], is_know
 
 
 def test_tools() -> None:
-    """Attached tools are converted to OpenAI's format; without tools the parameters are unchanged."""
-    convert = run_block("configs.md", "def parameters_with_tools")["parameters_with_tools"]
+    """A tool that is attached in LaunchDarkly is called, and the model answers with its result."""
+    ask = run_block("configs.md", "TOOLS = {")["ask"]
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": schema}
-    configs = {
-        "with": ai_config(parameters={"temperature": 0.2}, tools={"weather": tool}),
-        "without": ai_config(parameters={"temperature": 0.2}),
+    with OfflineLaunchDarkly({"with": ai_config(tools={"weather": tool})}), serving() as provider:
+        provider.queued += [chat, lambda _request: chat({})]
+        with makers.openai(provider.url) as client, track_ai("with") as run:
+            assert ask(run, client, "Oslo?") == "Hello there"
+    assert provider.requests[-1]["messages"][-1] == {
+        "role": "tool",
+        "tool_call_id": "call_1",
+        "content": "Sunny in Oslo",
     }
-    function = {"name": "weather", "description": "Tell.", "parameters": schema}
-    with OfflineLaunchDarkly(configs):
-        with track_ai("with") as run:
-            assert convert(run) == {"temperature": 0.2, "tools": [{"type": "function", "function": function}]}
-        with track_ai("without") as run:
-            assert convert(run) == {"temperature": 0.2}
+
+
+def test_a_conversation() -> None:
+    """The history of a conversation is sent, and continued."""
+    follow_up = run_block("configs.md", "def follow_up")["follow_up"]
+    conversation: list[Any] = []
+    with (
+        OfflineLaunchDarkly({"chat": ai_config()}),
+        serving() as provider,
+        makers.openai(provider.url) as client,
+        track_ai("chat") as run,
+    ):
+        follow_up(run, client, conversation, "Hi")
+        follow_up(run, client, conversation, "And now?")
+    asked = [(message["role"], message["content"]) for message in provider.requests[-1]["messages"]]
+    assert asked == [("user", "Hi"), ("assistant", "Hello there"), ("user", "And now?")]
+
+
+def test_several_providers(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler calls the client of the provider that the AI Config names."""
+    pytest.importorskip("anthropic", reason="comes with the extra [clients]")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    space = run_block("configs.md", "from anthropic import Anthropic")
+    with space["clients"]["OpenAI"], space["clients"]["Anthropic"]:
+        response = space["app"].test_client().post("/chat", json={"question": "Hi"})
+    assert response.status_code == 200
+    assert response.text
 
 
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:

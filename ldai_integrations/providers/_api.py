@@ -1,0 +1,162 @@
+"""What the APIs of all providers have in common."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, ClassVar
+
+from ._prompt import Prompt, common_name
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model called.
+
+    Attributes:
+        id: The provider's id of the call.
+        name: The name of the tool.
+        arguments: Its arguments.
+        extra: What the provider wants back together with the call.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    extra: Mapping[str, Any] | None = None
+
+    def result(self, content: object) -> dict[str, Any]:
+        """Return the message that tells the model what the tool returned, for the history of the next request.
+
+        Args:
+            content: A text, or a value that can be written as JSON.
+        """
+        text = content if isinstance(content, str) else json.dumps(content)
+        return {"role": "tool", "tool_call_id": self.id, "name": self.name, "content": text}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        text: The visible text.
+        tool_calls: The tools that the model called.
+        response: The response, as the provider's client returned it.
+    """
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    response: Any
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The message of the assistant, for the history of the next request, whichever provider answers it."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+                    **({"extra_content": call.extra} if call.extra else {}),
+                }
+                for call in self.tool_calls
+            ]
+        return message
+
+
+class Api(ABC):
+    """The format of requests and responses of one API."""
+
+    #: Its name in messages and in ``run.request(api=…)``.
+    name: ClassVar[str]
+    #: The method of a client that returns a whole response, and the one that returns a stream.
+    call: ClassVar[str]
+    stream_call: ClassVar[str]
+    #: The method of a client for a whole response that is awaited, if it has another name.
+    async_call: ClassVar[str] = ""
+    async_stream_call: ClassVar[str] = ""
+    #: The API's names of parameters, where they differ from the common ones.
+    names: ClassVar[Mapping[str, str]] = {}
+    #: The highest temperature that the API accepts.
+    max_temperature: ClassVar[float] = 2.0
+
+    @abstractmethod
+    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the arguments of a call, and the names of the parameters that the API does not have."""
+
+    @abstractmethod
+    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the tools of a prompt, as the API wants them."""
+
+    @abstractmethod
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:
+        """Return the further arguments that make :attr:`stream_call` return a stream."""
+
+    @abstractmethod
+    def answer(self, response: Any) -> Answer:
+        """Read a whole response."""
+
+    @abstractmethod
+    def text_in(self, event: Any) -> str:
+        """Return the visible text in an event of a stream; empty if it has none."""
+
+    def events(self, stream: Any) -> Any:
+        """Return the iterable of events in what :attr:`stream_call` returned."""
+        return stream
+
+    def convert_parameters(self, prompt: Prompt, accepts: Callable[[str], bool]) -> tuple[dict[str, Any], list[str]]:
+        """Return the parameters under the API's names, and the names of those that it does not have.
+
+        Args:
+            prompt: The prompt.
+            accepts: Returns whether the API accepts a parameter of a name.
+        """
+        converted: dict[str, Any] = {}
+        omitted: list[str] = []
+        for name, value in prompt.parameters.items():
+            common = common_name(name)
+            own = self.names.get(common, common)
+            if not accepts(own):
+                omitted.append(name)
+                continue
+            converted[own] = self._convert(common, value)
+        return converted, omitted
+
+    def _convert(self, common: str, value: Any) -> Any:
+        if common == "temperature" and isinstance(value, (int, float)):
+            return min(value, self.max_temperature)
+        if common == "stop" and isinstance(value, str):  # some providers accept lists only, and the others both
+            return [value]
+        return value
+
+
+def accepts_argument(client: Any, path: str) -> Callable[[str], bool]:
+    """Return a function that returns whether a method of a client has a parameter of a name."""
+    if not has_method(client, path):  # a client of an unknown provider
+        return lambda _name: True
+    return _parameters_of(client.__class__, path, attrgetter(path)(client)).__contains__
+
+
+def forced_tool(tool_choice: Any) -> str:
+    """Return the name of the tool that the model must call; empty if it may choose."""
+    function = tool_choice.get("function") if isinstance(tool_choice, Mapping) else None
+    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
+
+
+def has_method(value: Any, path: str) -> bool:
+    """Return whether a client has a method."""
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return callable(value)
+
+
+@lru_cache(maxsize=100)
+def _parameters_of(_client_class: type, _path: str, method: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(method).parameters)

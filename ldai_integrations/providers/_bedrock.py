@@ -1,0 +1,90 @@
+"""The Converse API of Amazon Bedrock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ._api import Answer, Api, ToolCall, forced_tool
+from ._prompt import Prompt, Tool, arguments_of, calls_in, merged, text_of
+
+_NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
+_CHOICES: dict[str, dict[str, Any]] = {"auto": {"auto": {}}, "required": {"any": {}}}
+
+
+class ConverseApi(Api):
+    """The Converse API of Amazon Bedrock, which is the same for every model."""
+
+    name = "converse"
+    call, stream_call = "converse", "converse_stream"
+    names = _NAMES
+    max_temperature = 1.0
+
+    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the arguments of a call."""
+        parameters, omitted = self.convert_parameters(prompt, set(_NAMES.values()).__contains__)
+        messages = merged(map(_turn, prompt.turns))
+        arguments: dict[str, Any] = {"modelId": prompt.model, "messages": messages}
+        if not messages:  # it needs one
+            arguments["messages"] = [{"role": "user", "content": [{"text": prompt.system}]}]
+        elif prompt.system:
+            arguments["system"] = [{"text": prompt.system}]
+        arguments |= {"inferenceConfig": parameters} if parameters else {}
+        if prompt.tools:
+            arguments["toolConfig"] = {"tools": self.tools(prompt)}
+            name = forced_tool(prompt.tool_choice)
+            choice = {"tool": {"name": name}} if name else _CHOICES.get(str(prompt.tool_choice))
+            arguments["toolConfig"] |= {"toolChoice": choice} if choice is not None else {}
+        if prompt.schema is not None and "outputConfig" in _members_of(client):
+            structure = {"jsonSchema": {"schema": json.dumps(prompt.schema), "name": "answer"}}
+            arguments["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}
+        elif prompt.response_format is not None:
+            omitted.append("response_format")
+        return arguments, omitted
+
+    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the tools."""
+        return [{"toolSpec": _tool_spec(tool)} for tool in prompt.tools]
+
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
+        """Return nothing: streams have a method of their own."""
+        return {}
+
+    def events(self, stream: Any) -> Any:
+        """Return the stream in a response."""
+        return stream["stream"]
+
+    def answer(self, response: Any) -> Answer:
+        """Read a response."""
+        content = response["output"]["message"]["content"]
+        used = [block["toolUse"] for block in content if "toolUse" in block]
+        calls = tuple(ToolCall(use["toolUseId"], use["name"], arguments_of(use["input"])) for use in used)
+        return Answer(text_of(content), calls, response)
+
+    def text_in(self, event: Any) -> str:
+        """Return the text in an event."""
+        return str(event.get("contentBlockDelta", {}).get("delta", {}).get("text", ""))
+
+
+def _tool_spec(tool: Tool) -> dict[str, Any]:
+    described = {"description": tool.description} if tool.description else {}  # an empty one is refused
+    return {"name": tool.name, "inputSchema": {"json": dict(tool.schema)}, **described}
+
+
+def _turn(message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    text = text_of(message.get("content"))
+    if message.get("role") == "tool":
+        result = {"toolUseId": message.get("tool_call_id", ""), "content": [{"text": text}]}
+        return "user", [{"toolResult": result}]
+    parts: list[dict[str, Any]] = [{"text": text}] if text else []
+    parts += [
+        {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
+        for call_id, name, arguments, _ in calls_in(message)
+    ]
+    return str(message.get("role", "user")), parts
+
+
+def _members_of(client: Any) -> Mapping[str, Any]:
+    members: Mapping[str, Any] = client.meta.service_model.operation_model("Converse").input_shape.members
+    return members

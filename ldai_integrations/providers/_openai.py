@@ -1,0 +1,131 @@
+"""OpenAI's chat completions, and the APIs of Mistral and Cohere, which have the same messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
+from ._prompt import Prompt, arguments_of, text_of
+
+_OPENAI_HOSTS = ("openai.com", "openai.azure.com")
+
+
+class ChatApi(Api):
+    """OpenAI's chat completions, also of Azure and of servers that are compatible with it."""
+
+    name = "chat"
+    call = stream_call = "chat.completions.create"
+
+    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the arguments of a call."""
+        parameters, omitted = self.convert_parameters(prompt, accepts_argument(client, self.call))
+        if "max_tokens" in parameters and _is_openai(client):  # newer models accept no other name
+            parameters["max_completion_tokens"] = parameters.pop("max_tokens")
+        arguments = {"model": prompt.model, "messages": [self._message(one) for one in prompt.messages], **parameters}
+        if prompt.tools:
+            arguments["tools"] = self.tools(prompt)
+            arguments |= self._tool_choice(prompt.tool_choice)
+        if prompt.response_format is not None:
+            arguments["response_format"] = self._response_format(prompt)
+        return arguments, omitted
+
+    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the tools as functions."""
+        return [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.schema)},
+            }
+            for tool in prompt.tools
+        ]
+
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:
+        """Ask for a stream, and for its usage where the server is known to accept that."""
+        usage = {"stream_options": {"include_usage": True}} if _is_openai(client) else {}
+        return {"stream": True, **usage}
+
+    def answer(self, response: Any) -> Answer:
+        """Read a completion."""
+        message = response.choices[0].message
+        return Answer(text_of(message.content), _calls_of(message), response)
+
+    def text_in(self, event: Any) -> str:
+        """Return the text in a chunk."""
+        return text_of(event.choices[0].delta.content) if event.choices else ""
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in message.items() if name != "name" or message.get("role") != "tool"}
+        if message.get("tool_calls"):
+            calls = message["tool_calls"]
+            own["tool_calls"] = [
+                {name: value for name, value in call.items() if name != "extra_content"} for call in calls
+            ]
+        return own
+
+    def _tool_choice(self, choice: Any) -> dict[str, Any]:
+        return {} if choice is None else {"tool_choice": choice}
+
+    def _response_format(self, prompt: Prompt) -> Any:
+        return prompt.response_format
+
+
+class MistralApi(ChatApi):
+    """Mistral's chat API."""
+
+    name = "mistral"
+    call, stream_call = "chat.complete", "chat.stream"
+    async_call, async_stream_call = "chat.complete_async", "chat.stream_async"
+    names: ClassVar = {"seed": "random_seed"}
+    max_temperature = 1.5
+
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
+        """Return nothing: streams have a method of their own."""
+        return {}
+
+    def text_in(self, event: Any) -> str:
+        """Return the text in an event."""
+        return super().text_in(event.data)
+
+
+class CohereApi(ChatApi):
+    """The second version of Cohere's chat API."""
+
+    name = "cohere"
+    call, stream_call = "v2.chat", "v2.chat_stream"
+    names: ClassVar = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
+    max_temperature = 1.0
+
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
+        """Return nothing: streams have a method of their own."""
+        return {}
+
+    def answer(self, response: Any) -> Answer:
+        """Read a response."""
+        message = response.message
+        text = "".join(getattr(part, "text", "") for part in message.content or ())
+        return Answer(text, _calls_of(message), response)
+
+    def text_in(self, event: Any) -> str:
+        """Return the text in an event."""
+        return event.delta.message.content.text or "" if event.type == "content-delta" else ""
+
+    def _tool_choice(self, choice: Any) -> dict[str, Any]:
+        if forced_tool(choice):  # it cannot name one
+            choice = "required"
+        return {"tool_choice": choice.upper()} if choice in ("required", "none") else {}
+
+    def _response_format(self, prompt: Prompt) -> Any:
+        return {"type": "json_object", **({"schema": dict(prompt.schema)} if prompt.schema is not None else {})}
+
+
+def _calls_of(message: Any) -> tuple[ToolCall, ...]:
+    calls = [call for call in message.tool_calls or () if getattr(call, "function", None) is not None]
+    return tuple(ToolCall(call.id, call.function.name, arguments_of(call.function.arguments)) for call in calls)
+
+
+def _is_openai(client: Any) -> bool:
+    """Return whether a client calls a server of OpenAI's, or of Azure's."""
+    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in _OPENAI_HOSTS)

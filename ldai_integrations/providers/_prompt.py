@@ -1,0 +1,164 @@
+"""The prompt of an AI Config, from which the request of every provider is built."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Names that providers and LaunchDarkly use for the same parameter, in snake_case.
+_SAME = {
+    "max_output_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "stop_sequences": "stop",
+    "random_seed": "seed",
+    "p": "top_p",
+    "k": "top_k",
+}
+# These are no parameters of the model. Each provider has a place of its own for them.
+_PARTS = {"tools", "tool_choice", "response_format", "model", "messages", "stream"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the model may call.
+
+    Attributes:
+        name: Its name.
+        description: What it does.
+        schema: The JSON Schema of its arguments.
+    """
+
+    name: str
+    description: str = ""
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What is asked of a model, in the format of OpenAI's chat messages.
+
+    Attributes:
+        model: The name of the model.
+        messages: All messages: ``{"role": …, "content": …}``. A message of the assistant may have ``tool_calls``, and
+            one with the role ``tool`` has a ``tool_call_id``.
+        tools: The tools that the model may call.
+        tool_choice: ``"auto"``, ``"none"``, ``"required"``, or ``{"type": "function", "function": {"name": …}}``.
+        response_format: ``{"type": "json_object"}``, ``{"type": "json_schema", "json_schema": {…}}``, or ``None``.
+        parameters: The parameters of the model, by the names that the AI Config has for them.
+    """
+
+    model: str
+    messages: Sequence[Mapping[str, Any]]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: Any = None
+    response_format: Mapping[str, Any] | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def system(self) -> str:
+        """The texts of all system messages."""
+        return "\n\n".join(text_of(message.get("content")) for message in self._with_role("system", "developer"))
+
+    @property
+    def turns(self) -> list[Mapping[str, Any]]:
+        """The messages of the conversation, without system messages."""
+        return [message for message in self.messages if message.get("role") not in ("system", "developer")]
+
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of the answer; ``None`` if it has none."""
+        described = (self.response_format or {}).get("json_schema")
+        schema = described.get("schema") if isinstance(described, Mapping) else None
+        return schema if isinstance(schema, Mapping) else None
+
+    def _with_role(self, *roles: str) -> list[Mapping[str, Any]]:
+        return [message for message in self.messages if message.get("role") in roles]
+
+
+def prompt_of(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    parameters: Mapping[str, Any],
+    *,
+    tools: Mapping[str, Mapping[str, Any]],
+    only: Collection[str] | None = None,
+) -> Prompt:
+    """Return the prompt of an AI Config.
+
+    Args:
+        model: The name of the model.
+        messages: The messages, with the history and what the user says.
+        parameters: The parameters of the model.
+        tools: The tools of the AI Config, by their names.
+        only: The names of the tools that the application implements; ``None`` for all.
+    """
+    known = {tool.name: tool for tool in _tools_in(parameters.get("tools"))}
+    known |= {tool.name: tool for tool in _tools_in(list(tools.values()))}
+    return Prompt(
+        model=model,
+        messages=messages,
+        tools=tuple(tool for tool in known.values() if only is None or tool.name in only),
+        tool_choice=parameters.get("tool_choice"),
+        response_format=_mapping(parameters.get("response_format")),
+        parameters={name: value for name, value in parameters.items() if name not in _PARTS},
+    )
+
+
+def common_name(name: str) -> str:
+    """Return the name under which all providers' names of a parameter are known: ``maxTokens`` is ``max_tokens``."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return _SAME.get(snake, snake)
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message: a string, or the text parts of a list."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, (list, tuple)) else ()
+    return "".join(str(part["text"]) for part in parts if isinstance(part, Mapping) and "text" in part)
+
+
+def calls_in(message: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], Mapping[str, Any]]]:
+    """Iterate over the tool calls of a message: the id, the name, the arguments, and the whole entry."""
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        yield str(call.get("id", "")), str(function.get("name", "")), arguments_of(function.get("arguments")), call
+
+
+def arguments_of(value: Any) -> dict[str, Any]:
+    """Return the arguments of a tool call, which providers send as JSON text or as an object."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError:
+            return {}
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def merged(turns: Iterable[tuple[str, list[Any]]], *, content: str = "content") -> list[dict[str, Any]]:
+    """Return messages in which roles alternate: some providers refuse two messages of one role in a row."""
+    messages: list[dict[str, Any]] = []
+    for role, parts in turns:
+        if messages and messages[-1]["role"] == role:
+            messages[-1][content].extend(parts)
+        elif parts:
+            messages.append({"role": role, content: list(parts)})
+    return messages
+
+
+def _tools_in(entries: Any) -> Iterator[Tool]:
+    """Read tools as LaunchDarkly keeps them, flat, or as OpenAI's chat API wants them, in a ``function``."""
+    for entry in entries if isinstance(entries, (list, tuple)) else ():
+        tool = entry.get("function", entry) if isinstance(entry, Mapping) else None
+        if not isinstance(tool, Mapping) or not isinstance(tool.get("name"), str):
+            continue
+        schema = _mapping(tool.get("parameters")) or _mapping(tool.get("input_schema"))
+        given = {"schema": schema} if schema is not None else {}
+        yield Tool(tool["name"], str(tool.get("description") or ""), **given)
+
+
+def _mapping(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) and value else None

@@ -1,0 +1,183 @@
+"""Requests in the format of the client that they are made for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+from .._diagnostics import Diagnostics
+from ..exceptions import ConfigurationError
+from ._anthropic import MessagesApi
+from ._api import Answer, Api, has_method
+from ._bedrock import ConverseApi
+from ._gemini import GenerateContentApi
+from ._openai import ChatApi, CohereApi, MistralApi
+from ._prompt import Prompt
+from ._responses import ResponsesApi
+
+# In the order in which the method of an API identifies a client. Several providers have something called Responses, so
+# that it comes last.
+_APIS: tuple[Api, ...] = (
+    ChatApi(),
+    MessagesApi(),
+    GenerateContentApi(),
+    MistralApi(),
+    ConverseApi(),
+    CohereApi(),
+    ResponsesApi(),
+)
+_BY_NAME = {api.name: api for api in _APIS}
+
+
+class Request(Mapping[str, Any]):
+    """The arguments of a provider call, in the format of one client.
+
+    It is a mapping, so that ``client.chat.completions.create(**request)`` works. The methods call the client for you,
+    in the same way for every provider.
+    """
+
+    def __init__(self, api: Api, client: Any, arguments: dict[str, Any], observe: Callable[[Any], Any]) -> None:
+        self._api = api
+        self._client = client
+        self._arguments = arguments
+        self._observe = observe
+
+    def __getitem__(self, name: str) -> Any:
+        return self._arguments[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arguments)
+
+    def __len__(self) -> int:
+        return len(self._arguments)
+
+    def __repr__(self) -> str:
+        return f"<Request for {self._api.name}, with {', '.join(self._arguments)}>"  # no prompt, which is private
+
+    @property
+    def api(self) -> str:
+        """The name of the API that the arguments are made for."""
+        return self._api.name
+
+    def send(self) -> Answer:
+        """Call the model and return its answer.
+
+        Raises:
+            ConfigurationError: If the client is asynchronous.
+            Exception: What the provider's client raises.
+        """
+        return self._api.answer(self._call(self._api.call, {}))
+
+    def stream(self) -> Iterator[str]:
+        """Call the model and return its text, piece by piece.
+
+        Raises:
+            ConfigurationError: If the client is asynchronous.
+            Exception: What the provider's client raises.
+        """
+        stream = self._call(self._api.stream_call, self._api.arguments_of_stream(self._client))
+        return self._texts(stream)
+
+    async def asend(self) -> Answer:
+        """Call the model with an asynchronous client and return its answer.
+
+        Raises:
+            ConfigurationError: If the client is not asynchronous.
+            Exception: What the provider's client raises.
+        """
+        return self._api.answer(await self._acall(self._api.async_call or self._api.call, {}))
+
+    async def astream(self) -> AsyncIterator[str]:
+        """Call the model with an asynchronous client and iterate over its text, piece by piece.
+
+        Raises:
+            ConfigurationError: If the client is not asynchronous.
+            Exception: What the provider's client raises.
+        """
+        path = self._api.async_stream_call or self._api.stream_call
+        stream = await self._acall(path, self._api.arguments_of_stream(self._client))
+        events = self._api.events(stream)
+        try:
+            async for event in events:
+                text = self._api.text_in(event)
+                if text:
+                    yield text
+        finally:  # also if the consumer leaves
+            closing = getattr(events, "aclose", getattr(events, "close", None))
+            if closing is not None:
+                await closing()
+
+    def _texts(self, stream: Any) -> Iterator[str]:
+        events = self._api.events(stream)
+        try:
+            for event in events:
+                text = self._api.text_in(event)
+                if text:
+                    yield text
+        finally:  # also if the consumer leaves
+            if hasattr(events, "close"):
+                events.close()
+
+    def _call(self, path: str, more: Mapping[str, Any]) -> Any:
+        response = attrgetter(path)(self._client)(**self._arguments, **more)
+        if inspect.isawaitable(response) or hasattr(response, "__aiter__"):
+            if inspect.iscoroutine(response):
+                response.close()
+            raise ConfigurationError("The client is asynchronous; use asend() or astream()")
+        return self._observe(response)
+
+    async def _acall(self, path: str, more: Mapping[str, Any]) -> Any:
+        response = attrgetter(path)(self._client)(**self._arguments, **more)
+        if inspect.isawaitable(response):
+            response = await response
+        elif not hasattr(response, "__aiter__"):
+            raise ConfigurationError("The client is not asynchronous; use send() or stream()")
+        return self._observe(response)
+
+
+def make_request(
+    client: Any,
+    prompt: Prompt,
+    *,
+    api: str,
+    subject: str,
+    observe: Callable[[Any], Any],
+    diagnostics: Diagnostics,
+) -> Request:
+    """Return the arguments of a call of a client.
+
+    Args:
+        client: A client of a provider. One that is not known gets the format of OpenAI's chat completions.
+        prompt: What to ask.
+        api: The name of an API; empty for the first whose method the client has.
+        subject: The key of the AI Config.
+        observe: Reads the response of a call.
+        diagnostics: Receives the parameters that are left out, and unknown clients.
+
+    Raises:
+        ConfigurationError: If there is no API of that name.
+    """
+    if api and api not in _BY_NAME:
+        raise ConfigurationError(f"api is {api!r}; use one of {', '.join(map(repr, _BY_NAME))}")
+    found = _BY_NAME.get(api) or next((known for known in _APIS if has_method(client, known.call)), None)
+    if found is None:
+        found = _BY_NAME["chat"]
+        diagnostics.note(
+            "request",
+            type(client).__name__,
+            "A %s is no client of a known provider; its requests have the format of OpenAI's chat completions.",
+            type(client).__name__,
+        )
+    arguments, omitted = found.arguments(prompt, client)
+    for name in omitted:
+        diagnostics.note(
+            "parameter",
+            f"{subject}: {name}",
+            "The parameter %r of AI Config %r is not sent, because the API %r does not have it.",
+            name,
+            subject,
+            found.name,
+        )
+    return Request(found, client, arguments, observe)

@@ -1,0 +1,90 @@
+"""OpenAI's Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
+from ._prompt import Prompt, arguments_of, text_of
+
+
+class ResponsesApi(Api):
+    """OpenAI's Responses API, also of Azure."""
+
+    name = "responses"
+    call = stream_call = "responses.create"
+    names: ClassVar = {"max_tokens": "max_output_tokens"}
+
+    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the arguments of a call."""
+        accepts = accepts_argument(client, self.call)
+        parameters, omitted = self.convert_parameters(prompt, lambda name: name == "reasoning_effort" or accepts(name))
+        effort = parameters.pop("reasoning_effort", None)
+        arguments: dict[str, Any] = {
+            "model": prompt.model,
+            "input": [item for turn in prompt.turns for item in _items_of(turn)],
+        }
+        arguments |= {"instructions": prompt.system} if prompt.system else {}
+        arguments |= parameters
+        arguments |= {"reasoning": {"effort": effort}} if effort is not None else {}
+        if prompt.tools:
+            arguments["tools"] = self.tools(prompt)
+            name = forced_tool(prompt.tool_choice)
+            choice = {"type": "function", "name": name} if name else prompt.tool_choice
+            arguments |= {"tool_choice": choice} if choice is not None else {}
+        if prompt.response_format is not None:
+            arguments["text"] = {"format": _format_of(prompt.response_format)}
+        return arguments, omitted
+
+    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the tools as functions, which are flat in this API."""
+        return [
+            {
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": dict(tool.schema),
+                "strict": False,
+            }
+            for tool in prompt.tools
+        ]
+
+    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # every server accepts it
+        """Ask for a stream."""
+        return {"stream": True}
+
+    def answer(self, response: Any) -> Answer:
+        """Read a response."""
+        texts, calls = [], []
+        for item in response.output:
+            if item.type == "message":
+                texts += [part.text for part in item.content if part.type == "output_text"]
+            elif item.type == "function_call":
+                calls.append(ToolCall(item.call_id, item.name, arguments_of(item.arguments)))
+        return Answer("".join(texts), tuple(calls), response)
+
+    def text_in(self, event: Any) -> str:
+        """Return the text in an event."""
+        return event.delta if event.type == "response.output_text.delta" else ""
+
+
+def _items_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if message.get("role") == "tool":
+        output = text_of(message.get("content"))
+        yield {"type": "function_call_output", "call_id": message.get("tool_call_id", ""), "output": output}
+        return
+    content = text_of(message.get("content"))
+    if content:
+        yield {"role": message.get("role", "user"), "content": content}
+    for call in message.get("tool_calls") or ():
+        function = call["function"]
+        arguments = {"name": function["name"], "arguments": function["arguments"]}
+        yield {"type": "function_call", "call_id": call["id"], **arguments}
+
+
+def _format_of(response_format: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response format, whose schema is not nested in this API."""
+    described = response_format.get("json_schema")
+    nested = dict(described) if isinstance(described, Mapping) else {}
+    return {"type": response_format.get("type", "json_schema"), **nested}

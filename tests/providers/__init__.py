@@ -1,0 +1,1 @@
+"""The prompt of an AI Config as a request to every provider."""
