@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
-from ._cli import dev, doctor, encodings, metrics
+from ._cli import dev, doctor, encodings, init, metrics
+from ._version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status 0 for success, 1 if a check found something, or 2 if the command could not run.
     """
     args = _parser().parse_args(argv)
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+        return 0
     return status
 
 
@@ -26,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ldai", description="Run, check and measure LaunchDarkly AI Configs from the command line."
     )
+    parser.add_argument("--version", action="version", version=f"ldai-integrations {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (dev, metrics, doctor, encodings):
+    for command in (init, dev, metrics, doctor, encodings):
         command.add_to(commands)
     return parser

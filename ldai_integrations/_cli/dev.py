@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .init import DEFAULT_FILE, sample
 from .terminal import fail
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ def add_to(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "--configs", type=Path, required=True, metavar="FILE", help="JSON flag file; edits take effect at once"
+        "--configs",
+        type=Path,
+        metavar="FILE",
+        help=f"JSON flag file; edits take effect at once. Default: {DEFAULT_FILE} if it exists, otherwise a sample",
     )
     parser.add_argument(
         "--port", type=_parse_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port"
@@ -47,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
         from ..devserver import DevServer
     except ImportError as missing:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
+    path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    configs = path if path is not None else json.loads(sample())
     with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop:
         try:
-            with DevServer(args.configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
-                _print_introduction(server, args)
+            with DevServer(configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
+                _print_introduction(server, args, path)
                 # On Windows, Python handles Ctrl-C between two waits only.
                 while not stop.wait(0.5):
                     pass
@@ -70,12 +77,13 @@ def _parse_port(text: str) -> int:
     return port
 
 
-def _print_introduction(server: DevServer, args: argparse.Namespace) -> None:
+def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path | None) -> None:
     """Print the address, the variable to set, and the AI Configs."""
     print(f"Local stand-in for LaunchDarkly: {server.url}")
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
     print(f"  for your browser      {server.url}/")
-    print(f"  flags                 {args.configs}, edits take effect at once")
+    source = f"{path}, edits take effect at once" if path is not None else "a sample; `ldai init` writes it to a file"
+    print(f"  flags                 {source}")
     print(f"  events                {args.db or 'in memory'}")
     if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):
         print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1, too: set no_proxy=127.0.0.1")

@@ -90,14 +90,19 @@ class Request(Mapping[str, Any]):
         return self._api.answer(await self._acall(self._api.async_call or self._api.call, {}))
 
     async def astream(self) -> AsyncIterator[str]:
-        """Call the model with an asynchronous client and iterate over its text, piece by piece.
+        """Call the model with an asynchronous client and return an iterator over its text, piece by piece.
+
+        Like :meth:`stream`, it raises before the first piece if the provider refuses the call, so that the response
+        can still have another status.
 
         Raises:
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
         path = self._api.async_stream_call or self._api.stream_call
-        stream = await self._acall(path, self._api.arguments_of_stream(self._client))
+        return self._atexts(await self._acall(path, self._api.arguments_of_stream(self._client)))
+
+    async def _atexts(self, stream: Any) -> AsyncIterator[str]:
         events = self._api.events(stream)
         try:
             async for event in events:

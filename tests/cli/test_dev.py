@@ -134,7 +134,7 @@ def test_missing_extra_is_reported(
     assert "pip install 'ldai-integrations[dev]'" in failure(capsys, "--configs", configs)
 
 
-@pytest.mark.parametrize("arguments", [[], ["dev"], ["dev", "--configs", "x", "--port", "70000"]])
+@pytest.mark.parametrize("arguments", [[], ["dev", "--configs", "x", "--port", "70000"]])
 def test_wrong_arguments_are_reported(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

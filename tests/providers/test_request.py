@@ -290,7 +290,7 @@ def test_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchD
         async with client:
             with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
                 request = run.request(client, user="Oslo?")
-                pieces = [piece async for piece in request.astream()]
+                pieces = [piece async for piece in await request.astream()]
                 return (await request.asend()).text, pieces
 
     assert asyncio.run(handler()) == ("Hello there", ["Hello", " there"])
