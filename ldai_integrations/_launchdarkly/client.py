@@ -33,13 +33,16 @@ class EventReceiver(Protocol):
 class TrackingClient:
     """A client with the interface of ``LDClient``.
 
-    Pass it to ``LDAIClient(tracking.ld_client)``. It differs from an LDClient in four ways:
+    Pass it to ``LDAIClient(tracking.ld_client)``, or as ``client`` to ``init_client`` of LaunchDarkly's newer AI SDK. It
+    differs from an LDClient in these ways:
 
     - A malformed AI Config is not returned; the default is served, and the reason is logged once.
     - Event data is made serializable, so that one value does not lose a whole batch.
     - AI events carry ``modelKey`` and ``modelVersion`` if LaunchDarkly provides them. Inside a run of the same AI
       Config they belong to that run, so that the run is not reported twice.
     - In a forked process, the first call restarts the client.
+    - A context may be a dict, as in the newer SDK.
+    - :meth:`close` sends what is buffered and leaves the client open: it belongs to the application.
 
     Every other attribute is that of the LDClient. Thread-safe.
 
@@ -73,15 +76,19 @@ class TrackingClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def variation(self, key: str, context: Context, default: object) -> Any:
+    def close(self) -> None:
+        """Start to send what is buffered. The LDClient stays open."""
+        self.client.flush()
+
+    def variation(self, key: str, context: Context | Mapping[str, Any], default: object) -> Any:
         """Return the variation of a flag or AI Config; ``default`` if it cannot be used."""
         return self.variation_detail(key, context, default).value
 
-    def variation_detail(self, key: str, context: Context, default: object) -> EvaluationDetail:
+    def variation_detail(self, key: str, context: Context | Mapping[str, Any], default: object) -> EvaluationDetail:
         """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
         if self._forks != forks.count:
             self._restart()
-        detail = self.client.variation_detail(key, context, default)
+        detail = self.client.variation_detail(key, _context_of(context), default)
         mode = _mode_of(default)
         if mode is None:  # a plain flag
             return detail
@@ -103,7 +110,13 @@ class TrackingClient:
             self._remember_model(key, cast(Mapping[str, object], detail.value))
         return detail
 
-    def track(self, event_name: str, context: Context, data: object = None, metric_value: float | None = None) -> None:
+    def track(
+        self,
+        event_name: str,
+        context: Context | Mapping[str, Any],
+        data: object = None,
+        metric_value: float | None = None,
+    ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         if self._forks != forks.count:
             self._restart()
@@ -112,7 +125,7 @@ class TrackingClient:
                 data = self._assign(event_name, data, metric_value)
                 if data is None:
                     return
-            self._delivery.track(event_name, context, data, metric_value)
+            self._delivery.track(event_name, _context_of(context), data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
@@ -144,6 +157,11 @@ class TrackingClient:
             signals.default_served.send(key, reason=reason)
         except Exception as exc:
             self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
+
+
+def _context_of(context: Context | Mapping[str, Any]) -> Context:
+    """Return a context; one that is not valid is an invalid ``Context``, which the LDClient logs."""
+    return context if isinstance(context, Context) else Context.from_dict(dict(context))
 
 
 def _mode_of(default: object) -> str | None:

@@ -1,0 +1,1 @@
+"""LaunchDarkly's newer AI SDK inside runs."""
