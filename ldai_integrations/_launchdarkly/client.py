@@ -33,8 +33,8 @@ class EventReceiver(Protocol):
 class TrackingClient:
     """A client with the interface of ``LDClient``.
 
-    Pass it to ``LDAIClient(tracking.ld_client)``, or as ``client`` to ``init_client`` of LaunchDarkly's newer AI SDK. It
-    differs from an LDClient in these ways:
+    Pass it to ``LDAIClient(tracking.ld_client)``, or as ``client`` to ``init_client`` of LaunchDarkly's newer AI SDK.
+    It differs from an LDClient in these ways:
 
     - A malformed AI Config is not returned; the default is served, and the reason is logged once.
     - Event data is made serializable, so that one value does not lose a whole batch.
