@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ldai.tracker import LDAIConfigTracker
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerIdentity:
+class TrackerIdentity(NamedTuple):
     """The run id, AI Config, variation and version of a tracker.
 
     The SDK exposes the variation and the version only in the token.
@@ -31,7 +29,9 @@ class TrackerIdentity:
     @classmethod
     def of_token(cls, token: str) -> TrackerIdentity:
         """Read a token that LaunchDarkly's SDK has made. It is unsigned, so never pass one that comes from outside."""
-        payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        payload = json.loads(
+            base64.b64decode(token + "==", altchars=b"-_").decode()
+        )  # padding may be longer than needed
         return cls(payload["runId"], payload["configKey"], payload.get("variationKey", ""), payload["version"])
 
 

@@ -13,11 +13,11 @@ from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
-from ._run.context import RequestScope, bind, get_current, scope_of, unbind
-from ._run.current import IdleRun, enclosing_run
+from ._run.context import RequestScope, bind, get_current, unbind
+from ._run.current import IdleRun
 from ._run.functions import TrackedCallable, end_after_exception, flush_after_run, track_function
-from ._run.requests import check_ld_context, check_variables
-from ._run.run import Run, RunOptions, open_run
+from ._run.options import RunOptions, check_ld_context, check_variables
+from ._run.run import Run, open_run
 from .exceptions import ConfigurationError
 from .records import Mode
 from .tracking import Tracking, process
@@ -52,16 +52,17 @@ class _Opener:
         self._options = options
         self._variables = variables
         self._ld_context = ld_context
-        self._on_disabled = on_disabled
+        self.on_disabled = on_disabled
         self._tracking = tracking
 
     def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
         current = get_current()
-        scope = scope_of(current)
+        parent = current if isinstance(current, Run) else None
+        scope: RequestScope | None = current if parent is None else parent.scope
         if self._tracking is not None and (scope is None or scope.services is not self._tracking.services):
-            current, scope = None, RequestScope(self._tracking.services)
-        joined = enclosing_run(current, self._options.config_key)
+            parent, scope = None, RequestScope(self._tracking.services)
+        joined = parent.find_run(self._options.config_key) if parent is not None else None
         if joined is not None:
             joined.counts_pages = True  # the decorator says that this is a generation
             return joined, False
@@ -76,15 +77,9 @@ class _Opener:
             self._options,
             variables=self._variables_for(scope, args, kwargs),
             ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
-            parent=current if isinstance(current, Run) else None,
+            parent=parent,
         )
         return run, True
-
-    def handler(self, func: Callable[..., object], run: Run) -> Callable[..., Any]:
-        """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
-        if self._on_disabled is None or run.config.enabled:
-            return func
-        return self._on_disabled
 
     async def prepare(self) -> None:
         """Create the Tracking of the process off the event loop, if this call is the first one that needs it."""

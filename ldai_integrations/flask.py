@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.requests import RequestTracking, VoteEndpoint, check_ld_context
+from ._run.options import check_ld_context
+from ._run.requests import RequestTracking, VoteEndpoint
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking
-from .typing import StartResponse, WSGIEnviron
+from .typing import WSGIEnviron
 from .wsgi import serve
 
 __all__ = ["AITracking", "feedback_blueprint", "get_tracking"]
@@ -81,12 +82,8 @@ class AITracking:
         tracking = process_tracking(self._tracking)
         requests = RequestTracking(tracking.services, **options, secrets=_secrets(app))
         app.extensions[_EXTENSION] = tracking
-        inner = app.wsgi_app
-
-        def tracked(environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
-            return serve(inner, requests, environ, start_response)
-
-        app.wsgi_app = tracked  # type: ignore[method-assign]  # as Flask's documentation recommends
+        # As Flask's documentation recommends.
+        app.wsgi_app = functools.partial(serve, app.wsgi_app, requests)  # type: ignore[method-assign]
 
 
 def get_tracking(app: flask.Flask | None = None) -> Tracking:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.current import current_run
-from ._run.requests import check_ld_context
+from ._run.options import check_ld_context
 from ._run.run import Run
 from .asgi import ASGIFeedback, ASGITrackingMiddleware
 from .records import Mode

@@ -17,8 +17,7 @@ from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
-from ._run.context import Services
-from ._run.current import find_open_run
+from ._run.context import Services, get_current
 from ._run.flushing import Flushing
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
@@ -89,7 +88,7 @@ class Tracking:
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
         self.ld_client: TrackingClient = TrackingClient(
-            client, self._delivery, diagnostics, self._flushing.ensure_started, find_open_run
+            client, self._delivery, diagnostics, self._flushing.ensure_started, get_current
         )
         configs = Configs(self.ld_client, diagnostics)
         judges = Judges(self.settings.judges, diagnostics, configs.judge_config)
@@ -109,7 +108,6 @@ class Tracking:
             judges=judges,
             feedback=Feedback(feedback, cast(LDClient, self.ld_client), diagnostics) if feedback is not None else None,
             costs=Costs(diagnostics) if self.settings.costs else None,
-            open_runs=open_runs,
             flushing=self._flushing,
             reporter=self._reporter,
         )

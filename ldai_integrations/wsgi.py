@@ -9,7 +9,7 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import SCOPE_KEY, RequestScope, bind, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, reset, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import HandlerHooks
 from ._run.run import Run
@@ -85,7 +85,7 @@ def serve(
     is_inner = isinstance(found, RequestScope) and found.services is requests.services
     scope = found if isinstance(found, RequestScope) and is_inner else requests.scope(environ)
     environ[SCOPE_KEY] = scope
-    run = requests.open_run(scope, environ)
+    run = requests.open_run(scope, environ) if requests.opens_runs else None
     if run is None and is_inner:
         return app(environ, start_response)
     vote_token = None if is_inner else scope.vote_token
@@ -108,7 +108,7 @@ def serve(
         close()
         raise
     finally:
-        unbind(token)
+        reset(token)
     is_file = _is_file(body, environ)
     if is_file or isinstance(body, (list, tuple)):  # servers treat these better than iterators
         if run is not None:

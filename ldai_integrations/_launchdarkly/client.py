@@ -10,7 +10,7 @@ from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, forks
+from ..delivery import Delivery, environment_id_of, forks
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
@@ -26,8 +26,19 @@ _AI_EVENT = "$ld:ai:"
 class EventReceiver(Protocol):
     """A run that takes the events of LaunchDarkly's trackers."""
 
+    @property
+    def ld_client(self) -> TrackingClient:
+        """The client that sends the run's events."""
+
     def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object] | None:
         """Note an event that is sent for this run, and return its data with the run's id; ``None`` for a repetition."""
+
+
+class Current(Protocol):
+    """The run or the request that the calling code belongs to."""
+
+    def find_run(self, config_key: str) -> EventReceiver | None:
+        """Return the open run of a config key."""
 
 
 class TrackingClient:
@@ -51,7 +62,7 @@ class TrackingClient:
         delivery: Sends events.
         diagnostics: Receives failures.
         restart: Restarts the client in a forked process.
-        find_run: Returns the open run of a client and a config key that the calling code belongs to.
+        get_current: Returns the run or the request that the calling code belongs to.
     """
 
     def __init__(
@@ -60,7 +71,7 @@ class TrackingClient:
         delivery: Delivery,
         diagnostics: Diagnostics,
         restart: Callable[[], None],
-        find_run: Callable[[TrackingClient, str], EventReceiver | None],
+        get_current: Callable[[], Current | None],
     ) -> None:
         #: The LDClient.
         self.client = client
@@ -68,7 +79,9 @@ class TrackingClient:
         self._diagnostics = diagnostics
         self._restart = restart
         self._forks = forks.count
-        self._find_run = find_run
+        self._get_current = get_current
+        #: The id of the environment, if LaunchDarkly sent one. It comes with the flags, so it is read with new ones.
+        self.environment_id: str = environment_id_of(client)
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
         self._checked: dict[tuple[str, int | None, str], object] = {}
         self._models: dict[tuple[str, str, int], dict[str, object]] = {}
@@ -107,6 +120,7 @@ class TrackingClient:
                 self._note_default(key, "malformed", problem)
                 return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
             self._checked[variation] = detail.value
+            self.environment_id = environment_id_of(self.client)
             self._remember_model(key, cast(Mapping[str, object], detail.value))
         return detail
 
@@ -134,8 +148,9 @@ class TrackingClient:
 
         The result is ``None`` if the run has sent the same already.
         """
-        run = self._find_run(self, str(data["configKey"]))
-        if run is not None:
+        current = self._get_current()
+        run = current.find_run(str(data["configKey"])) if current is not None else None
+        if run is not None and run.ld_client is self:
             taken = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
             if taken is None:
                 return None
@@ -150,6 +165,7 @@ class TrackingClient:
             self._models[key, meta.get("variationKey", ""), int(meta.get("version", 1))] = model
 
     def _note_default(self, key: str, reason: str, remedy: str) -> None:
+        self.environment_id = environment_id_of(self.client)
         self._diagnostics.note(
             "default_served", f"{key}: {reason}", "The default of AI Config %r is served: %s.", key, remedy
         )

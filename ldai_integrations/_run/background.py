@@ -38,7 +38,8 @@ class Worker:
         self._diagnostics = diagnostics
         self._starting = threading.Lock()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._is_started = False
+        #: Whether the thread is started.
+        self.is_started: bool = False
         weakref.finalize(self, self._jobs.put, None)
 
     def submit(self, job: _Job) -> bool:
@@ -65,7 +66,7 @@ class Worker:
         Returns:
             False if the time was not sufficient.
         """
-        if not self._is_started and self._jobs.empty():
+        if not self.is_started and self._jobs.empty():
             return True
         done = threading.Event()
         self._jobs.put(done.set)
@@ -74,19 +75,19 @@ class Worker:
 
     def end(self) -> None:
         """End the thread when the jobs queued so far are done; another job starts it again."""
-        if self._is_started:
-            self._is_started = False
+        if self.is_started:
+            self.is_started = False
             self._jobs.put(None)
 
     def start(self) -> None:
         """Start the thread, if it is not started."""
-        if self._is_started or not self._starting.acquire(timeout=_START_SECONDS):
+        if self.is_started or not self._starting.acquire(timeout=_START_SECONDS):
             return
         try:
-            if not self._is_started:
+            if not self.is_started:
                 target = partial(_run_jobs, self._jobs, self._diagnostics)
                 threading.Thread(target=target, name="ldai-worker", daemon=True).start()
-                self._is_started = True
+                self.is_started = True
         except RuntimeError:  # the interpreter is shutting down and starts no more threads
             while not self._jobs.empty():
                 _run(self._jobs.get(), self._diagnostics)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..judges import Judges
     from ..settings import Settings
     from .flushing import Flushing
-    from .open_runs import OpenRuns
     from .vote_token import VoteToken
 
 #: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
@@ -67,7 +66,6 @@ class Services:
     judges: Judges
     feedback: Feedback | None
     costs: Costs | None
-    open_runs: OpenRuns
     flushing: Flushing
     reporter: Reporter
 
@@ -90,6 +88,7 @@ class RequestScope:
         "_ld_context_from",
         "_request",
         "had_runs",
+        "has_source",
         "is_judging",
         "is_request",
         "open_runs",
@@ -113,6 +112,8 @@ class RequestScope:
         #: Whether this is the work of a judge, which is not judged itself.
         self.is_judging: bool = False
         self.is_request: bool = request is not None
+        #: Whether the application provides LD contexts for its requests.
+        self.has_source: bool = ld_context_from is not None
         self.resolved: Resolved = {}
         self._request = request
         self._ld_context_from = ld_context_from
@@ -126,11 +127,6 @@ class RequestScope:
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Pickle as ``None``: another process does not take part in this request."""
         return _no_scope, ()
-
-    @property
-    def has_source(self) -> bool:
-        """Whether the application provides LD contexts for its requests."""
-        return self._ld_context_from is not None
 
     @property
     def ld_context(self) -> Context:
@@ -179,6 +175,9 @@ class RequestScope:
             exc=exception,
         )
         return self.anonymous
+
+    def find_run(self, config_key: str) -> None:  # the arguments are those of Run.find_run
+        """Return ``None``: no run is in progress here."""
 
     def close(self) -> None:
         """End every run that is still open: the request is over."""

@@ -12,28 +12,13 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context
 
 from .._diagnostics import Diagnostics
-from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..settings import Settings
 from ..typing import Score
 from .context import RequestScope, Services, get_current
 from .open_runs import note_stray_call
-from .run import Run, RunOptions
-
-
-def enclosing_run(current: RequestScope | Run | None, config_key: str) -> Run | None:
-    """Return the open run of a config key among what is bound and its parents."""
-    while isinstance(current, Run):
-        if current.config_key == config_key and not current.finished:
-            return current
-        current = current.parent
-    return None
-
-
-def find_open_run(ld_client: TrackingClient, config_key: str) -> Run | None:
-    """Return the open run of an AI Config that the calling code belongs to, if its events pass through this client."""
-    run = enclosing_run(get_current(), config_key)
-    return run if run is not None and run.services.ld_client is ld_client else None
+from .options import RunOptions
+from .run import Run
 
 
 class IdleRun(Run):
@@ -81,7 +66,6 @@ def _idle_services() -> Services:
         judges=nothing,
         feedback=None,
         costs=None,
-        open_runs=nothing,
         flushing=nothing,
         reporter=nothing,
     )

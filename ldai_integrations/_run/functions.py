@@ -15,13 +15,16 @@ from .stream import Proxy, StreamHooks, TrackedAsyncStream
 
 
 class Opener(Protocol):
-    """An object that opens the runs of a decorator."""
+    """An object that opens the runs of a decorator.
+
+    Attributes:
+        on_disabled: Called in place of a handler whose AI Config is disabled.
+    """
+
+    on_disabled: Callable[..., Any] | None
 
     def open(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Run, bool]:
         """Return the run of a call, and whether the caller must finish it."""
-
-    def handler(self, func: Callable[..., object], run: Run) -> Callable[..., Any]:
-        """Return the function to call in a run."""
 
     async def prepare(self) -> None:
         """Do what must not block the event loop, before a run is opened."""
@@ -58,7 +61,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = opener.handler(func, run)(*args, **_inject(kwargs, injected, run))
+            result = _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             raise
@@ -75,7 +78,7 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str 
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = await opener.handler(func, run)(*args, **_inject(kwargs, injected, run))
+            result = await _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             if is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
@@ -195,10 +198,15 @@ def _call_generator(
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
     try:
-        return opener.handler(func, run)(*args, **_inject(kwargs, injected, run)), run, is_owner
+        return _handler(func, opener, run)(*args, **_inject(kwargs, injected, run)), run, is_owner
     except BaseException as exc:
         end_after_exception(run, is_owner, exc)
         raise
+
+
+def _handler(func: Callable[..., object], opener: Opener, run: Run) -> Callable[..., Any]:
+    """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
+    return func if opener.on_disabled is None or run.config.enabled else opener.on_disabled
 
 
 def _inject(kwargs: dict[str, object], injected: str | None, run: Run) -> dict[str, object]:

@@ -222,6 +222,11 @@ class Ledger:
         """Whether there are calls, and all of their responses have ended."""
         return bool(self._calls) and all(call.ended_at is not None for call in self._calls)
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether a stream whose consumer has left may still send its usage."""
+        return any(call.rest is not None for call in self._calls)
+
     def text_of_last_request(self) -> str:
         """Return the messages of the last request that was kept; empty if none was."""
         kept = [call.request for call in self._calls if call.request is not None]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
-from ..delivery import environment_id_of
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .ledger import CountedCall
@@ -25,11 +24,11 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
         ended_at: The end of the run on its clock, in seconds.
     """
     calls = run.ledger.counted()
-    own = run.output.reading() if not calls and run.stated_usage is None else None
+    own = run.output.reading() if not calls and run.stated.usage is None else None
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    config, identity, stated = run.config, run.identity, run.stated_events
+    config, identity, stated = run.config, run.identity, run.stated.events
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
@@ -68,12 +67,12 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
         usage=usage,
         outcome=outcome,
         error=run.error,
-        tool_calls=tuple(run.stated_tools or tools),
+        tool_calls=tuple(run.stated.tools or tools),
         default_served=not identity.variation_key,
         cost=cost,
         ld_context=run.ld_context,
         tracker=run.sdk_tracker,
-        environment_id=environment_id_of(run.services.ld_client.client),
+        environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),
         stated=frozenset(stated),
@@ -84,10 +83,10 @@ def _outcome(run: Run, calls: Sequence[CountedCall], own: Reading | None) -> Out
     """Decide in this order: what user code reported, cancelled, error, discarded, success."""
     if run.is_discarded:
         return "discarded"
-    stated = run.stated_events.get("success")
+    stated = run.stated.events.get("success")
     if stated is not None:
         return "success" if stated else "error"
-    saw_generation = bool(calls) or own is not None or run.stated_usage is not None or "tokens" in run.stated_events
+    saw_generation = bool(calls) or own is not None or run.stated.usage is not None or "tokens" in run.stated.events
     if not saw_generation and not run.counts_pages and not run.had_stray_calls and run.error_by_result is None:
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
@@ -133,9 +132,9 @@ def _has_failed(calls: Sequence[CountedCall]) -> bool:
 
 def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome) -> Usage | None:
     """Add up the provider calls; estimate what a provider left out."""
-    parts = [] if run.stated_usage is None else [run.stated_usage]
+    parts = [] if run.stated.usage is None else [run.stated.usage]
     for counted in calls:
-        if counted.call.source == "span" and run.stated_usage is not None:  # the handler reports tokens itself
+        if counted.call.source == "span" and run.stated.usage is not None:  # the handler reports tokens itself
             continue
         usage = _complete(run, counted)
         if usage is not None:
@@ -209,7 +208,7 @@ def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, 
     first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
     if not calls and not run.output.is_whole:
         first, answer = run.output.first_item_at, run.output.first_answer_at
-    return (first if run.stated_first_token_at is None else run.stated_first_token_at), answer
+    return (first if run.stated.first_token_at is None else run.stated.first_token_at), answer
 
 
 def _since_opened(run: Run, at: float | None) -> int | None:

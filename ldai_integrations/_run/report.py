@@ -58,8 +58,10 @@ class Reporter:
         return config_key in self._keys_with_calls
 
     def open(self, run: Run) -> None:
-        """Announce a run that was opened."""
-        self._flushing.worker.start()  # for what finalizers may leave to it
+        """Take a run that was opened, and announce it."""
+        self._open_runs.add(run)
+        if not self._flushing.worker.is_started:
+            self._flushing.worker.start()  # for what finalizers may leave to it
         if self._openers:
             emitters: dict[int, Callable[[RunRecord], object]] = {}
             for index, sink in self._openers:
@@ -91,14 +93,16 @@ class Reporter:
         The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
         count.
         """
-        with self._diagnostics.guard("report", run.config_key):  # the application's own values may raise here
+        try:
             if (signals.run_finished.receivers or len(self._sinks) > 1) and run.output.chars < _LONG:
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
                 return run.is_resolved
             return run.config is not None  # evaluated now, because ld_context may need the request
-        return False
+        except Exception as exc:  # of the application's own values
+            self._diagnostics.failed("report", run.config_key, exc)
+            return False
 
     def _report(self, run: Run, ended_at: float) -> None:
         try:
@@ -121,10 +125,12 @@ class Reporter:
         if signals.run_finished.receivers:
             with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
-        with self._diagnostics.guard("judge", run.config_key):
+        try:
             run.scores.open(Destination(run.services, record).send if is_reported else drop)
             for evaluation in evaluations:
                 run.services.judges.judge(evaluation)
+        except Exception as exc:
+            self._diagnostics.failed("judge", run.config_key, exc)
 
 
 def _name_of(sink: object) -> str:

@@ -15,41 +15,9 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from .background import call_off_loop
 from .context import RequestScope, Services, get_current, scope_of
-from .current import enclosing_run
-from .run import Run, RunOptions, open_run
+from .options import RunOptions, check_ld_context, check_variables
+from .run import Run, open_run
 from .vote_token import VoteToken
-
-
-def check_ld_context(ld_context: object) -> None:
-    """Refuse, at set-up, an ``ld_context`` that can never work.
-
-    Raises:
-        ConfigurationError: If it is neither ``None`` nor a plain callable.
-    """
-    if ld_context is None:
-        return
-    if isinstance(ld_context, Context):
-        raise ConfigurationError(
-            "ld_context is a Context; give a function that returns one, such as lambda request: context"
-        )
-    if not callable(ld_context):
-        raise ConfigurationError(f"ld_context is {ld_context!r}; give a function that returns an ldclient.Context")
-    if inspect.iscoroutinefunction(ld_context) or inspect.iscoroutinefunction(type(ld_context).__call__):
-        raise ConfigurationError(
-            f"ld_context is the coroutine function {getattr(ld_context, '__qualname__', ld_context)!r}; it is called "
-            "when a run first needs it, where nothing can be awaited. "
-            "Give a plain function, and await before the request is tracked."
-        )
-
-
-def check_variables(variables: object) -> None:
-    """Refuse, at set-up, ``variables`` that can never work.
-
-    Raises:
-        ConfigurationError: If it is not ``None``, a mapping or a callable.
-    """
-    if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
-        raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
 
 
 class RequestTracking:
@@ -102,7 +70,9 @@ class RequestTracking:
 
     def scope(self, request: object) -> RequestScope:
         """Return a scope for a request."""
-        return RequestScope(self.services, request, self._ld_context, VoteToken.wanted_by(self.services.feedback))
+        feedback = self.services.feedback
+        vote_token = VoteToken.wanted_by(feedback) if feedback is not None else None
+        return RequestScope(self.services, request, self._ld_context, vote_token)
 
     def open_run(self, scope: RequestScope, request: object) -> Run | None:
         """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
@@ -116,7 +86,7 @@ class RequestTracking:
             options = self._options if key == self._options.config_key else replace(self._options, config_key=key)
             current = get_current()
             parent = current if isinstance(current, Run) and current.scope is scope else None
-            if enclosing_run(parent, key) is not None:
+            if parent is not None and parent.find_run(key) is not None:
                 return None
             return open_run(scope, options, variables=self._variables_of(request), parent=parent)
         return None

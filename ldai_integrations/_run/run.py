@@ -5,73 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, ParamSpec, TypeVar, cast, get_args
+from typing import Any, ParamSpec, TypeVar, cast
 
 from ldai.tracker import LDAIConfigTracker
 from ldclient import Context
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.configs import AIConfig, AIConfigDefault, check_default
+from .._launchdarkly.client import TrackingClient
+from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker
 from ..delivery import forks
-from ..exceptions import ConfigurationError
 from ..providers import Request
 from ..providers._prompt import prompt_of
 from ..providers._request import make_request
-from ..records import Mode, Usage
+from ..records import Usage
 from ..typing import ModelParameters, Score
-from .background import is_on_event_loop
 from .context import RequestScope, Services, bind, unbind
 from .ledger import Ledger, ProviderCall, Source
 from .observe import note_failure, observe
+from .options import RunOptions
 from .output import HandlerOutput
 from .request import ProviderRequest
 from .rest import aread_rests, read_rests
 from .scores import Scores, score_run
+from .stated import Stated
 from .status import is_cancellation
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# The events that a run has once, and what they state.
-_ONCE = {"generation:success": "success", "generation:error": "success", "duration:total": "duration"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The options that a decorator, a ``with`` block or a middleware has for its runs.
-
-    Attributes:
-        config_key: The key of the AI Config.
-        mode: ``"completion"`` or ``"agent"``.
-        default: What is served if LaunchDarkly has no usable variation.
-        is_error: Called with the result of the handler; returns whether the run is an error.
-        counts_pages: Whether a run without a provider call is reported. A middleware with one key for a whole
-            application also serves pages, assets and health checks, which are no generations.
-
-    Raises:
-        ConfigurationError: If a value cannot work.
-    """
-
-    config_key: str
-    mode: Mode = "completion"
-    default: AIConfigDefault | None = None
-    is_error: Callable[[Any], bool] | None = None
-    counts_pages: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.config_key, str) or not self.config_key.strip():
-            raise ConfigurationError(
-                f"config_key is {self.config_key!r}; give the key of an AI Config, as LaunchDarkly shows it"
-            )
-        if self.mode not in get_args(Mode):
-            raise ConfigurationError(f"mode is {self.mode!r}; use 'completion' or 'agent'")
-        if self.is_error is not None and not callable(self.is_error):
-            raise ConfigurationError(f"is_error is {self.is_error!r}; give a callable that takes the result")
-        check_default(self.default, self.mode)
 
 
 class Run:
@@ -113,11 +76,7 @@ class Run:
         self.had_stray_calls: bool = False
         self.error: BaseException | None = None
         self.error_by_result: bool | None = None
-        self.stated_usage: Usage | None = None
-        self.stated_tools: list[str] = []
-        self.stated_first_token_at: float | None = None
-        #: What LaunchDarkly's trackers sent for this run before its end, by event name without ``$ld:ai:``.
-        self.stated_events: dict[str, Any] = {}
+        self.stated: Stated = Stated()
         #: The messages that :meth:`messages` returned.
         self.prompt: list[dict[str, object]] | None = None
         #: The keys of the judges that were drawn for this run.
@@ -316,19 +275,19 @@ class Run:
         """
         more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         with self._lock:
-            self.stated_usage = more if self.stated_usage is None else self.stated_usage + more
+            self.stated.usage = more if self.stated.usage is None else self.stated.usage + more
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""
-        if self.stated_first_token_at is None:
-            self.stated_first_token_at = self.services.clock()
+        if self.stated.first_token_at is None:
+            self.stated.first_token_at = self.services.clock()
 
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool. Replaces the tool calls that are found in responses."""
         if self.finished:
             self.sdk_tracker.track_tool_call(name)
         else:
-            self.stated_tools.append(name)
+            self.stated.tools.append(name)
 
     def evaluate(self, metric_key: str, score: Score) -> None:
         """Score this run under a metric of your own, once per metric.
@@ -420,6 +379,18 @@ class Run:
         if not self.finished:
             self.services.reporter.leave(self.finish if is_complete else self.abandon)
 
+    @property
+    def ld_client(self) -> TrackingClient:
+        """The client that sends the events of the run."""
+        return self.services.ld_client
+
+    def find_run(self, config_key: str) -> Run | None:
+        """Return the open run of a config key: this one, or one around it."""
+        run: Run | None = self
+        while run is not None and (run.finished or run.config_key != config_key):
+            run = run.parent
+        return run
+
     def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any] | None:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
 
@@ -433,24 +404,13 @@ class Run:
         Returns:
             ``None`` if the event repeats an outcome or a duration, and must not be sent.
         """
-        stated = self.stated_events
-        once = _ONCE.get(event_name)
-        if once is not None:
-            if once in stated:
-                return None
-            stated[once] = round(value or 0) if once == "duration" else event_name == "generation:success"
-        elif event_name == "tokens:ttf":
-            stated["first_token"] = round(value or 0)
-        elif event_name.startswith("tokens:"):
-            tokens: Usage = stated.get("tokens") or Usage()
-            count: dict[str, Any] = {f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)}
-            stated["tokens"] = replace(tokens, **count)
-        elif event_name == "tool_call":
-            stated.setdefault("tools", []).append(str(data.get("toolKey", "")))
-        elif "judgeConfigKey" in data:
+        if "judgeConfigKey" in data:
             self.scores.claim(str(data["judgeConfigKey"]), event_name)
-        elif event_name.startswith("feedback:") and data.get("runId") not in self._other_ids:
-            return data  # it is about an earlier run
+        elif event_name.startswith("feedback:"):
+            if data.get("runId") not in self._other_ids:
+                return data  # it is about an earlier run
+        elif not self.stated.take_event(event_name, data, value):
+            return None
         if data.get("runId") == self.id:
             return data
         self._other_ids.add(data.get("runId"))
@@ -465,7 +425,7 @@ class Run:
         await aread_rests(self.services, self.ledger)
 
     def _finish(self, ended_at: float) -> None:
-        if not is_on_event_loop():
+        if self.ledger.has_rest:
             read_rests(self.services, self.ledger)
         with self._lock:
             if self.finished:
@@ -531,14 +491,14 @@ def open_run(
 ) -> Run:
     """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
     services = scope.services
-    services.flushing.ensure_started()
+    if forks.count:
+        services.flushing.ensure_started()
     if ld_context is None and not scope.has_source:
         # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
         # then see a state that is not complete.
         ld_context = scope.ld_context
     run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
     scope.open_runs.add(run)
-    services.open_runs.add(run)
     scope.had_runs = True
     if scope.vote_token is not None:
         scope.vote_token.consider(run)

@@ -25,12 +25,11 @@ class LaunchDarklySink:
 
     def emit(self, record: RunRecord) -> None:
         """Send duration, time to first token, tokens, tool calls and success or error, unless they were sent before."""
-        tracker, stated = record.tracker, record.stated
+        tracker, stated, tokens = record.tracker, record.stated, self._tokens(record.usage)
         if "duration" not in stated:
             tracker.track_duration(record.duration_ms)
         if "first_token" not in stated and record.time_to_first_token_ms is not None:
             tracker.track_time_to_first_token(record.time_to_first_token_ms)
-        tokens = self._tokens(record.usage)
         if "tokens" not in stated and tokens is not None:
             tracker.track_tokens(tokens)
         if "tools" not in stated and record.tool_calls:
@@ -46,12 +45,12 @@ class LaunchDarklySink:
         if usage is None:
             return None
         hidden = frozenset[str]() if self._report_estimates else usage.estimated
-
-        def count(name: str) -> int:
-            return 0 if name in hidden else getattr(usage, name) or 0
-
-        tokens = TokenUsage(total=count("total_tokens"), input=count("input_tokens"), output=count("output_tokens"))
-        return tokens if tokens.total or tokens.input or tokens.output else None
+        total = 0 if "total_tokens" in hidden else usage.total_tokens or 0
+        input_tokens = 0 if "input_tokens" in hidden else usage.input_tokens or 0
+        output_tokens = 0 if "output_tokens" in hidden else usage.output_tokens or 0
+        if not (total or input_tokens or output_tokens):
+            return None
+        return TokenUsage(total=total, input=input_tokens, output=output_tokens)
 
 
 class LogSink:
