@@ -136,25 +136,21 @@ class TrackingClient:
             self._restart()
         try:
             if isinstance(data, dict) and "configKey" in data:
-                data = self._assign(event_name, data, metric_value)
-                if data is None:
-                    return
+                current = self._get_current()
+                run = current.find_run(str(data["configKey"])) if current is not None else None
+                if run is not None and run.ld_client is self:
+                    data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value)
+                    if data is None:  # the run has sent the same already
+                        return
+                data = self._with_model(data)
             self._delivery.track(event_name, _context_of(context), data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
-    def _assign(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, object] | None:
-        """Add the model of an AI event's variation, and assign the event to the open run of its AI Config.
-
-        The result is ``None`` if the run has sent the same already.
-        """
-        current = self._get_current()
-        run = current.find_run(str(data["configKey"])) if current is not None else None
-        if run is not None and run.ld_client is self:
-            taken = run.take_event(event_name.removeprefix(_AI_EVENT), data, value)
-            if taken is None:
-                return None
-            data = taken
+    def _with_model(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of an AI event with the model of its variation, if LaunchDarkly has sent one."""
+        if not self._models:
+            return data
         model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))
         return data if model is None else {**data, **model}
 

@@ -115,19 +115,13 @@ class Configs:
         return cast(AIConfig, self._rendered(config, ld_context, variables))
 
     def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, object]) -> object:
-        """Return an AI Config with its prompt filled in."""
+        """Fill in the prompt of an AI Config that was just evaluated; return the AI Config."""
         context = ld_context.to_dict()
         known = {**variables, "ldctx": context, "ldContext": context}
-        changes: dict[str, object] = {}
-        messages = getattr(config, "messages", None)
-        if messages:
-            changes["messages"] = [
-                _with_content(message, self._fill_in(config.key, message.content, known)) for message in messages
-            ]
+        for message in getattr(config, "messages", None) or ():  # made by the AI SDK for this evaluation only
+            message.content = self._fill_in(config.key, message.content, known)
         instructions = getattr(config, "instructions", None)
-        if instructions:
-            changes["instructions"] = self._fill_in(config.key, instructions, known)
-        return replace(config, **changes) if changes else config
+        return replace(config, instructions=self._fill_in(config.key, instructions, known)) if instructions else config
 
     def _fill_in(self, config_key: str, template: str, variables: dict[str, object]) -> str:
         try:
@@ -179,6 +173,9 @@ class _Variations:
     def variation(self, key: str, context: Context, default: object) -> object:
         """Return a variation without its judges, which :attr:`last_judges` keeps."""
         value = self._client.variation(key, context, default)
+        if "judgeConfiguration" not in value:
+            self._on_this_thread.judges = None
+            return value
         self._on_this_thread.judges = _judges_in(value)
         return {name: item for name, item in value.items() if name != "judgeConfiguration"}
 
@@ -200,11 +197,6 @@ def _judges_in(value: Mapping[str, object]) -> JudgeConfiguration | None:
         if isinstance(judge, dict) and "key" in judge and "samplingRate" in judge
     ]
     return JudgeConfiguration(judges=usable) if usable else None
-
-
-def _with_content(message: Any, content: str) -> object:
-    """Return a message of the AI SDK with another content."""
-    return type(message)(role=message.role, content=content)
 
 
 def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:

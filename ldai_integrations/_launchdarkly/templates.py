@@ -62,10 +62,16 @@ def missing_variables(template: str, variables: Mapping[str, Any]) -> list[str]:
     """Return the names of variables outside of sections that are not given."""
     if "{{" not in template:
         return []
-    missing, depth = [], 0
+    return [name for name in _names_in(template) if name not in variables]
+
+
+@lru_cache(maxsize=1024)
+def _names_in(template: str) -> tuple[str, ...]:
+    """Return the names of the variables outside of sections."""
+    names, depth = [], 0
     for kind, value in parse(template):
         depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
         name = value.partition(".")[0]
-        if kind == "no escape" and not depth and name and name not in variables:
-            missing.append(name)
-    return missing
+        if kind == "no escape" and not depth and name:
+            names.append(name)
+    return tuple(names)

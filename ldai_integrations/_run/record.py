@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
+from ..costs import Costs
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .ledger import CountedCall
@@ -14,7 +15,7 @@ from .run import Run
 from .status import status_of_exception
 
 
-def build_record(run: Run, ended_at: float) -> RunRecord:
+def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
     """Build the record of a finished run; estimate tokens that no provider reported.
 
     What user code reported on ``run.tracker`` replaces what was measured.
@@ -22,6 +23,7 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
     Args:
         run: A finished run.
         ended_at: The end of the run on its clock, in seconds.
+        costs: The prices; ``None`` if nobody wants to know the cost.
     """
     calls = run.ledger.counted()
     own = run.output.reading() if not calls and run.stated.usage is None else None
@@ -40,8 +42,8 @@ def build_record(run: Run, ended_at: float) -> RunRecord:
         tools = [tool.name for reading in readings for tool in reading.tool_calls]
     first_token_at, first_answer_at = _first_times(run, calls)
     cost = None
-    if run.services.costs is not None and config.model is not None:
-        cost = run.services.costs.of(
+    if costs is not None and config.model is not None:
+        cost = costs.of(
             usage,
             config_key=run.config_key,
             model_name=model_name,
@@ -205,9 +207,11 @@ def _estimate_prompt(run: Run) -> Usage | None:
 
 def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, float | None]:
     """Return when the first token and the first visible text arrived."""
-    first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
-    if not calls and not run.output.is_whole:
-        first, answer = run.output.first_item_at, run.output.first_answer_at
+    output = run.output
+    if calls or output.is_whole:
+        first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
+    else:
+        first, answer = output.first_item_at, output.first_answer_at
     return (first if run.stated.first_token_at is None else run.stated.first_token_at), answer
 
 

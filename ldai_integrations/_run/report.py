@@ -87,6 +87,11 @@ class Reporter:
         if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
             self._flushing.flush_after_request()
 
+    @property
+    def _has_receivers(self) -> bool:
+        """Whether anybody but LaunchDarkly gets the records."""
+        return len(self._sinks) > 1 or bool(signals.run_finished.receivers)
+
     def _may_wait(self, run: Run) -> bool:
         """Return whether a finished run may be reported later.
 
@@ -94,7 +99,7 @@ class Reporter:
         count.
         """
         try:
-            if (signals.run_finished.receivers or len(self._sinks) > 1) and run.output.chars < _LONG:
+            if self._has_receivers and run.output.chars < _LONG:
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
@@ -106,7 +111,7 @@ class Reporter:
 
     def _report(self, run: Run, ended_at: float) -> None:
         try:
-            record = build_record(run, ended_at)
+            record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
             return

@@ -63,7 +63,7 @@ def safe_data(data: object, event_name: str, diagnostics: Diagnostics) -> object
 
 def safe_metric(value: object, event_name: str, diagnostics: Diagnostics) -> float | None:
     """Return a finite number, or ``None``; a value that is no number is logged once for each event name."""
-    if value is None or ((type(value) is int or type(value) is float) and is_plain(value)):
+    if value is None or (type(value) is int and -_MAX_INT <= value < _MAX_INT):
         return value
     number = _to_finite(value)
     if number is None:
