@@ -15,7 +15,7 @@ from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, get_current, unbind
 from ._run.current import IdleRun
-from ._run.functions import TrackedCallable, end_after_exception, flush_after_run, track_function
+from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
 from ._run.options import RunOptions, check_ld_context, check_variables
 from ._run.run import Run, open_run
 from .exceptions import ConfigurationError
@@ -166,7 +166,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             )
         wrapper = track_function(func, self._opener)
         # Only a function may become a function: frameworks treat other callables differently.
-        return wrapper if inspect.isroutine(func) else TrackedCallable(func, wrapper, self)
+        return wrapper if inspect.isroutine(func) else track_object(func, wrapper, self)
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""

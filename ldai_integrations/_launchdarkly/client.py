@@ -142,15 +142,14 @@ class TrackingClient:
                     data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value)
                     if data is None:  # the run has sent the same already
                         return
-                data = self._with_model(data)
+                if self._models:
+                    data = self._with_model(data)
             self._delivery.track(event_name, _context_of(context), data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
     def _with_model(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data of an AI event with the model of its variation, if LaunchDarkly has sent one."""
-        if not self._models:
-            return data
         model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))
         return data if model is None else {**data, **model}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .context import bind, reset, unbind
@@ -245,6 +245,25 @@ class TrackedCallable(Proxy):
 
     def _self_wrap(self, other: object) -> object:
         return self._self_decorate(other)
+
+
+class _TrackedIterable(TrackedCallable):
+    """A callable object that can be iterated as well. Other objects must not look as if they could."""
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self.__wrapped__)
+
+
+def track_object(target: object, wrapper: Callable[..., object], decorate: Callable[[Any], object]) -> TrackedCallable:
+    """Return a stand-in for a callable object whose calls are tracked.
+
+    Args:
+        target: The object.
+        wrapper: Its tracked call, from :func:`track_function`.
+        decorate: Decorates a copy of the object.
+    """
+    is_iterable = hasattr(type(target), "__iter__") or hasattr(type(target), "__getitem__")
+    return (_TrackedIterable if is_iterable else TrackedCallable)(target, wrapper, decorate)
 
 
 def _run_parameter(func: Callable[..., object]) -> str | None:

@@ -104,7 +104,8 @@ def is_plain(value: Any, depth: int = 0) -> bool:
         for key, item in value.items():
             if type(key) is not str or not (key.isascii() or _is_utf8(key)):
                 return False
-            if not (type(item) is str and item.isascii()) and not is_plain(item, depth + 1):
+            is_simple = item.isascii() if type(item) is str else type(item) is int and -_MAX_INT <= item < _MAX_INT
+            if not is_simple and not is_plain(item, depth + 1):
                 return False
         return True
     return kind in (list, tuple) and all(is_plain(item, depth + 1) for item in value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -118,11 +118,21 @@ def test_callable_objects(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
     assert len(runs.wait(2)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="TrackedCallable has no __iter__, which an asynchronous stream must not have")
 def test_iterable_callable_objects(launchdarkly: OfflineLaunchDarkly) -> None:
-    """A decorated callable object that is iterable remains so."""
-    handlers: Any = track_ai(config_key="chat")(Handlers("a", "b"))
-    assert list(handlers) == ["a", "b"]
+    """A decorated callable object is iterable if the object is: by ``__iter__``, or by ``__getitem__`` alone."""
+
+    class Indexed:
+        def __call__(self) -> str:
+            return "Hi"
+
+        def __getitem__(self, index: int) -> str:
+            return ["a", "b"][index]
+
+    decorate = track_ai(config_key="chat")
+    handlers: Any = decorate(Handlers("a", "b"))
+    indexed: Any = decorate(Indexed())
+    assert list(handlers) == list(copy.copy(handlers)) == list(indexed) == ["a", "b"]
+    assert isinstance(handlers, Iterable)
 
 
 def test_objects_without_a_length(launchdarkly: OfflineLaunchDarkly) -> None:
@@ -135,6 +145,7 @@ def test_objects_without_a_length(launchdarkly: OfflineLaunchDarkly) -> None:
     handler: Any = track_ai(config_key="chat")(Handler())
     assert bool(handler)
     assert not hasattr(handler, "__len__")
+    assert not isinstance(handler, Iterable)
     for use in (len, iter, lambda one: one[0]):
         with pytest.raises(TypeError):
             use(handler)
