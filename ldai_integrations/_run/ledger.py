@@ -207,15 +207,11 @@ class Ledger:
             call.request = call.request.kept(most_chars - self._request_chars)
             self._request_chars += call.request.chars if call.request is not None else 0
 
-    @property
-    def first_token_at(self) -> float | None:
-        """When the first token of a provider stream arrived."""
-        return min((call.first_token_at for call in self._calls if call.first_token_at is not None), default=None)
-
-    @property
-    def first_answer_at(self) -> float | None:
-        """When the first visible text of a provider stream arrived."""
-        return min((call.first_answer_at for call in self._calls if call.first_answer_at is not None), default=None)
+    def first_times(self) -> tuple[float | None, float | None]:
+        """Return when the first token and the first visible text of a provider stream arrived."""
+        tokens = [call.first_token_at for call in self._calls if call.first_token_at is not None]
+        answers = [call.first_answer_at for call in self._calls if call.first_answer_at is not None]
+        return min(tokens, default=None), min(answers, default=None)
 
     @property
     def is_complete(self) -> bool:

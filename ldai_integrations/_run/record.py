@@ -25,7 +25,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
         ended_at: The end of the run on its clock, in seconds.
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
-    calls = run.ledger.counted()
+    calls, (first_token_at, first_answer_at) = run.ledger.counted(), run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
@@ -40,7 +40,10 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
         tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
     else:
         tools = [tool.name for reading in readings for tool in reading.tool_calls]
-    first_token_at, first_answer_at = _first_times(run, calls)
+    if not calls and not run.output.is_whole:
+        first_token_at, first_answer_at = run.output.first_item_at, run.output.first_answer_at
+    if run.stated.first_token_at is not None:
+        first_token_at = run.stated.first_token_at
     cost = None
     if costs is not None and config.model is not None:
         cost = costs.of(
@@ -203,16 +206,6 @@ def _estimate_prompt(run: Run) -> Usage | None:
     if not run.prompt:
         return None
     return estimate_prompt({"messages": run.prompt}, model=run.model, api="chat")
-
-
-def _first_times(run: Run, calls: Sequence[CountedCall]) -> tuple[float | None, float | None]:
-    """Return when the first token and the first visible text arrived."""
-    output = run.output
-    if calls or output.is_whole:
-        first, answer = run.ledger.first_token_at, run.ledger.first_answer_at
-    else:
-        first, answer = output.first_item_at, output.first_answer_at
-    return (first if run.stated.first_token_at is None else run.stated.first_token_at), answer
 
 
 def _since_opened(run: Run, at: float | None) -> int | None:

@@ -137,7 +137,9 @@ class Run:
     @property
     def ld_context(self) -> Context:
         """The LD context that the AI Config is evaluated for."""
-        return self._ld_context if self._ld_context is not None else self.scope.ld_context
+        if self._ld_context is None:
+            self._ld_context = self.scope.ld_context
+        return self._ld_context
 
     @property
     def tracker(self) -> RunTracker:

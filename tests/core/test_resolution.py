@@ -56,3 +56,13 @@ def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str
             assert run.messages() == [{"role": "system", "content": "Be kind."}]
 
     assert tracking.stats().diagnostics["default_served"] == 2
+
+
+def test_a_default_is_rendered_anew(no_leaks: None) -> None:
+    """Each run fills in the default with its own variables; the default itself stays as it is."""
+    default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="You help {{shop}}.")])
+    with OfflineLaunchDarkly({}):
+        for shop in ("K", "L"):
+            with track_ai("bot", default=default, variables={"shop": shop}) as run:
+                assert run.messages() == [{"role": "system", "content": f"You help {shop}."}]
+    assert default.messages == [LDMessage(role="system", content="You help {{shop}}.")]
