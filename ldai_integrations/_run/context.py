@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from ldclient import Context
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .flushing import Flushing
     from .vote_token import VoteToken
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
 #: outside the request's context finds it there.
@@ -213,6 +218,31 @@ def unbind(token: Token[Any]) -> None:
         _current.reset(token)
     except ValueError:
         pass
+
+
+def bound_to(current: Any, func: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that is called while a run or a scope is bound, on any thread or in any task."""
+    if iscoroutinefunction(func):
+
+        @wraps(func)
+        async def bound_async(*args: Any, **kwargs: Any) -> Any:
+            token = bind(current)
+            try:
+                return await func(*args, **kwargs)
+            finally:
+                unbind(token)
+
+        return bound_async  # type: ignore[return-value]  # it is a coroutine function, like func
+
+    @wraps(func)
+    def bound(*args: P.args, **kwargs: P.kwargs) -> T:
+        token = bind(current)
+        try:
+            return func(*args, **kwargs)
+        finally:
+            unbind(token)
+
+    return bound
 
 
 def scope_of(current: Any) -> RequestScope | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ldai.tracker import LDAIConfigTracker
@@ -22,7 +20,7 @@ from ..providers._prompt import prompt_of
 from ..providers._request import make_request
 from ..records import Usage
 from ..typing import ModelParameters, Score
-from .context import RequestScope, Services, bind, unbind
+from .context import RequestScope, Services, bound_to
 from .ledger import Ledger, ProviderCall, Source
 from .observe import note_failure, observe
 from .options import RunOptions
@@ -322,27 +320,7 @@ class Run:
 
             executor.submit(run.bind(ask), question)
         """
-        if iscoroutinefunction(func):
-
-            @wraps(func)
-            async def bound_async(*args: Any, **kwargs: Any) -> Any:
-                token = bind(self)
-                try:
-                    return await func(*args, **kwargs)
-                finally:
-                    unbind(token)
-
-            return bound_async  # type: ignore[return-value]  # it is a coroutine function, like func
-
-        @wraps(func)
-        def bound(*args: P.args, **kwargs: P.kwargs) -> T:
-            token = bind(self)
-            try:
-                return func(*args, **kwargs)
-            finally:
-                unbind(token)
-
-        return bound
+        return bound_to(self, func)
 
     def finish(self) -> None:
         """End the run and report it; only the first call counts. The code that opens a run finishes it."""
