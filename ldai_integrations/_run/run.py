@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ldai.tracker import LDAIConfigTracker
 from ldclient import Context
 
-from .._identity import TrackerIdentity
 from .._launchdarkly.client import TrackingClient
-from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker
 from ..delivery import forks
 from ..providers import Request
 from ..providers._prompt import prompt_of
 from ..providers._request import make_request
 from ..records import Usage
-from ..typing import ModelParameters, Score
-from .context import RequestScope, Services, bound_to
+from ..typing import Score
+from .context import RequestScope, bound_to
 from .ledger import Ledger, ProviderCall, Source
 from .observe import note_failure, observe
 from .options import RunOptions
@@ -28,6 +24,7 @@ from .output import HandlerOutput
 from .request import ProviderRequest
 from .rest import aread_rests, read_rests
 from .scores import Scores, score_run
+from .served import ServedConfig
 from .stated import Stated
 from .status import is_cancellation
 
@@ -35,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Run:
+class Run(ServedConfig):
     """One use of an AI Config: its prompt and parameters, and everything that is measured.
 
     Handlers get the run through a parameter annotated ``Run``, or from :func:`~ldai_integrations.current_run`. The
@@ -52,15 +49,11 @@ class Run:
         ld_context: Context | None = None,
         parent: Run | None = None,
     ) -> None:
+        super().__init__(scope, options, variables, ld_context)
         services = scope.services
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
         self.forks: int = forks.count
-        self.scope = scope
-        self.services: Services = services
-        self.options = options
-        self.config_key: str = options.config_key
         self.parent = parent
-        self.variables = variables
         self.finished: bool = False
         self.started_at: float = time.time()
         self.ledger: Ledger = Ledger(services.clock)
@@ -75,19 +68,10 @@ class Run:
         self.error: BaseException | None = None
         self.error_by_result: bool | None = None
         self.stated: Stated = Stated()
-        #: The messages that :meth:`messages` returned.
-        self.prompt: list[dict[str, object]] | None = None
-        #: The keys of the judges that were drawn for this run.
-        self.judge_keys: tuple[str, ...] = ()
         #: Receivers of the record, by the index of the sink that each replaces. Sinks create them when the run opens.
         self.emitters: Mapping[int, Callable[[Any], object]] = {}
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
-        self._ld_context = ld_context
-        self._lock = threading.Lock()
-        self._config: AIConfig | None = None
-        self._sdk_tracker: LDAIConfigTracker | None = None
-        self._identity: TrackerIdentity | None = None
         self.opened_at: float = services.clock()
 
     def __repr__(self) -> str:
@@ -95,49 +79,6 @@ class Run:
         return f"<Run of {self.config_key!r}, {state}, {len(list(self.ledger))} provider calls>"
 
     # For handlers
-
-    @property
-    def id(self) -> str:
-        """The run id that all LaunchDarkly events of this run share."""
-        return self.identity.run_id
-
-    @property
-    def config(self) -> AIConfig:
-        """The AI Config for this request, with a rendered prompt. ``config.enabled`` may be false."""
-        if self._config is None:
-            config = self.services.configs.resolve(
-                self.scope.resolved,
-                self.config_key,
-                self.ld_context,
-                mode=self.options.mode,
-                default=self.options.default,
-                variables=self.variables,
-            )
-            with self._lock:
-                if self._config is None:
-                    self._config = config
-                    self._draw_judges(config)
-        return self._config
-
-    @property
-    def model(self) -> str:
-        """The name of the configured model; empty if there is none."""
-        model = self.config.model
-        return model.name if model is not None else ""
-
-    @property
-    def parameters(self) -> ModelParameters:
-        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
-        model = self.config.model
-        parameters: ModelParameters = dict(model.to_dict()["parameters"] or {}) if model is not None else {}  # type: ignore[assignment]  # LaunchDarkly checks no parameters
-        return parameters
-
-    @property
-    def ld_context(self) -> Context:
-        """The LD context that the AI Config is evaluated for."""
-        if self._ld_context is None:
-            self._ld_context = self.scope.ld_context
-        return self._ld_context
 
     @property
     def tracker(self) -> RunTracker:
@@ -160,22 +101,6 @@ class Run:
                 is_anonymous = self.scope.is_anonymous(ld_context)
                 return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
         return ""
-
-    @property
-    def provider(self) -> str:
-        """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
-        provider = self.config.provider
-        return provider.name if provider is not None else ""
-
-    def custom(self, name: str) -> Any:
-        """Return a custom parameter of the configured model; ``None`` if there is none of that name."""
-        model = self.config.model
-        return model.get_custom(name) if model is not None else None
-
-    @property
-    def system(self) -> str:
-        """The configured system messages, or the instructions of an agent, as one text."""
-        return prompt_of("", self.configured_messages(), {}, tools={}).system
 
     def request(
         self,
@@ -226,23 +151,6 @@ class Run:
             observe=self.observe,
             diagnostics=self.services.diagnostics,
         )
-
-    def messages(self, *, user: str | None = None, history: Iterable[Mapping[str, Any]] = ()) -> list[Any]:
-        """Return the configured messages, ready for a provider call.
-
-        Args:
-            user: What the user says; added as the last message.
-            history: Earlier messages of the conversation, added before it.
-
-        Returns:
-            New ``{"role": …, "content": …}`` dicts, typed so that every provider's client accepts them. The
-            instructions of an agent are a system message.
-        """
-        messages = [*self.configured_messages(), *map(dict, history)]
-        if user is not None:
-            messages.append({"role": "user", "content": user})
-        self.prompt = messages
-        return [dict(message) for message in messages]
 
     def observe(self, response: T) -> T:
         """Read usage, tool calls and the time to the first token from a provider's response.
@@ -414,51 +322,11 @@ class Run:
         self.scope.open_runs.discard(self)
         self.services.reporter.report(self, ended_at)
 
-    @property
-    def is_judged(self) -> bool:
-        """Whether judges were drawn for this run, so that its texts are kept."""
-        return self.config is not None and bool(self.judge_keys)
-
-    @property
-    def is_resolved(self) -> bool:
-        """Whether the AI Config has been evaluated."""
-        return self._config is not None
-
-    @property
-    def sdk_tracker(self) -> LDAIConfigTracker:
-        """The AI SDK's tracker, created once."""
-        if self._sdk_tracker is None:
-            config = self.config
-            with self._lock:
-                if self._sdk_tracker is None:
-                    self._sdk_tracker = config.create_tracker()
-        return self._sdk_tracker
-
-    @property
-    def identity(self) -> TrackerIdentity:
-        """The run id, variation and version."""
-        if self._identity is None:
-            self._identity = TrackerIdentity.of(self.sdk_tracker)
-        return self._identity
-
-    def configured_messages(self) -> list[dict[str, object]]:
-        """Return the messages of the AI Config, or its instructions as one system message."""
-        instructions = getattr(self.config, "instructions", None)
-        if instructions:
-            return [{"role": "system", "content": instructions}]
-        return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
-
     def release(self) -> None:
         """Forget texts, callables and the exception, whose traceback leads back to the run, once it is reported."""
         self.ledger.release()
         self.output.release()
         self.prompt, self.error = None, None
-
-    def _draw_judges(self, config: AIConfig) -> None:
-        if self.scope.is_judging or config.judge_configuration is None:
-            return
-        with self.services.diagnostics.guard("judge_config", self.config_key):
-            self.judge_keys = self.services.judges.draw(config)
 
 
 def open_run(
