@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .clients import wrap_client
     from .decorator import track_ai
     from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
+    from .graph import track_graph
     from .records import FlushReport, RunRecord, Stats, Usage
     from .settings import Settings
     from .signals import default_served, run_finished, run_opened
@@ -40,6 +41,7 @@ __all__ = [
     "run_finished",
     "run_opened",
     "track_ai",
+    "track_graph",
     "wrap_client",
 ]
 
@@ -51,6 +53,7 @@ _MODULES = {
     ".clients": ("wrap_client",),
     ".decorator": ("track_ai",),
     ".exceptions": ("ConfigurationError", "LDAIIntegrationError", "TrackingNotConfiguredError"),
+    ".graph": ("track_graph",),
     ".records": ("FlushReport", "RunRecord", "Stats", "Usage"),
     ".signals": ("default_served", "run_finished", "run_opened"),
 }

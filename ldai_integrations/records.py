@@ -203,6 +203,8 @@ class RunRecord:
         environment_id: Id of the LaunchDarkly environment; empty where the SDK does not know it.
         calls: How many provider calls were seen.
         failed_calls: How many of them failed.
+        parent_run_id: The id of the run in which this one was opened; empty if there is none.
+        graph_key: The key of the agent graph that this run is a node of; empty if there is none.
         stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
             ``tokens``, ``tools``, ``success``); they are not sent again.
     """
@@ -232,6 +234,8 @@ class RunRecord:
     environment_id: str = ""
     calls: int = 0
     failed_calls: int = 0
+    parent_run_id: str = ""
+    graph_key: str = ""
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property

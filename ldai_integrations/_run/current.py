@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -43,6 +44,9 @@ class IdleRun(Run):
         return ""
 
     def evaluate(self, metric_key: str, score: Score) -> None:
+        """Do nothing."""
+
+    def track(self, metric_key: str, value: float | None = None, data: Mapping[str, Any] | None = None) -> None:
         """Do nothing."""
 
 

@@ -80,6 +80,8 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),
+        parent_run_id=run.parent.id if run.parent is not None and run.parent.is_resolved else "",
+        graph_key=run.graph_key,
         stated=frozenset(stated),
     )
 

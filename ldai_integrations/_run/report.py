@@ -99,6 +99,8 @@ class Reporter:
         count.
         """
         try:
+            if run.parent is not None and run.parent.counts_pages:
+                _ = run.parent.id  # evaluated now, for the record
             if self._has_receivers and run.output.chars < _LONG:
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
@@ -114,6 +116,8 @@ class Reporter:
             record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
+            if run.report_node is not None:
+                run.report_node(None)
             return
         if record.calls:
             self._keys_with_calls.add(run.config_key)
@@ -121,12 +125,9 @@ class Reporter:
         run.release()
         is_reported = record.enabled and record.outcome != "discarded"
         if is_reported:
-            self.runs += 1  # the interpreter switches no threads within this statement
-            for index, sink in enumerate(self._sinks):
-                try:
-                    run.emitters.get(index, sink.emit)(record)
-                except Exception as exc:
-                    self._diagnostics.failed(_name_of(sink), record.config_key, exc)
+            self._emit(run, record)
+        if run.report_node is not None:
+            run.report_node(record if is_reported else None)
         if signals.run_finished.receivers:
             with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
@@ -136,6 +137,14 @@ class Reporter:
                 run.services.judges.judge(evaluation)
         except Exception as exc:
             self._diagnostics.failed("judge", run.config_key, exc)
+
+    def _emit(self, run: Run, record: RunRecord) -> None:
+        self.runs += 1  # the interpreter switches no threads within this statement
+        for index, sink in enumerate(self._sinks):
+            try:
+                run.emitters.get(index, sink.emit)(record)
+            except Exception as exc:
+                self._diagnostics.failed(_name_of(sink), record.config_key, exc)
 
 
 def _name_of(sink: object) -> str:

@@ -14,9 +14,10 @@ from ..delivery import forks
 from ..providers import Request
 from ..providers._prompt import prompt_of
 from ..providers._request import make_request
-from ..records import Usage
+from ..records import RunRecord, Usage
 from ..typing import Score
 from .context import RequestScope, bound_to
+from .graph import get_graph
 from .ledger import Ledger, ProviderCall, Source
 from .observe import note_failure, observe
 from .options import RunOptions
@@ -54,6 +55,8 @@ class Run(ServedConfig):
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
         self.forks: int = forks.count
         self.parent = parent
+        #: Takes the record if the run is a node of an agent graph; it gets ``None`` if there is no record.
+        self.report_node: Callable[[RunRecord | None], object] | None = None
         self.finished: bool = False
         self.started_at: float = time.time()
         self.ledger: Ledger = Ledger(services.clock)
@@ -196,6 +199,31 @@ class Run(ServedConfig):
             self.sdk_tracker.track_tool_call(name)
         else:
             self.stated.tools.append(name)
+
+    def track(self, metric_key: str, value: float | None = None, data: Mapping[str, Any] | None = None) -> None:
+        """Send an event of a metric of your own, such as a purchase, for the LD context of this run.
+
+        Args:
+            metric_key: The event key of a metric in LaunchDarkly.
+            value: A number, for a numeric metric.
+            data: Further data of the event. The run id, the AI Config and the variation are added.
+        """
+        if not isinstance(metric_key, str) or not metric_key or isinstance(value, (bool, str)):
+            self.services.diagnostics.note(
+                "track",
+                self.config_key,
+                "An event for a run of %r was not sent: give the key of a metric, and a number.",
+                self.config_key,
+            )
+            return
+        identity = self.identity
+        about = {
+            "runId": identity.run_id,
+            "configKey": self.config_key,
+            "variationKey": identity.variation_key,
+            "version": identity.version,
+        }
+        self.services.ld_client.track(metric_key, self.ld_context, {**(data or {}), **about}, value)
 
     def evaluate(self, metric_key: str, score: Score) -> None:
         """Score this run under a metric of your own, once per metric.
@@ -346,6 +374,9 @@ def open_run(
         # then see a state that is not complete.
         ld_context = scope.ld_context
     run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+    graph = get_graph()
+    if graph is not None:
+        run.graph_key, run.report_node = graph.key, graph.enter(run)
     scope.open_runs.add(run)
     scope.had_runs = True
     if scope.vote_token is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ldai.tracker import LDAIConfigTracker
-from ldclient import Context
+from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
 from .._launchdarkly.configs import AIConfig
@@ -32,6 +32,8 @@ class ServedConfig:
         self.prompt: list[dict[str, object]] | None = None
         #: The keys of the judges that were drawn for this run.
         self.judge_keys: tuple[str, ...] = ()
+        #: The key of the agent graph that the run is a node of; empty if there is none.
+        self.graph_key: str = ""
         self._ld_context = ld_context
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
@@ -133,7 +135,8 @@ class ServedConfig:
             config = self.config
             with self._lock:
                 if self._sdk_tracker is None:
-                    self._sdk_tracker = config.create_tracker()
+                    tracker = config.create_tracker()
+                    self._sdk_tracker = self._in_graph(tracker) if self.graph_key else tracker
         return self._sdk_tracker
 
     @property
@@ -149,6 +152,21 @@ class ServedConfig:
         if instructions:
             return [{"role": "system", "content": instructions}]
         return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
+
+    def _in_graph(self, tracker: LDAIConfigTracker) -> LDAIConfigTracker:
+        """Return a tracker whose events contain the key of the graph."""
+        run_id, config_key, variation_key, version = TrackerIdentity.of(tracker)
+        return LDAIConfigTracker(
+            cast(LDClient, self.services.ld_client),
+            run_id,
+            config_key,
+            variation_key,
+            version,
+            self.ld_context,
+            self.model,
+            self.provider,
+            graph_key=self.graph_key,
+        )
 
     def _draw_judges(self, config: AIConfig) -> None:
         if self.scope.is_judging or config.judge_configuration is None:

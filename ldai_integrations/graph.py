@@ -1,0 +1,139 @@
+"""``track_graph``: report the execution of an agent graph."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextvars import Token
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ldclient import Context
+
+from ._run.context import RequestScope, get_current, scope_of
+from ._run.graph import GraphRun, bind_graph, reset_graph
+from ._run.options import check_ld_context
+from .exceptions import ConfigurationError
+from .tracking import Tracking, process
+
+__all__ = ["track_graph"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class track_graph:  # noqa: N801  # a decorator is used like a function
+    """A decorator and a context manager that reports the execution of an agent graph.
+
+    ::
+
+        @track_graph("support-flow")
+        async def support(question: str) -> str:
+            topic = await triage(question)
+            return await (refund(question) if topic == "refund" else answer(question))
+
+    Functions below with :class:`~ldai_integrations.track_ai` that are called within it are the nodes. LaunchDarkly gets
+    the path, the handoffs, the total tokens, the duration, and success or failure of the graph, and the events of the
+    nodes contain the key of the graph. The graph failed if an exception leaves it, or if its last node was an error. If
+    the path differs from the graph in LaunchDarkly, this is logged once.
+
+    Args:
+        graph_key: The key of the graph.
+        ld_context: Called with the arguments of the function, returns the LD context. Without it, the LD context of the
+            request is used, or an anonymous one.
+        tracking: The application's :class:`~ldai_integrations.Tracking`. Needed only if no middleware and no
+            environment variable provides one.
+
+    Raises:
+        ConfigurationError: If a value cannot work, or if it is put on a generator function, whose work is done after it
+            has returned. Use a ``with`` block in such a function.
+    """
+
+    def __init__(
+        self,
+        graph_key: str,
+        *,
+        ld_context: Callable[..., Context | None] | None = None,
+        tracking: Tracking | None = None,
+    ) -> None:
+        if not isinstance(graph_key, str) or not graph_key.strip():
+            raise ConfigurationError(
+                f"graph_key is {graph_key!r}; give the key of an agent graph, as LaunchDarkly shows it"
+            )
+        check_ld_context(ld_context)
+        self._graph_key = graph_key
+        self._ld_context = ld_context
+        self._tracking = tracking
+        self._blocks: list[_Block] = []
+
+    def __call__(self, func: F) -> F:
+        """Return ``func``; each call is an execution of the graph."""
+        if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func) or not inspect.isroutine(func):
+            raise ConfigurationError(
+                f"track_graph was put on {func!r}; put it on a function or coroutine function, or use a with block"
+            )
+        if inspect.iscoroutinefunction(func):
+
+            @wraps(func)
+            async def run_async(*args: Any, **kwargs: Any) -> Any:
+                with self._block(args, kwargs):
+                    return await func(*args, **kwargs)
+
+            return run_async  # type: ignore[return-value]  # it is a coroutine function, like func
+
+        @wraps(func)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._block(args, kwargs):
+                return func(*args, **kwargs)
+
+        return run  # type: ignore[return-value]  # it has the signature of func
+
+    def __enter__(self) -> None:
+        """Begin an execution of the graph."""
+        block = self._block((), {})
+        block.__enter__()
+        self._blocks.append(block)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """End the execution."""
+        self._blocks.pop().__exit__(kind, exc, tb)
+
+    def _block(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> _Block:
+        return _Block(self._graph_key, self._scope(), self._ld_context, args, kwargs)
+
+    def _scope(self) -> RequestScope | None:
+        scope = scope_of(get_current())
+        if self._tracking is not None and (scope is None or scope.services is not self._tracking.services):
+            return RequestScope(self._tracking.services)
+        if scope is None:
+            tracking = process.tracking or process.make_tracking()
+            scope = RequestScope(tracking.services) if tracking is not None else None
+        return scope
+
+
+class _Block:
+    """One execution of a graph; nothing happens without a Tracking."""
+
+    def __init__(
+        self,
+        graph_key: str,
+        scope: RequestScope | None,
+        ld_context: Callable[..., Context | None] | None,
+        args: tuple[object, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._graph: GraphRun | None = None
+        self._token: Token[GraphRun | None] | None = None
+        if scope is not None:
+            with scope.services.diagnostics.guard("graph", graph_key):
+                found = scope.ld_context if ld_context is None else scope.context_from(ld_context, *args, **kwargs)
+                self._graph = GraphRun(scope, graph_key, found)
+
+    def __enter__(self) -> None:
+        if self._graph is not None:
+            self._token = bind_graph(self._graph)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._graph is not None and self._token is not None:
+            reset_graph(self._token)
+            self._graph.end(exc)

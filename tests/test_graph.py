@@ -1,0 +1,203 @@
+"""``track_graph``: what LaunchDarkly gets about the execution of an agent graph."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ldai import LDAIClient
+from ldclient import Context
+
+from ldai_integrations import current_run, track_ai, track_graph
+from ldai_integrations.exceptions import ConfigurationError
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
+
+EDGES = {"triage": [{"key": "refund"}, {"key": "answer"}], "refund": [{"key": "answer"}]}
+GRAPH = {
+    "_ldMeta": {"enabled": True, "variationKey": "first", "version": 4},
+    "root": "triage",
+    "edges": EDGES,
+}
+
+
+@pytest.fixture
+def launchdarkly() -> Iterator[OfflineLaunchDarkly]:
+    """Serve a graph of three agents."""
+    agents: dict[str, Any] = {key: ai_config(instructions="Help.") for key in ("triage", "refund", "answer")}
+    with OfflineLaunchDarkly({**agents, "support-flow": GRAPH}) as launchdarkly:
+        yield launchdarkly
+
+
+def node(key: str, tokens: int = 0, error: Exception | None = None) -> Any:
+    """Return an agent that uses some tokens."""
+
+    @track_ai(config_key=key, mode="agent")
+    def agent() -> str:
+        current_run().add_usage(input_tokens=tokens, output_tokens=1)
+        if error is not None:
+            raise error
+        return key
+
+    return agent
+
+
+def graph_events(launchdarkly: OfflineLaunchDarkly) -> dict[str, Any]:
+    """Return the values of the events about the graph, by name; handoffs and redirects as lists."""
+    launchdarkly.tracking.flush()
+    events: dict[str, Any] = {}
+    for event in launchdarkly.events.custom:
+        name = event.key.removeprefix("$ld:ai:graph:")
+        if name == event.key:
+            continue
+        assert event.data["graphKey"] == "support-flow"
+        assert (event.data["variationKey"], event.data["version"]) == ("first", 4)
+        if "sourceKey" in event.data:
+            target = event.data.get("targetKey") or event.data.get("redirectedTarget")
+            events.setdefault(name, []).append((event.data["sourceKey"], target))
+        else:
+            events[name] = event.data.get("path", event.metric_value)
+    return events
+
+
+def test_a_path(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The path, the handoffs, the total tokens, the duration and the success of a graph are reported."""
+    triage, refund, answer = node("triage", 100), node("refund", 20), node("answer", 3)
+
+    @track_graph("support-flow")
+    def flow() -> str:
+        return str(triage() + refund() + answer())
+
+    assert flow() == "triagerefundanswer"
+
+    events = graph_events(launchdarkly)
+    assert events.pop("duration:total") >= 0
+    assert events == {
+        "invocation_success": 1,
+        "total_tokens": 126,
+        "path": ["triage", "refund", "answer"],
+        "handoff_success": [("triage", "refund"), ("refund", "answer")],
+    }
+    nodes = [event for event in launchdarkly.events.custom if "runId" in (event.data or {})]
+    assert nodes
+    assert {event.data.get("graphKey") for event in nodes} == {"support-flow"}
+    assert {record.graph_key for record in launchdarkly.sink.records} == {"support-flow"}
+
+
+def test_agents_that_call_agents(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The agent that calls another one hands over to it, and is its parent."""
+    answer = node("answer", 3)
+
+    @track_ai(config_key="triage", mode="agent")
+    def triage() -> object:
+        current_run().add_usage(input_tokens=1, output_tokens=1)
+        return answer()
+
+    with track_graph("support-flow"):
+        triage()
+
+    assert graph_events(launchdarkly)["handoff_success"] == [("triage", "answer")]
+    inner, outer = launchdarkly.sink.wait(2)
+    assert (inner.config_key, inner.parent_run_id) == ("answer", outer.run_id)
+
+
+def test_agents_in_parallel(launchdarkly: OfflineLaunchDarkly) -> None:
+    """Agents that run in parallel are both handed over to by the one before them."""
+
+    def slow(key: str) -> Any:
+        @track_ai(config_key=key, mode="agent")
+        async def agent() -> None:
+            current_run().add_usage(input_tokens=1, output_tokens=1)
+            await asyncio.sleep(0.02)
+
+        return agent
+
+    @track_graph("support-flow")
+    async def flow() -> None:
+        await slow("triage")()
+        await asyncio.gather(slow("refund")(), slow("answer")())
+
+    asyncio.run(flow())
+
+    events = graph_events(launchdarkly)
+    assert events["handoff_success"] == [("triage", "refund"), ("triage", "answer")]
+    assert events["total_tokens"] == 6
+
+
+def test_a_failure(launchdarkly: OfflineLaunchDarkly) -> None:
+    """An exception that leaves the graph is its failure, and the handoff to the agent that raised it failed."""
+    triage, refund = node("triage"), node("refund", error=RuntimeError("no"))
+
+    @track_graph("support-flow")
+    def flow() -> None:
+        triage()
+        refund()
+
+    with pytest.raises(RuntimeError, match="no"):
+        flow()
+
+    events = graph_events(launchdarkly)
+    assert "invocation_success" not in events
+    assert events["invocation_failure"] == 1
+    assert events["handoff_failure"] == [("triage", "refund")]
+
+
+def test_another_path(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A handoff that the graph in LaunchDarkly does not have is a redirect, and logged once."""
+    answer, refund = node("answer"), node("refund")
+    for _ in range(2):
+        with track_graph("support-flow"):
+            answer()
+            refund()
+
+    assert graph_events(launchdarkly)["redirect"] == [("answer", "refund")] * 2
+    assert launchdarkly.tracking.stats().diagnostics["graph_path"] == 4
+
+
+def test_the_events_are_those_of_the_sdk(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The graph's tracker of LaunchDarkly's AI SDK sends the same data for the same graph."""
+    graph = LDAIClient(launchdarkly.client).agent_graph("support-flow", Context.create("anna"))
+    launchdarkly.events.custom.clear()
+    graph.create_tracker().track_path(["triage"])
+    theirs = launchdarkly.events.custom[-1]
+    with track_graph("support-flow", ld_context=lambda: Context.create("anna")):
+        node("triage")()
+    launchdarkly.tracking.flush()
+
+    [ours] = [event for event in launchdarkly.events.custom[1:] if event.key == theirs.key]
+    assert (ours.data, ours.metric_value, ours.context) == (theirs.data, theirs.metric_value, theirs.context)
+
+
+def test_a_graph_without_nodes(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A graph that runs no node is reported without a path."""
+    with track_graph("support-flow"):
+        pass
+
+    assert set(graph_events(launchdarkly)) == {"invocation_success", "duration:total"}
+
+
+def test_mistakes() -> None:
+    """Bad values and generator functions are refused with what to do."""
+    with pytest.raises(ConfigurationError, match="graph_key is ''"):
+        track_graph("")
+
+    def pieces() -> Iterator[str]:
+        yield ""
+
+    with pytest.raises(ConfigurationError, match="use a with block"):
+        track_graph("support-flow")(pieces)
+
+
+def test_an_event_of_the_application(launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.track`` sends a metric of the application with the LD context and the identity of the run."""
+    with track_ai(config_key="triage", mode="agent", ld_context=lambda: Context.create("anna")) as run:
+        run.track("purchase", 9.5, {"items": 2})
+        run.track("", True)
+
+    [event] = [event for event in launchdarkly.events.custom if event.key == "purchase"]
+    assert event.metric_value == 9.5
+    assert event.context.key == "anna"
+    expected = {"items": 2, "runId": run.id, "configKey": "triage", "variationKey": "test", "version": 1}
+    assert event.data == expected
+    assert launchdarkly.tracking.stats().diagnostics["track"] == 1
