@@ -68,6 +68,7 @@ def test_exactly_these_names_are_public() -> None:
         "run_finished",
         "run_opened",
         "track_ai",
+        "track_graph",
         "wrap_client",
     ]
 
