@@ -12,6 +12,8 @@ logger = logging.getLogger("ldai_integrations")
 
 # Subjects come from the configuration (config keys, names of sinks). The limit protects memory if they do not.
 _MAX_REMEMBERED = 1_000
+# Asking for them takes longer than looking up their handlers.
+_SIGNALS = tuple(signal.valid_signals())
 
 
 class Diagnostics:
@@ -101,7 +103,7 @@ def raise_if_from_signal(exc: BaseException) -> None:
     The time limits of Celery (``SoftTimeLimitExceeded``), of RQ and of ``signal.alarm`` are such exceptions. One that
     ``PyThreadState_SetAsyncExc`` sets leaves no trace of its origin and cannot be recognised.
     """
-    handlers = {_code_of(handler) for handler in map(signal.getsignal, signal.valid_signals()) if callable(handler)}
+    handlers = {_code_of(handler) for handler in map(signal.getsignal, _SIGNALS) if callable(handler)}
     traceback = exc.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code in handlers:

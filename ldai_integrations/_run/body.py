@@ -88,45 +88,48 @@ class ItemReader:
     """A reader of the items of a stream: a provider's events, lines of text, or parts of a body."""
 
     def __init__(self) -> None:
-        self._events: StreamReader | None = None
-        self._lines: SSEReader | None = None
+        self._reader: StreamReader | SSEReader | None = None
 
     @property
     def recognised(self) -> bool:
         """Whether any item had a provider's format."""
-        reader = self._events or self._lines
-        return reader is not None and reader.recognised
+        return self._reader is not None and self._reader.recognised
 
     @property
     def answered(self) -> bool:
         """Whether any visible text has passed."""
-        reader = self._events or self._lines
-        return reader is not None and reader.answered
+        return self._reader is not None and self._reader.answered
 
     @property
     def awaits_usage(self) -> bool:
         """Whether the finish reason has passed, and the usage has not."""
-        reader = self._events or self._lines
-        return reader is not None and reader.awaits_usage
+        return self._reader is not None and self._reader.awaits_usage
+
+    @property
+    def settled(self) -> ItemReader | StreamReader:
+        """The reader that reads the rest of the items: a shorter way, once an item was an event of a provider."""
+        return self._reader if isinstance(self._reader, StreamReader) else self
 
     def reading(self) -> Reading | None:
         """Return what is known so far."""
-        reader = self._events or self._lines
-        return reader.reading() if reader is not None else None
+        return self._reader.reading() if self._reader is not None else None
 
     def feed(self, item: Any) -> bool:
         """Take an item; return whether it carries text, reasoning or a tool delta."""
-        if self._events is not None:
-            return self._events.feed(item)
+        if isinstance(self._reader, StreamReader):
+            return self._reader.feed(item) or False
         if not isinstance(item, (str, bytes, bytearray, memoryview)):
             return self._feed_object(item)
-        if self._lines is None:
-            self._lines = SSEReader()
         # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
         text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
         if "\n" not in text and is_sse_or_json_line(text):
-            return self._lines.feed(f"{text}\n\n".encode())
-        return self._lines.feed(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+            return self._feed_text(f"{text}\n\n".encode())
+        return self._feed_text(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+
+    def _feed_text(self, data: bytes) -> bool:
+        if self._reader is None:
+            self._reader = SSEReader()
+        return self._reader.feed(data) or False
 
     def _feed_object(self, item: Any) -> bool:
         """Take an event of a provider, or one that a web framework has still to encode as a Server-Sent Event."""
@@ -134,15 +137,13 @@ class ItemReader:
             item.get(key) if isinstance(item, dict) else getattr(item, key, None) for key in ("event", "data")
         )
         if isinstance(data, str):
-            if self._lines is None:
-                self._lines = SSEReader()
             event = f"event: {name}\n" if isinstance(name, str) else ""
             lines = "\n".join(f"data: {line}" for line in data.split("\n"))
-            return self._lines.feed(f"{event}{lines}\n\n".encode())
+            return self._feed_text(f"{event}{lines}\n\n".encode())
         events = StreamReader()
-        has_delta = events.feed(item)
-        if events.recognised or self._lines is None:
-            self._events = events
+        has_delta = events.feed(item) or False
+        if events.recognised or self._reader is None:
+            self._reader = events
         return has_delta
 
 

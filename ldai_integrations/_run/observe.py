@@ -9,11 +9,12 @@ import inspect
 from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from .._diagnostics import raise_if_from_signal
 from ..records import Usage
-from ..usage import Reading, extract, read
+from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, is_sse_or_json_line
 from .context import Services
 from .ledger import Ledger, ProviderCall
@@ -137,29 +138,25 @@ class _Observer(StreamHooks):
         self._call = call
         self._clock = run.services.clock
         self._hides_usage = hides_usage
-        self._reader: ItemReader | BodyReader | None = None
-        self._is_unreadable = False
+        self._reader: ItemReader | BodyReader | StreamReader | None = None
         #: The provider's stream, if the response is one.
         self.stream: object = None
 
     def take(self, response: object) -> object:
         """Attach a reader to a response; return what the caller gets."""
         self._call.form = response.__class__
+        if _is_model(response.__class__):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+            self._take_whole(response)
+            return response
         if isinstance(response, dict):
             return self._take_dict(response)
         if _is_botocore_body(response):
             return self._take_body(response, {})
-        http = getattr(response, "http_response", None)
-        if _is_http_response(http):
-            self._take_http(http)
+        raw = _raw_response_of(response)
+        if raw is not None:
+            self._take_http(raw)
             return response
-        kind = response.__class__
-        http = getattr(response, "response", None)
-        if hasattr(kind, "data"):  # a raw response of cohere, whose old versions have no public name for it
-            raw = http if http is not None else getattr(response, "_response", None)
-            if _is_http_response(raw):
-                self._take_http(raw)
-                return response
+        kind, http = response.__class__, getattr(response, "response", None)
         if _is_stream(kind):
             if _is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
@@ -177,15 +174,17 @@ class _Observer(StreamHooks):
     def on_item(self, item: Any) -> object:
         """Read an item; return whether the caller must not see it."""
         call, reader = self._call, self._reader
-        if reader is None or self._is_unreadable:
+        if reader is None:
             return False
         try:
             has_delta = reader.feed(item)
-            if has_delta and call.first_answer_at is None:
-                call.note_token(self._clock(), is_answer=reader.answered)
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
+            if call.first_answer_at is None:
+                call.note_token(self._clock(), is_answer=reader.answered)
+                if isinstance(reader, ItemReader):
+                    self._reader = reader.settled
         except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
         return False
@@ -294,7 +293,7 @@ class _Observer(StreamHooks):
 
     def _fail_to_read(self, exc: Exception) -> None:
         raise_if_from_signal(exc)
-        self._is_unreadable = True
+        self._reader = None
         key = self._observed_run.config_key
         self._observed_run.services.diagnostics.note(
             "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
@@ -328,10 +327,25 @@ class _BotocoreTee:
         return lines
 
 
+@lru_cache(4_096)
+def _is_model(kind: type) -> bool:
+    """Return whether a class is a pydantic model, which is no stream. It is slow to deny that it has an attribute."""
+    return hasattr(kind, "__pydantic_fields__")
+
+
 def _is_botocore_body(value: object) -> bool:
     """Return whether a value is a botocore body, which is read from the network and can be read once."""
     kind = value.__class__
     return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
+
+
+def _raw_response_of(response: object) -> Any:
+    """Return the HTTP response that an object stands for which a library returns unparsed; ``None`` for others."""
+    raw = getattr(response, "http_response", None)
+    if raw is None and hasattr(response.__class__, "data"):  # cohere, whose old versions have no public name for it
+        raw = getattr(response, "response", None)
+        raw = getattr(response, "_response", None) if raw is None else raw
+    return raw if _is_http_response(raw) else None
 
 
 def _is_http_response(value: object) -> bool:

@@ -25,7 +25,46 @@ _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
 
 
-class Remaining:
+class BoundedText:
+    """The beginning of a growing text, and a counter of the tokens of the rest.
+
+    Args:
+        limits: What the stream may still keep.
+    """
+
+    __slots__ = ("_chunks", "_left", "_limits", "rest")
+
+    def __init__(self, limits: Limits) -> None:
+        self._chunks: list[str] = []
+        self._left = MOST_TEXT
+        self._limits = limits
+        #: Counts what is not kept.
+        self.rest: TextTally | None = None
+
+    def add(self, chunk: str) -> None:
+        """Append a chunk that is not empty."""
+        size, limits = len(chunk), self._limits
+        fits = size <= self._left and size <= limits.characters
+        if not fits:
+            if self.rest is not None:
+                self.rest.add(chunk)
+                return
+            size = min(self._left, limits.characters)
+            self.rest = TextTally()
+            self.rest.add(chunk[size:])
+            chunk = chunk[:size]
+        self._chunks.append(chunk)
+        self._left -= size
+        limits.characters -= size
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def __str__(self) -> str:
+        return "".join(self._chunks)
+
+
+class Limits:
     """The numbers of characters and of tool calls that a stream may still keep."""
 
     __slots__ = ("characters", "tool_calls")
@@ -33,37 +72,6 @@ class Remaining:
     def __init__(self) -> None:
         self.characters = _MOST_TEXT_OF_STREAM
         self.tool_calls = _MOST_TOOL_CALLS
-
-
-class BoundedText:
-    """The beginning of a growing text, and a counter of the tokens of the rest."""
-
-    __slots__ = ("_chars", "_chunks", "_remaining", "rest")
-
-    def __init__(self, remaining: Remaining) -> None:
-        self._chunks: list[str] = []
-        self._chars = 0
-        self._remaining = remaining
-        #: Counts what is not kept.
-        self.rest: TextTally | None = None
-
-    def add(self, chunk: str) -> None:
-        """Append a chunk."""
-        if self.rest is None:
-            fits = min(MOST_TEXT - self._chars, self._remaining.characters)
-            self._chunks.append(chunk if len(chunk) <= fits else chunk[:fits])
-            self._chars += len(chunk)
-            self._remaining.characters -= min(len(chunk), fits)
-            if len(chunk) <= fits:
-                return
-            chunk, self.rest = chunk[fits:], TextTally()
-        self.rest.add(chunk)
-
-    def __bool__(self) -> bool:
-        return self._chars > 0
-
-    def __str__(self) -> str:
-        return "".join(self._chunks)
 
 
 @dataclass(slots=True)
@@ -102,7 +110,7 @@ class Call:
     @property
     def has_content(self) -> bool:
         """Whether any text or tool call was seen."""
-        return bool(self.text) or bool(self.tool_calls)
+        return bool(self.text or self.tool_calls)
 
     @property
     def has_usage(self) -> bool:
@@ -112,8 +120,9 @@ class Call:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of this call."""
-        known = self.has_content or self.has_usage or self.reasoning or self.error or self.ids or self.reason
-        return not (known or self.model)
+        return not (self.ids or self.model or self.has_content or self.has_usage or self.reasoning) and not (
+            self.error or self.reason
+        )
 
     def usage(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""
@@ -162,7 +171,7 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._remaining = Remaining()
+        self._limits = Limits()
         self.call = self._new_call()
         self._calls = [self.call]
         self._by_id: dict[str, Call] = {}
@@ -172,7 +181,7 @@ class Draft:
         self.has_sum = False
 
     def _new_call(self) -> Call:
-        return Call(BoundedText(self._remaining), BoundedText(self._remaining))
+        return Call(BoundedText(self._limits), BoundedText(self._limits))
 
     # The current call
 
@@ -186,7 +195,7 @@ class Draft:
             anew: This event starts a response. If the id is known, it belongs to another call.
             whole: This event is a whole response.
         """
-        name = text(call_id) or (self.entry if whole else "")
+        name = (call_id if type(call_id) is str else text(call_id)) or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
         if known is not None:
             self.call = known
@@ -220,14 +229,14 @@ class Draft:
 
     def add_text(self, value: Any) -> bool:
         """Add visible text; return whether there was any."""
-        chunk = text(value)
+        chunk = value if type(value) is str else text(value)
         if chunk:
             self.call.text.add(chunk)
         return bool(chunk)
 
     def add_reasoning(self, value: Any) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
-        chunk = text(value)
+        chunk = value if type(value) is str else text(value)
         if chunk:
             self.call.reasoning.add(chunk)
         return bool(chunk)
@@ -248,10 +257,10 @@ class Draft:
             key = ("whole", len(calls))
         known = calls.get(key)
         if known is None:
-            if self._remaining.tool_calls == 0:
+            if self._limits.tool_calls == 0:
                 return True
-            self._remaining.tool_calls -= 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._remaining))
+            self._limits.tool_calls -= 1
+            known = calls[key] = _ToolCall(title, BoundedText(self._limits))
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)
@@ -259,14 +268,14 @@ class Draft:
 
     def identify(self, response_id: Any) -> None:
         """Add an id of the response."""
-        name = text(response_id)
+        name = response_id if type(response_id) is str else text(response_id)
         if name and name not in self.call.ids and len(self._by_id) < _MOST_IDS:
             self.call.ids[name] = None
             self._by_id[name] = self.call
 
     def finish(self, reason: Any, choice: int = 0) -> None:
         """Take the reason why generation ended; the first choice's last reason is kept."""
-        word = text(reason) or (text(get(reason, "value", "name")) if reason is not None else "")
+        word = reason if type(reason) is str or reason is None else text(reason) or text(get(reason, "value", "name"))
         if not word:
             return
         call = self.call
@@ -276,11 +285,11 @@ class Draft:
 
     def name_model(self, value: Any) -> None:
         """Take the model's name."""
-        self.call.model = text(value) or self.call.model
+        self.call.model = (value if type(value) is str else text(value)) or self.call.model
 
     def fail(self, error: Any) -> None:
-        """Take the type or code of an error object, never its message."""
-        if self.call.error is None:
+        """Take the type or code of an error object, if there is one; never its message."""
+        if error is not None and self.call.error is None:
             code = text(get(error, "type", "status", "code")) or text(get(error, "code"))
             if not code:
                 status = number(get(error, "code", "status_code"))
@@ -294,7 +303,7 @@ class Draft:
             raw: The object.
             begun: The answer has only begun, so that its output is not known yet.
         """
-        counts = counts_in(raw)
+        counts = counts_in(raw) if raw is not None else None
         if counts is None:
             return False
         if begun:
@@ -325,12 +334,6 @@ class Draft:
     # The result
 
     @property
-    def awaits_usage(self) -> bool:
-        """Whether the current call has a finish reason, and its usage is still to come."""
-        call = self.call
-        return call.counted_at < call.finished_at and not call.closed
-
-    @property
     def has_usage(self) -> bool:
         """Whether any call has usage."""
         return any(call.has_usage for call in self._calls)
@@ -351,9 +354,11 @@ class Draft:
 
     def reading(self) -> Reading:
         """Return what is known so far."""
+        if len(self._calls) == 1:
+            return self.call.reading(self.api)
         calls = [call for call in self._calls if not call.is_empty]
-        if len(calls) < 2:
-            return (calls[0] if calls else self.call).reading(self.api)
+        if len(calls) == 1:
+            return calls[0].reading(self.api)
         parts = tuple(call.reading(self.api) for call in calls)
         return Reading(
             usage=self.usage(),

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
-from ._values import dig, fields_of, items, number
+from ._values import fields_of, get, items, number
 
-# The field names of each shape. A usage object of a shape has at least one of them.
-_NAMES = {shape: frozenset(path.partition(".")[0] for path in shape.input + shape.output) for shape in SHAPES}
-_REST = ("total", "cached", "cache_write", "reasoning", "tool_prompt")
+# Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
+_WRITTEN = ("cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens")
+_AUDIO = "prompt_audio_seconds"
+
+
+def _by_field() -> dict[str, list[str]]:
+    """Return the fields that may have a count, each with the fields in it that may."""
+    inner: dict[str, list[str]] = {}
+    known = [path for shape in (*SHAPES, TOTAL_ONLY) for paths in shape.paths.values() for path in paths]
+    for path in dict.fromkeys((*known, *_WRITTEN, _AUDIO)):
+        name, _, within = path.partition(".")
+        inner.setdefault(name, []).extend([within] if within else [])
+    return inner
+
+
+_FIELDS = _by_field()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,9 @@ def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False
             output_tokens += reasoning
         total = None if total is None else max(total, (input_tokens or 0) + (output_tokens or 0))
         return replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
+    is_consistent = total == input_tokens + output_tokens and max(cached, written) <= input_tokens
+    if is_consistent and reasoning <= output_tokens and not other:
+        return usage
     # What the total contains besides; unknown without a total.
     hidden = None if total is None else total - input_tokens - output_tokens
     if other and hidden == 0:
@@ -135,50 +151,63 @@ def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False
 
 def counts_in(raw: Any) -> Counts | None:
     """Return the counts of a usage object by the shape that names most of them, or ``None`` if it has none."""
-    if raw is None:
+    found = _counts_by_path(raw)
+    if not found:
         return None
-    raw = fields_of(raw)
-    best: tuple[Shape, dict[str, int]] | None = None
-    # Every event of a stream may contain a usage object, so shapes that cannot match a dict are skipped.
-    shapes = SHAPES if type(raw) is not dict else [shape for shape in SHAPES if not _NAMES[shape].isdisjoint(raw)]
-    for shape in shapes:
-        values = _values(raw, shape, ("input", "output"))
-        if values:
-            values |= _values(raw, shape, _REST)
-            if best is None or len(values) > len(best[1]):
-                best = shape, values
-    if best is None:
-        values = _values(raw, TOTAL_ONLY, _REST)
-        return Counts(TOTAL_ONLY, values) if values else None
-    shape, values = best
-    if values.get("total") == 0 < sum(values.get(name, 0) for name in ("input", "output")):
+    shape, values = TOTAL_ONLY, _values(found, TOTAL_ONLY)
+    known = 0
+    for candidate in SHAPES:
+        if not candidate.signs.isdisjoint(found):
+            more = _values(found, candidate)
+            if len(more) > known:
+                shape, values, known = candidate, more, len(more)
+    if not values:
+        return None
+    if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
     if shape is ANTHROPIC:
-        _add_parts_of_anthropic(raw, values)
-    elif shape is OPENAI_CHAT and number(dig(raw, "prompt_audio_seconds")):
+        _add_parts_of_anthropic(raw, found, values)
+    elif shape is OPENAI_CHAT and found.get(_AUDIO):
         values["audio"] = 1
     return Counts(shape, values)
 
 
-def _values(raw: Any, shape: Shape, fields: Iterable[str]) -> dict[str, int]:
-    found = {}
-    for field in fields:
-        for path in getattr(shape, field):
-            value = number(dig(raw, path))
-            if value is not None:
-                found[field] = value
-                break
+def _counts_by_path(usage: Any) -> dict[str, int]:
+    """Return the counts that are in a usage object, in any known place."""
+    fields, found = fields_of(usage), {}
+    for name in fields if type(fields) is dict and len(fields) < len(_FIELDS) else _FIELDS:
+        value = fields.get(name) if name in _FIELDS else None
+        if value is None:
+            continue
+        count = number(value)
+        if count is not None:
+            found[name] = count
+            continue
+        inner = fields_of(value)
+        for within in _FIELDS[name]:
+            count = number(inner.get(within))
+            if count is not None:
+                found[f"{name}.{within}"] = count
     return found
 
 
-def _add_parts_of_anthropic(raw: Any, values: dict[str, int]) -> None:
+def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
+    values = {}
+    for name, paths in shape.paths.items():
+        for path in paths:
+            if path in found:
+                values[name] = found[path]
+                break
+    return values
+
+
+def _add_parts_of_anthropic(raw: Any, found: Mapping[str, int], values: dict[str, int]) -> None:
     """Add cache writes that are listed by lifetime, and passes of a compaction that the top level does not include."""
-    written = [number(dig(raw, f"cache_creation.ephemeral_{lifetime}_input_tokens")) for lifetime in ("5m", "1h")]
-    if any(written):
-        values.setdefault("cache_write", sum(count or 0 for count in written))
-    fields = ("input", "output", "cached", "cache_write")
-    passes = [_values(one, ANTHROPIC, fields) for one in items(dig(raw, "iterations"))]
-    for field in fields:
+    written = sum(found.get(path, 0) for path in _WRITTEN)
+    if written:
+        values.setdefault("cache_write", written)
+    passes = [_values(_counts_by_path(one), ANTHROPIC) for one in items(get(raw, "iterations"))]
+    for field in ("input", "output", "cached", "cache_write"):
         together = sum(one.get(field, 0) for one in passes)
         if together > values.get(field, 0):
             values[field] = together

@@ -6,35 +6,35 @@ Sources: the providers' API references and recorded responses of about fifty hos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """Where one kind of usage object has its counts: dotted paths, the most frequent first.
+    """Where one kind of usage object has its counts.
 
     Attributes:
-        input, output, total, cached, cache_write, reasoning, tool_prompt: The paths.
+        paths: The places of each count, the most frequent first. A place is a field, or a field and one in it. The
+            counts are ``input``, ``output``, ``total``, ``cached``, ``cache_write``, ``reasoning``, ``tool_prompt``.
+        signs: The places of input and output. A usage object of this shape has at least one of them.
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
         other_is_nothing: A count that is not sent is zero.
     """
 
-    input: tuple[str, ...]
-    output: tuple[str, ...] = ()
-    total: tuple[str, ...] = ()
-    cached: tuple[str, ...] = ()
-    cache_write: tuple[str, ...] = ()
-    reasoning: tuple[str, ...] = ()
-    tool_prompt: tuple[str, ...] = ()
+    paths: Mapping[str, tuple[str, ...]]
+    signs: frozenset[str]
     cache_apart: bool = False
     reasoning_apart: bool = False
     other_is_nothing: bool = False
 
 
-def _shape(*, apart: str = "", other_is_nothing: bool = False, **paths: str) -> Shape:
+def _shape(*, apart: str = "", other_is_nothing: bool = False, **places: str) -> Shape:
+    paths = {name: tuple(value.split()) for name, value in places.items()}
     return Shape(
-        **{name: tuple(value.split()) for name, value in paths.items()},
+        paths,
+        frozenset(paths.get("input", ()) + paths.get("output", ())),
         cache_apart="cache" in apart,
         reasoning_apart="reasoning" in apart,
         other_is_nothing=other_is_nothing,
@@ -127,7 +127,7 @@ WATSONX = _shape(input="input_token_count", output="generated_token_count")
 REPLICATE = _shape(input="input_token_count", output="output_token_count")
 HUGGING_FACE = _shape(input="input_length", output="generated_tokens")
 # Voyage.
-TOTAL_ONLY = _shape(input="", total="total_tokens")
+TOTAL_ONLY = _shape(total="total_tokens")
 
 # If two shapes name equally many of an object's counts, the first is used.
 SHAPES = (

@@ -140,11 +140,11 @@ class SSEReader:
         payload = _parse(data)
         if isinstance(payload, str):  # text as a JSON string, or a provider's event that was encoded twice
             event = _parse(payload) if payload.startswith("{") else None
-            spoke = self._reader.absorb(event) if isinstance(event, dict) else None
+            spoke = self._reader.feed(event) if isinstance(event, dict) else None
             return self._reader.add_text(payload) if spoke is None else spoke
         if not isinstance(payload, (dict, list)):  # plain text, of which a number may be a word
             return self._reader.add_text(data)
-        spoke = self._reader.absorb(payload) if isinstance(payload, dict) else None
+        spoke = self._reader.feed(payload) if isinstance(payload, dict) else None
         if spoke is None:
             spoke = False
             for leaf in _leaves(payload, _DEPTH):

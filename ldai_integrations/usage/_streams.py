@@ -88,6 +88,10 @@ def _has_langgraph_mode(event: Any) -> bool:
     return type(event) is tuple and len(event) in (2, 3) and type(event[-2]) is str and event[-2] in _LANGGRAPH_MODES
 
 
+def _read_nothing(event: Any, draft: Draft) -> None:
+    """Stand for the dialect of a stream that none has recognised yet."""
+
+
 class StreamReader:
     """A reader of the events of one stream.
 
@@ -96,47 +100,40 @@ class StreamReader:
 
     def __init__(self) -> None:
         self._draft = Draft()
-        self._dialect: Dialect | None = None
-
-    @property
-    def recognised(self) -> bool:
-        """Whether any event had a provider's shape."""
-        return self._dialect is not None
+        self._dialect: Dialect = _read_nothing
+        # The class of the last event that the dialect has read, unless it may be an envelope.
+        self._form: type | None = None
+        #: Whether any event had a provider's shape.
+        self.recognised: bool = False
+        #: Whether the current call has a finish reason, and its usage has not arrived yet. False if the usage came with
+        #: the finish reason. True until the end of a stream that never sends usage.
+        self.awaits_usage: bool = False
 
     @property
     def answered(self) -> bool:
         """Whether any visible text was read. Reasoning and tool calls are not visible text."""
         return self._draft.has_text
 
-    @property
-    def awaits_usage(self) -> bool:
-        """Whether the current call has a finish reason, and its usage has not arrived yet.
-
-        False if the usage came with the finish reason. True until the end of a stream that never sends usage.
-        """
-        return self._draft.awaits_usage
-
-    def feed(self, event: Any) -> bool:
+    def feed(self, event: Any) -> bool | None:
         """Read one event: an SDK object, a dict, or a line of Server-Sent Events or NDJSON as text or bytes.
 
         Returns:
-            True if it contains a non-empty text, reasoning or tool delta. An event of an unknown shape is ignored.
+            Whether it contains a non-empty text, reasoning or tool delta. ``None`` if its shape is unknown; then it is
+            ignored.
         """
-        return self.absorb(event) or False
-
-    def absorb(self, event: Any) -> bool | None:
-        """Read one event as :meth:`feed` does; return ``None`` if its shape is unknown."""
-        self._draft.event += 1
-        if not is_a(event, str, bytes):
-            return self._absorb(event, _DEPTH)
-        known = None
-        for parsed in events_of_line(event)[0]:
-            spoke = self._absorb(parsed, _DEPTH)
-            if spoke is not None:
-                known = spoke or bool(known)
+        draft = self._draft
+        draft.event += 1
+        known = self._dialect(event, draft) if type(event) is self._form else None
+        if known is None:
+            for parsed in events_of_line(event)[0] if is_a(event, str, bytes) else (event,):
+                spoke = self._absorb(parsed, _DEPTH)
+                known = known if spoke is None else spoke or bool(known)
+        call = draft.call
+        self.awaits_usage = call.counted_at < call.finished_at and not call.closed
         return known
 
     def _absorb(self, event: Any, depth: int) -> bool | None:
+        given = event
         if type(event) is not dict and is_database_row(event):
             return None
         event = unwrap(event)
@@ -148,14 +145,11 @@ class StreamReader:
             self._draft.count(event[_METRICS])
             if len(event) == 1:
                 return False
-        if self._dialect is not None:
-            spoke = self._dialect(event, self._draft)
-            if spoke is not None:
-                return spoke
-        for dialect in DIALECTS if depth == _DEPTH else NESTED:
+        for dialect in (self._dialect, *(DIALECTS if depth == _DEPTH else NESTED)):
             spoke = dialect(event, self._draft)
             if spoke is not None:
-                self._dialect = dialect
+                self._dialect, self.recognised = dialect, True
+                self._form = type(event) if event is given and type(event) is not dict else None
                 return spoke
         return self._absorb_held(event, depth - 1) if depth else None
 
@@ -191,7 +185,7 @@ class StreamReader:
 
     def fail(self, error: Any = None) -> None:
         """Record that the stream contains an error, and the provider's error object if there is one."""
-        self._draft.fail(error)
+        self._draft.fail({} if error is None else error)
 
     def usage(self) -> Usage | None:
         """Return the provider's usage so far."""

@@ -17,6 +17,8 @@ from numbers import Real
 from types import FunctionType
 from typing import Any
 
+from .._diagnostics import raise_if_from_signal
+
 # The largest integer that every JSON reader supports (RFC 8259, section 6). No provider counts that far.
 _LARGEST = 2**53 - 1
 _LONGEST_COUNT = 16
@@ -25,58 +27,65 @@ _MOST_ITEMS = 100_000
 #: How many classes the caches of this package remember.
 MOST_CLASSES = 4_096
 _METHODS = (FunctionType, classmethod, staticmethod)
+_NO_FIELDS: dict[str, Any] = {}
 
 
-def get(source: object, *names: str) -> Any:
-    """Return the first of the named fields that is not ``None``.
+class _Attributes:
+    """The fields of an object other than a plain dict; one that cannot be read is ``None``."""
 
-    Args:
-        source: A mapping, or an object with attributes.
-        names: Spellings of one field, the most frequent first.
-    """
-    if type(source) is dict:  # the most frequent case
-        for name in names:
-            value = source.get(name)
-            if value is not None:
-                return value
-        return None
-    kind = type(source)
-    if _is_model(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
-        return _get_of_model(source, kind, names)
-    for name in names:
-        try:
-            value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-        except Exception:  # a property may raise anything
-            continue
-        if value is not None:
-            return value
-    return None
+    __slots__ = ("_fields", "_kind", "_source")
 
+    def __init__(self, source: Any, kind: type) -> None:
+        self._source = source
+        self._kind = kind if _is_model(kind) else None
+        # Asking a pydantic model for a missing field is about ten times slower than its dict.
+        self._fields = _fields_of_model(source) if self._kind is not None else {}
 
-def _get_of_model(source: Any, kind: type, names: tuple[str, ...]) -> object:
-    """Read a pydantic model's own dict. Asking a model for a missing field is about ten times slower."""
-    try:
-        fields, more = source.__dict__, source.__pydantic_extra__
-    except Exception:  # a model that was created without its constructor
-        fields, more = {}, None
-    for name in names:
-        value = fields.get(name)
-        if value is None and more:
-            value = more.get(name)
-        if value is None and _has(kind, name):
+    def get(self, name: str) -> Any:
+        """Return a field."""
+        value = self._fields.get(name)
+        if value is None and (self._kind is None or _has(self._kind, name)):
+            source = self._source
             try:
-                value = getattr(source, name, None)
-            except Exception:  # a property may raise anything
-                continue
-        if value is not None:
-            return value
-    return None
+                value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+            except Exception as exc:  # a property may raise anything
+                raise_if_from_signal(exc)
+        return value
+
+
+def fields_of(source: Any) -> Any:
+    """Return an object whose ``get`` returns a field of the source by its name, or ``None``.
+
+    That is a dict for a dict, and for a pydantic model that has nothing but fields, as nearly all classes of SDKs have.
+    """
+    kind = type(source)
+    if kind is dict or kind is _Attributes:
+        return source
+    if source is None:
+        return _NO_FIELDS
+    if _has_only_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        return _fields_of_model(source)
+    return _Attributes(source, kind)
+
+
+def _fields_of_model(source: Any) -> dict[str, Any]:
+    try:
+        more = source.__pydantic_extra__
+        fields: dict[str, Any] = source.__dict__
+        return {**fields, **more} if more else fields
+    except Exception:  # a model that was created without its constructor
+        return _NO_FIELDS
 
 
 @lru_cache(MOST_CLASSES)
 def _is_model(kind: type) -> bool:
-    """Return whether a class is a pydantic model, as nearly all classes of SDKs are."""
     return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
+
+
+@lru_cache(MOST_CLASSES)
+def _has_only_fields(kind: type) -> bool:
+    names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
+    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
 
 
 @lru_cache(MOST_CLASSES)
@@ -84,21 +93,19 @@ def _has(kind: type, name: str) -> bool:
     return hasattr(kind, name)
 
 
-def fields_of(source: Any) -> Any:
-    """Return the dict of a model that has nothing but fields; return anything else unchanged."""
-    kind = type(source)
-    if kind is dict or not _has_only_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
-        return source
-    try:
-        return source if source.__pydantic_extra__ else source.__dict__
-    except Exception:  # a model that was created without its constructor
-        return source
+def get(source: Any, *names: str) -> Any:
+    """Return the first of the named fields that is not ``None``.
 
-
-@lru_cache(MOST_CLASSES)
-def _has_only_fields(kind: type) -> bool:
-    names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
-    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
+    Args:
+        source: A mapping, or an object with attributes.
+        names: Spellings of one field, the most frequent first.
+    """
+    fields = source if type(source) is dict else fields_of(source)
+    for name in names:
+        value = fields.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def dig(source: object, *paths: str) -> Any:
@@ -131,7 +138,8 @@ def number(value: object) -> int | None:
         if not math.isfinite(whole) or not 0 <= whole <= _LARGEST or whole != int(whole):
             return None
         return int(whole)
-    except Exception:  # an unknown type of number
+    except Exception as exc:  # an unknown type of number
+        raise_if_from_signal(exc)
         return None
 
 
@@ -139,7 +147,8 @@ def is_a(value: object, *kinds: type) -> bool:
     """Return whether a value has one of the types; False for an object whose ``__class__`` raises."""
     try:
         return isinstance(value, kinds)
-    except Exception:
+    except Exception as exc:
+        raise_if_from_signal(exc)
         return False
 
 
@@ -161,7 +170,8 @@ def text(value: object) -> str:
         return value
     try:
         return str.__str__(value) if isinstance(value, str) else ""
-    except Exception:  # ``__class__`` may raise, or return a wrong type
+    except Exception as exc:  # ``__class__`` may raise, or return a wrong type
+        raise_if_from_signal(exc)
         return ""
 
 
@@ -177,8 +187,8 @@ def _items_of_foreign(value: Any) -> Iterator[object]:
         return
     try:
         yield from islice(value, _MOST_ITEMS)
-    except Exception:  # a lazy sequence may fail
-        return
+    except Exception as exc:  # a lazy sequence may fail
+        raise_if_from_signal(exc)
 
 
 def to_json(value: object) -> str:
@@ -189,7 +199,8 @@ def to_json(value: object) -> str:
         if is_a(value, str):
             return text(value)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    except Exception:  # cyclic, nested too deeply, or a ``__str__`` that raises
+    except Exception as exc:  # cyclic, nested too deeply, or a ``__str__`` that raises
+        raise_if_from_signal(exc)
         return ""
 
 

@@ -158,7 +158,6 @@ def test_time_limits(how: str, time_limit: None, provider: Provider, openai: Any
             list(handler())
 
 
-@pytest.mark.xfail(strict=True, reason="usage/_values.py: get() takes any exception of a property for a missing field")
 @pytest.mark.parametrize("how", ["observed", "yielded"])
 def test_time_limits_within_a_property(how: str, time_limit: None, launchdarkly: OfflineLaunchDarkly) -> None:
     """The same if the signal comes while an attribute of the chunk is read."""

@@ -7,13 +7,6 @@ from typing import Any
 from .._calls import Draft
 from .._values import fields_of, get, is_list, items, number, text
 
-# What a chunk of text may contain besides: the chunk, its choice and the delta in it.
-_BESIDE = (
-    ("usage", "x_groq", "error"),
-    ("finish_reason", "usage", "error", "message"),
-    ("refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"),
-)
-
 _TEXT = (
     "response.output_text.delta",
     "response.refusal.delta",
@@ -36,79 +29,76 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 def absorb_chat(event: Any, draft: Draft) -> bool | None:
     """Read a completion or a chunk of one; return ``None`` if it is neither."""
     event = fields_of(event)
-    choices = get(event, "choices")
-    if not is_list(choices):
+    choices = event.get("choices")
+    if type(choices) is not list and not is_list(choices):
         return None
-    if said := _text_of_later_chunk(event, choices, draft):
-        return draft.add_text(said)
-    name = get(event, "id")
-    is_chunk = text(get(event, "object")) == "chat.completion.chunk"
-    is_whole = not is_chunk and any(get(choice, "message") is not None for choice in items(choices))
-    repeats = False
+    call, model = draft.call, event.get("model")
+    if call.ids and not call.finished_at and type(model) is str and model == call.model:
+        words = _only_text(event, choices)
+        if words:  # as in most chunks of a stream
+            call.text.add(words)
+            return True
+    name = text(event.get("id"))
+    choices = [fields_of(choice) for choice in items(choices)]
+    is_chunk = text(event.get("object")) == "chat.completion.chunk"
+    is_whole = not is_chunk and any(choice.get("message") is not None for choice in choices)
     if is_whole:
         draft.begin(name, whole=True)
-        repeats = draft.call.has_content  # the last frame of some streams contains the whole answer again
-    elif len(choices) and text(name) not in draft.call.ids:
+    elif choices and name not in call.ids:
         draft.begin_next()  # an id may change within a stream, but not after the end of an answer
+    # The last frame of some streams contains the whole answer again.
+    repeats = is_whole and draft.call.has_content
     if not draft.call.ids:
         draft.identify(name)
-    draft.name_model(get(event, "model"))
-    usage = get(event, "usage")
-    if usage is None:
-        usage = get(get(event, "x_groq"), "usage")
-    if usage is not None:
-        draft.count(usage)
-    error = get(event, "error")
-    if error is not None:
-        draft.fail(error)
+    draft.name_model(model)
+    usage = event.get("usage")
+    if usage is None and (groq := event.get("x_groq")) is not None:
+        usage = get(groq, "usage")
+    draft.count(usage)
+    draft.fail(event.get("error"))
     spoke = False
-    for position, choice in enumerate(items(choices)):
-        spoke |= _choice(fields_of(choice), position, draft, repeats=repeats)
+    for position, choice in enumerate(choices):
+        spoke |= _choice(choice, position, draft, repeats=repeats)
     return spoke
 
 
-def _text_of_later_chunk(event: Any, choices: Any, draft: Draft) -> str:
-    """Return the text of a chunk that contains nothing else and is not the first, as most chunks; else no text."""
-    if type(event) is not dict or type(choices) is not list or len(choices) != 1 or not draft.call.ids:
+def _only_text(chunk: Any, choices: Any) -> str:
+    """Return the text of a chunk; empty if there is anything else to read in it."""
+    if len(choices) != 1 or not (chunk.get("usage") is chunk.get("x_groq") is chunk.get("error") is None):
         return ""
-    model = event.get("model")
-    if type(model) is not str or model != draft.call.model or draft.call.finished_at:
+    choice = fields_of(choices[0]).get
+    if not (choice("finish_reason") is choice("usage") is choice("error") is choice("message") is None):
         return ""
-    choice = fields_of(choices[0])
-    delta = fields_of(choice.get("delta")) if type(choice) is dict else None
-    if type(delta) is not dict:
+    delta = fields_of(choice("delta")).get
+    if not (delta("refusal") is delta("reasoning_content") is delta("reasoning") is None):
         return ""
-    for part, besides in zip((event, choice, delta), _BESIDE, strict=True):
-        for name in besides:
-            if part.get(name) is not None:
-                return ""
-    content = delta.get("content")
-    return content if type(content) is str else ""
+    content = delta("content")
+    return content if delta("tool_calls") is delta("function_call") is None and type(content) is str else ""
 
 
 def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> bool:
-    draft.count(get(choice, "usage"))  # Moonshot's streams
-    error = get(choice, "error")
-    if error is not None:
-        draft.fail(error)
-    place = number(get(choice, "index"))
-    index = position if place is None else place
-    draft.finish(get(choice, "finish_reason"), index)
-    part = fields_of(get(choice, "delta", "message"))
+    draft.count(choice.get("usage"))  # Moonshot's streams
+    draft.fail(choice.get("error"))
+    place = choice.get("index")
+    index = place if type(place) is int else position
+    draft.finish(choice.get("finish_reason"), index)
+    part = choice.get("delta")
+    part = choice.get("message") if part is None else part
     if repeats:
         return False
     if part is None:
-        return draft.add_text(get(choice, "text"))
-    content = get(part, "content")
+        return draft.add_text(choice.get("text"))
+    part = fields_of(part)
+    content = part.get("content")
     spoke = _parts(content, draft) if is_list(content) else draft.add_text(content)
-    spoke |= draft.add_text(get(part, "refusal"))
-    spoke |= draft.add_reasoning(get(part, "reasoning_content", "reasoning"))
-    for number_of_call, call in enumerate(items(get(part, "tool_calls"))):
+    spoke |= draft.add_text(part.get("refusal"))
+    spoke |= draft.add_reasoning(part.get("reasoning_content")) or draft.add_reasoning(part.get("reasoning"))
+    for number_of_call, call in enumerate(items(part.get("tool_calls"))):
         place = number(get(call, "index"))
         function = get(call, "function", "custom")
         key = (index, number_of_call if place is None else place)
         spoke |= draft.call_tool(key, get(function, "name"), get(function, "arguments", "input"))
-    function = get(part, "function_call")
+    function = part.get("function_call")
     if function is not None:
         spoke |= draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
     return spoke
@@ -130,9 +120,10 @@ def _parts(content: Any, draft: Draft) -> bool:
 
 def absorb_response(event: Any, draft: Draft) -> bool | None:
     """Read a response or an event of one; return ``None`` if it is neither."""
-    kind = text(get(event, "type"))
+    event = fields_of(event)
+    kind = text(event.get("type"))
     is_event = kind in _TEXT or kind.startswith("response.")
-    if not is_event and text(get(event, "object")) not in _OBJECTS:
+    if not is_event and text(event.get("object")) not in _OBJECTS:
         return None
     draft.api = "responses"
     if not is_event:
@@ -167,9 +158,7 @@ def _frame(response: Any, draft: Draft) -> None:
     draft.identify(get(response, "id"))
     draft.name_model(get(response, "model"))
     draft.count(get(response, "usage"))
-    error = get(response, "error")
-    if error is not None:
-        draft.fail(error)
+    draft.fail(get(response, "error"))
     status = text(get(response, "status"))
     if status not in ("in_progress", "queued"):
         draft.finish(get(get(response, "incomplete_details"), "reason") or status)
