@@ -154,13 +154,13 @@ def counts_in(raw: Any) -> Counts | None:
     found = _counts_by_path(raw)
     if not found:
         return None
-    shape, values = TOTAL_ONLY, _values(found, TOTAL_ONLY)
-    known = 0
+    shape, values = TOTAL_ONLY, {}
     for candidate in SHAPES:
         if not candidate.signs.isdisjoint(found):
             more = _values(found, candidate)
-            if len(more) > known:
-                shape, values, known = candidate, more, len(more)
+            if len(more) > len(values):
+                shape, values = candidate, more
+    values = values or _values(found, TOTAL_ONLY)
     if not values:
         return None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from ..records import Usage
@@ -10,7 +11,7 @@ from ._calls import Draft
 from ._dialects import DIALECTS, NESTED, Dialect
 from ._envelopes import error_of_exception, events_of_line, held_responses, is_database_row, unwrap
 from ._readings import Reading
-from ._values import is_a
+from ._values import fields_of, is_a
 
 # What Bedrock appends to the last chunk of any model's stream.
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -134,8 +135,11 @@ class StreamReader:
 
     def _absorb(self, event: Any, depth: int) -> bool | None:
         given = event
-        if type(event) is not dict and is_database_row(event):
-            return None
+        if type(event) is not dict:
+            if is_database_row(event):
+                return None
+            fields = fields_of(event)
+            event = fields if type(fields) is dict and event is not None else event
         event = unwrap(event)
         if event is None or is_a(event, str, bytes):
             return None
@@ -145,11 +149,11 @@ class StreamReader:
             self._draft.count(event[_METRICS])
             if len(event) == 1:
                 return False
-        for dialect in (self._dialect, *(DIALECTS if depth == _DEPTH else NESTED)):
+        for dialect in chain((self._dialect,), DIALECTS if depth == _DEPTH else NESTED):
             spoke = dialect(event, self._draft)
             if spoke is not None:
                 self._dialect, self.recognised = dialect, True
-                self._form = type(event) if event is given and type(event) is not dict else None
+                self._form = None if type(given) is dict else type(given)
                 return spoke
         return self._absorb_held(event, depth - 1) if depth else None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._calls import Draft
+from ..._diagnostics import raise_if_from_signal
+from .._calls import Call, Draft
 from .._values import fields_of, get, is_list, items, number, text
 
 _TEXT = (
@@ -28,29 +29,26 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 
 def absorb_chat(event: Any, draft: Draft) -> bool | None:
     """Read a completion or a chunk of one; return ``None`` if it is neither."""
+    if words := _only_text(event, draft.call):  # in most chunks of a stream
+        draft.call.text.add(words)
+        return True
     event = fields_of(event)
     choices = event.get("choices")
     if type(choices) is not list and not is_list(choices):
         return None
-    call, model = draft.call, event.get("model")
-    if call.ids and not call.finished_at and type(model) is str and model == call.model:
-        words = _only_text(event, choices)
-        if words:  # as in most chunks of a stream
-            call.text.add(words)
-            return True
     name = text(event.get("id"))
     choices = [fields_of(choice) for choice in items(choices)]
     is_chunk = text(event.get("object")) == "chat.completion.chunk"
     is_whole = not is_chunk and any(choice.get("message") is not None for choice in choices)
     if is_whole:
         draft.begin(name, whole=True)
-    elif choices and name not in call.ids:
+    elif choices and name not in draft.call.ids:
         draft.begin_next()  # an id may change within a stream, but not after the end of an answer
     # The last frame of some streams contains the whole answer again.
     repeats = is_whole and draft.call.has_content
     if not draft.call.ids:
         draft.identify(name)
-    draft.name_model(model)
+    draft.name_model(event.get("model"))
     usage = event.get("usage")
     if usage is None and (groq := event.get("x_groq")) is not None:
         usage = get(groq, "usage")
@@ -62,18 +60,26 @@ def absorb_chat(event: Any, draft: Draft) -> bool | None:
     return spoke
 
 
-def _only_text(chunk: Any, choices: Any) -> str:
-    """Return the text of a chunk; empty if there is anything else to read in it."""
-    if len(choices) != 1 or not (chunk.get("usage") is chunk.get("x_groq") is chunk.get("error") is None):
+def _only_text(chunk: Any, call: Call) -> str:
+    """Return the text of a later chunk of openai's library; empty if there may be anything else to read in it."""
+    if type(chunk) is dict or not call.ids or call.finished_at:
         return ""
-    choice = fields_of(choices[0]).get
-    if not (choice("finish_reason") is choice("usage") is choice("error") is choice("message") is None):
+    try:
+        choices = chunk.choices
+        if len(choices) != 1:
+            return ""
+        choice = choices[0]
+        delta = choice.delta
+        has_unknown = chunk.__pydantic_extra__ or choice.__pydantic_extra__ or delta.__pydantic_extra__
+        has_call = not (delta.tool_calls is delta.function_call is None)
+        has_rest = has_call or has_unknown or not (chunk.usage is choice.finish_reason is delta.refusal is None)
+        if not has_rest and chunk.model == call.model and type(delta.content) is str:
+            return delta.content
+    except AttributeError:  # another library's object
         return ""
-    delta = fields_of(choice("delta")).get
-    if not (delta("refusal") is delta("reasoning_content") is delta("reasoning") is None):
-        return ""
-    content = delta("content")
-    return content if delta("tool_calls") is delta("function_call") is None and type(content) is str else ""
+    except Exception as exc:  # a property may raise anything
+        raise_if_from_signal(exc)
+    return ""
 
 
 def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> bool:
