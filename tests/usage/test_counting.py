@@ -160,7 +160,7 @@ def test_no_long_text_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, text: 
             tally.add(long[start : start + size])
             assert sum(lengths[before:]) <= size + 25_000
         assert tally.tokens() == len(long)
-    assert max(lengths) <= 16_384 + 96
+    assert max(lengths) <= 8_192 + 96
 
 
 @pytest.mark.usefixtures("_exact")
