@@ -166,6 +166,7 @@ class Draft:
         call: The call that the current event belongs to.
         entry: The name of the current entry of a list of responses; empty outside of a list.
         event: The number of the current event.
+        pieces: The number of texts, reasoning and tool calls, or pieces of them, so far.
         api: The API that answered, as :class:`Reading` names it.
         has_sum: Whether a framework reported the usage of all calls as one sum.
     """
@@ -177,6 +178,7 @@ class Draft:
         self._by_id: dict[str, Call] = {}
         self.entry = ""
         self.event = 0
+        self.pieces = 0
         self.api = "chat"
         self.has_sum = False
 
@@ -232,6 +234,7 @@ class Draft:
         chunk = value if type(value) is str else text(value)
         if chunk:
             self.call.text.add(chunk)
+            self.pieces += 1
         return bool(chunk)
 
     def add_reasoning(self, value: Any) -> bool:
@@ -239,10 +242,11 @@ class Draft:
         chunk = value if type(value) is str else text(value)
         if chunk:
             self.call.reasoning.add(chunk)
+            self.pieces += 1
         return bool(chunk)
 
-    def call_tool(self, key: Hashable | None, name: Any = None, arguments: Any = None) -> bool:
-        """Add a tool call or a piece of one; return whether it contained anything.
+    def call_tool(self, key: Hashable | None, name: Any = None, arguments: Any = None) -> None:
+        """Add a tool call or a piece of one, if it contains anything.
 
         Args:
             key: What the pieces of one tool call share; ``None`` for a complete tool call.
@@ -251,20 +255,20 @@ class Draft:
         """
         piece, title = text(arguments), text(name)
         if not piece and not title:
-            return False
+            return
+        self.pieces += 1
         calls = self.call.tool_calls
         if key is None:
             key = ("whole", len(calls))
         known = calls.get(key)
         if known is None:
             if self._limits.tool_calls == 0:
-                return True
+                return
             self._limits.tool_calls -= 1
             known = calls[key] = _ToolCall(title, BoundedText(self._limits))
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)
-        return True
 
     def identify(self, response_id: Any) -> None:
         """Add an id of the response."""

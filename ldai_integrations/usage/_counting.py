@@ -16,8 +16,8 @@ from ._values import text as plain
 if TYPE_CHECKING:
     from ..typing import TokenCounter
 
-# Longest text that is counted at once, in characters: about 0.5 ms of English, 4 ms of a text without spaces. The time of
-# tiktoken is quadratic in the length of a word, and a million spaces overflow its stack.
+# Longest text that is counted at once, in characters: about 0.5 ms of English, 4 ms of a text without spaces. The time
+# of tiktoken is quadratic in the length of a word, and a million spaces overflow its stack.
 _PART = 8_192
 # The same for tiktoken before 0.14, which is quadratic: about 15 ms of a text without spaces.
 _PART_OF_OLD = 1_024

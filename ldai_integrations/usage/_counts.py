@@ -154,7 +154,8 @@ def counts_in(raw: Any) -> Counts | None:
     found = _counts_by_path(raw)
     if not found:
         return None
-    shape, values = TOTAL_ONLY, {}
+    shape = TOTAL_ONLY
+    values: dict[str, int] = {}
     for candidate in SHAPES:
         if not candidate.signs.isdisjoint(found):
             more = _values(found, candidate)

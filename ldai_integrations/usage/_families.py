@@ -148,13 +148,7 @@ def _of(base: Family, name: str, pattern: str, **changes: Any) -> Family:
 
 # The first family whose pattern is found is used. The patterns of OpenAI follow tiktoken's table of model names.
 FAMILIES = (
-    _of(
-        _OPENAI,
-        "embedding",
-        r"text-embedding(?!-(00\d|v\d))|embedding-ada",
-        encoding="cl100k_base",
-        priming=0,
-    ),
+    _of(_OPENAI, "embedding", r"text-embedding(?!-(00\d|v\d))|embedding-ada", encoding="cl100k_base", priming=0),
     _of(_OTHER, "gpt-oss", r"gpt-oss", factor=1.07, hides_reasoning=True, priming=67),
     _of(_GPT5, "gpt-5 chat", r"gpt-?[5-9](\.\d+)?-chat", hides_reasoning=False),
     _of(_GPT5, "gpt-5.4+", r"gpt-?(5\.([4-9]|\d\d)|[6-9]|1\d)", per_output=3, per_responses_output=4),
@@ -184,13 +178,7 @@ FAMILIES = (
     _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310, per_forced_tools=0),
     _of(_CLAUDE, "claude 3 haiku", r"claude-3.*haiku", factor=1.15, per_tools=260, tool_factor=1.15),
     _of(
-        _CLAUDE,
-        "claude 3 opus",
-        r"claude-3-opus",
-        factor=1.15,
-        per_tools=527,
-        per_forced_tools=-217,
-        tool_factor=1.15,
+        _CLAUDE, "claude 3 opus", r"claude-3-opus", factor=1.15, per_tools=527, per_forced_tools=-217, tool_factor=1.15
     ),
     _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, per_forced_tools=0, tool_factor=1.15),
     _of(_THINKING_GEMINI, "gemini 3", r"gemini-([3-9]|flash-latest|pro-latest)"),
@@ -221,15 +209,7 @@ FAMILIES = (
         per_output_call=13,
         tool_factor=1.47,
     ),
-    _of(
-        _OTHER,
-        "cohere",
-        r"\bcommand\b|cohere|\baya-",
-        factor=1.05,
-        priming=0,
-        per_output=1,
-        per_output_call=58,
-    ),
+    _of(_OTHER, "cohere", r"\bcommand\b|cohere|\baya-", factor=1.05, priming=0, per_output=1, per_output_call=58),
     _of(_OTHER, "grok", r"grok", factor=0.98, hides_reasoning=True, priming=8),
     _of(_OTHER, "deepseek", r"deepseek", factor=1.03, per_output_call=0, per_tools=130),
     _of(_OTHER, "qwen", r"qwen|qwq", factor=1.03, priming=9, per_output=1),

@@ -89,10 +89,6 @@ def _has_langgraph_mode(event: Any) -> bool:
     return type(event) is tuple and len(event) in (2, 3) and type(event[-2]) is str and event[-2] in _LANGGRAPH_MODES
 
 
-def _read_nothing(event: Any, draft: Draft) -> None:
-    """Stand for the dialect of a stream that none has recognised yet."""
-
-
 class StreamReader:
     """A reader of the events of one stream.
 
@@ -101,7 +97,8 @@ class StreamReader:
 
     def __init__(self) -> None:
         self._draft = Draft()
-        self._dialect: Dialect = _read_nothing
+        # The one that has read the last event.
+        self._dialect: Dialect = DIALECTS[0]
         # The class of the last event that the dialect has read, unless it may be an envelope.
         self._form: type | None = None
         #: Whether any event had a provider's shape.
@@ -124,60 +121,58 @@ class StreamReader:
         """
         draft = self._draft
         draft.event += 1
-        known = self._dialect(event, draft) if type(event) is self._form else None
-        if known is None:
-            for parsed in events_of_line(event)[0] if is_a(event, str, bytes) else (event,):
-                spoke = self._absorb(parsed, _DEPTH)
-                known = known if spoke is None else spoke or bool(known)
+        pieces = draft.pieces
+        known = type(event) is self._form and self._dialect(event, draft)
+        if not known:
+            events = events_of_line(event)[0] if is_a(event, str, bytes) else (event,)
+            for one in events:
+                known |= self._absorb(one, _DEPTH)
         call = draft.call
         self.awaits_usage = call.counted_at < call.finished_at and not call.closed
-        return known
+        return draft.pieces > pieces if known else None
 
-    def _absorb(self, event: Any, depth: int) -> bool | None:
-        given = event
-        if type(event) is not dict:
-            if is_database_row(event):
-                return None
+    def _absorb(self, event: Any, depth: int) -> bool:
+        """Read an event, or what it envelops; return whether anything has a provider's shape."""
+        form = type(event)
+        if form is not dict:
+            if event is None or is_database_row(event):
+                return False
             fields = fields_of(event)
-            event = fields if type(fields) is dict and event is not None else event
+            event = fields if type(fields) is dict else event
         event = unwrap(event)
         if event is None or is_a(event, str, bytes):
-            return None
+            return False
         if type(event) in (list, tuple):
             return self._absorb_each(event, depth)
         if type(event) is dict and _METRICS in event:
             self._draft.count(event[_METRICS])
             if len(event) == 1:
-                return False
+                return True
         for dialect in chain((self._dialect,), DIALECTS if depth == _DEPTH else NESTED):
-            spoke = dialect(event, self._draft)
-            if spoke is not None:
+            if dialect(event, self._draft):
                 self._dialect, self.recognised = dialect, True
-                self._form = None if type(given) is dict else type(given)
-                return spoke
-        return self._absorb_held(event, depth - 1) if depth else None
+                self._form = None if form is dict else form
+                return True
+        return depth > 0 and self._absorb_held(event, depth - 1)
 
-    def _absorb_held(self, event: Any, depth: int) -> bool | None:
+    def _absorb_held(self, event: Any, depth: int) -> bool:
         """Read the first response with usage that an unknown object holds, or else the first response."""
-        known = None
+        known = False
         for inner in held_responses(event):
-            spoke = self._absorb(inner, depth)
-            if spoke is not None:
-                known = spoke or known or False
-                if self._draft.has_usage:
-                    break
+            known |= self._absorb(inner, depth)
+            if known and self._draft.has_usage:
+                break
         return known
 
-    def _absorb_each(self, events: Sequence[Any], depth: int) -> bool | None:
+    def _absorb_each(self, events: Sequence[Any], depth: int) -> bool:
         """Read a list of responses or events. A whole response without an id is a call of its own."""
-        known, unknown = None, 0
+        known, unknown = False, 0
         outer = self._draft.entry
-        for position, event in enumerate(events[:_MOST_ENTRIES]):
+        for position, event in enumerate(events[:_MOST_ENTRIES] if depth else ()):
             self._draft.entry = f"{outer} entry {position}"
             self._draft.event += 1
-            spoke = self._absorb(event, depth - 1) if depth else None
-            if spoke is not None:
-                known, unknown = spoke or known or False, 0
+            if self._absorb(event, depth - 1):
+                known, unknown = True, 0
             elif not _has_langgraph_mode(event) and (unknown := unknown + 1) == _MOST_UNKNOWN:
                 break
         self._draft.entry = outer

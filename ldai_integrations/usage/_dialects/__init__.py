@@ -8,8 +8,8 @@ from typing import Any
 from .._calls import Draft
 from . import anthropic, bedrock, cohere, frameworks, gemini, openai, others
 
-# Reads an event or a whole response. ``None``: another format; otherwise whether it has text, reasoning or a tool call.
-Dialect = Callable[[Any, Draft], bool | None]
+# Reads an event or a whole response; returns whether it has the format.
+Dialect = Callable[[Any, Draft], bool]
 
 # In order of how reliably a shape is recognised. The first that recognises an event reads it.
 DIALECTS: tuple[Dialect, ...] = (

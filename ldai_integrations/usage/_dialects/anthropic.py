@@ -21,30 +21,31 @@ _EVENTS = frozenset(
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
-def absorb(event: Any, draft: Draft) -> bool | None:
-    """Read a message or an event of one; return ``None`` if it is neither."""
+def absorb(event: Any, draft: Draft) -> bool:
+    """Read a message or an event of one."""
     kind = text(get(event, "type"))
     if kind in _EVENTS:
-        return _event(kind, event, draft)
-    if not (kind == "message" or get(event, "stop_reason") is not None) or not is_list(get(event, "content")):
-        return None
+        _event(kind, event, draft)
+        return True
+    content = get(event, "content")
+    if not (kind == "message" or get(event, "stop_reason") is not None) or not is_list(content):
+        return False
     repeats = draft.begin(get(event, "id"), whole=True) and draft.call.has_content
     _frame(event, draft)
     draft.finish(get(event, "stop_reason"))
-    spoke = False
-    for block in items(get(event, "content")) if not repeats else ():
-        spoke |= _block(None, block, draft)
-    return spoke
+    for block in items(content) if not repeats else ():
+        _block(None, block, draft)
+    return True
 
 
-def _event(kind: str, event: Any, draft: Draft) -> bool:
+def _event(kind: str, event: Any, draft: Draft) -> None:
     if kind == "content_block_delta":
         delta = get(event, "delta")
-        spoke = draft.add_text(get(delta, "text")) or draft.add_reasoning(get(delta, "thinking"))
-        return spoke or draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
-    if kind == "content_block_start":
-        return _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
-    if kind == "message_start":
+        if not (draft.add_text(get(delta, "text")) or draft.add_reasoning(get(delta, "thinking"))):
+            draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
+    elif kind == "content_block_start":
+        _block(number(get(event, "index")) or 0, get(event, "content_block"), draft)
+    elif kind == "message_start":
         message = get(event, "message")
         draft.begin(get(message, "id"), anew=True)
         _frame(message, draft, begun=True)
@@ -53,7 +54,6 @@ def _event(kind: str, event: Any, draft: Draft) -> bool:
         draft.finish(get(get(event, "delta"), "stop_reason"))
     elif kind == "message_stop":
         draft.call.closed = True
-    return False
 
 
 def _frame(message: Any, draft: Draft, *, begun: bool = False) -> None:
@@ -62,9 +62,10 @@ def _frame(message: Any, draft: Draft, *, begun: bool = False) -> None:
     draft.count(get(message, "usage"), begun=begun)
 
 
-def _block(key: int | None, block: Any, draft: Draft) -> bool:
+def _block(key: int | None, block: Any, draft: Draft) -> None:
     """Read a content block; at the start of a streamed block the arguments are empty."""
     if text(get(block, "type")) in _CALLS:
         arguments = to_json(get(block, "input"))
-        return draft.call_tool(key, get(block, "name"), "" if key is not None and arguments == "{}" else arguments)
-    return draft.add_text(get(block, "text")) or draft.add_reasoning(get(block, "thinking"))
+        draft.call_tool(key, get(block, "name"), "" if key is not None and arguments == "{}" else arguments)
+    else:
+        draft.add_text(get(block, "text")) or draft.add_reasoning(get(block, "thinking"))

@@ -25,24 +25,26 @@ _V2_EVENTS = frozenset(
 _V1_EVENTS = ("stream-start", "tool-calls-generation", "tool-calls-chunk", "citation-generation", "search-results")
 
 
-def absorb(event: Any, draft: Draft) -> bool | None:
-    """Read a Cohere response or an event of its stream; return ``None`` if it is neither."""
+def absorb(event: Any, draft: Draft) -> bool:
+    """Read a Cohere response or an event of its stream."""
     kind = text(get(event, "type"))
     if kind in _V2_EVENTS:
-        return _v2_event(kind, event, draft)
+        _v2_event(kind, event, draft)
+        return True
     kind = text(get(event, "event_type"))
-    if kind == "text-generation" or (kind == "" and get(event, "is_finished") is False):
-        return draft.add_text(get(event, "text"))
     if kind == "stream-end":
         response = get(event, "response")
         _frame(response, draft)
-        return not draft.call.has_content and _v1(response, draft)
-    if kind in _V1_EVENTS:
-        return draft.add_text(get(event, "text"))
-    return _whole(event, draft)
+        if not draft.call.has_content:
+            _v1(response, draft)
+    elif kind == "text-generation" or kind in _V1_EVENTS or (kind == "" and get(event, "is_finished") is False):
+        draft.add_text(get(event, "text"))
+    else:
+        return _whole(event, draft)
+    return True
 
 
-def _v2_event(kind: str, event: Any, draft: Draft) -> bool:
+def _v2_event(kind: str, event: Any, draft: Draft) -> None:
     if kind == "message-start":
         draft.begin(get(event, "id"), anew=True)
         draft.identify(get(event, "id"))
@@ -50,39 +52,38 @@ def _v2_event(kind: str, event: Any, draft: Draft) -> bool:
     draft.count(get(delta, "usage"))
     draft.finish(get(delta, "finish_reason"))
     message = get(delta, "message")
-    call = get(message, "tool_calls")
+    call, content = get(message, "tool_calls"), get(message, "content")
     if call is not None and not is_list(call):
         function = get(call, "function")
-        return draft.call_tool(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
-    content = get(message, "content")
-    if content is None or is_list(content):
-        return draft.add_reasoning(get(message, "tool_plan"))
-    return draft.add_text(get(content, "text")) or draft.add_reasoning(get(content, "thinking"))
+        draft.call_tool(number(get(event, "index")) or 0, get(function, "name"), get(function, "arguments"))
+    elif content is None or is_list(content):
+        draft.add_reasoning(get(message, "tool_plan"))
+    else:
+        draft.add_text(get(content, "text")) or draft.add_reasoning(get(content, "thinking"))
 
 
-def _whole(event: Any, draft: Draft) -> bool | None:
-    if is_list(get(event, "generations")) and get(event, "id") is not None:
+def _whole(event: Any, draft: Draft) -> bool:
+    generations, message = get(event, "generations"), get(event, "message")
+    if is_list(generations) and get(event, "id") is not None:
         _frame(event, draft, whole=True)
-        spoke = False
-        for position, generation in enumerate(items(get(event, "generations"))):
+        for position, generation in enumerate(items(generations)):
             draft.finish(get(generation, "finish_reason"), position)
-            spoke |= draft.add_text(get(generation, "text"))
-        return spoke
+            draft.add_text(get(generation, "text"))
+        return True
     if get(event, "generation_id", "response_id") is not None and get(event, "text") is not None:
         _frame(event, draft, whole=True)
-        return _v1(event, draft)
-    message = get(event, "message")
-    if get(event, "finish_reason") is None or not (
-        is_list(get(message, "content")) or is_list(get(message, "tool_calls"))
-    ):
-        return None
+        _v1(event, draft)
+        return True
+    content, calls = get(message, "content"), get(message, "tool_calls")
+    if get(event, "finish_reason") is None or not (is_list(content) or is_list(calls)):
+        return False
     _frame(event, draft, whole=True)
-    spoke = draft.add_reasoning(get(message, "tool_plan"))
-    for part in items(get(message, "content")):
-        spoke |= draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
-    for call in items(get(message, "tool_calls")):
-        spoke |= draft.call_tool(None, dig(call, "function.name"), dig(call, "function.arguments"))
-    return spoke
+    draft.add_reasoning(get(message, "tool_plan"))
+    for part in items(content):
+        draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
+    for call in items(calls):
+        draft.call_tool(None, dig(call, "function.name"), dig(call, "function.arguments"))
+    return True
 
 
 def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
@@ -94,8 +95,7 @@ def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
     draft.finish(get(response, "finish_reason"))
 
 
-def _v1(response: Any, draft: Draft) -> bool:
-    spoke = draft.add_text(get(response, "text"))
+def _v1(response: Any, draft: Draft) -> None:
+    draft.add_text(get(response, "text"))
     for call in items(get(response, "tool_calls")):
-        spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "parameters")))
-    return spoke
+        draft.call_tool(None, get(call, "name"), to_json(get(call, "parameters")))

@@ -13,72 +13,67 @@ _AI = ("ai", "AIMessageChunk")
 _MOST_NODES = 32
 
 
-def absorb_langchain(event: Any, draft: Draft) -> bool | None:
-    """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state; return ``None`` for anything else."""
+def absorb_langchain(event: Any, draft: Draft) -> bool:
+    """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state."""
     messages = get(event, "messages")
-    if is_list(messages):
-        return _last_turn(list(items(messages)), draft)
-    if messages is not None:  # a node may return one message without a list
-        return _message(messages, draft)
+    if messages is not None:
+        return _messages(messages, draft)
     rows = list(items(get(event, "generations")))
     if rows and (is_list(rows[0]) or get(rows[0], "message") is not None):
-        return _llm_result(event, rows, draft)
-    spoke = _message(event, draft)
-    return spoke if spoke is not None or type(event) is not dict else _updates(event, draft)
+        _llm_result(event, rows, draft)
+        return True
+    return _message(event, draft) or (type(event) is dict and _updates(event, draft))
 
 
-def _last_turn(messages: list[Any], draft: Draft) -> bool | None:
-    """Read the messages that the model wrote after the last human message. Earlier calls caused the others."""
-    start = 0
-    for position, message in enumerate(messages):
+def _messages(messages: Any, draft: Draft, place: str = "") -> bool:
+    """Read what the model wrote after the last human message. Earlier calls caused the other messages."""
+    if not is_list(messages):  # a node may return one message without a list
+        return _message(messages, draft, place)
+    turn: list[Any] = []
+    for message in items(messages):
         if text(get(message, "type")) == "human":
-            start = position + 1
-    spoke = None
-    for position, message in enumerate(messages[start:]):
-        said = _message(message, draft, f"message {position}")
-        if said is not None:
-            spoke = said or bool(spoke)
-    return spoke
-
-
-def _updates(event: dict[Any, Any], draft: Draft) -> bool | None:
-    """Read what LangGraph streams after each step: the changed part of the state, by the name of the node."""
-    spoke = None
-    for position, state in enumerate(list(event.values())[:_MOST_NODES]):
-        messages = state.get("messages") if type(state) is dict else None
-        if is_list(messages):
-            said = _last_turn(list(items(messages)), draft)
+            turn.clear()
         else:
-            said = _message(messages, draft, f"node {position}")
-        if said is not None:
-            spoke = said or bool(spoke)
-    return spoke
+            turn.append(message)
+    known = False
+    for position, message in enumerate(turn):
+        known |= _message(message, draft, f"message {position}")
+    return known
 
 
-def _llm_result(event: Any, rows: list[Any], draft: Draft) -> bool:
+def _updates(event: dict[Any, Any], draft: Draft) -> bool:
+    """Read what LangGraph streams after each step: the changed part of the state, by the name of the node."""
+    known = False
+    for position, state in enumerate(list(event.values())[:_MOST_NODES]):
+        known |= type(state) is dict and _messages(state.get("messages"), draft, f"node {position}")
+    return known
+
+
+def _llm_result(event: Any, rows: list[Any], draft: Draft) -> None:
     """Read the result of one or several prompts, each with one or several generations, which share its usage."""
-    spoke, counted = False, False
+    counted = False
     for position, row in enumerate(rows):
         draft.begin(f"prompt {position}")
         for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
             message = get(generation, "message") if choice == 0 else None
-            said = _message(message, draft) if message is not None else draft.add_text(get(generation, "text"))
-            spoke |= bool(said)
+            if message is not None:
+                _message(message, draft)
+            else:
+                draft.add_text(get(generation, "text"))
             counted |= get(message, "usage_metadata") is not None
     usage = dig(event, "llm_output.token_usage", "llm_output.usage")
     if not counted and usage is not None:
         if len(rows) > 1:
             draft.begin_sum()
         draft.count(usage)
-    return spoke
 
 
-def _message(message: Any, draft: Draft, place: str = "") -> bool | None:
+def _message(message: Any, draft: Draft, place: str = "") -> bool:
     """Read a message; one without an id is known by its place."""
     kind = text(get(message, "type"))
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
-        return None
+        return False
     name = get(message, "id")
     known = draft.begin(text(name) or place, whole=kind == "ai")
     draft.identify(name)
@@ -91,43 +86,39 @@ def _message(message: Any, draft: Draft, place: str = "") -> bool | None:
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
     draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason"))
     if known and kind == "ai":  # a state repeats what chunks or an earlier state contained
-        return False
+        return True
     content = get(message, "content")
-    spoke = draft.add_text(content)
+    draft.add_text(content)
     for part in items(content):
-        spoke |= draft.add_text(part) or draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
-    spoke |= draft.add_reasoning(dig(message, "additional_kwargs.reasoning_content"))
+        draft.add_text(part) or draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
+    draft.add_reasoning(dig(message, "additional_kwargs.reasoning_content"))
     if kind == "AIMessageChunk":
         for call in items(get(message, "tool_call_chunks")):
-            spoke |= draft.call_tool(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
-        return spoke
-    for call in items(get(message, "tool_calls")):
-        spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
-    return spoke
+            draft.call_tool(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
+    else:
+        for call in items(get(message, "tool_calls")):
+            draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
+    return True
 
 
-def absorb_agents(event: Any, draft: Draft) -> bool | None:
+def absorb_agents(event: Any, draft: Draft) -> bool:
     """Read a run result of openai-agents: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
-        return None
-    counted = spoke = False
+        return False
+    counted = False
     for position, response in enumerate(items(responses)):
-        name = text(get(response, "response_id"))
+        name, usage = text(get(response, "response_id")), get(response, "usage")
         known = draft.begin(name or f"response {position}")
         draft.identify(name)
-        counted |= _count_of_agents(get(response, "usage"), draft)
+        # A usage object contains zeros if the provider sent none.
+        counted |= number(get(usage, "total_tokens")) != 0 and draft.count(usage)
         if not known:
-            spoke |= absorb_output(get(response, "output"), draft)
+            absorb_output(get(response, "output"), draft)
     if not draft.has_text:
-        spoke |= draft.add_text(get(event, "final_output"))
+        draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
     if not counted and number(get(usage, "total_tokens")):
         draft.begin_sum()
         draft.count(usage)
-    return spoke
-
-
-def _count_of_agents(usage: Any, draft: Draft) -> bool:
-    """Take a usage object, which contains zeros if the provider sent none."""
-    return number(get(usage, "total_tokens")) != 0 and draft.count(usage)
+    return True

@@ -10,52 +10,52 @@ from .._shapes import GEMINI
 from .._values import dig, get, is_list, items, number, text, to_json
 
 
-def absorb(event: Any, draft: Draft) -> bool | None:
-    """Read a generateContent response or a chunk of one; return ``None`` if it is neither."""
+def absorb(event: Any, draft: Draft) -> bool:
+    """Read a generateContent response or a chunk of one."""
     candidates = get(event, "candidates")
     usage = get(event, "usageMetadata", "usage_metadata")
     live = get(event, "serverContent", "server_content")
     if not is_list(candidates) and live is None:
         counts = counts_in(usage)
         if counts is None or counts.shape is not GEMINI:
-            return None
+            return False
     name = get(event, "responseId", "response_id")
     draft.begin(name, whole=is_list(candidates))
     draft.identify(name)
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
     draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
-    spoke = _parts(get(live, "modelTurn", "model_turn"), draft)
+    _parts(get(live, "modelTurn", "model_turn"), draft)
     for position, candidate in enumerate(items(candidates)):
         draft.finish(get(candidate, "finishReason", "finish_reason"), position)
-        spoke |= _parts(get(candidate, "content"), draft)
-    return spoke
+        _parts(get(candidate, "content"), draft)
+    return True
 
 
-def _parts(content: Any, draft: Draft) -> bool:
-    spoke = False
+def _parts(content: Any, draft: Draft) -> None:
     for part in items(get(content, "parts")):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
-            spoke |= draft.add_reasoning(get(part, "text"))
+            draft.add_reasoning(get(part, "text"))
         elif call is not None:
-            spoke |= draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
+            draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
         else:
-            code = get(part, "executableCode", "executable_code")
-            spoke |= draft.add_text(get(part, "text")) or draft.add_text(get(code, "code"))
-    return spoke
+            draft.add_text(get(part, "text")) or draft.add_text(
+                dig(part, "executableCode.code", "executable_code.code")
+            )
 
 
-def absorb_interaction(event: Any, draft: Draft) -> bool | None:
-    """Read an interaction or an event of one; return ``None`` if it is neither."""
+def absorb_interaction(event: Any, draft: Draft) -> bool:
+    """Read an interaction or an event of one."""
     kind = text(get(event, "event_type"))
     if kind in ("step.delta", "content.delta"):
         delta = get(event, "delta")
-        return draft.add_text(get(delta, "text")) or draft.add_reasoning(dig(delta, "content.text"))
+        draft.add_text(get(delta, "text")) or draft.add_reasoning(dig(delta, "content.text"))
+        return True
     whole = event if text(get(event, "object")) == "interaction" else None
     interaction = whole if whole is not None else get(event, "interaction")
     if interaction is None and not kind.startswith(("interaction.", "step.")):
-        return None
+        return False
     if whole is not None:
         draft.begin(get(whole, "id"), whole=True)
     draft.identify(get(interaction, "id"))
@@ -64,20 +64,18 @@ def absorb_interaction(event: Any, draft: Draft) -> bool | None:
     status = text(get(interaction, "status"))
     if status not in ("", "in_progress"):
         draft.finish(status)
-    spoke = False
     for step in items(get(whole, "steps", "outputs")):
         for part in items(get(step, "content")):
-            spoke |= draft.add_text(get(part, "text"))
-    return spoke
+            draft.add_text(get(part, "text"))
+    return True
 
 
-def absorb_predictions(event: Any, draft: Draft) -> bool | None:
-    """Read embeddings of Vertex, which count each text; return ``None`` if it is something else."""
+def absorb_predictions(event: Any, draft: Draft) -> bool:
+    """Read embeddings of Vertex, which count each text."""
     vectors = [get(one, "embeddings") for one in items(get(event, "predictions"))] or items(get(event, "embeddings"))
     statistics = (get(vector, "statistics") for vector in vectors)
     counts = [number(get(one, "token_count", "tokenCount")) for one in statistics if one is not None]
-    if not any(counts):
-        return None
     together = sum(count or 0 for count in counts)
-    draft.count({"prompt_tokens": together, "total_tokens": together})
-    return False
+    if together:
+        draft.count({"prompt_tokens": together, "total_tokens": together})
+    return together > 0

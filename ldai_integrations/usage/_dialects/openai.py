@@ -27,15 +27,14 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 # Chat completions
 
 
-def absorb_chat(event: Any, draft: Draft) -> bool | None:
-    """Read a completion or a chunk of one; return ``None`` if it is neither."""
+def absorb_chat(event: Any, draft: Draft) -> bool:
+    """Read a completion or a chunk of one."""
     if words := _only_text(event, draft.call):  # in most chunks of a stream
-        draft.call.text.add(words)
-        return True
+        return draft.add_text(words)
     event = fields_of(event)
     choices = event.get("choices")
     if type(choices) is not list and not is_list(choices):
-        return None
+        return False
     name = text(event.get("id"))
     choices = [fields_of(choice) for choice in items(choices)]
     is_chunk = text(event.get("object")) == "chat.completion.chunk"
@@ -54,10 +53,9 @@ def absorb_chat(event: Any, draft: Draft) -> bool | None:
         usage = get(groq, "usage")
     draft.count(usage)
     draft.fail(event.get("error"))
-    spoke = False
     for position, choice in enumerate(choices):
-        spoke |= _choice(choice, position, draft, repeats=repeats)
-    return spoke
+        _choice(choice, position, draft, repeats=repeats)
+    return True
 
 
 def _only_text(chunk: Any, call: Call) -> str:
@@ -82,7 +80,7 @@ def _only_text(chunk: Any, call: Call) -> str:
     return ""
 
 
-def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> bool:
+def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
     draft.count(choice.get("usage"))  # Moonshot's streams
     draft.fail(choice.get("error"))
     place = choice.get("index")
@@ -91,73 +89,79 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> bool:
     part = choice.get("delta")
     part = choice.get("message") if part is None else part
     if repeats:
-        return False
+        return
     if part is None:
-        return draft.add_text(choice.get("text"))
+        draft.add_text(choice.get("text"))
+        return
     part = fields_of(part)
     content = part.get("content")
-    spoke = _parts(content, draft) if is_list(content) else draft.add_text(content)
-    spoke |= draft.add_text(part.get("refusal"))
-    spoke |= draft.add_reasoning(part.get("reasoning_content")) or draft.add_reasoning(part.get("reasoning"))
+    if type(content) is str or not is_list(content):
+        draft.add_text(content)
+    else:
+        _parts(content, draft)
+    draft.add_text(part.get("refusal"))
+    draft.add_reasoning(part.get("reasoning_content")) or draft.add_reasoning(part.get("reasoning"))
     for number_of_call, call in enumerate(items(part.get("tool_calls"))):
         place = number(get(call, "index"))
         function = get(call, "function", "custom")
         key = (index, number_of_call if place is None else place)
-        spoke |= draft.call_tool(key, get(function, "name"), get(function, "arguments", "input"))
+        draft.call_tool(key, get(function, "name"), get(function, "arguments", "input"))
     function = part.get("function_call")
-    if function is not None:
-        spoke |= draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
-    return spoke
+    draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
 
 
-def _parts(content: Any, draft: Draft) -> bool:
+def _parts(content: Any, draft: Draft) -> None:
     """Read content in parts, as Mistral sends it for reasoning models."""
-    spoke = False
     for part in items(content):
-        spoke |= draft.add_text(get(part, "text"))
+        draft.add_text(get(part, "text"))
         thinking = get(part, "thinking")
         for thought in items(thinking) if is_list(thinking) else (thinking,):
-            spoke |= draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
-    return spoke
+            draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
 
 
 # Responses
 
 
-def absorb_response(event: Any, draft: Draft) -> bool | None:
-    """Read a response or an event of one; return ``None`` if it is neither."""
+def absorb_response(event: Any, draft: Draft) -> bool:
+    """Read a response or an event of one."""
     event = fields_of(event)
     kind = text(event.get("type"))
-    is_event = kind in _TEXT or kind.startswith("response.")
-    if not is_event and text(event.get("object")) not in _OBJECTS:
-        return None
+    if kind not in _TEXT and not kind.startswith("response."):
+        return text(event.get("object")) in _OBJECTS and _absorb_whole(event, draft)
     draft.api = "responses"
-    if not is_event:
-        repeats = draft.begin(get(event, "id"), whole=True) and draft.call.has_content
-        _frame(event, draft)
-        return not repeats and absorb_output(get(event, "output"), draft)
     if kind in _TEXT:
-        return draft.add_text(get(event, "delta"))
-    if kind in _REASONING:
-        return draft.add_reasoning(get(event, "delta"))
-    if kind in _ARGUMENTS:
-        return draft.call_tool(_key(event), None, get(event, "delta"))
-    if kind in _FRAMES:
-        response = get(event, "response")
+        draft.add_text(event.get("delta"))
+    elif kind in _REASONING:
+        draft.add_reasoning(event.get("delta"))
+    elif kind in _ARGUMENTS:
+        draft.call_tool(_key(event), None, event.get("delta"))
+    elif kind in _FRAMES:
+        response = event.get("response")
         # openai-agents gives every response of other providers the same id.
         draft.begin(get(response, "id"), anew=kind == "response.created")
         _frame(response, draft)
         draft.call.closed |= kind in _LAST
-        return kind in _LAST and not draft.call.has_content and absorb_output(get(response, "output"), draft)
-    item = get(event, "item") if kind == "response.output_item.added" else None
-    if text(get(item, "type")) not in _CALLS:
-        return False
-    return draft.call_tool(_key(event), get(item, "name"), get(item, "arguments", "input"))
+        if kind in _LAST and not draft.call.has_content:
+            absorb_output(get(response, "output"), draft)
+    elif kind == "response.output_item.added":
+        item = event.get("item")
+        if text(get(item, "type")) in _CALLS:
+            draft.call_tool(_key(event), get(item, "name"), get(item, "arguments", "input"))
+    return True
+
+
+def _absorb_whole(response: Any, draft: Draft) -> bool:
+    draft.api = "responses"
+    repeats = draft.begin(response.get("id"), whole=True) and draft.call.has_content
+    _frame(response, draft)
+    if not repeats:
+        absorb_output(response.get("output"), draft)
+    return True
 
 
 def _key(event: Any) -> Any:
-    index = number(get(event, "output_index"))
-    return index if index is not None else text(get(event, "item_id"))
+    index = number(event.get("output_index"))
+    return index if index is not None else text(event.get("item_id"))
 
 
 def _frame(response: Any, draft: Draft) -> None:
@@ -170,17 +174,15 @@ def _frame(response: Any, draft: Draft) -> None:
         draft.finish(get(get(response, "incomplete_details"), "reason") or status)
 
 
-def absorb_output(output: Any, draft: Draft) -> bool:
-    """Read the items that a response contains; return whether they have text, reasoning or a tool call."""
-    spoke = False
+def absorb_output(output: Any, draft: Draft) -> None:
+    """Read the items that a response contains."""
     for position, item in enumerate(items(output)):
         kind = text(get(item, "type"))
         if kind in _CALLS:
-            spoke |= draft.call_tool(position, get(item, "name"), get(item, "arguments", "input"))
+            draft.call_tool(position, get(item, "name"), get(item, "arguments", "input"))
         elif kind == "reasoning":
             for part in items(get(item, "summary")):
-                spoke |= draft.add_reasoning(get(part, "text"))
+                draft.add_reasoning(get(part, "text"))
         else:
             for part in items(get(item, "content")):
-                spoke |= draft.add_text(get(part, "text", "refusal", "transcript"))
-    return spoke
+                draft.add_text(get(part, "text", "refusal", "transcript"))

@@ -17,8 +17,6 @@ _AWS_ERRORS = (
     "throttlingException",
     "validationException",
 )
-
-
 # Where responses of all kinds have their usage.
 _USAGE = (
     "usage",
@@ -36,68 +34,69 @@ _USAGE = (
 )
 
 
-def absorb_ollama(event: Any, draft: Draft) -> bool | None:
-    """Read an Ollama response or a line of one; return ``None`` if it is neither."""
+def absorb_ollama(event: Any, draft: Draft) -> bool:
+    """Read an Ollama response or a line of one."""
     counted = number(get(event, "eval_count", "prompt_eval_count")) is not None
     if not counted and (not is_a(get(event, "done"), bool) or not text(get(event, "model"))):
-        return None
+        return False
     draft.begin_next()  # "done" is the end of an answer
     draft.name_model(get(event, "model"))
     draft.count(event)
     draft.finish(get(event, "done_reason"))
     draft.call.closed = True
     message = get(event, "message")
-    spoke = draft.add_text(get(message, "content")) | draft.add_text(get(event, "response"))
-    spoke |= draft.add_reasoning(get(message, "thinking")) | draft.add_reasoning(get(event, "thinking"))
+    for source in (message, event):
+        draft.add_text(get(source, "content", "response"))
+        draft.add_reasoning(get(source, "thinking"))
     for call in items(get(message, "tool_calls")):
-        spoke |= draft.call_tool(None, dig(call, "function.name"), to_json(dig(call, "function.arguments")))
-    return spoke
+        draft.call_tool(None, dig(call, "function.name"), to_json(dig(call, "function.arguments")))
+    return True
 
 
-def absorb_llama_cpp(event: Any, draft: Draft) -> bool | None:
-    """Read a completion of llama.cpp's own server or a chunk of one; return ``None`` if it is neither."""
+def absorb_llama_cpp(event: Any, draft: Draft) -> bool:
+    """Read a completion of llama.cpp's own server or a chunk of one."""
     if number(get(event, "tokens_predicted")) is None or not is_a(get(event, "content"), str):
-        return None
+        return False
     draft.name_model(get(event, "model"))
     draft.count(event)
     draft.finish(get(event, "stop_type"))
-    return draft.add_text(get(event, "content"))
+    draft.add_text(get(event, "content"))
+    return True
 
 
-def absorb_hugging_face(event: Any, draft: Draft) -> bool | None:
-    """Read a text-generation response or an event of its stream; return ``None`` if it is neither."""
+def absorb_hugging_face(event: Any, draft: Draft) -> bool:
+    """Read a text-generation response or an event of its stream."""
     token, whole = get(event, "token"), get(event, "generated_text")
-    if not text(get(token, "text")) and not text(whole):
-        return None
+    word = text(get(token, "text"))
+    if not word and not text(whole):
+        return False
     details = get(event, "details")
     draft.count(details)
     prefill = get(details, "prefill")
     if is_list(prefill) and len(prefill):
         draft.count({"input_length": len(prefill)})
     draft.finish(get(details, "finish_reason"))
-    if text(get(token, "text")):
-        return get(token, "special") is not True and draft.add_text(get(token, "text"))
-    return draft.add_text(whole)
+    if not word:
+        draft.add_text(whole)
+    elif get(token, "special") is not True:
+        draft.add_text(word)
+    return True
 
 
-def absorb_watsonx(event: Any, draft: Draft) -> bool | None:
-    """Read a text-generation response of watsonx or a chunk of one; return ``None`` if it is neither."""
-    results = [
-        result for result in items(get(event, "results")) if number(get(result, "generated_token_count")) is not None
-    ]
-    if not results:
-        return None
-    draft.name_model(get(event, "model_id"))
-    spoke = False
+def absorb_watsonx(event: Any, draft: Draft) -> bool:
+    """Read a text-generation response of watsonx or a chunk of one."""
+    results = [one for one in items(get(event, "results")) if number(get(one, "generated_token_count")) is not None]
+    if results:
+        draft.name_model(get(event, "model_id"))
     for position, result in enumerate(results):
         draft.count(result)
         draft.finish(get(result, "stop_reason"), position)
-        spoke |= draft.add_text(get(result, "generated_text"))
-    return spoke
+        draft.add_text(get(result, "generated_text"))
+    return bool(results)
 
 
-def absorb_error(event: Any, draft: Draft) -> bool | None:
-    """Read an error event; return ``None`` if it is not one."""
+def absorb_error(event: Any, draft: Draft) -> bool:
+    """Read an error event."""
     error = get(event, "error")
     if text(get(event, "type")) == "error":
         draft.fail(error if error is not None and not text(error) else {"code": get(event, "code")})
@@ -108,37 +107,38 @@ def absorb_error(event: Any, draft: Draft) -> bool | None:
     else:
         name = next((name for name in _AWS_ERRORS if is_record(event) and get(event, name) is not None), None)
         if name is None:
-            return None
+            return False
         draft.fail({"type": name})
-    return False
+    return True
 
 
-def absorb_usage(event: Any, draft: Draft) -> bool | None:
-    """Read the usage, and at most a plain text, of an unknown response; return ``None`` if it has no usage."""
+def absorb_usage(event: Any, draft: Draft) -> bool:
+    """Read the usage, and at most a plain text, of an unknown response."""
     usage = next((found for found in (dig(event, path) for path in _USAGE) if counts_in(found) is not None), None)
     if usage is None:
-        return None
+        return False
     draft.begin(whole=True)
     draft.count(usage)
     draft.name_model(get(event, "model", "model_name", "model_id"))
-    said = get(event, "text", "response", "content") if not draft.call.has_content else None
-    return draft.add_text(said)
+    if not draft.call.has_content:
+        draft.add_text(get(event, "text", "response", "content"))
+    return True
 
 
-def absorb_counts(event: Any, draft: Draft) -> bool | None:
-    """Read a usage object, or one for each model as LangChain's callback has them; return ``None`` if it is neither."""
+def absorb_counts(event: Any, draft: Draft) -> bool:
+    """Read a usage object, or one for each model as LangChain's callback has them."""
     if counts_in(event) is not None:
         draft.begin(whole=True)
         draft.count(event)
-        return False
+        return True
     if type(event) is not dict or not event:
-        return None
+        return False
     for usage in event.values():
         has_more = type(usage) is not dict or any(text(value) or is_list(value) for value in usage.values())
         if has_more or counts_in(usage) is None:
-            return None  # a response, which has its counts among other things
+            return False  # a response, which has its counts among other things
     for model, usage in event.items():
         draft.begin(model)
         draft.count(usage)
         draft.name_model(model)
-    return False
+    return True
