@@ -122,25 +122,25 @@ def estimate_output(
         raises.
     """
     family = family_of(model)
-    said = plain(text)
+    answer = plain(text)
     calls = [(plain(get(call, "name")), to_json(get(call, "arguments"))) for call in tool_calls]
     calls = [call for call in calls if any(call)]
     if request is not None:
         # A stored prompt of the Responses API is a mapping; a prompt of the completions API is text.
         has_input = get(request, "input") is not None or is_record(get(request, "prompt"))
         api = "responses" if has_input and get(request, "messages") is None else "chat"
-    tokens = count_for(said, family)
+    tokens = count_for(answer, family)
     if calls and family.splits_arguments:
         tokens += _split_calls(calls, family)
-        tokens -= _forced_part(calls[0][0], family, request, said)
+        tokens -= _forced_part(calls[0][0], family, request, answer)
     elif calls:
         tokens += _json_calls(calls, family, request, api)
-    elif said and family.openai:
+    elif answer and family.openai:
         tokens += family.per_responses_output if api == "responses" else family.per_output
         if next(items(get(request, "tools")), None) is not None:
             has_schema = dig(request, "response_format.json_schema", "text.format.schema") is not None
             tokens += 5 if has_schema else 1
-    elif said and not cut:
+    elif answer and not cut:
         tokens += family.per_output
     return Usage(
         output_tokens=round(tokens),
@@ -176,7 +176,7 @@ def _split_calls(calls: list[tuple[str, str]], family: Family) -> float:
     return tokens
 
 
-def _forced_part(name: str, family: Family, request: Any, said: str) -> float:
+def _forced_part(name: str, family: Family, request: Any, answer: str) -> float:
     """Count what Claude does not write itself because the request forces it to call a tool.
 
     If the request is not known, an answer that is only a tool call was probably forced: a model that may choose mostly
@@ -185,7 +185,7 @@ def _forced_part(name: str, family: Family, request: Any, said: str) -> float:
     if not family.forced_call:
         return 0
     kind, choice = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
-    is_this_tool = kind == "tool" or get(choice, "tool") is not None or (request is None and not said)
+    is_this_tool = kind == "tool" or get(choice, "tool") is not None or (request is None and not answer)
     tokens = count_for(name, family) if is_this_tool else 0
     if is_this_tool or kind == "any" or get(choice, "any") is not None:
         tokens += family.forced_call
