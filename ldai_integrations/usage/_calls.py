@@ -231,19 +231,21 @@ class Draft:
 
     def add_text(self, value: Any) -> bool:
         """Add visible text; return whether there was any."""
-        chunk = value if type(value) is str else text(value)
-        if chunk:
-            self.call.text.add(chunk)
-            self.pieces += 1
-        return bool(chunk)
+        chunk = value if type(value) is str or value is None else text(value)
+        if not chunk:
+            return False
+        self.call.text.add(chunk)
+        self.pieces += 1
+        return True
 
     def add_reasoning(self, value: Any) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
-        chunk = value if type(value) is str else text(value)
-        if chunk:
-            self.call.reasoning.add(chunk)
-            self.pieces += 1
-        return bool(chunk)
+        chunk = value if type(value) is str or value is None else text(value)
+        if not chunk:
+            return False
+        self.call.reasoning.add(chunk)
+        self.pieces += 1
+        return True
 
     def call_tool(self, key: Hashable | None, name: Any = None, arguments: Any = None) -> None:
         """Add a tool call or a piece of one, if it contains anything.
@@ -253,6 +255,8 @@ class Draft:
             name: The tool's name.
             arguments: A piece of JSON text.
         """
+        if name is None and arguments is None:
+            return
         piece, title = text(arguments), text(name)
         if not piece and not title:
             return

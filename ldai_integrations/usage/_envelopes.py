@@ -36,6 +36,8 @@ _HOLDERS = (
     "run_data",
     "_state",
 )
+# Fields of which an envelope that is a dict has at least one.
+_ENVELOPE = frozenset(("event", "chunk", "bytes"))
 # Fields that hold a list of responses: Haystack's replies, openai-agents' and others' lists.
 _LISTS = ("replies", "responses", "raw_responses", "meta")
 # Longest JSON text that is parsed, in characters or bytes.
@@ -47,6 +49,8 @@ _PROVIDER_EVENTS = ("response.", "message_", "content_block_", "ping")
 def unwrap(event: Any) -> Any:
     """Return the event inside a known envelope: that of AWS, Server-Sent Events, LangChain, openai-agents."""
     if type(event) is dict:
+        if _ENVELOPE.isdisjoint(event):
+            return event
         name, payload = text(event.get("event")), event.get("payload")
         if name and is_record(payload):  # an event of an AWS stream that the application decoded
             return payload if name == "chunk" else {name: payload}

@@ -98,7 +98,7 @@ class StreamReader:
     def __init__(self) -> None:
         self._draft = Draft()
         # The one that has read the last event.
-        self._dialect: Dialect = DIALECTS[0]
+        self._dialect: Dialect | None = None
         # The class of the last event that the dialect has read, unless it may be an envelope.
         self._form: type | None = None
         #: Whether any event had a provider's shape.
@@ -122,10 +122,10 @@ class StreamReader:
         draft = self._draft
         draft.event += 1
         pieces = draft.pieces
-        known = type(event) is self._form and self._dialect(event, draft)
+        known = self._dialect is not None and type(event) is self._form and self._dialect(event, draft)
         if not known:
-            events = events_of_line(event)[0] if is_a(event, str, bytes) else (event,)
-            for one in events:
+            is_line = type(event) is not dict and is_a(event, str, bytes)
+            for one in events_of_line(event)[0] if is_line else (event,):
                 known |= self._absorb(one, _DEPTH)
         call = draft.call
         self.awaits_usage = call.counted_at < call.finished_at and not call.closed
@@ -140,15 +140,17 @@ class StreamReader:
             fields = fields_of(event)
             event = fields if type(fields) is dict else event
         event = unwrap(event)
-        if event is None or is_a(event, str, bytes):
-            return False
-        if type(event) in (list, tuple):
+        if type(event) is dict:
+            if _METRICS in event:
+                self._draft.count(event[_METRICS])
+                if len(event) == 1:
+                    return True
+        elif type(event) in (list, tuple):
             return self._absorb_each(event, depth)
-        if type(event) is dict and _METRICS in event:
-            self._draft.count(event[_METRICS])
-            if len(event) == 1:
-                return True
-        for dialect in chain((self._dialect,), DIALECTS if depth == _DEPTH else NESTED):
+        elif event is None or is_a(event, str, bytes):
+            return False
+        dialects = DIALECTS if depth == _DEPTH else NESTED
+        for dialect in dialects if self._dialect is None else chain((self._dialect,), dialects):
             if dialect(event, self._draft):
                 self._dialect, self.recognised = dialect, True
                 self._form = None if form is dict else form

@@ -13,8 +13,8 @@ Dialect = Callable[[Any, Draft], bool]
 
 # In order of how reliably a shape is recognised. The first that recognises an event reads it.
 DIALECTS: tuple[Dialect, ...] = (
-    openai.absorb_response,
     openai.absorb_chat,
+    openai.absorb_response,
     anthropic.absorb,
     gemini.absorb,
     bedrock.absorb_converse,

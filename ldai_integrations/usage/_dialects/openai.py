@@ -36,9 +36,9 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     if type(choices) is not list and not is_list(choices):
         return False
     name = text(event.get("id"))
-    choices = [fields_of(choice) for choice in items(choices)]
+    choices = list(map(fields_of, items(choices)))
     is_chunk = text(event.get("object")) == "chat.completion.chunk"
-    is_whole = not is_chunk and any(choice.get("message") is not None for choice in choices)
+    is_whole = not is_chunk and len(choices) > 0 and choices[0].get("message") is not None
     if is_whole:
         draft.begin(name, whole=True)
     elif choices and name not in draft.call.ids:
