@@ -63,18 +63,23 @@ def count_raw(text: str, family: Family) -> int:
     if encodings.stand_in is not None:
         return encodings.stand_in(text)
     encoding = encodings.get(SPECS[family.encoding])
+    size = _PART if encoding is None or not has_old_tiktoken() else _PART_OF_OLD
+    tokens = 0
+    for sign, part in _parts(text, size) if len(text) > size else ((1, text),):
+        counted = None if encoding is None else count_with_tiktoken(encoding, part)
+        tokens += sign * (_count_without_encoding(part) if counted is None else counted)
+    return tokens
 
-    def count(part: str) -> int:
-        tokens = None if encoding is None else count_with_tiktoken(encoding, part)
-        return _count_without_encoding(part) if tokens is None else tokens
 
-    tokens, start = 0, 0
-    part = _PART if encoding is None or not has_old_tiktoken() else _PART_OF_OLD
-    while len(text) - start > part:
-        end, following = _cut(text, start + part, start)
-        tokens += count(text[start:end]) - count(text[following:end])
+def _parts(text: str, size: int) -> Iterator[tuple[int, str]]:
+    """Yield the parts of a text to count, each with 1; and with -1 what two of them have in common."""
+    start = 0
+    while len(text) - start > size:
+        end, following = _cut(text, start + size, start)
+        yield 1, text[start:end]
+        yield -1, text[following:end]
         start = following
-    return tokens + count(text[start:])
+    yield 1, text[start:]
 
 
 def _cut(text: str, end: int, start: int = 0) -> tuple[int, int]:

@@ -92,8 +92,9 @@ class Reading:
             api=self.api,
             cut=not _CUT.isdisjoint(map(str.lower, self.finish_reasons)),
         )
-        more = count_tokens(self.reasoning, model=name) + self.dropped_tokens
-        more += family_of(name).per_reasoning if self.reasoning else 0
+        more = self.dropped_tokens
+        if self.reasoning:
+            more += count_tokens(self.reasoning, model=name) + family_of(name).per_reasoning
         return replace(usage, output_tokens=(usage.output_tokens or 0) + more)
 
 
