@@ -120,9 +120,8 @@ class Call:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of this call."""
-        return not (self.ids or self.model or self.has_content or self.has_usage or self.reasoning) and not (
-            self.error or self.reason
-        )
+        known = self.ids or self.model or self.has_content or self.has_usage or self.reasoning
+        return not (known or self.error or self.reason)
 
     def usage(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""

@@ -97,9 +97,8 @@ class StreamReader:
 
     def __init__(self) -> None:
         self._draft = Draft()
-        # The one that has read the last event.
+        # What has read the last event, and the class of that event; a dict may be an envelope.
         self._dialect: Dialect | None = None
-        # The class of the last event that the dialect has read, unless it may be an envelope.
         self._form: type | None = None
         #: Whether any event had a provider's shape.
         self.recognised: bool = False

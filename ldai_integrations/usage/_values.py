@@ -33,18 +33,17 @@ _NO_FIELDS: dict[str, Any] = {}
 class _Attributes:
     """The fields of an object other than a plain dict; one that cannot be read is ``None``."""
 
-    __slots__ = ("_fields", "_kind", "_source")
+    __slots__ = ("_computed", "_fields", "_source")
 
-    def __init__(self, source: Any, kind: type) -> None:
+    def __init__(self, source: Any, fields: dict[str, Any], computed: frozenset[str] | None) -> None:
         self._source = source
-        self._kind = kind if _is_model(kind) else None
-        # Asking a pydantic model for a missing field is about ten times slower than its dict.
-        self._fields = _fields_of_model(source) if self._kind is not None else {}
+        self._fields = fields
+        self._computed = computed
 
     def get(self, name: str) -> Any:
         """Return a field."""
         value = self._fields.get(name)
-        if value is None and (self._kind is None or _has(self._kind, name)):
+        if value is None and (self._computed is None or name in self._computed):
             source = self._source
             try:
                 value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
@@ -63,34 +62,26 @@ def fields_of(source: Any) -> Any:
         return source
     if source is None:
         return _NO_FIELDS
-    if _has_only_fields(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
-        return _fields_of_model(source)
-    return _Attributes(source, kind)
-
-
-def _fields_of_model(source: Any) -> dict[str, Any]:
+    computed = _computed_by(kind)  # type: ignore[arg-type]  # mypy: a class may be unhashable
+    if computed is None:
+        return _Attributes(source, _NO_FIELDS, None)
     try:
-        more = source.__pydantic_extra__
-        fields: dict[str, Any] = source.__dict__
-        return {**fields, **more} if more else fields
+        # Asking a model for a missing field is about ten times slower than its dict.
+        fields, more = source.__dict__, source.__pydantic_extra__
     except Exception:  # a model that was created without its constructor
-        return _NO_FIELDS
+        fields, more = _NO_FIELDS, None
+    if more:
+        fields = {**fields, **more}
+    return _Attributes(source, fields, computed) if computed else fields
 
 
 @lru_cache(MOST_CLASSES)
-def _is_model(kind: type) -> bool:
-    return "__pydantic_fields__" in dir(kind) and not issubclass(kind, Mapping)
-
-
-@lru_cache(MOST_CLASSES)
-def _has_only_fields(kind: type) -> bool:
+def _computed_by(kind: type) -> frozenset[str] | None:
+    """Return the names of what a pydantic model has besides its fields and methods; ``None`` for another class."""
+    if "__pydantic_fields__" not in dir(kind) or issubclass(kind, Mapping):
+        return None
     names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
-    return _is_model(kind) and all(isinstance(getattr_static(kind, name, None), _METHODS) for name in names)
-
-
-@lru_cache(MOST_CLASSES)
-def _has(kind: type, name: str) -> bool:
-    return hasattr(kind, name)
+    return frozenset(name for name in names if not isinstance(getattr_static(kind, name, None), _METHODS))
 
 
 def get(source: Any, *names: str) -> Any:

@@ -1,4 +1,4 @@
-"""What tests of the usage room share."""
+"""What tests of usage share."""
 
 from __future__ import annotations
 

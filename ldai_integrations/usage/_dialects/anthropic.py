@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._calls import Draft
-from .._values import get, is_list, items, number, text, to_json
+from .._values import fields_of, get, is_list, items, number, text, to_json
 
 _EVENTS = frozenset(
     (
@@ -23,7 +23,8 @@ _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 def absorb(event: Any, draft: Draft) -> bool:
     """Read a message or an event of one."""
-    kind = text(get(event, "type"))
+    event = fields_of(event)
+    kind = text(event.get("type"))
     if kind in _EVENTS:
         _event(kind, event, draft)
         return True
@@ -40,7 +41,7 @@ def absorb(event: Any, draft: Draft) -> bool:
 
 def _event(kind: str, event: Any, draft: Draft) -> None:
     if kind == "content_block_delta":
-        delta = get(event, "delta")
+        delta = fields_of(event.get("delta"))
         if not (draft.add_text(get(delta, "text")) or draft.add_reasoning(get(delta, "thinking"))):
             draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "partial_json"))
     elif kind == "content_block_start":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._calls import Draft
-from .._values import dig, get, is_list, is_record, items, number, text, to_json
+from .._values import dig, fields_of, get, is_list, is_record, items, number, text, to_json
 from .openai import absorb_output
 
 _AI = ("ai", "AIMessageChunk")
@@ -70,6 +70,7 @@ def _llm_result(event: Any, rows: list[Any], draft: Draft) -> None:
 
 def _message(message: Any, draft: Draft, place: str = "") -> bool:
     """Read a message; one without an id is known by its place."""
+    message = fields_of(message)
     kind = text(get(message, "type"))
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):

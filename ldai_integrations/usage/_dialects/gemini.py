@@ -7,12 +7,13 @@ from typing import Any
 from .._calls import Draft
 from .._counts import counts_in
 from .._shapes import GEMINI
-from .._values import dig, get, is_list, items, number, text, to_json
+from .._values import dig, fields_of, get, is_list, items, number, text, to_json
 
 
 def absorb(event: Any, draft: Draft) -> bool:
     """Read a generateContent response or a chunk of one."""
-    candidates = get(event, "candidates")
+    event = fields_of(event)
+    candidates = event.get("candidates")
     usage = get(event, "usageMetadata", "usage_metadata")
     live = get(event, "serverContent", "server_content")
     if not is_list(candidates) and live is None:
@@ -33,7 +34,7 @@ def absorb(event: Any, draft: Draft) -> bool:
 
 
 def _parts(content: Any, draft: Draft) -> None:
-    for part in items(get(content, "parts")):
+    for part in map(fields_of, items(get(content, "parts"))):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
             draft.add_reasoning(get(part, "text"))
