@@ -8,16 +8,7 @@ from typing import Any, Literal
 from ..records import Usage
 from ._counting import count_for, count_raw, count_tokens
 from ._families import Family, OpenAIRules, family_of, openai_rules
-from ._requests import (
-    Conversation,
-    Tool,
-    Turn,
-    from_chat,
-    from_converse,
-    from_generate,
-    from_messages,
-    from_responses,
-)
+from ._requests import Conversation, Tool, Turn, from_chat, from_converse, from_generate, from_messages, from_responses
 from ._values import get, is_list, is_record, items, number, text, to_json
 
 API = Literal["chat", "responses", "messages", "converse", "generate", "embeddings"]

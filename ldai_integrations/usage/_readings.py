@@ -144,9 +144,7 @@ def estimate_output(
     elif answer and not cut:
         tokens += family.per_output
     return Usage(
-        output_tokens=round(tokens),
-        estimated=frozenset({"output_tokens"}),
-        lower_bound=family.hides_reasoning,
+        output_tokens=round(tokens), estimated=frozenset({"output_tokens"}), lower_bound=family.hides_reasoning
     )
 
 
