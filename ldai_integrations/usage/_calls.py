@@ -44,8 +44,7 @@ class BoundedText:
     def add(self, chunk: str) -> None:
         """Append a chunk that is not empty."""
         size, limits = len(chunk), self._limits
-        fits = size <= self._left and size <= limits.characters
-        if not fits:
+        if size > self._left or size > limits.characters:
             if self.rest is not None:
                 self.rest.add(chunk)
                 return

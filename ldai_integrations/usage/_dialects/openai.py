@@ -30,7 +30,9 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 def absorb_chat(event: Any, draft: Draft) -> bool:
     """Read a completion or a chunk of one."""
     if words := _only_text(event, draft.call):  # in most chunks of a stream
-        return draft.add_text(words)
+        draft.call.text.add(words)
+        draft.pieces += 1
+        return True
     event = fields_of(event)
     choices = event.get("choices")
     if type(choices) is not list and not is_list(choices):
@@ -71,8 +73,9 @@ def _only_text(chunk: Any, call: Call) -> str:
         has_unknown = chunk.__pydantic_extra__ or choice.__pydantic_extra__ or delta.__pydantic_extra__
         has_call = not (delta.tool_calls is delta.function_call is None)
         has_rest = has_call or has_unknown or not (chunk.usage is choice.finish_reason is delta.refusal is None)
-        if not has_rest and chunk.model == call.model and type(delta.content) is str:
-            return delta.content
+        content = delta.content
+        if not has_rest and chunk.model == call.model and type(content) is str:
+            return content
     except AttributeError:  # another library's object
         return ""
     except Exception as exc:  # a property may raise anything
