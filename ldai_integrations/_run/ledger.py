@@ -285,12 +285,12 @@ def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> C
     for one in free:
         if not set(reading.ids).isdisjoint(one.reading.ids):
             return one
-    if reading.usage is None:
-        return None
     others = [one for one in free if not _are_comparable(reading.ids, one.reading.ids)]
-    same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
-    # Sources disagree on whether the input includes a cache, so that the output must do.
-    same += [one for one in others if reading.usage.output_tokens == one.usage.output_tokens is not None]
+    same = []
+    if reading.usage is not None:
+        same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
+        # Sources disagree on whether the input includes a cache, so that the output must do.
+        same += [one for one in others if reading.usage.output_tokens == one.usage.output_tokens is not None]
     same += [one for one in others if one.reading.usage is None and not one.call.error]
     return same[0] if same else None
 
