@@ -101,6 +101,8 @@ class Provider:
                 steps, kind = [json.dumps(plan.frames[0]).encode()], "application/json"
         elif path.endswith("/messages"):
             steps, kind = _messages(plan, request, model, number)
+        elif path.endswith("/responses"):
+            steps, kind = _responses(plan, request, model, number)
         elif path.endswith("/converse"):
             steps, kind = [json.dumps(_converse(plan)).encode()], "application/json"
         elif path.endswith("/converse-stream"):
@@ -201,6 +203,60 @@ def _messages(plan: Plan, request: dict[str, Any], model: str, number: int) -> t
     for event in events:
         steps += [plan.pause] if plan.pause and event["type"] == "content_block_delta" else []
         steps.append(_sse(event))
+    return steps, "text/event-stream"
+
+
+def _responses(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple[list[Step], str]:
+    said = {"type": "output_text", "text": "".join(plan.words), "annotations": []}
+    item: dict[str, Any] = {"id": f"msg_{number:08}", "type": "message", "role": "assistant", "content": [said]}
+    if plan.tool:
+        item = {"id": f"fc_{number:08}", "type": "function_call", "call_id": f"call_{number}", "name": plan.tool}
+        item["arguments"] = "{}"
+    usage = _usage(plan, "input_tokens", "output_tokens", "total_tokens")
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    response: dict[str, Any] = {
+        "id": f"resp_{number:08}",
+        "object": "response",
+        "created_at": 1,
+        "status": "completed",
+        "model": f"{model}-2024-07-18",
+        "output": [{**item, "status": "completed"}],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {**details, **usage} if usage else None,
+    }
+    if not request.get("stream"):
+        return [json.dumps(response).encode()], "application/json"
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    place = {"item_id": item["id"], "output_index": 0}
+    part = {**place, "content_index": 0}
+    if plan.tool:
+        deltas = [{"type": "response.function_call_arguments.delta", **place, "delta": "{}"}]
+        opened = {**item, "arguments": "", "status": "in_progress"}
+        closed = [{"type": "response.function_call_arguments.done", **place, "name": plan.tool, "arguments": "{}"}]
+    else:
+        deltas = [{"type": "response.output_text.delta", **part, "delta": word, "logprobs": []} for word in plan.words]
+        opened = {**item, "content": [], "status": "in_progress"}
+        closed = [{"type": "response.output_text.done", **part, "text": said["text"], "logprobs": []}]
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": opened},
+        *([] if plan.tool else [{"type": "response.content_part.added", **part, "part": {**said, "text": ""}}]),
+        *deltas,
+        *closed,
+        {"type": "response.output_item.done", "output_index": 0, "item": response["output"][0]},
+        {"type": "response.completed", "response": response},
+    ]
+    steps: list[Step] = []
+    seen = 0
+    for sequence, event in enumerate(events):
+        if event["type"].endswith(".delta"):
+            if seen == plan.breaks_after:
+                return [*steps, _BREAK], "text/event-stream"
+            seen += 1
+            steps += [plan.pause] if plan.pause else []
+        steps.append(_sse({**event, "sequence_number": sequence}))
     return steps, "text/event-stream"
 
 
