@@ -19,9 +19,12 @@ from .._diagnostics import Diagnostics
 from ..settings import Framework
 from ._calls import FrameworkCalls
 
-# The module whose import connects a framework. It contains the hook, and is imported before the first call.
+# The module whose import connects a framework. It contains the hook, and is imported before the first call. It is ours,
+# if the application has to use an object of ours.
 _MODULES: Mapping[Framework, str] = {
     "langchain": "langchain_core.tracers.context",
+    "openai_agents": "agents.tracing",
+    "pydantic_ai": f"{__name__}.pydantic_ai",
 }
 
 _lock = threading.Lock()

@@ -39,12 +39,19 @@ class FrameworkCalls:
         """Guard statements that read the framework's objects: an exception becomes a diagnostic."""
         return self._diagnostics.guard("framework", self.name)
 
-    def begin(self, call_id: object, request: Callable[[], ProviderRequest] | None = None) -> None:
+    def begin(
+        self,
+        call_id: object,
+        request: Callable[[], ProviderRequest] | None = None,
+        *,
+        api: str = "chat",
+    ) -> None:
         """Begin a call of the current run; outside of any run, only note that there was one.
 
         Args:
             call_id: The framework's id of the call; any hashable value.
             request: Returns the request. It is called only if the tokens have to be estimated.
+            api: The format of the request; see :class:`ProviderRequest`.
         """
         run = get_current()
         if not isinstance(run, Run) or run.finished:
@@ -52,7 +59,7 @@ class FrameworkCalls:
         elif self.name in run.services.settings.frameworks:
             if len(self._open) >= _MOST_OPEN:
                 self._open.pop(next(iter(self._open)), None)
-            self._open[call_id] = _OpenCall(run, request)
+            self._open[call_id] = _OpenCall(run, api, request)
 
     def add_chunk(self, call_id: object, chunk: object) -> None:
         """Read a chunk of a streamed response; the first one with a delta stops the time to the first token."""
@@ -61,16 +68,17 @@ class FrameworkCalls:
             with self.guard():
                 open_call.add_chunk(chunk)
 
-    def note_token(self, call_id: object, *, seconds: float | None = None) -> None:
+    def note_token(self, call_id: object, *, seconds: float | None = None, is_answer: bool = True) -> None:
         """Stop the time to the first token of a call.
 
         Args:
             call_id: The framework's id of the call.
             seconds: The time between the start of the call and its first token; by default, the token comes now.
+            is_answer: Whether it is visible text, and no reasoning or tool call.
         """
         open_call = self._open.get(call_id)
         if open_call is not None:
-            open_call.note_token(seconds)
+            open_call.note_token(seconds, is_answer=is_answer)
 
     def end(self, call_id: object, response: object = None) -> None:
         """End a call.
@@ -108,9 +116,10 @@ class FrameworkCalls:
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 
-    def __init__(self, run: Run, request: Callable[[], ProviderRequest] | None) -> None:
+    def __init__(self, run: Run, api: str, request: Callable[[], ProviderRequest] | None) -> None:
         self.run = run
         self.call: ProviderCall = run.begin_call("framework")
+        self.call.api = api
         self._request = request
         self._chunks = ItemReader()
         self.call.read_with(self._chunks.reading)
@@ -119,9 +128,9 @@ class _OpenCall:
         if self._chunks.feed(chunk):
             self.call.note_token(self.run.services.clock(), is_answer=self._chunks.answered)
 
-    def note_token(self, seconds: float | None) -> None:
+    def note_token(self, seconds: float | None, *, is_answer: bool) -> None:
         at = self.run.services.clock() if seconds is None else self.call.started_at + seconds
-        self.call.note_token(at, is_answer=True)
+        self.call.note_token(at, is_answer=is_answer)
 
     def end(self, response: object) -> None:
         self._read(response, error=None)

@@ -26,6 +26,7 @@ DIALECTS: tuple[Dialect, ...] = (
     others.absorb_watsonx,
     frameworks.absorb_langchain,
     frameworks.absorb_agents,
+    frameworks.absorb_pydantic_ai,
     gemini.absorb_interaction,
     gemini.absorb_predictions,
     others.absorb_error,

@@ -1,4 +1,4 @@
-"""Results of LangChain, LangGraph and openai-agents."""
+"""Results of LangChain, LangGraph, openai-agents and pydantic-ai."""
 
 from __future__ import annotations
 
@@ -122,4 +122,30 @@ def absorb_agents(event: Any, draft: Draft) -> bool:
     if not counted and number(get(usage, "total_tokens")):
         draft.begin_sum()
         draft.count(usage)
+    return True
+
+
+def absorb_pydantic_ai(event: Any, draft: Draft) -> bool:
+    """Read a model response of pydantic-ai; return whether it is one."""
+    parts, usage = get(event, "parts"), get(event, "usage")
+    if text(get(event, "kind")) != "response" or not is_list(parts) or usage is None:
+        return False
+    name = get(event, "provider_response_id")
+    draft.begin(text(name), whole=True)
+    draft.identify(name)
+    draft.name_model(get(event, "model_name"))
+    reason = dig(event, "provider_details.finish_reason") or get(event, "finish_reason")
+    draft.finish(reason)
+    if not text(reason) and text(get(event, "state")) != "complete":  # left: what was sent of the output is not known
+        usage = {"input_tokens": get(usage, "input_tokens")}
+    if number(get(usage, "input_tokens")) or number(get(usage, "output_tokens")):  # zeros: the provider sent none
+        draft.count(usage)
+    for part in items(parts):
+        kind = text(get(part, "part_kind"))
+        if kind == "text":
+            draft.add_text(get(part, "content"))
+        elif kind == "thinking":
+            draft.add_reasoning(get(part, "content"))
+        elif kind == "tool-call":
+            draft.call_tool(None, get(part, "tool_name"), to_json(get(part, "args")))
     return True

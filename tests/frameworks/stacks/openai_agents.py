@@ -1,0 +1,62 @@
+"""openai-agents with OpenAI's two APIs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .stack import Stack, wait
+
+_FIRST_TOKEN = "The spans of openai-agents do not tell when the first token arrived: it is unknown."
+_REASON = "The spans of openai-agents do not tell why a chat completion ended: it is unknown."
+
+
+@asynccontextmanager
+async def agent(url: str, model: str, kind: str, *, wrap: Any = None, **options: Any) -> AsyncIterator[Any]:
+    """Provide an agent with the tool ``lookup`` that uses a class of models, whose client may be wrapped."""
+    import agents
+    from openai import AsyncOpenAI
+
+    def lookup() -> str:
+        """Look a word up."""
+        return "found"
+
+    agents.set_trace_processors([])  # the default one sends the spans to OpenAI
+    tool = agents.function_tool(lookup)
+    settings = agents.ModelSettings(include_usage=True)
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        used = getattr(agents, kind)(model, wrap(client) if wrap is not None else client)
+        yield agents.Agent(**{"name": "a", "model": used, "tools": [tool], "model_settings": settings, **options})
+
+
+async def _run(url: str, model: str, kind: str) -> None:
+    import agents
+
+    async with agent(url, model, kind) as found:
+        await agents.Runner.run(found, "Hi")
+
+
+async def _stream(url: str, model: str, kind: str) -> None:
+    import agents
+
+    async with agent(url, model, kind) as found:
+        async for _ in agents.Runner.run_streamed(found, "Hi").stream_events():
+            pass
+
+
+def _stack(name: str, kind: str, exceptions: dict[str, str]) -> Stack:
+    return Stack(
+        name=name,
+        package="agents",
+        whole=lambda url, model: wait(_run(url, model, kind)),
+        stream=lambda url, model: wait(_stream(url, model, kind)),
+        tools=lambda url, model: wait(_run(url, model, kind)),
+        exceptions=exceptions,
+    )
+
+
+STACKS = (
+    _stack("openai-agents", "OpenAIChatCompletionsModel", {"first token": _FIRST_TOKEN, "finish reason": _REASON}),
+    _stack("openai-agents, responses", "OpenAIResponsesModel", {"first token": _FIRST_TOKEN}),
+)
