@@ -207,6 +207,45 @@ def test_a_sum_without_single_calls_has_no_ids() -> None:
     assert [call.ids for call in reading.calls if call.usage is not None] == [()]
 
 
+def pydantic_ai_response(**fields: Any) -> Any:
+    """Return a model response of pydantic-ai, which calls a tool."""
+    tool = {"part_kind": "tool-call", "tool_name": "now", "args": "{}"}
+    parts = [{"part_kind": "thinking", "content": "Hm"}, {"part_kind": "text", "content": "Noon"}, tool]
+    usage = {"input_tokens": 20, "output_tokens": 9, "details": {}}
+    own = {"kind": "response", "parts": parts, "usage": usage, "model_name": "m", "provider_response_id": "r1"}
+    return SimpleNamespace(**{**own, "finish_reason": "tool_call", "state": "complete", **fields})
+
+
+def test_a_model_response_of_pydantic_ai() -> None:
+    """A model response of pydantic-ai has the provider's id, finish reason, text and tool calls."""
+    details = {"finish_reason": "tool_calls"}
+    reading = read(pydantic_ai_response(provider_details=details))
+
+    assert usages(reading) == [ONE]
+    assert reading is not None
+    assert (reading.ids, reading.model, reading.finish_reasons) == (("r1",), "m", ("tool_calls",))
+    assert (reading.text, reading.reasoning) == ("Noon", "Hm")
+    assert reading.tool_calls == (ToolCall("now", "{}"),)
+
+
+def test_zeros_of_pydantic_ai_are_no_usage() -> None:
+    """pydantic-ai counts zeros if the provider sends no usage: it is unknown."""
+    reading = read(pydantic_ai_response(usage={"input_tokens": 0, "output_tokens": 0}))
+
+    assert reading is not None
+    assert reading.usage is None
+
+
+def test_the_output_of_a_stream_that_was_left_is_unknown() -> None:
+    """What a provider had counted of the output when its stream was left is not the whole output."""
+    left = {"finish_reason": None, "state": "incomplete"}
+    reading = read(pydantic_ai_response(usage={"input_tokens": 20, "output_tokens": 1}, **left))
+
+    assert reading is not None
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (20, None)
+
+
 def state(*messages: Any) -> Json:
     """Return a state of LangGraph."""
     return {"messages": [HUMAN, *messages]}
