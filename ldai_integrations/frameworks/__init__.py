@@ -23,7 +23,7 @@ from ._calls import FrameworkCalls
 # if the application has to use an object of ours.
 _MODULES: Mapping[Framework, str] = {
     "langchain": "langchain_core.tracers.context",
-    "openai_agents": "agents.tracing",
+    "openai_agents": "agents.models.openai_chatcompletions",  # applications have packages called ``agents``, too
     "pydantic_ai": f"{__name__}.pydantic_ai",
 }
 

@@ -146,7 +146,8 @@ class _Call:
             seconds = response.time_to_first_chunk(self._started_at)
             response = response.get()
             if seconds is not None:
-                calls.note_token(self, seconds=seconds, is_answer=isinstance(response.parts[0], TextPart))
+                first = next(iter(response.parts), None)
+                calls.note_token(self, seconds=seconds, is_answer=isinstance(first, TextPart))
         if isinstance(response, ModelResponse) and response.state == "suspended" and not response.usage.has_values():
             calls.withdraw(self)  # a question whether the provider has finished
         return response
