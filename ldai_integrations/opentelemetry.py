@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from opentelemetry.sdk.trace import SpanProcessor
+
 from ._run.context import get_current
 from ._run.run import Run
 from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
@@ -12,12 +14,7 @@ from .usage import Reading, read_span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-else:
-    try:
-        from opentelemetry.sdk.trace import SpanProcessor
-    except ImportError:  # only applications with a TracerProvider need the SDK
-        SpanProcessor = object
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
 __all__ = ["OpenTelemetrySink", "UsageSpanProcessor"]
 

@@ -205,6 +205,7 @@ class RunRecord:
         failed_calls: How many of them failed.
         parent_run_id: The id of the run in which this one was opened; empty if there is none.
         graph_key: The key of the agent graph that this run is a node of; empty if there is none.
+        abandoned: True where the run is cancelled because nobody read its output to the end.
         stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
             ``tokens``, ``tools``, ``success``); they are not sent again.
     """
@@ -237,6 +238,7 @@ class RunRecord:
     parent_run_id: str = ""
     graph_key: str = ""
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    abandoned: bool = False
 
     @property
     def input_cost(self) -> Decimal | None:
@@ -247,6 +249,19 @@ class RunRecord:
     def output_cost(self) -> Decimal | None:
         """Cost of the output tokens, USD; ``None`` where unknown."""
         return None if self.cost is None else self.cost.output_cost
+
+
+@dataclass(frozen=True, slots=True)
+class RunTexts:
+    """The texts of one run, for a sink that asked for them.
+
+    Attributes:
+        prompt: The role and the text of each message of the last request to a model.
+        completions: The text of each answer, in order; without a provider call, the text of the handler's output.
+    """
+
+    prompt: tuple[tuple[str, str], ...] = field(repr=False)
+    completions: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

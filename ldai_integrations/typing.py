@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 if TYPE_CHECKING:
     from ldai.models import AIJudgeConfig
 
-    from .records import RunRecord, Usage
+    from .records import Mode, RunRecord, RunTexts, Usage
 
 __all__ = [
     "ASGIApp",
@@ -18,6 +18,8 @@ __all__ = [
     "ModelParameters",
     "OpeningSink",
     "Receive",
+    "RunBinding",
+    "RunCompanion",
     "Scope",
     "Score",
     "Send",
@@ -83,13 +85,56 @@ class Sink(Protocol):
 
 
 class OpeningSink(Sink, Protocol):
-    """A sink that also needs the context in which a run opens. The run may end in another thread and context."""
+    """A sink that accompanies each run from its start. The run may end in another thread and context."""
 
-    def opened(self) -> Callable[[RunRecord], object]:
-        """Return the receiver for the record of the run that opens here. It is called instead of ``emit``.
+    def accompany(self, config_key: str, mode: Mode) -> RunCompanion:
+        """Return a companion for the run that opens here. Must not block."""
 
-        Must not block.
+
+class RunCompanion(Protocol):
+    """What a sink has for one run, from its start. It gets the record instead of the sink.
+
+    Its methods must not block. An exception is logged once and counted.
+
+    Attributes:
+        wants_texts: Whether the texts of the run are kept for it.
+    """
+
+    wants_texts: bool
+
+    def binding(self) -> RunBinding:
+        """Return a binding for one piece of code of the run, such as a function or a generator."""
+
+    def outside(self) -> RunBinding:
+        """Return a binding for code that does not belong to the run, such as the evaluation of its AI Config."""
+
+    def emit(self, record: RunRecord, texts: RunTexts | None) -> None:
+        """Take the record of the run, and its texts if they are wanted."""
+
+    def drop(self) -> None:
+        """Take the end of a run that is not reported, because it was discarded or its AI Config is disabled."""
+
+    def score(self, metric_key: str, score: float, judge_key: str | None) -> None:
+        """Take a score of the run, some time after the record.
+
+        Args:
+            metric_key: The event key of the metric.
+            score: A number from 0 to 1.
+            judge_key: The key of the judge; ``None`` if the application gave the score itself.
         """
+
+
+class RunBinding(Protocol):
+    """What must be current while one piece of code of a run works.
+
+    A generator's binding is entered and left at every step, in whatever thread or task takes the step.
+    """
+
+    def enter(self) -> object:
+        """Make it current; return what was current before."""
+
+    def leave(self, before: Any) -> None:
+        """Restore what was current before. Called in the context of ``enter``, or not at all."""
 
 
 class TokenCounter(Protocol):

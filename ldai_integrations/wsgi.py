@@ -9,7 +9,7 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import SCOPE_KEY, RequestScope, bind, reset, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, binder, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import HandlerHooks
 from ._run.run import Run
@@ -108,7 +108,7 @@ def serve(
         close()
         raise
     finally:
-        reset(token)
+        unbind(token)
     is_file = _is_file(body, environ)
     if is_file or isinstance(body, (list, tuple)):  # servers treat these better than iterators
         if run is not None:
@@ -142,6 +142,8 @@ class _BodyHooks(HandlerHooks):
     ) -> None:
         super().__init__(run, vote_token)
         self.bound = run if run is not None else scope
+        if run is None:
+            self.binder = binder(scope)
         self.close = close
         self._is_head = is_head
 
@@ -181,7 +183,7 @@ class _Body(TrackedStream):
     def close(self) -> None:
         """Close the body, and end what is open in the request."""
         hooks = self._self_hooks
-        token = bind(hooks.bound)
+        token = self._self_steps.bind(hooks.bound)
         try:
             close = getattr(self.__wrapped__, "close", None)
             if close is not None:

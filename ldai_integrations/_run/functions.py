@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from .context import bind, reset, unbind
+from .context import bind, binder, unbind
 from .response import HandlerHooks, follow
 from .run import Run
 from .status import is_cancellation
@@ -66,7 +66,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
             end_after_exception(run, is_owner, exc)
             raise
         finally:
-            reset(token)
+            unbind(token)
         return follow(run, result) if is_owner else result
 
     return wrapper
@@ -108,6 +108,7 @@ def _track_generator(func: Callable[..., object], opener: Opener, injected: str 
             return (yield from steps)
         # What follows is TrackedStream, written out: a call for each step would be most of its cost.
         add, send = run.output.add, steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
+        bind, unbind = binder(run)
         step, value = send, None
         while True:
             token = bind(run)
@@ -120,28 +121,23 @@ def _track_generator(func: Callable[..., object], opener: Opener, injected: str 
                 run.end(GeneratorExit() if exc is value and is_cancellation(exc) else exc)
                 raise
             finally:
-                reset(token)
+                unbind(token)
             add(item)
             try:
                 step, value = send, (yield item)
             except GeneratorExit:  # closed by the consumer, or by the garbage collector: another thread reports it
                 run.leave()
-                _close(steps, run)
+                if hasattr(steps, "close"):
+                    token = bind(run)
+                    try:
+                        steps.close()
+                    finally:
+                        unbind(token)
                 raise
             except BaseException as exc:
                 step, value = steps.throw, exc
 
     return wrapper
-
-
-def _close(steps: object, run: Run) -> None:
-    token = bind(run)
-    try:
-        close = getattr(steps, "close", None)
-        if close is not None:
-            close()
-    finally:
-        reset(token)
 
 
 def _track_async_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
@@ -152,6 +148,7 @@ def _track_async_generator(func: Callable[..., object], opener: Opener, injected
         # What follows is TrackedAsyncStream, written out for the same reason.
         add: Callable[[Any], object] = run.output.add if is_owner else hooks.on_item
         nothing: tuple[Any, ...] = ()
+        bind, unbind = hooks.binder if is_owner else binder(run)
         try:
             anext_: Callable[..., Any] = steps.__anext__
             step, sent = anext_, nothing
@@ -168,7 +165,7 @@ def _track_async_generator(func: Callable[..., object], opener: Opener, injected
                     raise
                 finally:
                     try:
-                        reset(token)
+                        unbind(token)
                     except ValueError:  # see unbind
                         pass
                 add(item)

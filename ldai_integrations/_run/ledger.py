@@ -223,10 +223,10 @@ class Ledger:
         """Whether a stream whose consumer has left may still send its usage."""
         return any(call.rest is not None for call in self._calls)
 
-    def text_of_last_request(self) -> str:
-        """Return the messages of the last request that was kept; empty if none was."""
+    def turns_of_last_request(self) -> list[tuple[str, str]]:
+        """Return the role and the text of the messages of the last request that was kept; empty if none was."""
         kept = [call.request for call in self._calls if call.request is not None]
-        return kept[-1].text() if kept else ""
+        return kept[-1].turns() if kept else []
 
     def counted(self) -> list[CountedCall]:
         """Return every call once, in the order of their starts."""

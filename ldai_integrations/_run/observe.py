@@ -46,8 +46,8 @@ class ObservedRun(Protocol):
         """The services of the application."""
 
     @property
-    def is_judged(self) -> bool:
-        """Whether judges were drawn for this run, so that its texts are kept."""
+    def keeps_texts(self) -> bool:
+        """Whether a sink wants the texts of this run, or judges were drawn for it."""
 
 
 def observe(run: ObservedRun, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
@@ -245,7 +245,7 @@ class _Observer(StreamHooks):
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
         is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if not is_known or self._observed_run.is_judged:
+        if not is_known or self._observed_run.keeps_texts:
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None

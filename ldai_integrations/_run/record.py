@@ -83,6 +83,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
         parent_run_id=run.parent.id if run.parent is not None and run.parent.is_resolved else "",
         graph_key=run.graph_key,
         stated=frozenset(stated),
+        abandoned=run.is_abandoned and outcome == "cancelled",
     )
 
 

@@ -10,13 +10,14 @@ from .. import signals
 from .._diagnostics import Diagnostics
 from ..delivery import forks
 from ..exceptions import ConfigurationError
-from ..records import RunRecord
-from ..typing import Sink
+from ..records import RunRecord, RunTexts
+from ..typing import RunCompanion, Sink
 from .flushing import Flushing
 from .open_runs import OpenRuns
 from .record import build_record
 from .run import Run
 from .scores import Destination, drop, evaluations_of
+from .texts import texts_of
 
 # Counting this many characters takes about 1 ms.
 _LONG = 16_000
@@ -46,7 +47,7 @@ class Reporter:
         self._open_runs = open_runs
         self._sinks = sinks
         self._openers: list[tuple[int, Any]] = [
-            (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "opened", None))
+            (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "accompany", None))
         ]
         # The keys of the AI Configs of runs in which a provider call was seen.
         self._keys_with_calls: set[str] = set()
@@ -63,11 +64,11 @@ class Reporter:
         if not self._flushing.worker.is_started:
             self._flushing.worker.start()  # for what finalizers may leave to it
         if self._openers:
-            emitters: dict[int, Callable[[RunRecord], object]] = {}
+            companions: dict[int, RunCompanion] = {}
             for index, sink in self._openers:
                 with self._diagnostics.guard(_name_of(sink), run.config_key):
-                    emitters[index] = sink.opened()
-            run.emitters = emitters
+                    companions[index] = sink.accompany(run.config_key, run.options.mode)
+            run.companions = companions
         if signals.run_opened.receivers:
             with self._diagnostics.guard("receiver of run_opened", run.config_key):
                 signals.run_opened.send(run.config_key, run=run)
@@ -96,12 +97,12 @@ class Reporter:
         """Return whether a finished run may be reported later.
 
         The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
-        count.
+        count or a text to mask.
         """
         try:
             if run.parent is not None and run.parent.counts_pages:
                 _ = run.parent.id  # evaluated now, for the record
-            if self._has_receivers and run.output.chars < _LONG:
+            if self._has_receivers and run.output.chars < _LONG and not run.exports_texts:
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
@@ -116,35 +117,49 @@ class Reporter:
             record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
+            self._drop(run)
             if run.report_node is not None:
                 run.report_node(None)
             return
         if record.calls:
             self._keys_with_calls.add(run.config_key)
         evaluations = evaluations_of(run, record) if run.judge_keys else []
-        run.release()
         is_reported = record.enabled and record.outcome != "discarded"
+        texts = texts_of(run) if is_reported and run.exports_texts else None
+        run.release()
         if is_reported:
-            self._emit(run, record)
+            self._emit(run, record, texts)
+        else:
+            self._drop(run)
         if run.report_node is not None:
             run.report_node(record if is_reported else None)
         if signals.run_finished.receivers:
             with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
         try:
-            run.scores.open(Destination(run.services, record).send if is_reported else drop)
+            run.scores.open(Destination(run.services, run.companions.values(), record).send if is_reported else drop)
             for evaluation in evaluations:
                 run.services.judges.judge(evaluation)
         except Exception as exc:
             self._diagnostics.failed("judge", run.config_key, exc)
 
-    def _emit(self, run: Run, record: RunRecord) -> None:
+    def _emit(self, run: Run, record: RunRecord, texts: RunTexts | None) -> None:
         self.runs += 1  # the interpreter switches no threads within this statement
         for index, sink in enumerate(self._sinks):
+            companion = run.companions.get(index)
             try:
-                run.emitters.get(index, sink.emit)(record)
+                if companion is None:
+                    sink.emit(record)
+                else:
+                    companion.emit(record, texts if companion.wants_texts else None)
             except Exception as exc:
                 self._diagnostics.failed(_name_of(sink), record.config_key, exc)
+
+    def _drop(self, run: Run) -> None:
+        """End a run that is not reported for the sinks that accompany it."""
+        for index, companion in run.companions.items():
+            with self._diagnostics.guard(_name_of(self._sinks[index]), run.config_key):
+                companion.drop()
 
 
 def _name_of(sink: object) -> str:

@@ -47,8 +47,8 @@ class ProviderRequest:
         request = copy.of(dict(self.arguments))
         return ProviderRequest(self.api, request, limit - copy.left) if copy.left >= 0 else None
 
-    def text(self) -> str:
-        """Return the texts of the request, one line per message, as ``role: content``."""
+    def turns(self) -> list[tuple[str, str]]:
+        """Return the role and the text of each message of the request that has text."""
         request = self.arguments if self.api not in _READERS else _READERS[self.api](self.arguments)[0]
         lines = [("system", _plain(request.get(name))) for name in ("system", "instructions")]
         for name in ("messages", "input", "contents", "prompt"):
@@ -56,7 +56,7 @@ class ProviderRequest:
             one = isinstance(content, (str, Mapping))
             turns = [content] if one else content if isinstance(content, (list, tuple)) else []
             lines += [(_role(turn), _plain(turn)) for turn in turns]
-        return "\n".join(f"{role}: {text}" for role, text in lines if text)
+        return [(role, text) for role, text in lines if text]
 
     def estimate(self, model: str) -> Usage | None:
         """Estimate the input tokens; about 50 µs for 1,000 characters."""

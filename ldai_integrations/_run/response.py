@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from .context import bind, unbind
+from .context import bind, binder, unbind
 from .run import Run
 from .status import status_of_response
 from .stream import StreamHooks, track_stream
@@ -27,6 +27,8 @@ class HandlerHooks(StreamHooks):
 
     def __init__(self, run: Run | None, vote_token: VoteToken | None = None) -> None:
         self.run: Run | None = run
+        if run is not None:
+            self.binder = binder(run)
         self._vote_token = vote_token
         self._is_manager = False
 

@@ -65,14 +65,14 @@ class Run(ServedConfig):
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
         self.is_cancelled: bool = False
+        #: Whether the consumer of the output left, and nobody cancelled the run before.
+        self.is_abandoned: bool = False
         self.is_discarded: bool = False
         #: Whether a wrapped client was called outside of any run while this run was open.
         self.had_stray_calls: bool = False
         self.error: BaseException | None = None
         self.error_by_result: bool | None = None
         self.stated: Stated = Stated()
-        #: Receivers of the record, by the index of the sink that each replaces. Sinks create them when the run opens.
-        self.emitters: Mapping[int, Callable[[Any], object]] = {}
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self.opened_at: float = services.clock()
@@ -286,6 +286,7 @@ class Run(ServedConfig):
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end: it ended with the last item."""
         if not self.finished:
+            self.is_abandoned = not self.is_cancelled
             self.is_cancelled = True
             last = self.output.last_item_at
             self._finish(last if last is not None else self.services.clock())

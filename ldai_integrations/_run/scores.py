@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ldai.providers.types import JudgeResult
@@ -11,10 +11,9 @@ from ldclient import Context
 
 from ..judges import Evaluation, own_score, problem_with_metric, problem_with_score
 from ..records import RunRecord
-from ..typing import Score
+from ..typing import RunCompanion, Score
 from .context import RequestScope, Services, bind
-from .ledger import Ledger
-from .output import HandlerOutput
+from .texts import RunWithTexts, completions_of, prompt_of, turns_of
 
 
 class Scores:
@@ -59,17 +58,15 @@ class Scores:
             self._send(*held)
 
 
-class ScoredRun(Protocol):
+class ScoredRun(RunWithTexts, Protocol):
     """A run that is scored."""
 
     config_key: str
     services: Services
     scores: Scores
-    ledger: Ledger
-    output: HandlerOutput
     variables: Mapping[str, Any]
     judge_keys: tuple[str, ...]
-    prompt: list[dict[str, Any]] | None
+    companions: Mapping[int, RunCompanion]
 
     @property
     def ld_context(self) -> Context:
@@ -98,10 +95,11 @@ def score_run(run: ScoredRun, metric_key: str, score: Score) -> None:
 class Destination:
     """The destination of the scores of a reported run. Of the request, it keeps only the LD context."""
 
-    __slots__ = ("_config_key", "_ld_context", "_services", "_tracker")
+    __slots__ = ("_companions", "_config_key", "_ld_context", "_services", "_tracker")
 
-    def __init__(self, services: Services, record: RunRecord) -> None:
+    def __init__(self, services: Services, companions: Iterable[RunCompanion], record: RunRecord) -> None:
         self._services = services
+        self._companions = tuple(companions)
         self._config_key = record.config_key
         self._ld_context = record.ld_context
         self._tracker = record.tracker
@@ -117,14 +115,23 @@ class Destination:
         """Send a score for the run."""
         with self._services.diagnostics.guard("score", self._config_key):
             self._tracker.track_judge_result(result)
+        for companion in self._companions:
+            with self._services.diagnostics.guard("score", self._config_key):
+                companion.score(result.metric_key or "", result.score or 0.0, result.judge_config_key)
 
     def contextvars(self) -> contextvars.Context:
-        """Return the context of a judge: it knows the LD context of the request, and its own runs are not judged."""
+        """Return the context of a judge: it knows the LD context of the request, and its own runs are not judged.
+
+        What sinks had made current in the run is current there.
+        """
         ld_context = self._ld_context
         scope = RequestScope(self._services, ld_context_from=lambda _request: ld_context)
         scope.is_judging = True
         context = contextvars.Context()
         context.run(bind, scope)
+        for companion in self._companions:
+            with self._services.diagnostics.guard("judge", self._config_key):
+                context.run(companion.binding().enter)
         return context
 
 
@@ -139,7 +146,7 @@ def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
         return []
     services = run.services
     with services.diagnostics.guard("judge_text", run.config_key):
-        question, answer = _question(run), _answer(run)
+        question, answer = _question(run), "\n\n".join(completions_of(run))
         problem = _problem_with_texts(question, answer, services.judges.max_chars)
         if problem is None:
             return [_evaluation(run, record, key, question, answer) for key in judges]
@@ -151,23 +158,12 @@ def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
 
 def _question(run: ScoredRun) -> str:
     """Return the messages that the model was given, one per line; empty if it is not known what the user asked."""
-    text = run.ledger.text_of_last_request()
-    if text:
-        return text
-    messages = run.prompt
-    if messages is None:
-        messages = run.configured_messages()
-        if not run.variables and all(message["role"] == "system" for message in messages):
+    turns = prompt_of(run)
+    if not turns:
+        turns = turns_of(run.configured_messages())
+        if not run.variables and all(role == "system" for role, _text in turns):
             return ""
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-
-
-def _answer(run: ScoredRun) -> str:
-    """Return the text of the provider calls; without one, the text of the handler's output."""
-    calls = run.ledger.counted()
-    if not calls:
-        return run.output.text()
-    return "\n\n".join(call.reading.text for call in calls if call.reading.text)
+    return "\n".join(f"{role}: {text}" for role, text in turns)
 
 
 def _problem_with_texts(question: str, answer: str, max_chars: int) -> str | None:
@@ -181,7 +177,7 @@ def _problem_with_texts(question: str, answer: str, max_chars: int) -> str | Non
 
 
 def _evaluation(run: ScoredRun, record: RunRecord, judge_key: str, question: str, answer: str) -> Evaluation:
-    destination, scores = Destination(run.services, record), run.scores
+    destination, scores = Destination(run.services, run.companions.values(), record), run.scores
 
     def track_once(result: JudgeResult) -> None:
         if scores.claim(judge_key, result.metric_key or ""):

@@ -12,9 +12,11 @@ from ldclient import Context, LDClient
 from .._identity import TrackerIdentity
 from .._launchdarkly.configs import AIConfig
 from ..providers._prompt import prompt_of
-from ..typing import ModelParameters
-from .context import RequestScope, Services
+from ..typing import ModelParameters, RunCompanion
+from .context import RequestScope, Services, outside
 from .options import RunOptions
+
+_NO_COMPANIONS: Mapping[int, RunCompanion] = {}
 
 
 class ServedConfig:
@@ -34,6 +36,8 @@ class ServedConfig:
         self.judge_keys: tuple[str, ...] = ()
         #: The key of the agent graph that the run is a node of; empty if there is none.
         self.graph_key: str = ""
+        #: What sinks have for this run, by the index of the sink.
+        self.companions: Mapping[int, RunCompanion] = _NO_COMPANIONS
         self._ld_context = ld_context
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
@@ -49,14 +53,7 @@ class ServedConfig:
     def config(self) -> AIConfig:
         """The AI Config for this request, with a rendered prompt. ``config.enabled`` may be false."""
         if self._config is None:
-            config = self.services.configs.resolve(
-                self.scope.resolved,
-                self.config_key,
-                self.ld_context,
-                mode=self.options.mode,
-                default=self.options.default,
-                variables=self.variables,
-            )
+            config = self._resolve() if not self.companions else outside(self, self._resolve)
             with self._lock:
                 if self._config is None:
                     self._config = config
@@ -119,9 +116,14 @@ class ServedConfig:
     # For the library
 
     @property
-    def is_judged(self) -> bool:
-        """Whether judges were drawn for this run, so that its texts are kept."""
-        return self.config is not None and bool(self.judge_keys)
+    def exports_texts(self) -> bool:
+        """Whether a sink wants the texts of this run."""
+        return bool(self.companions) and any(companion.wants_texts for companion in self.companions.values())
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether a sink wants the texts of this run, or judges were drawn for it."""
+        return self.exports_texts or (self.config is not None and bool(self.judge_keys))
 
     @property
     def is_resolved(self) -> bool:
@@ -166,6 +168,16 @@ class ServedConfig:
             self.model,
             self.provider,
             graph_key=self.graph_key,
+        )
+
+    def _resolve(self) -> AIConfig:
+        return self.services.configs.resolve(
+            self.scope.resolved,
+            self.config_key,
+            self.ld_context,
+            mode=self.options.mode,
+            default=self.options.default,
+            variables=self.variables,
         )
 
     def _draw_judges(self, config: AIConfig) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import wrapt
 
-from .context import bind, reset, unbind
+from .context import unbind
 from .status import is_cancellation
 
 
@@ -74,11 +74,13 @@ class StreamHooks:
 
     Attributes:
         run: The run that each step is bound to; ``None`` to bind nothing.
+        binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
         binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
             stream consume it in methods of their own, such as openai's ``get_final_response``.
     """
 
     run: Any = None
+    binder: tuple[Any, Any] = (None, None)
     binds_methods: bool = False
 
     def on_item(self, item: Any) -> object:
@@ -118,22 +120,25 @@ class _Steps:
         stream: The stream.
         hooks: What happens at its items and its end.
         run: What each step is bound to; ``None`` to bind nothing.
+        bind: Binds it.
+        unbind: Restores what ``bind`` replaced.
         is_over: Whether the stream has ended.
     """
 
-    __slots__ = ("hooks", "is_over", "run", "stream")
+    __slots__ = ("bind", "hooks", "is_over", "run", "stream", "unbind")
 
     def __init__(self, stream: Any, hooks: StreamHooks) -> None:
         self.stream = stream
         self.hooks = hooks
         self.run = hooks.run
+        self.bind, self.unbind = hooks.binder
         self.is_over = False
 
     def take(self, step: Callable[..., Any], *args: Any) -> Any:
         """Take a step; return the item that the consumer gets."""
         run, hooks = self.run, self.hooks
         while True:
-            token = bind(run) if run is not None else None
+            token = self.bind(run) if run is not None else None
             try:
                 item = step(*args)
             except StopIteration:
@@ -150,7 +155,7 @@ class _Steps:
                 raise
             finally:
                 if token is not None:
-                    reset(token)
+                    self.unbind(token)
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__next__, ()
@@ -159,7 +164,7 @@ class _Steps:
         """Take a step; return the item that the consumer gets."""
         run, hooks = self.run, self.hooks
         while True:
-            token = bind(run) if run is not None else None
+            token = self.bind(run) if run is not None else None
             try:
                 item = await step(*args)
             except StopAsyncIteration:
@@ -178,7 +183,7 @@ class _Steps:
             finally:
                 if token is not None:
                     try:
-                        reset(token)
+                        self.unbind(token)
                     except ValueError:  # see unbind
                         pass
             if not hooks.on_item(item):
@@ -245,8 +250,8 @@ class TrackedStream(_Tracked):
         """Close the stream, if it can be closed and is not closed."""
         close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
         self._self_is_closed, closing = True, None
-        run = self._self_steps.run
-        token = bind(run) if run is not None else None
+        steps = self._self_steps
+        token = steps.bind(steps.run) if steps.run is not None else None
         try:
             self._self_hooks.read_rest()
             if close is not None:
@@ -256,7 +261,7 @@ class TrackedStream(_Tracked):
             raise
         finally:
             if token is not None:
-                reset(token)
+                unbind(token)
         self._self_hooks.on_end(GeneratorExit())
         return closing
 
@@ -292,8 +297,8 @@ class TrackedAsyncStream(_Tracked):
     async def aclose(self) -> None:
         """Close the stream, if it can be closed."""
         close = getattr(self.__wrapped__, "aclose", None)
-        run = self._self_steps.run
-        token = bind(run) if run is not None else None
+        steps = self._self_steps
+        token = steps.bind(steps.run) if steps.run is not None else None
         try:
             await self._self_hooks.aread_rest()
             if close is not None:

@@ -154,6 +154,6 @@ class _OpenCall:
         self.call.read_with(lambda: known)
         usage = known.usage
         is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if self._request is not None and (not is_complete or self.run.is_judged):
+        if self._request is not None and (not is_complete or self.run.keeps_texts):
             self.call.request = self._request()
             self.run.ledger.keep_request(self.call, MOST_KEPT)
