@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from ..example_apps.servers import serving_asgi
 from ..flags import FLAGS
 from .conftest import Telemetry
 from .instrumented import instrumentable_openai
-from .test_sink import one_run
+from .test_sink import RESPONSE, one_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "opentelemetry.md").read_text(encoding="utf-8")
-SINK, PROCESSOR = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SINK, MASK, PROCESSOR, PLUGIN = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def run(code: str) -> dict[str, Any]:
@@ -52,11 +53,30 @@ def test_both_blocks(no_leaks: None, o200k: None, monkeypatch: pytest.MonkeyPatc
     assert record.usage.source == "provider"
 
 
+def test_the_mask() -> None:
+    """The function on the page hides addresses of e-mail."""
+    assert isinstance(run(MASK)["sink"], OpenTelemetrySink)
+    options = run(MASK.replace("sink = OpenTelemetrySink(", "options = dict("))["options"]
+    assert options["mask"]("to a@b.c") == "to (email)"
+
+
+def test_the_plugin() -> None:
+    """The page shows our parts next to LaunchDarkly's plugin, which is not installed here, by their names."""
+    lines = [line for line in PLUGIN.splitlines() if line.startswith("from ldai_integrations")]
+
+    assert set(run("\n".join(lines))) > {"Tracking", "OpenTelemetrySink", "UsageSpanProcessor"}
+
+
 def test_every_attribute_is_on_the_page(tracking: Tracking, telemetry: Telemetry, clock: Clock) -> None:
     """What is written of a run is listed, and so are the metrics."""
     one_run(tracking, clock)
-    with pytest.raises(TimeoutError), track_ai("bot", tracking=tracking):
-        raise TimeoutError
+    for exception in (TimeoutError, GeneratorExit, asyncio.CancelledError):
+        with pytest.raises(exception), track_ai("bot", tracking=tracking):
+            raise exception
+    with track_ai("bot", tracking=tracking) as run:
+        run.observe(RESPONSE)
+        run.evaluate("helpful", 1.0)
+    tracking.flush()
     spans = telemetry.exporter.get_finished_spans()
     names = {name for span in spans for name in [*(span.attributes or {}), *(span.events[0].attributes or {})]}
 

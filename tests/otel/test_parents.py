@@ -404,15 +404,13 @@ def test_a_span_across_items(tracking: Tracking, telemetry: Telemetry, is_async:
             yield item
 
     async def consume() -> None:
-        async for _ in astream():
-            seen.append(trace.get_current_span())
+        seen.extend([trace.get_current_span() async for _ in astream()])
 
     with start("consumer") as consumer:
         if is_async:
             asyncio.run(consume())
         else:
-            for _ in stream():
-                seen.append(trace.get_current_span())
+            seen.extend([trace.get_current_span() for _ in stream()])
 
     assert seen == [consumer] * 3
     assert parent_of(telemetry, "call") == "own"
@@ -509,9 +507,8 @@ def test_baggage(tracking: Tracking) -> None:
     token = context.attach(baggage.set_baggage("tenant", "acme"))
     with track_ai("bot", tracking=tracking) as run:
         seen = [baggage.get_baggage("tenant")]
-        thread = threading.Thread(target=run.bind(lambda: seen.append(baggage.get_baggage("tenant"))))
-        thread.start()
-        thread.join()
+        with ThreadPoolExecutor(1) as executor:
+            seen.append(executor.submit(run.bind(baggage.get_baggage), "tenant").result())
     context.detach(token)
 
     assert seen == ["acme", "acme"]
