@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import configparser
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from .conftest import Telemetry
 from .instrumented import instrumentable_openai
 from .test_sink import RESPONSE, one_run
 
-PAGE = (Path(__file__).parents[2] / "docs" / "opentelemetry.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "opentelemetry.md").read_text(encoding="utf-8")
 SINK, MASK, PROCESSOR, PLUGIN = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -93,3 +95,19 @@ def test_metrics_can_be_left_out(launchdarkly: OfflineLaunchDarkly, telemetry: T
 
     assert len(telemetry.spans()) == 1
     assert telemetry.points("gen_ai.client.operation.duration") == []
+
+
+def test_the_extra() -> None:
+    """The extra on the page installs every distribution that the module and its sink import."""
+    extras = configparser.ConfigParser(interpolation=None)
+    extras.read(ROOT / "setup.cfg", encoding="utf-8")
+    installed = re.findall(r"^opentelemetry-\w+", extras["options.extras_require"]["otel"], re.MULTILINE)
+    package = ROOT / "ldai_integrations"
+    sources = [(package / "opentelemetry.py"), *(package / "sinks").glob("*.py")]
+    imported = {
+        "opentelemetry-sdk" if name.startswith("opentelemetry.sdk") else "opentelemetry-api"
+        for path in sources
+        for name in re.findall(r"^ *(?:from|import) (opentelemetry[\w.]*)", path.read_text("utf-8"), re.MULTILINE)
+    }
+
+    assert imported == set(installed)

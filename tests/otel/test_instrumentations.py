@@ -126,3 +126,17 @@ def test_an_async_call(tracking: Tracking, sink: RecordingSink, model_server: st
 
     asyncio.run(main())
     assert reported(sink) == truth(model)
+
+
+@pytest.mark.parametrize("call", [ask, ask_for_a_stream])
+def test_the_tree(tracking: Tracking, model: OpenAI, telemetry: Telemetry, call: Callable[..., str]) -> None:
+    """The spans of a call are below the span of its run, and that is the only root."""
+    telemetry.exporter.clear()
+    track_ai("bot", tracking=tracking)(lambda: call(model))()
+    tracking.flush()
+    spans = {span.context.span_id: span for span in telemetry.exporter.get_finished_spans()}
+    roots = [span for span in spans.values() if span.parent is None]
+
+    assert [span.name for span in roots] == ["chat gpt-4o-mini"]
+    assert len(spans) > 1
+    assert all(span.parent.span_id in spans for span in spans.values() if span.parent is not None)
