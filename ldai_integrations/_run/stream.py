@@ -136,9 +136,9 @@ class _Steps:
 
     def take(self, step: Callable[..., Any], *args: Any) -> Any:
         """Take a step; return the item that the consumer gets."""
-        run, hooks = self.run, self.hooks
+        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
         while True:
-            token = self.bind(run) if run is not None else None
+            token = bind(run) if run is not None else None
             try:
                 item = step(*args)
             except StopIteration:
@@ -155,16 +155,16 @@ class _Steps:
                 raise
             finally:
                 if token is not None:
-                    self.unbind(token)
+                    unbind(token)
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__next__, ()
 
     async def atake(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Take a step; return the item that the consumer gets."""
-        run, hooks = self.run, self.hooks
+        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
         while True:
-            token = self.bind(run) if run is not None else None
+            token = bind(run) if run is not None else None
             try:
                 item = await step(*args)
             except StopAsyncIteration:
@@ -183,7 +183,7 @@ class _Steps:
             finally:
                 if token is not None:
                     try:
-                        self.unbind(token)
+                        unbind(token)
                     except ValueError:  # see unbind
                         pass
             if not hooks.on_item(item):
