@@ -229,6 +229,7 @@ def test_a_record_of_unknown_origin(telemetry: Telemetry) -> None:
         usage=Usage(output_tokens=4),
         outcome="success",
         default_served=True,
+        graph_key="support",
     )
     telemetry.sink().emit(record)
     [(name, span)] = telemetry.spans().items()
@@ -242,6 +243,7 @@ def test_a_record_of_unknown_origin(telemetry: Telemetry) -> None:
         "gen_ai.usage.cache_read.input_tokens": 0,
         "gen_ai.usage.cache_creation.input_tokens": 0,
         "launchdarkly.config.key": "bot",
+        "launchdarkly.graph.key": "support",
         "launchdarkly.operation.type": "gen_ai",
         "launchdarkly.run.id": "id",
         "ldai.outcome": "success",
