@@ -115,7 +115,16 @@ def is_on_event_loop() -> bool:
         asyncio.get_running_loop()
     except RuntimeError:
         trio: Any = sys.modules.get("trio")
-        return trio is not None and bool(trio.lowlevel.in_trio_run())
+        return trio is not None and _is_in_trio(trio)
+    return True
+
+
+def _is_in_trio(trio: Any) -> bool:
+    """Return whether Trio runs on this thread; ``in_trio_run()`` is missing before Trio 0.23."""
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return False
     return True
 
 

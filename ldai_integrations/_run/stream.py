@@ -36,8 +36,15 @@ class _OfWrapped:
             raise _MissingError(str(exc)) from None
 
 
-# Any, because its type hints name the arguments of methods that are passed on here.
-_Base: Any = wrapt.BaseObjectProxy
+class _IterableProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # see below
+    """The base of a stand-in before wrapt 2, which makes every stand-in iterable."""
+
+    __iter__ = _OfWrapped()  # type: ignore[assignment,unused-ignore]
+
+
+# Any, because its type hints name the arguments of methods that are passed on here. OpenTelemetry's instrumentations
+# needed wrapt 1 for a long time.
+_Base: Any = getattr(wrapt, "BaseObjectProxy", _IterableProxy)
 
 
 class Proxy(_Base):  # type: ignore[misc]  # see above

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+import wrapt
 from werkzeug.test import Client
 
 from ldai_integrations import current_run, track_ai, wrap_client
@@ -145,7 +146,8 @@ def test_objects_without_a_length(launchdarkly: OfflineLaunchDarkly) -> None:
     handler: Any = track_ai(config_key="chat")(Handler())
     assert bool(handler)
     assert not hasattr(handler, "__len__")
-    assert not isinstance(handler, Iterable)
+    if hasattr(wrapt, "BaseObjectProxy"):  # wrapt 1 defines __iter__ for every stand-in
+        assert not isinstance(handler, Iterable)
     for use in (len, iter, lambda one: one[0]):
         with pytest.raises(TypeError):
             use(handler)
