@@ -8,6 +8,7 @@ reports describe the same call.
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
@@ -23,6 +24,9 @@ _SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span")
 
 # How many calls may be combined in search of the ones that an aggregate stands for: 2 ** 12 sums.
 _MOST_COMBINED = 12
+# The ids of responses that runs of this process saw before they were complete; the oldest are forgotten. Methods of
+# a deque need no lock.
+_awaited: deque[str] = deque(maxlen=1_000)
 
 
 class RestOfStream(Protocol):
@@ -46,6 +50,8 @@ class ProviderCall:
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
+        is_background: Whether the response may be complete only after the call, so that it has to be looked up.
+        is_lookup: Whether it asks for a response that another call has started.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
     """
@@ -58,6 +64,8 @@ class ProviderCall:
         "first_answer_at",
         "first_token_at",
         "form",
+        "is_background",
+        "is_lookup",
         "request",
         "rest",
         "source",
@@ -73,6 +81,8 @@ class ProviderCall:
         self.error: str = ""
         self.first_token_at: float | None = None
         self.first_answer_at: float | None = None
+        self.is_background: bool = False
+        self.is_lookup: bool = False
         self.form: type | None = None
         self.rest: RestOfStream | None = None
         self._read: Callable[[], Reading | None] = _read_nothing
@@ -162,11 +172,12 @@ class Ledger:
         clock: A monotonic clock, in seconds.
     """
 
-    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "lines")
+    __slots__ = ("_calls", "_clock", "_counted", "_known", "_request_chars", "lines")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._calls: list[ProviderCall] = []
+        self._counted: list[CountedCall] | None = None
         self._known: dict[int, Callable[[], Any]] = {}
         self._request_chars = 0
         #: Takes the next line of a provider's stream whose lines are observed one by one.
@@ -229,20 +240,26 @@ class Ledger:
         return kept[-1].turns() if kept else []
 
     def counted(self) -> list[CountedCall]:
-        """Return every call once, in the order of their starts."""
-        counted: list[CountedCall] = []
-        for source in _SOURCES:
-            found: list[CountedCall] = []
-            for call in self._calls:
-                if call.source == source:
-                    found += _new_calls(call, counted, found)
-            counted += found
-        return sorted(counted, key=lambda one: one.call.started_at)
+        """Return every call once, in the order of their starts. The first time decides, at the end of the run."""
+        if self._counted is None:
+            counted: list[CountedCall] = []
+            for source in _SOURCES:
+                found: list[CountedCall] = []
+                for call in self._calls:
+                    if call.source == source:
+                        found += _new_calls(call, counted, found)
+                counted += found
+            for one in counted:
+                if one.call.is_background and _is_incomplete(one.reading):
+                    _await_response(one.reading)
+            self._counted = sorted(counted, key=lambda one: one.call.started_at)
+        return list(self._counted)
 
     def release(self) -> None:
         """Forget requests, responses and the objects that were read."""
         for call in self._calls:
             call.release()
+        self._counted = None
         self._known.clear()
         self.lines = None
 
@@ -250,6 +267,8 @@ class Ledger:
 def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
     """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
     reading = call.reading()
+    if call.is_lookup:
+        return [] if reading is None else _looked_up(call, reading, same_source)
     if reading is None:
         return _new_calls_without_response(call, counted)
     if call.source == "client":
@@ -277,6 +296,46 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
         return [CountedCall(call, reading)]
     twin.add(call.source, reading)
     return []
+
+
+def _looked_up(call: ProviderCall, reading: Reading, known: list[CountedCall]) -> list[CountedCall]:
+    """Return the response of a lookup if it counts; complete the call of this run that started it.
+
+    It counts once: when it is complete, after it was seen in this process before it was.
+    """
+    twin = next((one for one in known if not set(reading.ids).isdisjoint(one.reading.ids)), None)
+    if _is_incomplete(reading):
+        if twin is None:
+            _await_response(reading)
+    elif twin is not None:
+        if _is_incomplete(twin.reading):
+            twin.reading = reading
+    elif _is_awaited(reading):
+        return [CountedCall(call, reading)]
+    return []
+
+
+def _is_incomplete(reading: Reading) -> bool:
+    """Return whether a response has only begun."""
+    return reading.usage is None and reading.error is None and not reading.finish_reasons
+
+
+def _await_response(reading: Reading) -> None:
+    """Remember the id of a response that is not complete."""
+    for response_id in reading.ids:
+        if response_id not in _awaited:
+            _awaited.append(response_id)
+
+
+def _is_awaited(reading: Reading) -> bool:
+    """Return whether the id of a response was remembered; it is forgotten by this."""
+    for response_id in reading.ids:
+        try:
+            _awaited.remove(response_id)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> CountedCall | None:

@@ -108,12 +108,27 @@ def _observe_line(run: ObservedRun, line: str | bytes) -> None:
         return
     ledger = run.ledger
     if ledger.lines is None:
-        observer = _Observer(run, ledger.begin("observed"), hides_usage=False)
-        observer.read_items()
-        ledger.lines = observer.on_item
+        ledger.lines = observe_events(run, ledger.begin("observed")).on_item
     ledger.lines(text)
     if text.strip() in ("data: [DONE]", "data:[DONE]"):
         ledger.lines = None
+
+
+class ObservedEvents(Protocol):
+    """The events of one provider call, as somebody else receives them."""
+
+    def on_item(self, item: Any) -> object:
+        """Read an event."""
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the last event, or the exception that ended the events."""
+
+
+def observe_events(run: ObservedRun, call: ProviderCall) -> ObservedEvents:
+    """Return what reads the events of a call, which come one by one."""
+    observer = _Observer(run, call, hides_usage=False)
+    observer.read_items()
+    return observer
 
 
 def note_failure(run: ObservedRun, call: ProviderCall, exc: BaseException) -> None:
@@ -165,6 +180,7 @@ class _Observer(StreamHooks):
                 if not self._hides_usage and _must_stay(kind):
                     self._take_http(http)
                     return response
+                self.response = http
             return self._take_stream(response)
         self._take_whole(response)
         return response
@@ -340,9 +356,10 @@ def _is_botocore_body(value: object) -> bool:
 
 
 def _raw_response_of(response: object) -> Any:
-    """Return the HTTP response that an object stands for which a library returns unparsed; ``None`` for others."""
-    raw = getattr(response, "http_response", None)
-    if raw is None and hasattr(response.__class__, "data"):  # cohere, whose old versions have no public name for it
+    """Return the HTTP response that a response is, or holds unparsed; ``None`` for others."""
+    raw, kind = getattr(response, "http_response", response), response.__class__
+    # A body of bytes, such as openai's speech, or a response of cohere, whose old versions have no public name for it.
+    if raw is response and (hasattr(kind, "iter_bytes") or hasattr(kind, "data")) and not _is_http_response(raw):
         raw = getattr(response, "response", None)
         raw = getattr(response, "_response", None) if raw is None else raw
     return raw if _is_http_response(raw) else None

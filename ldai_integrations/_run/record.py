@@ -11,6 +11,7 @@ from ..costs import Costs
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .ledger import CountedCall
+from .request import NOT_OF_TEXT
 from .run import Run
 from .status import status_of_exception
 
@@ -164,6 +165,8 @@ def _complete(run: Run, counted: CountedCall) -> Usage | None:
     """Return the usage of a call; estimate what the provider did not report."""
     reading, request = counted.reading, counted.call.request
     usage = counted.usage
+    if counted.call.api in NOT_OF_TEXT:
+        return None if usage == Usage() else usage
     shown = reading.text or reading.reasoning or reading.tool_calls
     if usage.output_tokens is None and shown:
         arguments = request.arguments if request is not None else None

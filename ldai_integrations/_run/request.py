@@ -13,6 +13,9 @@ from ..usage import estimate_prompt
 #: How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 MOST_KEPT = 8_000_000
 
+#: APIs whose tokens are not those of texts, so that they are not estimated.
+NOT_OF_TEXT = frozenset(("images", "audio", "realtime"))
+
 _MOST_ITEMS = 100_000
 
 
@@ -21,8 +24,8 @@ class ProviderRequest:
     """The arguments of one provider call.
 
     Attributes:
-        api: The format of the request: an ``api`` of :func:`~ldai_integrations.usage.estimate_prompt`, or
-            ``"completions"``, ``"cohere"`` or ``"invoke"``.
+        api: The format of the request: an ``api`` of :func:`~ldai_integrations.usage.estimate_prompt`,
+            ``"completions"``, ``"cohere"`` or ``"invoke"``, or one of :data:`NOT_OF_TEXT`.
         arguments: The arguments.
         chars: The length of its texts, if they have been counted.
     """

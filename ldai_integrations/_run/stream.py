@@ -84,11 +84,13 @@ class StreamHooks:
         binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
         binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
             stream consume it in methods of their own, such as openai's ``get_final_response``.
+        response: The HTTP response of the stream. Whoever closes it closes the stream.
     """
 
     run: Any = None
     binder: tuple[Any, Any] = (None, None)
     binds_methods: bool = False
+    response: Any = None
 
     def on_item(self, item: Any) -> object:
         """Take an item; return a true value to keep it from the consumer."""
@@ -211,6 +213,8 @@ class _Tracked(Proxy):
         value = getattr(self.__wrapped__, name)
         if self._self_hooks.binds_methods and type(value) is MethodType and value.__self__ is self.__wrapped__:
             return MethodType(value.__func__, self)
+        if name == "response" and value is self._self_hooks.response is not None:
+            return _Response(value, self._self_hooks)
         return value
 
     def _self_wrap(self, other: Any) -> Any:
@@ -230,6 +234,33 @@ class _Tracked(Proxy):
             return await closing
         finally:
             self._self_hooks.on_end(GeneratorExit())
+
+
+class _Response(Proxy):
+    """The HTTP response of a stream. Helpers of openai close it, and not the stream that they read from."""
+
+    def __init__(self, response: Any, hooks: StreamHooks) -> None:
+        super().__init__(response)
+        self._self_hooks = hooks
+
+    def close(self) -> None:
+        """Close the response, and note the end of its stream."""
+        try:
+            self._self_hooks.read_rest()
+            self.__wrapped__.close()
+        finally:
+            self._self_hooks.on_end(GeneratorExit())
+
+    async def aclose(self) -> None:
+        """Close the response, and note the end of its stream."""
+        try:
+            await self._self_hooks.aread_rest()
+            await self.__wrapped__.aclose()
+        finally:
+            self._self_hooks.on_end(GeneratorExit())
+
+    def _self_wrap(self, other: Any) -> Any:
+        return other
 
 
 class TrackedStream(_Tracked):

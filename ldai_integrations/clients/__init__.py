@@ -6,8 +6,9 @@ import inspect
 from typing import Any, TypeVar, cast
 
 from ..exceptions import ConfigurationError
+from ._calls import IncludeUsage
 from ._providers import tree_of
-from ._proxies import IncludeUsage, Place, unwrap, wrap
+from ._proxies import Place, unwrap, wrap
 
 __all__ = ["wrap_client"]
 

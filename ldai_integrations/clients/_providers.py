@@ -19,11 +19,29 @@ class Call:
         api: The format of its request; see ``ProviderRequest``.
         has_usage_option: Whether its streams report usage only if ``stream_options`` asks for it.
         parses: Whether it parses the answer and may raise an exception that loses the usage.
+        looks_up: Whether it asks for a response that another call has started.
     """
 
     api: str
     has_usage_option: bool = False
     parses: bool = False
+    looks_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A method that sends a request to any path.
+
+    Attributes:
+        calls: The paths that call a model, by their ends.
+    """
+
+    calls: Mapping[str, Call]
+
+    def call_of(self, path: object) -> Call | None:
+        """Return the call that a path stands for; ``None`` if it calls no model."""
+        path = f"/{path}".partition("?")[0].rstrip("/")
+        return next((call for end, call in self.calls.items() if path.endswith(end)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +61,12 @@ class Another:
     """A method that makes another client like this one."""
 
 
+class Connect:
+    """A method that opens a connection on which the provider sends the events of any number of responses."""
+
+
 Tree: TypeAlias = "Mapping[str, Part]"
-Part: TypeAlias = "Call | Through | Another | Tree"
+Part: TypeAlias = "Call | Post | Through | Another | Connect | Tree"
 
 #: These attributes have the same calls, which return the HTTP response instead of what is parsed from it.
 RAW = ("with_raw_response", "with_streaming_response")
@@ -64,26 +86,68 @@ _COMPLETIONS: Tree = {
     "stream": Through({"create": _CREATE}),
 }
 _RESPOND = Call("responses")
+_RETRIEVE = Call("responses", looks_up=True)
 _RESPONSES: Tree = {
     "create": _RESPOND,
     "parse": Call("responses", parses=True),
-    "stream": Through({"create": _RESPOND}),
+    "retrieve": _RETRIEVE,
+    "stream": Through({"create": _RESPOND, "retrieve": _RETRIEVE}),
 }
-_EMBEDDINGS: Tree = _named(Call("embeddings"), "create", "create_async")
+_EMBED = Call("embeddings")
+_EMBEDDINGS: Tree = _named(_EMBED, "create", "create_async")
+_IMAGE, _AUDIO = Call("images"), Call("audio")
+
+# A run of an assistant is one call. It is started, and looked up until it is complete.
+_START, _LOOK = Call("assistants"), Call("assistants", looks_up=True)
+_STEPS: Tree = {"create": _START, "retrieve": _LOOK, "submit_tool_outputs": _LOOK}
+_SEND_RUN: Tree = {"_post": Post({"/runs": _START, "/submit_tool_outputs": _LOOK})}
+_RUNS: Tree = {
+    **_STEPS,
+    **dict.fromkeys(("create_and_poll", "poll", "submit_tool_outputs_and_poll"), Through(_STEPS)),
+    **dict.fromkeys(("stream", "create_and_stream", "submit_tool_outputs_stream"), Through(_SEND_RUN)),
+}
+_THREADS: Tree = {
+    "runs": _RUNS,
+    "create_and_run": _START,
+    "create_and_run_poll": Through({"create_and_run": _START, "runs": _RUNS}),
+    "create_and_run_stream": Through(_SEND_RUN),
+}
+_REALTIME: Tree = {"connect": Connect()}
 
 OPENAI: dict[str, Part] = {
     "chat": {"completions": _COMPLETIONS},
     "completions": {"create": Call("completions", has_usage_option=True)},
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
-    "beta": {"chat": {"completions": _COMPLETIONS}, "responses": _RESPONSES},
+    "images": _named(_IMAGE, "generate", "edit", "create_variation"),
+    "audio": dict.fromkeys(("speech", "transcriptions", "translations"), _named(_AUDIO, "create")),
+    "realtime": _REALTIME,
+    "beta": {
+        "chat": {"completions": _COMPLETIONS},
+        "responses": _RESPONSES,
+        "threads": _THREADS,
+        "realtime": _REALTIME,
+    },
+    "post": Post(
+        {
+            "/chat/completions": _CHAT,
+            "/completions": Call("completions"),
+            "/responses": _RESPOND,
+            "/embeddings": _EMBED,
+            **dict.fromkeys(("/images/generations", "/images/edits", "/images/variations"), _IMAGE),
+            **dict.fromkeys(("/audio/speech", "/audio/transcriptions", "/audio/translations"), _AUDIO),
+            "/runs": _START,
+        }
+    ),
     "with_options": _ANOTHER,
     "copy": _ANOTHER,
 }
 
-_MESSAGES: dict[str, Part] = {**_named(Call("messages"), "create", "stream"), "parse": Call("messages", parses=True)}
+_CLAUDE = Call("messages")
+_MESSAGES: dict[str, Part] = {**_named(_CLAUDE, "create", "stream"), "parse": Call("messages", parses=True)}
 ANTHROPIC: dict[str, Part] = {
     "messages": _MESSAGES,
+    "post": Post({"/messages": _CLAUDE}),
     "with_options": _ANOTHER,
     "copy": _ANOTHER,
     "with_middleware": _ANOTHER,

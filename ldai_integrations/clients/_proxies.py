@@ -6,18 +6,12 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any
 
-from .._run.context import get_current
-from .._run.current import note_call_outside
-from .._run.observe import note_failure, observe
-from .._run.request import ProviderRequest
-from .._run.run import Run
 from .._run.stream import Proxy
-from ._providers import RAW, Another, Call, Part, Through, Tree
-
-IncludeUsage: TypeAlias = 'bool | Literal["always"]'
+from ._calls import IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
+from ._connections import ConnectionManager
+from ._providers import RAW, Another, Call, Connect, Part, Post, Through, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +128,41 @@ class _TrackedMethod(_Method):
         self._self_call = call
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        run, method = get_current(), self.__wrapped__
-        if not isinstance(run, Run) or run.finished:
-            note_call_outside(run)
+        kind, method, place = self._self_call, self.__wrapped__, self._self_owner._self_place
+        run = run_of_call(kind)
+        if run is None:
             return method(*args, **kwargs)
-        place, kind = self._self_owner._self_place, self._self_call
-        call = run.begin_call("client", ProviderRequest(kind.api, kwargs))
-        hides_usage = False
-        if place.include_usage and kind.has_usage_option and not place.is_raw:
-            kwargs, hides_usage = _with_usage(kwargs, place)
-        raw = _raw_method(self) if kind.parses and not place.is_raw else None
-        try:
-            response = method(*args, **kwargs) if raw is None else _call_raw(run, call, raw, args, kwargs)
-        except BaseException as exc:
-            note_failure(run, call, exc)
-            raise
-        if raw is not None:
-            return response
-        return observe(run, response, call, hides_usage=hides_usage)
+        if not place.is_raw and kind.parses and (raw := self._self_raw_method()) is not None:
+            return call_and_parse(run, kind, raw, args, kwargs)
+        hides_usage = (
+            not place.is_raw and kind.has_usage_option and asks_for_usage(kwargs, place.client, place.include_usage)
+        )
+        if hides_usage:
+            kwargs = {**kwargs, "stream_options": {"include_usage": True}}
+        return call_model(run, kind, method, args, kwargs, hides_usage=hides_usage)
+
+    def _self_raw_method(self) -> Any:
+        """Return the method that returns the raw response of this one; ``None`` if there is none."""
+        raw = getattr(self._self_owner.__wrapped__, "with_raw_response", None)
+        return getattr(raw, self.__wrapped__.__name__, None)
+
+
+class _PostMethod(_Method):
+    """A method that sends requests to any path; the ones to models are tracked."""
+
+    def __init__(self, inner: object, owner: Wrapped, post: Post) -> None:
+        super().__init__(inner, owner)
+        self._self_post = post
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        kind = self._self_post.call_of(args[0] if args else kwargs.get("path"))
+        run = run_of_call(kind) if kind is not None else None
+        if kind is None or run is None:
+            return self.__wrapped__(*args, **kwargs)
+        body = kwargs.get("body")
+        return call_model(
+            run, kind, self.__wrapped__, args, kwargs, arguments=body if isinstance(body, Mapping) else {}
+        )
 
 
 class _Self(Wrapped):
@@ -162,6 +173,13 @@ class _Self(Wrapped):
         if type(value) is MethodType and value.__self__ is self.__wrapped__:
             return MethodType(value.__func__, self)
         return value
+
+
+class _ConnectMethod(_Method):
+    """A method that opens a connection."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return ConnectionManager(self.__wrapped__(*args, **kwargs))
 
 
 class _AnotherClient(_Method):
@@ -182,63 +200,14 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
         return wrap(value, replace(place, tree=part))
     if isinstance(part, Another):
         return _AnotherClient(value, owner)
+    if isinstance(part, Connect):
+        return _ConnectMethod(value, owner)
     if isinstance(part, Call):
         return _TrackedMethod(value, owner, part)
+    if isinstance(part, Post):
+        return _PostMethod(value, owner, part)
     assert isinstance(part, Through)
     holder = getattr(value, "__self__", None)
     if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
         return MethodType(value.__func__, _Self(holder, replace(place, tree=part.tree)))
     return value if part.otherwise is None else _wrap_part(value, part.otherwise, owner)
-
-
-def _raw_method(method: _TrackedMethod) -> object:
-    """Return the method that returns the raw response of a parsing method; ``None`` if there is none."""
-    raw = getattr(method._self_owner.__wrapped__, "with_raw_response", None)
-    return getattr(raw, method.__wrapped__.__name__, None) if raw is not None else None
-
-
-def _call_raw(run: Run, call: Any, raw: Any, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-    """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception."""
-    response = raw(*args, **kwargs)
-    if hasattr(response, "__await__"):
-        return _parse_later(run, call, response)
-    return _parse(run, call, response)
-
-
-async def _parse_later(run: Run, call: Any, awaitable: Any) -> object:
-    try:
-        response = await awaitable
-    except BaseException as exc:
-        note_failure(run, call, exc)
-        raise
-    return _parse(run, call, response)
-
-
-def _parse(run: Run, call: Any, response: Any) -> object:
-    observe(run, response, call)
-    try:
-        parsed = response.parse()
-    except Exception as exc:
-        call.fail(exc, run.services.clock())
-        raise
-    run.ledger.remember(parsed)
-    return parsed
-
-
-def _with_usage(kwargs: dict[str, object], place: Place) -> tuple[dict[str, object], bool]:
-    """Return the arguments of a call that ask for the usage of a stream, and whether the option was added.
-
-    A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's may refuse the
-    option, so that only ``include_usage="always"`` asks them.
-    """
-    # openai's ``omit`` and ``NOT_GIVEN`` stand for arguments that are not given.
-    is_given = "stream_options" in kwargs and type(kwargs["stream_options"]).__name__ not in ("Omit", "NotGiven")
-    if kwargs.get("stream") is not True or is_given:
-        return kwargs, False
-    extra = kwargs.get("extra_body")
-    if isinstance(extra, dict) and "stream_options" in extra:
-        return kwargs, False
-    host = urlsplit(str(getattr(place.client, "base_url", ""))).hostname or ""
-    if place.include_usage != "always" and host != "openai.com" and not host.endswith(".openai.com"):
-        return kwargs, False
-    return {**kwargs, "stream_options": {"include_usage": True}}, True

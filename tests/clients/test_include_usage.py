@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from typing import Any
 
 import httpx
@@ -47,6 +48,83 @@ def test_async_streams_and_completions(provider: Provider, tracking: Tracking, r
     asyncio.run(consume())
 
     assert [record.usage for record in records] == [TOLD, TOLD]
+
+
+@pytest.mark.parametrize("path", ["chat.completions", "beta.chat.completions"])
+def test_the_helper(path: str, provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """``chat.completions.stream`` gives the events and the completion that it would have given."""
+    client: Any = openai(provider.url)
+    if path.startswith("beta") and not hasattr(client.beta, "chat"):
+        pytest.skip("this version of openai has no client.beta.chat")
+
+    def seen(client: Any) -> Any:
+        resource = attrgetter(path)(client)
+        with resource.stream(**CHAT) as stream:
+            return [event.model_dump() for event in stream], stream.get_final_completion().model_dump()
+
+    plain = seen(client)
+    with track_ai(config_key="chat", tracking=tracking):
+        assert seen(wrap_client(client, include_usage="always")) == plain
+
+    assert provider.requests[-1]["stream_options"] == {"include_usage": True}
+    assert records[0].usage == TOLD
+
+
+def test_the_async_helper(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for the async client."""
+
+    async def consume() -> None:
+        async with async_openai(provider.url) as client:
+            async with client.chat.completions.stream(**CHAT) as stream:
+                plain = [event.model_dump() async for event in stream]
+            with track_ai(config_key="chat", tracking=tracking):
+                async with wrap_client(client, include_usage="always").chat.completions.stream(**CHAT) as stream:
+                    assert [event.model_dump() async for event in stream] == plain
+
+    asyncio.run(consume())
+
+    assert records[0].usage == TOLD
+
+
+@pytest.mark.parametrize("package", ["openai", "anthropic"])
+@pytest.mark.parametrize("sentinel", ["omit", "NOT_GIVEN", "not_given"])
+def test_a_sentinel_says_nothing(
+    sentinel: str, package: str, provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """``omit`` and ``NOT_GIVEN`` stand for arguments that are not given; frameworks pass them."""
+    absent = getattr(pytest.importorskip(package), sentinel, None)
+    if absent is None:
+        pytest.skip(f"this version of {package} has no {sentinel}")
+    client: Any = wrap_client(openai(provider.url), include_usage="always")
+    if package == "anthropic":  # its own client takes them
+        claude: Any = wrap_client(anthropic(provider.url))
+        with track_ai(config_key="chat", tracking=tracking):
+            claude.messages.create(**MESSAGES, stream=absent, system=absent, tools=absent)
+    else:
+        with track_ai(config_key="chat", tracking=tracking):
+            list(client.chat.completions.create(**STREAM, stream_options=absent, tools=absent))
+        assert provider.requests[-1]["stream_options"] == {"include_usage": True}
+        with track_ai(config_key="chat", tracking=tracking):
+            client.chat.completions.create(**CHAT, stream=absent, stream_options=absent)
+        assert "stream_options" not in provider.requests[-1]
+
+    for record in records:
+        assert record.usage is not None
+        assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (20, 9, "provider")
+
+
+@pytest.mark.usefixtures("o200k")
+def test_a_sentinel_is_not_estimated(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """If the provider reports no usage, an argument that is not given costs nothing."""
+    absent = getattr(pytest.importorskip("openai"), "omit", None) or pytest.importorskip("openai").NOT_GIVEN
+    client: Any = wrap_client(openai(provider.url))
+    for more in ({}, {"tools": absent, "response_format": absent, "functions": absent, "stream_options": absent}):
+        with track_ai(config_key="chat", tracking=tracking):
+            list(client.chat.completions.create(**STREAM, **more))
+
+    assert records[0].usage is not None
+    assert records[0].usage.input_tokens
+    assert records[1].usage == records[0].usage
 
 
 @pytest.mark.parametrize(

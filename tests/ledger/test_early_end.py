@@ -236,6 +236,16 @@ def leave_helper(openai: Any, anthropic: Any) -> None:
                 break
 
 
+def close_helper(openai: Any, anthropic: Any) -> None:
+    """Close the helper of openai, which is asked for the usage by ``include_usage``."""
+    client = wrap_client(openai, include_usage="always")
+    stream = client.chat.completions.stream(model="gpt-4o-mini", messages=ASK["messages"]).__enter__()
+    for event in stream:
+        if event.type == "content.done":
+            break
+    stream.close()
+
+
 def leave_lines(openai: Any, anthropic: Any) -> None:
     """Leave the lines of a raw response."""
     options: Any = {**ASK, "stream_options": {"include_usage": True}}
@@ -269,13 +279,7 @@ def leave_messages_helper(openai: Any, anthropic: Any) -> None:
 
 @pytest.mark.parametrize(
     "leave",
-    [
-        pytest.param(
-            leave_helper,
-            marks=pytest.mark.xfail(strict=True, reason="openai's helper closes the HTTP response below our stream"),
-        ),
-        *(leave_lines, leave_observed, leave_messages, leave_messages_helper),
-    ],
+    [leave_helper, close_helper, leave_lines, leave_observed, leave_messages, leave_messages_helper],
 )
 def test_other_streams(
     leave: Callable[[Any, Any], None], provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
@@ -288,6 +292,40 @@ def test_other_streams(
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
     assert (record.outcome, record.usage.source) == ("success", "provider")
+
+
+@pytest.mark.parametrize("asked_by", ["include_usage", "stream_options"])
+@pytest.mark.parametrize("closes", [False, True])
+def test_async_helpers(
+    closes: bool, asked_by: str, provider: Provider, async_openai: Any, runs: RecordingSink
+) -> None:
+    """The same for openai's asynchronous helper, whether its block or its ``close`` ends it."""
+    provider.serve(late=LATE)
+    client = wrap_client(async_openai, include_usage="always")
+    options: Any = {"stream_options": {"include_usage": True}} if asked_by == "stream_options" else {}
+
+    async def until_finish(stream: Any) -> None:
+        async for event in stream:
+            if event.type == "chunk" and event.chunk.choices[0].finish_reason:
+                return
+
+    @track_ai(config_key="chat")
+    async def handler() -> None:
+        manager = client.chat.completions.stream(model="gpt-4o-mini", messages=ASK["messages"], **options)
+        if closes:
+            stream = await manager.__aenter__()
+            await until_finish(stream)
+            await stream.close()
+            return
+        async with manager as stream:
+            await until_finish(stream)
+
+    async def call() -> None:
+        await handler()
+        await async_openai.close()
+
+    asyncio.run(call())
+    assert_exact(runs.wait()[0])
 
 
 @pytest.mark.parametrize("how", ["chunks", "bytes"])

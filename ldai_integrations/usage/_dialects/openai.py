@@ -20,7 +20,8 @@ _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.
 _ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 _CALLS = ("function_call", "custom_tool_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
-_OBJECTS = ("response", "realtime.response")
+_OBJECTS = ("response", "realtime.response", "thread.run")
+_UNFINISHED = ("in_progress", "queued", "requires_action", "cancelling")
 _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST)
 
 
@@ -130,7 +131,12 @@ def absorb_response(event: Any, draft: Draft) -> bool:
     event = fields_of(event)
     kind = text(event.get("type"))
     if kind not in _TEXT and not kind.startswith("response."):
-        return text(event.get("object")) in _OBJECTS and _absorb_whole(event, draft)
+        name = text(event.get("object"))
+        if name == "thread.message.delta":
+            return _absorb_message(event, draft)
+        if name == "thread.run.step":  # the usage of an assistant's run includes that of its steps
+            return bool(draft.call.ids)
+        return name in _OBJECTS and _absorb_whole(event, draft)
     draft.api = "responses"
     if kind in _TEXT:
         draft.add_text(event.get("delta"))
@@ -162,6 +168,13 @@ def _absorb_whole(response: Any, draft: Draft) -> bool:
     return True
 
 
+def _absorb_message(event: Any, draft: Draft) -> bool:
+    """Read what an assistant adds to a message."""
+    for part in items(get(event.get("delta"), "content")):
+        draft.add_text(get(get(part, "text"), "value"))
+    return True
+
+
 def _key(event: Any) -> Any:
     index = number(event.get("output_index"))
     return index if index is not None else text(event.get("item_id"))
@@ -171,9 +184,10 @@ def _frame(response: Any, draft: Draft) -> None:
     draft.identify(get(response, "id"))
     draft.name_model(get(response, "model"))
     draft.count(get(response, "usage"))
-    draft.fail(get(response, "error"))
+    draft.fail(get(response, "error", "last_error"))
+    draft.fail(get(get(response, "status_details"), "error"))
     status = text(get(response, "status"))
-    if status not in ("in_progress", "queued"):
+    if status not in _UNFINISHED:
         draft.finish(get(get(response, "incomplete_details"), "reason") or status)
 
 

@@ -1,0 +1,148 @@
+"""One call of a provider, recorded in the current run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from .._run.context import get_current
+from .._run.current import note_call_outside
+from .._run.ledger import ProviderCall
+from .._run.observe import note_failure, observe
+from .._run.request import ProviderRequest
+from .._run.run import Run
+from ._providers import Call
+
+IncludeUsage: TypeAlias = 'bool | Literal["always"]'
+
+# The classes of the values that stand for arguments that are not given: openai's and anthropic's ``omit`` and
+# ``NOT_GIVEN``, mistralai's ``UNSET``, and the ``...`` of cohere.
+_ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
+# https://learn.microsoft.com/azure/ai-services/openai/api-version-lifecycle: older versions refuse ``stream_options``.
+_AZURE_WITH_OPTION = "2024-09"
+
+
+def run_of_call(call: Call) -> Run | None:
+    """Return the open run that a call belongs to; without one, count the call as missed."""
+    run = get_current()
+    if isinstance(run, Run) and not run.finished:
+        return run
+    if not call.looks_up:
+        note_call_outside(run)
+    return None
+
+
+def call_model(
+    run: Run,
+    kind: Call,
+    method: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    *,
+    arguments: Mapping[str, object] | None = None,
+    hides_usage: bool = False,
+) -> object:
+    """Call a provider's method, and record the call in a run.
+
+    Args:
+        run: An open run.
+        kind: What the method is.
+        method: The method of the provider's client.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        arguments: The request, if it is not the keyword arguments.
+        hides_usage: Whether the caller did not ask for the usage at the end of the stream.
+
+    Returns:
+        What the method returns, as :func:`~ldai_integrations._run.observe.observe` gives it.
+    """
+    call = _begin(run, kind, kwargs if arguments is None else arguments)
+    try:
+        response = method(*args, **kwargs)
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return observe(run, response, call, hides_usage=hides_usage)
+
+
+def call_and_parse(
+    run: Run, kind: Call, raw: Callable[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> object:
+    """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception.
+
+    Args:
+        run: An open run.
+        kind: What the method is.
+        raw: The method that returns the raw response.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+    """
+    call = _begin(run, kind, kwargs)
+    try:
+        response = raw(*args, **kwargs)
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return _parse_later(run, call, response) if hasattr(response, "__await__") else _parse(run, call, response)
+
+
+async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
+    try:
+        response = await awaitable
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return _parse(run, call, response)
+
+
+def _parse(run: Run, call: ProviderCall, response: Any) -> object:
+    observe(run, response, call)
+    try:
+        parsed = response.parse()
+    except Exception as exc:
+        call.fail(exc, run.services.clock())
+        raise
+    run.ledger.remember(parsed)
+    return parsed
+
+
+def asks_for_usage(kwargs: Mapping[str, object], client: object, include_usage: IncludeUsage) -> bool:
+    """Return whether to ask for the usage of a stream.
+
+    A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's and Azure's may
+    refuse the option, so that only ``include_usage="always"`` asks them.
+    """
+    if not include_usage or kwargs.get("stream") is not True or is_given(kwargs.get("stream_options", ...)):
+        return False
+    extra = kwargs.get("extra_body")
+    # Azure refuses the option together with data sources.
+    if isinstance(extra, Mapping) and ("stream_options" in extra or "data_sources" in extra):
+        return False
+    return include_usage == "always" or _has_usage_option(client)
+
+
+def is_given(argument: object) -> bool:
+    """Return whether an argument is more than a sentinel for one that is not given."""
+    return type(argument).__name__ not in _ABSENT
+
+
+def _has_usage_option(client: Any) -> bool:
+    """Return whether a client's server is known to report the usage of a stream on request."""
+    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    is_azure_client = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in type(client).__mro__)
+    if is_azure_client or host.endswith(".openai.azure.com"):
+        query = getattr(client, "default_query", None)
+        version = query.get("api-version") if isinstance(query, Mapping) else None
+        return version is None or str(version) >= _AZURE_WITH_OPTION
+    return host == "openai.com" or host.endswith(".openai.com")
+
+
+def _begin(run: Run, kind: Call, arguments: Mapping[str, object]) -> ProviderCall:
+    given = {name: value for name, value in arguments.items() if is_given(value)}
+    call = run.begin_call("client", ProviderRequest(kind.api, given))
+    call.is_lookup = kind.looks_up
+    call.is_background = kind.api == "assistants" or given.get("background") is True
+    if call.is_lookup or call.is_background:
+        call.request = None  # whoever sees the complete response has its usage
+    return call
