@@ -66,7 +66,7 @@ def observe(run: ObservedRun, response: object, call: ProviderCall, *, hides_usa
     try:
         if inspect.isawaitable(response):
             return _observe_later(run, response, call, hides_usage)
-        if isinstance(response, (str, bytes)):
+        if isinstance(response, (str, bytes)) and call.source == "observed":
             run.ledger.withdraw(call)
             _observe_line(run, response)
             return response
@@ -368,7 +368,7 @@ def _raw_response_of(response: object) -> Any:
 def _is_http_response(value: object) -> bool:
     """Return whether a value is a response of httpx, or of a library that is made like it."""
     kind = value.__class__
-    return hasattr(kind, "iter_bytes") and hasattr(kind, "aiter_bytes")
+    return all(hasattr(kind, name) for name in ("iter_bytes", "aiter_bytes", "http_version"))
 
 
 def _is_stream(kind: type) -> bool:

@@ -26,11 +26,13 @@ class Answer:
 Answering = Callable[[dict[str, Any]], Answer]
 
 
-def _whole(body: Any, **headers: str) -> Answer:
+def whole(body: Any, **headers: str) -> Answer:
+    """Answer with one JSON document."""
     return Answer([json.dumps(body).encode()], headers={name.replace("_", "-"): text for name, text in headers.items()})
 
 
-def _sse(*events: Any, named: bool = False, done: bool = False) -> Answer:
+def sse(*events: Any, named: bool = False, done: bool = False) -> Answer:
+    """Answer with Server-Sent Events."""
     parts = [
         (f"event: {event['type']}\n" if named else "").encode() + f"data: {json.dumps(event)}\n\n".encode()
         for event in events
@@ -51,7 +53,7 @@ def chat(request: dict[str, Any]) -> Answer:
         if request.get("tools"):
             message["tool_calls"] = [_TOOL_CALL]
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        return _whole({**head, "object": "chat.completion", "choices": [choice], "usage": _CHAT_USAGE})
+        return whole({**head, "object": "chat.completion", "choices": [choice], "usage": _CHAT_USAGE})
     head["object"] = "chat.completion.chunk"
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, {"content": "Hello"}, {"content": " there"}]
     if request.get("tools"):
@@ -61,7 +63,7 @@ def chat(request: dict[str, Any]) -> Answer:
     frames.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     if (request.get("stream_options") or {}).get("include_usage"):
         frames.append({**head, "choices": [], "usage": _CHAT_USAGE})
-    return _sse(*frames, done=True)
+    return sse(*frames, done=True)
 
 
 def completion(request: dict[str, Any]) -> Answer:
@@ -69,12 +71,12 @@ def completion(request: dict[str, Any]) -> Answer:
     head = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "gpt-3.5-turbo-instruct"}
     if not request.get("stream"):
         choice = {"index": 0, "text": "Hello there", "finish_reason": "stop", "logprobs": None}
-        return _whole({**head, "choices": [choice], "usage": _CHAT_USAGE})
+        return whole({**head, "choices": [choice], "usage": _CHAT_USAGE})
     choices = [{"index": 0, "text": text, "finish_reason": None} for text in ("Hello", " there")]
     frames: list[dict[str, Any]] = [{**head, "choices": [choice]} for choice in choices]
     if (request.get("stream_options") or {}).get("include_usage"):
         frames.append({**head, "choices": [], "usage": _CHAT_USAGE})
-    return _sse(*frames, done=True)
+    return sse(*frames, done=True)
 
 
 def responses(request: dict[str, Any]) -> Answer:
@@ -99,7 +101,7 @@ def responses(request: dict[str, Any]) -> Answer:
         },
     }
     if not request.get("stream"):
-        return _whole(response)
+        return whole(response)
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     part = {**text, "text": ""}
@@ -112,7 +114,7 @@ def responses(request: dict[str, Any]) -> Answer:
         {"type": "response.output_text.done", **place, "text": "Hello there", "logprobs": []},
         {"type": "response.completed", "response": response},
     ]
-    return _sse(*({**event, "sequence_number": number} for number, event in enumerate(events)), named=True)
+    return sse(*({**event, "sequence_number": number} for number, event in enumerate(events)), named=True)
 
 
 def openai_embeddings(request: dict[str, Any]) -> Answer:
@@ -120,7 +122,7 @@ def openai_embeddings(request: dict[str, Any]) -> Answer:
     vector = base64.b64encode(bytes(8)).decode() if request.get("encoding_format") == "base64" else [0.0, 0.0]
     data = [{"object": "embedding", "index": 0, "embedding": vector}]
     usage = {"prompt_tokens": 20, "total_tokens": 20}
-    return _whole({"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage})
+    return whole({"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage})
 
 
 def messages(request: dict[str, Any]) -> Answer:
@@ -139,10 +141,10 @@ def messages(request: dict[str, Any]) -> Answer:
         call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
         message = {**message, "id": "msg_0", "content": [call], "stop_reason": "tool_use"}
     if not request.get("stream"):
-        return _whole(message)
+        return whole(message)
     start = {**message, "content": [], "stop_reason": None, "usage": {"input_tokens": 20, "output_tokens": 1}}
     deltas = [{"type": "text_delta", "text": text} for text in ("Hello", " there")]
-    return _sse(
+    return sse(
         {"type": "message_start", "message": start},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},
@@ -173,17 +175,17 @@ def _gemini(text: str | None, output_tokens: int | None, call: bool = False) -> 
 
 def gemini(request: dict[str, Any]) -> Answer:
     """Answer as Gemini's generateContent does; a function is called once, and its result answered."""
-    return _whole(_gemini("Hello there", 9, call=bool(request.get("tools")) and len(request["contents"]) == 1))
+    return whole(_gemini("Hello there", 9, call=bool(request.get("tools")) and len(request["contents"]) == 1))
 
 
 def gemini_stream(request: dict[str, Any]) -> Answer:
     """Answer as Gemini's streamGenerateContent does, with running totals."""
-    return _sse(_gemini("Hello", 4), _gemini(" there", 9))
+    return sse(_gemini("Hello", 4), _gemini(" there", 9))
 
 
 def gemini_embeddings(request: dict[str, Any]) -> Answer:
     """Answer as Gemini's batchEmbedContents does, which tells no usage."""
-    return _whole({"embeddings": [{"values": [0.0, 0.0]}]})
+    return whole({"embeddings": [{"values": [0.0, 0.0]}]})
 
 
 def mistral(request: dict[str, Any]) -> Answer:
@@ -191,20 +193,20 @@ def mistral(request: dict[str, Any]) -> Answer:
     head: dict[str, Any] = {"id": "mis-1", "created": 1, "model": "mistral-small-latest"}
     if not request.get("stream"):
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hello there"}, "finish_reason": "stop"}
-        return _whole({**head, "object": "chat.completion", "choices": [choice], "usage": _CHAT_USAGE})
+        return whole({**head, "object": "chat.completion", "choices": [choice], "usage": _CHAT_USAGE})
     deltas = ({"role": "assistant", "content": ""}, {"content": "Hello"}, {"content": " there"})
     choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     last = {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
     frames: list[dict[str, Any]] = [{**head, "object": "chat.completion.chunk", "choices": [one]} for one in choices]
     frames.append({**head, "object": "chat.completion.chunk", "choices": [last], "usage": _CHAT_USAGE})
-    return _sse(*frames, done=True)
+    return sse(*frames, done=True)
 
 
 def mistral_embeddings(request: dict[str, Any]) -> Answer:
     """Answer as Mistral's embeddings do."""
     usage = {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}
     data = [{"object": "embedding", "index": 0, "embedding": [0.0, 0.0]}]
-    return _whole({"id": "emb-1", "object": "list", "data": data, "model": "mistral-embed", "usage": usage})
+    return whole({"id": "emb-1", "object": "list", "data": data, "model": "mistral-embed", "usage": usage})
 
 
 _BILLED = {"billed_units": _USAGE, "tokens": _USAGE}
@@ -214,8 +216,8 @@ def cohere_v2(request: dict[str, Any]) -> Answer:
     """Answer as Cohere's chat does."""
     if not request.get("stream"):
         message = {"role": "assistant", "content": [{"type": "text", "text": "Hello there"}]}
-        return _whole({"id": "co-1", "finish_reason": "COMPLETE", "message": message, "usage": _BILLED})
-    return _sse(
+        return whole({"id": "co-1", "finish_reason": "COMPLETE", "message": message, "usage": _BILLED})
+    return sse(
         {"type": "message-start", "id": "co-1", "delta": {"message": {"role": "assistant", "content": []}}},
         {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
         {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hello"}}}},
@@ -230,7 +232,7 @@ def cohere_v1(request: dict[str, Any]) -> Answer:
     whole = {"response_id": "co-1", "generation_id": "gen-1", "text": "Hello there", "finish_reason": "COMPLETE"}
     whole = {**whole, "chat_history": [], "meta": _BILLED}  # type: ignore[dict-item]
     if not request.get("stream"):
-        return _whole(whole)
+        return whole(whole)
     events = [
         {"event_type": "stream-start", "generation_id": "gen-1", "is_finished": False},
         {"event_type": "text-generation", "text": "Hello", "is_finished": False},
@@ -245,7 +247,7 @@ def cohere_embeddings(request: dict[str, Any]) -> Answer:
     billed = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 20}}
     vectors = {"float": [[0.0, 0.0]]}
     by_type = {"id": "e-1", "response_type": "embeddings_by_type", "texts": ["a"], "embeddings": vectors}
-    return _whole({**by_type, "meta": billed})
+    return whole({**by_type, "meta": billed})
 
 
 _CONVERSE_USAGE = {"inputTokens": 20, "outputTokens": 9, "totalTokens": 29}
@@ -255,7 +257,7 @@ def converse(request: dict[str, Any]) -> Answer:
     """Answer as Bedrock's Converse does."""
     message = {"role": "assistant", "content": [{"text": "Hello there"}]}
     usage = {"usage": _CONVERSE_USAGE, "metrics": {"latencyMs": 9}}
-    return _whole({"output": {"message": message}, "stopReason": "end_turn", **usage})
+    return whole({"output": {"message": message}, "stopReason": "end_turn", **usage})
 
 
 def converse_stream(request: dict[str, Any]) -> Answer:
@@ -279,7 +281,7 @@ def invoke_claude(request: dict[str, Any]) -> Answer:
 def invoke_mistral(request: dict[str, Any]) -> Answer:
     """Answer as Bedrock's InvokeModel does for Mistral, which counts in the headers only."""
     body = {"outputs": [{"text": "Hello there", "stop_reason": "stop"}]}
-    return _whole(body, X_Amzn_Bedrock_Input_Token_Count="20", X_Amzn_Bedrock_Output_Token_Count="9")
+    return whole(body, X_Amzn_Bedrock_Input_Token_Count="20", X_Amzn_Bedrock_Output_Token_Count="9")
 
 
 def invoke_claude_stream(request: dict[str, Any]) -> Answer:
@@ -294,6 +296,7 @@ def invoke_claude_stream(request: dict[str, Any]) -> Answer:
 #: Ends of paths, the first that fits.
 ANSWERS: tuple[tuple[str, Answering], ...] = (
     ("/openai/v1/chat/completions", chat),
+    ("/deployments/gpt-4o-mini/chat/completions", chat),
     ("/openai/v1/completions", completion),
     ("/openai/v1/responses", responses),
     ("/openai/v1/embeddings", openai_embeddings),

@@ -39,9 +39,16 @@ def serving() -> Iterator[Provider]:
     """Serve until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer({})
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            answer = provider.answer(self.path.partition("?")[0], json.loads(body))
+            has_file = str(self.headers["content-type"]).startswith("multipart/")
+            self._answer({} if has_file else json.loads(body))
+
+        def _answer(self, request: dict[str, Any]) -> None:
+            answer = provider.answer(self.path.partition("?")[0], request)
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             for name, value in answer.headers.items():

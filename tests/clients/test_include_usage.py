@@ -174,27 +174,76 @@ def test_nothing_is_asked_where_it_makes_no_sense(provider: Provider, tracking: 
         ("https://openai.com.example/v1", True, False),
         ("https://notopenai.com/v1", True, False),
         ("http://127.0.0.1:11434/v1", True, False),
-        ("https://my-resource.openai.azure.com/openai/v1", True, False),
-        ("https://my-resource.openai.azure.com/openai/v1", "always", True),
+        ("https://my-resource.openai.azure.com/openai/v1", True, True),
+        ("https://my-resource.openai.azure.com/openai/v1", False, False),
+        ("https://openai.azure.com.example/v1", True, False),
     ],
 )
 def test_which_servers_are_asked(
     base_url: str, include_usage: Any, asked: bool, provider: Provider, tracking: Tracking
 ) -> None:
-    """``True`` asks OpenAI's own servers only; ``"always"`` asks any."""
+    """``True`` asks the servers of OpenAI and Azure only; ``"always"`` asks any."""
     package = pytest.importorskip("openai")
-
-    def relay(request: httpx.Request) -> httpx.Response:
-        answered = httpx.post(f"{provider.url}/openai/v1/chat/completions", content=request.content)
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=answered.content)
-
-    wire: Any = httpx.Client(transport=httpx.MockTransport(relay))
-    with package.OpenAI(api_key="none", base_url=base_url, http_client=wire) as made:
+    with package.OpenAI(api_key="none", base_url=base_url, http_client=_relayed(provider)) as made:
         client = wrap_client(made, include_usage=include_usage)
         with track_ai(config_key="chat", tracking=tracking):
             assert len(list(client.chat.completions.create(**STREAM))) == 4
 
     assert ("stream_options" in provider.requests[0]) is asked
+
+
+def _relayed(provider: Provider) -> Any:
+    """Return an HTTP client that sends everything to the provider of this machine."""
+
+    def relay(request: httpx.Request) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        url = f"{provider.url}/openai/v1/chat/completions"
+        answered = httpx.post(url, content=request.content, headers=headers)
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=answered.content)
+
+    return httpx.Client(transport=httpx.MockTransport(relay))
+
+
+@pytest.mark.parametrize("endpoint", ["https://my-resource.openai.azure.com", "https://gateway.example"])
+@pytest.mark.parametrize(
+    ("version", "more", "asked"),
+    [
+        ("2024-10-21", {}, True),
+        ("2025-04-01-preview", {}, True),
+        ("preview", {}, True),
+        ("2024-06-01", {}, False),
+        ("2024-10-21", {"extra_body": {"data_sources": []}}, False),
+    ],
+)
+def test_clients_of_azure(
+    endpoint: str, version: str, more: Any, asked: bool, provider: Provider, tracking: Tracking
+) -> None:
+    """A client of Azure asks at any endpoint, except for versions and requests that refuse the option."""
+    made = pytest.importorskip("openai").AzureOpenAI(
+        api_key="none", azure_endpoint=endpoint, api_version=version, http_client=_relayed(provider)
+    )
+    with wrap_client(made, include_usage=True) as client, track_ai(config_key="chat", tracking=tracking):
+        assert len(list(client.chat.completions.create(**STREAM, **more))) == 4
+
+    assert ("stream_options" in provider.requests[0]) is asked
+
+
+def test_the_async_client_of_azure(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for the async client."""
+    package = pytest.importorskip("openai")
+
+    async def consume() -> None:
+        made = package.AsyncAzureOpenAI(
+            api_key="none", base_url=f"{provider.url}/openai/v1", api_version="2024-10-21", max_retries=0
+        )
+        client: Any = wrap_client(made, include_usage=True)
+        with track_ai(config_key="chat", tracking=tracking):
+            async with client, client.chat.completions.stream(**CHAT) as stream:
+                await stream.until_done()
+
+    asyncio.run(consume())
+
+    assert records[0].usage == TOLD
 
 
 def test_an_unknown_value() -> None:

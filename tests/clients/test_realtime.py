@@ -1,0 +1,195 @@
+"""Connections of OpenAI's Realtime API: each response on them is a call."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
+from ldai_integrations.records import Usage
+
+from ..conftest import Clock
+from .makers import async_openai, openai
+
+# openai calls websockets in a way that its newest versions deprecate.
+pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning")
+
+TOLD = Usage(input_tokens=7317, output_tokens=3863, total_tokens=11180)
+_numbers = itertools.count()
+
+
+def _events(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Answer ``response.create`` as the Realtime API does; ``metadata`` chooses how."""
+    how = (asked.get("response") or {}).get("metadata", {}).get("how", "")
+    name = f"resp_{next(_numbers)}"
+    head = {"id": name, "object": "realtime.response", "output": [], "usage": None}
+    counts = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+    place = {"response_id": name, "item_id": "item_1", "output_index": 0, "content_index": 0}
+    done: dict[str, Any] = {**head, "status": "completed", "usage": counts}
+    if how == "fails":
+        error = {"type": "server_error", "code": "no"}
+        done |= {"status": "failed", "usage": None, "status_details": {"type": "failed", "error": error}}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**head, "status": "in_progress"}},
+        {"type": "response.output_audio.delta", **place, "delta": "AAAA"},
+        {"type": "response.output_audio_transcript.delta", **place, "delta": "Hello"},
+        {"type": "response.output_audio_transcript.delta", **place, "delta": " there"},
+        {"type": "response.done", "response": done},
+    ]
+    return [{"event_id": f"event_{next(_numbers)}", **event} for event in events]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Serve the Realtime API on this machine."""
+    server_module = pytest.importorskip(
+        "websockets.sync.server", reason="the Realtime API needs the package websockets"
+    )
+
+    def serve(connection: Any) -> None:
+        connection.send(json.dumps({"type": "session.created", "event_id": "event_0", "session": {"id": "sess_1"}}))
+        for message in connection:
+            asked = json.loads(message)
+            if asked["type"] == "response.create":
+                for event in _events(asked):
+                    connection.send(json.dumps(event))
+            elif asked["type"] == "input_audio_buffer.clear":
+                return
+
+    with server_module.serve(serve, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _until_done(connection: Any) -> list[str]:
+    kinds = []
+    for event in connection:
+        kinds.append(event.type)
+        if event.type == "response.done":
+            break
+    return kinds
+
+
+def test_each_response_is_a_call(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """Two responses on one connection are two calls, with their tokens and the time to the first text."""
+    client: Any = wrap_client(openai(url))
+    with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
+        for _ in range(2):
+            connection.response.create()
+            assert _until_done(connection)[-2:] == ["response.output_audio_transcript.delta", "response.done"]
+
+    assert (records[0].usage, records[0].calls, records[0].outcome) == (TOLD + TOLD, 2, "success")
+    assert records[0].time_to_first_token_ms is not None
+    assert tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("how", ["recv", "recv_bytes", "dispatch_events", "enter"])
+def test_all_ways_to_receive(how: str, url: str, tracking: Tracking, clock: Clock, records: list[RunRecord]) -> None:
+    """Events count however they are received, once."""
+    client: Any = wrap_client(openai(url))
+    manager = client.realtime.connect(model="gpt-realtime")
+    with track_ai(config_key="chat", tracking=tracking):
+        connection = manager.enter() if how == "enter" else manager.__enter__()
+        connection.response.create()
+        if how == "dispatch_events":
+            connection.on("response.done", lambda _event: connection.close())
+            connection.dispatch_events()
+        elif how == "enter":
+            _until_done(connection)
+        else:
+            kind = ""
+            while kind != "response.done":
+                event = connection.recv() if how == "recv" else connection.parse_event(connection.recv_bytes())
+                kind = event.type
+        connection.close()
+
+    assert (records[0].usage, records[0].calls) == (TOLD, 1)
+
+
+@pytest.mark.parametrize("how", ["iterate", "recv", "enter"])
+def test_async_connections(how: str, url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The same for an async client."""
+
+    async def receive(connection: Any) -> None:
+        await connection.response.create()
+        if how == "recv":
+            while (await connection.recv()).type != "response.done":
+                pass
+            return
+        async for event in connection:
+            if event.type == "response.done":
+                return
+
+    async def call() -> None:
+        client: Any = wrap_client(async_openai(url))
+        with track_ai(config_key="chat", tracking=tracking):
+            manager = client.realtime.connect(model="gpt-realtime")
+            if how == "enter":
+                connection = await manager.enter()
+                await receive(connection)
+                await connection.close()
+            else:
+                async with manager as connection:
+                    await receive(connection)
+        await client.close()
+
+    asyncio.run(call())
+
+    assert (records[0].usage, records[0].calls) == (TOLD, 1)
+
+
+def test_a_run_for_each_turn(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A response belongs to the run in which it is created, although the connection is older."""
+    client: Any = wrap_client(openai(url))
+    with client.realtime.connect(model="gpt-realtime") as connection:
+        for _ in range(2):
+            with track_ai(config_key="chat", tracking=tracking):
+                connection.response.create()
+                _until_done(connection)
+
+    assert [(record.usage, record.calls) for record in records] == [(TOLD, 1), (TOLD, 1)]
+
+
+def test_a_response_that_fails(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A response that the provider reports as failed is a failed call."""
+    client: Any = wrap_client(openai(url))
+    with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
+        connection.response.create(response={"metadata": {"how": "fails"}})
+        _until_done(connection)
+
+    assert (records[0].outcome, records[0].calls, records[0].failed_calls) == ("error", 1, 1)
+
+
+def test_a_response_that_is_left(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The tokens of a response whose end was not received are unknown: sound is not counted as text."""
+    client: Any = wrap_client(openai(url))
+    with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
+        connection.response.create()
+        while connection.recv().type != "response.output_audio_transcript.delta":
+            pass
+
+    assert (records[0].usage, records[0].calls) == (None, 1)
+
+
+def test_a_connection_without_a_response(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A connection by itself is no call, and looks like the connection."""
+    client: Any = openai(url)
+    plain, wrapped = client.realtime.connect(model="m"), wrap_client(client).realtime.connect(model="m")
+    assert isinstance(wrapped, type(plain))
+    with track_ai(config_key="chat", tracking=tracking), wrapped as connection, plain as other:
+        assert isinstance(connection, type(other))
+        assert connection.recv().type == other.recv().type == "session.created"
+        assert connection.on("error", print) is not None
+
+    assert records[0].calls == 0
