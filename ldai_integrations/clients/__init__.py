@@ -48,6 +48,11 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
     if include_usage not in (False, True, "always"):
         raise ConfigurationError(f"include_usage is {include_usage!r}; use False, True or 'always'")
     original = unwrap(client)
+    if hasattr(original, "create_with_completion"):  # instructor's client calls the one that it was made of
+        raise ConfigurationError(
+            f"client is {_describe(original)}, whose calls would not be seen; wrap the provider's client first: "
+            "instructor.from_openai(wrap_client(OpenAI()))"
+        )
     tree = None if inspect.isclass(original) or inspect.ismodule(original) else tree_of(original)
     if tree is None:
         raise ConfigurationError(
@@ -59,4 +64,6 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
 
 
 def _describe(client: object) -> str:
-    return f"the class {client.__name__}" if inspect.isclass(client) else f"a {type(client).__name__}"
+    if inspect.isclass(client) or inspect.ismodule(client):
+        return f"the {'class' if inspect.isclass(client) else 'module'} {client.__name__}"
+    return f"of type {type(client).__name__}"

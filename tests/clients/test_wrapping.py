@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from ldai_integrations import ConfigurationError, RunRecord, Tracking, track_ai, wrap_client
+from ldai_integrations.records import Usage
 
+from .answers import whole
 from .cases import CHAT
 from .makers import (
     anthropic,
@@ -229,8 +231,14 @@ def test_wrapping_again(provider: Provider, tracking: Tracking, records: list[Ru
 
 @pytest.mark.parametrize(
     ("client", "named"),
-    [(None, "NoneType"), (object(), "object"), ("sk-key", "str"), (SimpleNamespace, "class SimpleNamespace")],
-    ids=["none", "object", "string", "class"],
+    [
+        (None, "type NoneType"),
+        (object(), "type object"),
+        ("sk-key", "type str"),
+        (SimpleNamespace, "class SimpleNamespace"),
+        (asyncio, "module asyncio"),
+    ],
+    ids=["none", "object", "string", "class", "module"],
 )
 def test_what_is_no_client(client: Any, named: str) -> None:
     """Anything else is refused at once, by its type, with what to give."""
@@ -242,6 +250,61 @@ def test_the_class_of_a_client_is_no_client() -> None:
     """A class is refused, though it has the methods."""
     with pytest.raises(ConfigurationError, match="class OpenAI"):
         wrap_client(type(openai(URL)))
+
+
+def test_a_client_that_calls_another_one(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A client of instructor is refused with the right order, and in this order its calls are seen."""
+    instructor = pytest.importorskip("instructor", reason="instructor is not installed")
+    models = pytest.importorskip("pydantic")
+    with pytest.raises(ConfigurationError, match=r"from_openai\(wrap_client\(OpenAI\(\)\)\)"):
+        wrap_client(instructor.from_openai(openai(URL)))
+
+    model = models.create_model("City", name=(str, ...))
+    answer = {"role": "assistant", "content": '{"name": "Oslo"}'}
+    choice = {"index": 0, "message": answer, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini"}
+    provider.queued.append(lambda _request: whole({**head, "choices": [choice], "usage": usage}))
+    client = instructor.from_openai(wrap_client(openai(provider.url)), mode=instructor.Mode.JSON)
+    with track_ai(config_key="chat", tracking=tracking):
+        city = client.chat.completions.create(**CHAT, response_model=model)
+        assert city.name == "Oslo"
+
+    assert records[0].usage == Usage(input_tokens=7317, output_tokens=3863, total_tokens=11180)
+
+
+def test_the_shape_of_instructor() -> None:
+    """Such a client is recognised by its methods, so that the package is not needed."""
+
+    class Instructor(Chatting):
+        """Be a client that calls another one."""
+
+        def create_with_completion(self) -> None:
+            """Be a method of instructor's clients only."""
+
+    with pytest.raises(ConfigurationError, match="Instructor, whose calls would not be seen"):
+        wrap_client(Instructor())
+
+
+def test_the_functions_of_the_module_openai(
+    provider: Provider, tracking: Tracking, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module is refused; a client of one's own has the same methods, and ``run.observe`` takes what they return."""
+    package = pytest.importorskip("openai")
+    with pytest.raises(ConfigurationError, match="module openai"):
+        wrap_client(package)
+
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+    client = wrap_client(package.OpenAI())
+    with track_ai(config_key="chat", tracking=tracking):
+        client.chat.completions.create(**CHAT)
+    monkeypatch.setattr(package, "api_key", "none")
+    monkeypatch.setattr(package, "base_url", f"{provider.url}/openai/v1/")
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        run.observe(package.chat.completions.create(**CHAT))
+
+    assert [record.usage and record.usage.total_tokens for record in records] == [29, 29]
 
 
 def test_another_service_of_amazon_is_no_client() -> None:
