@@ -229,15 +229,15 @@ def cohere_v2(request: dict[str, Any]) -> Answer:
 
 def cohere_v1(request: dict[str, Any]) -> Answer:
     """Answer as Cohere's first chat API does, which streams lines of JSON."""
-    whole = {"response_id": "co-1", "generation_id": "gen-1", "text": "Hello there", "finish_reason": "COMPLETE"}
-    whole = {**whole, "chat_history": [], "meta": _BILLED}  # type: ignore[dict-item]
+    body = {"response_id": "co-1", "generation_id": "gen-1", "text": "Hello there", "finish_reason": "COMPLETE"}
+    body = {**body, "chat_history": [], "meta": _BILLED}  # type: ignore[dict-item]
     if not request.get("stream"):
-        return whole(whole)
+        return whole(body)
     events = [
         {"event_type": "stream-start", "generation_id": "gen-1", "is_finished": False},
         {"event_type": "text-generation", "text": "Hello", "is_finished": False},
         {"event_type": "text-generation", "text": " there", "is_finished": False},
-        {"event_type": "stream-end", "finish_reason": "COMPLETE", "response": whole, "is_finished": True},
+        {"event_type": "stream-end", "finish_reason": "COMPLETE", "response": body, "is_finished": True},
     ]
     return Answer([json.dumps(event).encode() + b"\n" for event in events], "application/stream+json")
 

@@ -180,7 +180,7 @@ def run_of_assistant() -> Callable[[str], dict[str, Any]]:
 def _events(state: Callable[[str], dict[str, Any]]) -> Answer:
     delta = {"content": [{"index": 0, "type": "text", "text": {"value": "Hello there"}}]}
     message = {"id": "msg_1", "object": "thread.message", "role": "assistant", "content": [], "created_at": 1}
-    step = {"id": "step_1", "object": "thread.run.step", "status": "completed"}
+    step: dict[str, Any] = {"id": "step_1", "object": "thread.run.step", "status": "completed"}
     step["usage"] = {"prompt_tokens": 71, "completion_tokens": 38, "total_tokens": 109}
     events = [
         ("thread.run.created", state("queued")),

