@@ -84,7 +84,16 @@ def call_and_parse(
     except BaseException as exc:
         note_failure(run, call, exc)
         raise
-    return _parse_later(run, call, response) if hasattr(response, "__await__") else _parse(run, call, response)
+    if hasattr(response, "__await__"):
+        return _parse_later(run, call, response)
+    observe(run, response, call)
+    try:
+        parsed = response.parse()
+    except Exception as exc:
+        call.fail(exc, run.services.clock())
+        raise
+    run.ledger.remember(parsed)
+    return parsed
 
 
 async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
@@ -93,13 +102,11 @@ async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
     except BaseException as exc:
         note_failure(run, call, exc)
         raise
-    return _parse(run, call, response)
-
-
-def _parse(run: Run, call: ProviderCall, response: Any) -> object:
     observe(run, response, call)
     try:
         parsed = response.parse()
+        if hasattr(parsed, "__await__"):  # in anthropic, and not in openai
+            parsed = await parsed
     except Exception as exc:
         call.fail(exc, run.services.clock())
         raise

@@ -158,6 +158,10 @@ async def _async_chat_stream(client: Any, tick: Tick) -> str:
     return await _ajoined(await client.chat.completions.create(**CHAT, **USAGE), tick, _delta)
 
 
+async def _async_chat_parse(client: Any, tick: Tick) -> Any:
+    return _content(await client.chat.completions.parse(**CHAT))
+
+
 async def _async_chat_raw(client: Any, tick: Tick) -> Any:
     raw = await client.chat.completions.with_raw_response.create(**CHAT)
     return _content(raw.parse())
@@ -180,6 +184,10 @@ async def _async_responses_manager(client: Any, tick: Tick) -> str:
 
 async def _async_messages(client: Any, tick: Tick) -> Any:
     return (await client.messages.create(**MESSAGES)).content[0].text
+
+
+async def _async_messages_parsed(client: Any, tick: Tick) -> Any:
+    return (await client.beta.messages.parse(**MESSAGES)).content[0].text
 
 
 async def _async_messages_stream(client: Any, tick: Tick) -> str:
@@ -286,6 +294,7 @@ CASES = [
     ),
     Case("async chat", makers.async_openai, _async_chat),
     Case("async chat stream", makers.async_openai, _async_chat_stream, first_token=1),
+    Case("async chat parse", makers.async_openai, _async_chat_parse),
     Case("async chat raw", makers.async_openai, _async_chat_raw),
     Case("async chat streaming response", makers.async_openai, _async_chat_parsed),
     Case("async chat streaming response, lines", makers.async_openai, _async_chat_lines, first_token=-1),
@@ -305,6 +314,8 @@ CASES = [
         lambda client, _: client.messages.with_raw_response.create(**MESSAGES).parse().content[0].text,
     ),
     Case("async messages", makers.async_anthropic, _async_messages),
+    Case("async messages parse", makers.async_anthropic, _async_messages_parsed),
+    Case("messages parse", makers.anthropic, lambda client, _: client.beta.messages.parse(**MESSAGES).content[0].text),
     Case("async messages stream", makers.async_anthropic, _async_messages_stream, first_token=-1),
     Case("async messages manager, text", makers.async_anthropic, _async_messages_text, first_token=-1),
     Case("generate_content", makers.genai, lambda client, _: client.models.generate_content(**GENERATE).text),
