@@ -14,7 +14,17 @@ from ._providers import Call
 _RESPONSE = Call("realtime")
 
 
-class ConnectionManager(Proxy):
+class _WithMethods(Proxy):
+    """A stand-in whose methods call each other, and return ``self``, as those of the stand-in."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__wrapped__, name)
+        if type(value) is MethodType and value.__self__ is self.__wrapped__:
+            return MethodType(value.__func__, self)
+        return value
+
+
+class ConnectionManager(_WithMethods):
     """A manager that opens a connection whose events are read."""
 
     def __enter__(self) -> object:
@@ -33,18 +43,15 @@ async def _enter_later(entered: Any) -> object:
     return _Connection(await entered)
 
 
-class _Connection(Proxy):
-    """A connection whose events are read. Each response is a call of the run in which it is created."""
+class _Connection(_WithMethods):
+    """A connection whose events are read. Each response is a call of the run in which it is created.
+
+    All methods that receive events do so through ``parse_event``.
+    """
 
     def __init__(self, inner: object) -> None:
         super().__init__(inner)
         self._self_open: dict[str, ObservedEvents] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        if type(value) is MethodType and value.__self__ is self.__wrapped__:
-            return MethodType(value.__func__, self)  # it receives events through ``parse_event``, as all methods do
-        return value
 
     def __iter__(self) -> Any:
         return type(self.__wrapped__).__iter__(self)

@@ -156,6 +156,20 @@ def test_async_connections(how: str, url: str, tracking: Tracking, records: list
     assert (records[0].usage, records[0].calls) == (TOLD, 1)
 
 
+def test_handlers_of_the_manager(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A manager that got its handlers before the connection opens a connection whose events count."""
+    manager = wrap_client(_openai(url)).realtime.connect(model="gpt-realtime")
+    if not hasattr(manager, "on"):
+        pytest.skip("this version of openai has no handlers")
+    seen: list[str] = []
+    manager = manager.on("response.done", lambda event: seen.append(event.type))
+    with track_ai(config_key="chat", tracking=tracking), manager as connection:
+        connection.on("response.done", lambda _event: connection.close()).response.create()
+        connection.dispatch_events()
+
+    assert (seen, records[0].usage, records[0].calls) == (["response.done"], TOLD, 1)
+
+
 def test_a_run_for_each_turn(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """A response belongs to the run in which it is created, although the connection is older."""
     client: Any = wrap_client(_openai(url))
