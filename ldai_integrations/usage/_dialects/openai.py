@@ -131,12 +131,7 @@ def absorb_response(event: Any, draft: Draft) -> bool:
     event = fields_of(event)
     kind = text(event.get("type"))
     if kind not in _TEXT and not kind.startswith("response."):
-        name = text(event.get("object"))
-        if name == "thread.message.delta":
-            return _absorb_message(event, draft)
-        if name == "thread.run.step":  # the usage of an assistant's run includes that of its steps
-            return bool(draft.call.ids)
-        return name in _OBJECTS and _absorb_whole(event, draft)
+        return _absorb_whole(event, draft)
     draft.api = "responses"
     if kind in _TEXT:
         draft.add_text(event.get("delta"))
@@ -160,6 +155,12 @@ def absorb_response(event: Any, draft: Draft) -> bool:
 
 
 def _absorb_whole(response: Any, draft: Draft) -> bool:
+    name = text(response.get("object"))
+    if name == "thread.message.delta":
+        return _absorb_message(response, draft)
+    if name not in _OBJECTS:
+        # The usage of an assistant's run includes that of its steps.
+        return name == "thread.run.step" and bool(draft.call.ids)
     draft.api = "responses"
     repeats = draft.begin(response.get("id"), whole=True) and draft.call.has_content
     _frame(response, draft)
