@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from .typing import JudgeModel, VoteStore
+    from .typing import FeedbackStore, JudgeModel
 
 Secret = str | bytes
 
@@ -22,6 +22,9 @@ DAY = 24 * 3600
 _MAX_AGE = 90 * DAY
 _MIN_SECRET_CHARS = 16
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+#: How the address of an SQLite file begins, and those of Redis as redis.Redis.from_url takes them.
+SQLITE = "sqlite:///"
+_STORES = (SQLITE, "redis://", "rediss://", "unix://")
 _EVENT_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 # usage keeps at most 262,144 characters of a streamed answer.
@@ -44,7 +47,9 @@ class FeedbackSettings:
             header is added.
         event: The name of the Server-Sent Event with the token at the end of a streamed answer, such as
             ``"feedback"``. Without a name, no event is added.
-        votes: The store of the first vote of each run. Without one, it is this process's memory, which no other
+        store: Where the first vote of each run and the rate limit are stored: ``"sqlite:///votes.db"`` for the workers
+            of one machine (four slashes begin an absolute path), ``"redis://host:6379/0"`` for several machines, or a
+            :class:`~ldai_integrations.typing.FeedbackStore`. Without one, it is this process's memory, which no other
             process sees.
         requests_per_minute: How many votes one client address may send; 0 for any number.
 
@@ -57,7 +62,7 @@ class FeedbackSettings:
     max_age: int = 7 * DAY
     header: str | None = None
     event: str | None = None
-    votes: VoteStore | None = None
+    store: str | FeedbackStore | None = field(default=None, repr=False)
     requests_per_minute: int = 60
 
     def __post_init__(self) -> None:
@@ -72,11 +77,7 @@ class FeedbackSettings:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
                 raise ConfigurationError(f"FeedbackSettings.{name} is {value!r}; use letters, digits and hyphens")
-        if self.votes is not None and not callable(getattr(self.votes, "keep", None)):
-            raise ConfigurationError(
-                f"FeedbackSettings.votes is {self.votes!r}, which has no keep(run_id, kind, seconds=…); "
-                "see ldai_integrations.typing.VoteStore"
-            )
+        _check_store(self.store)
         if self.secret is not None:
             _check_secrets(self.secrets)
 
@@ -128,6 +129,20 @@ class JudgeSettings:
 def _check_whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ConfigurationError(f"{name} is {value!r}; use a whole number, {low} to {high}")
+
+
+def _check_store(store: object) -> None:
+    """Refuse a store that cannot work, without showing an address, which may contain a password."""
+    if isinstance(store, str):
+        if not store.startswith(_STORES) or store == SQLITE:
+            raise ConfigurationError(
+                "FeedbackSettings.store is no address of a store; use sqlite:///votes.db or redis://host:6379/0"
+            )
+    elif store is not None and not all(callable(getattr(store, name, None)) for name in ("keep", "discard", "count")):
+        raise ConfigurationError(
+            f"FeedbackSettings.store is of type {type(store).__name__}, which has no keep, discard and count; "
+            "see ldai_integrations.typing.FeedbackStore"
+        )
 
 
 def _check_secrets(secrets: Sequence[object]) -> None:

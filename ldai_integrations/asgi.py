@@ -249,9 +249,9 @@ class ASGIFeedback:
             self._endpoint.keep_out_of_runs()
             return widget()
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        client = scope.get("client")
+        client = scope["client"][0] if scope.get("client") else ""
         length = length_of(headers.get(b"content-length", ""))
-        answer = self._endpoint.refuse(scope["method"], client[0] if client else "", length)
+        answer = self._endpoint.refuse(scope["method"], client, length)
         if answer is not None:
             return answer
         body, more = b"", True
@@ -263,4 +263,4 @@ class ASGIFeedback:
             more = message.get("more_body", False)
         if len(body) > MOST_BYTES:
             return too_long()
-        return await self._endpoint.avote(scope, fields_of(headers.get(b"content-type", ""), body))
+        return await self._endpoint.avote(scope, fields_of(headers.get(b"content-type", ""), body), client)

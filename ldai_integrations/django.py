@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -178,15 +179,20 @@ def feedback_urls(
 
     def vote(request: HttpRequest) -> HttpResponse:
         meta = request.META
-        length = length_of(meta.get("CONTENT_LENGTH") or "")
-        answer = endpoint.refuse(request.method or "", meta.get("REMOTE_ADDR") or "", length)
-        if answer is None and request.content_type == FORM:  # which may have been read already
-            answer = endpoint.vote(request, request.POST.dict())
-        elif answer is None:
+        client = meta.get("REMOTE_ADDR") or ""
+        answer = endpoint.refuse(request.method or "", client, length_of(meta.get("CONTENT_LENGTH") or ""))
+        if answer is not None:
+            return _response(answer)
+        if request.content_type == FORM:  # which may have been read already
+            fields: Mapping[str, object] = request.POST.dict()
+        else:
             body = request.read(MOST_BYTES + 1)
-            whole = len(body) <= MOST_BYTES
-            answer = endpoint.vote(request, fields_of(request.content_type or "", body)) if whole else too_long()
-        return _response(answer)
+            if len(body) > MOST_BYTES:
+                return _response(too_long())
+            fields = fields_of(request.content_type or "", body)
+        # Under ASGI, Django sets the variable without knowing it.
+        is_multiprocess = None if isinstance(request, ASGIRequest) else meta.get("wsgi.multiprocess")
+        return _response(endpoint.vote(request, fields, client, is_multiprocess=is_multiprocess))
 
     def script(_request: HttpRequest) -> HttpResponse:
         endpoint.keep_out_of_runs()

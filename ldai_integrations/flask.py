@@ -141,14 +141,18 @@ def feedback_blueprint(
 
 def _vote() -> flask.Response:
     request, endpoint = flask.request, flask.current_app.extensions[_FEEDBACK]
-    answer = endpoint.refuse(request.method, request.remote_addr or "", request.content_length or 0)
-    if answer is None and request.mimetype == FORM:  # a CSRF protection may have read it already
-        answer = endpoint.vote(request, request.form)
-    elif answer is None:
+    client = request.remote_addr or ""
+    answer = endpoint.refuse(request.method, client, request.content_length or 0)
+    if answer is not None:
+        return _response(answer)
+    if request.mimetype == FORM:  # a CSRF protection may have read it already
+        fields: Mapping[str, object] = request.form
+    else:
         body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
-        whole = len(body) <= MOST_BYTES
-        answer = endpoint.vote(request, fields_of(request.content_type or "", body)) if whole else too_long()
-    return _response(answer)
+        if len(body) > MOST_BYTES:
+            return _response(too_long())
+        fields = fields_of(request.content_type or "", body)
+    return _response(endpoint.vote(request, fields, client, is_multiprocess=request.is_multiprocess))
 
 
 def _widget() -> flask.Response:

@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
 
 import ldclient
 from ldclient import LDClient
@@ -106,7 +105,7 @@ class Tracking:
             ld_client=self.ld_client,
             configs=configs,
             judges=judges,
-            feedback=Feedback(feedback, cast(LDClient, self.ld_client), diagnostics) if feedback is not None else None,
+            feedback=Feedback(feedback, self.ld_client.send, diagnostics) if feedback is not None else None,
             costs=Costs(diagnostics) if self.settings.costs else None,
             flushing=self._flushing,
             reporter=self._reporter,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASGIApp",
+    "FeedbackStore",
     "JudgeAnswer",
     "JudgeModel",
     "Message",
@@ -28,7 +29,6 @@ __all__ = [
     "TokenCounter",
     "UsageExtractor",
     "VoteKind",
-    "VoteStore",
     "WSGIApp",
     "WSGIEnviron",
 ]
@@ -151,8 +151,8 @@ class UsageExtractor(Protocol):
         """Return the usage of ``response``."""
 
 
-class VoteStore(Protocol):
-    """A store of the first vote of each run, for all processes that share it.
+class FeedbackStore(Protocol):
+    """A store of the first vote of each run, and of the rate limit, for all processes that share it.
 
     It is called from any thread, never from an event loop. If it raises, the vote is answered with a 503 and not
     counted.
@@ -163,6 +163,20 @@ class VoteStore(Protocol):
 
         Returns:
             The earlier vote of the run, or ``None`` if this is its first.
+        """
+
+    def discard(self, run_id: str) -> None:
+        """Remove the vote of a run, because it could not be sent."""
+
+    def count(self, client: str, minute: int) -> int:
+        """Count a request to vote. A count may be forgotten when its minute is over.
+
+        Args:
+            client: The address of the client.
+            minute: The number of the minute since the epoch.
+
+        Returns:
+            How many requests the client has sent in this minute, with this one.
         """
 
 

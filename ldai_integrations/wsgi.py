@@ -270,7 +270,8 @@ class WSGIFeedback:
             return widget()
         stated = environ.get("CONTENT_LENGTH") or ""
         length = length_of(stated)
-        answer = self._endpoint.refuse(method, environ.get("REMOTE_ADDR", ""), length)
+        client = environ.get("REMOTE_ADDR", "")
+        answer = self._endpoint.refuse(method, client, length)
         if answer is not None:
             return answer
         if not stated and environ.get("wsgi.input_terminated"):  # sent in chunks, and the server knows where they end
@@ -278,4 +279,5 @@ class WSGIFeedback:
         body = environ["wsgi.input"].read(length)
         if len(body) > MOST_BYTES:
             return too_long()
-        return self._endpoint.vote(environ, fields_of(environ.get("CONTENT_TYPE", ""), body))
+        fields = fields_of(environ.get("CONTENT_TYPE", ""), body)
+        return self._endpoint.vote(environ, fields, client, is_multiprocess=environ.get("wsgi.multiprocess"))

@@ -14,7 +14,7 @@ from ldclient import Config, Context, LDClient
 
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.delivery import safe_context
-from ldai_integrations.feedback import Feedback, FeedbackSettings
+from ldai_integrations.feedback import Feedback, FeedbackSettings, MemoryStore
 
 
 class TimeLimitError(Exception):
@@ -110,18 +110,18 @@ def test_a_time_limit_in_a_value_passes(alarm: Callable[[Any], None]) -> None:
 def test_a_time_limit_in_a_vote_store_passes(alarm: Callable[[Any], None]) -> None:
     """A store of votes that takes too long does not swallow it either."""
 
-    class Slow:
+    class Slow(MemoryStore):
         def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
             alarm(raise_it)
             time.sleep(5)
             return None
 
     client = LDClient(Config("test", offline=True))
-    settings = FeedbackSettings(config_keys={"chat"}, secret="a secret of the tests", votes=Slow())
-    feedback = Feedback(settings, client, Diagnostics())
+    settings = FeedbackSettings(config_keys={"chat"}, secret="a secret of the tests", store=Slow())
+    feedback = Feedback(settings, client.track, Diagnostics())
     token = feedback.token(_tracker(client), Context.create("ada"), anonymous=False)
     with pytest.raises(TimeLimitError):
-        feedback.vote({"token": token, "kind": "positive"}, lambda: Context.create("ada"))
+        feedback.vote({"token": token, "kind": "positive"}, lambda: Context.create("ada"), "")
 
 
 def _tracker(client: LDClient) -> Any:

@@ -11,9 +11,9 @@ import pytest
 _PROGRAM = """
 import os, signal, sys, threading
 from ldai_integrations import track_ai
-from ldai_integrations.feedback import MemoryVotes
+from ldai_integrations.feedback import MemoryStore
 
-votes, stop = MemoryVotes(), threading.Event()
+votes, stop = MemoryStore(), threading.Event()
 sys.setswitchinterval(1e-6)  # a fork may come in the middle of anything
 
 def vote():

@@ -132,21 +132,31 @@ class TrackingClient:
         metric_value: float | None = None,
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
-        if self._forks != forks.count:
-            self._restart()
         try:
-            if isinstance(data, dict) and "configKey" in data:
-                current = self._get_current()
-                run = current.find_run(str(data["configKey"])) if current is not None else None
-                if run is not None and run.ld_client is self:
-                    data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value)
-                    if data is None:  # the run has sent the same already
-                        return
-                if self._models:
-                    data = self._with_model(data)
-            self._delivery.track(event_name, _context_of(context), data, metric_value)
+            self.send(event_name, context, data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
+
+    def send(
+        self,
+        event_name: str,
+        context: Context | Mapping[str, Any],
+        data: object = None,
+        metric_value: float | None = None,
+    ) -> None:
+        """Send an event as :meth:`track` does, and raise the exception of an LDClient that does not take it."""
+        if self._forks != forks.count:
+            self._restart()
+        if isinstance(data, dict) and "configKey" in data:
+            current = self._get_current()
+            run = current.find_run(str(data["configKey"])) if current is not None else None
+            if run is not None and run.ld_client is self:
+                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value)
+                if data is None:  # the run has sent the same already
+                    return
+            if self._models:
+                data = self._with_model(data)
+        self._delivery.track(event_name, _context_of(context), data, metric_value)
 
     def _with_model(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data of an AI event with the model of its variation, if LaunchDarkly has sent one."""

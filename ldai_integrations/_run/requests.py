@@ -134,16 +134,18 @@ class VoteEndpoint:
         self.keep_out_of_runs()
         return self._feedback.refuse(method, client, length)
 
-    def vote(self, request: object, fields: Mapping[str, object]) -> Answer:
+    def vote(
+        self, request: object, fields: Mapping[str, object], client: str, *, is_multiprocess: bool | None
+    ) -> Answer:
         """Take the vote of a request that was read. May wait for the store of votes."""
         scope = self._scope_of(request)
-        return self._feedback.vote(fields, lambda: self._voter(scope))
+        return self._feedback.vote(fields, lambda: self._voter(scope), client, is_multiprocess=is_multiprocess)
 
-    async def avote(self, request: object, fields: Mapping[str, object]) -> Answer:
+    async def avote(self, request: object, fields: Mapping[str, object], client: str) -> Answer:
         """Take the vote of a request without blocking the event loop."""
         scope = self._scope_of(request)
         _ = scope.ld_context  # determined here, where the application's own context variables are
-        return await call_off_loop(lambda: self._feedback.vote(fields, lambda: self._voter(scope)))
+        return await call_off_loop(lambda: self._feedback.vote(fields, lambda: self._voter(scope), client))
 
     def keep_out_of_runs(self) -> None:
         """Discard the run that a middleware has opened for this request: no generation takes place."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .._service_settings import FeedbackSettings, Secret
 from ._feedback import Feedback
 from ._http import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
-from ._memory import MemoryVotes
+from ._stores import MemoryStore, RedisStore, SQLiteStore
 
 __all__ = [
     "FORM",
@@ -17,7 +17,9 @@ __all__ = [
     "Answer",
     "Feedback",
     "FeedbackSettings",
-    "MemoryVotes",
+    "MemoryStore",
+    "RedisStore",
+    "SQLiteStore",
     "Secret",
     "fields_of",
     "length_of",

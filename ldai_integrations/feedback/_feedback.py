@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast, get_args
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
 from .._identity import TrackerIdentity, resumption_token_of
+from .._locks import forks
 from .._service_settings import FeedbackSettings, Secret
 from ..exceptions import ConfigurationError
 from ..typing import VoteKind
-from ._http import MOST_BYTES, Answer, confirm, refuse, too_long
-from ._memory import MemoryVotes, RateLimit
+from ._http import MOST_BYTES, Answer, confirm, refuse, too_long, too_many
+from ._stores import MemoryStore, RateLimit, open_store
 from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 
 if TYPE_CHECKING:
-    from ldclient import Context, LDClient
+    from ldclient import Context
 
     from .._diagnostics import Diagnostics
 
@@ -31,17 +34,21 @@ class Feedback:
 
     Args:
         settings: The options of the application.
-        client: The client that sends the votes.
+        send: Sends an event, as ``LDClient.track`` does; raises an exception if the event is not accepted.
         diagnostics: Where failures are noted.
     """
 
-    def __init__(self, settings: FeedbackSettings, client: LDClient, diagnostics: Diagnostics) -> None:
+    def __init__(self, settings: FeedbackSettings, send: Callable[..., None], diagnostics: Diagnostics) -> None:
         self.settings = settings
-        self._client = client
+        self._client = SimpleNamespace(track=send)  # all that a tracker uses of it
         self._diagnostics = diagnostics
         self._config_keys = frozenset(settings.config_keys)
-        self._votes = settings.votes if settings.votes is not None else MemoryVotes()
-        self._limit = RateLimit(settings.requests_per_minute)
+        self._store = open_store(settings.store)
+        self._is_shared = settings.store is not None
+        # An event loop must not wait for the store, and a flood must not reach it: the memory of this process refuses
+        # first.
+        self._limit_here = RateLimit(settings.requests_per_minute, MemoryStore())
+        self._limit = RateLimit(settings.requests_per_minute if self._is_shared else 0, self._store)
         self._secrets = settings.secrets
         self._tokens = Tokens(self._secrets, max_age=settings.max_age) if self._secrets else None
 
@@ -108,24 +115,43 @@ class Feedback:
         """
         if method != "POST":
             return refuse(405, "Send votes with POST.", headers=[("Allow", "POST")])
-        wait = self._limit.seconds_to_wait(client)
+        wait = self._limit_here.seconds_to_wait(client)
         if wait:
-            return refuse(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
+            return too_many(wait)
         return too_long() if length > MOST_BYTES else None
 
-    def vote(self, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
-        """Count one vote. It may wait for the store of votes, so do not call it on an event loop.
+    def vote(
+        self,
+        fields: Mapping[str, object],
+        ld_context: Callable[[], Context],
+        client: str,
+        *,
+        is_multiprocess: bool | None = None,
+    ) -> Answer:
+        """Count one vote. It may wait for the store, so do not call it on an event loop.
 
         Args:
             fields: ``token`` and ``kind``. Other fields are ignored and never stored.
             ld_context: Returns the LD context of the voter.
+            client: The address of the client; empty if the server does not know it.
+            is_multiprocess: Whether other processes take votes, too, as WSGI servers say it in ``wsgi.multiprocess``;
+                ``None`` if the server does not say it.
         """
+        assert self._tokens is not None, "an endpoint calls require_secret when it is made"
+        self._warn_of_workers(is_multiprocess)
+        try:
+            wait = self._limit.seconds_to_wait(client)
+            return too_many(wait) if wait else self._count(self._tokens, fields, ld_context)
+        except Exception as exc:  # of the store, or of the client
+            self._diagnostics.failed("feedback store", type(self._store).__name__, exc)
+            return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
+
+    def _count(self, tokens: Tokens, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
         kind = fields.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
             return refuse(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")
-        assert self._tokens is not None, "an endpoint calls require_secret when it is made"
         try:
-            token, voter = self._tokens.verify(fields.get("token"), ld_context)
+            token, voter = tokens.verify(fields.get("token"), ld_context)
         except ExpiredTokenError:
             return refuse(410, "This answer is too old to be voted on.")
         except InvalidTokenError:
@@ -133,14 +159,31 @@ class Feedback:
         identity = TrackerIdentity.of_token(token)
         if not self.votes_on(identity.config_key):
             return refuse(400, "The token is not valid.")
-        try:
-            first = self._votes.keep(identity.run_id, kind, seconds=self.settings.max_age)
-            if first is None:
-                resumed = LDAIConfigTracker.from_resumption_token(token, self._client, voter)
-                cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
-        except Exception as exc:  # of the application's store, or of the client
-            self._diagnostics.failed("feedback store", type(self._votes).__name__, exc)
-            return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
+        first = self._store.keep(identity.run_id, kind, seconds=self.settings.max_age)
+        if first is None:
+            self._send(token, voter, kind, identity.run_id)
         if first is None or first == kind:
             return confirm()
         return refuse(409, "This answer has been voted on; the first vote counts.", kind=str(first))
+
+    def _send(self, token: str, voter: Context, kind: str, run_id: str) -> None:
+        """Send the event of a vote. If that fails, forget the vote, so that it can be sent again."""
+        try:
+            resumed = LDAIConfigTracker.from_resumption_token(token, cast(Any, self._client), voter)
+            cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
+        except Exception:
+            self._store.discard(run_id)
+            raise
+
+    def _warn_of_workers(self, is_multiprocess: bool | None) -> None:
+        """Note that other workers do not see the votes of this one, as far as that can be known."""
+        if is_multiprocess is None:
+            workers = os.environ.get("WEB_CONCURRENCY", "")
+            is_multiprocess = (forks.count > 0 and not forks.are_silent) or (workers.isdecimal() and int(workers) > 1)
+        if is_multiprocess and not self._is_shared:
+            self._diagnostics.note(
+                "feedback",
+                "workers",
+                "Several processes take votes, and each counts for itself: a run can get one vote in each. "
+                'Give FeedbackSettings(store="sqlite:///votes.db"), or the address of a Redis.',
+            )

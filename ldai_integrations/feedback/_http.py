@@ -66,6 +66,11 @@ def too_long() -> Answer:
     return refuse(413, f"A vote has at most {MOST_BYTES} bytes.")
 
 
+def too_many(wait: int) -> Answer:
+    """Refuse a request of a client that has sent too many, and say when it may send the next one."""
+    return refuse(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
+
+
 @cache
 def widget() -> Answer:
     """Return the script with the buttons."""

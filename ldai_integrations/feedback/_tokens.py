@@ -7,6 +7,7 @@ a URL or JSON. The check needs only the secret, so any process can do it.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -82,5 +83,8 @@ class Tokens:
         return resumption_token, voter
 
     def _signer(self, ld_context: Context) -> Signer:
-        salt = f"{_PURPOSE}\0{ld_context.fully_qualified_key}".encode("utf-8", "surrogatepass")
+        parts = [ld_context.get_individual_context(index) for index in range(ld_context.individual_context_count)]
+        # fully_qualified_key is the same for the user "org:x" and for the context "x" of the kind "org".
+        who = json.dumps([[part.kind, part.key] for part in parts if part is not None])
+        salt = f"{_PURPOSE}\0{who}".encode()
         return Signer(self._secrets, salt, key_derivation="hmac", digest_method=hashlib.sha256)

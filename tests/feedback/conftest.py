@@ -17,6 +17,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.feedback import FeedbackSettings
 
 from ..flags import FLAGS
+from ..scale.conftest import redis_server as redis_server
 from .cases import SECRET, Request
 from .integrations import INTEGRATIONS, KEY
 

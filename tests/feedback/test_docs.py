@@ -12,14 +12,12 @@ from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
 from fastapi.testclient import TestClient
 
-from ldai_integrations import Settings, Tracking, track_ai
+from ldai_integrations import Settings, Tracking
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.feedback import MOST_BYTES, FeedbackSettings, MemoryVotes
-from ldai_integrations.typing import VoteStore
+from ldai_integrations.feedback import MOST_BYTES, FeedbackSettings, MemoryStore
 
 from ..contract.drivers.django import application
 from ..flags import CHAT
-from .cases import SECRET
 
 PAGE = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -78,31 +76,12 @@ def test_the_django_example(tracking: Tracking) -> None:
     assert application({}, get_wsgi_application, urls=lambda: space["urlpatterns"], tracking=tracking)
 
 
-class Redis:
-    """A stand-in for Redis with ``SET … NX GET EX``."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    def set(self, name: str, value: str, *, nx: bool, get: bool, ex: int) -> str | None:
-        """Keep the first value, and return the one that was there."""
-        assert nx
-        assert get
-        assert ex > 0
-        before = self.kept.get(name)
-        self.kept.setdefault(name, value)
-        return before
-
-
-def test_the_store_does_what_memory_does(tracking: Tracking) -> None:
-    """The store of the example works like the store of the library."""
-    stores: list[VoteStore] = [run_block("RedisVotes")["RedisVotes"](Redis()), MemoryVotes()]
-    said = [[store.keep("run", kind, seconds=9) for kind in ("positive", "negative", "positive")] for store in stores]
-
-    assert said == [[None, "positive", "positive"]] * 2
-    settings = Settings(feedback=FeedbackSettings(config_keys={"chat"}, secret=SECRET, votes=stores[0]))
-    with track_ai(config_key="chat", tracking=Tracking(tracking.client, settings=settings)) as run:
-        assert run.feedback_token
+def test_the_addresses_of_stores_are_accepted() -> None:
+    """Every kind of address in the table of stores can be given."""
+    addresses = set(re.findall(r'`"((?:sqlite|rediss?|unix)://[^"]*)"`', PAGE))
+    assert {address.partition(":")[0] for address in addresses} == {"sqlite", "redis", "rediss", "unix"}
+    for address in addresses:
+        assert FeedbackSettings(config_keys={"chat"}, store=address).store == address
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
@@ -111,4 +90,4 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"{MOST_BYTES:,} bytes" in PAGE
     assert f"`max_age`, {defaults.max_age // 86_400} days" in PAGE
     assert f"`requests_per_minute`, {defaults.requests_per_minute} by default" in PAGE
-    assert f"({MemoryVotes()._most:,} runs" in PAGE
+    assert f"({MemoryStore()._most:,} runs" in PAGE

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ldai_integrations import RunRecord
+from ldai_integrations.feedback import MemoryStore
 
 from ..waiting import eventually
 from .cases import GOOD, HOSTILE, NO_RUN, Request, vote
@@ -159,8 +160,8 @@ def test_too_many_votes_are_refused(make_application: Callable[..., Any]) -> Non
         assert sum(len(application.votes(answer["run_id"])) for answer in answers) == 7 - len(refused)
 
 
-class FailingStore:
-    """A store of votes that is down."""
+class FailingStore(MemoryStore):
+    """A store that is down."""
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
         """Fail."""
@@ -169,7 +170,7 @@ class FailingStore:
 
 def test_a_store_that_is_down_is_told_apart(make_application: Callable[..., Any]) -> None:
     """The vote is not counted. The answer is a 503 that can be retried, and diagnostics count it."""
-    with make_application(votes=FailingStore()) as application:
+    with make_application(store=FailingStore()) as application:
         answer = application.get("/answer").json()
         response = application.vote(vote(answer["token"]))
 

@@ -45,7 +45,9 @@ from .cases import SECRET
         ({"header": "X-Token\r\nSet-Cookie"}, "header is"),
         ({"header": ""}, "header is ''"),
         ({"event": "a\nb"}, "event is"),
-        ({"votes": {}}, "votes is {}"),
+        ({"store": {}}, "store is of type dict"),
+        ({"store": "hunter2.db"}, "store is no address"),
+        ({"store": "sqlite:///"}, "store is no address"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:

@@ -167,3 +167,24 @@ def test_the_longest_keys_of_launchdarkly_fit() -> None:
     """A config key and a variation key of 256 characters make a token that is not too long."""
     token = Tokens([SECRET], max_age=60).sign(tracker_token("k" * 512), ADA, anonymous=False)
     assert len(token) < MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    ("owner", "thief"),
+    [
+        (Context.create("x", "org"), Context.create("org:x")),
+        (Context.create("org:x"), Context.create("x", "org")),
+        (
+            Context.create_multi(Context.create("a"), Context.create("b", "org")),
+            Context.create("org:b:user:a"),
+        ),
+        (Context.create("x"), Context.create("x", "org")),
+    ],
+)
+def test_kinds_are_part_of_the_signature(owner: Context, thief: Context) -> None:
+    """A user whose key looks like another context's kind and key cannot vote for that context."""
+    tokens = Tokens([SECRET], max_age=60)
+    token = tokens.sign(tracker_token(), owner, anonymous=False)
+    assert verified(tokens, token, owner) == tracker_token()
+    with pytest.raises(InvalidTokenError):
+        verified(tokens, token, thief)

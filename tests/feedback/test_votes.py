@@ -14,7 +14,7 @@ from ldai.tracker import FeedbackKind
 from ldclient import Context, LDClient
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
-from ldai_integrations.feedback import MemoryVotes
+from ldai_integrations.feedback import MemoryStore
 from ldai_integrations.flask import AITracking, feedback_blueprint
 from ldai_integrations.wsgi import WSGIFeedback
 
@@ -59,7 +59,7 @@ def test_a_replay_changes_nothing(client: LDClient, events: Events) -> None:
 
 def test_workers_with_a_store_of_their_own_count_once_each(client: LDClient, events: Events) -> None:
     """Without a shared store each worker counts a run's vote once. With one, all workers together count it once."""
-    for options, counted in (({}, 3), ({"votes": MemoryVotes()}, 1)):
+    for options, counted in (({}, 3), ({"store": MemoryStore()}, 1)):
         workers = [worker(client, **options) for _ in range(3)]
         token = workers[0].get("/token").text
         for browser in workers * 5:
@@ -90,11 +90,11 @@ def test_the_vote_is_what_launchdarklys_tracker_sends(client: LDClient, events: 
 def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
     """No log line contains the token, the comment or the user."""
 
-    class Broken:
+    class Broken(MemoryStore):
         def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
             raise ConnectionError("the store is down")
 
-    browser = worker(client, votes=Broken())
+    browser = worker(client, store=Broken())
     token = browser.get("/token", headers={"X-User": "grace@example.org"}).text
     with caplog.at_level(logging.DEBUG):
         for kind in ("positive", "meh"):

@@ -1,0 +1,176 @@
+"""What the stores of votes and requests keep, for how long, and for whom."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations import ConfigurationError
+from ldai_integrations.feedback import MemoryStore, RedisStore, SQLiteStore
+from ldai_integrations.feedback._stores import RateLimit
+from ldai_integrations.typing import FeedbackStore
+
+from ..conftest import Clock
+
+MakeStore = Callable[[], FeedbackStore]
+SHARED = ["sqlite", pytest.param("redis", marks=pytest.mark.server)]
+
+
+@pytest.fixture
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """Give a function that opens the same store as another process would."""
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_server").url
+        return lambda: RedisStore(url)
+    if request.param == "sqlite":
+        return lambda: SQLiteStore(str(tmp_path / "votes.db"))
+    store = MemoryStore()
+    return lambda: store
+
+
+@pytest.mark.parametrize("make_store", ["memory", *SHARED], indirect=True)
+def test_the_first_vote_is_kept(make_store: MakeStore) -> None:
+    """A later vote gets the first one back, until it is discarded. Other runs are not affected."""
+    store = make_store()
+    assert store.keep("run", "positive", seconds=10) is None
+    assert [store.keep("run", kind, seconds=10) for kind in ("negative", "positive")] == ["positive", "positive"]
+    assert store.keep("another", "negative", seconds=10) is None
+    store.discard("run")
+    assert store.keep("run", "negative", seconds=10) is None
+    assert store.keep("another", "positive", seconds=10) == "negative"
+
+
+@pytest.mark.parametrize("make_store", SHARED, indirect=True)
+def test_a_vote_is_kept_as_long_as_it_must(make_store: MakeStore) -> None:
+    """After the given time the run may be voted on again."""
+    store = make_store()
+    assert store.keep("run", "positive", seconds=1) is None
+    assert store.keep("run", "negative", seconds=1) == "positive"
+    time.sleep(1.1)
+    assert store.keep("run", "negative", seconds=1) is None
+
+
+@pytest.mark.parametrize("make_store", ["memory", *SHARED], indirect=True)
+def test_requests_are_counted_for_each_client_and_minute(make_store: MakeStore) -> None:
+    """Each client has its own count, which begins again with each minute."""
+    store = make_store()
+    assert [store.count("a", 7), store.count("a", 7), store.count("b", 7)] == [1, 2, 1]
+    assert [store.count("a", 8), store.count("b", 8), store.count("a", 8)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("make_store", ["memory", *SHARED], indirect=True)
+def test_of_votes_at_once_one_is_the_first(make_store: MakeStore) -> None:
+    """Of eight threads with the same run, one gets that it is the first. No request is left out of the count."""
+    stores = [make_store() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for run in ("a", "b", "c"):
+            answers = list(pool.map(lambda store, run=run: store.keep(run, "positive", seconds=99), stores))
+            assert answers.count(None) == 1
+        assert sorted(pool.map(lambda store: store.count("client", 7), stores)) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("make_store", SHARED, indirect=True)
+def test_a_child_shares_the_store_of_its_parent(make_store: MakeStore) -> None:
+    """A store that is used, forked and used by both processes knows the votes of both."""
+    store = make_store()
+    store.keep("of the parent", "positive", seconds=99)
+    child = os.fork()
+    if child == 0:
+        seen = store.keep("of the parent", "negative", seconds=99), store.keep("of the child", "negative", seconds=99)
+        os._exit(0 if seen == ("positive", None) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.keep("of the child", "positive", seconds=99) == "negative"
+
+
+def test_old_rows_are_deleted(tmp_path: Path) -> None:
+    """An SQLite file has no votes that have expired, and no requests of earlier minutes."""
+    import sqlite3
+
+    store = SQLiteStore(str(tmp_path / "votes.db"))
+    for number in range(5):
+        store.keep(f"old {number}", "positive", seconds=-1)
+        store.count(f"old {number}", 7)
+    store.keep("new", "positive", seconds=99)
+    store.count("new", 8)
+    with closing(sqlite3.connect(tmp_path / "votes.db")) as connection:
+        assert connection.execute("SELECT run_id FROM votes").fetchall() == [("new",)]
+        assert connection.execute("SELECT client FROM requests").fetchall() == [("new",)]
+
+
+def test_a_file_that_cannot_be_used_is_an_error_at_set_up(tmp_path: Path) -> None:
+    """A directory that does not exist, and a file that is no database, are errors that say what to do."""
+    (tmp_path / "text").write_text("This is no database, and long enough to be seen as none. " * 20)
+    for path in (tmp_path / "nowhere" / "votes.db", tmp_path / "text"):
+        with pytest.raises(ConfigurationError, match="Name a file"):
+            SQLiteStore(str(path))
+
+
+def test_a_wrong_address_of_redis_is_an_error_without_its_password() -> None:
+    """An address with a password that is not encoded is an error at set-up, and the error does not contain it."""
+    pytest.importorskip("redis")
+    with pytest.raises(ConfigurationError, match="percent-encoded") as raised:
+        RedisStore("redis://:hunter2/x@host")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_missing_package_is_an_error_at_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package redis, the error says what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "redis", None)
+    with pytest.raises(ConfigurationError, match="pip install redis"):
+        RedisStore("redis://host")
+
+
+def test_a_vote_in_memory_is_kept_as_long_as_it_must() -> None:
+    """A later vote gets the first one back, until the given time is over."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    assert store.keep("run", "positive", seconds=10) is None
+
+    clock.advance(9_999)
+    assert store.keep("run", "negative", seconds=10) == "positive"
+    clock.advance(1)
+    assert store.keep("run", "negative", seconds=10) is None
+
+
+def test_the_oldest_votes_are_forgotten_first() -> None:
+    """If the memory is full, a new vote replaces the oldest."""
+    store = MemoryStore(3)
+    for run_id in ("a", "b", "c", "d"):
+        store.keep(run_id, "positive", seconds=10)
+
+    assert [store.keep(run_id, "negative", seconds=10) for run_id in ("d", "c", "b")] == ["positive"] * 3
+    assert store.keep("a", "negative", seconds=10) is None
+    assert len(store._votes) == 3
+
+
+def test_clients_beyond_count_are_forgotten() -> None:
+    """The memory for addresses is limited."""
+    store = MemoryStore()
+    for number in range(10_050):
+        store.count(str(number), 7)
+    assert len(store._requests) == 10_000
+
+
+def test_each_client_has_its_own_minute() -> None:
+    """A request too many gets the time to wait. Other clients and the next minute are not affected."""
+    clock = Clock(120.0)
+    limit = RateLimit(2, MemoryStore(), clock=clock)
+    assert [limit.seconds_to_wait("a") for _ in range(3)] == [0, 0, 60]
+    assert limit.seconds_to_wait("b") == 0
+    clock.advance(59_900)
+    assert limit.seconds_to_wait("a") == 1
+    clock.advance(200)
+    assert limit.seconds_to_wait("a") == 0
+
+
+def test_no_limit_and_no_address_are_not_limited() -> None:
+    """A limit of 0 allows any number, and a client without an address is not limited."""
+    assert {RateLimit(0, MemoryStore()).seconds_to_wait("a") for _ in range(100)} == {0}
+    limit = RateLimit(1, MemoryStore())
+    assert {limit.seconds_to_wait("") for _ in range(100)} == {0}
