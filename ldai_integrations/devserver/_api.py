@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from ._events import FILTERS
 from ._faults import Fault
-from ._http import BodyTooLargeError, error, read_body
+from ._http import BodyTooLargeError, error
 from ._json import parse_json
 from ._metrics import compute_metrics, compute_metrics_by_variation, read_prices
 
@@ -128,7 +128,8 @@ class InspectionEndpoints:
 
     async def _put_faults(self, request: Request) -> Response:
         try:
-            faults = parse_json(await read_body(request, limit=MAX_FAULTS_BYTES))
+            async with self._stores.bodies.read(request, limit=MAX_FAULTS_BYTES) as body:
+                faults = parse_json(body)
             if not isinstance(faults, list):
                 raise ValueError("the body must be an array of faults")
             self._stores.faults.replace([Fault.from_json(fault) for fault in faults])

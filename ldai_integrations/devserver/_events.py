@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import threading
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _schema as schema
-from ._json import shorten
+from ._json import is_nested_too_deeply, parse_event, shorten
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
@@ -41,7 +40,7 @@ class Cursor(NamedTuple):
 
 
 class InvalidPayloadError(ValueError):
-    """A payload that is not a JSON array."""
+    """A payload that is not a JSON array, or is nested too deeply."""
 
 
 class EventStore:
@@ -84,7 +83,7 @@ class EventStore:
             False if the payload was already stored.
 
         Raises:
-            InvalidPayloadError: The body is not a JSON array; nothing is stored.
+            InvalidPayloadError: The body is not a JSON array, or nested too deeply; nothing is stored.
         """
         text = body.decode(errors="replace")
         with self._changed:
@@ -95,6 +94,8 @@ class EventStore:
                 return False
             with self._connection:
                 out_of_range = schema.insert(self._connection, payload_id, text, int(time.time() * 1000))
+                if any(map(is_nested_too_deeply, schema.read_long_events(self._connection, payload_id))):
+                    raise InvalidPayloadError("an event is nested too deeply")
             self._cursor = Cursor(self._cursor.era, schema.read_newest_id(self._connection))
             self._changed.notify_all()
         if out_of_range is not None:
@@ -112,7 +113,7 @@ class EventStore:
         Args:
             filters: The values of ``kind``, ``key``, ``config_key`` or ``run_id``; ``None`` does not filter.
         """
-        return [json.loads(raw) for _, raw in self.rows(filters)]
+        return [parse_event(raw) for _, raw in self.rows(filters)]
 
     def rows(self, filters: Filters, *, since: int = 0, limit: int = -1) -> list[tuple[int, str]]:
         """Return id and raw JSON of events, oldest first.

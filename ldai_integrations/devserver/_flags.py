@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from ._checks import KINDS, Payload
 
 # The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write every 15 to 30 s.
 HEARTBEAT_SECONDS = 15.0
+# So many changes wait for a client that does not read them.
+MAX_WAITING = 8
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,9 @@ class FlagStreams:
         self._closed = True
         self._send(None)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the flags, then each change, and comments while nothing changes."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
         self._queues.add(queue)
         try:
             yield self._encode_payload()
@@ -140,8 +142,15 @@ class FlagStreams:
             self._queues.discard(queue)
 
     def _send(self, message: bytes | None) -> None:
-        for queue in self._queues:
+        late = [queue for queue in self._queues if queue.full()]
+        for queue in self._queues.difference(late):
             queue.put_nowait(message)
+        # These clients do not read. One payload with all flags takes the place of the changes that wait for them.
+        everything = self._encode_payload() if late and message is not None else None
+        for queue in late:
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(everything)
 
     def _encode_payload(self) -> bytes:
         return _encode("put", {"path": "/", "data": self._flags.payload})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 # 10,000 events, which is the default capacity of an SDK's buffer, take about 5 MB.
 MAX_BYTES = 32 * 2**20
+# A body of this size is always read. It holds a batch of an SDK, also while other clients send large bodies.
+SMALL_BYTES = 2**20
+# All bodies that are being read may hold this much together, beyond the small part of each.
+MAX_HELD_BYTES = 4 * MAX_BYTES
+MAX_DIGITS = 20
 
 _SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -53,7 +59,7 @@ class HangUp(Response):
 
 
 class BodyTooLargeError(Exception):
-    """A body over the limit, compressed or decompressed.
+    """A body over the limit, compressed or decompressed, or one too many of the large ones.
 
     Do not answer 413: an SDK then drops its events until its process ends. Close the connection instead.
     """
@@ -63,32 +69,50 @@ class BodyUnreadableError(ValueError):
     """A body that does not have the encoding that its header names."""
 
 
-async def read_body(request: Request, *, limit: int = MAX_BYTES) -> bytes:
-    """Read a body; a worker thread decompresses it.
+class Bodies:
+    """The request bodies that the server reads, which share a limited memory."""
 
-    Args:
-        request: The request.
-        limit: The maximum number of bytes, both compressed and decompressed.
+    def __init__(self) -> None:
+        """Start without bodies."""
+        self._held = 0
+        self._turn = asyncio.Lock()
 
-    Raises:
-        BodyTooLargeError: The body is larger.
-        BodyUnreadableError: The body cannot be decompressed.
-        starlette.requests.ClientDisconnect: The client closed the connection.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLargeError
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request, *, limit: int = MAX_BYTES) -> AsyncIterator[bytes]:
+        """Read a body and yield it. One at a time is decompressed, by a worker thread, and used.
+
+        Args:
+            request: The request.
+            limit: The maximum number of bytes, both compressed and decompressed.
+
+        Raises:
+            BodyTooLargeError: The body is larger, or all large bodies together are.
+            BodyUnreadableError: The body cannot be decompressed.
+            starlette.requests.ClientDisconnect: The client closed the connection.
+        """
+        body, held = bytearray(), 0
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                more = max(0, len(body) - SMALL_BYTES) - held
+                held, self._held = held + more, self._held + more
+                if len(body) > limit or self._held > MAX_HELD_BYTES:
+                    raise BodyTooLargeError
+            async with self._turn:
+                yield await asyncio.to_thread(_decode, body, request.headers.get("content-encoding", ""), limit)
+        finally:
+            self._held -= held
+
+
+def _decode(body: bytearray, encoding: str, limit: int) -> bytes:
+    if encoding.lower() in ("", "identity"):
         return bytes(body)
-    if encoding != "gzip":
+    if encoding.lower() != "gzip":
         raise BodyUnreadableError(f"Content-Encoding {encoding[:40]!r} is not supported, only gzip is")
-    return await asyncio.to_thread(_gunzip, bytes(body), limit)
+    return _gunzip(body, limit)
 
 
-def _gunzip(body: bytes, limit: int) -> bytes:
+def _gunzip(body: bytearray, limit: int) -> bytes:
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         plain = gzip.decompress(body, limit + 1)
@@ -108,9 +132,10 @@ def read_number(query: Mapping[str, str], name: str, default: int, *, least: int
         ValueError: It is not a whole number, or out of range.
     """
     text = query.get(name, str(default))
-    if not text.isdecimal() or not least <= int(text[:20]) <= most:
+    number = int(text) if text.isdecimal() and len(text) < MAX_DIGITS else -1
+    if not least <= number <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most}")
-    return int(text)
+    return number
 
 
 class LoopbackGuard:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any, cast
+
+# How deep the stack of a program may be that reads an event.
+_STACK = 300
 
 
 def parse_json(text: bytes) -> object:
@@ -16,6 +20,24 @@ def parse_json(text: bytes) -> object:
         return json.loads(text, parse_constant=_read_number, parse_float=_read_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_event(text: str) -> dict[str, Any]:
+    """Parse an event that SQLite has parsed before. Python reads fewer digits of an integer."""
+    try:
+        event = json.loads(text)
+    except ValueError:
+        event = json.loads(text, parse_int=float)
+    return cast("dict[str, Any]", event)
+
+
+def is_nested_too_deeply(text: str) -> bool:
+    """Return whether :func:`parse_event` may fail, because SQLite reads deeper JSON than Python."""
+    try:
+        parse_event("[" * _STACK + text + "]" * _STACK)
+    except RecursionError:
+        return True
+    return False
 
 
 def shorten(number: float) -> int | float:

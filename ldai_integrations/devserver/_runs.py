@@ -30,7 +30,8 @@ WHERE config_key = :config_key AND last_id > :after AND last_id < :before {condi
 ORDER BY last_id DESC LIMIT :limit
 """
 _VALUES = """
-SELECT run_id, key, count(metric_value), total(metric_value), max(json_extract(raw, '$.data.modelName'))
+SELECT run_id, key, count(metric_value), total(metric_value), max(json_extract(raw, '$.data.modelName')) FILTER (
+    WHERE json_type(raw, '$.data.modelName') = 'text')
 FROM events
 WHERE run_id IN (SELECT value FROM json_each(:run_ids)) AND kind = 'custom' GROUP BY run_id, key
 """

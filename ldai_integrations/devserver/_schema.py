@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
-# 0 is a file without tables. 1 had no runs. 2 had metric values of any size.
-OLDER = (0, 1, 2)
+VERSION = 4
+# 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type.
+OLDER = (0, 1, 2, 3)
 
-# The largest integer that every JSON reader takes exactly. No real metric value is larger.
+# The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
 MAX_VALUE = 2**53
+# A shorter event than this is not nested deeper than Python reads. An event of our runs has about 320 characters.
+LONG_EVENT = 1000
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (
@@ -24,7 +26,7 @@ CREATE TABLE IF NOT EXISTS events (
     config_key    TEXT,
     variation_key TEXT NOT NULL,      -- empty if the caller's default was served
     version       INTEGER,
-    metric_value  NUMERIC,            -- NULL if it is absent or out of range
+    metric_value  NUMERIC,
     raw           TEXT NOT NULL,      -- the event as received; contexts are stored here only
     UNIQUE (payload_id, position)
 );
@@ -52,27 +54,33 @@ CREATE INDEX IF NOT EXISTS runs_to_warn_of ON runs (config_key, last_id)
     WHERE variation_key = '' OR (succeeded = 0 AND failed = 0);
 """
 
-_IN_RANGE = f"BETWEEN -{MAX_VALUE} AND {MAX_VALUE}"
 
-# SQLite parses the payload itself. It is several times faster than Python, and other threads can run meanwhile.
+def _number(path: str, least: int = 0) -> str:
+    """Return the SQL expression of a number in an event; NULL if it has another type or is out of range."""
+    value = f"json_extract(event.value, '{path}')"
+    is_number = f"json_type(event.value, '{path}') IN ('integer', 'real')"
+    return f"CASE WHEN {is_number} AND {value} BETWEEN {least} AND {MAX_VALUE} THEN {value} END"
+
+
+def _text(path: str) -> str:
+    """Return the SQL expression of a text in an event; NULL if it has another type."""
+    return f"CASE WHEN json_type(event.value, '{path}') = 'text' THEN json_extract(event.value, '{path}') END"
+
+
+_VALUES = f"""
+CAST({_number("$.creationDate")} AS INTEGER), {_text("$.kind")}, {_text("$.key")}, {_text("$.data.runId")},
+{_text("$.data.configKey")}, coalesce({_text("$.data.variationKey")}, ''), CAST({_number("$.data.version")} AS INTEGER),
+{_number("$.metricValue", -MAX_VALUE)}
+"""
+_COLUMNS = "created_ms, kind, key, run_id, config_key, variation_key, version, metric_value"
+# A value of a wrong type or out of range is stored in the raw event only. SQLite parses the payload itself. It is several times faster than Python, and other threads can run meanwhile.
 _INSERT_EVENTS = f"""
-INSERT INTO events (payload_id, position, received_ms, created_ms, kind, key,
-                    run_id, config_key, variation_key, version, metric_value, raw)
-SELECT :payload_id, event.key, :received_ms,
-       json_extract(event.value, '$.creationDate'),
-       json_extract(event.value, '$.kind'),
-       json_extract(event.value, '$.key'),
-       json_extract(event.value, '$.data.runId'),
-       json_extract(event.value, '$.data.configKey'),
-       coalesce(json_extract(event.value, '$.data.variationKey'), ''),
-       json_extract(event.value, '$.data.version'),
-       CASE WHEN json_type(event.value, '$.metricValue') IN ('integer', 'real')
-                 AND json_extract(event.value, '$.metricValue') {_IN_RANGE}
-            THEN json_extract(event.value, '$.metricValue') END,
-       event.value
+INSERT INTO events (payload_id, position, received_ms, raw, {_COLUMNS})
+SELECT :payload_id, event.key, :received_ms, event.value, {_VALUES}
 FROM json_each(:body) AS event
 WHERE event.type = 'object'
 """
+_READ_AGAIN = f"UPDATE events SET ({_COLUMNS}) = (SELECT {_VALUES} FROM (SELECT events.raw AS value) AS event)"
 _MERGE_RUNS = """
 INSERT INTO runs
 SELECT run_id, min(config_key), max(variation_key), max(version), min(coalesce(created_ms, received_ms)), max(id),
@@ -108,10 +116,10 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.executescript(_TABLES)
     with connection:
-        if found < 2:
+        if found < VERSION:  # read every event again, by the rules of this version
+            connection.execute(_READ_AGAIN)
+            connection.execute("DELETE FROM runs")
             connection.execute(_MERGE_RUNS, {"since": 0})
-        if found < 3:
-            connection.execute(f"UPDATE events SET metric_value = NULL WHERE metric_value NOT {_IN_RANGE}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
@@ -128,6 +136,14 @@ def insert(
     connection.execute(_MERGE_RUNS, since)
     found: tuple[str | None, float] | None = connection.execute(_OUT_OF_RANGE, since).fetchone()
     return found
+
+
+def read_long_events(connection: sqlite3.Connection, payload_id: str) -> list[str]:
+    """Return the raw JSON of the events of a payload that are long enough to be nested deeply."""
+    rows = connection.execute(
+        "SELECT raw FROM events WHERE payload_id = ? AND length(raw) > ?", (payload_id, LONG_EVENT)
+    )
+    return [raw for (raw,) in rows]
 
 
 def read_newest_id(connection: sqlite3.Connection) -> int:

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ._events import InvalidPayloadError
-from ._http import BodyTooLargeError, BodyUnreadableError, HangUp, error, read_body
+from ._http import BodyTooLargeError, BodyUnreadableError, HangUp, error
 from ._json import parse_json
 
 if TYPE_CHECKING:
@@ -74,11 +74,14 @@ class SDKEndpoints:
 
         async def endpoint(request: Request) -> Response:
             try:
-                return await handle(request, await read_body(request))
+                async with self._stores.bodies.read(request) as body:
+                    return await handle(request, body)
             except ClientDisconnect:
                 return self._hang_up
             except BodyTooLargeError:
-                self._report_refusal(request, "the body is over the limit. The connection was closed")
+                self._report_refusal(
+                    request, "the body is over the limit, or others use the memory. The connection was closed"
+                )
                 return self._hang_up
             except (BodyUnreadableError, InvalidPayloadError) as problem:
                 self._report_refusal(request, str(problem))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ._events import EventStore
 from ._faults import FaultList
 from ._flags import FlagStore, FlagStreams
+from ._http import Bodies
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Stores:
         streams: The open streams that get the flags.
         events: The events received.
         faults: The faults of the next requests.
+        bodies: The request bodies that are being read.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
     """
@@ -26,6 +28,7 @@ class Stores:
     streams: FlagStreams
     events: EventStore
     faults: FaultList = field(default_factory=FaultList)
+    bodies: Bodies = field(default_factory=Bodies)
     dropped_events: int = 0
     refused_payloads: int = 0
 

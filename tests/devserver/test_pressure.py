@@ -1,0 +1,127 @@
+"""Clients that send much, or that never read, neither fill the memory nor block other clients."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import socket
+import time
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import httpx
+import pytest
+
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.devserver._flags import FlagStore, FlagStreams
+
+from .samples import FLAGS, edited
+
+MB = 2**20
+EVENTS = [{"kind": "custom", "key": "k"}]
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """Trace the memory of a test for :func:`used`."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def used() -> float:
+    """Return the most memory that was in use since the trace began, in MB."""
+    return tracemalloc.get_traced_memory()[1] / MB
+
+
+def open_request(server: DevServer, head: str) -> socket.socket:
+    """Send the head of a request on a new connection."""
+    host, port = server.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(f"{head}\r\nHost: {host}:{port}\r\n\r\n".encode())
+    return connection
+
+
+def upload(connection: socket.socket, size: int) -> None:
+    """Send a part of a body, until the server closes the connection."""
+    chunk = bytes(64 * 1024)
+    with suppress(OSError):
+        for _ in range(size // len(chunk)):
+            connection.sendall(chunk)
+
+
+def answers(raw: httpx.Client) -> float:
+    """Return the time in seconds in which a client can store an event and read the status."""
+    begun = time.monotonic()
+    assert raw.post("/bulk", json=EVENTS).status_code == 202
+    assert raw.get("/dev/status").status_code == 200
+    return time.monotonic() - begun
+
+
+@pytest.mark.usefixtures("traced")
+def test_open_bodies_do_not_fill_the_memory(server: DevServer, raw: httpx.Client) -> None:
+    """Forty open bodies of 20 MB use a limited memory, and other clients get their answers meanwhile."""
+    with ExitStack() as opened, ThreadPoolExecutor(8) as pool:
+        head = f"POST /bulk HTTP/1.1\r\nContent-Length: {21 * MB}"
+        connections = [opened.enter_context(open_request(server, head)) for _ in range(40)]
+        list(pool.map(lambda connection: upload(connection, 20 * MB), connections))
+        assert used() < 250
+        assert answers(raw) < 5
+    assert server.events(key="k")
+
+
+@pytest.mark.usefixtures("traced")
+def test_compressed_bodies_do_not_fill_the_memory(server: DevServer, raw: httpx.Client) -> None:
+    """Twelve small bodies with 30 MB inside use a limited memory."""
+    bomb = gzip.compress(b"[" + b" " * 30 * MB + b"]")
+    with ThreadPoolExecutor(20) as pool:
+        posts = pool.map(
+            lambda _: raw.post("/bulk", content=bomb, headers={"Content-Encoding": "gzip"}, timeout=60), range(12)
+        )
+        assert {post.status_code for post in posts} == {202}
+    assert used() < 250
+
+
+def test_large_bodies_are_stored_one_after_the_other(server: DevServer, raw: httpx.Client) -> None:
+    """Two payloads of 20 MB at once are stored."""
+    body = json.dumps([{"kind": "custom", "key": "k", "data": "x" * 20 * MB}]).encode()
+    with ThreadPoolExecutor(2) as pool:
+        posts = list(pool.map(lambda _: raw.post("/bulk", content=body, timeout=60), range(2)))
+    assert [post.status_code for post in posts] == [202, 202]
+    assert len(server.events(key="k")) == 2
+
+
+def test_streams_and_silent_readers_block_nobody(server: DevServer, raw: httpx.Client) -> None:
+    """A hundred flag streams and fifty other clients, none of which ever reads, leave the server fast."""
+    raw.post("/bulk", json=[{"kind": "custom", "key": "k", "data": "x" * 10_000}] * 500)
+    with ExitStack() as opened:
+        for path in ("/all",) * 100 + ("/dev/events", "/dev/monitor/live", "/sdk/latest-all", "/dev/totals", "/") * 10:
+            opened.enter_context(open_request(server, f"GET {path} HTTP/1.1"))
+        for number in range(20):
+            server.set_flags(edited(note="x" * (MB // 4), salt=str(number)))
+        assert answers(raw) < 5
+
+
+def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:
+    """After many changes, a stream that was not read gets few messages. The last one that has flags has the newest."""
+
+    async def read() -> list[bytes]:
+        flags = FlagStore(FLAGS)
+        streams = FlagStreams(flags, heartbeat=0.1)
+        stream = streams.stream()
+        await anext(stream)
+        for number in range(100):
+            streams.publish(flags.replace(edited(salt=str(number))))
+        messages = []
+        while (message := await anext(stream)) != b":\n\n":
+            messages.append(message)
+        await stream.aclose()
+        return messages
+
+    messages = asyncio.run(read())
+    assert len(messages) <= 8
+    assert any(message.startswith(b"event: put") for message in messages)
+    assert b'"salt":"99"' in messages[-1]
