@@ -6,6 +6,8 @@ how the process ends                  which hook flushes
 at its end, ``sys.exit``, exception   ``atexit``; also workers of gunicorn and uWSGI, hypercorn, waitress
 ``SIGTERM`` without a handler         our handler, which also ends the open runs; the process then dies of
                                       the same signal
+``SIGHUP`` without a handler          the same; a handler of the application, which often means a reload, is
+                                      left alone
 ``SIGTERM`` with a handler            our handler first, then that one (Uvicorn raises the signal again
                                       after its shutdown, so that ``atexit`` does not run)
 the same, below Python                that handler alone; ``gevent.signal_handler`` sets such a one
@@ -21,7 +23,6 @@ its next step. In a sub-interpreter there are none, which is logged. ASGI's life
 from __future__ import annotations
 
 import atexit
-import signal
 import sys
 import threading
 import time
@@ -31,7 +32,7 @@ from typing import Any, Protocol
 
 from .._diagnostics import Diagnostics
 from .._locks import NO_PROCESS, forks
-from ._signals import ChainedHandler, UnsupportedError, call_on_main_thread, chain
+from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_main_thread, chain
 
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
@@ -160,7 +161,7 @@ class Exits:
 
     def _handle_signals(self, diagnostics: Diagnostics) -> None:
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in ENDING_SIGNALS:
                 handler = chain(number, self._before_signal)
                 if handler is not None:
                     self._handlers.append(handler)

@@ -16,8 +16,9 @@ from ldclient.interfaces import EventProcessor
 from .._diagnostics import Diagnostics
 from ..records import FlushReport
 from ._batch import Formatter
+from ._post import Poster
 from ._sdk import Engine
-from ._spool import Poster, Spool
+from ._spool import Spool
 
 #: The size of the inbox of a client that we make. ldclient's default is 10,000, which is a second of a busy process.
 INBOX_EVENTS = 100_000

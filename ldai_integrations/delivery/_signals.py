@@ -15,6 +15,11 @@ from typing import Any
 
 from .._locks import NO_PROCESS, forks
 
+#: The signals that end a process or ask for its end. Windows has no SIGHUP, which is the end of a terminal.
+ENDING_SIGNALS: tuple[int, ...] = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+
 
 class UnsupportedError(Exception):
     """An explanation of why this process cannot set signal handlers, and the remedy."""
@@ -93,7 +98,8 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     """Set a :class:`ChainedHandler` in front of the current handler of a signal; call it on the main thread.
 
     Return ``None`` where the signal is better left alone: it is ignored; its handler was not set from Python and could
-    not be called (``gevent.signal_handler``); or ``SIGINT`` raises ``KeyboardInterrupt``, so that ``atexit`` runs.
+    not be called (``gevent.signal_handler``); ``SIGINT`` raises ``KeyboardInterrupt``, so that ``atexit`` runs; or the
+    application has a handler of ``SIGHUP``, which then asks for something else, such as a reload.
 
     Raises:
         UnsupportedError: If this interpreter cannot set signal handlers.
@@ -101,7 +107,7 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     previous = signal.getsignal(number)
     if isinstance(previous, ChainedHandler) or previous in (None, signal.SIG_IGN):
         return None
-    if number == signal.SIGINT and previous is not signal.SIG_DFL:
+    if number != signal.SIGTERM and previous is not signal.SIG_DFL:
         return None
     if previous is signal.SIG_DFL and _has_foreign_handler(number):
         return None

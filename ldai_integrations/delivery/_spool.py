@@ -1,11 +1,10 @@
-"""The batches that wait for LaunchDarkly's events endpoint, and their posts.
+"""The batches that wait for LaunchDarkly's events endpoint.
 
 A batch that fails is tried again as long as there is room. Then the oldest batches are counted as lost.
 """
 
 from __future__ import annotations
 
-import gzip
 import math
 import random
 import threading
@@ -13,104 +12,30 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import urllib3
-from ldclient import Config
 
 from .._diagnostics import Diagnostics, logger
 from ._batch import Batch
-from ._sdk import Engine
+from ._post import Answer
 
 # The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to the limit.
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, _LAST_REFUSED_SECONDS = 1.0, 30.0, 60.0
-# If a server asks for a longer delay than this, it is tried again earlier.
-_MAX_RETRY_AFTER_SECONDS = 300.0
 # A batch that is called malformed (HTTP 400) this often is halved, to find the event that is.
 _MAX_REFUSED = 2
+# The largest batch, of 4,000 events, is halved this often until it is a single event.
+_MAX_HALVINGS = 12
 
 _REMEDIES = {
+    400: "it calls them malformed, which a proxy or relay in between may be the cause of; check events_uri",
     401: "it refuses the SDK key; set LAUNCHDARKLY_SDK_KEY to the SDK key of the right environment",
     403: "it refuses the SDK key; set LAUNCHDARKLY_SDK_KEY to the SDK key of the right environment",
     404: "there is no such address; check events_uri, and any proxy or relay in between",
+    408: "it did not get a request in time; check the network, and any proxy or relay in between",
+    413: "it calls even a single event too large, and each that it is sent is lost; check events_uri, and any proxy or "
+    "relay in between",
     429: "it asks for fewer requests",
 }
 _UNAVAILABLE = "it is unavailable; check the network, the proxy and LaunchDarkly's status page"
 _REFUSING = "it refuses events; check events_uri, and any proxy or relay in between"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The endpoint's answer to one post.
-
-    Attributes:
-        status: The HTTP status, or ``None`` if there was no answer.
-        retry_after: For how many seconds the endpoint asks not to be tried again.
-    """
-
-    status: int | None
-    retry_after: float = 0.0
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether the batch has arrived."""
-        return self.status is not None and 200 <= self.status < 300
-
-    @property
-    def is_too_large(self) -> bool:
-        """Whether a smaller batch may be accepted."""
-        return self.status == 413
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether every batch gets the same answer until somebody changes a key, an address or a proxy."""
-        return self.status is not None and 300 <= self.status < 500 and self.status not in (400, 408, 413, 429)
-
-    def __str__(self) -> str:
-        """Return the words of ``Stats.endpoint`` and of the log."""
-        return "unreachable" if self.status is None else f"HTTP {self.status}"
-
-
-class Poster:
-    """A connection to the events endpoint. For one thread."""
-
-    def __init__(self, config: Config, engine: Engine) -> None:
-        self._uri = config.events_uri
-        self._headers, self._answered = engine.headers, engine.answered
-        self._pool = engine.pool()
-        self._is_compressed = config.enable_event_compression
-        self._timeout = urllib3.Timeout(connect=config.http.connect_timeout, read=config.http.read_timeout)
-
-    def post(self, batch: Batch) -> Answer:
-        """Post a batch once. A retry carries the same payload id, so LaunchDarkly can ignore a duplicate."""
-        headers = {**self._headers, "X-LaunchDarkly-Payload-ID": batch.id}
-        body = batch.body
-        if self._is_compressed:
-            headers["Content-Encoding"], body = "gzip", gzip.compress(body)
-        try:
-            response = self._pool.request(
-                "POST", self._uri, headers=headers, body=body, timeout=self._timeout, retries=False, redirect=False
-            )
-        except Exception:
-            return Answer(None)
-        answer = Answer(response.status, _read_retry_after(response))
-        if answer.is_accepted:
-            self._answered(response)  # the SDK reads the server's time, which ends the debugging of flags
-        return answer
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._pool.clear()
-
-
-def _read_retry_after(response: Any) -> float:
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return 0.0
-    try:
-        return min(urllib3.Retry().parse_retry_after(value), _MAX_RETRY_AFTER_SECONDS)
-    except Exception:  # no number and no date, or a date out of range
-        return 0.0
 
 
 @dataclass
@@ -147,6 +72,7 @@ class Spool:
         self._size = 0
         self._is_closed = False
         self._failures, self._failed_at, self._retry_at, self._asked_until = 0, 0.0, 0.0, 0.0
+        self._halvings = 0
 
     @property
     def waiting(self) -> int:
@@ -190,7 +116,7 @@ class Spool:
         """Count a batch as sent, keep it for a retry, divide it or drop it, depending on the endpoint's answer."""
         batch.refused += answer.status == 400
         if answer.is_too_large or batch.refused > _MAX_REFUSED:
-            self._divide(batch, "too_large" if answer.is_too_large else "malformed")
+            self._divide(batch, answer)
             return
         with self.changed:
             self._under_way.discard(batch)
@@ -199,7 +125,7 @@ class Spool:
                 if self._failures:
                     logger.info("LaunchDarkly accepts events again.")
                 self.state = "ok"
-                self._failures, self._retry_at, self._asked_until = 0, 0.0, 0.0
+                self._failures, self._retry_at, self._asked_until, self._halvings = 0, 0.0, 0.0, 0
             else:
                 self._keep(batch, answer)
             self.changed.notify_all()
@@ -234,24 +160,42 @@ class Spool:
             return None
         return max(0.0, self._retry_at - time.monotonic())
 
-    def _divide(self, batch: Batch, reason: str) -> None:
+    def _divide(self, batch: Batch, answer: Answer) -> None:
+        """Replace a batch that is too large or malformed by its halves. A single event is lost."""
         parts = batch.halves()
+        reason = "too_large" if answer.is_too_large else "malformed"
         with self.changed:
             self._under_way.discard(batch)
+            self._halvings += 1
+            if answer.is_too_large and self._halvings > _MAX_HALVINGS:  # it refuses events of any size
+                self._slow_down(batch, answer)
+            if self._is_closed or not parts:
+                self._drop(batch, reason if not parts else "closed")
             if not parts:
-                self._drop(batch, reason)
                 self._diagnostics.note(
                     "events",
                     reason,
                     "LaunchDarkly does not accept a single event (%s). It is lost. Send smaller data and contexts.",
                     reason,
                 )
-            for part in reversed(parts):
-                self._queue.appendleft(part)
-                self._size += part.size
+            elif not self._is_closed:
+                self._queue.extendleft(reversed(parts))
+                self._size += sum(part.size for part in parts)
+                self._make_room()
             self.changed.notify_all()
 
     def _keep(self, batch: Batch, answer: Answer) -> None:
+        self._slow_down(batch, answer)
+        if self._is_closed:
+            self._drop(batch, "closed")
+            return
+        batch.pack()
+        self._queue.appendleft(batch)
+        self._size += batch.size
+        self._make_room()
+
+    def _slow_down(self, batch: Batch, answer: Answer) -> None:
+        """Wait longer before the next post, and log the first answer of each kind."""
         now = time.monotonic()
         if batch.taken_at >= self._failed_at:  # a batch that was posted before the last failure says nothing new
             self._failures += 1
@@ -271,13 +215,6 @@ class Spool:
             remedy if answer.status is None else _REMEDIES.get(answer.status, remedy),
             self._max_bytes // 1_000_000,
         )
-        if self._is_closed:
-            self._drop(batch, "closed")
-            return
-        batch.pack()
-        self._queue.appendleft(batch)
-        self._size += batch.size
-        self._make_room()
 
     def _make_room(self) -> None:
         while self._size > self._max_bytes and len(self._queue) > 1:  # the newest stays, however large it is

@@ -73,7 +73,8 @@ CAST({_number("$.creationDate")} AS INTEGER), {_text("$.kind")}, {_text("$.key")
 {_number("$.metricValue", -MAX_VALUE)}
 """
 _COLUMNS = "created_ms, kind, key, run_id, config_key, variation_key, version, metric_value"
-# A value of a wrong type or out of range is stored in the raw event only. SQLite parses the payload itself. It is several times faster than Python, and other threads can run meanwhile.
+# A value of a wrong type or out of range is stored in the raw event only.
+# SQLite parses the payload itself. It is several times faster than Python, and other threads can run meanwhile.
 _INSERT_EVENTS = f"""
 INSERT INTO events (payload_id, position, received_ms, raw, {_COLUMNS})
 SELECT :payload_id, event.key, :received_ms, event.value, {_VALUES}

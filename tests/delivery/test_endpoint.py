@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from ldclient import Config, LDClient
+from ldclient.config import HTTPConfig
 
 from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.delivery._batch import Batch
+from ldai_integrations.delivery._post import Answer, Poster
 from ldai_integrations.delivery._sdk import Engine
-from ldai_integrations.delivery._spool import Answer, Poster
 from ldai_integrations.devserver import DevServer
 
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small, uris
@@ -43,7 +47,7 @@ def test_an_answer_that_never_comes_loses_nothing(handled: bool, tracking: Track
 
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [(401, "SDK key"), (403, "SDK key"), (404, "events_uri"), (405, "proxy"), (503, "status page")],
+    [(400, "malformed"), (401, "SDK key"), (403, "SDK key"), (404, "events_uri"), (405, "proxy"), (503, "status page")],
 )
 def test_a_refusing_endpoint_is_logged_once(
     status: int, remedy: str, tracking: Tracking, server: DevServer, caplog: pytest.LogCaptureFixture
@@ -56,6 +60,7 @@ def test_a_refusing_endpoint_is_logged_once(
     assert tracking.stats().endpoint == f"HTTP {status}"
     (warning,) = [record for record in caplog.records if f"(HTTP {status})" in record.message]
     assert (warning.levelno, remedy in warning.message) == (logging.WARNING, True)
+    assert ("unavailable" in warning.message) == (status == 503)
     server.clear()
     assert tracking.flush(30).complete
     assert complete_runs(server) == 2
@@ -168,3 +173,118 @@ def test_retry_after_is_read(header: str, seconds: float, asking: str) -> None:
     poster = Poster(config, Engine(config))
     assert poster.post(Batch([], 0)) == Answer(429, seconds)
     poster.close()
+
+
+class _TooLarge(BaseHTTPRequestHandler):
+    """Call every post too large, and note when it came."""
+
+    times: ClassVar[list[float]] = []
+
+    def do_POST(self) -> None:
+        """Refuse a post."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.times.append(time.monotonic())
+        self.send_response(413)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        """Log nothing."""
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve requests, each in a thread of its own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_endpoint_that_calls_everything_too_large(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked less and less often, the cause is logged once, and every event is counted as lost or waiting."""
+    _TooLarge.times.clear()
+    with serving(_TooLarge) as url:
+        config = Config("test", use_ldd=True, event_processor_class=SpoolingEventProcessor, **uris(url))
+        client = LDClient(config)
+        processor = processor_of(client)
+        for number in range(1_000):
+            client.track("event", CONTEXT, {"number": number})
+        report = processor.deliver(4)
+        assert len(_TooLarge.times) < 30
+        sent, pending, dropped = processor.counts()
+        assert (report.sent, sent) == (0, 0)
+        assert pending + dropped["too_large"] == 1_001
+        assert processor.state == "HTTP 413"
+        assert sum("calls even a single event too large" in record.message for record in caplog.records) == 1
+        processor.close(0)
+        client.close()
+    assert sum(processor.counts()[2].values()) + processor.counts()[1] == 1_001
+
+
+class _Dripping(BaseHTTPRequestHandler):
+    """Send a status, headers or a body that take very long."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Begin an answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        first, then = {
+            "/status": (b"HTTP/1.1 ", b"2"),
+            "/headers": (b"HTTP/1.1 202 Accepted\r\n", b"X-Header: x\r\n"),
+            "/body": (b"HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n", b"x"),
+        }[self.path.removesuffix("/bulk")]
+        with suppress(OSError):
+            self.wfile.write(first)
+            for _ in range(90):
+                time.sleep(0.1)
+                self.wfile.write(then)
+
+    def log_message(self, *_args: object) -> None:
+        """Log nothing."""
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"), [("status", Answer(None)), ("headers", Answer(202)), ("body", Answer(202))]
+)
+def test_the_time_of_a_post_is_limited(path: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that takes too long ends at the limit. It counts if its status has arrived; the body is not read."""
+    monkeypatch.setattr("ldai_integrations.delivery._post._ANSWER_SECONDS", 1.0)
+    with serving(_Dripping) as url:
+        config = Config("test", events_uri=f"{url}/{path}", http=HTTPConfig(read_timeout=1))
+        poster = Poster(config, Engine(config))
+        begun = time.monotonic()
+        assert poster.post(Batch([], 0)) == answer
+        assert time.monotonic() - begun < 4
+        poster.close()
+
+
+class _Counting(_Asking):
+    """Count connections."""
+
+    protocol_version = "HTTP/1.1"
+    connections: ClassVar[set[object]] = set()
+
+    def do_POST(self) -> None:
+        """Accept a post."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.connections.add(self.client_address)
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_posts_share_a_connection() -> None:
+    """One poster keeps its connection from post to post."""
+    _Counting.connections.clear()
+    with serving(_Counting) as url:
+        config = Config("test", events_uri=url)
+        poster = Poster(config, Engine(config))
+        assert [poster.post(Batch([], 0)) for _ in range(3)] == [Answer(202)] * 3
+        poster.close()
+    assert len(_Counting.connections) == 1

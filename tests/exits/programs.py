@@ -70,6 +70,19 @@ def own_handler() -> None:
     wait()
 
 
+def reloads() -> None:
+    """Have a handler of SIGHUP that reads the configuration again, and end by oneself."""
+    reloaded = []
+    signal.signal(signal.SIGHUP, lambda *_: reloaded.append(True))
+    handler = signal.getsignal(signal.SIGHUP)
+    make()
+    assert signal.getsignal(signal.SIGHUP) is handler
+    make_runs()
+    ready()
+    assert eventually(lambda: bool(reloaded), timeout=50)
+    sys.exit(7)
+
+
 def default_interrupt() -> None:
     """Have SIGINT kill at once, as SIGTERM does."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -327,6 +340,7 @@ def make() -> None:
 
 #: Programs that choose when the tracking is made.
 LATE: tuple[Callable[[], None], ...] = (
+    reloads,
     own_handler,
     default_interrupt,
     ignored,
@@ -336,6 +350,7 @@ LATE: tuple[Callable[[], None], ...] = (
 )
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what they run in the background
     program = globals()[sys.argv[1]]
     if program not in LATE:

@@ -68,6 +68,8 @@ def test_a_vote_is_the_first_that_a_child_does(dev_server: DevServer, tmp_path: 
     [
         ("wait", signal.SIGTERM, -signal.SIGTERM),
         ("wait", signal.SIGINT, -signal.SIGINT),
+        ("wait", signal.SIGHUP, -signal.SIGHUP),
+        ("reloads", signal.SIGHUP, 7),
         ("own_handler", signal.SIGTERM, 7),
         ("default_interrupt", signal.SIGINT, -signal.SIGINT),
         ("busy", signal.SIGTERM, -signal.SIGTERM),
