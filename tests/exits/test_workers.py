@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,6 +65,31 @@ def test_uwsgi_is_told_to_end(dev_server: DevServer, tmp_path: Path, options: li
         assert program.end(signal.SIGTERM) == 0, program.log()
 
     assert sorted(arrived(dev_server)) == sorted(answers), program.log()
+
+
+@pytest.mark.skipif(not _UWSGI.exists(), reason="uWSGI is not installed: it needs a compiler")
+def test_uwsgi_is_told_to_end_while_its_workers_are_busy(dev_server: DevServer, tmp_path: Path) -> None:
+    """Where it lets its workers finish, the runs of all answers arrive, also those of workers with a full queue."""
+    port = free_port()
+    command = [str(_UWSGI), "--master", "--enable-threads", "--need-app", "--processes", "2", "--home", sys.prefix]
+    command += ["--http-socket", f"127.0.0.1:{port}", "--module", "tests.exits.applications:wsgi"]
+    command += ["--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
+    answers: list[str] = []
+
+    def keep_busy() -> None:
+        with suppress(OSError, http.client.HTTPException):
+            while True:
+                answers.append(ask(("127.0.0.1", port)))
+
+    with start(command, dev_server, tmp_path) as program, ThreadPoolExecutor(6) as pool:
+        assert eventually(lambda: "spawned uWSGI worker 2" in program.log(), timeout=40), program.log()
+        busy = [pool.submit(keep_busy) for _ in range(6)]
+        assert eventually(lambda: len(answers) > 100, timeout=40)
+        assert program.end(signal.SIGTERM) == 0, program.log()
+        for client in busy:
+            client.result()
+
+    assert {answer for answer in answers if answer} <= set(arrived(dev_server)), program.log()
 
 
 @pytest.mark.skipif(not _UWSGI.exists(), reason="uWSGI is not installed: it needs a compiler")
