@@ -7,6 +7,7 @@ reports describe the same call.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -43,9 +44,10 @@ class ProviderCall:
 
     Attributes:
         source: Who reports it.
+        framework: The name of the framework, if one reports it.
         started_at: The start of the request on the run's clock, in seconds.
         ended_at: The end of the response; ``None`` while it is in progress.
-        api: The format of the request, if a wrapped client made it; see :class:`ProviderRequest`.
+        api: The format of the request, if it is known; see :class:`ProviderRequest`.
         request: The request, if a wrapped client made it and its tokens may have to be estimated.
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
@@ -54,6 +56,8 @@ class ProviderCall:
         is_lookup: Whether it asks for a response that another call has started.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
+        wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
+            ``None`` if there is nothing to wait for.
     """
 
     __slots__ = (
@@ -64,16 +68,19 @@ class ProviderCall:
         "first_answer_at",
         "first_token_at",
         "form",
+        "framework",
         "is_background",
         "is_lookup",
         "request",
         "rest",
         "source",
         "started_at",
+        "wait",
     )
 
     def __init__(self, source: Source, started_at: float, request: ProviderRequest | None = None) -> None:
         self.source = source
+        self.framework: str = ""
         self.started_at: float = started_at
         self.api: str = request.api if request is not None else ""
         self.request = request
@@ -85,7 +92,13 @@ class ProviderCall:
         self.is_lookup: bool = False
         self.form: type | None = None
         self.rest: RestOfStream | None = None
+        self.wait: Callable[[float], object] | None = None
         self._read: Callable[[], Reading | None] = _read_nothing
+
+    @property
+    def reporter(self) -> str:
+        """Who reports it: each framework is a source of its own, because one may call models through another."""
+        return self.framework or self.source
 
     def read_with(self, read: Callable[[], Reading | None]) -> None:
         """Set the function that returns what is known about the response so far."""
@@ -114,7 +127,7 @@ class ProviderCall:
 
     def release(self) -> None:
         """Forget request and response once the run is reported."""
-        self.request, self.rest, self._read = None, None, _read_nothing
+        self.request, self.rest, self.wait, self._read = None, None, None, _read_nothing
 
 
 class CountedCall:
@@ -130,7 +143,7 @@ class CountedCall:
     def __init__(self, call: ProviderCall, reading: Reading) -> None:
         self.call = call
         self.reading = reading
-        self._matched: set[Source] = {call.source}
+        self._matched: set[str] = {call.reporter}
 
     @property
     def usage(self) -> Usage:
@@ -142,13 +155,14 @@ class CountedCall:
         """Whether the call raised an exception, or its response carries an error."""
         return bool(self.call.error or self.reading.error)
 
-    def is_free_for(self, source: Source) -> bool:
-        """Return whether a report of this source may describe this call."""
-        return source not in self._matched
+    def is_free_for(self, report: ProviderCall) -> bool:
+        """Return whether a report of another source may describe this call."""
+        apis = {self.call.api, report.api} - {""}
+        return report.reporter not in self._matched and (len(apis) < 2 or "embeddings" not in apis)
 
-    def add(self, source: Source, reading: Reading) -> None:
+    def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
-        self._matched.add(source)
+        self._matched.add(report.reporter)
         mine = self.reading
         self.reading = replace(
             mine,
@@ -234,6 +248,22 @@ class Ledger:
         """Whether a stream whose consumer has left may still send its usage."""
         return any(call.rest is not None for call in self._calls)
 
+    @property
+    def awaits_reports(self) -> bool:
+        """Whether a framework has still to report the end of a call."""
+        return any(call.wait is not None for call in self._calls)
+
+    def wait_for_reports(self, until: float) -> None:
+        """Wait for the reports of frameworks that send them from threads of their own.
+
+        Args:
+            until: When to go on without them, on the clock ``time.monotonic``. A time that has passed does not wait.
+        """
+        for call in tuple(self._calls):
+            wait = call.wait
+            if wait is not None:
+                wait(max(0.0, until - time.monotonic()))
+
     def turns_of_last_request(self) -> list[tuple[str, str]]:
         """Return the role and the text of the messages of the last request that was kept; empty if none was."""
         kept = [call.request for call in self._calls if call.request is not None]
@@ -243,10 +273,10 @@ class Ledger:
         """Return every call once, in the order of their starts. The first time decides, at the end of the run."""
         if self._counted is None:
             counted: list[CountedCall] = []
-            for source in _SOURCES:
+            for reporter in self._reporters():
                 found: list[CountedCall] = []
                 for call in self._calls:
-                    if call.source == source:
+                    if call.reporter == reporter:
                         found += _new_calls(call, counted, found)
                 counted += found
             for one in counted:
@@ -254,6 +284,14 @@ class Ledger:
                     _await_response(one.reading)
             self._counted = sorted(counted, key=lambda one: one.call.started_at)
         return list(self._counted)
+
+    def _reporters(self) -> list[str]:
+        """Return who reports calls, the most trusted first.
+
+        A framework that calls models through another one begins its calls first, and knows less about them.
+        """
+        trust = {call.reporter: _SOURCES.index(call.source) for call in reversed(self._calls)}
+        return sorted(trust, key=trust.__getitem__)
 
     def release(self) -> None:
         """Forget requests, responses and the objects that were read."""
@@ -275,10 +313,10 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         return [CountedCall(call, part) for part in reading.calls]
     new = []
     for part in reading.calls:
-        twin = _twin(part, call.source, counted)
+        twin = _twin(part, call, counted)
         if twin is not None:
-            twin.add(call.source, part)
-        elif not _is_repeated(part, call, same_source) and not _is_covered(part, call.source, counted):
+            twin.add(call, part)
+        elif not _is_repeated(part, call, same_source) and not _is_covered(part, call, counted):
             new.append(CountedCall(call, part))
     return new
 
@@ -291,10 +329,10 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     if not call.error and call.source != "framework":
         return []
     is_failed = bool(call.error)
-    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call.source)), None)
+    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call)), None)
     if twin is None:
         return [CountedCall(call, reading)]
-    twin.add(call.source, reading)
+    twin.add(call, reading)
     return []
 
 
@@ -338,9 +376,9 @@ def _is_awaited(reading: Reading) -> bool:
     return False
 
 
-def _twin(reading: Reading, source: Source, counted: Iterable[CountedCall]) -> CountedCall | None:
+def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]) -> CountedCall | None:
     """Find the call that a report describes: by its response id, else by its tokens, else the first without figures."""
-    free = [one for one in counted if one.is_free_for(source)]
+    free = [one for one in counted if one.is_free_for(report)]
     for one in free:
         if not set(reading.ids).isdisjoint(one.reading.ids):
             return one
@@ -365,13 +403,13 @@ def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[Cou
     )
 
 
-def _is_covered(reading: Reading, source: Source, counted: list[CountedCall]) -> bool:
+def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:
     """Return whether a report without a response id adds nothing to the calls that other sources have seen.
 
     It adds nothing if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
     more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
     """
-    free = [one for one in counted if one.is_free_for(source)]
+    free = [one for one in counted if one.is_free_for(report)]
     if not free or any(_are_comparable(reading.ids, one.reading.ids) for one in free):
         return False
     if reading.usage is None:

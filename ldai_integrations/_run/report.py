@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -81,9 +82,11 @@ class Reporter:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
-        job = partial(self._report, run, ended_at)
-        if not (self._may_wait(run) and self._flushing.worker.submit(job)):
-            job()
+        until = time.monotonic() + run.services.settings.usage_wait
+        if not (
+            self._may_wait(run) and self._flushing.worker.submit(partial(self._report, run, ended_at, until=until))
+        ):
+            self._report(run, ended_at)
         self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
         if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
             self._flushing.flush_after_request()
@@ -97,12 +100,12 @@ class Reporter:
         """Return whether a finished run may be reported later.
 
         The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
-        count or a text to mask.
+        count, a text to mask, or a call that a framework has still to report.
         """
         try:
             if run.parent is not None and run.parent.counts_pages:
                 _ = run.parent.id  # evaluated now, for the record
-            if self._has_receivers and run.output.chars < _LONG and not run.exports_texts:
+            if self._has_receivers and run.output.chars < _LONG and not (run.exports_texts or run.ledger.awaits_reports):
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
@@ -112,7 +115,8 @@ class Reporter:
             self._diagnostics.failed("report", run.config_key, exc)
             return False
 
-    def _report(self, run: Run, ended_at: float) -> None:
+    def _report(self, run: Run, ended_at: float, *, until: float = 0.0) -> None:
+        run.ledger.wait_for_reports(until)
         try:
             record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from .._diagnostics import Diagnostics, Guard
 from .._run.body import ItemReader
@@ -45,21 +47,32 @@ class FrameworkCalls:
         request: Callable[[], ProviderRequest] | None = None,
         *,
         api: str = "chat",
+        ends_late: bool = False,
     ) -> None:
         """Begin a call of the current run; outside of any run, only note that there was one.
+
+        A framework that begins an open call again repeats it, because it has failed.
 
         Args:
             call_id: The framework's id of the call; any hashable value.
             request: Returns the request. It is called only if the tokens have to be estimated.
             api: The format of the request; see :class:`ProviderRequest`.
+            ends_late: Whether the end of the call is reported from another thread, maybe after the end of the run. The
+                report of the run waits for it, at most ``Settings.usage_wait`` seconds.
         """
+        failed = self._open.pop(call_id, None)
+        if failed is not None:
+            failed.repeat()
         run = get_current()
         if not isinstance(run, Run) or run.finished:
             note_call_outside(run)
         elif self.name in run.services.settings.frameworks:
             if len(self._open) >= _MOST_OPEN:
                 self._open.pop(next(iter(self._open)), None)
-            self._open[call_id] = _OpenCall(run, api, request)
+            begun = _OpenCall(run, self.name, api, request)
+            self._open[call_id] = begun
+            if ends_late:
+                begun.call.wait = partial(self._wait, call_id, begun.ended)
 
     def add_chunk(self, call_id: object, chunk: object) -> None:
         """Read a chunk of a streamed response; the first one with a delta stops the time to the first token."""
@@ -80,17 +93,22 @@ class FrameworkCalls:
         if open_call is not None:
             open_call.note_token(seconds, is_answer=is_answer)
 
-    def end(self, call_id: object, response: object = None) -> None:
+    def end(
+        self, call_id: object, response: object = None, request: Callable[[], ProviderRequest] | None = None
+    ) -> None:
         """End a call.
 
         Args:
             call_id: The framework's id of the call.
             response: The response: a :class:`~ldai_integrations.usage.Reading`, or anything that
-                :func:`~ldai_integrations.usage.read` can read. Without one, the chunks are the response.
+                :func:`~ldai_integrations.usage.read` can read. Without one, or if the chunks contain the usage,
+                the chunks are the response.
+            request: Returns the request, as in :meth:`begin`, if it was not known there.
         """
         open_call = self._open.pop(call_id, None)
         if open_call is not None:
             with self.guard():
+                open_call.request = request or open_call.request
                 open_call.end(response)
 
     def fail(self, call_id: object, exc: BaseException, response: object = None) -> None:
@@ -106,21 +124,31 @@ class FrameworkCalls:
             with self.guard():
                 open_call.fail(exc, response)
 
+    def is_open(self, call_id: object) -> bool:
+        """Return whether a call has begun and not ended."""
+        return call_id in self._open
+
     def withdraw(self, call_id: object) -> None:
-        """Forget a call that was not made after all, because its response was in a cache."""
+        """Forget a call that was not made after all, for example because its response was in a cache."""
         open_call = self._open.pop(call_id, None)
         if open_call is not None:
             open_call.run.ledger.withdraw(open_call.call)
+
+    def _wait(self, call_id: object, ended: threading.Event, seconds: float) -> None:
+        """Wait for the end of a call; without it, the call ends with what is known."""
+        if not ended.wait(seconds):
+            self.end(call_id)
 
 
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 
-    def __init__(self, run: Run, api: str, request: Callable[[], ProviderRequest] | None) -> None:
+    def __init__(self, run: Run, framework: Framework, api: str, request: Callable[[], ProviderRequest] | None) -> None:
         self.run = run
+        self.request = request
+        self.ended = threading.Event()
         self.call: ProviderCall = run.begin_call("framework")
-        self.call.api = api
-        self._request = request
+        self.call.framework, self.call.api = framework, api
         self._chunks = ItemReader()
         self.call.read_with(self._chunks.reading)
 
@@ -134,26 +162,34 @@ class _OpenCall:
 
     def end(self, response: object) -> None:
         self._read(response, error=None)
-        self.call.end(self.run.services.clock())
+        self._close(self.call.error)
 
     def fail(self, exc: BaseException, response: object) -> None:
         if isinstance(exc, GeneratorExit) or is_cancellation(exc):
             self.end(response)
             return
         self._read(response if response is not None else exc, error=type(exc).__name__)
-        self.call.fail(exc, self.run.services.clock())
+        self._close(type(exc).__name__)
+
+    def repeat(self) -> None:
+        self._close("repeated")
+
+    def _close(self, error: str) -> None:
+        self.call.error = error
+        self.call.wait = None
+        self.call.end(self.run.services.clock())
+        self.ended.set()
 
     def _read(self, response: object, *, error: str | None) -> None:
         reading = response if isinstance(response, Reading) else read(response) if response is not None else None
         chunks = self._chunks.reading()
-        if reading is None or (reading.usage is None and chunks is not None):
+        if reading is None or (chunks is not None and (reading.usage is None or chunks.usage is not None)):
             reading = chunks
-        if reading is None:
-            return
-        known = replace(reading, error=error or reading.error)
-        self.call.read_with(lambda: known)
-        usage = known.usage
+        if reading is not None:
+            known = replace(reading, error=error or reading.error)
+            self.call.read_with(lambda: known)
+        usage = reading.usage if reading is not None else None
         is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if self._request is not None and (not is_complete or self.run.keeps_texts):
-            self.call.request = self._request()
+        if self.request is not None and (not is_complete or self.run.keeps_texts):
+            self.call.request = self.request()
             self.run.ledger.keep_request(self.call, MOST_KEPT)
