@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from . import langchain, openai_agents, pydantic_ai
+from . import langchain, litellm, llama_index, openai_agents, pydantic_ai
 from .stack import Stack
 
-STACKS: tuple[Stack, ...] = (*langchain.STACKS, *openai_agents.STACKS, *pydantic_ai.STACKS)
+STACKS: tuple[Stack, ...] = (
+    *langchain.STACKS,
+    *litellm.STACKS,
+    *llama_index.STACKS,
+    *openai_agents.STACKS,
+    *pydantic_ai.STACKS,
+)
 
 __all__ = ["STACKS", "Stack"]

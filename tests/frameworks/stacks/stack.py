@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,6 +40,18 @@ class Stack:
 def wait(work: Coroutine[Any, Any, object]) -> object:
     """Run a coroutine on the one event loop of the tests: frameworks keep HTTP clients that belong to a loop."""
     return _loop().run_until_complete(work)
+
+
+def wait_on_running_loop(work: Coroutine[Any, Any, object]) -> object:
+    """Run a coroutine on a loop that goes on running, as a server's does, in the context of the caller."""
+    return asyncio.run_coroutine_threadsafe(work, _running_loop()).result()
+
+
+@cache
+def _running_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="event loop", daemon=True).start()
+    return loop
 
 
 @cache

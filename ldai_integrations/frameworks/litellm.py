@@ -1,0 +1,136 @@
+"""LiteLLM: a logger that is told of every provider call, before and after it.
+
+LiteLLM calls a logger before a call in the caller's context. It delivers the end of a stream from a thread or a task of
+its own, so that the report of the run waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+
+from .._run.request import ProviderRequest
+from ..usage import Reading, read
+from ._calls import FrameworkCalls
+
+# The formats of requests by LiteLLM's functions; the other ones take messages.
+_APIS = {
+    "embedding": "embeddings",
+    "aembedding": "embeddings",
+    "text_completion": "completions",
+    "atext_completion": "completions",
+    "responses": "responses",
+    "aresponses": "responses",
+    "anthropic_messages": "messages",
+}
+_CONTENTS = {"embeddings": "input", "responses": "input", "completions": "prompt"}
+
+
+def connect(calls: FrameworkCalls) -> None:
+    """Add the logger to the callbacks of LiteLLM."""
+    litellm.logging_callback_manager.add_litellm_input_callback(_Logger(calls))
+
+
+class _Logger(CustomLogger):
+    """A logger that reports provider calls, by LiteLLM's call ids."""
+
+    def __init__(self, calls: FrameworkCalls) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        """Begin a call. It is repeated under the same id after a failure."""
+        del model, messages
+        with self._calls.guard():
+            self._listen()
+            api = _APIS.get(str(kwargs.get("call_type")), "chat")
+            self._calls.begin(kwargs["litellm_call_id"], lambda: _request_of(api, kwargs), api=api, ends_late=True)
+
+    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """End a call whose whole response has arrived, as the provider sent it. For a stream, it has only begun."""
+        del response_obj, start_time, end_time
+        if not kwargs.get("stream") and self._calls.is_open(kwargs["litellm_call_id"]):
+            with self._calls.guard():
+                reading = _read_body(kwargs.get("original_response"))
+                if reading is not None and reading.usage is not None:
+                    self._calls.end(kwargs["litellm_call_id"], reading)
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """End a call, for example when its stream is complete."""
+        del start_time, end_time
+        call_id = kwargs["litellm_call_id"]
+        if self._calls.is_open(call_id):
+            with self._calls.guard():
+                begun, first = kwargs.get("api_call_start_time"), kwargs.get("completion_start_time")
+                if kwargs.get("stream") and begun is not None and first is not None:
+                    self._calls.note_token(call_id, seconds=(first - begun).total_seconds())
+                self._calls.end(call_id, _read_response(response_obj, kwargs))
+
+    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """End a call that failed."""
+        del response_obj, start_time, end_time
+        self._calls.fail(kwargs["litellm_call_id"], kwargs["exception"])
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """End an asynchronous call."""
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """End an asynchronous call that failed."""
+        self.log_failure_event(kwargs, response_obj, start_time, end_time)
+
+    def _listen(self) -> None:
+        """Add the logger to the callbacks of a call's end: applications assign new lists to them at any time."""
+        manager = litellm.logging_callback_manager
+        if self not in litellm.success_callback:
+            manager.add_litellm_success_callback(self)
+        if self not in litellm.failure_callback:
+            manager.add_litellm_failure_callback(self)
+        manager.add_litellm_async_success_callback(self)
+        manager.add_litellm_async_failure_callback(self)
+
+
+def _request_of(api: str, details: Mapping[str, Any]) -> ProviderRequest:
+    options = details.get("optional_params") or {}
+    content = details.get("messages") or details.get("input")
+    return ProviderRequest(api, {**options, "model": details.get("model"), _CONTENTS.get(api, "messages"): content})
+
+
+def _read_body(body: object) -> Reading | None:
+    """Read a response as the provider sent it, which is text or an object of the provider's library."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return None
+    return read(body) if body is not None else None
+
+
+def _read_response(response: object, details: Mapping[str, Any]) -> Reading | None:
+    """Read a response that LiteLLM has put together. It counts tokens itself if the provider reported none."""
+    reading = read(response)
+    usage = reading.usage if reading is not None else None
+    if reading is None or usage is None:
+        return reading
+    if not usage.total_tokens:
+        return replace(reading, usage=None)
+    if details.get("stream") and _must_ask_for_usage(details):
+        counted = frozenset(("input_tokens", "output_tokens", "total_tokens"))
+        return replace(reading, usage=replace(usage, estimated=counted))
+    return reading
+
+
+def _must_ask_for_usage(details: Mapping[str, Any]) -> bool:
+    """Return whether a provider sends the usage of a stream if it is asked to, and was not."""
+    options = (details.get("optional_params") or {}).get("stream_options") or {}
+    if options.get("include_usage"):
+        return False
+    supported = litellm.get_supported_openai_params(
+        model=str(details.get("model")), custom_llm_provider=details.get("custom_llm_provider")
+    )
+    return "stream_options" in (supported or ())
