@@ -25,6 +25,7 @@ _MODULES: Mapping[Framework, str] = {
     "langchain": "langchain_core.tracers.context",
     "openai_agents": "agents.models.openai_chatcompletions",  # applications have packages called ``agents``, too
     "pydantic_ai": f"{__name__}.pydantic_ai",
+    "dspy": "dspy",
     "litellm": "litellm",
     "llama_index": "llama_index.core.llms.callbacks",
 }

@@ -112,8 +112,13 @@ def _read_body(body: object) -> Reading | None:
 
 
 def _read_response(response: object, details: Mapping[str, Any]) -> Reading | None:
-    """Read a response that LiteLLM has put together. It counts tokens itself if the provider reported none."""
+    """Read a response that LiteLLM has put together. It counts tokens itself if the provider reported none.
+
+    The proxy names its own models in a stream.
+    """
     reading = read(response)
+    if reading is not None and details.get("stream"):
+        reading = replace(reading, model=str(details.get("model") or reading.model))
     usage = reading.usage if reading is not None else None
     if reading is None or usage is None:
         return reading

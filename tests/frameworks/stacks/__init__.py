@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import langchain, litellm, llama_index, openai_agents, pydantic_ai
+from . import dspy, langchain, litellm, llama_index, openai_agents, pydantic_ai
 from .stack import Stack
 
 STACKS: tuple[Stack, ...] = (
+    *dspy.STACKS,
     *langchain.STACKS,
     *litellm.STACKS,
     *llama_index.STACKS,
