@@ -6,6 +6,7 @@ DSPy calls models itself or through LiteLLM, whose calls are reported as well; a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import dspy
@@ -52,12 +53,10 @@ def _request_of(model: Any, inputs: dict[str, Any]) -> ProviderRequest:
     return ProviderRequest("chat", {"model": model.model.rpartition("/")[2], "messages": messages})
 
 
-def _entry_of(history: list[dict[str, Any]], outputs: object) -> dict[str, Any] | None:
+def _entry_of(history: Sequence[dict[str, Any]], outputs: object) -> dict[str, Any] | None:
     """Return the entry of a call in the history of its model, which other threads may be using as well."""
-    for entry in reversed(tuple(history)):
-        if entry["outputs"] is outputs or entry["response"] is outputs:
-            return entry
-    return None
+    mine = (entry for entry in reversed(tuple(history)) if outputs is entry["outputs"] or outputs is entry["response"])
+    return next(mine, None)
 
 
 def _is_cached(entry: dict[str, Any]) -> bool:

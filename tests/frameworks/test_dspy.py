@@ -1,0 +1,60 @@
+"""DSPy beyond the matrix: its cache and its threads."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from ldai_integrations import track_ai
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from ..ledger.provider import Provider
+
+pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+
+MODEL = "gpt-4o-mini"
+TOKENS = (7317, 3863)
+
+
+@pytest.fixture
+def dspy() -> Any:
+    """Return DSPy, if it is installed."""
+    return pytest.importorskip("dspy")
+
+
+def test_an_answer_from_the_cache_is_no_call(
+    dspy: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """A run that DSPy's cache answers has no call and no generation."""
+    provider.serve(MODEL, tokens=TOKENS)
+    model = dspy.LM(f"openai/{MODEL}", api_base=f"{provider.url}/v1", api_key="none", cache=True)
+    question = str(uuid.uuid4())  # the cache is on disk
+
+    for _ in range(2):
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+            model(question)
+
+    records = runs.wait(2)
+    assert [(record.calls, record.outcome) for record in records] == [(1, "success"), (0, "discarded")]
+
+
+def test_threads_of_dspy_need_the_run(
+    dspy: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """The calls on the threads of ``dspy.Parallel`` are counted if the modules are bound to the run."""
+    provider.serve(MODEL, tokens=TOKENS, words=('{"answer": "Hello"}',))
+    model = dspy.LM(f"openai/{MODEL}", api_base=f"{provider.url}/v1", api_key="none", cache=False)
+    predict = dspy.Predict("question -> answer")
+    parallel = dspy.Parallel(num_threads=2, disable_progress_bar=True)
+
+    with (
+        track_ai(config_key="chat", tracking=launchdarkly.tracking) as run,
+        dspy.context(lm=model, adapter=dspy.JSONAdapter()),
+    ):
+        parallel([(run.bind(predict), {"question": text}) for text in ("one", "two")])
+
+    record = runs.wait(1)[-1]
+    assert record.usage is not None
+    assert (record.calls, record.usage.input_tokens, record.usage.output_tokens) == (2, 2 * TOKENS[0], 2 * TOKENS[1])

@@ -1,0 +1,198 @@
+"""LiteLLM beyond the matrix: fallbacks, embeddings, other APIs, caches, and applications that set its callbacks."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ldai_integrations import Settings, track_ai
+from ldai_integrations.records import RunRecord
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from ..ledger.provider import Provider
+from .stacks.stack import wait_on_running_loop
+
+pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+
+MODEL, CLAUDE = "gpt-4o-mini", "claude-3"
+TOKENS = (7317, 3863)
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+Serve = Callable[[Callable[[], object]], RunRecord]
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Return settings that wait longer: LiteLLM imports much for its first reports."""
+    return Settings(flush="never", judges=None, usage_wait=10)
+
+
+@pytest.fixture
+def litellm() -> Any:
+    """Return LiteLLM, if it is installed."""
+    return pytest.importorskip("litellm")
+
+
+@pytest.fixture
+def serve(litellm: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> Serve:
+    """Return a function that serves a request with a handler and returns the record of its run."""
+    del litellm
+
+    def serve(use: Callable[[], object]) -> RunRecord:
+        count = len(runs.records)
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+            use()
+        return runs.wait(count + 1)[-1]
+
+    return serve
+
+
+@pytest.fixture
+def options(provider: Provider) -> dict[str, Any]:
+    """Return the options of a call to the provider."""
+    provider.serve(MODEL, tokens=TOKENS)
+    provider.serve(CLAUDE, tokens=TOKENS)
+    return {"api_base": f"{provider.url}/v1", "api_key": "none", "max_retries": 0}
+
+
+def _figures(record: RunRecord) -> tuple[int | None, int | None, str]:
+    assert record.usage is not None
+    return record.usage.input_tokens, record.usage.output_tokens, record.usage.source
+
+
+def test_a_fallback_of_the_router_is_a_failed_call_and_another_one(
+    litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """A run whose first model fails and whose second one answers has two calls, and the tokens of the second one."""
+    provider.serve("broken", status=500)
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{model}", **options}}
+        for name, model in (("first", "broken"), ("second", MODEL))
+    ]
+    router = litellm.Router(models, fallbacks=[{"first": ["second"]}], num_retries=0)
+
+    record = serve(lambda: router.completion("first", MESSAGES))
+
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "success")
+    assert _figures(record) == (*TOKENS, "provider")
+
+
+def test_a_retry_under_the_same_id_is_a_failed_call_and_another_one(
+    litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """LiteLLM's own retry is a call of its own, although LiteLLM reports no failure and uses the same id."""
+    provider.serve("flaky", status=400, errors=1, tokens=TOKENS)
+
+    record = serve(lambda: litellm.completion("openai/flaky", MESSAGES, num_retries=1, **options))
+
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "success")
+    assert _figures(record) == (*TOKENS, "provider")
+
+
+def test_a_stream_that_litellm_counts_itself_is_an_estimate(
+    litellm: Any, serve: Serve, options: dict[str, Any]
+) -> None:
+    """LiteLLM counts the tokens of a stream whose usage was not asked for, so that they are marked as an estimate."""
+    record = serve(lambda: list(litellm.completion(f"openai/{MODEL}", MESSAGES, stream=True, **options)))
+
+    assert record.calls == 1
+    assert _figures(record)[2] == "estimate"
+
+
+def test_no_usage_is_unknown_and_not_zero(
+    litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """LiteLLM reports zero tokens if the provider reported none; the record has an estimate."""
+    provider.serve("silent", tokens=None)
+
+    record = serve(lambda: litellm.completion("openai/silent", MESSAGES, **options))
+
+    tokens_in, tokens_out, source = _figures(record)
+    assert source == "estimate"
+    assert tokens_in
+    assert tokens_out
+
+
+def test_embeddings(litellm: Any, serve: Serve, options: dict[str, Any]) -> None:
+    """Embeddings have an input only, with the provider's figure."""
+    record = serve(lambda: litellm.embedding(f"openai/{MODEL}", ["one", "two"], **options))
+
+    assert record.calls == 1
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.total_tokens) == (TOKENS[0], TOKENS[0])
+
+
+def test_responses(litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider) -> None:
+    """A call of the Responses API that LiteLLM translates has the provider's figures."""
+    options = {**options, "api_base": provider.url}
+
+    record = serve(lambda: litellm.responses(model=f"anthropic/{CLAUDE}", input="Hi", **options))
+
+    assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
+
+
+def test_anthropic_messages(litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider) -> None:
+    """A call of Anthropic's Messages API has the provider's figures."""
+    options = {**options, "api_base": provider.url, "max_tokens": 9}
+
+    async def use() -> Any:
+        return await litellm.anthropic.messages.acreate(model=f"anthropic/{CLAUDE}", messages=MESSAGES, **options)
+
+    record = serve(lambda: wait_on_running_loop(use()))
+
+    assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
+
+
+def test_a_broken_stream_is_a_failed_call(
+    litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """LiteLLM reports the failure of a stream from a thread, which the report of the run waits for."""
+    provider.serve("torn", tokens=TOKENS, breaks_after=2)
+
+    def use() -> None:
+        with pytest.raises(Exception, match=r"incomplete|closed|Stream"):
+            list(litellm.completion("openai/torn", MESSAGES, stream=True, **options))
+
+    record = serve(use)
+
+    assert (record.calls, record.failed_calls, record.outcome) == (1, 1, "error")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("soundfile") is None, reason="LiteLLM's cache needs soundfile")
+def test_an_answer_from_the_cache_is_no_call(
+    litellm: Any, serve: Serve, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that LiteLLM's cache answers has no call and no generation."""
+    monkeypatch.setattr(litellm, "cache", litellm.Cache())
+
+    records = [serve(lambda: litellm.completion(f"openai/{MODEL}", MESSAGES, **options)) for _ in range(2)]
+
+    assert [(record.calls, record.outcome) for record in records] == [(1, "success"), (0, "discarded")]
+
+
+def test_an_application_may_set_the_callbacks(
+    litellm: Any, serve: Serve, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An application that assigns new lists to LiteLLM's callbacks, as its documentation shows, is still tracked."""
+    for name in ("callbacks", "success_callback", "failure_callback"):
+        monkeypatch.setattr(litellm, name, [])
+    options = {**options, "stream": True, "stream_options": {"include_usage": True}}
+
+    record = serve(lambda: list(litellm.completion(f"openai/{MODEL}", MESSAGES, **options)))
+
+    assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
+
+
+def test_a_result_that_is_observed_too_counts_once(
+    litellm: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, options: dict[str, Any]
+) -> None:
+    """A response of LiteLLM that the handler passes to ``run.observe`` is one call."""
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        run.observe(litellm.completion(f"openai/{MODEL}", MESSAGES, **options))
+
+    record = runs.wait(1)[-1]
+
+    assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
