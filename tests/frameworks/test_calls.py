@@ -1,0 +1,122 @@
+"""What every framework may do: end a call late, repeat it, or call a model through another framework."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from ldai_integrations import track_ai
+from ldai_integrations._diagnostics import Diagnostics
+from ldai_integrations._run.request import ProviderRequest
+from ldai_integrations.frameworks._calls import FrameworkCalls
+from ldai_integrations.records import RunRecord
+from ldai_integrations.settings import Framework
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+_TEXT = "Hello there"
+
+
+def _answer(response_id: str = "chatcmpl-1", tokens: tuple[int, int] | None = (7317, 3863)) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": _TEXT}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]} if tokens else None
+    return {"id": response_id, "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+
+
+def _calls(name: Framework = "litellm") -> FrameworkCalls:
+    return FrameworkCalls(name, Diagnostics())
+
+
+def _figures(record: RunRecord) -> tuple[int, int, int | None, int | None]:
+    usage = record.usage
+    assert usage is not None
+    return record.calls, record.failed_calls, usage.input_tokens, usage.output_tokens
+
+
+def test_the_report_waits_for_a_call_that_ends_late(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A framework may end a call on another thread after the handler has returned, which does not wait."""
+    calls, may_end = _calls(), threading.Event()
+
+    def end() -> None:
+        may_end.wait(10)
+        calls.end("1", _answer())
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        calls.begin("1", ends_late=True)
+    assert not runs.records
+    may_end.set()
+    thread.join()
+
+    assert _figures(runs.wait(1)[-1]) == (1, 0, 7317, 3863)
+
+
+def test_a_call_that_never_ends_has_an_estimated_input(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A framework may never end a call; the record has the estimated input, and the output is unknown."""
+    request = ProviderRequest("chat", {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": _TEXT}]})
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        _calls().begin("1", lambda: request, ends_late=True)
+
+    record = runs.wait(1)[-1]
+
+    assert record.usage is not None
+    assert (record.calls, record.usage.output_tokens, record.usage.source) == (1, None, "estimate")
+    assert record.usage.input_tokens
+
+
+def test_a_call_that_begins_again_has_failed(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A framework that begins an open call again repeats it: two calls, one of which failed."""
+    calls = _calls()
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        calls.begin("1")
+        calls.begin("1")
+        calls.end("1", _answer())
+
+    record = runs.wait(1)[-1]
+
+    assert _figures(record) == (2, 1, 7317, 3863)
+    assert record.outcome == "success"
+
+
+@pytest.mark.parametrize("outer_id", ["chatcmpl-1", "run-1"])
+def test_a_call_through_another_framework_counts_once(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, outer_id: str
+) -> None:
+    """A framework that calls a model through another one reports the same call, by the same or an own id."""
+    outer, inner = _calls("dspy"), _calls()
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        outer.begin("outer")
+        inner.begin("inner")
+        inner.end("inner", _answer())
+        outer.end("outer", _answer(outer_id))
+
+    assert _figures(runs.wait(1)[-1]) == (1, 0, 7317, 3863)
+
+
+def test_calls_of_two_frameworks_are_two_calls(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Two frameworks that each call a model are two calls, whose response ids differ."""
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        for number, calls in enumerate((_calls("dspy"), _calls())):
+            calls.begin("1")
+            calls.end("1", _answer(f"chatcmpl-{number}"))
+
+    assert _figures(runs.wait(1)[-1]) == (2, 0, 2 * 7317, 2 * 3863)
+
+
+def test_embeddings_are_never_the_chat_of_another_framework(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """Embeddings without figures are a call of their own beside the chat that another framework reports."""
+    chat, embeddings = _calls(), _calls("llama_index")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        embeddings.begin("1", api="embeddings")
+        embeddings.end("1", request=lambda: ProviderRequest("embeddings", {"input": [_TEXT]}))
+        chat.begin("1")
+        chat.end("1", _answer())
+
+    record = runs.wait(1)[-1]
+
+    assert record.usage is not None
+    assert (record.calls, record.usage.input_tokens, record.usage.source) == (2, 7317 + 2, "partial")
