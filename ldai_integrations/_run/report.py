@@ -105,7 +105,11 @@ class Reporter:
         try:
             if run.parent is not None and run.parent.counts_pages:
                 _ = run.parent.id  # evaluated now, for the record
-            if self._has_receivers and run.output.chars < _LONG and not (run.exports_texts or run.ledger.awaits_reports):
+            if (
+                self._has_receivers
+                and run.output.chars < _LONG
+                and not (run.exports_texts or run.ledger.awaits_reports)
+            ):
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
