@@ -73,7 +73,9 @@ class Counts:
         input_tokens, output_tokens, total = known("input"), known("output"), known("total")
         other = known("tool_prompt", 0)
         reasoning = known("reasoning")
-        if self.shape.reasoning_apart and reasoning is not None:
+        # Frameworks that use Gemini's names for other providers include reasoning in the output, as the total shows.
+        is_included = total == (input_tokens or 0) + (output_tokens or 0) + other
+        if self.shape.reasoning_apart and reasoning is not None and not is_included:
             output_tokens = (output_tokens or 0) + reasoning
         if total is None and self.shape.other_is_nothing:
             total = (input_tokens or 0) + (output_tokens or 0)

@@ -134,6 +134,11 @@ def test_anthropic_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
             Usage(30, 47, 77, reasoning_tokens=47),
             id="only thoughts",
         ),
+        pytest.param(
+            {"promptTokenCount": 30, "candidatesTokenCount": 47, "thoughtsTokenCount": 40, "totalTokenCount": 77},
+            Usage(30, 47, 77, reasoning_tokens=40),
+            id="thoughts are in the candidates, as ADK has them for other providers",
+        ),
         pytest.param({"prompt_token_count": 3, "candidates_token_count": 4}, Usage(3, 4, 7), id="the SDK's spelling"),
     ],
 )
