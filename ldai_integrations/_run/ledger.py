@@ -54,6 +54,7 @@ class ProviderCall:
         first_answer_at: When the first visible text of its stream arrived.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
+        is_left: Whether the consumer of its stream left before the end.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
         wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
@@ -70,6 +71,7 @@ class ProviderCall:
         "form",
         "framework",
         "is_background",
+        "is_left",
         "is_lookup",
         "request",
         "rest",
@@ -90,6 +92,7 @@ class ProviderCall:
         self.first_answer_at: float | None = None
         self.is_background: bool = False
         self.is_lookup: bool = False
+        self.is_left: bool = False
         self.form: type | None = None
         self.rest: RestOfStream | None = None
         self.wait: Callable[[float], object] | None = None
@@ -105,8 +108,15 @@ class ProviderCall:
         self._read = read
 
     def reading(self) -> Reading | None:
-        """Return what is known about the response so far; ``None`` if nothing is."""
-        return self._read()
+        """Return what is known about the response so far; ``None`` if nothing is.
+
+        Some providers send the usage so far in every chunk. It is a lower bound if nobody read the finish reason.
+        """
+        reading = self._read()
+        is_left = self.is_left or (self.ended_at is None and self.first_token_at is not None)
+        if not is_left or reading is None or reading.usage is None or reading.finish_reasons:
+            return reading
+        return replace(reading, usage=replace(reading.usage, lower_bound=True))
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""

@@ -1,7 +1,7 @@
-"""A provider of OpenAI's, Anthropic's and Amazon's APIs on this machine, whose answers a test chooses by the model.
+"""A provider of OpenAI's, Anthropic's, Amazon's, Google's and Mistral's APIs on this machine.
 
-Its token counts are those of no tokenizer, so that an estimate never looks exact, and each of its responses has an id
-of its own.
+A test chooses its answers by the model. Its token counts are those of no tokenizer, so that an estimate never looks
+exact, and each of its responses has an id of its own.
 """
 
 from __future__ import annotations
@@ -67,20 +67,31 @@ _BREAK = "break"
 Step = bytes | float | str
 
 
+class Text(bytes):
+    """A part of a stream that has text or a tool call."""
+
+
 @dataclass
 class Provider:
-    """The server, its plans by model, and the requests that it got."""
+    """The server, its plans by model, the requests that it got, and when it sent the first text since the last plan."""
 
     url: str
     plans: dict[str, Plan] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    first_text_at: float | None = None
     released: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def serve(self, model: str = "gpt-4o-mini", **plan: Any) -> Plan:
         """Choose what a model answers."""
         self.plans[model] = Plan(**plan)
+        self.first_text_at = None
         return self.plans[model]
+
+    def note_sent(self, step: bytes) -> None:
+        """Note the time of the first text."""
+        if isinstance(step, Text) and self.first_text_at is None:
+            self.first_text_at = time.perf_counter()
 
     def answer(self, path: str, request: dict[str, Any]) -> tuple[int, str, str, list[Step]]:
         """Return status, content type, content encoding and body of an answer."""
@@ -103,21 +114,24 @@ class Provider:
             steps, kind = _messages(plan, request, model, number)
         elif path.endswith("/responses"):
             steps, kind = _responses(plan, request, model, number)
-        elif path.endswith("/converse"):
-            steps, kind = [json.dumps(_converse(plan)).encode()], "application/json"
-        elif path.endswith("/converse-stream"):
-            steps, kind = _converse_stream(plan), "application/vnd.amazon.eventstream"
+        elif "/converse" in path:
+            steps, kind = _bedrock(plan, number, streams=path.endswith("-stream"))
+        elif path.endswith((":generateContent", ":streamGenerateContent")):
+            steps, kind = _generate(plan, model, number, streams=":stream" in path)
         elif path.endswith("/embeddings"):
             steps, kind = [json.dumps(_embeddings(plan, model)).encode()], "application/json"
         else:
-            steps, kind = _chat(plan, request, model, number)
+            # Mistral reports the usage of every stream.
+            asks = "/mistral/" in path or bool((request.get("stream_options") or {}).get("include_usage"))
+            steps, kind = _chat(plan, request, model, number, asks=asks)
         return 200, kind, plan.encoding, steps
 
 
 def _step_of_loop(plan: Plan, request: dict[str, Any]) -> Plan:
     """Return what a model answers in a tool loop: it calls the tool until it sees a result."""
     sent = json.dumps(request)
-    if any(sign in sent for sign in ('"role": "tool"', '"tool_result"', '"toolResult"', '"function_call_output"')):
+    signs = ('"role": "tool"', '"tool_result"', '"toolResult"', '"function_call_output"', '"functionResponse"')
+    if any(sign in sent for sign in signs):
         return replace(plan, tool="", tool_tokens=None)
     return replace(plan, tokens=plan.tool_tokens, tool_tokens=None)
 
@@ -131,7 +145,7 @@ def _usage(plan: Plan, *names: str) -> dict[str, Any]:
     return dict(zip(names, counts, strict=False))
 
 
-def _chat(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple[list[Step], str]:
+def _chat(plan: Plan, request: dict[str, Any], model: str, number: int, *, asks: bool) -> tuple[list[Step], str]:
     head = {"id": f"chatcmpl-{number:08}", "object": "chat.completion", "created": 1, "model": f"{model}-2024-07-18"}
     usage = _usage(plan, "prompt_tokens", "completion_tokens", "total_tokens")
     calls = [{"id": f"call_{number}", "type": "function", "function": {"name": plan.tool, "arguments": "{}"}}]
@@ -146,7 +160,6 @@ def _chat(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple
     head["object"] = "chat.completion.chunk"
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"tool_calls": [{"index": 0, **calls[0]}]}] if plan.tool else [{"content": word} for word in plan.words]
-    asked = (request.get("stream_options") or {}).get("include_usage")
     steps: list[Step] = []
     for index, delta in enumerate(deltas):
         if plan.breaks_after is not None and index >= plan.breaks_after:
@@ -156,10 +169,10 @@ def _chat(plan: Plan, request: dict[str, Any], model: str, number: int) -> tuple
         if plan.usage_in_every_chunk:
             so_far = {**usage, "completion_tokens": index, "total_tokens": usage["prompt_tokens"] + index}
             frame["usage"] = so_far
-        steps.append(_sse(frame))
+        steps.append(Text(_sse(frame)) if index else _sse(frame))
     last = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if plan.tool else plan.finish_reason}
     steps.append(_sse({**head, "choices": [last], **({"usage": usage} if plan.usage_in_every_chunk else {})}))
-    if asked and usage:
+    if asks and usage:
         steps += [plan.late] if plan.late else []
         steps += ["silence"] if plan.silent else []
         steps.append(_sse({**head, "choices": [], "usage": usage}))
@@ -185,14 +198,17 @@ def _messages(plan: Plan, request: dict[str, Any], model: str, number: int) -> t
         return [json.dumps(message).encode()], "application/json"
     start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
     deltas = [{"type": "text_delta", "text": word} for word in plan.words]
+    block: dict[str, Any] = {"type": "text", "text": ""}
+    if plan.tool:
+        deltas, block = [{"type": "input_json_delta", "partial_json": "{}"}], message["content"][0]
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
         *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "delta": {"stop_reason": message["stop_reason"], "stop_sequence": None},
             "usage": {"output_tokens": 0, **usage},  # cumulative, with the input
         },
         {"type": "message_stop"},
@@ -201,8 +217,9 @@ def _messages(plan: Plan, request: dict[str, Any], model: str, number: int) -> t
         return [*(_sse(event) for event in events[: 2 + plan.breaks_after]), _BREAK], "text/event-stream"
     steps: list[Step] = []
     for event in events:
-        steps += [plan.pause] if plan.pause and event["type"] == "content_block_delta" else []
-        steps.append(_sse(event))
+        has_text = event["type"] == "content_block_delta"
+        steps += [plan.pause] if plan.pause and has_text else []
+        steps.append(Text(_sse(event)) if has_text else _sse(event))
     return steps, "text/event-stream"
 
 
@@ -256,25 +273,68 @@ def _responses(plan: Plan, request: dict[str, Any], model: str, number: int) -> 
                 return [*steps, _BREAK], "text/event-stream"
             seen += 1
             steps += [plan.pause] if plan.pause else []
-        steps.append(_sse({**event, "sequence_number": sequence}))
+        sent = _sse({**event, "sequence_number": sequence})
+        steps.append(Text(sent) if event["type"].endswith(".delta") else sent)
     return steps, "text/event-stream"
 
 
-def _converse(plan: Plan) -> dict[str, Any]:
-    message = {"role": "assistant", "content": [{"text": "".join(plan.words)}]}
+def _bedrock(plan: Plan, number: int, *, streams: bool) -> tuple[list[Step], str]:
+    if streams:
+        return _converse_stream(plan, number), "application/vnd.amazon.eventstream"
+    return [json.dumps(_converse(plan, number)).encode()], "application/json"
+
+
+def _converse(plan: Plan, number: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"text": "".join(plan.words)}
+    if plan.tool:
+        content = {"toolUse": {"toolUseId": f"tooluse_{number}", "name": plan.tool, "input": {}}}
+    message = {"role": "assistant", "content": [content]}
     usage = _usage(plan, "inputTokens", "outputTokens", "totalTokens")
-    return {"output": {"message": message}, "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}}
+    stop = "tool_use" if plan.tool else "end_turn"
+    return {"output": {"message": message}, "stopReason": stop, "usage": usage, "metrics": {"latencyMs": 1}}
 
 
-def _converse_stream(plan: Plan) -> list[Step]:
+def _converse_stream(plan: Plan, number: int) -> list[Step]:
     steps: list[Step] = [encode("messageStart", {"role": "assistant"})]
-    deltas = ({"contentBlockIndex": 0, "delta": {"text": word}} for word in plan.words)
-    steps += [encode("contentBlockDelta", delta) for delta in deltas]
-    steps += [encode("contentBlockStop", {"contentBlockIndex": 0}), encode("messageStop", {"stopReason": "end_turn"})]
+    deltas: list[dict[str, Any]] = [{"text": word} for word in plan.words]
+    if plan.tool:
+        tool = {"toolUse": {"toolUseId": f"tooluse_{number}", "name": plan.tool}}
+        steps.append(encode("contentBlockStart", {"contentBlockIndex": 0, "start": tool}))
+        deltas = [{"toolUse": {"input": "{}"}}]
+    for delta in deltas:
+        steps += [plan.pause] if plan.pause else []
+        steps.append(Text(encode("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta})))
+    stop = "tool_use" if plan.tool else "end_turn"
+    steps += [encode("contentBlockStop", {"contentBlockIndex": 0}), encode("messageStop", {"stopReason": stop})]
     steps += [plan.late] if plan.late else []
     steps += ["silence"] if plan.silent else []
     usage = _usage(plan, "inputTokens", "outputTokens", "totalTokens")
     return [*steps, encode("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]
+
+
+def _generate(plan: Plan, model: str, number: int, *, streams: bool) -> tuple[list[Step], str]:
+    parts: list[dict[str, Any]] = [{"text": word} for word in plan.words]
+    if plan.tool:
+        parts = [{"functionCall": {"name": plan.tool, "args": {}}}]
+    chunks = [[part] for part in parts] if streams else [parts]
+    steps: list[Step] = []
+    for index, chunk in enumerate(chunks, 1):
+        candidate: dict[str, Any] = {"content": {"role": "model", "parts": chunk}, "index": 0}
+        usage = _usage(plan, "promptTokenCount", "candidatesTokenCount", "totalTokenCount")
+        if index == len(chunks):
+            candidate["finishReason"] = "STOP"
+        elif plan.tokens is not None:  # running totals
+            so_far = plan.tokens[1] * index // len(chunks)
+            usage = {**usage, "candidatesTokenCount": so_far, "totalTokenCount": plan.tokens[0] + so_far}
+        body = {
+            "candidates": [candidate],
+            "usageMetadata": usage,
+            "modelVersion": model,
+            "responseId": f"g-{number:08}",
+        }
+        steps += [plan.pause] if plan.pause and streams else []
+        steps.append(Text(_sse(body)) if streams else json.dumps(body).encode())
+    return steps, "text/event-stream" if streams else "application/json"
 
 
 def _embeddings(plan: Plan, model: str) -> dict[str, Any]:
@@ -313,6 +373,7 @@ def serving() -> Iterator[Provider]:
         def _send(self, steps: list[Step]) -> None:
             for step in steps:
                 if isinstance(step, bytes):
+                    provider.note_sent(step)
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(step), step))
                 elif isinstance(step, float):
                     time.sleep(step)

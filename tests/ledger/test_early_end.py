@@ -468,3 +468,27 @@ def test_a_stream_that_is_left_before_its_end(provider: Provider, openai: Any, r
     usage = runs.wait()[0].usage
     assert usage is not None
     assert usage.source == "estimate"
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_usage_so_far_is_a_lower_bound(closes: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The usage in the chunks of a stream that is left before its finish reason counts a part of the answer only."""
+    usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+    provider.serve(words=("many", "words"), usage=usage, usage_in_every_chunk=True)
+    client = wrap_client(openai)
+    kept = []
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        stream = client.chat.completions.create(**ASK)
+        kept.append(stream)
+        next(chunk for chunk in stream if chunk.choices[0].delta.content)
+        if closes:
+            stream.close()
+
+    handler()
+
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.lower_bound) == (IN, True)
+    kept[0].close()
