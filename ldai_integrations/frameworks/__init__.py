@@ -28,6 +28,9 @@ _MODULES: Mapping[Framework, str] = {
     "dspy": "dspy",
     "litellm": "litellm",
     "llama_index": "llama_index.core.llms.callbacks",
+    "adk": "google.adk.plugins.base_plugin",
+    "crewai": "crewai.events.event_bus",
+    "strands": "strands.middleware",
 }
 
 _lock = threading.Lock()

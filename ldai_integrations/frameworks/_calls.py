@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from weakref import WeakValueDictionary
 
 from .._diagnostics import Diagnostics, Guard
 from .._run.body import ItemReader
@@ -15,11 +16,9 @@ from .._run.ledger import ProviderCall
 from .._run.request import MOST_KEPT, ProviderRequest
 from .._run.run import Run
 from .._run.status import is_cancellation
+from ..records import Usage
 from ..settings import Framework
 from ..usage import Reading, read
-
-# A framework ends every call that it begins. The limit protects memory if one does not.
-_MOST_OPEN = 10_000
 
 
 class FrameworkCalls:
@@ -35,7 +34,8 @@ class FrameworkCalls:
     def __init__(self, name: Framework, diagnostics: Diagnostics) -> None:
         self.name: Framework = name
         self._diagnostics = diagnostics
-        self._open: dict[object, _OpenCall] = {}
+        # Its run keeps an open call alive. Some frameworks do not tell when a consumer leaves a stream.
+        self._open: WeakValueDictionary[object, _OpenCall] = WeakValueDictionary()
 
     def guard(self) -> Guard:
         """Guard statements that read the framework's objects: an exception becomes a diagnostic."""
@@ -67,9 +67,7 @@ class FrameworkCalls:
         if not isinstance(run, Run) or run.finished:
             note_call_outside(run)
         elif self.name in run.services.settings.frameworks:
-            if len(self._open) >= _MOST_OPEN:
-                self._open.pop(next(iter(self._open)), None)
-            begun = _OpenCall(run, self.name, api, request)
+            begun = _OpenCall(run, self, api, request)
             self._open[call_id] = begun
             if ends_late:
                 begun.call.wait = partial(self._wait, call_id, begun.ended)
@@ -143,14 +141,17 @@ class FrameworkCalls:
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 
-    def __init__(self, run: Run, framework: Framework, api: str, request: Callable[[], ProviderRequest] | None) -> None:
+    def __init__(
+        self, run: Run, calls: FrameworkCalls, api: str, request: Callable[[], ProviderRequest] | None
+    ) -> None:
         self.run = run
+        self._guard = calls.guard
         self.request = request
         self.ended = threading.Event()
         self.call: ProviderCall = run.begin_call("framework")
-        self.call.framework, self.call.api = framework, api
+        self.call.framework, self.call.api = calls.name, api
         self._chunks = ItemReader()
-        self.call.read_with(self._chunks.reading)
+        self.call.read_with(self._read_so_far)
 
     def add_chunk(self, chunk: object) -> None:
         if self._chunks.feed(chunk):
@@ -166,6 +167,7 @@ class _OpenCall:
 
     def fail(self, exc: BaseException, response: object) -> None:
         if isinstance(exc, GeneratorExit) or is_cancellation(exc):
+            self.call.is_left = True
             self.end(response)
             return
         self._read(response if response is not None else exc, error=type(exc).__name__)
@@ -182,14 +184,30 @@ class _OpenCall:
 
     def _read(self, response: object, *, error: str | None) -> None:
         reading = response if isinstance(response, Reading) else read(response) if response is not None else None
+        if reading is not None and reading.usage is not None and not _has_tokens(reading.usage):
+            reading = replace(reading, usage=None)  # the framework's default: the provider sent none
         chunks = self._chunks.reading()
         if reading is None or (chunks is not None and (reading.usage is None or chunks.usage is not None)):
             reading = chunks
         if reading is not None:
             known = replace(reading, error=error or reading.error)
             self.call.read_with(lambda: known)
+        self._keep_request(reading)
+
+    def _read_so_far(self) -> Reading | None:
+        """Read what has arrived of a call whose end the framework has not reported."""
+        reading = self._chunks.reading()
+        with self._guard():
+            self._keep_request(reading)
+        return reading
+
+    def _keep_request(self, reading: Reading | None) -> None:
         usage = reading.usage if reading is not None else None
         is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
         if self.request is not None and (not is_complete or self.run.keeps_texts):
             self.call.request = self.request()
             self.run.ledger.keep_request(self.call, MOST_KEPT)
+
+
+def _has_tokens(usage: Usage) -> bool:
+    return bool(usage.input_tokens or usage.output_tokens or usage.total_tokens)

@@ -1,0 +1,71 @@
+"""Strands Agents: a plugin that each agent gets, because Strands has no hook for all agents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from strands.middleware import InvokeModelStage
+from strands.plugins import Plugin
+
+from .._run.request import ProviderRequest
+from ._calls import FrameworkCalls
+
+__all__ = ["TrackingPlugin"]
+
+# Set by connect(), which a Tracking calls. Without one there are no runs.
+_connected: list[FrameworkCalls] = []
+
+
+def connect(calls: FrameworkCalls) -> None:
+    """Let all plugins report to the current run from now on."""
+    _connected.append(calls)
+
+
+class TrackingPlugin(Plugin):
+    """A plugin that reports the model calls of an agent to the current run.
+
+    ::
+
+        agent = Agent(model=model, plugins=[TrackingPlugin()])
+    """
+
+    name = "ldai_integrations"
+
+    def init_agent(self, agent: Any) -> None:
+        """Add a middleware around the model calls of an agent."""
+        agent.add_middleware(InvokeModelStage, _report)
+
+
+async def _report(context: Any, call_next: Callable[[Any], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
+    """Pass the events of a model call on. Strands has its chunks in the format of Bedrock, whoever sent them."""
+    call_id, is_answered = object(), False
+    calls = _connected[0] if _connected else None
+    if calls is not None:
+        calls.begin(call_id, lambda: _request_of(context))
+    try:
+        async for event in call_next(context):
+            if calls is not None and "event" in event:
+                is_answered = True
+                calls.add_chunk(call_id, event["event"])
+            yield event
+    except BaseException as exc:
+        if calls is not None:
+            calls.fail(call_id, exc)
+        raise
+    if calls is not None:
+        if not is_answered:  # another middleware has answered, for example from a cache
+            calls.withdraw(call_id)
+        calls.end(call_id)
+
+
+def _request_of(context: Any) -> ProviderRequest:
+    system = context.system_prompt
+    tools = [{"toolSpec": spec} for spec in context.tool_specs]
+    request = {
+        "modelId": context.model.get_config().get("model_id"),
+        "messages": context.messages,
+        "system": [{"text": system}] if isinstance(system, str) else system or [],
+        **({"toolConfig": {"tools": tools}} if tools else {}),
+    }
+    return ProviderRequest("converse", request)
