@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 #: Calls a model at an address, by the name of the model.
 Use = Callable[[str, str], object]
+
+#: How an application uses a model.
+Pattern = Literal["whole", "stream", "tool loop", "failure", "early end"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Stack:
         stream: Reads a streamed response to its end.
         tools: Has the model call the tool ``lookup``, whose result makes it answer: two provider calls.
         leave: Closes a streamed response after its first text.
-        exceptions: The cells that differ, by the name of the pattern, with the framework's reason;
-            ``docs/frameworks.md`` lists them too.
+        exceptions: What is not exact, with the framework's reason: the names of patterns, ``"first token"``,
+            ``"finish reason"`` and ``"model"``. ``docs/frameworks.md`` lists them too.
     """
 
     name: str
@@ -34,7 +38,25 @@ class Stack:
     stream: Use | None = None
     tools: Use | None = None
     leave: Use | None = None
-    exceptions: dict[str, str] = field(default_factory=dict)
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """The name of the module that defines the stack."""
+        return self.whole.__module__.rpartition(".")[2]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the framework is installed."""
+        try:
+            return find_spec(self.package) is not None
+        except ModuleNotFoundError:  # of the package that contains it
+            return False
+
+    def use(self, pattern: Pattern) -> Use | None:
+        """Return what an application does in a pattern; ``None`` if the framework cannot do it."""
+        uses = {"stream": self.stream, "tool loop": self.tools, "early end": self.leave}
+        return uses.get(pattern, self.whole)
 
 
 def wait(work: Coroutine[Any, Any, object]) -> object:
