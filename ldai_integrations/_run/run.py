@@ -355,7 +355,8 @@ class Run(ServedConfig):
         """Forget texts, callables and the exception, whose traceback leads back to the run, once it is reported."""
         self.ledger.release()
         self.output.release()
-        self.prompt, self.error = None, None
+        self.forget_prompt()
+        self.error = None
 
 
 def open_run(

@@ -180,6 +180,10 @@ class ServedConfig:
             variables=self.variables,
         )
 
+    def forget_prompt(self) -> None:
+        """Forget the messages that were rendered, once the run is reported."""
+        self.prompt = None
+
     def _draw_judges(self, config: AIConfig) -> None:
         if self.scope.is_judging or config.judge_configuration is None:
             return

@@ -86,11 +86,13 @@ class Application:
             record = self._run(use)
             first, sent = record.time_to_first_token_ms, self._provider.first_text_at or 0.0
             late = None if first is None else begun + first / 1000 - sent
-            if late is None or -_EARLY <= late <= _LATE + _GAP:
+            is_early = late is not None and late < -_EARLY and "first token" not in stack.exceptions
+            if late is None or (late <= _LATE + _GAP and not is_early):
                 break
         problems = _problems_of_answer(record, stack)
         if "first token" in stack.exceptions:
-            problems += [] if late is None else ["the first token has a time, against the exception"]
+            is_late = late is not None and late > _LATE + _GAP
+            problems += ["the first token is late, and no exception says so"] if is_late else []
         elif late is None or not -_EARLY <= late <= _LATE + _GAP:
             problems.append(f"the first token is {'not known' if late is None else f'{1000 * late:.0f} ms late'}")
         return record, problems
@@ -135,7 +137,8 @@ def _judge(record: RunRecord, tokens: tuple[int, int], calls: int, problems: lis
         return Cell("not visible", exception)
     if record.calls != calls:
         return Cell("wrong", f"{record.calls} calls instead of {calls}")
-    if exception is not None and usage is not None and not is_certain and 0 < (figures[1] or 0) < tokens[1]:
+    is_less = figures[1] is None or 0 < figures[1] < tokens[1]
+    if exception is not None and usage is not None and not is_certain and is_less:
         return Cell("estimate", exception)
     if exception is not None:
         problems = [*problems, "the documented exception is not observed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,9 +40,14 @@ def test_the_example_of_a_framework(title: str, provider: Provider, monkeypatch:
         pytest.skip(f"a package of the example is not installed: {', '.join(missing) or 'google.adk'}")
     for name in ("OPENAI", "GOOGLE", "ANTHROPIC"):
         monkeypatch.setenv(f"{name}_API_KEY", "none")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/v1")
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.setenv(name, f"{provider.url}/v1")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.url)
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", provider.url)
+    if "from agents" in code:
+        import_module("agents").set_trace_processors([])  # the default one sends the spans to OpenAI
+    if "dspy" in code:
+        provider.serve(words=("[[ ## answer ## ]]\nHello\n\n[[ ## completed ## ]]",))
     model = "gemini-2.5-flash" if "google.adk" in code else "gpt-4o-mini"
     space: dict[str, object] = {"__name__": "page"}
 
