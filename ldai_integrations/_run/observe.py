@@ -208,7 +208,8 @@ class _Observer(StreamHooks):
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""
         self._call.rest = None  # nothing more can be read of it
-        self._call.is_left = exc is not None
+        if self._call.ended_at is None:  # a block ends after the stream in it
+            self._call.is_left = exc is not None
         if exc is None or is_cancellation(exc):
             self._call.end(self._clock())
         else:

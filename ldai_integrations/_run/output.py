@@ -36,7 +36,7 @@ class HandlerOutput:
         "_size",
         "_value",
         "first_answer_at",
-        "first_item_at",
+        "first_token_at",
         "is_whole",
         "last_item_at",
         "status",
@@ -60,7 +60,7 @@ class HandlerOutput:
         #: Whether the output is not streamed, so that it has no first token.
         self.is_whole: bool = False
         #: When the first item with content passed, in seconds.
-        self.first_item_at: float | None = None
+        self.first_token_at: float | None = None
         #: When the first visible text passed, in seconds.
         self.first_answer_at: float | None = None
         #: When the last item passed, or the handler returned, in seconds.
@@ -160,10 +160,10 @@ class HandlerOutput:
         if self._reader is None and not self._begin(item):
             return
         if self._is_text:
-            self.first_item_at = self.first_answer_at = self.last_item_at
+            self.first_token_at = self.first_answer_at = self.last_item_at
             self._chunks, self._size = [item], len(item)
         elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
-            self.first_item_at = self.first_item_at or self.last_item_at
+            self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
 
     def _begin(self, item: Any) -> bool:

@@ -42,7 +42,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
     else:
         tools = [tool.name for reading in readings for tool in reading.tool_calls]
     if not calls and not run.output.is_whole:
-        first_token_at, first_answer_at = run.output.first_item_at, run.output.first_answer_at
+        first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
     if run.stated.first_token_at is not None:
         first_token_at = run.stated.first_token_at
     cost = None
@@ -189,7 +189,7 @@ def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
             "inside of the one that compresses, or use gzip.",
             run.output.undecodable,
         )
-    if run.had_stray_calls or (run.error is not None and run.output.first_item_at is None):
+    if run.had_stray_calls or (run.error is not None and run.output.first_token_at is None):
         return None
     usage = own.usage if own is not None and own.usage is not None else Usage()
     if usage.output_tokens is None:

@@ -52,7 +52,7 @@ class ProviderRequest:
 
     def turns(self) -> list[tuple[str, str]]:
         """Return the role and the text of each message of the request that has text."""
-        request = self.arguments if self.api not in _READERS else _READERS[self.api](self.arguments)[0]
+        request = self.arguments if self.api not in _TO_KNOWN_FORMAT else _TO_KNOWN_FORMAT[self.api](self.arguments)[0]
         lines = [("system", _plain(request.get(name))) for name in ("system", "instructions")]
         for name in ("messages", "input", "contents", "prompt"):
             content = request.get(name)
@@ -63,7 +63,7 @@ class ProviderRequest:
 
     def estimate(self, model: str) -> Usage | None:
         """Estimate the input tokens; about 50 µs for 1,000 characters."""
-        read = _READERS.get(self.api)
+        read = _TO_KNOWN_FORMAT.get(self.api)
         request, api = (self.arguments, self.api) if read is None else read(self.arguments)
         return estimate_prompt(request, model=model, api=api)  # type: ignore[arg-type]  # an unknown one gives None
 
@@ -138,4 +138,4 @@ def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
     return {"input": next((text for text in texts if text), None)}, "embeddings"
 
 
-_READERS = {"completions": _completions, "cohere": _cohere, "invoke": _invoke}
+_TO_KNOWN_FORMAT = {"completions": _completions, "cohere": _cohere, "invoke": _invoke}

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 # The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
-_FRAMEWORKS = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
+_WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
 
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
@@ -31,7 +31,7 @@ def is_cancellation(exc: BaseException) -> bool:
 def status_of_exception(exc: BaseException) -> int | None:
     """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
     origins = [_origin(cls) for cls in type(exc).__mro__]
-    if not any(module in _FRAMEWORKS for module, _ in origins):
+    if not any(module in _WEB_PACKAGES for module, _ in origins):
         return None
     for name in ("status_code", "code", "status"):
         status = as_status(getattr(exc, name, None))

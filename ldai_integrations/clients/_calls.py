@@ -12,7 +12,7 @@ from .._run.ledger import ProviderCall
 from .._run.observe import note_failure, observe
 from .._run.request import ProviderRequest
 from .._run.run import Run
-from ._providers import Call
+from ._providers import CallKind
 
 IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 
@@ -23,7 +23,7 @@ _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
 _AZURE_WITH_OPTION = "2024-09"
 
 
-def run_of_call(call: Call) -> Run | None:
+def run_of_call(call: CallKind) -> Run | None:
     """Return the open run that a call belongs to; without one, count the call as missed."""
     run = get_current()
     if isinstance(run, Run) and not run.finished:
@@ -35,7 +35,7 @@ def run_of_call(call: Call) -> Run | None:
 
 def call_model(
     run: Run,
-    kind: Call,
+    kind: CallKind,
     method: Callable[..., object],
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
@@ -67,7 +67,7 @@ def call_model(
 
 
 def call_and_parse(
-    run: Run, kind: Call, raw: Callable[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
+    run: Run, kind: CallKind, raw: Callable[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> object:
     """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception.
 
@@ -145,7 +145,7 @@ def _has_usage_option(client: Any) -> bool:
     return host == "openai.com" or host.endswith(".openai.com")
 
 
-def _begin(run: Run, kind: Call, arguments: Mapping[str, object]) -> ProviderCall:
+def _begin(run: Run, kind: CallKind, arguments: Mapping[str, object]) -> ProviderCall:
     given = {name: value for name, value in arguments.items() if is_given(value)}
     call = run.begin_call("client", ProviderRequest(kind.api, given))
     call.is_lookup = kind.looks_up

@@ -9,9 +9,9 @@ from .._run.observe import ObservedEvents, observe_events
 from .._run.request import ProviderRequest
 from .._run.stream import Proxy
 from ._calls import run_of_call
-from ._providers import Call
+from ._providers import CallKind
 
-_RESPONSE = Call("realtime")
+_RESPONSE = CallKind("realtime")
 
 
 class _WithMethods(Proxy):

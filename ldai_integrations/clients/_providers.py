@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallKind:
     """A method that calls a model.
 
     Attributes:
@@ -36,9 +36,9 @@ class Post:
         calls: The paths that call a model, by their ends.
     """
 
-    calls: Mapping[str, Call]
+    calls: Mapping[str, CallKind]
 
-    def call_of(self, path: object) -> Call | None:
+    def call_of(self, path: object) -> CallKind | None:
         """Return the call that a path stands for; ``None`` if it calls no model."""
         path = f"/{path}".partition("?")[0].rstrip("/")
         return next((call for end, call in self.calls.items() if path.endswith(end)), None)
@@ -54,7 +54,7 @@ class Through:
     """
 
     tree: Tree
-    otherwise: Call | None = None
+    otherwise: CallKind | None = None
 
 
 class Another:
@@ -66,39 +66,39 @@ class Connect:
 
 
 Tree: TypeAlias = "Mapping[str, Part]"
-Part: TypeAlias = "Call | Post | Through | Another | Connect | Tree"
+Part: TypeAlias = "CallKind | Post | Through | Another | Connect | Tree"
 
 #: These attributes have the same calls, which return the HTTP response instead of what is parsed from it.
 RAW = ("with_raw_response", "with_streaming_response")
 
 _ANOTHER = Another()
-_CHAT = Call("chat")
+_CHAT = CallKind("chat")
 
 
-def _named(call: Call, *names: str) -> dict[str, Part]:
+def _named(call: CallKind, *names: str) -> dict[str, Part]:
     return dict.fromkeys(names, call)
 
 
-_CREATE = Call("chat", has_usage_option=True)
+_CREATE = CallKind("chat", has_usage_option=True)
 _COMPLETIONS: Tree = {
     "create": _CREATE,
-    "parse": Call("chat", parses=True),
+    "parse": CallKind("chat", parses=True),
     "stream": Through({"create": _CREATE}),
 }
-_RESPOND = Call("responses")
-_RETRIEVE = Call("responses", looks_up=True)
+_RESPOND = CallKind("responses")
+_RETRIEVE = CallKind("responses", looks_up=True)
 _RESPONSES: Tree = {
     "create": _RESPOND,
-    "parse": Call("responses", parses=True),
+    "parse": CallKind("responses", parses=True),
     "retrieve": _RETRIEVE,
     "stream": Through({"create": _RESPOND, "retrieve": _RETRIEVE}),
 }
-_EMBED = Call("embeddings")
+_EMBED = CallKind("embeddings")
 _EMBEDDINGS: Tree = _named(_EMBED, "create", "create_async")
-_IMAGE, _AUDIO = Call("images"), Call("audio")
+_IMAGE, _AUDIO = CallKind("images"), CallKind("audio")
 
 # A run of an assistant is one call. It is started, and looked up until it is complete.
-_START, _LOOK = Call("assistants"), Call("assistants", looks_up=True)
+_START, _LOOK = CallKind("assistants"), CallKind("assistants", looks_up=True)
 _STEPS: Tree = {"create": _START, "retrieve": _LOOK, "submit_tool_outputs": _LOOK}
 _SEND_RUN: Tree = {"_post": Post({"/runs": _START, "/submit_tool_outputs": _LOOK})}
 _RUNS: Tree = {
@@ -116,7 +116,7 @@ _REALTIME: Tree = {"connect": Connect()}
 
 OPENAI: dict[str, Part] = {
     "chat": {"completions": _COMPLETIONS},
-    "completions": {"create": Call("completions", has_usage_option=True)},
+    "completions": {"create": CallKind("completions", has_usage_option=True)},
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
     "images": _named(_IMAGE, "generate", "edit", "create_variation"),
@@ -131,7 +131,7 @@ OPENAI: dict[str, Part] = {
     "post": Post(
         {
             "/chat/completions": _CHAT,
-            "/completions": Call("completions"),
+            "/completions": CallKind("completions"),
             "/responses": _RESPOND,
             "/embeddings": _EMBED,
             **dict.fromkeys(("/images/generations", "/images/edits", "/images/variations"), _IMAGE),
@@ -143,8 +143,8 @@ OPENAI: dict[str, Part] = {
     "copy": _ANOTHER,
 }
 
-_CLAUDE = Call("messages")
-_MESSAGES: dict[str, Part] = {**_named(_CLAUDE, "create", "stream"), "parse": Call("messages", parses=True)}
+_CLAUDE = CallKind("messages")
+_MESSAGES: dict[str, Part] = {**_named(_CLAUDE, "create", "stream"), "parse": CallKind("messages", parses=True)}
 ANTHROPIC: dict[str, Part] = {
     "messages": _MESSAGES,
     "post": Post({"/messages": _CLAUDE}),
@@ -155,12 +155,12 @@ ANTHROPIC: dict[str, Part] = {
 # The runner keeps the client, and calls it once for each turn.
 ANTHROPIC["beta"] = {"messages": {**_MESSAGES, "tool_runner": Through({"_client": ANTHROPIC})}}
 
-_GENERATE = Call("generate")
+_GENERATE = CallKind("generate")
 _MODELS: Tree = {
     # One call of these is several calls if functions are called, or an answer is continued.
     "generate_content": Through({"_generate_content": _GENERATE}, _GENERATE),
     "generate_content_stream": Through({"_generate_content_stream": _GENERATE}, _GENERATE),
-    "embed_content": Call("embeddings"),
+    "embed_content": CallKind("embeddings"),
 }
 GENAI: dict[str, Part] = {"models": _MODELS, "chats": {"create": Through({"_modules": _MODELS})}}
 GENAI["aio"] = GENAI
@@ -173,20 +173,20 @@ _MISTRAL_CHAT = _named(
 MISTRAL: Tree = {
     "chat": _MISTRAL_CHAT,
     "agents": _MISTRAL_CHAT,
-    "fim": _named(Call("completions"), "complete", "complete_async", "stream", "stream_async"),
+    "fim": _named(CallKind("completions"), "complete", "complete_async", "stream", "stream_async"),
     "embeddings": _EMBEDDINGS,
 }
 
 _COHERE = {
-    **_named(Call("cohere"), "chat", "chat_stream"),
-    **_named(Call("completions"), "generate", "generate_stream"),
-    "embed": Call("embeddings"),
+    **_named(CallKind("cohere"), "chat", "chat_stream"),
+    **_named(CallKind("completions"), "generate", "generate_stream"),
+    "embed": CallKind("embeddings"),
 }
 COHERE: Tree = {**_COHERE, "v2": _COHERE}
 
 BEDROCK: Tree = {
-    **_named(Call("converse"), "converse", "converse_stream"),
-    **_named(Call("invoke"), "invoke_model", "invoke_model_with_response_stream"),
+    **_named(CallKind("converse"), "converse", "converse_stream"),
+    **_named(CallKind("invoke"), "invoke_model", "invoke_model_with_response_stream"),
 }
 
 # The method that identifies a client, the first that it has, and the tracked methods of such clients. Clients of other

@@ -11,7 +11,7 @@ from typing import Any
 from .._run.stream import Proxy
 from ._calls import IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
 from ._connections import ConnectionManager
-from ._providers import RAW, Another, Call, Connect, Part, Post, Through, Tree
+from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Method(Proxy):
 class _TrackedMethod(_Method):
     """A method that calls a model. The call is added to the ledger of the current run."""
 
-    def __init__(self, inner: object, owner: Wrapped, call: Call) -> None:
+    def __init__(self, inner: object, owner: Wrapped, call: CallKind) -> None:
         super().__init__(inner, owner)
         self._self_call = call
 
@@ -202,7 +202,7 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
         return _AnotherClient(value, owner)
     if isinstance(part, Connect):
         return _ConnectMethod(value, owner)
-    if isinstance(part, Call):
+    if isinstance(part, CallKind):
         return _TrackedMethod(value, owner, part)
     if isinstance(part, Post):
         return _PostMethod(value, owner, part)

@@ -1,4 +1,4 @@
-"""The provider calls that a framework has begun and not ended."""
+"""What the modules of this package report to: begin, add_chunk, and end or fail for each provider call."""
 
 from __future__ import annotations
 

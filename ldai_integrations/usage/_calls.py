@@ -80,7 +80,7 @@ class _ToolCall:
 
 
 @dataclass(slots=True)
-class Call:
+class CallDraft:
     """One provider call while it is read.
 
     Attributes:
@@ -173,15 +173,15 @@ class Draft:
         self._limits = Limits()
         self.call = self._new_call()
         self._calls = [self.call]
-        self._by_id: dict[str, Call] = {}
+        self._by_id: dict[str, CallDraft] = {}
         self.entry = ""
         self.event = 0
         self.pieces = 0
         self.api = "chat"
         self.has_sum = False
 
-    def _new_call(self) -> Call:
-        return Call(BoundedText(self._limits), BoundedText(self._limits))
+    def _new_call(self) -> CallDraft:
+        return CallDraft(BoundedText(self._limits), BoundedText(self._limits))
 
     # The current call
 
@@ -280,7 +280,11 @@ class Draft:
             self._by_id[name] = self.call
 
     def finish(self, reason: Any, choice: int = 0) -> None:
-        """Take the reason why generation ended; the first choice's last reason is kept."""
+        """Take the reason why generation ended; the first choice's last reason is kept.
+
+        Call it at the end of an answer, with the name of the event if the provider gives no reason. Without an end, a
+        stream that its consumer leaves is a lower bound.
+        """
         word = reason if type(reason) is str or reason is None else text(reason) or text(get(reason, "value", "name"))
         if not word:
             return

@@ -13,7 +13,7 @@ from ._values import get, is_list, is_record, items, number, text, to_json
 
 API = Literal["chat", "responses", "messages", "converse", "generate", "embeddings"]
 
-_READERS: dict[str, Callable[[Any], Conversation]] = {
+_CONVERSATION_OF: dict[str, Callable[[Any], Conversation]] = {
     "chat": from_chat,
     "responses": from_responses,
     "messages": from_messages,
@@ -62,7 +62,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
         tokens = _count_embedded(request, model)
         estimated = frozenset(("input_tokens", "total_tokens"))
         return Usage(input_tokens=tokens, total_tokens=tokens, estimated=estimated) if tokens else None
-    reader = _READERS.get(api)
+    reader = _CONVERSATION_OF.get(api)
     conversation = reader(request) if reader is not None else Conversation()
     if not conversation.turns:
         return None

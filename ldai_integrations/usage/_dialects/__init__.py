@@ -11,7 +11,8 @@ from . import anthropic, bedrock, cohere, frameworks, gemini, openai, others
 # Reads an event or a whole response; returns whether it has the format.
 Dialect = Callable[[Any, Draft], bool]
 
-# In order of how reliably a shape is recognised. The first that recognises an event reads it.
+# In order of how reliably a shape is recognised: the weaker its sign, the later. The first that recognises an event
+# reads it. The others return False for what they do not know, and write nothing to the draft before.
 DIALECTS: tuple[Dialect, ...] = (
     openai.absorb_chat,
     openai.absorb_response,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
-from .._calls import Call, Draft
+from .._calls import CallDraft, Draft
 from .._values import fields_of, get, is_list, items, number, text
 
 _TEXT = (
@@ -61,7 +61,7 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _only_text(chunk: Any, call: Call) -> str:
+def _only_text(chunk: Any, call: CallDraft) -> str:
     """Return the text of a later chunk of openai's library; empty if there may be anything else to read in it."""
     if type(chunk) is dict or not call.ids or call.finished_at:
         return ""
