@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
@@ -63,6 +63,8 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         ConfigurationError: If the calling thread runs an event loop, which this would block.
         Exception: What the coroutine raises.
     """
+    if not asyncio.iscoroutine(work):
+        raise ConfigurationError(f"call() was given a {type(work).__name__}; give a coroutine, or use iterate()")
     _refuse_event_loop(work)
     return _loop().run(work, copy_context())
 
@@ -80,16 +82,18 @@ def iterate(events: AsyncIterator[T]) -> Iterator[T]:
         Exception: What the iterator raises.
     """
     loop, context = _loop(), copy_context()
+    is_done = False
     try:
         while True:
             _refuse_event_loop(None)
             event = loop.run(_next(events), context)
             if event is _END:
+                is_done = True
                 return
             yield cast(T, event)
-    finally:
-        if hasattr(events, "aclose"):
-            loop.run(_close(events), context)
+    finally:  # maybe in a finalizer, or on the event loop itself: nobody may wait here
+        if not is_done and hasattr(events, "aclose"):
+            loop.start(_close(events), context)
 
 
 class _Loop:
@@ -101,14 +105,42 @@ class _Loop:
         threading.Thread(target=self._loop.run_forever, name="ldai-agentcontrol", daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, T], context: Context) -> T:
-        """Run a coroutine as a task with the variables of a context, and wait for its result."""
+        """Run a coroutine as a task with the variables of a context, and wait for its result.
+
+        If an exception interrupts the wait, such as a time limit, the task is cancelled.
+        """
         done: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
+        tasks: list[asyncio.Task[T]] = []
+        self.start(work, context, done.put, tasks)
+        try:
+            return done.get().result()
+        except BaseException:
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            raise
 
-        def start() -> None:
-            self._loop.create_task(work, context=context).add_done_callback(done.put)  # type: ignore[call-arg,unused-ignore]  # Python 3.11
+    def start(
+        self,
+        work: Coroutine[Any, Any, T],
+        context: Context,
+        done: Callable[[asyncio.Task[T]], object] | None = None,
+        tasks: list[asyncio.Task[T]] | None = None,
+    ) -> None:
+        """Run a coroutine as a task, and do not wait; takes no lock.
 
-        self._loop.call_soon_threadsafe(start)
-        return done.get().result()
+        Args:
+            work: The coroutine.
+            context: The variables that it sees.
+            done: Called with the task when it is done.
+            tasks: Receives the task when it has begun. It keeps the task alive.
+        """
+        running: list[asyncio.Task[T]] = tasks if tasks is not None else []
+
+        def begin() -> None:
+            task = self._loop.create_task(work, context=context)  # type: ignore[call-arg,unused-ignore]  # Python 3.11
+            running.append(task)
+            task.add_done_callback(done if done is not None else lambda _task: running.clear())
+
+        self._loop.call_soon_threadsafe(begin)
 
 
 _starting = ForkSafeLock()

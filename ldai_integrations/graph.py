@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from ldclient import Context
 
-from ._run.context import RequestScope, get_current, scope_of
-from ._run.graph import GraphRun, bind_graph, reset_graph
+from ._run.background import call_off_loop
+from ._run.context import RequestScope, bind, get_current, scope_of, unbind
+from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError
 from .tracking import Tracking, process
@@ -46,7 +47,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
     Raises:
         ConfigurationError: If a value cannot work, or if it is put on a generator function, whose work is done after it
-            has returned. Use a ``with`` block in such a function.
+            has returned. Put it on the function that calls the agents.
     """
 
     def __init__(
@@ -68,14 +69,16 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
     def __call__(self, func: F) -> F:
         """Return ``func``; each call is an execution of the graph."""
+        if isinstance(func, (staticmethod, classmethod)):
+            return type(func)(self(func.__func__))
         if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func) or not inspect.isroutine(func):
-            raise ConfigurationError(
-                f"track_graph was put on {func!r}; put it on a function or coroutine function, or use a with block"
-            )
+            raise ConfigurationError(f"track_graph was put on {func!r}; put it on a function or coroutine function")
         if inspect.iscoroutinefunction(func):
 
             @wraps(func)
             async def run_async(*args: Any, **kwargs: Any) -> Any:
+                if self._tracking is None and get_current() is None and process.tracking is None:
+                    await call_off_loop(process.make_tracking)
                 with self._block(args, kwargs):
                     return await func(*args, **kwargs)
 
@@ -96,7 +99,10 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """End the execution."""
-        self._blocks.pop().__exit__(kind, exc, tb)
+        graph, blocks = get_graph(), self._blocks[::-1]  # threads and tasks may be in blocks of one object
+        block = next((block for block in blocks if block.graph is graph), blocks[0])
+        self._blocks.remove(block)
+        block.__exit__(kind, exc, tb)
 
     def _block(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> _Block:
         return _Block(self._graph_key, self._scope(), self._ld_context, args, kwargs)
@@ -122,18 +128,26 @@ class _Block:
         args: tuple[object, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self._graph: GraphRun | None = None
+        self.graph: GraphRun | None = None
         self._token: Token[GraphRun | None] | None = None
+        self._scope = scope
+        self._scope_token: Token[Any] | None = None
         if scope is not None:
             with scope.services.diagnostics.guard("graph", graph_key):
                 found = scope.ld_context if ld_context is None else scope.context_from(ld_context, *args, **kwargs)
-                self._graph = GraphRun(scope, graph_key, found)
+                self.graph = GraphRun(scope, graph_key, found)
 
     def __enter__(self) -> None:
-        if self._graph is not None:
-            self._token = bind_graph(self._graph)
+        if self.graph is not None:
+            self._token = bind_graph(self.graph)
+            if get_current() is None:  # the agents share the LD context of the graph
+                self._scope_token = bind(self._scope)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._graph is not None and self._token is not None:
-            reset_graph(self._token)
-            self._graph.end(exc)
+        if self.graph is None or self._token is None:
+            return
+        if self._scope_token is not None and self._scope is not None:
+            unbind(self._scope_token)
+            self._scope.close()
+        unbind_graph(self._token)
+        self.graph.end(exc)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -185,7 +188,7 @@ def test_mistakes() -> None:
     def pieces() -> Iterator[str]:
         yield ""
 
-    with pytest.raises(ConfigurationError, match="use a with block"):
+    with pytest.raises(ConfigurationError, match="put it on a function"):
         track_graph("support-flow")(pieces)
 
 
@@ -201,3 +204,99 @@ def test_an_event_of_the_application(launchdarkly: OfflineLaunchDarkly) -> None:
     expected = {"items": 2, "runId": run.id, "configKey": "triage", "variationKey": "test", "version": 1}
     assert event.data == expected
     assert launchdarkly.tracking.stats().diagnostics["track"] == 1
+
+
+def test_one_object_in_several_threads(launchdarkly: OfflineLaunchDarkly) -> None:
+    """Threads may be in blocks of one object at the same time, and leave them in any order."""
+    flow, barrier = track_graph("support-flow"), threading.Barrier(2)
+
+    def work(is_first: bool) -> None:
+        with flow:
+            barrier.wait()
+            node("triage")()
+            if not is_first:
+                barrier.wait()
+        if is_first:
+            barrier.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [True, False]))
+
+    launchdarkly.tracking.flush()
+    assert len(launchdarkly.events.named("graph:invocation_success")) == 2
+
+
+def test_a_block_that_ends_in_another_context(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A web framework may take each step of a generator in another context; the graph ends all the same."""
+
+    def pieces() -> Iterator[str]:
+        with track_graph("support-flow"):
+            node("triage")()
+            yield "one"
+
+    steps = pieces()
+    for _ in range(2):
+        contextvars.copy_context().run(next, steps, None)
+
+    assert graph_events(launchdarkly)["invocation_success"] == 1
+
+
+def test_a_cancelled_graph(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A graph whose task is cancelled is neither a success nor a failure."""
+
+    @track_graph("support-flow")
+    async def flow() -> None:
+        node("triage")()
+        await asyncio.sleep(30)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(flow())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+    events = graph_events(launchdarkly)
+    assert not {"invocation_success", "invocation_failure"} & set(events)
+    assert events["path"] == ["triage"]
+
+
+def test_tokens_that_are_not_all_known(launchdarkly: OfflineLaunchDarkly) -> None:
+    """If the tokens of one node are unknown, the sum of the others is not reported as the total."""
+
+    @track_ai(config_key="answer", mode="agent")
+    def silent() -> None:
+        """Use no model that can be seen."""
+
+    with track_graph("support-flow"):
+        node("triage", 5)()
+        silent()
+
+    assert "total_tokens" not in graph_events(launchdarkly)
+
+
+def test_a_class_method(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The decorator works above ``@classmethod`` and ``@staticmethod``."""
+
+    class Flows:
+        @track_graph("support-flow")
+        @classmethod
+        def run(cls) -> str:
+            return str(node("triage")())
+
+    assert Flows.run() == "triage"
+    assert graph_events(launchdarkly)["path"] == ["triage"]
+
+
+def test_the_agents_share_an_anonymous_context(launchdarkly: OfflineLaunchDarkly) -> None:
+    """Without a request, the graph and its agents are evaluated for the same anonymous LD context."""
+    with track_graph("support-flow"):
+        node("triage")()
+        node("answer")()
+    launchdarkly.tracking.flush()
+
+    events = [event for event in launchdarkly.events.custom if event.key.startswith("$ld:ai:graph:") or event.data]
+    keys = {event.context.key for event in events if isinstance(event.data, dict) and "variationKey" in event.data}
+    assert len(keys) == 1

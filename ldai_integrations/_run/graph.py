@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -13,8 +13,9 @@ from typing import Any, Protocol, cast
 from ldai.tracker import AIGraphTracker, TokenUsage
 from ldclient import Context, LDClient
 
-from ..records import RunRecord, Usage
-from .context import RequestScope
+from ..records import RunRecord
+from .context import RequestScope, get_current, outside
+from .status import is_cancellation
 
 
 class NodeRun(Protocol):
@@ -59,7 +60,10 @@ class GraphRun:
         self._error: BaseException | None = None
         self._ended_at: float | None = None
         self._is_reported = False
-        variation = services.ld_client.variation(graph_key, ld_context, {})
+        self._scope = scope
+        evaluate = partial(services.ld_client.variation, graph_key, ld_context, {})
+        current = get_current()
+        variation = outside(current, evaluate) if getattr(current, "companions", None) else evaluate()
         self._graph: Mapping[str, Any] = variation if isinstance(variation, Mapping) else {}
         meta = self._graph.get("_ldMeta")
         meta = meta if isinstance(meta, Mapping) else {}
@@ -102,20 +106,36 @@ class GraphRun:
             self._is_reported = True
         with self._services.diagnostics.guard("graph", self.key):
             self._report(nodes)
+        flushing = self._services.flushing
+        if flushing.follows_requests and not (self._scope.is_request or self._scope.open_runs):
+            flushing.flush_after_request()
 
     def _report(self, nodes: list[_Node]) -> None:
         tracker = self._tracker
         assert self._ended_at is not None
-        if self._error is None and not (nodes and _last_of(nodes).outcome == "error"):
+        outcome = _last_of(nodes).outcome if nodes else "success"
+        if self._error is not None:
+            outcome = "cancelled" if is_cancellation(self._error) else "error"
+        if outcome == "success":
             tracker.track_invocation_success()
-        else:
+        elif outcome == "error":
             tracker.track_invocation_failure()
         tracker.track_duration(round(1000 * (self._ended_at - self._opened_at)))
-        tracker.track_total_tokens(_tokens_of(nodes))
+        tracker.track_total_tokens(self._tokens_of(nodes))
         if not nodes:
             return
         tracker.track_path([node.key for node in nodes])
         self._report_handoffs(nodes)
+
+    def _tokens_of(self, nodes: list[_Node]) -> TokenUsage | None:
+        """Return the sum of the nodes' tokens; ``None`` unless those of all nodes are known."""
+        usages = [node.record.usage for node in nodes if node.record is not None and node.record.usage is not None]
+        if len(usages) < len(nodes) or not usages:
+            return None
+        total = reduce(add, usages).with_total()
+        if total.total_tokens is None or (total.estimated and not self._services.settings.report_estimates):
+            return None
+        return TokenUsage(total.total_tokens, total.input_tokens or 0, total.output_tokens or 0)
 
     def _report_handoffs(self, nodes: list[_Node]) -> None:
         edges = self._graph.get("edges")
@@ -161,20 +181,17 @@ def _last_of(nodes: list[_Node]) -> RunRecord:
     return last
 
 
-def _tokens_of(nodes: list[_Node]) -> TokenUsage | None:
-    """Return the sum of the nodes' tokens; ``None`` if none is known."""
-    usages = [node.record.usage for node in nodes if node.record is not None and node.record.usage is not None]
-    total = reduce(add, usages).with_total() if usages else Usage()
-    if total.total_tokens is None:
-        return None
-    return TokenUsage(total.total_tokens, total.input_tokens or 0, total.output_tokens or 0)
-
-
 _current: ContextVar[GraphRun | None] = ContextVar("ldai_integrations.graph", default=None)
 
 #: Return the graph that runs here; ``None`` if there is none.
 get_graph = _current.get
 #: Bind a graph.
 bind_graph = _current.set
-#: Restore what :func:`bind_graph` replaced.
-reset_graph = _current.reset
+
+
+def unbind_graph(token: Token[GraphRun | None]) -> None:
+    """Restore what :func:`bind_graph` replaced; there is nothing to restore where a generator is closed elsewhere."""
+    try:
+        _current.reset(token)
+    except ValueError:
+        pass

@@ -396,8 +396,7 @@ def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]
     same = []
     if reading.usage is not None:
         same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
-        # Sources disagree on whether the input includes a cache, so that the output must do.
-        same += [one for one in others if reading.usage.output_tokens == one.usage.output_tokens is not None]
+        same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
     same += [one for one in others if one.reading.usage is None and not one.call.error]
     return same[0] if same else None
 
@@ -462,6 +461,15 @@ def _kind_of(response_id: str) -> str:
 
 def _tokens(usage: Usage) -> tuple[int | None, int | None]:
     return usage.input_tokens, usage.output_tokens
+
+
+def _differ_by_cache(one: Usage, other: Usage) -> bool:
+    """Return whether two usages are the same, except that only one of them counts cached tokens as input."""
+    if one.output_tokens is None or one.output_tokens != other.output_tokens:
+        return False
+    difference = abs((one.input_tokens or 0) - (other.input_tokens or 0))
+    caches = [(usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0) for usage in (one, other)]
+    return any(difference in (read, written, read + written) for read, written in caches)
 
 
 def _numbers(usage: Usage) -> tuple[int, int]:

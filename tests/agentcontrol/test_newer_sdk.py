@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -185,6 +187,8 @@ def test_mistakes(launchdarkly: OfflineLaunchDarkly) -> None:
     async def blocking() -> None:
         call(_config().invoke("Hi", USER))
 
+    with pytest.raises(ConfigurationError, match="give a coroutine, or use iterate"):
+        call(_config().stream("Hi", USER))
     with pytest.raises(ConfigurationError, match="use await or async for instead"):
         asyncio.run(blocking())
     with OfflineLaunchDarkly() as other, pytest.raises(ConfigurationError, match="call connect\\(\\) first"):
@@ -222,3 +226,51 @@ def test_the_run_of_the_caller(launchdarkly: OfflineLaunchDarkly) -> None:
         return call(key())
 
     assert view() == "chat"
+
+
+def test_a_wait_that_is_interrupted(launchdarkly: OfflineLaunchDarkly) -> None:
+    """An exception that interrupts the wait, such as a time limit, cancels the work."""
+    cancelled = threading.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def expire(*_: object) -> None:
+        raise TimeoutError
+
+    former = signal.signal(signal.SIGALRM, expire)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError):
+            call(work())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    assert cancelled.wait(5)
+
+
+def test_an_iteration_that_is_dropped(launchdarkly: OfflineLaunchDarkly) -> None:
+    """An iteration that is dropped, even on the background event loop itself, closes the stream without a wait."""
+    closed = threading.Event()
+
+    async def events() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+            closed.set()
+
+    kept = [iterate(events())]
+    assert next(kept[0]) == 1
+
+    async def drop() -> None:
+        kept.clear()
+
+    call(drop())
+    assert closed.wait(5)
+    assert call(_config().invoke("Hi", USER)).response == "Hello there"

@@ -163,3 +163,25 @@ def test_several_calls(provider: Provider, openai: Any, anthropic: Any, runs: Re
     assert usage.input_tokens is not None
     assert usage.input_tokens > 171 + 18 + 2 * IN
     assert usage.cached_input_tokens == 161 + IN
+
+
+@pytest.mark.parametrize("wrapped_first", [True, False])
+def test_two_calls_with_equal_output(
+    wrapped_first: bool, bedrock: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A wrapped and an observed call without ids are two calls, although both have one output token."""
+    provider.serve("first", tokens=(7317, 1))
+    provider.serve("second", tokens=(4001, 1))
+    ask: Any = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+    with track_ai(config_key="chat") as run:
+        calls = [
+            lambda: wrap_client(bedrock).converse(modelId="first", **ask),
+            lambda: run.observe(bedrock.converse(modelId="second", **ask)),
+        ]
+        for call in calls if wrapped_first else calls[::-1]:
+            call()
+
+    record = runs.wait(1)[-1]
+    assert record.calls == 2
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (11318, 2)
