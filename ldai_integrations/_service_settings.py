@@ -134,9 +134,14 @@ def _check_whole(name: str, value: object, low: int, high: int) -> None:
 def _check_store(store: object) -> None:
     """Refuse a store that cannot work, without showing an address, which may contain a password."""
     if isinstance(store, str):
-        if not store.startswith(_STORES) or store == SQLITE:
+        if not store.startswith(_STORES) or not store.removeprefix(SQLITE).strip():
             raise ConfigurationError(
                 "FeedbackSettings.store is no address of a store; use sqlite:///votes.db or redis://host:6379/0"
+            )
+        if store == f"{SQLITE}:memory:":  # each call opens the store anew, and would find it empty
+            raise ConfigurationError(
+                "FeedbackSettings.store is an SQLite database in memory, which counts nothing; name a file, or leave "
+                "store out for the memory of this process"
             )
     elif store is not None and not all(callable(getattr(store, name, None)) for name in ("keep", "discard", "count")):
         raise ConfigurationError(

@@ -48,6 +48,8 @@ from .cases import SECRET
         ({"store": {}}, "store is of type dict"),
         ({"store": "hunter2.db"}, "store is no address"),
         ({"store": "sqlite:///"}, "store is no address"),
+        ({"store": "sqlite:/// "}, "store is no address"),
+        ({"store": "sqlite:///:memory:"}, "in memory, which counts nothing"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
