@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
@@ -12,6 +11,7 @@ from .._run.ledger import ProviderCall
 from .._run.observe import note_failure, observe
 from .._run.request import ProviderRequest
 from .._run.run import Run
+from ..providers._servers import has_newer_options, leaves_usage_open
 from ._providers import CallKind
 
 IncludeUsage: TypeAlias = 'bool | Literal["always"]'
@@ -19,8 +19,6 @@ IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 # The classes of the values that stand for arguments that are not given: openai's and anthropic's ``omit`` and
 # ``NOT_GIVEN``, mistralai's ``UNSET``, and the ``...`` of cohere.
 _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
-# https://learn.microsoft.com/azure/ai-services/openai/api-version-lifecycle: older versions refuse ``stream_options``.
-_AZURE_WITH_OPTION = "2024-09"
 
 
 def run_of_call(call: CallKind) -> Run | None:
@@ -122,27 +120,12 @@ def asks_for_usage(kwargs: Mapping[str, object], client: object, include_usage: 
     """
     if not include_usage or kwargs.get("stream") is not True or is_given(kwargs.get("stream_options", ...)):
         return False
-    extra = kwargs.get("extra_body")
-    # Azure refuses the option together with data sources.
-    if isinstance(extra, Mapping) and ("stream_options" in extra or "data_sources" in extra):
-        return False
-    return include_usage == "always" or _has_usage_option(client)
+    return leaves_usage_open(kwargs) and (include_usage == "always" or has_newer_options(client))
 
 
 def is_given(argument: object) -> bool:
     """Return whether an argument is more than a sentinel for one that is not given."""
     return type(argument).__name__ not in _ABSENT
-
-
-def _has_usage_option(client: Any) -> bool:
-    """Return whether a client's server is known to report the usage of a stream on request."""
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
-    is_azure_client = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in type(client).__mro__)
-    if is_azure_client or host.endswith(".openai.azure.com"):
-        query = getattr(client, "default_query", None)
-        version = query.get("api-version") if isinstance(query, Mapping) else None
-        return version is None or str(version) >= _AZURE_WITH_OPTION
-    return host == "openai.com" or host.endswith(".openai.com")
 
 
 def _begin(run: Run, kind: CallKind, arguments: Mapping[str, object]) -> ProviderCall:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
-from ._prompt import Prompt, arguments_of, calls_in, merged, text_of
+from ._prompt import Image, Prompt, arguments_of, calls_in, merged, text_of
 
 # The API has no default. This is more than answers of a chat usually have, and within the limit of every model.
 _MAX_TOKENS = 4096
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+_TYPES_OF_CHOICES = ("auto", "any", "tool", "none")
 
 
 class MessagesApi(Api):
@@ -25,7 +27,7 @@ class MessagesApi(Api):
         """Return the arguments of a call."""
         accepts = accepts_argument(client, self.call)
         parameters, omitted = self.convert_parameters(prompt, accepts)
-        messages = merged(map(_turn, prompt.turns))
+        messages = merged(map(self._turn, prompt.turns))
         arguments: dict[str, Any] = {"model": prompt.model, "max_tokens": _MAX_TOKENS, "messages": messages}
         if not messages:  # it needs one
             arguments["messages"] = [{"role": "user", "content": prompt.system}]
@@ -34,11 +36,8 @@ class MessagesApi(Api):
         arguments |= parameters
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
-            name = forced_tool(prompt.tool_choice)
-            if name:
-                arguments["tool_choice"] = {"type": "tool", "name": name}
-            elif prompt.tool_choice in _CHOICES:
-                arguments["tool_choice"] = {"type": _CHOICES[prompt.tool_choice]}
+            choice = _tool_choice(prompt.tool_choice)
+            arguments |= {"tool_choice": choice} if choice is not None else {}
         if prompt.schema is not None and accepts("output_config"):
             arguments["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}
         elif prompt.response_format is not None:
@@ -52,31 +51,65 @@ class MessagesApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # every server accepts it
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Ask for a stream."""
-        return {"stream": True}
+        return {**arguments, "stream": True}
 
     def answer(self, response: Any) -> Answer:
         """Read a message."""
         text = "".join(block.text for block in response.content if block.type == "text")
         used = [block for block in response.content if block.type == "tool_use"]
         calls = tuple(ToolCall(block.id, block.name, arguments_of(block.input)) for block in used)
-        return Answer(text, calls, response)
+        thoughts = [thought for block in response.content if (thought := _thought(block)) is not None]
+        # https://platform.claude.com/docs/en/build-with-claude/extended-thinking: with tools, it wants them back.
+        extra = {"anthropic": {"thinking": thoughts}} if calls and thoughts else None
+        return Answer(text, calls, response, extra)
 
     def text_in(self, event: Any) -> str:
         """Return the text in an event."""
         is_text = event.type == "content_block_delta" and event.delta.type == "text_delta"
         return str(event.delta.text) if is_text else ""
 
+    def text_part(self, text: str) -> dict[str, Any]:
+        """Return a text in a message."""
+        return {"type": "text", "text": text}
 
-def _turn(message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    text = text_of(message.get("content"))
-    if message.get("role") == "tool":
-        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id", ""), "content": text}
-        return "user", [result]
-    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
-    parts += [
-        {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
-        for call_id, name, arguments, _ in calls_in(message)
-    ]
-    return str(message.get("role", "user")), parts
+    def image_part(self, image: Image) -> dict[str, Any] | None:
+        """Return an image in a message of a user."""
+        if image.data is not None:
+            media_type, data = image.data
+            encoded = base64.b64encode(data).decode()
+            source = {"type": "base64", "media_type": media_type, "data": encoded}
+        elif image.url.startswith("https://"):
+            source = {"type": "url", "url": image.url}
+        else:
+            return None
+        return {"type": "image", "source": source}
+
+    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        if message.get("role") == "tool":
+            text = text_of(message.get("content"))
+            result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id", ""), "content": text}
+            return "user", [result]
+        extra = (message.get("extra_content") or {}).get("anthropic") or {}
+        used = [
+            {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
+            for call_id, name, arguments, _ in calls_in(message)
+        ]
+        return str(message.get("role", "user")), [*extra.get("thinking", ()), *self.parts(message), *used]
+
+
+def _thought(block: Any) -> dict[str, Any] | None:
+    if block.type == "thinking":
+        return {"type": "thinking", "thinking": block.thinking, "signature": block.signature}
+    return {"type": "redacted_thinking", "data": block.data} if block.type == "redacted_thinking" else None
+
+
+def _tool_choice(choice: Any) -> dict[str, Any] | None:
+    name = forced_tool(choice)
+    if name:
+        return {"type": "tool", "name": name}
+    if isinstance(choice, str):
+        return {"type": _CHOICES[choice]} if choice in _CHOICES else None
+    is_own = isinstance(choice, Mapping) and choice.get("type") in _TYPES_OF_CHOICES
+    return dict(choice) if is_own else None

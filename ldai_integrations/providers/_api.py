@@ -7,11 +7,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from ._prompt import Prompt, common_name
+from ._prompt import Image, Prompt, common_name, image_in, is_text, parts_in, text_of, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,13 @@ class Answer:
         text: The visible text.
         tool_calls: The tools that the model called.
         response: The response, as the provider's client returned it.
+        extra: What the provider wants back together with the message.
     """
 
     text: str
     tool_calls: tuple[ToolCall, ...]
     response: Any
+    extra: Mapping[str, Any] | None = None
 
     @property
     def message(self) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Answer:
                 }
                 for call in self.tool_calls
             ]
-        return message
+        return {**message, "extra_content": self.extra} if self.extra else message
 
 
 class Api(ABC):
@@ -95,9 +96,9 @@ class Api(ABC):
     def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
         """Return the tools of a prompt, as the API wants them."""
 
-    @abstractmethod
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:
-        """Return the further arguments that make :attr:`stream_call` return a stream."""
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Return the arguments with which :attr:`stream_call` returns a stream."""
+        return arguments
 
     @abstractmethod
     def answer(self, response: Any) -> Answer:
@@ -110,6 +111,35 @@ class Api(ABC):
     def events(self, stream: Any) -> Any:
         """Return the iterable of events in what :attr:`stream_call` returned."""
         return stream
+
+    def text_part(self, text: str) -> dict[str, Any]:
+        """Return a text in a message."""
+        return {"text": text}
+
+    def image_part(self, image: Image) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return an image in a message of a user; ``None`` if the API does not accept it."""
+        return None
+
+    def parts(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the texts and the images of a message."""
+        parts = [self._part(message, part) for part in parts_in(message)]
+        return [part for part in parts if part is not None]
+
+    def unsent(self, prompt: Prompt) -> list[str]:
+        """Return the types of what is in the messages and not sent."""
+        return [
+            type_of(part)
+            for message in prompt.messages
+            for part in parts_in(message)
+            if not is_text(part) and self._part(message, part) is None
+        ]
+
+    def _part(self, message: Mapping[str, Any], part: Any) -> dict[str, Any] | None:
+        text = text_of([part])
+        if text:
+            return self.text_part(text)
+        image = image_in(part) if message.get("role") == "user" else None
+        return self.image_part(image) if image is not None else None
 
     def convert_parameters(self, prompt: Prompt, accepts: Callable[[str], bool]) -> tuple[dict[str, Any], list[str]]:
         """Return the parameters under the API's names, and the names of those that it does not have.
@@ -141,7 +171,9 @@ def accepts_argument(client: Any, path: str) -> Callable[[str], bool]:
     """Return a function that returns whether a method of a client has a parameter of a name."""
     if not has_method(client, path):  # a client of an unknown provider
         return lambda _name: True
-    return _parameters_of(client.__class__, path, attrgetter(path)(client)).__contains__
+    parameters = inspect.signature(attrgetter(path)(client)).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return lambda name: takes_all or name in parameters
 
 
 def forced_tool(tool_choice: Any) -> str:
@@ -155,8 +187,3 @@ def has_method(value: Any, path: str) -> bool:
     for name in path.split("."):
         value = getattr(value, name, None)
     return callable(value)
-
-
-@lru_cache(maxsize=100)
-def _parameters_of(_client_class: type, _path: str, method: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(method).parameters)

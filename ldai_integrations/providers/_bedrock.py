@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._api import Answer, Api, ToolCall, forced_tool
-from ._prompt import Prompt, Tool, arguments_of, calls_in, merged, text_of
+from ._prompt import Image, Prompt, Tool, arguments_of, calls_in, merged, text_of
 
 _NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
+_IMAGES = ("png", "jpeg", "gif", "webp")
 _CHOICES: dict[str, dict[str, Any]] = {"auto": {"auto": {}}, "required": {"any": {}}}
 
 
@@ -24,7 +25,7 @@ class ConverseApi(Api):
     def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
         """Return the arguments of a call."""
         parameters, omitted = self.convert_parameters(prompt, set(_NAMES.values()).__contains__)
-        messages = merged(map(_turn, prompt.turns))
+        messages = merged(map(self._turn, prompt.turns))
         arguments: dict[str, Any] = {"modelId": prompt.model, "messages": messages}
         if not messages:  # it needs one
             arguments["messages"] = [{"role": "user", "content": [{"text": prompt.system}]}]
@@ -47,10 +48,6 @@ class ConverseApi(Api):
         """Return the tools."""
         return [{"toolSpec": _tool_spec(tool)} for tool in prompt.tools]
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
-        """Return nothing: streams have a method of their own."""
-        return {}
-
     def events(self, stream: Any) -> Any:
         """Return the stream in a response."""
         return stream["stream"]
@@ -66,23 +63,26 @@ class ConverseApi(Api):
         """Return the text in an event."""
         return str(event.get("contentBlockDelta", {}).get("delta", {}).get("text", ""))
 
+    def image_part(self, image: Image) -> dict[str, Any] | None:
+        """Return an image in a message of a user, which the API accepts as bytes only."""
+        media_type, data = image.data or ("", b"")
+        form = media_type.removeprefix("image/")
+        return {"image": {"format": form, "source": {"bytes": data}}} if form in _IMAGES else None
+
+    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        if message.get("role") == "tool":
+            content = [{"text": text_of(message.get("content"))}]
+            return "user", [{"toolResult": {"toolUseId": message.get("tool_call_id", ""), "content": content}}]
+        used = [
+            {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
+            for call_id, name, arguments, _ in calls_in(message)
+        ]
+        return str(message.get("role", "user")), [*self.parts(message), *used]
+
 
 def _tool_spec(tool: Tool) -> dict[str, Any]:
     described = {"description": tool.description} if tool.description else {}  # an empty one is refused
     return {"name": tool.name, "inputSchema": {"json": dict(tool.schema)}, **described}
-
-
-def _turn(message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    text = text_of(message.get("content"))
-    if message.get("role") == "tool":
-        result = {"toolUseId": message.get("tool_call_id", ""), "content": [{"text": text}]}
-        return "user", [{"toolResult": result}]
-    parts: list[dict[str, Any]] = [{"text": text}] if text else []
-    parts += [
-        {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
-        for call_id, name, arguments, _ in calls_in(message)
-    ]
-    return str(message.get("role", "user")), parts
 
 
 def _members_of(client: Any) -> Mapping[str, Any]:

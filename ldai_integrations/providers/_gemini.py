@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import mimetypes
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, forced_tool
-from ._prompt import Prompt, arguments_of, calls_in, merged, text_of
+from ._prompt import Image, Prompt, arguments_of, calls_in, merged, text_of
 
 # https://ai.google.dev/api/generate-content#generationconfig, and the fields of a request beside it.
 _CONFIG = {
@@ -28,7 +29,7 @@ class GenerateContentApi(Api):
     def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG002  # as the others
         """Return the arguments of a call."""
         config, omitted = self.convert_parameters(prompt, _CONFIG.__contains__)
-        contents = merged(map(_turn, prompt.turns), content="parts")
+        contents = merged(map(self._turn, prompt.turns), content="parts")
         if not contents:  # it needs one
             contents = [{"role": "user", "parts": [{"text": prompt.system}]}]
         elif prompt.system:
@@ -54,10 +55,6 @@ class GenerateContentApi(Api):
         ]
         return [{"function_declarations": declarations}]
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
-        """Return nothing: streams have a method of their own."""
-        return {}
-
     def answer(self, response: Any) -> Answer:
         """Read a response."""
         parts = _parts_of(response)
@@ -73,20 +70,29 @@ class GenerateContentApi(Api):
         """Return the text in a part of a stream."""
         return "".join(part.text for part in _parts_of(event) if part.text and not part.thought)
 
+    def image_part(self, image: Image) -> dict[str, Any] | None:
+        """Return an image in a message of a user."""
+        if image.data is not None:
+            media_type, data = image.data
+            return {"inline_data": {"mime_type": media_type, "data": data}}
+        if image.url.startswith("data:"):
+            return None
+        name = image.url.partition("?")[0].rpartition("/")[2]
+        guessed, _ = mimetypes.guess_type(name)  # Vertex AI needs it
+        return {"file_data": {"file_uri": image.url, **({"mime_type": guessed} if guessed else {})}}
 
-def _turn(message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    text = text_of(message.get("content"))
-    if message.get("role") == "tool":
-        response = {"name": message.get("name", ""), "response": {"result": text}}
-        return "user", [{"function_response": response}]
-    parts: list[dict[str, Any]] = [{"text": text}] if text else []
-    for _, name, arguments, call in calls_in(message):
-        part: dict[str, Any] = {"function_call": {"name": name, "args": arguments}}
-        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
-        if signature:
-            part["thought_signature"] = base64.b64decode(signature)
-        parts.append(part)
-    return "model" if message.get("role") == "assistant" else "user", parts
+    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        if message.get("role") == "tool":
+            result = {"result": text_of(message.get("content"))}
+            return "user", [{"function_response": {"name": message.get("name", ""), "response": result}}]
+        parts = self.parts(message)
+        for _, name, arguments, call in calls_in(message):
+            part: dict[str, Any] = {"function_call": {"name": name, "args": arguments}}
+            signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+            if signature:
+                part["thought_signature"] = base64.b64decode(signature)
+            parts.append(part)
+        return "model" if message.get("role") == "assistant" else "user", parts
 
 
 def _parts_of(response: Any) -> list[Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
 from ._prompt import Prompt, arguments_of, text_of
-
-_OPENAI_HOSTS = ("openai.com", "openai.azure.com")
+from ._servers import has_newer_options, leaves_usage_open
 
 
 class ChatApi(Api):
@@ -21,7 +19,7 @@ class ChatApi(Api):
     def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
         """Return the arguments of a call."""
         parameters, omitted = self.convert_parameters(prompt, accepts_argument(client, self.call))
-        if "max_tokens" in parameters and _is_openai(client):  # newer models accept no other name
+        if "max_tokens" in parameters and has_newer_options(client):  # newer models accept no other name
             parameters["max_completion_tokens"] = parameters.pop("max_tokens")
         arguments = {"model": prompt.model, "messages": [self._message(one) for one in prompt.messages], **parameters}
         if prompt.tools:
@@ -41,13 +39,22 @@ class ChatApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         """Ask for a stream, and for its usage where the server is known to accept that."""
-        usage = {"stream_options": {"include_usage": True}} if _is_openai(client) else {}
-        return {"stream": True, **usage}
+        streaming = {**arguments, "stream": True}
+        given = arguments.get("stream_options") or {}
+        if isinstance(given, Mapping) and has_newer_options(client) and leaves_usage_open(arguments):
+            streaming["stream_options"] = {"include_usage": True, **given}
+        return streaming
+
+    def unsent(self, prompt: Prompt) -> list[str]:  # noqa: ARG002  # messages have the format of this API
+        """Return nothing: messages are sent as they are."""
+        return []
 
     def answer(self, response: Any) -> Answer:
         """Read a completion."""
+        if not response.choices:
+            return Answer("", (), response)
         message = response.choices[0].message
         return Answer(text_of(message.content), _calls_of(message), response)
 
@@ -56,7 +63,8 @@ class ChatApi(Api):
         return text_of(event.choices[0].delta.content) if event.choices else ""
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        own = {name: value for name, value in message.items() if name != "name" or message.get("role") != "tool"}
+        dropped = {"extra_content", "name"} if message.get("role") == "tool" else {"extra_content"}
+        own = {name: value for name, value in message.items() if name not in dropped}
         if message.get("tool_calls"):
             calls = message["tool_calls"]
             own["tool_calls"] = [
@@ -80,9 +88,9 @@ class MistralApi(ChatApi):
     names: ClassVar = {"seed": "random_seed"}
     max_temperature = 1.5
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
-        """Return nothing: streams have a method of their own."""
-        return {}
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Return the arguments unchanged: streams have a method of their own."""
+        return arguments
 
     def text_in(self, event: Any) -> str:
         """Return the text in an event."""
@@ -97,15 +105,14 @@ class CohereApi(ChatApi):
     names: ClassVar = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
     max_temperature = 1.0
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # another method returns streams
-        """Return nothing: streams have a method of their own."""
-        return {}
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Return the arguments unchanged: streams have a method of their own."""
+        return arguments
 
     def answer(self, response: Any) -> Answer:
         """Read a response."""
         message = response.message
-        text = "".join(getattr(part, "text", "") for part in message.content or ())
-        return Answer(text, _calls_of(message), response)
+        return Answer(text_of(message.content), _calls_of(message), response)
 
     def text_in(self, event: Any) -> str:
         """Return the text in an event."""
@@ -123,9 +130,3 @@ class CohereApi(ChatApi):
 def _calls_of(message: Any) -> tuple[ToolCall, ...]:
     calls = [call for call in message.tool_calls or () if getattr(call, "function", None) is not None]
     return tuple(ToolCall(call.id, call.function.name, arguments_of(call.function.arguments)) for call in calls)
-
-
-def _is_openai(client: Any) -> bool:
-    """Return whether a client calls a server of OpenAI's, or of Azure's."""
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
-    return any(host == known or host.endswith(f".{known}") for known in _OPENAI_HOSTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ _SAME = {
     "p": "top_p",
     "k": "top_k",
 }
+_DATA_URL = re.compile(r"data:([^;,]+)(?:;[^;,]+)*;base64,(.*)", re.IGNORECASE | re.DOTALL)
+_TEXTS = ("text", "input_text", "output_text")
 # These are no parameters of the model. Each provider has a place of its own for them.
 _PARTS = {"tools", "tool_choice", "response_format", "model", "messages", "stream"}
 
@@ -34,6 +37,30 @@ class Tool:
     name: str
     description: str = ""
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a message.
+
+    Attributes:
+        url: Its address, or a ``data:`` URL.
+        detail: How closely the model looks at it.
+    """
+
+    url: str
+    detail: str = "auto"
+
+    @property
+    def data(self) -> tuple[str, bytes] | None:
+        """The media type and the bytes of a ``data:`` URL; ``None`` for another one."""
+        match = _DATA_URL.fullmatch(self.url)
+        if match is None:
+            return None
+        try:
+            return match[1].lower(), base64.b64decode(match[2])
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +141,42 @@ def common_name(name: str) -> str:
 
 
 def text_of(content: Any) -> str:
-    """Return the text of a message: a string, or the text parts of a list."""
+    """Return the text of a message: a string, or the text parts of a list, which are mappings or objects."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, (list, tuple)) else ()
-    return "".join(str(part["text"]) for part in parts if isinstance(part, Mapping) and "text" in part)
+    return "".join(str(_field(part, "text") or "") for part in parts if is_text(part))
+
+
+def parts_in(message: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the parts of a message; a string is one part."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return content if isinstance(content, (list, tuple)) else ()
+
+
+def is_text(part: Any) -> bool:
+    """Return whether a part of a message is a text that the user sees, and not for example a thought."""
+    return type_of(part) in _TEXTS
+
+
+def type_of(part: Any) -> str:
+    """Return the type of a part of a message."""
+    named = _field(part, "type")
+    if isinstance(named, str):
+        return named
+    return "text" if isinstance(part, Mapping) and "text" in part else type(part).__name__
+
+
+def image_in(part: Any) -> Image | None:
+    """Return the image in a part of a message; ``None`` if there is none."""
+    given = part.get("image_url") if isinstance(part, Mapping) else None
+    if isinstance(given, Mapping):
+        url, detail = given.get("url"), given.get("detail")
+    else:
+        url, detail = given, part.get("detail") if isinstance(part, Mapping) else None
+    return Image(url, detail if isinstance(detail, str) else "auto") if isinstance(url, str) else None
 
 
 def calls_in(message: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], Mapping[str, Any]]]:
@@ -158,6 +216,10 @@ def _tools_in(entries: Any) -> Iterator[Tool]:
         schema = _mapping(tool.get("parameters")) or _mapping(tool.get("input_schema"))
         given = {"schema": schema} if schema is not None else {}
         yield Tool(tool["name"], str(tool.get("description") or ""), **given)
+
+
+def _field(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
 
 
 def _mapping(value: Any) -> Mapping[str, Any] | None:

@@ -68,7 +68,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(self._call(self._api.call, {}))
+        return self._api.answer(self._call(self._api.call, self._whole))
 
     def stream(self) -> Iterator[str]:
         """Call the model and return its text, piece by piece.
@@ -77,8 +77,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        stream = self._call(self._api.stream_call, self._api.arguments_of_stream(self._client))
-        return self._texts(stream)
+        return self._texts(self._call(self._api.stream_call, self._streaming))
 
     async def asend(self) -> Answer:
         """Call the model with an asynchronous client and return its answer.
@@ -87,7 +86,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(await self._acall(self._api.async_call or self._api.call, {}))
+        return self._api.answer(await self._acall(self._api.async_call or self._api.call, self._whole))
 
     async def astream(self) -> AsyncIterator[str]:
         """Call the model with an asynchronous client and return an iterator over its text, piece by piece.
@@ -100,7 +99,17 @@ class Request(Mapping[str, Any]):
             Exception: What the provider's client raises.
         """
         path = self._api.async_stream_call or self._api.stream_call
-        return self._atexts(await self._acall(path, self._api.arguments_of_stream(self._client)))
+        return self._atexts(await self._acall(path, self._streaming))
+
+    @property
+    def _whole(self) -> dict[str, Any]:
+        """The arguments of a call without a stream, for which servers refuse options of streams."""
+        return {name: value for name, value in self._arguments.items() if name != "stream_options"}
+
+    @property
+    def _streaming(self) -> dict[str, Any]:
+        """The arguments of a call that returns a stream."""
+        return self._api.arguments_of_stream(self._client, self._arguments)
 
     async def _atexts(self, stream: Any) -> AsyncIterator[str]:
         events = self._api.events(stream)
@@ -125,16 +134,16 @@ class Request(Mapping[str, Any]):
             if hasattr(events, "close"):
                 events.close()
 
-    def _call(self, path: str, more: Mapping[str, Any]) -> Any:
-        response = attrgetter(path)(self._client)(**self._arguments, **more)
+    def _call(self, path: str, arguments: Mapping[str, Any]) -> Any:
+        response = attrgetter(path)(self._client)(**arguments)
         if inspect.isawaitable(response) or hasattr(response, "__aiter__"):
             if inspect.iscoroutine(response):
                 response.close()
             raise ConfigurationError("The client is asynchronous; use asend() or astream()")
         return self._observe(response)
 
-    async def _acall(self, path: str, more: Mapping[str, Any]) -> Any:
-        response = attrgetter(path)(self._client)(**self._arguments, **more)
+    async def _acall(self, path: str, arguments: Mapping[str, Any]) -> Any:
+        response = attrgetter(path)(self._client)(**arguments)
         if inspect.isawaitable(response):
             response = await response
         elif not hasattr(response, "__aiter__"):
@@ -182,6 +191,15 @@ def make_request(
             f"{subject}: {name}",
             "The parameter %r of AI Config %r is not sent, because the API %r does not have it.",
             name,
+            subject,
+            found.name,
+        )
+    for kind in found.unsent(prompt):
+        diagnostics.note(
+            "content",
+            f"{subject}: {kind}",
+            "A part of type %r in the messages for AI Config %r is not sent, because the API %r does not have it.",
+            kind,
             subject,
             found.name,
         )

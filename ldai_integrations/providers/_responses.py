@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
-from ._prompt import Prompt, arguments_of, text_of
+from ._prompt import Image, Prompt, arguments_of, text_of
 
 
 class ResponsesApi(Api):
@@ -23,7 +23,7 @@ class ResponsesApi(Api):
         effort = parameters.pop("reasoning_effort", None)
         arguments: dict[str, Any] = {
             "model": prompt.model,
-            "input": [item for turn in prompt.turns for item in _items_of(turn)],
+            "input": [item for turn in prompt.turns for item in self._items_of(turn)],
         }
         arguments |= {"instructions": prompt.system} if prompt.system else {}
         arguments |= parameters
@@ -50,9 +50,9 @@ class ResponsesApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any) -> dict[str, Any]:  # noqa: ARG002  # every server accepts it
+    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Ask for a stream."""
-        return {"stream": True}
+        return {**arguments, "stream": True}
 
     def answer(self, response: Any) -> Answer:
         """Read a response."""
@@ -68,19 +68,27 @@ class ResponsesApi(Api):
         """Return the text in an event."""
         return event.delta if event.type == "response.output_text.delta" else ""
 
+    def text_part(self, text: str) -> dict[str, Any]:
+        """Return a text in a message."""
+        return {"type": "input_text", "text": text}
 
-def _items_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    if message.get("role") == "tool":
-        output = text_of(message.get("content"))
-        yield {"type": "function_call_output", "call_id": message.get("tool_call_id", ""), "output": output}
-        return
-    content = text_of(message.get("content"))
-    if content:
-        yield {"role": message.get("role", "user"), "content": content}
-    for call in message.get("tool_calls") or ():
-        function = call["function"]
-        arguments = {"name": function["name"], "arguments": function["arguments"]}
-        yield {"type": "function_call", "call_id": call["id"], **arguments}
+    def image_part(self, image: Image) -> dict[str, Any]:
+        """Return an image in a message of a user."""
+        return {"type": "input_image", "image_url": image.url, "detail": image.detail}
+
+    def _items_of(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        text = text_of(message.get("content"))
+        if message.get("role") == "tool":
+            yield {"type": "function_call_output", "call_id": message.get("tool_call_id", ""), "output": text}
+            return
+        parts = self.parts(message)
+        has_image = any(part["type"] == "input_image" for part in parts)
+        if parts:
+            yield {"role": message.get("role", "user"), "content": parts if has_image else text}
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            arguments = {"name": function["name"], "arguments": function["arguments"]}
+            yield {"type": "function_call", "call_id": call["id"], **arguments}
 
 
 def _format_of(response_format: Mapping[str, Any]) -> dict[str, Any]:

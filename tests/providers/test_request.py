@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import TypeAdapter
 
@@ -17,7 +20,7 @@ from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients import makers
-from ..clients.answers import Answer
+from ..clients.answers import Answer, sse
 from ..clients.provider import Provider
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -361,3 +364,260 @@ def test_what_a_request_shows_of_itself(provider: Provider, launchdarkly: Offlin
     request = _run(launchdarkly, lambda run: run.request(makers.openai(provider.url), user="secret"))
 
     assert repr(request) == "<Request for chat, with model, messages>"
+
+
+def _request(launchdarkly: OfflineLaunchDarkly, client: Any, **options: Any) -> Any:
+    """Return the request for a client in a run of its own."""
+    return _run(launchdarkly, lambda run: run.request(client, **options))
+
+
+@pytest.mark.parametrize(
+    ("version", "more", "asked", "limit"),
+    [
+        ("2024-10-21", {}, True, "max_completion_tokens"),
+        ("2024-06-01", {}, False, "max_tokens"),
+        ("2024-10-21", {"extra_body": {"data_sources": []}}, False, "max_completion_tokens"),
+    ],
+)
+def test_versions_of_azure(
+    version: str, more: dict[str, Any], asked: bool, limit: str, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """An old version of Azure's API, and a request with data sources, get no options that they refuse."""
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content="data: [DONE]\n\n")
+
+    client = pytest.importorskip("openai").AzureOpenAI(
+        api_key="none",
+        api_version=version,
+        azure_endpoint="https://my-resource.openai.azure.com",
+        http_client=httpx.Client(transport=httpx.MockTransport(answer)),
+    )
+    _serve(launchdarkly, CASES["openai"], parameters={"maxTokens": 400, **more})
+
+    _run(launchdarkly, lambda run: list(run.request(client, user="Oslo?").stream()))
+
+    assert ("stream_options" in sent[0]) is asked
+    assert {"max_tokens", "max_completion_tokens"} & set(sent[0]) == {limit}
+
+
+def test_options_of_streams_in_the_ai_config(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``stream_options`` of an AI Config are sent with streams only, and ``stream`` does not decide."""
+    options = {"include_usage": True}
+    _serve(launchdarkly, CASES["openai"], parameters={"stream": True, "stream_options": options})
+    client = wrap_client(makers.openai(provider.url))
+
+    def handler(run: Run) -> list[str]:
+        request = run.request(client, user="Oslo?")
+        return [request.send().text, "".join(request.stream())]
+
+    assert _run(launchdarkly, handler) == ["Hello there", "Hello there"]
+    whole, stream = provider.requests
+    assert not {"stream", "stream_options"} & set(whole)
+    assert (stream["stream"], stream["stream_options"]) == (True, options)
+    assert _figures(_record(launchdarkly)) == (40, 18, "provider")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("auto", {"type": "auto"}),
+        ("required", {"type": "any"}),
+        ({"type": "function", "function": {"name": "weather"}}, {"type": "tool", "name": "weather"}),
+        ({"type": "auto", "disable_parallel_tool_use": True}, {"type": "auto", "disable_parallel_tool_use": True}),
+        ({"type": "tool", "name": "weather"}, {"type": "tool", "name": "weather"}),
+        ({"type": "unheard-of"}, None),
+        ("unheard-of", None),
+    ],
+)
+def test_the_choice_of_a_tool_for_anthropic(
+    given: Any, sent: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """A choice is converted for Anthropic, one in its own format is sent as it is, and any other is left out."""
+    _serve(launchdarkly, CASES["anthropic"], tools={"weather": TOOL}, parameters={"tool_choice": given})
+
+    assert _request(launchdarkly, makers.anthropic(provider.url), user="Oslo?").get("tool_choice") == sent
+
+
+def test_an_answer_without_choices(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A completion without choices is an answer with an empty text."""
+    _serve(launchdarkly, CASES["openai"])
+    provider.queued.append(lambda _request: Answer([json.dumps({**_chat_answer(), "choices": []}).encode()]))
+
+    answer = _run(launchdarkly, lambda run: run.request(makers.openai(provider.url), user="Oslo?").send())
+
+    assert (answer.text, answer.tool_calls) == ("", ())
+
+
+def test_the_thoughts_of_mistral(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """The text of a reasoning model is its answer without its thoughts."""
+    case = CASES["mistral"]
+    _serve(launchdarkly, case)
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+    content = [thought, {"type": "text", "text": "It is 4."}]
+    whole = {**_chat_answer(), "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": content}}]}
+    whole["choices"][0]["message"]["role"] = "assistant"
+    chunks = [
+        {**_chat_answer(), "choices": [{"index": 0, "delta": {"content": [part]}, "finish_reason": None}]}
+        for part in content
+    ]
+    provider.queued += [lambda _request: Answer([json.dumps(whole).encode()]), lambda _request: sse(*chunks, done=True)]
+    client = case.make(provider.url)
+
+    def handler(run: Run) -> list[str]:
+        request = run.request(client, user="2 + 2?")
+        return [request.send().text, "".join(request.stream())]
+
+    assert _run(launchdarkly, handler) == ["It is 4.", "It is 4."]
+
+
+INLINE, LINKED = "data:image/png;base64,iVBORw0K", "https://example.com/cat.png?size=1"
+IMAGE = b"\x89PNG\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "missing"),
+    [
+        (
+            "anthropic",
+            [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0K"}},
+                {"type": "image", "source": {"type": "url", "url": LINKED}},
+            ],
+            ["input_audio"],
+        ),
+        (
+            "responses",
+            [
+                {"type": "input_text", "text": "What is this?"},
+                {"type": "input_image", "image_url": INLINE, "detail": "low"},
+                {"type": "input_image", "image_url": LINKED, "detail": "auto"},
+            ],
+            ["input_audio"],
+        ),
+        (
+            "gemini",
+            [
+                {"text": "What is this?"},
+                {"inline_data": {"mime_type": "image/png", "data": IMAGE}},
+                {"file_data": {"file_uri": LINKED, "mime_type": "image/png"}},
+            ],
+            ["input_audio"],
+        ),
+        (
+            "bedrock",
+            [{"text": "What is this?"}, {"image": {"format": "png", "source": {"bytes": IMAGE}}}],
+            ["image_url", "input_audio"],
+        ),
+    ],
+)
+def test_images(
+    name: str,
+    expected: list[Any],
+    missing: list[str],
+    provider: Provider,
+    launchdarkly: OfflineLaunchDarkly,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Images of a user are converted; what cannot be converted is left out, and logged once by its type alone."""
+    case = CASES[name]
+    _serve(launchdarkly, case)
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": INLINE, "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": LINKED}},
+        {"type": "input_audio", "input_audio": {"data": "secret"}},
+    ]
+    client = case.make(provider.url)
+
+    def handler(run: Run) -> Any:
+        run.request(client, history=[{"role": "user", "content": content}], api=case.api)
+        request = run.request(client, history=[{"role": "user", "content": content}], api=case.api)
+        assert request.send().text == "Hello there"
+        return request
+
+    request = _run(launchdarkly, handler)
+
+    last = next(request[place] for place in ("messages", "input", "contents") if place in request)[-1]
+    assert last.get("content", last.get("parts"))[-len(expected) :] == expected
+    _check(case, provider.requests[-1])
+    logged = [record.getMessage() for record in caplog.records if getattr(record, "ldai_kind", "") == "content"]
+    assert [message.split("'")[1] for message in logged] == missing
+    assert "secret" not in caplog.text
+    assert launchdarkly.tracking.stats().diagnostics["content"] == 2 * len(missing)
+
+
+def test_an_image_that_is_none(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A malformed image is left out and counted."""
+    _serve(launchdarkly, CASES["bedrock"])
+    content = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,A"}}, {"type": "image_url"}]
+
+    _request(launchdarkly, makers.bedrock(provider.url), history=[{"role": "user", "content": content}])
+
+    assert launchdarkly.tracking.stats().diagnostics["content"] == 2
+
+
+def test_the_thoughts_of_anthropic(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """The thoughts before a tool call are sent back to Anthropic, which wants them, and to no other provider."""
+    case = CASES["anthropic"]
+    _serve(launchdarkly, case, tools={"weather": TOOL})
+    thoughts = [
+        {"type": "thinking", "thinking": "private", "signature": "c2lnbmVk"},
+        {"type": "redacted_thinking", "data": "cHJpdmF0ZQ"},
+    ]
+    content = [*thoughts, *case.tool_answer["content"]]
+    provider.queued.append(lambda _request: Answer([json.dumps({**case.tool_answer, "content": content}).encode()]))
+
+    def handler(run: Run) -> list[dict[str, Any]]:
+        answer = run.request(makers.anthropic(provider.url), user="Oslo?").send()
+        history = [answer.message, *[call.result("5 degrees") for call in answer.tool_calls]]
+        return list(json.loads(json.dumps(history)))  # as a database keeps it
+
+    history = _run(launchdarkly, handler)
+
+    for name, other in CASES.items():
+        request = _request(launchdarkly, other.make(provider.url), history=history, api=other.api)
+        if name == "anthropic":
+            assert request["messages"][-2]["content"] == content
+            _check(other, request)
+        else:
+            assert "c2lnbmVk" not in str(dict(request))
+            assert "extra_content" not in str(dict(request))
+
+
+def test_a_client_that_takes_any_argument(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A gateway whose method has ``**kwargs`` gets all parameters."""
+
+    class Gateway:
+        class chat:  # noqa: N801  # as in openai
+            class completions:  # noqa: N801
+                @staticmethod
+                def create(**kwargs: Any) -> Any:
+                    return kwargs
+
+    _serve(launchdarkly, CASES["openai"], parameters={"temperature": 0.3, "maxTokens": 400})
+
+    request = _request(launchdarkly, Gateway(), user="Oslo?")
+
+    assert (request["temperature"], request["max_tokens"]) == (0.3, 400)
+    assert "parameter" not in launchdarkly.tracking.stats().diagnostics
+
+
+def test_clients_are_not_kept(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A client that the application has dropped is freed, with its key, although a request was made for it."""
+    _serve(launchdarkly, CASES["openai"])
+
+    def use_client() -> weakref.ref[Any]:
+        client = makers.openai(provider.url)
+        _run(launchdarkly, lambda run: run.request(wrap_client(client), user="Oslo?").send().text)
+        return weakref.ref(client)
+
+    reference = use_client()
+    _record(launchdarkly)
+    launchdarkly.tracking.flush()
+    gc.collect()
+
+    assert reference() is None

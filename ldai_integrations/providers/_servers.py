@@ -1,0 +1,32 @@
+"""What the servers of OpenAI's API accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+# https://learn.microsoft.com/azure/ai-services/openai/api-version-lifecycle: older versions refuse ``stream_options``
+# and ``max_completion_tokens``.
+_AZURE_WITH_OPTIONS = "2024-09"
+
+
+def has_newer_options(client: Any) -> bool:
+    """Return whether a client's server is known to accept ``stream_options`` and ``max_completion_tokens``.
+
+    The servers of OpenAI do, and those of Azure since a version of their API. Other servers may refuse them.
+    """
+    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    is_azure_client = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in client.__class__.__mro__)
+    if is_azure_client or host.endswith(".openai.azure.com"):
+        query = getattr(client, "default_query", None)
+        version = query.get("api-version") if isinstance(query, Mapping) else None
+        return version is None or str(version) >= _AZURE_WITH_OPTIONS
+    return host == "openai.com" or host.endswith(".openai.com")
+
+
+def leaves_usage_open(arguments: Mapping[str, Any]) -> bool:
+    """Return whether a request may ask for the usage of its stream, as far as its ``extra_body`` says."""
+    extra = arguments.get("extra_body")
+    # Azure refuses ``stream_options`` together with data sources.
+    return not (isinstance(extra, Mapping) and ("stream_options" in extra or "data_sources" in extra))
