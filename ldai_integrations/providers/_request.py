@@ -135,7 +135,12 @@ class Request(Mapping[str, Any]):
                 events.close()
 
     def _call(self, path: str, arguments: Mapping[str, Any]) -> Any:
-        response = attrgetter(path)(self._client)(**arguments)
+        method = attrgetter(path)(self._client)
+        try:
+            response = method(**arguments)
+        except Exception as exc:
+            self._observe(exc)
+            raise
         if inspect.isawaitable(response) or hasattr(response, "__aiter__"):
             if inspect.iscoroutine(response):
                 response.close()
@@ -143,10 +148,16 @@ class Request(Mapping[str, Any]):
         return self._observe(response)
 
     async def _acall(self, path: str, arguments: Mapping[str, Any]) -> Any:
-        response = attrgetter(path)(self._client)(**arguments)
-        if inspect.isawaitable(response):
-            response = await response
-        elif not hasattr(response, "__aiter__"):
+        method = attrgetter(path)(self._client)
+        try:
+            response = method(**arguments)
+            is_asynchronous = inspect.isawaitable(response) or hasattr(response, "__aiter__")
+            if inspect.isawaitable(response):
+                response = await response
+        except Exception as exc:
+            self._observe(exc)
+            raise
+        if not is_asynchronous:
             raise ConfigurationError("The client is not asynchronous; use send() or stream()")
         return self._observe(response)
 
@@ -167,7 +178,7 @@ def make_request(
         prompt: What to ask.
         api: The name of an API; empty for the first whose method the client has.
         subject: The key of the AI Config.
-        observe: Reads the response of a call.
+        observe: Reads the response of a call, or the exception that it raised.
         diagnostics: Receives the parameters that are left out, and unknown clients.
 
     Raises:

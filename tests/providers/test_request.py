@@ -371,6 +371,86 @@ def _request(launchdarkly: OfflineLaunchDarkly, client: Any, **options: Any) -> 
     return _run(launchdarkly, lambda run: run.request(client, **options))
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("method", ["send", "stream"])
+def test_a_failed_call(
+    method: str, wrapped: bool, case: Case, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """A failed call counts once, whether the client is wrapped or not, and its exception is raised unchanged."""
+    _serve(launchdarkly, case)
+    made = case.make(provider.url)
+    client = wrap_client(made) if wrapped else made
+    provider.fail(times=2, status=400)
+
+    def handler(run: Run) -> str:
+        request = run.request(client, user="Oslo?", api=case.api)
+        with pytest.raises(Exception) as raised:  # noqa: PT011  # each provider has its own
+            request.send() if method == "send" else list(request.stream())
+        assert not isinstance(raised.value, ConfigurationError)
+        return "Sorry."
+
+    _run(launchdarkly, handler)
+
+    record = _record(launchdarkly)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_stream_that_fails_on_the_way(wrapped: bool, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A stream that fails after its first piece counts as one failed call."""
+    _serve(launchdarkly, CASES["openai"])
+    made = makers.openai(provider.url)
+    client = wrap_client(made) if wrapped else made
+    choice = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}
+    chunk = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    provider.queued.append(lambda _request: sse(chunk, {"error": {"message": "overloaded", "code": 500}}))
+
+    def handler(run: Run) -> str:
+        pieces = run.request(client, user="Oslo?").stream()
+        assert next(pieces) == "Hello"
+        with pytest.raises(Exception, match="overloaded"):
+            next(pieces)
+        return "Sorry."
+
+    _run(launchdarkly, handler)
+
+    record = _record(launchdarkly)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+
+
+def test_a_failed_call_of_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``asend()`` and ``astream()`` report failures, too."""
+    _serve(launchdarkly, CASES["anthropic"])
+    provider.fail(times=2, status=400)
+
+    async def handler() -> None:
+        async with makers.async_anthropic(provider.url) as client:
+            with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+                request = run.request(client, user="Oslo?")
+                for call in (request.asend, request.astream):
+                    with pytest.raises(Exception, match="overloaded"):
+                        await call()
+
+    asyncio.run(handler())
+
+    record = _record(launchdarkly)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 2)
+
+
+def test_a_mistake_is_no_failed_call(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A client of the other kind is a mistake of the application, and not counted as a failed call."""
+    _serve(launchdarkly, CASES["openai"])
+
+    def handler(run: Run) -> None:
+        with pytest.raises(ConfigurationError):
+            run.request(makers.async_openai(provider.url), user="Oslo?").send()
+        run.add_usage(input_tokens=7317, output_tokens=3863)
+
+    _run(launchdarkly, handler)
+
+    assert _record(launchdarkly).failed_calls == 0
+
+
 @pytest.mark.parametrize(
     ("version", "more", "asked", "limit"),
     [
