@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -174,7 +175,7 @@ def test_two_calls_with_equal_output(
     provider.serve("second", tokens=(4001, 1))
     ask: Any = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
     with track_ai(config_key="chat") as run:
-        calls = [
+        calls: list[Callable[[], Any]] = [
             lambda: wrap_client(bedrock).converse(modelId="first", **ask),
             lambda: run.observe(bedrock.converse(modelId="second", **ask)),
         ]
