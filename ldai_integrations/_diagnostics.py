@@ -6,6 +6,7 @@ import functools
 import logging
 import signal
 from collections import Counter
+from pathlib import Path
 from types import CodeType
 
 logger = logging.getLogger("ldai_integrations")
@@ -49,23 +50,40 @@ class Diagnostics:
         """Return how often each kind has failed since the start."""
         return dict(self._counts)
 
-    def guard(self, kind: str, subject: str) -> Guard:
+    def guard(self, kind: str, subject: str, *, is_private: bool = False) -> Guard:
         """Log and count an exception of our own statements, or of a callable that we were given, and suppress it.
 
         Put as few statements as possible into the block. An exception that a signal handler raises there, such as a
         time limit, belongs to the application and is raised again.
-        """
-        return Guard(self, kind, subject)
 
-    def failed(self, kind: str, subject: str, exc: BaseException) -> None:
+        Args:
+            kind: What fails.
+            subject: What it fails for.
+            is_private: Whether the text of an exception may quote a prompt or an answer.
+        """
+        return Guard(self, kind, subject, is_private=is_private)
+
+    def failed(self, kind: str, subject: str, exc: BaseException, *, is_private: bool = False) -> None:
         """Log and count a caught exception.
 
         Args:
             kind: What failed.
             subject: What it failed for.
             exc: The exception. It is raised again if a signal handler raised it.
+            is_private: Whether its text may quote a prompt or an answer. Only its type and its place are logged then.
         """
         raise_if_from_signal(exc)
+        if is_private:
+            self.note(
+                kind,
+                subject,
+                "%s failed for %r (%s). The request is not affected. Fix that line if it is yours, otherwise report it "
+                "with the versions of both libraries.",
+                kind,
+                subject,
+                describe(exc),
+            )
+            return
         self.note(
             kind,
             subject,
@@ -80,10 +98,11 @@ class Diagnostics:
 class Guard:
     """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is no generator."""
 
-    __slots__ = ("_diagnostics", "_kind", "_subject")
+    __slots__ = ("_diagnostics", "_is_private", "_kind", "_subject")
 
-    def __init__(self, diagnostics: Diagnostics, kind: str, subject: str) -> None:
+    def __init__(self, diagnostics: Diagnostics, kind: str, subject: str, *, is_private: bool) -> None:
         self._diagnostics = diagnostics
+        self._is_private = is_private
         self._kind = kind
         self._subject = subject
 
@@ -93,8 +112,17 @@ class Guard:
     def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> bool:
         if not isinstance(exc, Exception):
             return False
-        self._diagnostics.failed(self._kind, self._subject, exc)
+        self._diagnostics.failed(self._kind, self._subject, exc, is_private=self._is_private)
         return True
+
+
+def describe(exc: BaseException) -> str:
+    """Return the type of an exception and the line that raised it, but not its text, which may quote a prompt."""
+    last = exc.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    place = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last is not None else ""
+    return f"{type(exc).__name__}{place}"
 
 
 def raise_if_from_signal(exc: BaseException) -> None:

@@ -20,6 +20,9 @@ from ..records import Usage
 from ..settings import Framework
 from ..usage import Reading, read
 
+#: Returns the request of a call, or ``None`` if it cannot be read.
+ReadRequest = Callable[[], ProviderRequest | None]
+
 
 class FrameworkCalls:
     """The provider calls that one framework reports to the current run, known by the framework's own ids.
@@ -38,13 +41,16 @@ class FrameworkCalls:
         self._open: WeakValueDictionary[object, _OpenCall] = WeakValueDictionary()
 
     def guard(self) -> Guard:
-        """Guard statements that read the framework's objects: an exception becomes a diagnostic."""
-        return self._diagnostics.guard("framework", self.name)
+        """Guard statements that read the framework's objects: an exception becomes a diagnostic.
+
+        Exceptions of frameworks quote what they could not read, such as a part of a prompt.
+        """
+        return self._diagnostics.guard("framework", self.name, is_private=True)
 
     def begin(
         self,
         call_id: object,
-        request: Callable[[], ProviderRequest] | None = None,
+        request: ReadRequest | None = None,
         *,
         api: str = "chat",
         ends_late: bool = False,
@@ -55,7 +61,8 @@ class FrameworkCalls:
 
         Args:
             call_id: The framework's id of the call; any hashable value.
-            request: Returns the request. It is called only if the tokens have to be estimated.
+            request: Returns the request, or ``None`` if it cannot be read. It is called only if the tokens have to be
+                estimated.
             api: The format of the request; see :class:`ProviderRequest`.
             ends_late: Whether the end of the call is reported from another thread, maybe after the end of the run. The
                 report of the run waits for it, at most ``Settings.usage_wait`` seconds.
@@ -91,9 +98,7 @@ class FrameworkCalls:
         if open_call is not None:
             open_call.note_token(seconds, is_answer=is_answer)
 
-    def end(
-        self, call_id: object, response: object = None, request: Callable[[], ProviderRequest] | None = None
-    ) -> None:
+    def end(self, call_id: object, response: object = None, request: ReadRequest | None = None) -> None:
         """End a call.
 
         Args:
@@ -105,9 +110,8 @@ class FrameworkCalls:
         """
         open_call = self._open.pop(call_id, None)
         if open_call is not None:
-            with self.guard():
-                open_call.request = request or open_call.request
-                open_call.end(response)
+            open_call.request = request or open_call.request
+            open_call.end(response)
 
     def fail(self, call_id: object, exc: BaseException, response: object = None) -> None:
         """End a call that raised an exception.
@@ -119,8 +123,7 @@ class FrameworkCalls:
         """
         open_call = self._open.pop(call_id, None)
         if open_call is not None:
-            with self.guard():
-                open_call.fail(exc, response)
+            open_call.fail(exc, response)
 
     def is_open(self, call_id: object) -> bool:
         """Return whether a call has begun and not ended."""
@@ -141,9 +144,7 @@ class FrameworkCalls:
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 
-    def __init__(
-        self, run: Run, calls: FrameworkCalls, api: str, request: Callable[[], ProviderRequest] | None
-    ) -> None:
+    def __init__(self, run: Run, calls: FrameworkCalls, api: str, request: ReadRequest | None) -> None:
         self.run = run
         self._guard = calls.guard
         self.request = request
@@ -162,7 +163,8 @@ class _OpenCall:
         self.call.note_token(at, is_answer=is_answer)
 
     def end(self, response: object) -> None:
-        self._read(response, error=None)
+        with self._guard():
+            self._read(response, error=None)
         self._close(self.call.error)
 
     def fail(self, exc: BaseException, response: object) -> None:
@@ -170,7 +172,8 @@ class _OpenCall:
             self.call.is_left = True
             self.end(response)
             return
-        self._read(response if response is not None else exc, error=type(exc).__name__)
+        with self._guard():
+            self._read(response if response is not None else exc, error=type(exc).__name__)
         self._close(type(exc).__name__)
 
     def repeat(self) -> None:

@@ -12,6 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import convert_to_openai_messages
 from langchain_core.tracers.context import register_configure_hook
 
+from .._diagnostics import raise_if_from_signal
 from .._run.request import ProviderRequest
 from ._calls import FrameworkCalls
 
@@ -66,8 +67,14 @@ class _Handler(BaseCallbackHandler):
         self._calls.fail(run_id, error, response)
 
 
-def _request_of(messages: list[Any], params: dict[str, Any]) -> ProviderRequest:
-    request = {"model": _model_of(params), "messages": convert_to_openai_messages(messages)}
+def _request_of(messages: list[Any], params: dict[str, Any]) -> ProviderRequest | None:
+    """Return a request in the format of OpenAI's chat completions; ``None`` if that format cannot express it."""
+    try:
+        turns = convert_to_openai_messages(messages)
+    except Exception as exc:  # a video is a ValueError, and a block of another provider a KeyError
+        raise_if_from_signal(exc)
+        return None
+    request = {"model": _model_of(params), "messages": turns}
     return ProviderRequest("chat", {**request, **{name: params[name] for name in ("tools",) if params.get(name)}})
 
 

@@ -6,19 +6,17 @@ import asyncio
 import os
 import random
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from contextvars import Context as Contextvars
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ldai.models import AIAgentConfig, AICompletionConfig, AIJudgeConfig
 from ldai.providers.types import JudgeResult
 from ldclient import Context
 
-from .._diagnostics import Diagnostics
+from .._diagnostics import Diagnostics, describe
 from .._service_settings import JudgeSettings
 from ._loop import BoundedLoop, Job
 from ._models import (
@@ -185,9 +183,7 @@ class Judges:
                 f"it took longer than {self._settings.timeout:g} s; check its model, or raise JudgeSettings.timeout",
             )
         elif not isinstance(exc, NoScoreError):
-            frames = traceback.extract_tb(exc.__traceback__)
-            place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-            exc = NoScoreError("judge_raised", f"{type(exc).__name__} was raised{place}; fix it there")
+            exc = NoScoreError("judge_raised", f"{describe(exc)} was raised; fix it there")
         self._diagnostics.note(
             exc.kind, subject, "%r gave no score: %s. The judged request is not affected.", subject, exc
         )

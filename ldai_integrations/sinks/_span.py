@@ -6,17 +6,15 @@ key of the LD context into the span that is current then.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from contextvars import Token
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opentelemetry import context, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from .._diagnostics import raise_if_from_signal
+from .._diagnostics import describe, raise_if_from_signal
 from ._attributes import context_keys, evaluation_attributes, span_attributes, text_attributes
 
 if TYPE_CHECKING:
@@ -125,8 +123,7 @@ class RunSpan:
             evaluation |= context_id
         except Exception as exc:
             raise_if_from_signal(exc)
-            frame = traceback.extract_tb(exc.__traceback__)[-1]
-            failure = MaskError(f"{type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}")
+            failure = MaskError(describe(exc))
         span, subject = self._span, record.config_key if record.mode == "agent" else record.model_name
         span.update_name(f"{attributes['gen_ai.operation.name']} {subject}".rstrip())
         span.set_attributes(attributes)

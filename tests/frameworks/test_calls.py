@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -120,3 +122,70 @@ def test_embeddings_are_never_the_chat_of_another_framework(
 
     assert record.usage is not None
     assert (record.calls, record.usage.input_tokens, record.usage.source) == (2, 7317 + 2, "partial")
+
+
+def test_a_request_that_cannot_be_read_costs_nothing_else(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A call whose request cannot be read ends with its error, its times and its usage."""
+
+    def read_request() -> NoReturn:
+        raise KeyError("type")
+
+    calls = _calls("langchain")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        calls.begin("1", read_request)
+        calls.end("1", {"model": "m", "usage": {"input_tokens": 7317}})
+        calls.begin("2", read_request)
+        calls.fail("2", ConnectionError())
+
+    record = runs.wait(1)[-1]
+
+    assert _figures(record) == (2, 1, 7317, None)
+    assert record.outcome == "error"
+
+
+def test_a_failure_is_logged_without_its_text(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A framework's exception may quote a prompt, so that only its type and its line are logged."""
+
+    def read_request() -> NoReturn:
+        raise ValueError("unknown block: Ada's diagnosis")
+
+    diagnostics = Diagnostics()
+    calls = FrameworkCalls("langchain", diagnostics)
+    with (
+        caplog.at_level(logging.WARNING, "ldai_integrations"),
+        track_ai(config_key="chat", tracking=launchdarkly.tracking),
+    ):
+        calls.begin("1", read_request)
+        calls.end("1", _answer(tokens=None))
+    runs.wait(1)
+
+    assert "framework failed for 'langchain' (ValueError at test_calls.py:" in caplog.text
+    assert "diagnosis" not in caplog.text
+    assert diagnostics.counts()["framework"] == 1
+
+
+def test_an_exception_of_a_signal_handler_reaches_the_application(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A time limit may be raised while a framework's objects are read; it belongs to the application."""
+
+    class TimeLimitError(Exception):
+        pass
+
+    def stop(*_: object) -> NoReturn:
+        raise TimeLimitError
+
+    def read_request() -> ProviderRequest:
+        signal.raise_signal(signal.SIGALRM)
+        return ProviderRequest("chat", {})
+
+    calls, former = _calls("langchain"), signal.signal(signal.SIGALRM, stop)
+    try:
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+            calls.begin("1", read_request)
+            with pytest.raises(TimeLimitError):
+                calls.end("1", _answer(tokens=None))
+    finally:
+        signal.signal(signal.SIGALRM, former)

@@ -1,0 +1,72 @@
+"""LangChain beyond the matrix: content that has no equivalent in OpenAI's format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ldai_integrations import track_ai
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def langchain() -> None:
+    """Skip if LangChain is not installed."""
+    pytest.importorskip("langchain_core")
+
+
+def _model(error: Exception | None) -> Any:
+    """Return a model that sends no usage, or fails."""
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.outputs import ChatGeneration, ChatResult
+
+    class Model(BaseChatModel):
+        @property
+        def _llm_type(self) -> str:
+            return "model"
+
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+            if error is not None:
+                raise error
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("Hello there"))])
+
+    return Model()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "media", "mime_type": "application/pdf", "file_uri": "gs://bucket/ada.pdf"},
+        {"type": "video", "base64": "AA"},
+        {"type": "audio", "base64": "AA"},
+        {"type": "image", "file_id": "file-1"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("error", [None, ConnectionError()], ids=["answered", "failed"])
+def test_content_that_cannot_be_converted_is_not_estimated(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, block: dict[str, Any], error: Exception | None
+) -> None:
+    """Content of another provider's format has unknown input tokens; it is no failure, and its call counts."""
+    from langchain_core.messages import HumanMessage
+
+    message = HumanMessage(content=[{"type": "text", "text": "Hi"}, block])
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def handler() -> str:
+        try:
+            _model(error).invoke([message])
+        except ConnectionError:
+            return "Sorry"
+        return "Done"
+
+    handler()
+
+    record = runs.wait(1)[-1]
+    assert (record.calls, record.failed_calls) == (1, int(error is not None))
+    assert record.usage is None or record.usage.input_tokens is None
+    assert launchdarkly.tracking.stats().diagnostics.get("framework") is None
