@@ -28,9 +28,9 @@ _MODULES: Mapping[Framework, str] = {
     "dspy": "dspy",
     "litellm": "litellm",
     "llama_index": "llama_index.core.llms.callbacks",
-    "adk": "google.adk.plugins.base_plugin",
+    "adk": f"{__name__}.adk",
     "crewai": "crewai.events.event_bus",
-    "strands": "strands.middleware",
+    "strands": f"{__name__}.strands",
 }
 
 _lock = threading.Lock()

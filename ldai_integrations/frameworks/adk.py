@@ -13,12 +13,13 @@ from ._calls import FrameworkCalls
 __all__ = ["TrackingPlugin"]
 
 # Set by connect(), which a Tracking calls. Without one there are no runs.
-_connected: list[FrameworkCalls] = []
+_calls: FrameworkCalls | None = None
 
 
 def connect(calls: FrameworkCalls) -> None:
     """Let all plugins report to the current run from now on."""
-    _connected.append(calls)
+    global _calls
+    _calls = calls
 
 
 class TrackingPlugin(BasePlugin):
@@ -36,39 +37,52 @@ class TrackingPlugin(BasePlugin):
 
     async def before_model_callback(self, *, callback_context: Any, llm_request: Any) -> None:
         """Begin a call."""
-        for calls in _connected:
-            with calls.guard():
-                calls.begin(_id_of(callback_context), partial(_request_of, llm_request))
+        if _calls is not None:
+            with _calls.guard():
+                _calls.begin(_CallId(callback_context.actions), partial(_request_of, llm_request))
 
     async def after_model_callback(self, *, callback_context: Any, llm_response: Any) -> None:
         """Read a chunk of a stream, or end a call. ADK has responses in the format of Gemini, whoever sent them."""
-        for calls in _connected:
-            with calls.guard():
+        if _calls is not None:
+            with _calls.guard():
                 response = _response_of(llm_response)
                 if llm_response.partial:
-                    calls.add_chunk(_id_of(callback_context), response)
+                    _calls.add_chunk(_CallId(callback_context.actions), response)
                 else:
-                    calls.end(_id_of(callback_context), response)
+                    _calls.end(_CallId(callback_context.actions), response)
 
     async def on_model_error_callback(self, *, callback_context: Any, llm_request: Any, error: Exception) -> None:
         """End a call that failed."""
         del llm_request
-        for calls in _connected:
-            with calls.guard():
-                calls.fail(_id_of(callback_context), error)
+        if _calls is not None:
+            with _calls.guard():
+                _calls.fail(_CallId(callback_context.actions), error)
 
     async def on_event_callback(self, *, invocation_context: Any, event: Any) -> None:
         """Withdraw a call that another callback has answered, for example from a cache: the model was not called."""
         del invocation_context
-        for calls in _connected:
-            with calls.guard():
+        if _calls is not None:
+            with _calls.guard():
                 if not event.partial:
-                    calls.withdraw(id(event.actions))
+                    _calls.withdraw(_CallId(event.actions))
 
 
-def _id_of(callback_context: Any) -> int:
-    """Return the id of a call: the actions of its event belong to it alone, and live longer than it."""
-    return id(callback_context.actions)
+class _CallId:
+    """The id of a call: the actions of its event belong to it alone, but have no hash.
+
+    It keeps them alive, so that no other object gets their address while the call is open.
+    """
+
+    __slots__ = ("_actions",)
+
+    def __init__(self, actions: object) -> None:
+        self._actions = actions
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _CallId) and self._actions is other._actions
+
+    def __hash__(self) -> int:
+        return id(self._actions)
 
 
 def _request_of(request: Any) -> ProviderRequest:

@@ -14,12 +14,13 @@ from ._calls import FrameworkCalls
 __all__ = ["TrackingPlugin"]
 
 # Set by connect(), which a Tracking calls. Without one there are no runs.
-_connected: list[FrameworkCalls] = []
+_calls: FrameworkCalls | None = None
 
 
 def connect(calls: FrameworkCalls) -> None:
     """Let all plugins report to the current run from now on."""
-    _connected.append(calls)
+    global _calls
+    _calls = calls
 
 
 class TrackingPlugin(Plugin):
@@ -40,7 +41,7 @@ class TrackingPlugin(Plugin):
 async def _report(context: Any, call_next: Callable[[Any], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
     """Pass the events of a model call on. Strands has its chunks in the format of Bedrock, whoever sent them."""
     call_id, is_answered = object(), False
-    calls = _connected[0] if _connected else None
+    calls = _calls
     if calls is not None:
         calls.begin(call_id, lambda: _request_of(context))
     try:
