@@ -39,7 +39,12 @@ class _OfWrapped:
 class _IterableProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # see below
     """The base of a stand-in before wrapt 2, which makes every stand-in iterable."""
 
-    __iter__ = _OfWrapped()  # type: ignore[assignment,unused-ignore]
+    __iter__ = None  # type: ignore[assignment,unused-ignore]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__iter__" and type(self).__iter__ is None:
+            return self.__wrapped__.__iter__
+        return super().__getattribute__(name)
 
 
 # Any, because its type hints name the arguments of methods that are passed on here. OpenTelemetry's instrumentations

@@ -71,7 +71,10 @@ class RunSpan:
         self._span = exporting.tracer.start_span(config_key, context=parent, kind=kind, start_time=started_at)
         # By the key, a context is recognised as derived from this one.
         self._key = context.create_key("ldai_integrations")
-        self._context = context.set_value(self._key, True, trace.set_span_in_context(self._span, parent))
+        # Without a provider, older versions return a span that would hide the current one.
+        is_real = self._span.get_span_context().is_valid
+        around = trace.set_span_in_context(self._span, parent) if is_real else parent
+        self._context = context.set_value(self._key, True, around)
 
     def binding(self) -> ContextBinding:
         """Return a binding that makes this span the current one."""

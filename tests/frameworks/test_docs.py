@@ -47,7 +47,9 @@ def test_the_example_of_a_framework(title: str, provider: Provider, monkeypatch:
     if "from agents" in code:
         import_module("agents").set_trace_processors([])  # the default one sends the spans to OpenAI
     if "dspy" in code:
-        import_module("dspy").configure_cache(enable_disk_cache=False, enable_memory_cache=False)
+        dspy = import_module("dspy")
+        monkeypatch.setattr(dspy, "cache", dspy.cache)  # other tests use it
+        dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
         provider.serve(words=("[[ ## answer ## ]]\nHello\n\n[[ ## completed ## ]]",))
     model = "gemini-2.5-flash" if "google.adk" in code else "gpt-4o-mini"
     space: dict[str, object] = {"__name__": "page"}

@@ -299,7 +299,7 @@ def test_exceptions(tracking: Tracking, telemetry: Telemetry, kind: Kind) -> Non
 
     try:
         kind(tracking, model)
-    except (TimeoutError, AssertionError):
+    except Exception:  # old versions of Starlette raise a group of the exception
         pass
     tracking.flush()
 

@@ -279,7 +279,10 @@ def test_a_json_answer(case: Case, client: Any, provider: Provider, launchdarkly
 
     _check(case, provider.requests[-1])
     sent = json.dumps(provider.requests[-1])
-    assert "city" in sent
+    if "city" not in sent:  # an old client of Anthropic or Amazon, which has no JSON answers
+        assert case.provider in ("Anthropic", "Bedrock")
+        assert launchdarkly.tracking.stats().diagnostics["parameter"] == 1
+        return
     assert launchdarkly.tracking.stats().diagnostics.get("parameter") is None
 
 
