@@ -100,7 +100,8 @@ def test_tokens_of_a_cache_that_were_left_out(tracking: Tracking, telemetry: Tel
     """A call is the same one where the instrumentation counts its input otherwise; what we read counts."""
     with track_ai("bot", tracking=tracking) as run:
         telemetry.call(gen_ai__usage__input_tokens=5, gen_ai__usage__output_tokens=8)
-        run.observe(RESPONSE)
+        usage = {**RESPONSE["usage"], "prompt_tokens_details": {"cached_tokens": 15}}
+        run.observe({**RESPONSE, "usage": usage})
 
     assert usage_of(sink) == (20, 8)
 
