@@ -155,7 +155,7 @@ def test_nothing_is_asked_where_it_makes_no_sense(provider: Provider, tracking: 
     list(client.chat.completions.create(**STREAM))
     with track_ai(config_key="chat", tracking=tracking):
         client.chat.completions.create(**CHAT)
-        client.chat.completions.with_raw_response.create(**STREAM)
+        client.chat.completions.with_raw_response.create(**STREAM).http_response.close()
         with client.chat.completions.with_streaming_response.create(**STREAM) as response:
             list(response.iter_lines())
         list(client.responses.create(model="gpt-4o-mini", input="Hi", stream=True))
