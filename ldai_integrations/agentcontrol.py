@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
 from contextvars import Context, copy_context
-from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 from ._locks import ForkSafeLock
@@ -105,42 +105,17 @@ class _Loop:
         threading.Thread(target=self._loop.run_forever, name="ldai-agentcontrol", daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, T], context: Context) -> T:
-        """Run a coroutine as a task with the variables of a context, and wait for its result.
-
-        If an exception interrupts the wait, such as a time limit, the task is cancelled.
-        """
-        done: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
-        tasks: list[asyncio.Task[T]] = []
-        self.start(work, context, done.put, tasks)
+        """Run a coroutine and wait for its result. An exception that interrupts the wait cancels it."""
+        result = self.start(work, context)
         try:
-            return done.get().result()
+            return result.result()
         except BaseException:
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            result.cancel()
             raise
 
-    def start(
-        self,
-        work: Coroutine[Any, Any, T],
-        context: Context,
-        done: Callable[[asyncio.Task[T]], object] | None = None,
-        tasks: list[asyncio.Task[T]] | None = None,
-    ) -> None:
-        """Run a coroutine as a task, and do not wait; takes no lock.
-
-        Args:
-            work: The coroutine.
-            context: The variables that it sees.
-            done: Called with the task when it is done.
-            tasks: Receives the task when it has begun. It keeps the task alive.
-        """
-        running: list[asyncio.Task[T]] = tasks if tasks is not None else []
-
-        def begin() -> None:
-            task = self._loop.create_task(work, context=context)  # type: ignore[call-arg,unused-ignore]  # Python 3.11
-            running.append(task)
-            task.add_done_callback(done if done is not None else lambda _task: running.clear())
-
-        self._loop.call_soon_threadsafe(begin)
+    def start(self, work: Coroutine[Any, Any, T], context: Context) -> Future[T]:
+        """Start a coroutine, which sees the variables of a context, and do not wait."""
+        return asyncio.run_coroutine_threadsafe(_run_in(context, work), self._loop)
 
 
 _starting = ForkSafeLock()
@@ -160,6 +135,11 @@ def _refuse_event_loop(work: Coroutine[Any, Any, object] | None) -> None:
         if work is not None:
             work.close()
         raise ConfigurationError("call() and iterate() would block this event loop; use await or async for instead")
+
+
+async def _run_in(context: Context, work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a context; all steps of a generator need the same one."""
+    return await asyncio.create_task(work, context=context)  # type: ignore[call-arg,unused-ignore]  # Python 3.11
 
 
 async def _next(events: AsyncIterator[T]) -> T | object:
