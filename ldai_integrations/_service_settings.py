@@ -6,11 +6,12 @@ They are shared definitions, below the services that use them. Users import them
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._options import Kind, check_options, option, pattern, seconds, split, whole
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,14 +22,16 @@ Secret = str | bytes
 DAY = 24 * 3600
 _MAX_AGE = 90 * DAY
 _MIN_SECRET_CHARS = 16
-_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+FEEDBACK_CONFIG_KEYS = "LDAI_FEEDBACK_CONFIG_KEYS"
 #: How the address of an SQLite file begins, and those of Redis as redis.Redis.from_url takes them.
 SQLITE = "sqlite:///"
 _STORES = (SQLITE, "redis://", "rediss://", "unix://")
-_EVENT_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 # usage keeps at most 262,144 characters of a streamed answer.
 _MAX_JUDGED_CHARS = 250_000
+# The checks of these two are _check_secrets and _check_store, whose messages say more.
+_SECRETS = Kind("one or several secrets", lambda _value: True, split, is_secret=True)
+_STORE = Kind("the address of a store", lambda _value: True, str, is_secret=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +61,14 @@ class FeedbackSettings:
     """
 
     config_keys: Collection[str]
-    secret: Secret | Sequence[Secret] | None = field(default=None, repr=False)
-    max_age: int = 7 * DAY
-    header: str | None = None
-    event: str | None = None
-    store: str | FeedbackStore | None = field(default=None, repr=False)
-    requests_per_minute: int = 60
+    secret: Secret | Sequence[Secret] | None = option(None, _SECRETS, "LDAI_FEEDBACK_SECRET")
+    max_age: int = option(7 * DAY, whole(1, _MAX_AGE, "seconds"), "LDAI_FEEDBACK_MAX_AGE")
+    header: str | None = option(None, pattern("[A-Za-z0-9-]+", "letters, digits and hyphens"), "LDAI_FEEDBACK_HEADER")
+    event: str | None = option(
+        None, pattern("[A-Za-z0-9_.-]+", "letters, digits, hyphens, dots and underscores"), "LDAI_FEEDBACK_EVENT"
+    )
+    store: str | FeedbackStore | None = option(None, _STORE, "LDAI_FEEDBACK_STORE")
+    requests_per_minute: int = option(60, whole(0, 1_000_000), "LDAI_FEEDBACK_REQUESTS_PER_MINUTE")
 
     def __post_init__(self) -> None:
         keys = self.config_keys
@@ -71,12 +76,7 @@ class FeedbackSettings:
             raise ConfigurationError(
                 f"FeedbackSettings.config_keys is {keys!r}; give the keys of the AI Configs that are voted on, in a set"
             )
-        for name, low, high in (("max_age", 1, _MAX_AGE), ("requests_per_minute", 0, 1_000_000)):
-            _check_whole(f"FeedbackSettings.{name}", getattr(self, name), low, high)
-        for name, pattern in (("header", _HEADER_NAME), ("event", _EVENT_NAME)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
-                raise ConfigurationError(f"FeedbackSettings.{name} is {value!r}; use letters, digits and hyphens")
+        check_options(self)
         _check_store(self.store)
         if self.secret is not None:
             _check_secrets(self.secrets)
@@ -109,26 +109,23 @@ class JudgeSettings:
     """
 
     model: JudgeModel | None = None
-    concurrency: int = 4
-    timeout: float = 60.0
-    queue: int = 100
-    max_chars: int = 200_000
+    concurrency: int = option(4, whole(1, 100), "LDAI_JUDGES_CONCURRENCY")
+    timeout: float = option(60.0, seconds(0, 600, above=True), "LDAI_JUDGES_TIMEOUT")
+    queue: int = option(100, whole(0, 10_000), "LDAI_JUDGES_QUEUE")
+    max_chars: int = option(200_000, whole(1, _MAX_JUDGED_CHARS, "characters"), "LDAI_JUDGES_MAX_CHARS")
 
     def __post_init__(self) -> None:
         if self.model is not None and not callable(self.model):
             raise ConfigurationError(
                 f"JudgeSettings.model is of type {type(self.model).__name__}; give a function of messages and config"
             )
-        for name, low, high in (("concurrency", 1, 100), ("queue", 0, 10_000), ("max_chars", 1, _MAX_JUDGED_CHARS)):
-            _check_whole(f"JudgeSettings.{name}", getattr(self, name), low, high)
-        seconds = self.timeout
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds <= 600:
-            raise ConfigurationError(f"JudgeSettings.timeout is {seconds!r}; use seconds, more than 0 and at most 600")
+        check_options(self)
 
 
-def _check_whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigurationError(f"{name} is {value!r}; use a whole number, {low} to {high}")
+def feedback_from_environment() -> FeedbackSettings | None:
+    """Return the options that the environment describes; ``None`` if no variable names the AI Configs."""
+    keys = split(os.environ.get(FEEDBACK_CONFIG_KEYS, ""))
+    return FeedbackSettings(config_keys=keys) if keys else None
 
 
 def _check_store(store: object) -> None:

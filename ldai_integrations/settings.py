@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from ._service_settings import FeedbackSettings, JudgeSettings
+from ._options import Option, check_options, choice, names, option, seconds, statuses, switch, whole
+from ._service_settings import FeedbackSettings, JudgeSettings, feedback_from_environment
 from .exceptions import ConfigurationError
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
@@ -16,10 +17,20 @@ Framework = Literal[
     "langchain", "openai_agents", "pydantic_ai", "llama_index", "litellm", "dspy", "adk", "crewai", "strands"
 ]
 
+_FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
+_JUDGES = Option("LDAI_JUDGES", True, switch())
+
+
+def _judges_from_environment() -> JudgeSettings | None:
+    return JudgeSettings() if _JUDGES.read() else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The options of a :class:`~ldai_integrations.Tracking`, checked when they are made.
+
+    An option that the code does not give has the value of its environment variable, such as ``LDAI_FLUSH_TIMEOUT``, or
+    its default.
 
     Attributes:
         flush: When buffered events are sent. ``"auto"``: at shutdown, and after each request on serverless platforms;
@@ -45,41 +56,24 @@ class Settings:
         judges: Options of the judges that are attached to AI Configs; ``None`` if they must not run.
 
     Raises:
-        ConfigurationError: If a value is out of its range.
+        ConfigurationError: If a value or a variable is out of its range.
     """
 
-    flush: FlushWhen = "auto"
-    flush_timeout: float = 5.0
-    cancelled_as: CancelledAs = "cancelled"
-    caught_failures: CaughtFailures = "error"
-    report_estimates: bool = True
-    costs: bool = True
-    error_statuses: Collection[int] = range(500, 600)
-    max_body_bytes: int = 1_000_000
-    usage_wait: float = 0.5
-    frameworks: Collection[Framework] = get_args(Framework)
-    feedback: FeedbackSettings | None = None
-    judges: JudgeSettings | None = field(default_factory=JudgeSettings)
+    flush: FlushWhen = option("auto", choice(get_args(FlushWhen)), "LDAI_FLUSH")
+    flush_timeout: float = option(5.0, seconds(0, 60, above=True), "LDAI_FLUSH_TIMEOUT")
+    cancelled_as: CancelledAs = option("cancelled", choice(get_args(CancelledAs)), "LDAI_CANCELLED_AS")
+    caught_failures: CaughtFailures = option("error", choice(get_args(CaughtFailures)), "LDAI_CAUGHT_FAILURES")
+    report_estimates: bool = option(True, switch(), "LDAI_REPORT_ESTIMATES")
+    costs: bool = option(True, switch(), "LDAI_COSTS")
+    error_statuses: Collection[int] = option(range(500, 600), statuses(400, 599), "LDAI_ERROR_STATUSES")
+    max_body_bytes: int = option(1_000_000, whole(0, None, "bytes"), "LDAI_MAX_BODY_BYTES")
+    usage_wait: float = option(0.5, seconds(0, 10), "LDAI_USAGE_WAIT")
+    frameworks: Collection[Framework] = option(_FRAMEWORKS, names(_FRAMEWORKS), "LDAI_FRAMEWORKS")
+    feedback: FeedbackSettings | None = field(default_factory=feedback_from_environment)
+    judges: JudgeSettings | None = field(default_factory=_judges_from_environment)
 
     def __post_init__(self) -> None:
-        self._check_choices()
-        if not _is_number(self.flush_timeout) or not 0 < self.flush_timeout <= 60:
-            raise ConfigurationError(
-                f"Settings.flush_timeout is {self.flush_timeout!r}; use seconds, more than 0 and at most 60"
-            )
-        if not _is_number(self.usage_wait) or not 0 <= self.usage_wait <= 10:
-            raise ConfigurationError(f"Settings.usage_wait is {self.usage_wait!r}; use seconds, 0 to 10")
-        if not _is_statuses(self.error_statuses):
-            raise ConfigurationError(
-                f"Settings.error_statuses is {self.error_statuses!r}; use a set, list or range of statuses, 400 to 599"
-            )
-        if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 0:
-            raise ConfigurationError(f"Settings.max_body_bytes is {self.max_body_bytes!r}; use 0 or more bytes")
-        unknown = [name for name in self.frameworks if name not in get_args(Framework)]
-        if isinstance(self.frameworks, str) or unknown:
-            raise ConfigurationError(
-                f"Settings.frameworks is {self.frameworks!r}; use a collection of {', '.join(get_args(Framework))}"
-            )
+        check_options(self)
         if self.feedback is not None and not isinstance(self.feedback, FeedbackSettings):
             raise ConfigurationError(
                 f"Settings.feedback is of type {type(self.feedback).__name__}; "
@@ -90,22 +84,3 @@ class Settings:
                 f"Settings.judges is of type {type(self.judges).__name__}; "
                 "give a ldai_integrations.judges.JudgeSettings, or None"
             )
-
-    def _check_choices(self) -> None:
-        """Refuse a value that is not one of the words of its option, or not a boolean."""
-        hints = get_type_hints(Settings)
-        for item in fields(self):
-            hint, value = hints[item.name], getattr(self, item.name)
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                choices = ", ".join(map(repr, get_args(hint)))
-                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use one of {choices}")
-            if hint is bool and not isinstance(value, bool):
-                raise ConfigurationError(f"Settings.{item.name} is {value!r}; use True or False")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_statuses(value: object) -> bool:
-    return isinstance(value, Collection) and all(isinstance(item, int) and 400 <= item <= 599 for item in value)

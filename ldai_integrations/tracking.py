@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import ldclient
 from ldclient import LDClient
@@ -15,6 +16,7 @@ from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
+from ._options import Option, seconds
 from ._run.background import is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.flushing import Flushing
@@ -44,6 +46,7 @@ __all__ = ["Tracking"]
 
 # The time to load an encoding; it takes a second at most.
 _LOAD_SECONDS = 30.0
+_START_WAIT = Option("LDAI_START_WAIT", 5.0, seconds(0, 300))
 
 
 class Tracking:
@@ -121,7 +124,7 @@ class Tracking:
         *,
         settings: Settings | None = None,
         sinks: Iterable[Sink] = (),
-        start_wait: float = 5.0,
+        start_wait: float | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment.
@@ -133,16 +136,18 @@ class Tracking:
         Args:
             settings: Options; the defaults suit most applications.
             sinks: Further receivers of records, besides LaunchDarkly.
-            start_wait: The longest time to wait for AI Configs, in seconds. A refused key is reported at once.
-            environ: Read instead of ``os.environ``.
+            start_wait: The longest time to wait for AI Configs, in seconds; by default that of ``LDAI_START_WAIT``, or
+                5. A refused key is reported at once.
+            environ: Read instead of ``os.environ`` to find LaunchDarkly.
 
         Raises:
             TrackingNotConfiguredError: If none of the variables is set.
             ConfigurationError: If one of them has a value that cannot work.
         """
+        wait = cast("float", _START_WAIT.read()) if start_wait is None else start_wait
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
-        report_connection(tracking.client, tracking.diagnostics, timeout=start_wait)
+        report_connection(tracking.client, tracking.diagnostics, timeout=wait)
         return tracking
 
     def __repr__(self) -> str:

@@ -31,6 +31,9 @@ from ldai_integrations.usage import warm_up
 from .binding import in_run
 from .flags import ASTRAY, FLAGS
 
+# Variables that tests themselves read.
+OF_TESTS = {"LDAI_FLAGS_DIR", "LDAI_SCREENSHOTS", "LDAI_SOAK_REQUESTS", "LDAI_UPSTREAM", "LDAI_USAGE_CORPUS"}
+
 Decorate = Callable[[Any], Any]
 EndProcess = Callable[[], None]
 
@@ -79,10 +82,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
-    """Keep what the developer's shell says about LaunchDarkly, and about proxies, out of the tests."""
+    """Keep what the developer's shell says about LaunchDarkly, settings and proxies out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith(("LAUNCHDARKLY_", "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE")):
+            if name.startswith(("LAUNCHDARKLY_", "LDAI_")) and name not in OF_TESTS:
                 patch.delenv(name)
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         yield

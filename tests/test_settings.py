@@ -1,0 +1,151 @@
+"""Settings: a value in the code, then an environment variable, then the default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ldclient import LDClient
+
+from ldai_integrations import ConfigurationError, Settings, Tracking
+from ldai_integrations._options import options_of
+from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.judges import JudgeSettings
+
+# For each variable: a text, and the value that it sets.
+TEXTS: list[tuple[str, str, Any]] = [
+    ("LDAI_FLUSH", "Request", "request"),
+    ("LDAI_FLUSH_TIMEOUT", "2.5", 2.5),
+    ("LDAI_CANCELLED_AS", "error", "error"),
+    ("LDAI_CAUGHT_FAILURES", "success", "success"),
+    ("LDAI_REPORT_ESTIMATES", "off", False),
+    ("LDAI_COSTS", "No", False),
+    ("LDAI_ERROR_STATUSES", "429, 500-502", {429, 500, 501, 502}),
+    ("LDAI_MAX_BODY_BYTES", "1000", 1000),
+    ("LDAI_USAGE_WAIT", "0", 0.0),
+    ("LDAI_FRAMEWORKS", "langchain, dspy", ("langchain", "dspy")),
+    ("LDAI_FRAMEWORKS", "none", ()),
+    (
+        "LDAI_FEEDBACK_SECRET",
+        "an old secret of tests,a new secret of tests",
+        ["an old secret of tests", "a new secret of tests"],
+    ),
+    ("LDAI_FEEDBACK_MAX_AGE", "60", 60),
+    ("LDAI_FEEDBACK_HEADER", "X-Token", "X-Token"),
+    ("LDAI_FEEDBACK_EVENT", "vote", "vote"),
+    ("LDAI_FEEDBACK_STORE", "sqlite:///votes.db", "sqlite:///votes.db"),
+    ("LDAI_FEEDBACK_REQUESTS_PER_MINUTE", "0", 0),
+    ("LDAI_JUDGES_CONCURRENCY", "2", 2),
+    ("LDAI_JUDGES_TIMEOUT", "5", 5.0),
+    ("LDAI_JUDGES_QUEUE", "0", 0),
+    ("LDAI_JUDGES_MAX_CHARS", "1", 1),
+]
+FIELDS = {
+    option.variable: (cls, name)
+    for cls in (Settings, FeedbackSettings, JudgeSettings)
+    for name, option in options_of(cls).items()
+}
+
+
+def make(cls: Any, **options: Any) -> Any:
+    """Create settings of a class."""
+    return cls(config_keys=["chat"], **options) if cls is FeedbackSettings else cls(**options)
+
+
+@pytest.mark.parametrize(("variable", "text", "value"), TEXTS)
+def test_a_variable_sets_a_setting(variable: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has a variable; surrounding spaces do not matter."""
+    monkeypatch.setenv(variable, f" {text} ")
+    cls, name = FIELDS[variable]
+
+    assert getattr(make(cls), name) == value
+
+
+def test_every_variable_is_tested() -> None:
+    """The list above has each setting, and each variable is named after its setting."""
+    assert {variable for variable, _, _ in TEXTS} == set(FIELDS)
+    prefixes = {Settings: "LDAI_", FeedbackSettings: "LDAI_FEEDBACK_", JudgeSettings: "LDAI_JUDGES_"}
+    assert all(variable == prefixes[cls] + name.upper() for variable, (cls, name) in FIELDS.items())
+
+
+def test_the_code_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value in the code wins over the variable, for each setting separately; an empty variable is not set."""
+    monkeypatch.setenv("LDAI_FLUSH_TIMEOUT", "2")
+    monkeypatch.setenv("LDAI_USAGE_WAIT", "1")
+    monkeypatch.setenv("LDAI_COSTS", "")
+    settings = Settings(usage_wait=0.25)
+
+    assert (settings.flush_timeout, settings.usage_wait, settings.costs) == (2.0, 0.25, True)
+
+
+def test_both_ways_to_create_a_tracking(client: LDClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracking(client) and Tracking.from_env() read the variables."""
+    monkeypatch.setenv("LDAI_FLUSH_TIMEOUT", "2")
+    monkeypatch.setenv("LDAI_START_WAIT", "0")
+    monkeypatch.setenv("LDAI_DEV_SERVER", "http://127.0.0.1:9")
+    for tracking in (Tracking(client), Tracking.from_env()):
+        assert tracking.settings.flush_timeout == 2.0
+        tracking.close()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("LDAI_FLUSH", "often", "LDAI_FLUSH is 'often'; use one of 'auto', 'request', 'shutdown', 'never'"),
+        ("LDAI_FLUSH_TIMEOUT", "soon", "LDAI_FLUSH_TIMEOUT is 'soon'; use seconds, more than 0 and at most 60"),
+        ("LDAI_FLUSH_TIMEOUT", "nan", "LDAI_FLUSH_TIMEOUT is 'nan'; use seconds"),
+        ("LDAI_USAGE_WAIT", "11", "LDAI_USAGE_WAIT is '11'; use seconds, 0 to 10"),
+        ("LDAI_COSTS", "maybe", "LDAI_COSTS is 'maybe'; use True or False"),
+        ("LDAI_ERROR_STATUSES", "200", "LDAI_ERROR_STATUSES is '200'; use a set, list or range of statuses"),
+        ("LDAI_FRAMEWORKS", "langchian", "LDAI_FRAMEWORKS is 'langchian'; use a collection of langchain, "),
+        ("LDAI_JUDGES", "x", "LDAI_JUDGES is 'x'; use True or False"),
+        ("LDAI_JUDGES_QUEUE", "1.5", "LDAI_JUDGES_QUEUE is '1.5'; use a whole number, 0 to 10,000"),
+    ],
+)
+def test_a_wrong_variable(variable: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value is an error at set-up that names the variable and the values that it takes."""
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigurationError) as refusal:
+        Settings()
+    assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "message"),
+    [
+        (Settings, {"flush": "often"}, "Settings.flush is 'often'; use one of 'auto', "),
+        (Settings, {"flush_timeout": True}, "Settings.flush_timeout is True; use seconds, more than 0 and at most 60"),
+        (Settings, {"max_body_bytes": -1}, "Settings.max_body_bytes is -1; use a whole number of bytes, 0 or more"),
+        (Settings, {"frameworks": "dspy"}, "Settings.frameworks is 'dspy'; use a collection of langchain, "),
+        (JudgeSettings, {"concurrency": 0}, "JudgeSettings.concurrency is 0; use a whole number, 1 to 100"),
+        (FeedbackSettings, {"header": "a b"}, "FeedbackSettings.header is 'a b'; use letters, digits and hyphens"),
+    ],
+)
+def test_a_wrong_value(cls: Any, options: dict[str, Any], message: str) -> None:
+    """A wrong value in the code is an error that names the setting."""
+    with pytest.raises(ConfigurationError) as refusal:
+        make(cls, **options)
+    assert str(refusal.value).startswith(message)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is neither in an error nor in a repr."""
+    monkeypatch.setenv("LDAI_FEEDBACK_SECRET", "short")
+    with pytest.raises(ConfigurationError) as refusal:
+        make(FeedbackSettings)
+    assert "'short'" not in str(refusal.value)
+    monkeypatch.setenv("LDAI_FEEDBACK_SECRET", "a secret that is long enough")
+    assert "long enough" not in repr(make(FeedbackSettings))
+
+
+def test_services_are_turned_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables turn feedback on, and judges off."""
+    assert Settings().feedback is None
+    assert Settings().judges == JudgeSettings()
+    monkeypatch.setenv("LDAI_FEEDBACK_CONFIG_KEYS", "support-bot, order-agent")
+    monkeypatch.setenv("LDAI_JUDGES", "off")
+    settings = Settings()
+
+    assert settings.judges is None
+    assert settings.feedback is not None
+    assert list(settings.feedback.config_keys) == ["support-bot", "order-agent"]
