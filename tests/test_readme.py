@@ -13,9 +13,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from example_apps.model_server import create_app
 from ldai_integrations import RunRecord, Tracking, Usage, run_finished, track_ai
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.example_apps.model_server import create_app
 
 from .example_apps.servers import serving_asgi
 from .flags import CHAT, FLAGS

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from example_apps.demo.expected import Bounds, as_row
-from example_apps.demo.plan import CONCISE, COURTEOUS, PLAN, THOROUGH, Variation
-from example_apps.demo.readback import read_table
-from example_apps.demo.traffic import send_all
+from ldai_integrations.example_apps.demo.expected import Bounds, as_row
+from ldai_integrations.example_apps.demo.plan import CONCISE, COURTEOUS, PLAN, THOROUGH, Variation
+from ldai_integrations.example_apps.demo.readback import read_table
+from ldai_integrations.example_apps.demo.traffic import send_all
 
 if TYPE_CHECKING:
-    from example_apps.demo.check import Report
-    from example_apps.demo.expected import Figures
-    from example_apps.demo.traffic import Exchange
+    from ldai_integrations.example_apps.demo.check import Report
+    from ldai_integrations.example_apps.demo.expected import Figures
+    from ldai_integrations.example_apps.demo.traffic import Exchange
 
 
 def one_run(report: Report, variation: Variation, **figures: int) -> Figures:
@@ -90,6 +90,14 @@ def test_a_wrong_table_is_found_twice(report: Report, figure: str) -> None:
     assert any(text.startswith(f"support-bot/concise, database: {figure} is") for text in planted.differences())
 
 
+def test_a_wrong_cost_is_found(report: Report) -> None:
+    """A cost that is not the tokens multiplied by the prices is a difference."""
+    planted = deepcopy(report)
+    planted.costs[CONCISE] += 1
+    assert [text.partition(": ")[0] for text in planted.differences()] == ["support-bot/concise, prices"]
+    assert report.costs[CONCISE] > 0
+
+
 def test_a_row_that_should_not_be_there_is_found(report: Report) -> None:
     """An AI Config that is off must not be in the table."""
     planted = deepcopy(report)
@@ -128,6 +136,15 @@ def test_an_app_that_is_not_there_is_a_difference() -> None:
     assert [exchange.problems()[0] for exchange in exchanges] == [
         f"Flask, {step.title}: status 0 instead of 200" for step in PLAN[:2]
     ]
+
+
+def test_traffic_is_spread_over_time() -> None:
+    """The steps begin at equal distances."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    begun = time.monotonic()
+    send_all({"Flask": address}, PLAN[:4], lambda _: None, seconds=0.4)
+    assert time.monotonic() - begun >= 0.3
 
 
 def test_interrupted_traffic_ends_early() -> None:

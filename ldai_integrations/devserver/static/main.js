@@ -12,6 +12,7 @@ import {showWarnings} from "./warnings.js";
 
 const MINUTE = 60_000;
 const RANGES = new Map([
+  ["1m", {label: "1 min", stepMs: MINUTE / 60, buckets: 60}],
   ["15m", {label: "15 min", stepMs: MINUTE / 4, buckets: 60}],
   ["1h", {label: "1 h", stepMs: MINUTE, buckets: 60}],
   ["24h", {label: "24 h", stepMs: 30 * MINUTE, buckets: 48}],

@@ -2,8 +2,8 @@
 
 ::
 
-    ldai dev --configs example_apps/configs.json  # a local stand-in for LaunchDarkly; prints its address
-    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn example_apps.fastapi_app:app
+    ldai dev --configs ldai_integrations/example_apps/configs.json  # prints its address
+    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn ldai_integrations.example_apps.fastapi_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
@@ -21,8 +21,8 @@ from ldclient import Context
 from openai import APIError, AsyncOpenAI
 from pydantic import BaseModel, StringConstraints
 
-from example_apps import shop
 from ldai_integrations import Run, Settings, Tracking, track_ai, wrap_client
+from ldai_integrations.example_apps import shop
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 

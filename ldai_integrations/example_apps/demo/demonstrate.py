@@ -1,48 +1,46 @@
-"""The command ``python -m example_apps.demo``."""
+"""The course of the demo, from the start of the processes to their end."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
 import signal
-import sys
 import tempfile
 import time
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from example_apps import demo
-
 from . import show
 from .check import Report
 from .plan import CONFIG_KEYS, PLAN
-from .readback import read_bill, read_runs, read_table
-from .services import ServiceError, Services, is_real, running
+from .readback import read_bill, read_costs, read_prices, read_runs, read_table
+from .services import CONFIGS, ServiceError, Services, is_real, running
 from .traffic import Exchange, send_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from .plan import Step
 
 ARRIVAL_SECONDS = 20.0  # an SDK sends its events every 5 seconds
 QUIET_SECONDS = 1.0
+SENDING_SECONDS = 6.0  # the requests are spread over this time, so that the charts have a shape
+PAUSE_SECONDS = 2.0  # between further requests
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def demonstrate(*, serve: bool) -> int:
     """Run the demo.
+
+    Args:
+        serve: Keep everything running, with a request now and then, until Ctrl-C.
 
     Returns:
         The exit status: 0 if every figure agrees, 1 if a figure differs or a process does not start, 130 if Ctrl-C or
-        SIGTERM ends the demo before all figures are checked. With ``--serve``, Ctrl-C after that does not change the
-        status.
+        SIGTERM ends the demo before all figures are checked. Ctrl-C after that does not change the status.
     """
-    parser = argparse.ArgumentParser(prog="python -m example_apps.demo", description=demo.__doc__)
-    parser.add_argument("--serve", action="store_true", help="keep everything running until Ctrl-C")
-    serve = parser.parse_args(arguments).serve
     console = Console()
     for number in SIGNALS:  # a shell makes its background jobs ignore SIGINT
         signal.signal(number, _interrupt)
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
-    """Raise KeyboardInterrupt once. A second signal, which tox sends, must not disturb the stopping of processes."""
+    """Raise KeyboardInterrupt once. A second Ctrl-C must not disturb the stopping of processes."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -71,20 +69,20 @@ def run(console: Console, directory: Path, *, serve: bool) -> int:
         "Starting the apps with " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
     )
     with running(directory, os.environ) as services:
+        show.print_page(console, services)
         exchanges = send(console, services)
         differences = check_real(console, exchanges) if real else check(console, services, exchanges)
         if serve:
             show.print_addresses(console, services)
-            with contextlib.suppress(KeyboardInterrupt):
-                while True:
-                    time.sleep(3600)
+            with suppress(KeyboardInterrupt):
+                keep_serving(services)
             console.print("Stopping.")
     return 1 if differences else 0
 
 
 def send(console: Console, services: Services) -> list[Exchange]:
-    """Send the plan to every app and show the progress."""
-    plan = [step for step in PLAN if services.model_server or not step.needs_model_server]
+    """Send the plan to every app, one step after the other, and show the progress."""
+    plan = possible_steps(services)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Sending", total=len(plan) * len(services.apps))
@@ -92,19 +90,39 @@ def send(console: Console, services: Services) -> list[Exchange]:
         def done(exchange: Exchange) -> None:
             progress.update(task, advance=1, description=f"{exchange.app}: {exchange.step.title}")
 
-        exchanges = send_all(services.apps, plan, done)
+        exchanges = send_all(services.apps, plan, done, seconds=SENDING_SECONDS)
         progress.update(task, description="Sent")
     return exchanges
+
+
+def possible_steps(services: Services) -> list[Step]:
+    """Return the steps of the plan that the model can follow."""
+    return [step for step in PLAN if services.model_server or not step.needs_model_server]
+
+
+def keep_serving(services: Services) -> NoReturn:
+    """Wait for Ctrl-C. Without a real model, which costs money, the apps get further requests, so that charts grow."""
+    steps = cycle(possible_steps(services))
+    while True:
+        time.sleep(PAUSE_SECONDS)
+        if services.model_server:
+            send_all(services.apps, [next(steps)], lambda _: None)
 
 
 def check(console: Console, services: Services, exchanges: list[Exchange]) -> list[str]:
     """Wait for the events, print the table, and return the differences."""
     assert services.database is not None
-    database = services.database
+    database, prices = services.database, read_prices(CONFIGS)
 
     def read() -> Report:
-        table = read_table(services.dev_server, CONFIG_KEYS)
-        return Report(exchanges, read_bill(services.model_server), read_runs(database), table)
+        return Report(
+            exchanges,
+            read_bill(services.model_server),
+            read_runs(database),
+            read_table(services.dev_server, CONFIG_KEYS),
+            read_costs(services.dev_server, CONFIG_KEYS),
+            prices,
+        )
 
     with console.status("Waiting for the events ..."):
         deadline = time.monotonic() + ARRIVAL_SECONDS
@@ -123,7 +141,3 @@ def check_real(console: Console, exchanges: list[Exchange]) -> list[str]:
     differences = [problem for exchange in exchanges for problem in exchange.problems()]
     show.print_real_verdict(console, exchanges, differences)
     return differences
-
-
-if __name__ == "__main__":
-    sys.exit(main())

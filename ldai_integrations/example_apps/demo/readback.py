@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
+from decimal import Decimal
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,27 @@ def read_table(address: str, config_keys: Iterable[str]) -> dict[Variation, Figu
             row = Counter({FIELDS[name]: n for name, n in part["metrics"].items() if name in FIELDS})
             table[Variation(config_key, part["variationKey"])] = +row
     return table
+
+
+def read_costs(address: str, config_keys: Iterable[str]) -> dict[Variation, Decimal]:
+    """Return the cost of each variation in USD, from LaunchDarkly's REST API."""
+    costs: dict[Variation, Decimal] = {}
+    for config_key in sorted(config_keys):
+        for part in _get(address, f"/api/v2/projects/default/ai-configs/{config_key}/metrics-by-variation"):
+            sides = (Decimal(repr(part["metrics"].get(name, 0))) for name in ("inputCost", "outputCost"))
+            costs[Variation(config_key, part["variationKey"])] = sum(sides, Decimal())
+    return costs
+
+
+def read_prices(configs: Path) -> dict[Variation, tuple[Decimal, Decimal]]:
+    """Return the prices of an input token and an output token in USD, from the flag file."""
+    prices = {}
+    for key, flag in json.loads(configs.read_text(encoding="utf-8"), parse_float=Decimal)["flags"].items():
+        for value in flag["variations"]:
+            custom = value.get("model", {}).get("custom", {})
+            sides = custom.get("costPerInputToken", Decimal()), custom.get("costPerOutputToken", Decimal())
+            prices[Variation(key, value["_ldMeta"]["variationKey"])] = sides
+    return prices
 
 
 def read_bill(address: str) -> list[dict[str, Any]]:

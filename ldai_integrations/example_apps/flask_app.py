@@ -2,9 +2,9 @@
 
 ::
 
-    ldai dev --configs example_apps/configs.json  # a local stand-in for LaunchDarkly; prints its address
+    ldai dev --configs ldai_integrations/example_apps/configs.json  # prints its address
     export LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=...
-    waitress-serve --listen=127.0.0.1:8080 example_apps.flask_app:app
+    waitress-serve --listen=127.0.0.1:8080 ldai_integrations.example_apps.flask_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
@@ -20,8 +20,8 @@ from flask.typing import ResponseReturnValue
 from ldclient import Context
 from openai import APIError, OpenAI
 
-from example_apps import shop
 from ldai_integrations import Run, Settings, Tracking, track_ai
+from ldai_integrations.example_apps import shop
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking, feedback_blueprint
 

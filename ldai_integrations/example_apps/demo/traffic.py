@@ -60,11 +60,15 @@ class Exchange:
         return [f"{self.app}, {step.title}: {problem}" for problem in found]
 
 
-def send_all(apps: Mapping[str, str], plan: Iterable[Step], done: Callable[[Exchange], None]) -> list[Exchange]:
-    """Send every step to every app, several at the same time, and call ``done`` after each."""
+def send_all(
+    apps: Mapping[str, str], plan: Iterable[Step], done: Callable[[Exchange], None], *, seconds: float = 0.0
+) -> list[Exchange]:
+    """Send every step to every app, several at the same time, spread over some seconds; call ``done`` after each."""
     steps = [(name, step) for step in plan for name in apps]
+    begun = time.monotonic()
 
     def send(number: int, name: str, step: Step) -> Exchange:
+        time.sleep(max(0.0, begun + seconds * number / len(steps) - time.monotonic()))
         exchange = Exchange(name, step, f"{step.question} ({name} {number})" if step.question else "")
         _ask(apps[name], exchange)
         if step.vote is not None and exchange.token:

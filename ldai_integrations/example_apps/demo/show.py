@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from .services import CONFIGS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,6 +30,7 @@ LABELS = {
     "first_token_ms": "mean time to first token, ms",
     "thumbs_up": "thumbs up",
     "thumbs_down": "thumbs down",
+    "cost": "cost",
 }
 
 
@@ -40,7 +43,11 @@ def build_table(report: Report) -> Table:
     sums, columns = report.sums(), []
     for variation, row in sorted(report.table.items()):
         runs = sums[variation]["runs"] if variation in sums else 0
-        more = {"cancelled": runs - row["generations"], "mean_ms": round(row["duration_ms"] / max(1, runs))}
+        more = {
+            "cancelled": runs - row["generations"],
+            "mean_ms": round(row["duration_ms"] / max(1, runs)),
+            "cost": f"${report.costs.get(variation, 0):.6f}",
+        }
         columns.append({**row, **more})
         table.add_column("\n".join(variation), justify="right")
     for name, label in LABELS.items():
@@ -55,7 +62,7 @@ def print_verdict(console: Console, report: Report, differences: Sequence[str]) 
     broken = sum(call["state"] in ("broken", "abandoned", "open") for call in report.bill)
     console.print(
         f"{len(report.exchanges)} requests made {runs} runs. Each run was compared with its request, and the table with"
-        " the model server's bill and with the database."
+        " the model server's bill, with the prices of the models, and with the database."
     )
     console.print(
         "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every complete answer. Within bounds:"
@@ -70,8 +77,7 @@ def print_real_verdict(console: Console, exchanges: Sequence[Exchange], differen
     console.print(
         f"{len(exchanges)} requests were sent, without those that OpenAI cannot answer, such as failures on request."
         " LaunchDarkly shows the figures within two minutes, in the Monitoring tab of each AI Config. They were not"
-        " compared, because an SDK key cannot read them. Your environment needs AI Configs like those in"
-        " example_apps/configs.json."
+        f" compared, because an SDK key cannot read them. Your environment needs AI Configs like those in {CONFIGS}."
     )
     _print_differences(console, differences)
 
@@ -85,13 +91,18 @@ def _print_differences(console: Console, differences: Sequence[str]) -> None:
         console.print("Everything agrees.", style="bold green")
 
 
-def print_addresses(console: Console, services: Services) -> None:
-    """Print the addresses and an example for the shell."""
-    console.print()
-    for name, address in services.apps.items():
-        console.print(f"{name:<12} http://{address}/", markup=False)
+def print_page(console: Console, services: Services) -> None:
+    """Print the address of the page with the figures."""
     if services.dev_server:
-        console.print(f"dev server   http://{services.dev_server}/", markup=False)
+        console.print(f"The figures appear at http://{services.dev_server}/#range=1m", markup=False, soft_wrap=True)
+
+
+def print_addresses(console: Console, services: Services) -> None:
+    """Print the addresses of everything that keeps running, and an example for the shell."""
+    console.print()
+    print_page(console, services)
+    for name, address in services.apps.items():
+        console.print(f"{name:<8} http://{address}/", markup=False)
     address = next(iter(services.apps.values()))
     console.print(
         f"\ncurl -N http://{address}/chat/stream -H 'Content-Type: application/json' -H 'X-User: ada'"
@@ -100,4 +111,5 @@ def print_addresses(console: Console, services: Services) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print("\nPress Ctrl-C to stop.", markup=False)
+    more = " Until then, a request is sent every other second." if services.model_server else ""
+    console.print(f"\nPress Ctrl-C to stop.{more}", markup=False)

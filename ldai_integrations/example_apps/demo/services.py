@@ -15,16 +15,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = ROOT / "example_apps" / "configs.json"
+APPS = Path(__file__).parents[1]
+ROOT = APPS.parents[1]
+CONFIGS = APPS / "configs.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 # The arguments of `python -m`.
 DEV_SERVER = ["ldai_integrations", "dev", "--db", "events.sqlite", "--port", "{port}", "--configs", str(CONFIGS)]
-MODEL_SERVER = ["uvicorn", "--log-level", "warning", "--port", "{port}", "example_apps.model_server:app"]
-FLASK = ["waitress", "--threads", "16", "--listen", "127.0.0.1:{port}", "example_apps.flask_app:app"]
-FASTAPI = ["uvicorn", "--log-level", "warning", "--port", "{port}", "example_apps.fastapi_app:app"]
+MODEL_SERVER = [
+    "uvicorn",
+    "--log-level",
+    "warning",
+    "--port",
+    "{port}",
+    "ldai_integrations.example_apps.model_server:app",
+]
+FLASK = ["waitress", "--threads", "16", "--listen", "127.0.0.1:{port}", "ldai_integrations.example_apps.flask_app:app"]
+FASTAPI = ["uvicorn", "--log-level", "warning", "--port", "{port}", "ldai_integrations.example_apps.fastapi_app:app"]
 
 
 class ServiceError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .expected import Bounds, Call, Figures, as_row, bounds_of
@@ -25,12 +26,16 @@ class Report:
         bill: All calls of the model server.
         runs: The figures of each run, from the database.
         table: The figures of each variation, from the REST API.
+        costs: The cost of each variation in USD, from the REST API.
+        prices: The prices of an input token and an output token of each variation in USD.
     """
 
     exchanges: Sequence[Exchange]
     bill: Sequence[Call]
     runs: dict[RunKey, Figures]
     table: dict[Variation, Figures]
+    costs: dict[Variation, Decimal]
+    prices: dict[Variation, tuple[Decimal, Decimal]]
 
     def sums(self) -> dict[Variation, Figures]:
         """Return the sums of the runs by variation."""
@@ -54,6 +59,10 @@ class Report:
             found += [f"{name}, bill: {text}" for text in billed_sums[variation].as_row().differences(row)]
             rows = as_row(sums.get(variation, Counter()))
             found += [f"{name}, database: {text}" for text in Bounds(rows, rows).differences(row)]
+            read, written = self.prices.get(variation, (Decimal(), Decimal()))
+            cost, shown = row["input_tokens"] * read + row["output_tokens"] * written, self.costs.get(variation, 0)
+            if shown != cost:
+                found.append(f"{name}, prices: the cost is {shown} USD, must be {cost} USD")
         return found
 
     def _expected(self, found: list[str]) -> list[tuple[Exchange, Bounds]]:
