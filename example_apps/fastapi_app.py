@@ -2,7 +2,7 @@
 
 ::
 
-    ldai dev --configs ldai_integrations/example_apps/configs.json  # prints its address
+    ldai dev --configs example_apps/configs.json  # prints its address
     LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn ldai_integrations.example_apps.fastapi_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.

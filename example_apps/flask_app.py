@@ -2,7 +2,7 @@
 
 ::
 
-    ldai dev --configs ldai_integrations/example_apps/configs.json  # prints its address
+    ldai dev --configs example_apps/configs.json  # prints its address
     export LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=...
     waitress-serve --listen=127.0.0.1:8080 ldai_integrations.example_apps.flask_app:app
 
