@@ -159,10 +159,10 @@ def test_celery(launchdarkly: DevServer, records: list[RunRecord]) -> None:
 
 
 def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """Calls on threads belong to the run if run.bind() bound the function."""
-    space = run_block("scripts.md", "run.bind(ask)")
+    """Calls on the threads of the library's pool belong to the run."""
+    space = run_block("scripts.md", "pool.map(ask, parts)")
     with space["client"] as client:
-        assert all(answer.result() for answer in space["answers"])
+        assert all(space["answers"])
         messages = [{"role": "system", "content": "You help ."}, {"role": "user", "content": "sales"}]
         one = client.chat.completions.create(model="gpt-4o-mini", messages=messages)
     [record] = records
@@ -171,6 +171,12 @@ def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     assert record.usage.source == "provider"
     assert one.usage is not None
     assert record.usage.input_tokens == 2 * one.usage.prompt_tokens
+
+
+def test_bound_functions(launchdarkly: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function that is bound to the run is called on a thread of Python's pool."""
+    run_block("scripts.md", "run.bind(print)")
+    assert capsys.readouterr().out == "This belongs to the run.\n"
 
 
 def test_tasks(launchdarkly: DevServer) -> None:
