@@ -1,12 +1,17 @@
-"""LaunchDarkly's tracker, as user code sees it on a run."""
+"""LaunchDarkly's tracker, as user code sees it on a run and on the run's AI Config."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ldai import AIAgentConfig, AICompletionConfig
 from ldai.providers.types import LDAIMetrics
 from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
+
+if TYPE_CHECKING:
+    from .configs import AIConfig
 
 T = TypeVar("T")
 
@@ -132,3 +137,23 @@ class RunTracker:
             if latency:
                 self._sdk.track_duration(latency)
         return self._run.observe(res)
+
+
+@dataclass(frozen=True)
+class TrackedCompletionConfig(AICompletionConfig):
+    """An AI Config of mode completion, with the tracker of its run."""
+
+    tracker: RunTracker = field(kw_only=True, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class TrackedAgentConfig(AIAgentConfig):
+    """An AI Config of mode agent, with the tracker of its run."""
+
+    tracker: RunTracker = field(kw_only=True, repr=False, compare=False)
+
+
+def with_tracker(config: AIConfig, tracker: RunTracker) -> AIConfig:
+    """Return an AI Config with the tracker of its run, which the examples of LaunchDarkly's documentation use."""
+    kind = TrackedAgentConfig if isinstance(config, AIAgentConfig) else TrackedCompletionConfig
+    return kind(**vars(config), tracker=tracker)

@@ -33,7 +33,7 @@ class IdleRun(Run):
         self.finished = True
 
     @property
-    def config(self) -> AIConfig:
+    def served(self) -> AIConfig:
         """A disabled AI Config without messages."""
         tracker = partial(LDAIConfigTracker, _Silent(), "", "", "", 1, _IDLE_CONTEXT, "", "")  # type: ignore[arg-type]  # only track() is called
         return AICompletionConfig("", enabled=False, create_tracker=tracker, evaluator=Evaluator.noop())

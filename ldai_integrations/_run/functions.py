@@ -203,7 +203,7 @@ def _call_generator(
 
 def _handler(func: Callable[..., object], opener: Opener, run: Run) -> Callable[..., Any]:
     """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
-    return func if opener.on_disabled is None or run.config.enabled else opener.on_disabled
+    return func if opener.on_disabled is None or run.served.enabled else opener.on_disabled
 
 
 def _inject(kwargs: dict[str, object], injected: str | None, run: Run) -> dict[str, object]:

@@ -31,7 +31,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    config, identity, stated = run.config, run.identity, run.stated.events
+    config, identity, stated = run.served, run.identity, run.stated.events
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
+from weakref import ref
 
 from ldclient import Context
 
 from .._launchdarkly.client import TrackingClient
-from .._launchdarkly.tracker import RunTracker
+from .._launchdarkly.configs import AIConfig
+from .._launchdarkly.tracker import RunTracker, with_tracker
 from ..delivery import forks
 from ..providers import Request
 from ..providers._prompt import prompt_of
@@ -76,12 +78,25 @@ class Run(ServedConfig):
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self.opened_at: float = services.clock()
+        self._config_view: Callable[[], AIConfig | None] = _no_config
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"
         return f"<Run of {self.config_key!r}, {state}, {len(list(self.ledger))} provider calls>"
 
     # For handlers
+
+    @property
+    def config(self) -> AIConfig:
+        """The AI Config for this request, with a rendered prompt and the tracker of the run.
+
+        ``config.enabled`` may be false.
+        """
+        config = self._config_view()
+        if config is None:  # it refers to the run, so the run keeps no reference
+            config = with_tracker(self.served, self.tracker)
+            self._config_view = ref(config)
+        return config
 
     @property
     def tracker(self) -> RunTracker:
@@ -99,7 +114,7 @@ class Run(ServedConfig):
         if feedback is None or not feedback.votes_on(self.config_key) or self.is_discarded:
             return ""
         with self.services.diagnostics.guard("feedback token", self.config_key):
-            if self.config.enabled:
+            if self.served.enabled:
                 ld_context = self.ld_context
                 is_anonymous = self.scope.is_anonymous(ld_context)
                 return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
@@ -137,7 +152,7 @@ class Run(ServedConfig):
             ConfigurationError: If there is no such API.
         """
         messages = self.messages(user=user, history=history)
-        config = self.config
+        config = self.served
         configured = getattr(config, "tools", None) or {}
         prompt = prompt_of(
             self.model,
@@ -357,6 +372,10 @@ class Run(ServedConfig):
         self.output.release()
         self.forget_prompt()
         self.error = None
+
+
+def _no_config() -> None:
+    return None
 
 
 def open_run(

@@ -50,8 +50,8 @@ class ServedConfig:
         return self.identity.run_id
 
     @property
-    def config(self) -> AIConfig:
-        """The AI Config for this request, with a rendered prompt. ``config.enabled`` may be false."""
+    def served(self) -> AIConfig:
+        """The AI Config, as LaunchDarkly's AI SDK returns it."""
         if self._config is None:
             config = self._resolve() if not self.companions else outside(self, self._resolve)
             with self._lock:
@@ -63,13 +63,13 @@ class ServedConfig:
     @property
     def model(self) -> str:
         """The name of the configured model; empty if there is none."""
-        model = self.config.model
+        model = self.served.model
         return model.name if model is not None else ""
 
     @property
     def parameters(self) -> ModelParameters:
         """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
-        model = self.config.model
+        model = self.served.model
         parameters: ModelParameters = dict(model.to_dict()["parameters"] or {}) if model is not None else {}  # type: ignore[assignment]  # LaunchDarkly checks no parameters
         return parameters
 
@@ -83,12 +83,12 @@ class ServedConfig:
     @property
     def provider(self) -> str:
         """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
-        provider = self.config.provider
+        provider = self.served.provider
         return provider.name if provider is not None else ""
 
     def custom(self, name: str) -> Any:
         """Return a custom parameter of the configured model; ``None`` if there is none of that name."""
-        model = self.config.model
+        model = self.served.model
         return model.get_custom(name) if model is not None else None
 
     @property
@@ -123,7 +123,7 @@ class ServedConfig:
     @property
     def keeps_texts(self) -> bool:
         """Whether a sink wants the texts of this run, or judges were drawn for it."""
-        return self.exports_texts or (self.config is not None and bool(self.judge_keys))
+        return self.exports_texts or (self.served is not None and bool(self.judge_keys))
 
     @property
     def is_resolved(self) -> bool:
@@ -134,7 +134,7 @@ class ServedConfig:
     def sdk_tracker(self) -> LDAIConfigTracker:
         """The AI SDK's tracker, created once."""
         if self._sdk_tracker is None:
-            config = self.config
+            config = self.served
             with self._lock:
                 if self._sdk_tracker is None:
                     tracker = config.create_tracker()
@@ -150,10 +150,10 @@ class ServedConfig:
 
     def configured_messages(self) -> list[dict[str, object]]:
         """Return the messages of the AI Config, or its instructions as one system message."""
-        instructions = getattr(self.config, "instructions", None)
+        instructions = getattr(self.served, "instructions", None)
         if instructions:
             return [{"role": "system", "content": instructions}]
-        return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
+        return [message.to_dict() for message in getattr(self.served, "messages", None) or ()]
 
     def _in_graph(self, tracker: LDAIConfigTracker) -> LDAIConfigTracker:
         """Return a tracker whose events contain the key of the graph."""

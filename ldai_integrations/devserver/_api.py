@@ -5,6 +5,7 @@ Starlette runs endpoints that are plain functions in worker threads, so they may
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
     from ._stores import Stores
 
+logger = logging.getLogger("ldai_integrations.devserver")
+
 PREFIX = "/api/v2/projects/{project}/ai-configs/{config}"
 MAX_RANGE_MS = 100 * 24 * 3600 * 1000  # LaunchDarkly's own limit
 MAX_INTEGER = 2**63 - 1  # SQLite's limit
+# In milliseconds this is a day of 1973, and in seconds a year that nobody means.
+SECONDS_BELOW = 10**11
 MAX_EVENTS = 1000
 MAX_FAULTS_BYTES = 2**20
 
@@ -67,6 +72,13 @@ class MetricsEndpoints:
             since, until = int(query["from"]), int(query["to"])
         except (KeyError, ValueError):
             return error(400, "invalid_request", "from and to are required: milliseconds since the epoch")
+        if 0 < until < SECONDS_BELOW:
+            # Code that prints zeros for what is missing often shows the status only, so that it is logged, too.
+            logger.warning(
+                "A request for the metrics of %r gives its time range in seconds. Give milliseconds: multiply by 1000.",
+                key,
+            )
+            return error(400, "invalid_request", "from and to are in seconds; give milliseconds: multiply by 1000")
         if not 0 <= since <= until <= min(since + MAX_RANGE_MS, MAX_INTEGER):
             return error(400, "invalid_request", "to must not be before from, or more than 100 days after it")
         flag = self._flags.payload["flags"].get(key)

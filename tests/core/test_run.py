@@ -68,7 +68,7 @@ def test_an_ai_config_is_evaluated_once(tracking: Tracking, events: Events) -> N
                 configs.append(run.config)
                 prompts.append(run.messages()[0]["content"])
 
-    assert configs[0] is configs[1]
+    assert configs[0] == configs[1]
     assert prompts == ["You help Acme.", "You help Acme.", "You help Knits."]
     assert [event.data for event in events.named("usage:completion-config-template")].count("chat") == 2
 

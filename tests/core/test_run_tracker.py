@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,3 +215,120 @@ def test_the_resumption_token_is_the_runs(block: track_ai, tracking: Tracking) -
     resumed: Any = LDAIClient(tracking.client).create_tracker(token, run.ld_context)
     assert resumed.is_success()
     assert resumed.value.resumption_token == token
+
+
+# The functions of LaunchDarkly's page about AI metrics take a config with a tracker. Only their clients are ours.
+
+
+class _OpenAI:
+    """A client that answers as OpenAI's does."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.chat = SimpleNamespace(completions=self)
+
+    def create(self, *, model: str, messages: list[dict[str, str]], stream: bool = False) -> Any:
+        assert model == "gpt-4o-mini"
+        assert messages[-1] == {"role": "user", "content": "Hi"}
+        self._clock.advance(100)
+        if not stream:
+            message = SimpleNamespace(role="assistant", content="Hello")
+            usage = SimpleNamespace(prompt_tokens=7317, completion_tokens=3863, total_tokens=11180)
+            return SimpleNamespace(
+                object="chat.completion", choices=[SimpleNamespace(message=message, finish_reason="stop")], usage=usage
+            )
+        return (SimpleNamespace(choices=[SimpleNamespace(delta=SimpleNamespace(content=t))]) for t in ("", "Hel", "lo"))
+
+
+class _Anthropic:
+    """A client that answers as Anthropic's does."""
+
+    def __init__(self) -> None:
+        self.messages = self
+
+    def create(self, *, model: str, max_tokens: int, messages: list[dict[str, str]]) -> Any:
+        assert (model, max_tokens, messages[0]["content"]) == ("gpt-4o-mini", 1024, "Hi")
+        usage = SimpleNamespace(input_tokens=7317, output_tokens=3863)
+        return SimpleNamespace(content=[SimpleNamespace(text="Hello")], usage=usage)
+
+
+def _with_openai(config: Any, prompt: str, client: Any) -> Any:
+    if not config.enabled:
+        return None
+    tracker = config.tracker
+    messages = [{"role": "system", "content": config.messages[0].content}, {"role": "user", "content": prompt}]
+    response = tracker.track_openai_metrics(
+        lambda: client.chat.completions.create(model=config.model.name, messages=messages)
+    )
+    return response.choices[0].message.content
+
+
+def _with_anthropic(config: Any, prompt: str, client: Any) -> Any:
+    if not config.enabled:
+        return None
+    tracker = config.tracker
+    response = tracker.track_duration_of(
+        lambda: client.messages.create(
+            model=config.model.name, max_tokens=1024, messages=[{"role": "user", "content": prompt}]
+        )
+    )
+    if hasattr(response, "usage"):
+        used = response.usage
+        total = used.input_tokens + used.output_tokens
+        tracker.track_tokens(TokenUsage(total=total, input=used.input_tokens, output=used.output_tokens))
+    tracker.track_success()
+    return response.content[0].text
+
+
+def _with_a_stream(config: Any, prompt: str, client: Any) -> Any:
+    if not config.enabled:
+        return None
+    tracker = config.tracker
+    started, first = time.time(), None
+    stream = client.chat.completions.create(
+        model=config.model.name, messages=[{"role": "user", "content": prompt}], stream=True
+    )
+    text = ""
+    for chunk in stream:
+        if first is None and chunk.choices[0].delta.content:
+            first = time.time()
+            tracker.track_time_to_first_token(int((first - started) * 1000))
+        if chunk.choices[0].delta.content:
+            text += chunk.choices[0].delta.content
+    tracker.track_duration(int((time.time() - started) * 1000))
+    tracker.track_success()
+    tracker.track_tokens(TokenUsage(total=11180, input=7317, output=3863))
+    return text
+
+
+@pytest.mark.parametrize(
+    ("function", "extra"), [(_with_openai, set()), (_with_anthropic, set()), (_with_a_stream, {"tokens:ttf"})]
+)
+def test_documented_functions(
+    function: Any, extra: set[str], block: track_ai, tracking: Tracking, events: Events, clock: Clock
+) -> None:
+    """The functions of LaunchDarkly's documentation work with ``run.config``, and nothing is reported twice."""
+    with block as run:
+        client = _Anthropic() if function is _with_anthropic else _OpenAI(clock)
+        assert function(run.config, "Hi", client) == "Hello"
+
+    tracking.flush()
+    figures = dict(events.of_runs())
+    names = {"duration:total", "generation:success", "tokens:input", "tokens:output", "tokens:total"}
+    assert figures.keys() == names | extra
+    assert len(events.of_runs()) == len(figures)
+    assert (figures["tokens:input"], figures["tokens:output"], figures["tokens:total"]) == (7317, 3863, 11180)
+
+
+def test_the_tracker_of_an_ai_config(block: track_ai, tracking: Tracking) -> None:
+    """``run.config`` stays the same object, and with its tracker it does not keep the run from being freed."""
+    with block as run:
+        config: Any = run.config
+        assert run.config is config
+        assert config.tracker.resumption_token == run.tracker.resumption_token
+        run.discard()
+    tracking.flush()
+    gone = weakref.ref(run)
+    del run, config
+
+    assert gone() is None

@@ -62,7 +62,7 @@ QUERIES = [
     "\0",
 ]
 METRICS = "/api/v2/projects/p/ai-configs/chat/metrics"
-SPAN = "env=e&from=0&to=8000000000"
+SPAN = "env=e&from=1780000000000&to=1788000000000"
 FIGURES = [
     *(
         "/dev/monitor?config_key=chat",

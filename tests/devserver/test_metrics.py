@@ -27,6 +27,7 @@ BOB = Context.builder("bob").set("plan", "premium").build()
 PATH = "/api/v2/projects/default/ai-configs/chat/metrics"
 TOKEN = {"Authorization": "api-token"}
 DAY_MS = 24 * 3600 * 1000
+SOME_MS = 1_780_000_000_000
 
 SMALL = {
     "inputTokens": 30,
@@ -125,8 +126,11 @@ def test_rest_paths_answer_the_same(tracked: DevServer, raw: httpx.Client) -> No
 def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: httpx.Client) -> None:
     """Events count from the start of the time range to the last millisecond before its end."""
     event = {"kind": "custom", "key": "$ld:ai:generation:success", "data": {"configKey": "chat"}, "metricValue": 1}
-    raw.post("/bulk", json=[{**event, "creationDate": time_ms} for time_ms in (999, 1000, 1999, 2000)])
-    answer = raw.get(PATH, params={"env": "test", "from": 1000, "to": 2000}, headers=TOKEN)
+    raw.post(
+        "/bulk",
+        json=[{**event, "creationDate": time_ms} for time_ms in (SOME_MS - 1, SOME_MS, SOME_MS + 999, SOME_MS + 1000)],
+    )
+    answer = raw.get(PATH, params={"env": "test", "from": SOME_MS, "to": SOME_MS + 1000}, headers=TOKEN)
     assert answer.json() == {"generationSuccessCount": 2, "generationCount": 2}
     assert server.metrics("chat")["generationCount"] == 4
 
@@ -140,7 +144,7 @@ def test_window_includes_its_start_and_excludes_its_end(server: DevServer, raw: 
         ({"from": "yesterday"}, TOKEN, 400, "invalid_request"),
         ({"to": ""}, TOKEN, 400, "invalid_request"),
         ({"from": 2, "to": 1}, TOKEN, 400, "invalid_request"),
-        ({"from": 0, "to": 100 * DAY_MS + 1}, TOKEN, 400, "invalid_request"),
+        ({"from": SOME_MS, "to": SOME_MS + 100 * DAY_MS + 1}, TOKEN, 400, "invalid_request"),
         ({"from": 2**70, "to": 2**70}, TOKEN, 400, "invalid_request"),
         ({"contextKey": "ada"}, TOKEN, 400, "invalid_request"),
     ],
@@ -156,6 +160,16 @@ def test_wrong_requests_are_refused(
         assert answer.json()["code"] == code
 
 
+def test_times_in_seconds(tracked: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    """A time range in seconds is refused with what to give, in the answer and in the log of the server."""
+    now = int(time.time())
+    for path in (PATH, f"{PATH}-by-variation"):
+        answer = raw.get(path, params={"env": "test", "from": now - 24 * 3600, "to": now}, headers=TOKEN)
+        assert answer.status_code == 400
+        assert answer.json()["message"] == "from and to are in seconds; give milliseconds: multiply by 1000"
+    assert "gives its time range in seconds. Give milliseconds" in caplog.text
+
+
 def test_unknown_ai_config_is_not_found(raw: httpx.Client) -> None:
     """An AI Config that is neither served nor named by an event is not found. One without events has no metrics."""
     answer = raw.get(PATH.replace("chat", "nobody"), params=window(), headers=TOKEN)
@@ -166,7 +180,7 @@ def test_unknown_ai_config_is_not_found(raw: httpx.Client) -> None:
 
 def test_range_of_a_hundred_days_is_allowed(raw: httpx.Client) -> None:
     """The longest time range of LaunchDarkly is accepted."""
-    answer = raw.get(PATH, params={"env": "test", "from": 0, "to": 100 * DAY_MS}, headers=TOKEN)
+    answer = raw.get(PATH, params={"env": "test", "from": SOME_MS, "to": SOME_MS + 100 * DAY_MS}, headers=TOKEN)
     assert answer.status_code == 200
 
 
