@@ -324,8 +324,8 @@ def test_the_tracker_of_an_ai_config(block: track_ai, tracking: Tracking) -> Non
     """``run.config`` stays the same object, and with its tracker it does not keep the run from being freed."""
     with block as run:
         config: Any = run.config
-        assert run.config is config
         assert config.tracker.resumption_token == run.tracker.resumption_token
+        assert run.config is config
         run.discard()
     tracking.flush()
     gone = weakref.ref(run)
