@@ -71,7 +71,7 @@ def described_members(name: str) -> set[str]:
     directive = rf"^\.\. autoclass:: {re.escape(name)}(?:\(\))?\n   :members: ((?:.+\n)+)"
     entry = re.search(directive, pages, re.MULTILINE)
     assert entry is not None, name
-    attributes = (load(name).__doc__ or "").partition("Attributes:\n")[2]
+    attributes = (load(name).__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     return {*re.findall(r"\w+", entry[1]), *re.findall(r"^ {8}(\w+):", attributes, re.MULTILINE)}
 
 
