@@ -10,11 +10,11 @@ from ldclient import Context
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
-from ._run.run import Run
+from ._run.state import RunState
 from ._run.vote_token import VoteToken
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
-from .tracking import Tracking, process_tracking
+from .tracking import Tracking, process_tracking, services_of
 from .typing import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["ASGIFeedback", "ASGITrackingMiddleware"]
@@ -64,7 +64,7 @@ class ASGITrackingMiddleware:
         self.app = app
         self._tracking = process_tracking(tracking)
         self._requests = RequestTracking(
-            self._tracking.services,
+            services_of(self._tracking),
             config_key=config_key,
             mode=mode,
             default=default,
@@ -127,7 +127,7 @@ class _Exchange:
 
     __slots__ = ("_is_complete", "_is_streaming", "_receive", "_run", "_send")
 
-    def __init__(self, run: Run, receive: Receive, send: Send) -> None:
+    def __init__(self, run: RunState, receive: Receive, send: Send) -> None:
         self._run = run
         self._receive = receive
         self._send = send
@@ -165,7 +165,7 @@ class _Exchange:
             raise
         finally:
             if is_complete:
-                run.finish()
+                run.end()
 
     def _read(self, message: Message) -> None:
         output = self._run.output
@@ -226,7 +226,7 @@ class ASGIFeedback:
     """
 
     def __init__(self, tracking: Tracking, *, ld_context: Callable[[Scope], Context | None] | None = None) -> None:
-        self._endpoint = VoteEndpoint(tracking.services, ld_context=ld_context)
+        self._endpoint = VoteEndpoint(services_of(tracking), ld_context=ld_context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

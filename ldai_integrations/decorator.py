@@ -14,13 +14,14 @@ from ldclient import Context
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, get_current, unbind
-from ._run.current import IdleRun
+from ._run.current import idle_run
 from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
 from ._run.options import RunOptions, check_ld_context, check_variables
-from ._run.run import Run, open_run
+from ._run.run import Run, open_run, run_of
+from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .records import Mode
-from .tracking import Tracking, process
+from .tracking import Tracking, process, services_of
 
 __all__ = ["track_ai"]
 
@@ -55,13 +56,13 @@ class _Opener:
         self.on_disabled = on_disabled
         self._tracking = tracking
 
-    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[Run, bool]:
+    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
         current = get_current()
-        parent = current if isinstance(current, Run) else None
+        parent = current if isinstance(current, RunState) else None
         scope: RequestScope | None = current if parent is None else parent.scope
-        if self._tracking is not None and (scope is None or scope.services is not self._tracking.services):
-            parent, scope = None, RequestScope(self._tracking.services)
+        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
+            parent, scope = None, RequestScope(services_of(self._tracking))
         joined = parent.find_run(self._options.config_key) if parent is not None else None
         if joined is not None:
             joined.counts_pages = True  # the decorator says that this is a generation
@@ -69,8 +70,8 @@ class _Opener:
         if scope is None:
             tracking = process.tracking or process.make_tracking()
             if tracking is None:
-                return IdleRun(), False
-            scope = RequestScope(tracking.services)
+                return idle_run(), False
+            scope = RequestScope(services_of(tracking))
         source = self._ld_context
         run = open_run(
             scope,
@@ -214,7 +215,7 @@ class _Block:
         #: The id of the stack frame that the block is in.
         self.frame_id = 0
         #: The run of the block, once it is entered.
-        self.run: Run | None = None
+        self.run: RunState | None = None
         self._is_owner = False
         self._token: Token[object] | None = None
 
@@ -222,7 +223,7 @@ class _Block:
         """Open the run, or join one."""
         self.run, self._is_owner = self._opener.open((), {})
         self._token = bind(self.run)
-        return self.run
+        return run_of(self.run)
 
     def exit(self, exc: BaseException | None) -> None:
         """Finish the run, unless it belongs to other code."""
@@ -232,7 +233,7 @@ class _Block:
         if exc is not None:
             end_after_exception(self.run, self._is_owner, exc)
         elif self._is_owner:
-            self.run.finish()
+            self.run.end()
 
     async def aenter(self) -> Run:
         """Open the run without blocking the event loop."""

@@ -19,10 +19,10 @@ from ldclient import Context
 from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import add_vote_token, follow
-from ._run.run import Run
+from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
-from .tracking import process_tracking
+from .tracking import process_tracking, services_of
 
 __all__ = ["TrackingMiddleware", "feedback_urls"]
 
@@ -68,7 +68,7 @@ class TrackingMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self._get_response = get_response
         options = _options()
-        services = process_tracking(options.pop("tracking")).services
+        services = services_of(process_tracking(options.pop("tracking")))
         self._requests = RequestTracking(services, **options, secrets=_secrets())
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
@@ -81,7 +81,7 @@ class TrackingMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:  # noqa: ARG002  # what Django calls
         """Report an exception to the run, before Django turns it into a response."""
         current = get_current()
-        if isinstance(current, Run):
+        if isinstance(current, RunState):
             current.fail(exception)
 
     def _serve(self, request: HttpRequest) -> HttpResponseBase:
@@ -135,7 +135,7 @@ class _Exchange:
         if self._run is not None:
             response = follow(self._run, response)
             if self._is_head:
-                self._run.finish()  # servers need not read a body that they do not send
+                self._run.end()  # servers need not read a body that they do not send
         if self._is_outermost and vote_token is not None:
             with self._requests.services.diagnostics.guard("feedback token", "response"):
                 add_vote_token(response, vote_token, response.status_code, head=self._is_head)
@@ -174,7 +174,7 @@ def feedback_urls(
         ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
         TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
-    services = process_tracking(_options()["tracking"]).services
+    services = services_of(process_tracking(_options()["tracking"]))
     endpoint = VoteEndpoint(services, ld_context=ld_context, secrets=_secrets())
 
     def vote(request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,7 @@ from ._run.requests import RequestTracking, VoteEndpoint
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
 from .records import Mode
-from .tracking import Tracking, process_tracking
+from .tracking import Tracking, process_tracking, services_of
 from .typing import WSGIEnviron
 from .wsgi import serve
 
@@ -80,7 +80,7 @@ class AITracking:
             raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
         options = {name: _of_request(value, app) for name, value in self._options.items()}
         tracking = process_tracking(self._tracking)
-        requests = RequestTracking(tracking.services, **options, secrets=_secrets(app))
+        requests = RequestTracking(services_of(tracking), **options, secrets=_secrets(app))
         app.extensions[_EXTENSION] = tracking
         # As Flask's documentation recommends.
         app.wsgi_app = functools.partial(serve, app.wsgi_app, requests)  # type: ignore[method-assign]
@@ -130,7 +130,7 @@ def feedback_blueprint(
     def set_up(state: Any) -> None:
         app = state.app
         app.extensions[_FEEDBACK] = VoteEndpoint(
-            get_tracking(app).services, ld_context=ld_context, secrets=_secrets(app)
+            services_of(get_tracking(app)), ld_context=ld_context, secrets=_secrets(app)
         )
 
     blueprint.record(set_up)

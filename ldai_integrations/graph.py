@@ -16,7 +16,7 @@ from ._run.context import RequestScope, bind, get_current, scope_of, unbind
 from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError
-from .tracking import Tracking, process
+from .tracking import Tracking, process, services_of
 
 __all__ = ["track_graph"]
 
@@ -109,11 +109,11 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
     def _scope(self) -> RequestScope | None:
         scope = scope_of(get_current())
-        if self._tracking is not None and (scope is None or scope.services is not self._tracking.services):
-            return RequestScope(self._tracking.services)
+        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
+            return RequestScope(services_of(self._tracking))
         if scope is None:
             tracking = process.tracking or process.make_tracking()
-            scope = RequestScope(tracking.services) if tracking is not None else None
+            scope = RequestScope(services_of(tracking)) if tracking is not None else None
         return scope
 
 

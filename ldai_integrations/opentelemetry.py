@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ._run.context import get_current
-from ._run.run import Run
+from ._run.state import RunState
 from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
 from .usage import Reading, read_span
 
@@ -49,7 +49,7 @@ class _Spans:
 
 
 # Shared by all processors: several may see the same span.
-_spans: WeakKeyDictionary[Run, _Spans] = WeakKeyDictionary()
+_spans: WeakKeyDictionary[RunState, _Spans] = WeakKeyDictionary()
 
 
 class UsageSpanProcessor(SpanProcessor):
@@ -74,12 +74,12 @@ class UsageSpanProcessor(SpanProcessor):
 
     def __init__(self) -> None:
         # Weak references, because the owner of a run decides how long it lives. Span ids are 64 random bits.
-        self._runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
+        self._runs: WeakValueDictionary[int, RunState] = WeakValueDictionary()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's name
         """Remember in which run a span starts."""
         run = get_current()
-        if not isinstance(run, Run) or run.finished:
+        if not isinstance(run, RunState) or run.finished:
             return
         with run.services.diagnostics.guard("span", run.config_key):
             scope = span.instrumentation_scope
@@ -110,8 +110,8 @@ class UsageSpanProcessor(SpanProcessor):
         """Do nothing; newer SDKs call it, and its name is theirs."""
 
 
-def _add_call(run: Run, reading: Reading) -> None:
-    call = run.begin_call("span")
+def _add_call(run: RunState, reading: Reading) -> None:
+    call = run.ledger.begin("span")
     call.read_with(lambda: reading)
     call.end(run.services.clock())
 

@@ -17,7 +17,7 @@ from ._run.options import check_ld_context
 from ._run.run import Run
 from .asgi import ASGIFeedback, ASGITrackingMiddleware
 from .records import Mode
-from .tracking import Tracking
+from .tracking import Tracking, services_of
 from .typing import ASGIApp, Scope
 
 __all__ = ["TrackingMiddleware", "feedback_routes", "lifespan", "run_dependency"]
@@ -93,7 +93,7 @@ def lifespan(
                 async with inner(app) as state:
                     yield state
         finally:
-            await tracking.services.flushing.aflush_at_shutdown()
+            await services_of(tracking).flushing.aflush_at_shutdown()
 
     return flushing
 

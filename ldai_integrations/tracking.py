@@ -60,6 +60,11 @@ class Tracking:
         sinks: Further receivers of the records of reported runs, besides LaunchDarkly.
         clock: A monotonic clock in seconds, for tests.
 
+    Attributes:
+        client: Your LDClient.
+        settings: The options.
+        ld_client: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
+
     Raises:
         ConfigurationError: If ``client`` is not an LDClient or a sink has no ``emit``.
     """
@@ -78,17 +83,13 @@ class Tracking:
             )
         self.client = client
         self.settings: Settings = settings if settings is not None else Settings()
-        self.diagnostics: Diagnostics = Diagnostics()
-        diagnostics = self.diagnostics
-        #: A monotonic clock, in seconds.
-        self.clock = clock
+        self._diagnostics = diagnostics = Diagnostics()
         self._owns_client = False
         self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)
         open_runs = OpenRuns(diagnostics)
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
-        #: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
         self.ld_client: TrackingClient = TrackingClient(
             client, self._delivery, diagnostics, self._flushing.ensure_started, get_current
         )
@@ -100,8 +101,7 @@ class Tracking:
         )
         self._reporter = Reporter(diagnostics, self._flushing, open_runs, (launchdarkly, *sinks))
         feedback = self.settings.feedback
-        #: What the runs share; for middlewares and decorators.
-        self.services: Services = Services(
+        self._services = Services(
             settings=self.settings,
             clock=clock,
             diagnostics=diagnostics,
@@ -147,7 +147,7 @@ class Tracking:
         wait = cast("float", _START_WAIT.read()) if start_wait is None else start_wait
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
-        report_connection(tracking.client, tracking.diagnostics, timeout=wait)
+        report_connection(tracking.client, tracking._diagnostics, timeout=wait)
         return tracking
 
     def __repr__(self) -> str:
@@ -166,7 +166,7 @@ class Tracking:
             What was sent, what still waits, and what was lost.
         """
         if is_on_event_loop():
-            self.diagnostics.note(
+            self._diagnostics.note(
                 "flush_on_loop", "flush", "flush() was called on an event loop and does not wait; await aflush() there."
             )
             return self._delivery.flush(0)
@@ -185,12 +185,12 @@ class Tracking:
         process.discard(self)
         if not self._owns_client or self._flushing.is_forked:
             report = self._flushing.flush()
-            self.services.judges.close()
+            self._services.judges.close()
             self._flushing.worker.end()
             return report
         self._flushing.worker.join(self.settings.flush_timeout)
-        self.services.judges.join(self.settings.flush_timeout / 2)
-        self.services.judges.close()
+        self._services.judges.join(self.settings.flush_timeout / 2)
+        self._services.judges.close()
         self._flushing.worker.end()
         return self._delivery.close(self.settings.flush_timeout)
 
@@ -206,7 +206,7 @@ class Tracking:
             endpoint=self._delivery.endpoint(),
             frameworks=connected(self.settings.frameworks),
             diagnostics=dict(
-                Counter(self.diagnostics.counts())
+                Counter(self._diagnostics.counts())
                 + Counter(self._delivery.diagnostics())
                 + Counter(process.diagnostics.counts())
             ),
@@ -284,6 +284,11 @@ class _Process:
 
 #: The Trackings of this process.
 process: _Process = _Process()
+
+
+def services_of(tracking: Tracking) -> Services:
+    """Return what the runs of a Tracking share; for middlewares and decorators."""
+    return tracking._services
 
 
 def process_tracking(tracking: Tracking | None = None) -> Tracking:

@@ -12,13 +12,13 @@ from ._launchdarkly.configs import AIConfigDefault
 from ._run.context import SCOPE_KEY, RequestScope, bind, binder, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import HandlerHooks
-from ._run.run import Run
+from ._run.state import RunState
 from ._run.status import as_status
 from ._run.stream import TrackedStream
 from ._run.vote_token import VoteToken
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
-from .tracking import Tracking, process_tracking
+from .tracking import Tracking, process_tracking, services_of
 from .typing import StartResponse, WSGIApp, WSGIEnviron
 
 __all__ = ["WSGIFeedback", "WSGITrackingMiddleware"]
@@ -64,7 +64,7 @@ class WSGITrackingMiddleware:
         self.app = app
         self._tracking = process_tracking(tracking)
         self._requests = RequestTracking(
-            self._tracking.services,
+            services_of(self._tracking),
             config_key=config_key,
             mode=mode,
             default=default,
@@ -120,12 +120,12 @@ def serve(
     return _Body(body, _BodyHooks(run, scope, vote_token, close, is_head=is_head))
 
 
-def _read_whole(run: Run, parts: Iterable[bytes]) -> None:
+def _read_whole(run: RunState, parts: Iterable[bytes]) -> None:
     """Read a body that is complete, and end the run."""
     run.output.is_whole = True
     for part in parts:
         run.output.add(part)
-    run.finish()
+    run.end()
 
 
 class _BodyHooks(HandlerHooks):
@@ -133,7 +133,7 @@ class _BodyHooks(HandlerHooks):
 
     def __init__(
         self,
-        run: Run | None,
+        run: RunState | None,
         scope: RequestScope,
         vote_token: VoteToken | None,
         close: Callable[[], None],
@@ -194,7 +194,7 @@ class _Body(TrackedStream):
             hooks.close()
 
 
-def _start_run(run: Run, start_response: StartResponse) -> StartResponse:
+def _start_run(run: RunState, start_response: StartResponse) -> StartResponse:
     """Return a ``start_response`` that reads status and headers for a run."""
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
@@ -252,7 +252,7 @@ class WSGIFeedback:
     def __init__(
         self, tracking: Tracking, *, ld_context: Callable[[WSGIEnviron], Context | None] | None = None
     ) -> None:
-        self._endpoint = VoteEndpoint(tracking.services, ld_context=ld_context)
+        self._endpoint = VoteEndpoint(services_of(tracking), ld_context=ld_context)
 
     def __call__(self, environ: WSGIEnviron, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Observe(Protocol):
+    """A function that reads a provider's response for a run."""
+
+    def __call__(self, response: T) -> T:
+        """Return the response, or a stand-in for it."""
+
+
 class TrackedRun(Protocol):
     """A run that has a tracker."""
 
     @property
     def sdk_tracker(self) -> LDAIConfigTracker:
         """The AI SDK's tracker."""
-
-    def observe(self, response: T) -> T:
-        """Read a provider's response."""
 
     def tool_call(self, name: str) -> None:
         """Record a tool call."""
@@ -40,10 +44,11 @@ class RunTracker:
     the exception: they are sent when the run finishes, in place of those that are found in responses.
     """
 
-    __slots__ = ("_run",)
+    __slots__ = ("_observe", "_run")
 
-    def __init__(self, run: TrackedRun) -> None:
+    def __init__(self, run: TrackedRun, observe: Observe) -> None:
         self._run = run
+        self._observe = observe
 
     @property
     def _sdk(self) -> LDAIConfigTracker:
@@ -123,7 +128,7 @@ class RunTracker:
         except Exception:
             self._sdk.track_error()
             raise
-        return self._run.observe(result)
+        return self._observe(result)
 
     def track_bedrock_converse_metrics(self, res: T) -> T:
         """Read duration, success and usage from a Bedrock Converse response, and return it."""
@@ -136,7 +141,7 @@ class RunTracker:
             latency = res.get("metrics", {}).get("latencyMs")
             if latency:
                 self._sdk.track_duration(latency)
-        return self._run.observe(res)
+        return self._observe(res)
 
 
 @dataclass(frozen=True)

@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from functools import cache, partial
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from ldai import AICompletionConfig
 from ldai.evaluator import Evaluator
 from ldai.tracker import LDAIConfigTracker
-from ldclient import Context
+from ldclient import Context, LDClient
 
 from .._diagnostics import Diagnostics
-from .._launchdarkly.configs import AIConfig
 from ..settings import Settings
-from ..typing import Score
 from .context import RequestScope, Services, get_current
 from .open_runs import note_stray_call
 from .options import RunOptions
-from .run import Run
-
-
-class IdleRun(Run):
-    """A run for code outside of any run. Its methods can be called and do nothing.
-
-    ``config.enabled`` is False and ``finished`` is True.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(RequestScope(_idle_services()), _IDLE_OPTIONS, variables={}, ld_context=_IDLE_CONTEXT)
-        self.finished = True
-
-    @property
-    def served(self) -> AIConfig:
-        """A disabled AI Config without messages."""
-        tracker = partial(LDAIConfigTracker, _Silent(), "", "", "", 1, _IDLE_CONTEXT, "", "")  # type: ignore[arg-type]  # only track() is called
-        return AICompletionConfig("", enabled=False, create_tracker=tracker, evaluator=Evaluator.noop())
-
-    @property
-    def feedback_token(self) -> str:
-        """Empty: there is nothing to vote on."""
-        return ""
-
-    def evaluate(self, metric_key: str, score: Score) -> None:
-        """Do nothing."""
-
-    def track(self, metric_key: str, value: float | None = None, data: Mapping[str, Any] | None = None) -> None:
-        """Do nothing."""
+from .run import Run, run_of
+from .state import RunState
 
 
 class _Silent:
@@ -57,22 +27,43 @@ class _Silent:
         """Do nothing."""
 
 
+class _Disabled:
+    """AI Configs that are all disabled and have no messages."""
+
+    def resolve(self, *_args: object, **_options: object) -> AICompletionConfig:
+        """Return a disabled AI Config."""
+        return AICompletionConfig("", enabled=False, create_tracker=_silent_tracker, evaluator=Evaluator.noop())
+
+
+def _silent_tracker() -> LDAIConfigTracker:
+    return LDAIConfigTracker(cast(LDClient, _Silent()), "", "", "", 1, _IDLE_CONTEXT, "", "")
+
+
 @cache
 def _idle_services() -> Services:
-    """Return the services of idle runs, which use the clock and the diagnostics only."""
+    """Return the services of idle runs, which use some of them only."""
+    configs: Any = _Disabled()
+    ld_client: Any = _Silent()
     nothing: Any = None
     return Services(
         settings=Settings(judges=None, costs=False),
         clock=time.perf_counter,
         diagnostics=Diagnostics(),
-        ld_client=nothing,
-        configs=nothing,
+        ld_client=ld_client,
+        configs=configs,
         judges=nothing,
         feedback=None,
         costs=None,
         flushing=nothing,
         reporter=nothing,
     )
+
+
+def idle_run() -> RunState:
+    """Return a run for code outside of any run: it has ended, its AI Config is disabled, and it sends nothing."""
+    run = RunState(RequestScope(_idle_services()), _IDLE_OPTIONS, variables={}, ld_context=_IDLE_CONTEXT)
+    run.finished = True
+    return run
 
 
 _IDLE_OPTIONS = RunOptions(config_key="(no run)")
@@ -82,16 +73,16 @@ _IDLE_CONTEXT = Context.builder("none").anonymous(True).build()
 def current_run() -> Run:
     """Return the run that is in progress here; outside of a run, one that does nothing."""
     current = get_current()
-    return current if isinstance(current, Run) else IdleRun()
+    return run_of(current if isinstance(current, RunState) else idle_run())
 
 
-def note_call_outside(current: RequestScope | Run | None) -> None:
+def note_call_outside(current: RequestScope | RunState | None) -> None:
     """Count a provider call that belongs to no open run.
 
     Args:
         current: What is bound where the call is made.
     """
-    if isinstance(current, Run):
+    if isinstance(current, RunState):
         current.services.diagnostics.note(
             "call_after_run",
             current.config_key,

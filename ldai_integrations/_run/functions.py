@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from .context import bind, binder, unbind
 from .response import HandlerHooks, follow
-from .run import Run
+from .run import Run, run_of
+from .state import RunState
 from .status import is_cancellation
 from .stream import Proxy, StreamHooks, TrackedAsyncStream
 
@@ -23,7 +24,7 @@ class Opener(Protocol):
 
     on_disabled: Callable[..., Any] | None
 
-    def open(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Run, bool]:
+    def open(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[RunState, bool]:
         """Return the run of a call, and whether the caller must finish it."""
 
     async def prepare(self) -> None:
@@ -48,7 +49,7 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     return wrapper
 
 
-def end_after_exception(run: Run, is_owner: bool, exc: BaseException) -> None:
+def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:
     """Report the exception of a handler to its run; a run that the caller opened ends by it."""
     if is_owner:
         run.end(exc)
@@ -95,7 +96,7 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str 
     return wrapper
 
 
-async def flush_after_run(run: Run) -> None:
+async def flush_after_run(run: RunState) -> None:
     """Flush after the last run of code without a request, such as a function of a serverless platform."""
     if run.finished and run.scope.had_runs and not (run.scope.is_request or run.scope.open_runs):
         await run.services.flushing.aflush_after_request()
@@ -191,7 +192,7 @@ def _call_generator(
     injected: str | None,
     args: tuple[object, ...],
     kwargs: dict[str, object],
-) -> tuple[Any, Run, bool]:
+) -> tuple[Any, RunState, bool]:
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
     try:
@@ -201,13 +202,13 @@ def _call_generator(
         raise
 
 
-def _handler(func: Callable[..., object], opener: Opener, run: Run) -> Callable[..., Any]:
+def _handler(func: Callable[..., object], opener: Opener, run: RunState) -> Callable[..., Any]:
     """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
-    return func if opener.on_disabled is None or run.served.enabled else opener.on_disabled
+    return func if opener.on_disabled is None or run.config.enabled else opener.on_disabled
 
 
-def _inject(kwargs: dict[str, object], injected: str | None, run: Run) -> dict[str, object]:
-    return kwargs if injected is None else {**kwargs, injected: run}
+def _inject(kwargs: dict[str, object], injected: str | None, run: RunState) -> dict[str, object]:
+    return kwargs if injected is None else {**kwargs, injected: run_of(run)}
 
 
 class TrackedCallable(Proxy):

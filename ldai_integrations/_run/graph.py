@@ -8,25 +8,15 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from ldai.tracker import AIGraphTracker, TokenUsage
 from ldclient import Context, LDClient
 
 from ..records import RunRecord
 from .context import RequestScope, get_current, outside
+from .state import RunState
 from .status import is_cancellation
-
-
-class NodeRun(Protocol):
-    """A run that is a node of a graph."""
-
-    config_key: str
-    opened_at: float
-
-    @property
-    def parent(self) -> Any:
-        """The run that was open where this one was opened."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +66,7 @@ class GraphRun:
         )
         self._opened_at: float = services.clock()
 
-    def enter(self, run: NodeRun) -> Callable[[RunRecord | None], None]:
+    def enter(self, run: RunState) -> Callable[[RunRecord | None], None]:
         """Add the run of a node that is opened; return the receiver of its record, or of ``None`` if it has none."""
         parent = run.parent.config_key if run.parent is not None else ""
         node = _Node(run.config_key, run.opened_at, parent)

@@ -210,8 +210,8 @@ class Ledger:
     def __iter__(self) -> Iterator[ProviderCall]:
         return iter(tuple(self._calls))
 
-    def __bool__(self) -> bool:
-        return bool(self._calls)
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def begin(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
         """Add a call that starts now."""

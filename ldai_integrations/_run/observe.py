@@ -10,18 +10,20 @@ from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, is_sse_or_json_line
-from .context import Services
-from .ledger import Ledger, ProviderCall
+from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
+from .state import RunState
 from .status import is_cancellation
 from .stream import StreamHooks, track_stream
+
+T = TypeVar("T")
 
 # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
 _BEDROCK_HEADERS = {
@@ -34,23 +36,19 @@ _BEDROCK_HEADERS = {
 _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
 
-class ObservedRun(Protocol):
-    """A run whose provider calls are read."""
-
-    config_key: str
-    finished: bool
-    ledger: Ledger
-
-    @property
-    def services(self) -> Services:
-        """The services of the application."""
-
-    @property
-    def keeps_texts(self) -> bool:
-        """Whether a sink wants the texts of this run, or judges were drawn for it."""
+def observe_response(run: RunState, response: T) -> T:
+    """Read a response that the application gives to the run, or an exception that carries one; return the same."""
+    if run.finished:
+        return response
+    call = run.ledger.begin("observed")
+    if issubclass(type(response), BaseException):
+        note_failure(run, call, cast(BaseException, response))
+        return response
+    observed: T = observe(run, response, call)
+    return observed
 
 
-def observe(run: ObservedRun, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
+def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
     """Read what a provider call returned, and return what the caller gets.
 
     Args:
@@ -82,9 +80,7 @@ def observe(run: ObservedRun, response: object, call: ProviderCall, *, hides_usa
         return response
 
 
-async def _observe_later(
-    run: ObservedRun, response: Awaitable[object], call: ProviderCall, hides_usage: bool
-) -> object:
+async def _observe_later(run: RunState, response: Awaitable[object], call: ProviderCall, hides_usage: bool) -> object:
     try:
         result = await response
     except BaseException as exc:
@@ -93,7 +89,7 @@ async def _observe_later(
     return observe(run, result, call, hides_usage=hides_usage)
 
 
-def _observe_line(run: ObservedRun, line: str | bytes) -> None:
+def _observe_line(run: RunState, line: str | bytes) -> None:
     """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
     text = line if isinstance(line, str) else line.decode("utf-8", "replace")
     if not is_sse_or_json_line(text):
@@ -124,14 +120,14 @@ class ObservedEvents(Protocol):
         """Note the last event, or the exception that ended the events."""
 
 
-def observe_events(run: ObservedRun, call: ProviderCall) -> ObservedEvents:
+def observe_events(run: RunState, call: ProviderCall) -> ObservedEvents:
     """Return what reads the events of a call, which come one by one."""
     observer = _Observer(run, call, hides_usage=False)
     observer.read_items()
     return observer
 
 
-def note_failure(run: ObservedRun, call: ProviderCall, exc: BaseException) -> None:
+def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     """Note the exception of a call, and the usage of the response that the exception carries."""
     now = run.services.clock()
     if is_cancellation(exc):
@@ -147,7 +143,7 @@ def note_failure(run: ObservedRun, call: ProviderCall, exc: BaseException) -> No
 class _Observer(StreamHooks):
     """The hooks that read one provider call."""
 
-    def __init__(self, run: ObservedRun, call: ProviderCall, hides_usage: bool) -> None:
+    def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
         self._observed_run = run
         self._ledger = run.ledger
         self._call = call

@@ -12,11 +12,11 @@ from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .ledger import CountedCall
 from .request import NOT_OF_TEXT
-from .run import Run
+from .state import RunState
 from .status import status_of_exception
 
 
-def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
+def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunRecord:
     """Build the record of a finished run; estimate tokens that no provider reported.
 
     What user code reported on ``run.tracker`` replaces what was measured.
@@ -31,7 +31,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    config, identity, stated = run.served, run.identity, run.stated.events
+    config, identity, stated = run.config, run.identity, run.stated.events
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
     usage = stated.get("tokens") or _usage(run, calls, own, outcome)
@@ -88,7 +88,7 @@ def build_record(run: Run, ended_at: float, costs: Costs | None) -> RunRecord:
     )
 
 
-def _outcome(run: Run, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
+def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
     """Decide in this order: what user code reported, cancelled, error, discarded, success."""
     if run.is_discarded:
         return "discarded"
@@ -112,7 +112,7 @@ def _outcome(run: Run, calls: Sequence[CountedCall], own: Reading | None) -> Out
     return "success"
 
 
-def _is_error(run: Run, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
+def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
     """Return whether an exception, a failed call, an error in the output or an HTTP status makes the run an error."""
     settings = run.services.settings
     if run.error is not None and status is None:
@@ -139,7 +139,7 @@ def _has_failed(calls: Sequence[CountedCall]) -> bool:
     )
 
 
-def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome) -> Usage | None:
+def _usage(run: RunState, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome) -> Usage | None:
     """Add up the provider calls; estimate what a provider left out."""
     parts = [] if run.stated.usage is None else [run.stated.usage]
     for counted in calls:
@@ -161,7 +161,7 @@ def _usage(run: Run, calls: Sequence[CountedCall], own: Reading | None, outcome:
     return total
 
 
-def _complete(run: Run, counted: CountedCall) -> Usage | None:
+def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     """Return the usage of a call; estimate what the provider did not report."""
     reading, request = counted.reading, counted.call.request
     usage = counted.usage
@@ -179,7 +179,7 @@ def _complete(run: Run, counted: CountedCall) -> Usage | None:
     return None if usage == Usage() else usage
 
 
-def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
+def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     """Return the usage in the handler's own output, or an estimate from its text."""
     if run.output.undecodable:
         run.services.diagnostics.note(
@@ -207,14 +207,14 @@ def _usage_of_output(run: Run, own: Reading | None) -> Usage | None:
     return usage
 
 
-def _estimate_prompt(run: Run) -> Usage | None:
+def _estimate_prompt(run: RunState) -> Usage | None:
     """Estimate the prompt that ``run.messages()`` returned; other prompts are not known."""
     if not run.prompt:
         return None
     return estimate_prompt({"messages": run.prompt}, model=run.model, api="chat")
 
 
-def _since_opened(run: Run, at: float | None) -> int | None:
+def _since_opened(run: RunState, at: float | None) -> int | None:
     return None if at is None else _ms(at - run.opened_at)
 
 
@@ -222,7 +222,7 @@ def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
 
 
-def _discarded(run: Run, ended_at: float) -> RunRecord:
+def _discarded(run: RunState, ended_at: float) -> RunRecord:
     """Build the record of a run whose AI Config nobody asked for; it is not evaluated now."""
     return RunRecord(
         run_id="",

@@ -16,8 +16,9 @@ from ..typing import RunCompanion, Sink
 from .flushing import Flushing
 from .open_runs import OpenRuns
 from .record import build_record
-from .run import Run
+from .run import run_of
 from .scores import Destination, drop, evaluations_of
+from .state import RunState
 from .texts import texts_of
 
 # Counting this many characters takes about 1 ms.
@@ -59,7 +60,7 @@ class Reporter:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
         return config_key in self._keys_with_calls
 
-    def open(self, run: Run) -> None:
+    def open(self, run: RunState) -> None:
         """Take a run that was opened, and announce it."""
         self._open_runs.add(run)
         if not self._flushing.worker.is_started:
@@ -72,13 +73,13 @@ class Reporter:
             run.companions = companions
         if signals.run_opened.receivers:
             with self._diagnostics.guard("receiver of run_opened", run.config_key):
-                signals.run_opened.send(run.config_key, run=run)
+                signals.run_opened.send(run.config_key, run=run_of(run))
 
     def leave(self, job: Callable[[], None]) -> None:
         """Queue a job from a finalizer: takes no lock and starts no thread."""
         self._flushing.worker.leave(job)
 
-    def report(self, run: Run, ended_at: float) -> None:
+    def report(self, run: RunState, ended_at: float) -> None:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
@@ -96,7 +97,7 @@ class Reporter:
         """Whether anybody but LaunchDarkly gets the records."""
         return len(self._sinks) > 1 or bool(signals.run_finished.receivers)
 
-    def _may_wait(self, run: Run) -> bool:
+    def _may_wait(self, run: RunState) -> bool:
         """Return whether a finished run may be reported later.
 
         The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
@@ -114,12 +115,12 @@ class Reporter:
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
                 return run.is_resolved
-            return run.served is not None  # evaluated now, because ld_context may need the request
+            return run.config is not None  # evaluated now, because ld_context may need the request
         except Exception as exc:  # of the application's own values
             self._diagnostics.failed("report", run.config_key, exc)
             return False
 
-    def _report(self, run: Run, ended_at: float, *, until: float = 0.0) -> None:
+    def _report(self, run: RunState, ended_at: float, *, until: float = 0.0) -> None:
         run.ledger.wait_for_reports(until)
         try:
             record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
@@ -151,7 +152,7 @@ class Reporter:
         except Exception as exc:
             self._diagnostics.failed("judge", run.config_key, exc)
 
-    def _emit(self, run: Run, record: RunRecord, texts: RunTexts | None) -> None:
+    def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         self.runs += 1  # the interpreter switches no threads within this statement
         for index, sink in enumerate(self._sinks):
             companion = run.companions.get(index)
@@ -163,7 +164,7 @@ class Reporter:
             except Exception as exc:
                 self._diagnostics.failed(_name_of(sink), record.config_key, exc)
 
-    def _drop(self, run: Run) -> None:
+    def _drop(self, run: RunState) -> None:
         """End a run that is not reported for the sinks that accompany it."""
         for index, companion in run.companions.items():
             sink = self._sinks[index]

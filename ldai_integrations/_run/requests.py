@@ -16,7 +16,8 @@ from ..records import Mode
 from .background import call_off_loop
 from .context import RequestScope, Services, get_current, scope_of
 from .options import RunOptions, check_ld_context, check_variables
-from .run import Run, open_run
+from .run import open_run
+from .state import RunState
 from .vote_token import VoteToken
 
 
@@ -74,7 +75,7 @@ class RequestTracking:
         vote_token = VoteToken.wanted_by(feedback) if feedback is not None else None
         return RequestScope(self.services, request, self._ld_context, vote_token)
 
-    def open_run(self, scope: RequestScope, request: object) -> Run | None:
+    def open_run(self, scope: RequestScope, request: object) -> RunState | None:
         """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
         if not self.opens_runs:
             return None
@@ -85,7 +86,7 @@ class RequestTracking:
                 return None
             options = self._options if key == self._options.config_key else replace(self._options, config_key=key)
             current = get_current()
-            parent = current if isinstance(current, Run) and current.scope is scope else None
+            parent = current if isinstance(current, RunState) and current.scope is scope else None
             if parent is not None and parent.find_run(key) is not None:
                 return None
             return open_run(scope, options, variables=self._variables_of(request), parent=parent)
@@ -150,8 +151,8 @@ class VoteEndpoint:
     def keep_out_of_runs(self) -> None:
         """Discard the run that a middleware has opened for this request: no generation takes place."""
         current = get_current()
-        while isinstance(current, Run):
-            current.discard()
+        while isinstance(current, RunState):
+            current.is_discarded = True
             current = current.parent
 
     def _scope_of(self, request: object) -> RequestScope:

@@ -9,7 +9,8 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, binder, unbind
-from .run import Run
+from .observe import observe_response
+from .state import RunState
 from .status import status_of_response
 from .stream import StreamHooks, track_stream
 from .vote_token import VoteToken
@@ -25,8 +26,8 @@ class HandlerHooks(StreamHooks):
         vote_token: Adds an event at the end of the output.
     """
 
-    def __init__(self, run: Run | None, vote_token: VoteToken | None = None) -> None:
-        self.run: Run | None = run
+    def __init__(self, run: RunState | None, vote_token: VoteToken | None = None) -> None:
+        self.run: RunState | None = run
         if run is not None:
             self.binder = binder(run)
         self._vote_token = vote_token
@@ -35,7 +36,7 @@ class HandlerHooks(StreamHooks):
     def on_enter(self, entered: object) -> object:
         """Read a provider's stream whose manager the handler returned."""
         self._is_manager = True
-        return track_stream(entered if self.run is None else self.run.observe(entered), self)
+        return track_stream(entered if self.run is None else observe_response(self.run, entered), self)
 
     def on_item(self, item: object) -> object:
         """Read an item."""
@@ -70,7 +71,7 @@ class HandlerHooks(StreamHooks):
             await self.run.settle()
 
 
-def follow(run: Run, result: object) -> object:
+def follow(run: RunState, result: object) -> object:
     """Return what a handler returned, and end its run at the end of it.
 
     A value ends the run now. A stream is returned in a stand-in that ends the run when it is exhausted or closed.
@@ -86,11 +87,11 @@ def follow(run: Run, result: object) -> object:
             run.config_key,
             exc=exc,
         )
-        run.finish()
+        run.end()
         return result
 
 
-def _follow(run: Run, result: object) -> object:
+def _follow(run: RunState, result: object) -> object:
     if result is None or isinstance(result, (str, bytes, list, int, float)):
         return _end_with(run, result)
     if isinstance(result, dict):
@@ -110,7 +111,7 @@ def _follow(run: Run, result: object) -> object:
     return _follow_response(run, result)
 
 
-async def _follow_awaitable(run: Run, awaitable: Awaitable[object]) -> object:
+async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> object:
     token = bind(run)
     try:
         result = await awaitable
@@ -123,7 +124,7 @@ async def _follow_awaitable(run: Run, awaitable: Awaitable[object]) -> object:
     return follow(run, result)
 
 
-def _end_with_future(run: Run, done: asyncio.Future[object]) -> None:
+def _end_with_future(run: RunState, done: asyncio.Future[object]) -> None:
     if done.cancelled():
         run.end(asyncio.CancelledError())
     elif (exc := done.exception()) is not None:
@@ -132,13 +133,13 @@ def _end_with_future(run: Run, done: asyncio.Future[object]) -> None:
         _end_with(run, done.result())
 
 
-def _end_with(run: Run, result: object) -> object:
+def _end_with(run: RunState, result: object) -> object:
     read_result(run, result)
-    run.finish()
+    run.end()
     return result
 
 
-def read_result(run: Run, result: object) -> None:
+def read_result(run: RunState, result: object) -> None:
     """Read the value that a handler returned, and pass it to ``is_error``."""
     try:
         if run.options.is_error is not None:
@@ -153,7 +154,7 @@ def read_result(run: Run, result: object) -> None:
         run.services.diagnostics.failed("result", run.config_key, exc)
 
 
-def _follow_response(run: Run, result: Any) -> object:
+def _follow_response(run: RunState, result: Any) -> object:
     """Follow the body of a streaming response of any web framework; end the run with anything else."""
     status = status_of_response(result)
     response = result[0] if type(result) is tuple and result and status else result

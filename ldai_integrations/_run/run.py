@@ -1,41 +1,33 @@
-"""The run: one use of an AI Config, from its start to the record that is reported."""
+"""The run, as the application sees it: one use of an AI Config."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
-from weakref import ref
 
 from ldclient import Context
 
-from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker, with_tracker
 from ..delivery import forks
 from ..providers import Request
 from ..providers._prompt import prompt_of
 from ..providers._request import make_request
-from ..records import RunRecord, Usage
-from ..typing import Score
+from ..records import Usage
+from ..typing import ModelParameters, Score
 from .context import RequestScope, bound_to
 from .graph import get_graph
-from .ledger import Ledger, ProviderCall, Source
-from .observe import note_failure, observe
+from .observe import observe_response
 from .options import RunOptions
-from .output import HandlerOutput
-from .request import ProviderRequest
-from .rest import aread_rests, read_rests
-from .scores import Scores, score_run
-from .served import ServedConfig
-from .stated import Stated
-from .status import is_cancellation
+from .scores import score_run
+from .state import RunState
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Run(ServedConfig):
+class Run:
     """One use of an AI Config: its prompt and parameters, and everything that is measured.
 
     Handlers get the run through a parameter annotated ``Run``, or from :func:`~ldai_integrations.current_run`. The
@@ -43,65 +35,97 @@ class Run(ServedConfig):
     the run they change nothing.
     """
 
-    def __init__(
-        self,
-        scope: RequestScope,
-        options: RunOptions,
-        *,
-        variables: Mapping[str, object],
-        ld_context: Context | None = None,
-        parent: Run | None = None,
-    ) -> None:
-        super().__init__(scope, options, variables, ld_context)
-        services = scope.services
-        #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
-        self.forks: int = forks.count
-        self.parent = parent
-        #: Takes the record if the run is a node of an agent graph; it gets ``None`` if there is no record.
-        self.report_node: Callable[[RunRecord | None], object] | None = None
-        self.finished: bool = False
-        self.started_at: float = time.time()
-        self.ledger: Ledger = Ledger(services.clock)
-        self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
-        self.scores: Scores = Scores()
-        #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
-        self.counts_pages: bool = options.counts_pages
-        self.is_cancelled: bool = False
-        #: Whether the consumer of the output left, and nobody cancelled the run before.
-        self.is_abandoned: bool = False
-        self.is_discarded: bool = False
-        #: Whether a wrapped client was called outside of any run while this run was open.
-        self.had_stray_calls: bool = False
-        self.error: BaseException | None = None
-        self.error_by_result: bool | None = None
-        self.stated: Stated = Stated()
-        # The ids of other trackers that report about this run.
-        self._other_ids: set[object] = set()
-        self.opened_at: float = services.clock()
-        self._config_view: Callable[[], AIConfig | None] = _no_config
+    __slots__ = ("__weakref__", "_config", "_state")
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._config: AIConfig | None = None
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"
-        return f"<Run of {self.config_key!r}, {state}, {len(list(self.ledger))} provider calls>"
+        return f"<Run of {self.config_key!r}, {state}, {len(self._state.ledger)} provider calls>"
 
-    # For handlers
+    @property
+    def config_key(self) -> str:
+        """The key of the AI Config."""
+        return self._state.config_key
+
+    @property
+    def id(self) -> str:
+        """The run id that all LaunchDarkly events of this run share."""
+        return self._state.id
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self._state.finished
+
+    # The AI Config
 
     @property
     def config(self) -> AIConfig:
         """The AI Config for this request, with a rendered prompt and the tracker of the run.
 
-        ``config.enabled`` may be false.
+        ``config.enabled`` may be false. It is evaluated once, when it is first needed.
         """
-        config = self._config_view()
-        if config is None:  # it refers to the run, so the run keeps no reference
-            config = with_tracker(self.served, self.tracker)
-            self._config_view = ref(config)
-        return config
+        if self._config is None:
+            self._config = with_tracker(self._state.config, self.tracker)
+        return self._config
+
+    @property
+    def model(self) -> str:
+        """The name of the configured model; empty if there is none."""
+        return self._state.model
+
+    @property
+    def parameters(self) -> ModelParameters:
+        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
+        model = self.config.model
+        parameters: ModelParameters = dict(model.to_dict()["parameters"] or {}) if model is not None else {}  # type: ignore[assignment]  # LaunchDarkly checks no parameters
+        return parameters
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
+        return self._state.ld_context
+
+    @property
+    def provider(self) -> str:
+        """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
+        provider = self.config.provider
+        return provider.name if provider is not None else ""
+
+    def custom(self, name: str) -> Any:
+        """Return a custom parameter of the configured model; ``None`` if there is none of that name."""
+        model = self.config.model
+        return model.get_custom(name) if model is not None else None
+
+    @property
+    def system(self) -> str:
+        """The configured system messages, or the instructions of an agent, as one text."""
+        return prompt_of("", self._state.configured_messages(), {}, tools={}).system
+
+    def messages(self, *, user: str | None = None, history: Iterable[Mapping[str, Any]] = ()) -> list[Any]:
+        """Return the configured messages, ready for a provider call.
+
+        Args:
+            user: What the user says; added as the last message.
+            history: Earlier messages of the conversation, added before it.
+
+        Returns:
+            New ``{"role": …, "content": …}`` dicts, typed so that every provider's client accepts them. The
+            instructions of an agent are a system message.
+        """
+        messages = [*self._state.configured_messages(), *map(dict, history)]
+        if user is not None:
+            messages.append({"role": "user", "content": user})
+        self._state.prompt = messages
+        return [dict(message) for message in messages]
 
     @property
     def tracker(self) -> RunTracker:
         """LaunchDarkly's tracker for this run. What you report there replaces what the run measured."""
-        return RunTracker(self)
+        return RunTracker(self._state, partial(observe_response, self._state))
 
     @property
     def feedback_token(self) -> str:
@@ -110,15 +134,7 @@ class Run(ServedConfig):
         Empty if there is nothing to vote on: without ``Settings.feedback``, for AI Configs that are not among its
         ``config_keys``, and while the AI Config is disabled.
         """
-        feedback = self.services.feedback
-        if feedback is None or not feedback.votes_on(self.config_key) or self.is_discarded:
-            return ""
-        with self.services.diagnostics.guard("feedback token", self.config_key):
-            if self.served.enabled:
-                ld_context = self.ld_context
-                is_anonymous = self.scope.is_anonymous(ld_context)
-                return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
-        return ""
+        return self._state.feedback_token
 
     def request(
         self,
@@ -152,7 +168,7 @@ class Run(ServedConfig):
             ConfigurationError: If there is no such API.
         """
         messages = self.messages(user=user, history=history)
-        config = self.served
+        config = self.config
         configured = getattr(config, "tools", None) or {}
         prompt = prompt_of(
             self.model,
@@ -167,7 +183,7 @@ class Run(ServedConfig):
             api=api,
             subject=self.config_key,
             observe=self.observe,
-            diagnostics=self.services.diagnostics,
+            diagnostics=self._state.services.diagnostics,
         )
 
     def observe(self, response: T) -> T:
@@ -181,13 +197,7 @@ class Run(ServedConfig):
             The same object. For a stream, a stand-in with the stream's protocol and type; for an awaitable, another
             awaitable. A response that was seen before, by a wrapped client or here, is not counted again.
         """
-        if self.finished:
-            return response
-        if issubclass(type(response), BaseException):
-            note_failure(self, self.begin_call("observed"), cast(BaseException, response))
-            return response
-        observed: T = observe(self, response, self.begin_call("observed"))
-        return observed
+        return observe_response(self._state, response)
 
     def add_usage(
         self, usage: Usage | None = None, *, input_tokens: int | None = None, output_tokens: int | None = None
@@ -200,20 +210,15 @@ class Run(ServedConfig):
             output_tokens: All generated tokens.
         """
         more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        with self._lock:
-            self.stated.usage = more if self.stated.usage is None else self.stated.usage + more
+        self._state.add_usage(more)
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""
-        if self.stated.first_token_at is None:
-            self.stated.first_token_at = self.services.clock()
+        self._state.first_token()
 
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool. Replaces the tool calls that are found in responses."""
-        if self.finished:
-            self.sdk_tracker.track_tool_call(name)
-        else:
-            self.stated.tools.append(name)
+        self._state.tool_call(name)
 
     def track(self, metric_key: str, value: float | None = None, data: Mapping[str, Any] | None = None) -> None:
         """Send an event of a metric of your own, such as a purchase, for the LD context of this run.
@@ -223,22 +228,23 @@ class Run(ServedConfig):
             value: A number, for a numeric metric.
             data: Further data of the event. The run id, the AI Config and the variation are added.
         """
+        state = self._state
         if not isinstance(metric_key, str) or not metric_key or isinstance(value, (bool, str)):
-            self.services.diagnostics.note(
+            state.services.diagnostics.note(
                 "track",
-                self.config_key,
+                state.config_key,
                 "An event for a run of %r was not sent: give the key of a metric, and a number.",
-                self.config_key,
+                state.config_key,
             )
             return
-        identity = self.identity
+        identity = state.identity
         about = {
             "runId": identity.run_id,
-            "configKey": self.config_key,
+            "configKey": state.config_key,
             "variationKey": identity.variation_key,
             "version": identity.version,
         }
-        self.services.ld_client.track(metric_key, self.ld_context, {**(data or {}), **about}, value)
+        state.services.ld_client.track(metric_key, state.ld_context, {**(data or {}), **about}, value)
 
     def evaluate(self, metric_key: str, score: Score) -> None:
         """Score this run under a metric of your own, once per metric.
@@ -251,18 +257,15 @@ class Run(ServedConfig):
                 the run, off the request, within the limits of :class:`~ldai_integrations.judges.JudgeSettings`; it may
                 be a coroutine function.
         """
-        score_run(self, metric_key, score)
+        score_run(self._state, metric_key, score)
 
     def fail(self, exc: BaseException) -> None:
         """Record an exception that the handler catches: the outcome of the run is error, or cancelled."""
-        if is_cancellation(exc):
-            self.is_cancelled = True
-        elif self.error is None:
-            self.error = exc
+        self._state.fail(exc)
 
     def discard(self) -> None:
         """Report nothing for this run: no generation took place, for example because the answer was cached."""
-        self.is_discarded = True
+        self._state.is_discarded = True
 
     def bind(self, func: Callable[P, T]) -> Callable[P, T]:
         """Return a function that runs in this run, on any thread or in any task.
@@ -271,111 +274,19 @@ class Run(ServedConfig):
 
             executor.submit(run.bind(ask), question)
         """
-        return bound_to(self, func)
+        return bound_to(self._state, func)
 
     def finish(self) -> None:
         """End the run and report it; only the first call counts. The code that opens a run finishes it."""
-        self.end(None)
-
-    # For integrations, streams and clients
-
-    def begin_call(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
-        """Add a provider call that starts now to the ledger."""
-        return self.ledger.begin(source, request)
-
-    def end(self, exc: BaseException | None) -> None:
-        """End the run.
-
-        Args:
-            exc: The exception of its last step. ``None`` is a normal end; ``GeneratorExit`` means that the consumer
-                closed the output.
-        """
-        if isinstance(exc, GeneratorExit):
-            self.abandon()
-            return
-        if exc is not None:
-            self.fail(exc)
-        if not self.finished:
-            self._finish(self.services.clock())
-
-    def abandon(self) -> None:
-        """End a run whose output was not consumed to its end: it ended with the last item."""
-        if not self.finished:
-            self.is_abandoned = not self.is_cancelled
-            self.is_cancelled = True
-            last = self.output.last_item_at
-            self._finish(last if last is not None else self.services.clock())
-
-    def leave(self, *, is_complete: bool = False) -> None:
-        """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
-        if not self.finished:
-            self.services.reporter.leave(self.finish if is_complete else self.abandon)
-
-    @property
-    def ld_client(self) -> TrackingClient:
-        """The client that sends the events of the run."""
-        return self.services.ld_client
-
-    def find_run(self, config_key: str) -> Run | None:
-        """Return the open run of a config key: this one, or one around it."""
-        run: Run | None = self
-        while run is not None and (run.finished or run.config_key != config_key):
-            run = run.parent
-        return run
-
-    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any] | None:
-        """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
-
-        A run has one outcome and one duration, also if several trackers report to it: the first one counts.
-
-        Args:
-            event_name: The name of the event, without ``$ld:ai:``.
-            data: The data of the event.
-            value: Its metric value.
-
-        Returns:
-            ``None`` if the event repeats an outcome or a duration, and must not be sent.
-        """
-        if "judgeConfigKey" in data:
-            self.scores.claim(str(data["judgeConfigKey"]), event_name)
-        elif event_name.startswith("feedback:"):
-            if data.get("runId") not in self._other_ids:
-                return data  # it is about an earlier run
-        elif not self.stated.take_event(event_name, data, value):
-            return None
-        if data.get("runId") == self.id:
-            return data
-        self._other_ids.add(data.get("runId"))
-        return {**data, "runId": self.id}
-
-    def claim_score(self, judge_key: str, metric_key: str) -> bool:
-        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
-        return self.scores.claim(judge_key, metric_key)
-
-    async def settle(self) -> None:
-        """Read what providers still send in streams that the handler has left, before the run ends."""
-        await aread_rests(self.services, self.ledger)
-
-    def _finish(self, ended_at: float) -> None:
-        if self.ledger.has_rest:
-            read_rests(self.services, self.ledger)
-        with self._lock:
-            if self.finished:
-                return
-            self.finished = True
-        self.scope.open_runs.discard(self)
-        self.services.reporter.report(self, ended_at)
-
-    def release(self) -> None:
-        """Forget texts, callables and the exception, whose traceback leads back to the run, once it is reported."""
-        self.ledger.release()
-        self.output.release()
-        self.forget_prompt()
-        self.error = None
+        self._state.end()
 
 
-def _no_config() -> None:
-    return None
+def run_of(state: RunState) -> Run:
+    """Return the run as the application sees it; until it is reported, always the same object."""
+    run = state.public
+    if not isinstance(run, Run):
+        run = state.public = Run(state)
+    return run
 
 
 def open_run(
@@ -384,8 +295,8 @@ def open_run(
     *,
     variables: Mapping[str, object],
     ld_context: Context | None = None,
-    parent: Run | None = None,
-) -> Run:
+    parent: RunState | None = None,
+) -> RunState:
     """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
     services = scope.services
     if forks.count:
@@ -394,7 +305,7 @@ def open_run(
         # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
         # then see a state that is not complete.
         ld_context = scope.ld_context
-    run = Run(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+    run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
     graph = get_graph()
     if graph is not None:
         run.graph_key, run.report_node = graph.key, graph.enter(run)

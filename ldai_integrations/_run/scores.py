@@ -3,80 +3,19 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
 
 from ldai.providers.types import JudgeResult
-from ldclient import Context
 
 from ..judges import Evaluation, own_score, problem_with_metric, problem_with_score
 from ..records import RunRecord
 from ..typing import RunCompanion, Score
 from .context import RequestScope, Services, bind
-from .texts import RunWithTexts, completions_of, prompt_of, turns_of
+from .state import RunState
+from .texts import completions_of, prompt_of, turns_of
 
 
-class Scores:
-    """The scores of one run. Thread-safe.
-
-    Scores that the application gives are kept until the run is over. No score is sent twice.
-    """
-
-    __slots__ = ("_claimed", "_held", "_send")
-
-    def __init__(self) -> None:
-        self._claimed: set[tuple[str, str]] = set()
-        self._held: list[tuple[str, Score]] = []
-        self._send: Callable[[str, Score], None] | None = None
-
-    def claim(self, judge_key: str, metric_key: str) -> bool:
-        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
-        before = len(self._claimed)
-        self._claimed.add((judge_key, metric_key))
-        return len(self._claimed) > before
-
-    def given_by(self, judge_key: str) -> bool:
-        """Return whether the application has asked a judge itself."""
-        return any(judge_key == key for key, _metric in self._claimed)
-
-    def hold(self, metric_key: str, score: Score) -> None:
-        """Take a score. It is sent when the run is over, or at once if it is."""
-        self._held.append((metric_key, score))
-        self._hand_over()
-
-    def open(self, send: Callable[[str, Score], None]) -> None:
-        """Send the kept scores, and all that follow, with ``send``."""
-        self._send = send
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        while self._send is not None and self._held:
-            try:
-                held = self._held.pop(0)
-            except IndexError:  # another thread was faster
-                return
-            self._send(*held)
-
-
-class ScoredRun(RunWithTexts, Protocol):
-    """A run that is scored."""
-
-    config_key: str
-    services: Services
-    scores: Scores
-    variables: Mapping[str, Any]
-    judge_keys: tuple[str, ...]
-    companions: Mapping[int, RunCompanion]
-
-    @property
-    def ld_context(self) -> Context:
-        """The LD context of the run."""
-
-    def configured_messages(self) -> list[dict[str, Any]]:
-        """Return the messages of the AI Config."""
-
-
-def score_run(run: ScoredRun, metric_key: str, score: Score) -> None:
+def score_run(run: RunState, metric_key: str, score: Score) -> None:
     """Take a score that the application gives a run; something that cannot be a score is logged and counted."""
     problem = problem_with_metric(metric_key)
     if problem is None and not callable(score):
@@ -139,7 +78,7 @@ def drop(_metric_key: str, _score: Score) -> None:
     """Ignore a score of a run that is not reported."""
 
 
-def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
+def evaluations_of(run: RunState, record: RunRecord) -> list[Evaluation]:
     """Return the evaluations for the judges of a run; none unless the run was a success."""
     judges = [key for key in run.judge_keys if not run.scores.given_by(key)]
     if not judges or not record.enabled or record.outcome != "success":
@@ -156,7 +95,7 @@ def evaluations_of(run: ScoredRun, record: RunRecord) -> list[Evaluation]:
     return []
 
 
-def _question(run: ScoredRun) -> str:
+def _question(run: RunState) -> str:
     """Return the messages that the model was given, one per line; empty if it is not known what the user asked."""
     turns = prompt_of(run)
     if not turns:
@@ -176,7 +115,7 @@ def _problem_with_texts(question: str, answer: str, max_chars: int) -> str | Non
     return None
 
 
-def _evaluation(run: ScoredRun, record: RunRecord, judge_key: str, question: str, answer: str) -> Evaluation:
+def _evaluation(run: RunState, record: RunRecord, judge_key: str, question: str, answer: str) -> Evaluation:
     destination, scores = Destination(run.services, run.companions.values(), record), run.scores
 
     def track_once(result: JudgeResult) -> None:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..records import RunTexts
-from .ledger import Ledger
-from .output import HandlerOutput
+from .state import RunState
 
 
-class RunWithTexts(Protocol):
-    """A run whose texts are kept until it is reported."""
-
-    ledger: Ledger
-    output: HandlerOutput
-    prompt: list[dict[str, Any]] | None
-
-
-def texts_of(run: RunWithTexts) -> RunTexts:
+def texts_of(run: RunState) -> RunTexts:
     """Return what the model was given last, and everything that it answered."""
     return RunTexts(prompt=tuple(prompt_of(run)), completions=tuple(completions_of(run)))
 
 
-def prompt_of(run: RunWithTexts) -> list[tuple[str, str]]:
+def prompt_of(run: RunState) -> list[tuple[str, str]]:
     """Return the role and the text of the messages of the last request; empty if they are not known."""
     return run.ledger.turns_of_last_request() or turns_of(run.prompt or ())
 
 
-def completions_of(run: RunWithTexts) -> list[str]:
+def completions_of(run: RunState) -> list[str]:
     """Return the text of each provider call; without one, the text of the handler's output."""
     calls = run.ledger.counted()
     texts = [call.reading.text for call in calls] if calls else [run.output.text()]

@@ -10,7 +10,7 @@ from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
 from .._run.observe import note_failure, observe
 from .._run.request import ProviderRequest
-from .._run.run import Run
+from .._run.state import RunState
 from ..providers._servers import has_newer_options, leaves_usage_open
 from ._providers import CallKind
 
@@ -21,10 +21,10 @@ IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
 
 
-def run_of_call(call: CallKind) -> Run | None:
+def run_of_call(call: CallKind) -> RunState | None:
     """Return the open run that a call belongs to; without one, count the call as missed."""
     run = get_current()
-    if isinstance(run, Run) and not run.finished:
+    if isinstance(run, RunState) and not run.finished:
         return run
     if not call.looks_up:
         note_call_outside(run)
@@ -32,7 +32,7 @@ def run_of_call(call: CallKind) -> Run | None:
 
 
 def call_model(
-    run: Run,
+    run: RunState,
     kind: CallKind,
     method: Callable[..., object],
     args: tuple[object, ...],
@@ -65,7 +65,7 @@ def call_model(
 
 
 def call_and_parse(
-    run: Run, kind: CallKind, raw: Callable[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
+    run: RunState, kind: CallKind, raw: Callable[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> object:
     """Call a parsing method in two steps, so that the usage is known before parsing may raise an exception.
 
@@ -94,7 +94,7 @@ def call_and_parse(
     return parsed
 
 
-async def _parse_later(run: Run, call: ProviderCall, awaitable: Any) -> object:
+async def _parse_later(run: RunState, call: ProviderCall, awaitable: Any) -> object:
     try:
         response = await awaitable
     except BaseException as exc:
@@ -128,9 +128,9 @@ def is_given(argument: object) -> bool:
     return type(argument).__name__ not in _ABSENT
 
 
-def _begin(run: Run, kind: CallKind, arguments: Mapping[str, object]) -> ProviderCall:
+def _begin(run: RunState, kind: CallKind, arguments: Mapping[str, object]) -> ProviderCall:
     given = {name: value for name, value in arguments.items() if is_given(value)}
-    call = run.begin_call("client", ProviderRequest(kind.api, given))
+    call = run.ledger.begin("client", ProviderRequest(kind.api, given))
     call.is_lookup = kind.looks_up
     call.is_background = kind.api == "assistants" or given.get("background") is True
     if call.is_lookup or call.is_background:

@@ -70,7 +70,7 @@ class _Connection(_WithMethods):
             run = run_of_call(_RESPONSE)
             if run is not None:
                 self._self_open[response_id] = observe_events(
-                    run, run.begin_call("client", ProviderRequest(_RESPONSE.api, {}))
+                    run, run.ledger.begin("client", ProviderRequest(_RESPONSE.api, {}))
                 )
         events = self._self_open.get(response_id)
         if events is not None:

@@ -14,7 +14,7 @@ from .._run.context import get_current
 from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
 from .._run.request import MOST_KEPT, ProviderRequest
-from .._run.run import Run
+from .._run.state import RunState
 from .._run.status import is_cancellation
 from ..records import Usage
 from ..settings import Framework
@@ -71,7 +71,7 @@ class FrameworkCalls:
         if failed is not None:
             failed.repeat()
         run = get_current()
-        if not isinstance(run, Run) or run.finished:
+        if not isinstance(run, RunState) or run.finished:
             note_call_outside(run)
         elif self.name in run.services.settings.frameworks:
             begun = _OpenCall(run, self, api, request)
@@ -144,12 +144,12 @@ class FrameworkCalls:
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 
-    def __init__(self, run: Run, calls: FrameworkCalls, api: str, request: ReadRequest | None) -> None:
+    def __init__(self, run: RunState, calls: FrameworkCalls, api: str, request: ReadRequest | None) -> None:
         self.run = run
         self._guard = calls.guard
         self.request = request
         self.ended = threading.Event()
-        self.call: ProviderCall = run.begin_call("framework")
+        self.call: ProviderCall = run.ledger.begin("framework")
         self.call.framework, self.call.api = calls.name, api
         self._chunks = ItemReader()
         self.call.read_with(self._read_so_far)

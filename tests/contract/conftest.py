@@ -13,6 +13,7 @@ import pytest
 
 from ldai_integrations import RunRecord, Tracking, run_finished
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.tracking import services_of
 
 from .cases import CONFIG_KEY, DISABLED_KEY, INNER_KEY
 from .drivers import asgi, bottle, django, falcon, fastapi, flask, litestar, quart, starlette, wsgi
@@ -88,7 +89,7 @@ class Door:
 
     def forget_calls(self) -> None:
         """Make runs without a provider call count again, as in a process that has not seen one."""
-        self.tracking.services.reporter._keys_with_calls.clear()  # type: ignore[attr-defined]
+        services_of(self.tracking).reporter._keys_with_calls.clear()  # type: ignore[attr-defined]
 
 
 class Records:

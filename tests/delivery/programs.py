@@ -12,6 +12,7 @@ from ldclient import Config, LDClient
 
 from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor, ensure_started
+from ldai_integrations.tracking import services_of
 
 from .conftest import CONTEXT, uris
 
@@ -47,7 +48,7 @@ def raw_client() -> None:
 def started_first() -> None:
     """Let the child announce that it is about to use the client, twice; only an inherited one is restarted."""
     tracking = make_tracking()
-    client, diagnostics = tracking.client, tracking.diagnostics
+    client, diagnostics = tracking.client, services_of(tracking).diagnostics
     before = client._event_processor
     ensure_started(client, diagnostics)
     assert client._event_processor is before

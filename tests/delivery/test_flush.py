@@ -15,6 +15,7 @@ from ldclient import Config, LDClient
 from ldai_integrations import FlushReport, Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor, delivery_of
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.tracking import services_of
 
 from ..waiting import eventually
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs
@@ -66,8 +67,8 @@ def test_a_report_that_hangs_leaves_time_for_what_is_there(connect: Connect, ser
     """A receiver of the application that does not return delays no event of other runs."""
     tracking, go_on = Tracking(connect(processor)), threading.Event()
     send_runs(tracking, 3)
-    assert tracking.services.flushing.worker.join(30)
-    tracking.services.flushing.worker.submit(go_on.wait)  # type: ignore[arg-type]
+    assert services_of(tracking).flushing.worker.join(30)
+    services_of(tracking).flushing.worker.submit(go_on.wait)  # type: ignore[arg-type]
     tracking.flush(1)
     go_on.set()
     assert complete_runs(server) == 3
@@ -277,7 +278,7 @@ def test_after_a_fork_the_new_processor_is_used(connect: Connect, server: DevSer
     """After ``LDClient.postfork()``, both kinds of delivery use the new event processor."""
     for kind in (SpoolingEventProcessor, None):
         client = connect(kind, use_ldd=True)  # which has no threads but those for events
-        delivery = delivery_of(client, Tracking(client).diagnostics)
+        delivery = delivery_of(client, services_of(Tracking(client)).diagnostics)
         delivery.flush(30)
         old = client._event_processor
         client.postfork()

@@ -23,6 +23,7 @@ from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.delivery import Delivery, SpoolingEventProcessor, delivery_of, safe_context
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import Events
+from ldai_integrations.tracking import services_of
 
 from .conftest import CONTEXT, Connect, processor_of, send_runs
 
@@ -309,7 +310,9 @@ def test_bad_values_and_the_event_processor_of_the_sdk(connect: Connect, server:
     """With the SDK's own event processor, values are replaced before the SDK gets them."""
     tracking = Tracking(connect())
     send_runs(tracking, 1)
-    delivery_of(tracking.client, tracking.diagnostics).track("judge", CONTEXT, {"when": _TIME}, Decimal("0.5"))
+    delivery_of(tracking.client, services_of(tracking).diagnostics).track(
+        "judge", CONTEXT, {"when": _TIME}, Decimal("0.5")
+    )
     tracking.flush(30)
     (event,) = server.events(key="judge")
     assert (event["data"], event["metricValue"]) == ({"when": _TIME.isoformat()}, 0.5)

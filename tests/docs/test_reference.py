@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import ldai_integrations
+from ldai_integrations import track_ai
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from .conftest import DOCS, ROOT
 
@@ -61,6 +63,24 @@ def test_no_name_has_two_entries() -> None:
     assert sorted(set(names)) == sorted(names)
     described = [(name.rpartition(".")[2], id(load(name))) for name in names]
     assert len(set(described)) == len(described)
+
+
+def described_members(name: str) -> set[str]:
+    """Return the members of a class that the reference describes: those that its entry lists, and its attributes."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "reference").glob("*.md")))
+    directive = rf"^\.\. autoclass:: {re.escape(name)}(?:\(\))?\n   :members: ((?:.+\n)+)"
+    entry = re.search(directive, pages, re.MULTILINE)
+    assert entry is not None, name
+    attributes = (load(name).__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return {*re.findall(r"\w+", entry[1]), *re.findall(r"^ {8}(\w+):", attributes, re.MULTILINE)}
+
+
+def test_an_editor_offers_only_described_names() -> None:
+    """Every name that completion offers on a run and on a Tracking is in the reference, and the other way round."""
+    with OfflineLaunchDarkly({"support-bot": ai_config()}) as launchdarkly, track_ai("support-bot") as run:
+        for thing in (run, launchdarkly.tracking):
+            offered = {member for member in dir(thing) if not member.startswith("_")}
+            assert offered == described_members(f"ldai_integrations.{type(thing).__name__}")
 
 
 def test_every_extra_on_the_pages_exists() -> None:

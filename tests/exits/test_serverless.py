@@ -15,6 +15,7 @@ from ldai_integrations import Settings, Tracking, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.delivery import is_serverless
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.tracking import services_of
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from .process import arrived
@@ -49,7 +50,7 @@ def test_platforms_are_known_by_their_variables() -> None:
 def test_what_the_settings_say_wins(http_tracking: Tracking, monkeypatch: pytest.MonkeyPatch, when: Any) -> None:
     """A platform decides only where the settings leave it open."""
     monkeypatch.setenv("VERCEL", "1")
-    assert not Tracking(http_tracking.client, settings=Settings(flush=when)).services.flushing.follows_requests
+    assert not services_of(Tracking(http_tracking.client, settings=Settings(flush=when))).flushing.follows_requests
 
 
 def test_a_function_without_a_door(tracking: Tracking, dev_server: DevServer) -> None:

@@ -16,6 +16,7 @@ from ldclient import Context, LDClient
 from ldai_integrations import Settings, Tracking, current_run, track_ai
 from ldai_integrations.feedback import MemoryStore
 from ldai_integrations.flask import AITracking, feedback_blueprint
+from ldai_integrations.tracking import services_of
 from ldai_integrations.wsgi import WSGIFeedback
 
 from ..conftest import Events
@@ -139,7 +140,7 @@ def test_a_vote_is_flushed_where_requests_are(client: LDClient, events: Events, 
     app.register_blueprint(feedback_blueprint())
     flushed: list[int] = []
     monkeypatch.setattr(
-        tracking.services.flushing, "flush_events", lambda _timeout: flushed.append(len(feedback_events(events)))
+        services_of(tracking).flushing, "flush_events", lambda _timeout: flushed.append(len(feedback_events(events)))
     )
 
     browser = app.test_client()

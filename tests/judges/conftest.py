@@ -10,6 +10,7 @@ from ldclient import LDClient
 
 from ldai_integrations import Settings, Tracking, track_ai
 from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.tracking import services_of
 
 Make = Callable[..., Tracking]
 
@@ -46,4 +47,4 @@ def make(client: LDClient, o200k: None) -> Iterator[Make]:
 
 def judged(tracking: Tracking, timeout: float = 20.0) -> bool:
     """Wait until the runs so far are reported and evaluated; return False if that takes too long."""
-    return tracking.services.flushing.worker.join(timeout) and tracking.services.judges.join(timeout)
+    return services_of(tracking).flushing.worker.join(timeout) and services_of(tracking).judges.join(timeout)

@@ -22,6 +22,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.judges import Evaluation, JudgeSettings
 from ldai_integrations.judges._loop import Job
+from ldai_integrations.tracking import services_of
 
 from ..conftest import Events
 from ..waiting import eventually
@@ -178,7 +179,7 @@ def test_a_full_queue(make: Make, events: Events, caplog: pytest.LogCaptureFixtu
     try:
         for _ in range(1_000):
             one_run(tracking)
-        assert tracking.services.flushing.worker.join(SECONDS)
+        assert services_of(tracking).flushing.worker.join(SECONDS)
         assert tracking.stats().diagnostics == {"judge_shed": 988}
         assert len(events.named("generation:success")) >= 1_000
     finally:
@@ -198,8 +199,7 @@ def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient,
     for _ in range(2_000):
         with track_ai("judged", tracking=tracking) as run:
             object.__setattr__(run_judge(run), "sampling_rate", rate)
-            run.judge_keys = tracking.services.judges.draw(run.config)
-            drawn += bool(run.judge_keys)
+            drawn += bool(services_of(tracking).judges.draw(run.config))
             assert run.config is run.config
             run.tracker.track_error()
     assert drawn == pytest.approx(2_000 * rate, abs=0 if rate in (0, 1) else 80)
@@ -216,7 +216,7 @@ def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
     tracking = make(lambda _m, _c: SCORED)
     with track_ai("judged", tracking=tracking) as run:
         object.__setattr__(run_judge(run), "sampling_rate", rate)
-        assert tracking.services.judges.draw(run.config) == ()
+        assert services_of(tracking).judges.draw(run.config) == ()
         run.tracker.track_error()
     tracking.flush(SECONDS)
     assert tracking.stats().diagnostics == {"judge_config": 1}
@@ -367,8 +367,8 @@ def test_a_flush_waits_for_half_of_its_time(make: Make, events: Events) -> None:
     tracking = make(lambda _m, _c: release.wait(SECONDS) and SCORED)
     one_run(tracking)
     try:
-        tracking.services.flushing.flush_events(SECONDS)
-        assert not tracking.services.judges.join(0)
+        services_of(tracking).flushing.flush_events(SECONDS)
+        assert not services_of(tracking).judges.join(0)
         tracking.flush(0.1)
     finally:
         release.set()
@@ -387,7 +387,7 @@ def test_close_counts_what_is_not_done(client: LDClient) -> None:
     settings = Settings(judges=JudgeSettings(model=model), flush_timeout=0.1)
     tracking = Tracking(client, settings=settings)
     one_run(tracking)
-    assert tracking.services.flushing.worker.join(SECONDS)
+    assert services_of(tracking).flushing.worker.join(SECONDS)
     tracking.close()
     release.set()
     assert tracking.stats().diagnostics == {"judge_unfinished": 1}

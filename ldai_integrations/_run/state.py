@@ -1,0 +1,322 @@
+"""The state of one run: the AI Config that it is served, everything that is measured, and its end.
+
+The application sees a run as a :class:`~ldai_integrations.Run`; the modules of the library pass its state around.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from ldai.tracker import LDAIConfigTracker
+from ldclient import Context, LDClient
+
+from .._identity import TrackerIdentity
+from .._launchdarkly.client import TrackingClient
+from .._launchdarkly.configs import AIConfig
+from ..delivery import forks
+from ..records import RunRecord, Usage
+from ..typing import RunCompanion
+from .context import RequestScope, Services, outside
+from .ledger import Ledger
+from .options import RunOptions
+from .output import HandlerOutput
+from .rest import aread_rests, read_rests
+from .stated import Scores, Stated
+from .status import is_cancellation
+
+_NO_COMPANIONS: Mapping[int, RunCompanion] = {}
+
+
+class RunState:
+    """The state of one run. Its methods may be called from any thread; after the end of the run they change nothing."""
+
+    def __init__(
+        self,
+        scope: RequestScope,
+        options: RunOptions,
+        *,
+        variables: Mapping[str, object],
+        ld_context: Context | None = None,
+        parent: RunState | None = None,
+    ) -> None:
+        services = scope.services
+        self.scope = scope
+        self.services: Services = services
+        self.options = options
+        self.config_key: str = options.config_key
+        self.variables = variables
+        self.parent = parent
+        #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.
+        self.public: object = None
+        #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
+        self.forks: int = forks.count
+        self.opened_at: float = services.clock()
+        self.started_at: float = time.time()
+        self.finished: bool = False
+        self.is_cancelled: bool = False
+        #: Whether the consumer of the output left, and nobody cancelled the run before.
+        self.is_abandoned: bool = False
+        self.is_discarded: bool = False
+        #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
+        self.counts_pages: bool = options.counts_pages
+        #: Whether a wrapped client was called outside of any run while this run was open.
+        self.had_stray_calls: bool = False
+        self.error: BaseException | None = None
+        self.error_by_result: bool | None = None
+        self.ledger: Ledger = Ledger(services.clock)
+        self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
+        self.stated: Stated = Stated()
+        self.scores: Scores = Scores()
+        #: The messages that the application got for its request to a provider.
+        self.prompt: list[dict[str, object]] | None = None
+        #: The keys of the judges that were drawn for this run.
+        self.judge_keys: tuple[str, ...] = ()
+        #: The key of the agent graph that the run is a node of; empty if there is none.
+        self.graph_key: str = ""
+        #: Takes the record if the run is a node of an agent graph; it gets ``None`` if there is no record.
+        self.report_node: Callable[[RunRecord | None], object] | None = None
+        #: What sinks have for this run, by the index of the sink.
+        self.companions: Mapping[int, RunCompanion] = _NO_COMPANIONS
+        # The ids of other trackers that report about this run.
+        self._other_ids: set[object] = set()
+        self._ld_context = ld_context
+        self._lock = threading.Lock()
+        self._config: AIConfig | None = None
+        self._sdk_tracker: LDAIConfigTracker | None = None
+        self._identity: TrackerIdentity | None = None
+
+    # The AI Config
+
+    @property
+    def id(self) -> str:
+        """The run id that all LaunchDarkly events of this run share."""
+        return self.identity.run_id
+
+    @property
+    def config(self) -> AIConfig:
+        """The AI Config. It is evaluated once, when it is first needed, from any thread."""
+        if self._config is None:
+            config = self._resolve() if not self.companions else outside(self, self._resolve)
+            with self._lock:
+                if self._config is None:
+                    self._config = config
+                    self._draw_judges(config)
+        return self._config
+
+    @property
+    def model(self) -> str:
+        """The name of the configured model; empty if there is none."""
+        model = self.config.model
+        return model.name if model is not None else ""
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
+        if self._ld_context is None:
+            self._ld_context = self.scope.ld_context
+        return self._ld_context
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the AI Config has been evaluated."""
+        return self._config is not None
+
+    @property
+    def sdk_tracker(self) -> LDAIConfigTracker:
+        """The AI SDK's tracker, created once."""
+        if self._sdk_tracker is None:
+            config = self.config
+            with self._lock:
+                if self._sdk_tracker is None:
+                    tracker = config.create_tracker()
+                    self._sdk_tracker = self._in_graph(tracker) if self.graph_key else tracker
+        return self._sdk_tracker
+
+    @property
+    def identity(self) -> TrackerIdentity:
+        """The run id, variation and version."""
+        if self._identity is None:
+            self._identity = TrackerIdentity.of(self.sdk_tracker)
+        return self._identity
+
+    def configured_messages(self) -> list[dict[str, object]]:
+        """Return the messages of the AI Config, or its instructions as one system message."""
+        instructions = getattr(self.config, "instructions", None)
+        if instructions:
+            return [{"role": "system", "content": instructions}]
+        return [message.to_dict() for message in getattr(self.config, "messages", None) or ()]
+
+    @property
+    def feedback_token(self) -> str:
+        """The signed token that the browser sends back with a vote; empty if there is nothing to vote on."""
+        feedback = self.services.feedback
+        if feedback is None or not feedback.votes_on(self.config_key) or self.is_discarded:
+            return ""
+        with self.services.diagnostics.guard("feedback token", self.config_key):
+            if self.config.enabled:
+                ld_context = self.ld_context
+                is_anonymous = self.scope.is_anonymous(ld_context)
+                return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
+        return ""
+
+    @property
+    def exports_texts(self) -> bool:
+        """Whether a sink wants the texts of this run."""
+        return bool(self.companions) and any(companion.wants_texts for companion in self.companions.values())
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether a sink wants the texts of this run, or judges were drawn for it."""
+        return self.exports_texts or (self.config is not None and bool(self.judge_keys))
+
+    # Measurements
+
+    def add_usage(self, usage: Usage) -> None:
+        """Add the tokens of a provider call that the application reports itself."""
+        with self._lock:
+            self.stated.usage = usage if self.stated.usage is None else self.stated.usage + usage
+
+    def first_token(self) -> None:
+        """Stop the time to the first token; only the first call counts."""
+        if self.stated.first_token_at is None:
+            self.stated.first_token_at = self.services.clock()
+
+    def tool_call(self, name: str) -> None:
+        """Record that the model called a tool."""
+        if self.finished:
+            self.sdk_tracker.track_tool_call(name)
+        else:
+            self.stated.tools.append(name)
+
+    @property
+    def ld_client(self) -> TrackingClient:
+        """The client that sends the events of the run."""
+        return self.services.ld_client
+
+    def find_run(self, config_key: str) -> RunState | None:
+        """Return the open run of a config key: this one, or one around it."""
+        run: RunState | None = self
+        while run is not None and (run.finished or run.config_key != config_key):
+            run = run.parent
+        return run
+
+    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any] | None:
+        """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
+
+        A run has one outcome and one duration, also if several trackers report to it: the first one counts.
+
+        Args:
+            event_name: The name of the event, without ``$ld:ai:``.
+            data: The data of the event.
+            value: Its metric value.
+
+        Returns:
+            ``None`` if the event repeats an outcome or a duration, and must not be sent.
+        """
+        if "judgeConfigKey" in data:
+            self.scores.claim(str(data["judgeConfigKey"]), event_name)
+        elif event_name.startswith("feedback:"):
+            if data.get("runId") not in self._other_ids:
+                return data  # it is about an earlier run
+        elif not self.stated.take_event(event_name, data, value):
+            return None
+        if data.get("runId") == self.id:
+            return data
+        self._other_ids.add(data.get("runId"))
+        return {**data, "runId": self.id}
+
+    def claim_score(self, judge_key: str, metric_key: str) -> bool:
+        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
+        return self.scores.claim(judge_key, metric_key)
+
+    def fail(self, exc: BaseException) -> None:
+        """Record an exception of the handler: the outcome of the run is error, or cancelled."""
+        if is_cancellation(exc):
+            self.is_cancelled = True
+        elif self.error is None:
+            self.error = exc
+
+    # The end
+
+    async def settle(self) -> None:
+        """Read what providers still send in streams that the handler has left, before the run ends."""
+        await aread_rests(self.services, self.ledger)
+
+    def end(self, exc: BaseException | None = None) -> None:
+        """End the run.
+
+        Args:
+            exc: The exception of its last step. ``None`` is a normal end; ``GeneratorExit`` means that the consumer
+                closed the output.
+        """
+        if isinstance(exc, GeneratorExit):
+            self.abandon()
+            return
+        if exc is not None:
+            self.fail(exc)
+        if not self.finished:
+            self._finish(self.services.clock())
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end: it ended with the last item."""
+        if not self.finished:
+            self.is_abandoned = not self.is_cancelled
+            self.is_cancelled = True
+            last = self.output.last_item_at
+            self._finish(last if last is not None else self.services.clock())
+
+    def leave(self, *, is_complete: bool = False) -> None:
+        """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
+        if not self.finished:
+            self.services.reporter.leave(self.end if is_complete else self.abandon)
+
+    def release(self) -> None:
+        """Forget texts, callables and what refers back to the run, such as its exception, once it is reported."""
+        self.ledger.release()
+        self.output.release()
+        self.prompt, self.error, self.public = None, None, None
+
+    def _finish(self, ended_at: float) -> None:
+        if self.ledger.has_rest:
+            read_rests(self.services, self.ledger)
+        with self._lock:
+            if self.finished:
+                return
+            self.finished = True
+        self.scope.open_runs.discard(self)
+        self.services.reporter.report(self, ended_at)
+
+    def _resolve(self) -> AIConfig:
+        return self.services.configs.resolve(
+            self.scope.resolved,
+            self.config_key,
+            self.ld_context,
+            mode=self.options.mode,
+            default=self.options.default,
+            variables=self.variables,
+        )
+
+    def _draw_judges(self, config: AIConfig) -> None:
+        if self.scope.is_judging or config.judge_configuration is None:
+            return
+        with self.services.diagnostics.guard("judge_config", self.config_key):
+            self.judge_keys = self.services.judges.draw(config)
+
+    def _in_graph(self, tracker: LDAIConfigTracker) -> LDAIConfigTracker:
+        """Return a tracker whose events contain the key of the graph."""
+        run_id, config_key, variation_key, version = TrackerIdentity.of(tracker)
+        provider = self.config.provider
+        return LDAIConfigTracker(
+            cast(LDClient, self.services.ld_client),
+            run_id,
+            config_key,
+            variation_key,
+            version,
+            self.ld_context,
+            self.model,
+            provider.name if provider is not None else "",
+            graph_key=self.graph_key,
+        )
