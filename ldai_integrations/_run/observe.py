@@ -219,6 +219,10 @@ class _Observer(StreamHooks):
         self._ledger.remember(observed)
         return observed
 
+    def on_enter_failed(self, exc: BaseException) -> None:
+        """Note that the request failed, which starts when the manager is entered."""
+        note_failure(self._observed_run, self._call, exc)
+
     def read_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         read_rests(self._observed_run.services, [self._call])

@@ -111,6 +111,10 @@ class StreamHooks:
         """Return what a ``with`` block gets instead of the stream that a manager gives."""
         return track_stream(entered, self)
 
+    def on_enter_failed(self, exc: BaseException) -> None:
+        """Take the exception that a manager raised instead of giving its stream."""
+        self.on_end(exc)
+
     def on_drop(self) -> None:
         """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
 
@@ -309,7 +313,11 @@ class TrackedStream(_Tracked):
         return closing
 
     def __enter__(self) -> Any:
-        entered = self.__wrapped__.__enter__()
+        try:
+            entered = self.__wrapped__.__enter__()
+        except BaseException as exc:
+            self._self_hooks.on_enter_failed(exc)
+            raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
     def __exit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
@@ -359,7 +367,11 @@ class TrackedAsyncStream(_Tracked):
         return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
 
     async def __aenter__(self) -> Any:
-        entered = await self.__wrapped__.__aenter__()
+        try:
+            entered = await self.__wrapped__.__aenter__()
+        except BaseException as exc:
+            self._self_hooks.on_enter_failed(exc)
+            raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
     async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:

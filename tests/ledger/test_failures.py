@@ -17,6 +17,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
+from ..clients import makers
 from .provider import IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -35,9 +36,21 @@ def stream_openai(client: Any, model: str = "down") -> Any:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
+def stream_openai_in_a_block(client: Any, model: str = "down") -> Any:
+    """Read a stream of OpenAI's chat completions, whose request starts with the block."""
+    with client.chat.completions.stream(model=model, messages=ASK, stream_options={"include_usage": True}) as stream:
+        return stream.get_final_completion().choices[0].message.content
+
+
 def ask_anthropic(client: Any, model: str = "down") -> Any:
     """Call Anthropic's messages."""
     return client.messages.create(model=model, max_tokens=9, messages=ASK).content[0].text
+
+
+def stream_anthropic(client: Any, model: str = "down") -> Any:
+    """Read a stream of Anthropic's messages, whose request starts with the block."""
+    with client.messages.stream(model=model, max_tokens=9, messages=ASK) as stream:
+        return stream.get_final_text()
 
 
 def ask_bedrock(client: Any, model: str = "down") -> Any:
@@ -46,10 +59,17 @@ def ask_bedrock(client: Any, model: str = "down") -> Any:
     return client.converse(modelId=model, messages=messages)["output"]["message"]["content"][0]["text"]
 
 
-CALLS = [("openai", ask_openai), ("openai", stream_openai), ("anthropic", ask_anthropic), ("bedrock", ask_bedrock)]
+CALLS = {
+    "openai": ("openai", ask_openai),
+    "openai stream": ("openai", stream_openai),
+    "openai stream in a block": ("openai", stream_openai_in_a_block),
+    "anthropic": ("anthropic", ask_anthropic),
+    "anthropic stream": ("anthropic", stream_anthropic),
+    "bedrock": ("bedrock", ask_bedrock),
+}
 
 
-@pytest.fixture(params=CALLS, ids=["openai", "openai stream", "anthropic", "bedrock"])
+@pytest.fixture(params=CALLS.values(), ids=CALLS)
 def ask(request: pytest.FixtureRequest) -> Callable[[str], Any]:
     """Return what calls a model of a wrapped client."""
     name, call = request.param
@@ -74,6 +94,24 @@ def test_a_polite_answer(ask: Callable[[str], Any], provider: Provider, runs: Re
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("error", 1, 1, None)
     assert record.time_to_first_token_ms is None
+
+
+def test_an_async_stream_in_a_block(provider: Provider, runs: RecordingSink) -> None:
+    """The request of an asynchronous stream that starts with its block and fails is a failed call without tokens."""
+    provider.serve("down", status=503)
+
+    @track_ai(config_key="chat")
+    async def handler() -> str:
+        async with makers.async_anthropic(provider.url) as client:
+            try:
+                async with wrap_client(client).messages.stream(model="down", max_tokens=9, messages=ASK) as stream:
+                    return await stream.get_final_text()
+            except Exception:
+                return SORRY
+
+    assert asyncio.run(handler()) == SORRY
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("error", 1, 1, None)
 
 
 @pytest.mark.parametrize("kind", ["flask", "flask stream", "fastapi"])

@@ -34,7 +34,15 @@ BODY = {
 }
 Get = Callable[[str], int]
 #: Paths that serve no generation, and their status.
-PAGES = {"/health": 200, "/moved": 307, "/static.css": 200, "/json": 200, "/refused": 400, "/missing": 404}
+PAGES = {
+    "/health": 200,
+    "/moved": 307,
+    "/static.css": 200,
+    "/json": 200,
+    "/v1/messages/count_tokens": 200,
+    "/refused": 400,
+    "/missing": 404,
+}
 
 
 def flask_app(ask: Callable[[], str]) -> flask.Flask:
@@ -46,6 +54,7 @@ def flask_app(ask: Callable[[], str]) -> flask.Flask:
     app.get("/moved", endpoint="moved")(lambda: flask.redirect("/health", 307))
     app.get("/static.css", endpoint="css")(lambda: flask.Response("a {}", mimetype="text/css"))
     app.get("/json", endpoint="json")(lambda: {"status": "ok"})
+    app.get("/v1/messages/count_tokens", endpoint="count")(lambda: {"input_tokens": 14})
     app.get("/refused", endpoint="refused")(lambda: ("no", 400))
     app.get("/broken", endpoint="broken")(lambda: ("broken", 500))
     return app
@@ -60,6 +69,7 @@ def starlette_routes(ask: Callable[[], str]) -> list[Route]:
         "/moved": lambda: RedirectResponse("/health"),
         "/static.css": lambda: PlainTextResponse("a {}", media_type="text/css"),
         "/json": lambda: JSONResponse({"status": "ok"}),
+        "/v1/messages/count_tokens": lambda: JSONResponse({"input_tokens": 14}),
         "/refused": lambda: PlainTextResponse("no", 400),
         "/broken": lambda: PlainTextResponse("broken", 500),
     }

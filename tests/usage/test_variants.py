@@ -353,3 +353,13 @@ def test_a_body_with_its_counts_on_top_of_it(body: Json) -> None:
         reading = read(whole)
         assert reading is not None
         assert (reading.usage, reading.text) == (TOLD, "Hi")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"input_tokens": 14}, {"object": "response.input_tokens", "input_tokens": 14}, {"inputTokens": 14}],
+    ids=["anthropic", "openai", "bedrock"],
+)
+def test_a_count_of_the_tokens_of_a_prompt(body: Json) -> None:
+    """The answer of a service that counts the tokens of a prompt is no response of a model."""
+    assert read(body) is None

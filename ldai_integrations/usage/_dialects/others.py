@@ -127,7 +127,10 @@ def absorb_usage(event: Any, draft: Draft) -> bool:
 
 def absorb_counts(event: Any, draft: Draft) -> bool:
     """Read a usage object, or one for each model as LangChain's callback has them."""
-    if counts_in(event) is not None:
+    counts = counts_in(event)
+    if counts is not None:
+        if counts.values.keys() == {"input"}:
+            return False  # the answer of a service that counts the tokens of a prompt
         draft.begin(whole=True)
         draft.count(event)
         return True
