@@ -120,8 +120,8 @@ class _Project:
             variations = [self._read_variation(config, one) for one in targeting.get("variations", ())]
         except (AttributeError, KeyError, TypeError) as problem:
             raise ValueError(
-                f"{self._connection.base_url} sent an AI Config that cannot be read ({type(problem).__name__}: {problem});"
-                " look for a newer ldai-integrations"
+                f"{self._connection.base_url} sent an AI Config that cannot be read"
+                f" ({type(problem).__name__}: {problem}); look for a newer ldai-integrations"
             ) from problem
         return {
             "$comment": "Downloaded with `ldai pull`. A rollout may split other contexts than in LaunchDarkly.",
