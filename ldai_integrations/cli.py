@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._cli import dev, doctor, encodings, init, metrics
+from ._cli import dev, doctor, encodings, init, metrics, pull
 from ._version import __version__
 from .example_apps import demo
 
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ldai-integrations {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, init, dev, metrics, doctor, encodings):
+    for command in (demo, init, pull, dev, metrics, doctor, encodings):
         command.add_to(commands)
     return parser

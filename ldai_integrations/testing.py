@@ -1,7 +1,7 @@
 """Tools to test the AI runs of an application without a network.
 
-A test serves its own AI Configs and reads the records of the runs. Any test runner will do; docs/testing.md has a
-fixture of four lines for pytest.
+A test serves its own AI Configs and reads the records of the runs. Any test runner will do. For pytest, there is the
+fixture ``ldai``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +20,12 @@ from ldai_integrations.usage import count_tokens
 PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
+# The plugin of this checkout, whether the package is installed or not.
+PLUGIN = ("-p", "ldai_integrations._pytest_plugin")
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+
+pytest_plugins = ["pytester"]
+
 
 @pytest.mark.timeout(180)
 def test_the_page(tmp_path: Path) -> None:
@@ -26,10 +34,95 @@ def test_the_page(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(app, encoding="utf-8")
     (tmp_path / "test_app.py").write_text(tests, encoding="utf-8")
     (tmp_path / "last.py").write_text(last, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "--rootdir", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "-p", "no:cacheprovider", "-W", "error", "--rootdir", "."]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False
+    )
     assert "5 passed" in done.stdout, done.stdout
-    subprocess.run([sys.executable, "last.py"], cwd=tmp_path, timeout=90, check=True)
+    subprocess.run([sys.executable, "last.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
+
+
+def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.RunResult:
+    """Run the tests in pytester's folder with the plugin, in a new process."""
+    for name in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONPATH"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    return pytester.runpytest_subprocess(*PLUGIN, "-W", "error")
+
+
+def test_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixture serves the AI Configs of the test or of conftest.py, keeps records, and starts anew in each test."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from ldai_integrations.testing import ai_config
+
+        @pytest.fixture
+        def ldai_configs():
+            return {"chat": ai_config("gpt-4o", variation_key="large")}
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from ldai_integrations import track_ai
+        from ldai_integrations.testing import ai_config
+
+        @pytest.mark.parametrize("tokens", [3, 4])
+        def test_a_run(ldai, ldai_clock, tokens):
+            with track_ai("chat") as run:
+                run.add_usage(input_tokens=tokens, output_tokens=1)
+                ldai_clock.advance(250)
+            [record] = ldai.sink.wait()
+            assert (record.variation_key, record.duration_ms, record.usage.input_tokens) == ("large", 250, tokens)
+
+        def test_another_config(ldai):
+            ldai.serve("chat", ai_config(enabled=False))
+            with track_ai("chat") as run:
+                assert not run.config.enabled
+        """
+    )
+    run_pytest(pytester, monkeypatch).assert_outcomes(passed=3)
+
+
+def test_without_configs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ldai_configs, every AI Config is unknown until the test serves one."""
+    pytester.makepyfile(
+        """
+        from ldai_integrations import track_ai
+        from ldai_integrations.testing import ai_config
+
+        def test_served(ldai):
+            with track_ai("chat") as run:
+                assert not run.config.enabled
+            ldai.serve("chat", ai_config())
+            with track_ai("chat") as run:
+                assert run.config.enabled
+                run.discard()
+        """
+    )
+    run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
+
+
+def test_the_plugin_is_light(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of pytest that does not use the fixture does not import LaunchDarkly's SDK."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing():
+            loaded = {name for name in sys.modules if name.split(".")[0] in ("ldclient", "ldai", "urllib3", "tiktoken")}
+            assert loaded == set()
+            assert "ldai_integrations._pytest_plugin" in sys.modules
+        """
+    )
+    run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
+
+
+def test_pytest_finds_the_plugin() -> None:
+    """The package names its plugin to pytest."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    assert setup["options.entry_points"]["pytest11"].strip() == "ldai = ldai_integrations._pytest_plugin"
 
 
 def test_pytest_is_not_needed() -> None:

@@ -11,6 +11,8 @@ from .terminal import fail
 
 #: The file that ``ldai dev`` serves if it is given none.
 DEFAULT_FILE = Path("configs.json")
+#: The JSON Schema to which the file refers, in the same folder.
+SCHEMA = "configs.schema.json"
 
 
 def add_to(commands: Any) -> None:
@@ -18,27 +20,46 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
         help="write a file with AI Configs to start from",
-        description="Write a file with two sample AI Configs, which `ldai dev` serves.",
+        description="Write a commented file with two sample AI Configs, which `ldai dev` serves, and its JSON Schema,"
+        " with which editors complete and check it.",
     )
     parser.set_defaults(run=run)
     parser.add_argument(
         "file", type=Path, nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"default: {DEFAULT_FILE}"
     )
+    parser.add_argument(
+        "--schema", action="store_true", help=f"write {SCHEMA} only, next to FILE, for example after an update"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file, unless it exists."""
+    """Write the files. One with AI Configs that exists is kept."""
     try:
-        with args.file.open("x", encoding="utf-8") as file:
-            file.write(sample())
+        if not args.schema:
+            with args.file.open("x", encoding="utf-8") as file:
+                file.write(sample())
+        write_schema(args.file)
     except FileExistsError:
         return fail(f"{args.file} exists; give another name, or remove it")
     except OSError as problem:
-        return fail(f"{args.file} cannot be written: {problem.strerror}")
-    print(f"ldai: wrote {args.file}. Serve it: ldai dev --configs {args.file}")
+        return fail(f"{problem.filename} cannot be written: {problem.strerror}")
+    if args.schema:
+        print(f"ldai: wrote {args.file.with_name(SCHEMA)}")
+    else:
+        print(f"ldai: wrote {args.file} and {SCHEMA}. Serve it: ldai dev --configs {args.file}")
     return 0
+
+
+def write_schema(configs: Path) -> None:
+    """Write the JSON Schema next to a file with AI Configs."""
+    configs.with_name(SCHEMA).write_text(_read(SCHEMA), encoding="utf-8")
 
 
 def sample() -> str:
     """Return the content of the sample file."""
-    return resources.files("ldai_integrations.devserver").joinpath("sample.json").read_text(encoding="utf-8")
+    return _read("sample.json")
+
+
+def _read(name: str) -> str:
+    """Return a file of the dev server, whose dependencies may be missing."""
+    return resources.files("ldai_integrations").joinpath("devserver", name).read_text(encoding="utf-8")

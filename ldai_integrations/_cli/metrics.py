@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import LDAIIntegrationError
-from ..metrics import HOSTS, Metrics, MetricsClient
+from ..metrics import Metrics, MetricsClient
 from .figures import BY_NAME, Condition, parse_condition
 from .output import print_csv, print_json, print_table, save_plot
+from .rest import add_arguments, find_access
 from .terminal import fail, show_progress
 
 TOTAL = "all"
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
-# LaunchDarkly's Terraform provider and its MCP server use the first two names.
-TOKEN, HOST = "LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_API_HOST"
-PROJECT, ENVIRONMENT = "LAUNCHDARKLY_PROJECT_KEY", "LAUNCHDARKLY_ENVIRONMENT_KEY"
-DEV_SERVER = "LDAI_DEV_SERVER"
 _POINTS = 24
 _LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
 
@@ -66,11 +62,7 @@ def add_to(commands: Any) -> None:
         metavar="'errors > 5%'",
         help="exit with status 1 if this condition is met; may be repeated",
     )
-    parser.add_argument("--project", metavar="KEY", help=f"project; default: {PROJECT}")
-    parser.add_argument("--env", metavar="KEY", help=f"environment; default: {ENVIRONMENT}")
-    parser.add_argument(
-        "--base-url", metavar="URL", help=f"{', '.join(HOSTS)}, or an address; default: {DEV_SERVER}, then {HOST}"
-    )
+    add_arguments(parser, dev_server=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +98,7 @@ class _Query:
 
 
 def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
-    """Read the arguments and the environment. The dev server accepts any token, project and environment.
+    """Read the arguments and the environment.
 
     Raises:
         ValueError: A value is missing, or two contradict each other.
@@ -117,21 +109,9 @@ def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
     start = args.start or end - timedelta(hours=args.hours or DEFAULT_HOURS)
     if start >= end:
         raise ValueError(f"--from {start.isoformat()} is not before --to {end.isoformat()}")
-    environ = {name: os.environ.get(name, "").strip() for name in (TOKEN, HOST, PROJECT, ENVIRONMENT, DEV_SERVER)}
-    dev_server = environ[DEV_SERVER] if not args.base_url else ""
-    given = {
-        TOKEN: "dev" if dev_server else environ[TOKEN],
-        f"--project or {PROJECT}": args.project or environ[PROJECT] or ("default" if dev_server else ""),
-        f"--env or {ENVIRONMENT}": args.env or environ[ENVIRONMENT] or ("dev" if dev_server else ""),
-    }
-    if missing := [name for name, value in given.items() if not value]:
-        raise ValueError(
-            f"set {', and '.join(missing)}; or set {DEV_SERVER} to the address that `ldai dev` prints. "
-            f"{TOKEN} is an API access token whose role may read AI Configs, not an SDK key"
-        )
-    token, project, env = given.values()
-    client = MetricsClient(token, project, base_url=args.base_url or dev_server or environ[HOST] or "launchdarkly")
-    return _Query(client, args.config_key, env, start, end)
+    access = find_access(args, dev_server=True)
+    client = MetricsClient(access.token, access.project, base_url=access.base_url)
+    return _Query(client, args.config_key, access.env, start, end)
 
 
 def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:

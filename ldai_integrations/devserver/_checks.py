@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from ._flag_models import Flag, Segment
+from ._flag_models import File, Flag, Mode, Variation, describe_field
 
 Severity = Literal["structure", "unreadable", "suspect"]
 Payload = dict[str, dict[str, dict[str, Any]]]
 KINDS = ("flags", "segments")
-MODES = ("completion", "agent", "judge")
+MODES: tuple[Mode, ...] = get_args(Mode)
 # A flag with one of these fields in a variation is an AI Config, or was meant to be one.
 _AI_CONFIG_FIELDS = ("_ldMeta", "messages", "instructions")
 # What each of pydantic's error types expects.
 _EXPECTED = {
     "string_type": "a string",
+    "string_too_short": "a string that is not empty",
     "int_type": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "an array",
+    "dict_type": "an object",
     "model_type": "an object",
+    "literal_error": "one of {expected}",
 }
+# The values of these fields of a variation can be shown. Others may contain prompts, which must not get into a log.
+_SHOWN = ("_ldMeta", "model")
+# The AI SDK raises on a wrong value in one of these fields, or ignores it. Without the first, it serves nothing.
+_READ = ("_ldMeta.version", "model", "messages")
+# An AI Config that is off, or an agent graph, does not need these.
+_OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
 
 
 @dataclass(frozen=True)
@@ -93,85 +102,93 @@ def check_source(source: object, *, refused: Collection[Severity]) -> tuple[Payl
     Raises:
         FlagFileError: There are problems of a refused severity.
     """
-    payload = _build_payload(source)
-    structure = [problem for key, flag in payload["flags"].items() for problem in _check_flag(key, flag)]
-    structure += [problem for key, segment in payload["segments"].items() for problem in _check_segment(key, segment)]
+    file = _read_file(source)
+    flags = file.flags or {}
+    structure = [problem for key, flag in flags.items() for problem in _check_flag(key, flag)]
+    for key, segment in (file.segments or {}).items():
+        structure += _check_key(f"segment '{key}'", key, segment.key)
     if structure:  # the checks of AI Configs need a correct structure
         raise FlagFileError(structure)
+    payload = _build_payload(source)
     problems = [problem for key, flag in payload["flags"].items() for problem in check_ai_config(key, flag)]
     if fatal := [problem for problem in problems if problem.severity in refused]:
         raise FlagFileError(fatal)
     return payload, problems
 
 
-def _build_payload(source: object) -> Payload:
-    """Turn ``flagValues`` into flags and set missing versions to 1, as the SDK's own file reader does."""
+def _read_file(source: object) -> File:
+    """Validate the structure of a flag file."""
     if not isinstance(source, dict) or not source.keys() & {"flags", "flagValues"}:
-        raise FlagFileError([Problem("the file", "", 'must be an object with "flags" or "flagValues"', "structure")])
-    for name in (*KINDS, "flagValues"):
-        if not isinstance(source.get(name, {}), dict):
-            raise FlagFileError([Problem("the file", name, "must be an object", "structure")])
-    flags, values = source.get("flags", {}), source.get("flagValues", {})
-    for key in flags.keys() & values.keys():
-        raise FlagFileError([Problem(f"flag '{key}'", "", "is in both flags and flagValues: keep one", "structure")])
+        text = 'must be an object with "flags" or "flagValues"; `ldai init` writes an example'
+        raise FlagFileError([Problem("the file", "", text, "structure")])
+    try:
+        file = File.model_validate(source)
+    except ValidationError as error:
+        raise FlagFileError(list(_describe_file(error))) from None
+    if twice := (file.flags or {}).keys() & (file.flag_values or {}).keys():
+        text = "is in both flags and flagValues; keep one"
+        raise FlagFileError([Problem(f"flag '{key}'", "", text, "structure") for key in sorted(twice)])
+    return file
+
+
+def _build_payload(source: Any) -> Payload:
+    """Turn ``flagValues`` into flags and set missing versions to 1, as the SDK's own file reader does."""
     constant = {
         key: {"key": key, "on": True, "fallthrough": {"variation": 0}, "variations": [value]}
-        for key, value in values.items()
+        for key, value in (source.get("flagValues") or {}).items()
     }
-    return {
-        name: {key: {"version": 1, **item} if isinstance(item, dict) else item for key, item in items.items()}
-        for name, items in (("flags", {**flags, **constant}), ("segments", source.get("segments", {})))
-    }
+    kinds = (("flags", {**(source.get("flags") or {}), **constant}), ("segments", source.get("segments") or {}))
+    return {name: {key: {"version": 1, **item} for key, item in items.items()} for name, items in kinds}
 
 
-def _check_flag(key: str, item: object) -> list[Problem]:
-    """Return the errors that make an SDK reject a flag or serve nothing from it."""
-    name = f"flag '{key}'"
-    try:
-        flag = Flag.model_validate(item)
-    except ValidationError as error:
-        return _describe(name, error)
+def _check_flag(key: str, flag: Flag) -> list[Problem]:
+    """Return the errors with which an SDK serves nothing from a flag."""
+    name, count = f"flag '{key}'", len(flag.variations)
     problems = _check_key(name, key, flag.key)
-    count = len(flag.variations)
     for path, index in _variation_indexes(flag):
         if index is None:
-            problems.append(Problem(name, path, "has neither a variation nor a rollout", "structure"))
+            text = "has neither a variation nor a rollout; add the number of a variation, the first is 0"
+            problems.append(Problem(name, path, text, "structure"))
         elif not 0 <= index < count:
-            text = f"is {index}, but there are {count} variations (the first is 0)"
+            text = f"is {index}, but there are {count} variations; the first is 0"
             problems.append(Problem(name, path, text, "structure"))
     return problems
-
-
-def _check_segment(key: str, item: object) -> list[Problem]:
-    """Return the errors that make an SDK reject a segment."""
-    name = f"segment '{key}'"
-    try:
-        segment = Segment.model_validate(item)
-    except ValidationError as error:
-        return _describe(name, error)
-    return _check_key(name, key, segment.key)
 
 
 def _check_key(name: str, expected: str, found: str) -> list[Problem]:
     if found == expected:
         return []
-    return [Problem(name, "key", f"is '{found}', but its entry is '{expected}': make the two equal", "structure")]
+    return [Problem(name, "key", f"is '{found}', but its entry is '{expected}'; make the two equal", "structure")]
 
 
-def _describe(name: str, error: ValidationError) -> list[Problem]:
-    """Turn pydantic's errors into problems that name the field as it is written in the file."""
-    problems = []
+def _describe_file(error: ValidationError) -> Iterator[Problem]:
+    """Yield the problem of each of pydantic's errors about a file, with the name of the flag or segment."""
     for detail in error.errors(include_url=False):
-        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
-        value = detail["input"]
-        if detail["type"] == "missing" or value is None:
-            text = "is missing"
+        kind, *rest = detail["loc"]
+        if rest and kind in KINDS:
+            name, path = f"{str(kind).removesuffix('s')} '{rest[0]}'", rest[1:]
         else:
-            # Objects and arrays may contain prompts, which must not get into a log.
-            kind = "an object" if isinstance(value, dict) else "an array" if isinstance(value, list) else ""
-            text = f"must be {_EXPECTED.get(detail['type'], detail['msg'])}, not {kind or f'{value!r:.40}'}"
-        problems.append(Problem(name, "".join(parts).lstrip("."), text, "structure"))
-    return problems
+            name, path = "the file", [kind, *rest]
+        yield Problem(name, _name_field(path), _describe(detail, "File", is_shown=True), "structure")
+
+
+def _name_field(path: Sequence[int | str]) -> str:
+    """Return the name of a field as people write it, such as ``variations[1].model.name``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _describe(detail: Any, model: str, *, is_shown: bool) -> str:
+    """Return what is wrong with a value, what it is, and what to do."""
+    if detail["type"] == "missing":
+        return f"is missing; add it: {describe_field(model, detail['loc'])}"
+    value = detail["input"]
+    expected = _EXPECTED.get(detail["type"], detail["msg"]).format(**detail.get("ctx", {}))
+    kinds: tuple[tuple[type, str], ...] = ((dict, "an object"), (list, "an array"), (str, "a string"))
+    shown = "null" if value is None else json.dumps(value)[:40] if is_shown else "another value"
+    for kind, name in kinds:
+        if isinstance(value, kind) and not (is_shown and kind is str):
+            shown = name
+    return f"must be {expected}, not {shown}"
 
 
 def _variation_indexes(flag: Flag) -> Iterator[tuple[str, int | None]]:
@@ -237,54 +254,20 @@ _Found = Iterator[tuple[str, str, Severity]]
 
 
 def _check_variation(value: object) -> _Found:
-    if not isinstance(value, dict):
-        yield "", "must be an object, as in every AI Config: the AI SDK raises on anything else", "unreadable"
-    elif "_ldMeta" not in value:
-        yield "._ldMeta", 'is missing: the AI Config is disabled without it; add {"enabled": true, …}', "suspect"
-    elif not isinstance(value["_ldMeta"], dict):
-        yield "._ldMeta", "must be an object: the AI SDK raises on anything else", "unreadable"
-    else:
-        yield from _check_model(value.get("model"))
-        yield from _check_messages(value.get("messages"))
-        yield from _check_meta(value["_ldMeta"], value)
-
-
-def _check_model(model: object) -> _Found:
-    if model is None:
-        return
-    if not isinstance(model, dict):
-        yield ".model", 'must be an object such as {"name": "gpt-4o-mini"}: the AI SDK ignores it', "unreadable"
-    elif "name" not in model:
-        yield ".model.name", "is missing: the AI SDK raises without it; add the name of the model", "unreadable"
-    elif not isinstance(model["name"], str) or not model["name"]:
-        yield ".model.name", "must be a string that is not empty", "unreadable"
-
-
-def _check_messages(messages: object) -> _Found:
-    if messages is None:
-        return
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        yield ".messages", "must be an array of {role, content}: the AI SDK ignores them", "unreadable"
-        return
-    for index, message in enumerate(messages):
-        for name in ("role", "content"):
-            if not isinstance(message.get(name), str):
-                text = "must be a string" if name in message else "is missing: the AI SDK raises without it"
-                yield f".messages[{index}].{name}", text, "unreadable"
-
-
-def _check_meta(meta: Mapping[str, Any], value: Mapping[str, Any]) -> _Found:
-    if not isinstance(meta.get("version", 1), int):
-        yield "._ldMeta.version", "must be an integer: the AI SDK raises on anything else", "unreadable"
-    if not isinstance(meta.get("enabled"), bool):
-        yield "._ldMeta.enabled", "must be true or false: the AI Config is disabled without it", "suspect"
-    if meta.get("enabled") is not True or "root" in value:
-        return
-    mode = meta.get("mode", "completion")
-    if mode not in MODES:
-        yield "._ldMeta.mode", f"is {mode!r:.40}: write one of {', '.join(MODES)}", "suspect"
-    if not isinstance(meta.get("variationKey"), str) or not meta.get("variationKey"):
-        yield "._ldMeta.variationKey", "is missing: metrics cannot distinguish this variation from a default", "suspect"
-    text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
-    if other in value and text not in value:
-        yield f".{text}", f"is missing: in mode '{mode}' the SDK reads {text} and ignores {other}", "suspect"
+    """Yield field, text and severity of each problem of a variation."""
+    meta = value.get("_ldMeta") if isinstance(value, dict) else None
+    is_served = isinstance(meta, dict) and meta.get("enabled") is True and "root" not in value  # type: ignore[operator]
+    try:
+        Variation.model_validate(value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            path = _name_field(detail["loc"])
+            if is_served or not path.startswith(_OF_ENABLED):
+                text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN))
+                is_read = path.startswith(_READ) or (path in ("", "_ldMeta") and detail["type"] != "missing")
+                yield f".{path}" if path else "", text, "unreadable" if is_read else "suspect"
+    if is_served and isinstance(value, dict) and isinstance(meta, dict):
+        mode = meta.get("mode", "completion")
+        text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
+        if other in value and text not in value and mode in MODES:
+            yield f".{text}", f"is missing; in the mode '{mode}', SDKs read {text} and ignore {other}", "suspect"

@@ -1,44 +1,159 @@
-"""Pydantic models of the flags and segments that LaunchDarkly's server SDKs accept.
+"""Pydantic models of a flag file: the flags and segments that LaunchDarkly's server SDKs accept, and AI Configs.
 
-One flag with a wrong structure makes an SDK reject all flags. The fields and their types are those that
-the SDK reads. Unknown fields are allowed, as in the SDK.
+One flag with a wrong structure makes an SDK reject all flags. The fields and their types are those that the SDKs read.
+Unknown fields are allowed, as in the SDKs. The JSON Schema and the tables of the documentation are made from these
+models.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import models_json_schema
+
+Mode = Literal["completion", "agent", "judge"]
 
 
 class Part(BaseModel):
     """A JSON object whose values must have exactly the declared types; ``null`` is the same as no value."""
 
-    model_config = ConfigDict(strict=True, alias_generator=to_camel)
+    model_config = ConfigDict(strict=True, alias_generator=to_camel, use_attribute_docstrings=True)
+
+    comment: Any = Field(None, alias="$comment")
+    """A remark, which everybody ignores."""
+
+
+class Meta(Part):
+    """What LaunchDarkly says about a variation."""
+
+    enabled: bool
+    """Whether the AI Config is on for everybody who gets this variation."""
+    variation_key: str = Field(min_length=1)
+    """The name of the variation in records and metrics."""
+    version: int = 1
+    """The version of the variation; LaunchDarkly adds 1 with each change."""
+    mode: Mode = "completion"
+    """What the AI Config is: `completion` has messages, `agent` has instructions, `judge` scores the runs of others."""
+
+
+class Model(Part):
+    """A model and its parameters."""
+
+    name: str = Field(min_length=1)
+    """The name of the model, as its provider spells it."""
+    parameters: dict[str, Any] | None = None
+    """Parameters of the call, such as `{"temperature": 0.2, "maxTokens": 400}`."""
+    custom: dict[str, Any] | None = None
+    """Values of your own, for `run.custom()`; `costPerInputToken` and `costPerOutputToken` are prices in USD."""
+
+
+class Provider(Part):
+    """The provider of a model."""
+
+    name: str
+    """The name of the provider, such as `OpenAI`, `Anthropic` or `Bedrock`."""
+
+
+class Message(Part):
+    """A message of a prompt."""
+
+    role: str
+    """The role: `system`, `user` or `assistant`."""
+    content: str
+    """The text. `{{variables}}` are filled in by `track_ai(variables=…)`, `{{ldctx.key}}` by the LD context."""
+
+
+class Tool(Part):
+    """A tool that the model may call."""
+
+    name: str
+    """The name of the tool."""
+    type: str | None = None
+    """The kind of tool, `function`."""
+    description: str | None = None
+    """When the model should call it."""
+    parameters: dict[str, Any] | None = None
+    """A JSON Schema of its arguments."""
+
+
+class AttachedJudge(Part):
+    """A judge that scores the runs of an AI Config."""
+
+    key: str
+    """The key of the AI Config with the mode `judge`."""
+    sampling_rate: float
+    """The share of the runs that it scores, 0 to 1."""
+
+
+class JudgeConfiguration(Part):
+    """The judges of an AI Config."""
+
+    judges: list[AttachedJudge]
+    """The judges."""
+
+
+class Variation(Part):
+    """A variation of an AI Config."""
+
+    meta: Meta = Field(alias="_ldMeta")
+    """The name of the variation, and whether it is on."""
+    model: Model | None = None
+    """The model."""
+    provider: Provider | None = None
+    """Its provider."""
+    messages: list[Message] | None = None
+    """The prompt, in the modes `completion` and `judge`."""
+    instructions: str | None = None
+    """The prompt in the mode `agent`."""
+    tools: dict[str, Tool] | None = None
+    """The tools by their keys."""
+    judge_configuration: JudgeConfiguration | None = None
+    """The judges of the AI Config."""
+    evaluation_metric_key: str | None = None
+    """The metric of a judge, such as `$ld:ai:judge:relevance`."""
+    root: str | None = None
+    """The key of the first agent of an agent graph, which has no model of its own."""
+    edges: dict[str, list[dict[str, Any]]] | None = None
+    """For each agent of the graph, those that it hands over to."""
 
 
 class Clause(Part):
     """One condition of a rule."""
 
     attribute: str
+    """The attribute of the LD context, such as `plan`."""
     op: str
+    """The operator, such as `in`, `startsWith` or `segmentMatch`."""
     values: list[object]
+    """The values to compare with; one is enough."""
     context_kind: str | None = None
+    """The kind of the LD context; `user` by default."""
     negate: bool | None = None
+    """Whether the clause applies if no value matches."""
 
 
 class Target(Part):
     """The context keys that get one variation."""
 
     variation: int
+    """The number of the variation; the first is 0."""
     values: list[str]
+    """The keys of the LD contexts."""
     context_kind: str | None = None
+    """The kind of the LD contexts; `user` by default."""
 
 
 class WeightedVariation(Part):
     """A variation and its share of a rollout."""
 
     variation: int
+    """The number of the variation; the first is 0."""
     weight: int
+    """Its share in thousandths of a percent: 50000 is one half."""
     untracked: bool | None = None
 
 
@@ -46,8 +161,10 @@ class Rollout(Part):
     """A split of contexts among variations."""
 
     variations: list[WeightedVariation]
+    """The variations and their shares; together 100000."""
     context_kind: str | None = None
     bucket_by: str | None = None
+    """The attribute that decides; the key by default."""
     kind: str | None = None
     seed: int | None = None
 
@@ -56,13 +173,16 @@ class Serve(Part):
     """A variation or a rollout to serve."""
 
     variation: int | None = None
+    """The number of the variation; the first is 0."""
     rollout: Rollout | None = None
+    """A split among variations, instead of one."""
 
 
 class Rule(Serve):
     """A targeting rule."""
 
     clauses: list[Clause]
+    """The conditions, all of which must apply."""
     id: str | None = None
     track_events: bool | None = None
 
@@ -80,20 +200,38 @@ class Migration(Part):
     check_ratio: int | None = None
 
 
+# A variation with this object is an AI Config. Another flag may have any values.
+_ITEMS: dict[str, Any] = {
+    "if": {"type": "object", "required": ["_ldMeta"]},
+    "then": {"$ref": "#/$defs/Variation"},
+}
+
+
 class Flag(Part):
-    """A feature flag."""
+    """An AI Config, or any other flag."""
 
     key: str
-    version: int
-    variations: list[object]
+    """The key, the same as that of the entry."""
+    version: int = 1
+    """The version; an edit raises it, so that it can be left out."""
+    variations: list[Any] = Field(json_schema_extra={"items": _ITEMS})
+    """The variations: in an AI Config each is a Variation."""
     fallthrough: Serve
+    """What is served if no target and no rule applies."""
     on: bool | None = None
+    """Whether targeting is on. If it is off, `offVariation` is served."""
     off_variation: int | None = None
+    """The number of the variation that is served if targeting is off."""
     rules: list[Rule] | None = None
+    """Targeting rules; the first one that applies decides."""
     targets: list[Target] | None = None
+    """Variations for users with given keys."""
     context_targets: list[Target] | None = None
+    """Variations for LD contexts of other kinds with given keys."""
     prerequisites: list[Prerequisite] | None = None
+    """Other flags and the variations that they must serve."""
     salt: str | None = None
+    """A text that decides how a rollout splits the contexts."""
     track_events: bool | None = None
     track_events_fallthrough: bool | None = None
     debug_events_until_date: float | None = None
@@ -123,9 +261,13 @@ class Segment(Part):
     """A segment."""
 
     key: str
-    version: int
+    """The key, the same as that of the entry."""
+    version: int = 1
+    """The version; an edit raises it, so that it can be left out."""
     included: list[str] | None = None
+    """The keys of users in the segment."""
     excluded: list[str] | None = None
+    """The keys of users that are not in it, whatever its rules say."""
     included_contexts: list[SegmentTarget] | None = None
     excluded_contexts: list[SegmentTarget] | None = None
     rules: list[SegmentRule] | None = None
@@ -134,3 +276,68 @@ class Segment(Part):
     unbounded: bool | None = None
     unbounded_context_kind: str | None = None
     generation: int | None = None
+
+
+class File(Part):
+    """A flag file."""
+
+    json_schema: str | None = Field(None, alias="$schema")
+    """The JSON Schema of this file, with which an editor completes and checks it."""
+    flags: dict[str, Flag] | None = None
+    """AI Configs and other flags by their keys."""
+    segments: dict[str, Segment] | None = None
+    """Segments by their keys, for rules."""
+    flag_values: dict[str, Any] | None = None
+    """Flags with one value, by their keys."""
+
+
+def build_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a flag file."""
+    _, shared = models_json_schema([(File, "validation"), (Variation, "validation")], by_alias=True)
+    definitions = shared["$defs"]
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **definitions.pop("File"),
+        "anyOf": [{"required": ["flags"]}, {"required": ["flagValues"]}],
+        "$defs": definitions,
+    }
+    found: dict[str, Any] = _shorten(schema)
+    return found
+
+
+def describe_field(model: str, path: Sequence[int | str]) -> str:
+    """Return what a field is for, as a part of a sentence.
+
+    Args:
+        model: The name of the model at which the path begins.
+        path: The names of the fields and the indexes of the items.
+    """
+    schema = _json_schema()
+    node = schema if model == "File" else schema["$defs"][model]
+    for part in path:
+        node = next((one for one in node.get("anyOf", ()) if one.get("type") != "null" and "required" not in one), node)
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        if isinstance(part, int):
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(part) or node["additionalProperties"]
+    text = str(node.get("description", ""))
+    return f"{text[:1].lower()}{text[1:].rstrip('.')}"
+
+
+@functools.cache
+def _json_schema() -> dict[str, Any]:
+    return build_json_schema()
+
+
+def _shorten(node: Any) -> Any:
+    """Return a schema without the titles, which repeat the names of the fields, and without ``null`` as a default."""
+    if isinstance(node, list):
+        return [_shorten(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: _shorten(value)
+        for name, value in node.items()
+        if not (name == "title" and isinstance(value, str)) and not (name == "default" and value is None)
+    }

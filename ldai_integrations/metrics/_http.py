@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import random
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ HOSTS = {
 }
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
+_TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 _TRIES = 5  # of one request, including the first
 _BACKOFF_SECONDS = 0.5  # urllib3 retries at once, then after twice this, then doubles it each time: 7 s in all
 _API_VERSION = "20240415"  # the current one; without the header, the token's own version decides
@@ -45,11 +47,14 @@ class Connection:
         token: The access token. It is sent in the Authorization header and nowhere else.
         timeout: The time for one try in seconds, to connect and to read each.
         max_wait: The longest wait for one rate limit in seconds.
+
+    Raises:
+        ConfigurationError: If the address or the token cannot work.
     """
 
     def __init__(self, base_url: str, token: str, *, timeout: float, max_wait: float) -> None:
         self.base_url = _check_url(HOSTS.get(base_url, base_url))
-        self._token = token
+        self._token = _check_token(token)
         self._timeout = timeout
         self._pool = _pool(self.base_url)
         self._retry = _Retry(max_wait=max_wait)
@@ -160,6 +165,19 @@ def _read_message(body: bytes) -> str:
     except (ValueError, KeyError, TypeError):
         return ""
     return message[:200] if isinstance(message, str) else ""
+
+
+def _check_token(token: str) -> str:
+    """Refuse a text that is not an access token, without showing it."""
+    token = token.strip() if isinstance(token, str) else ""
+    if not _TOKEN_FORM.fullmatch(token):
+        raise ConfigurationError("api_token is empty or has characters that no access token has; copy it whole")
+    if token.startswith(("sdk-", "mob-")):
+        raise ConfigurationError(
+            f"api_token begins with {token[:4]!r}: that is the key of an SDK; give an API access token (api-…), "
+            "from LaunchDarkly's Authorization page"
+        )
+    return token
 
 
 def _check_url(url: str) -> str:

@@ -101,7 +101,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
 def test_bad_file_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """If a file cannot be served, the message names the flag and the field; the status is 2."""
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
-    assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not '1'\n"
+    assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not \"1\"\n"
     assert failure(capsys, "--configs", "nowhere.json") == "ldai: nowhere.json: cannot be read: check the path\n"
 
 

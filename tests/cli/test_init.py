@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,14 +16,24 @@ from ldai_integrations.tracking import Tracking
 
 
 def test_init_writes_a_file_that_can_be_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The file is served without a warning, and its AI Configs are enabled."""
+    """The file is served without a warning, and its AI Configs are enabled; an editor finds its schema beside it."""
     monkeypatch.chdir(tmp_path)
 
     assert cli.main(["init"]) == 0
 
-    assert capsys.readouterr().out == "ldai: wrote configs.json. Serve it: ldai dev --configs configs.json\n"
+    assert capsys.readouterr().out == (
+        "ldai: wrote configs.json and configs.schema.json. Serve it: ldai dev --configs configs.json\n"
+    )
+    written = json.loads(Path("configs.json").read_text(encoding="utf-8"))
+    schema = json.loads(Path(written["$schema"]).read_text(encoding="utf-8"))
+    assert "support-bot" in written["flags"]
+    assert schema["$defs"]["Variation"]["required"] == ["_ldMeta"]
+    assert caplog.messages == []
     with DevServer(Path("configs.json")) as server:
         assert [(config.key, config.mode) for config in server.ai_configs] == [
             ("support-bot", "completion"),
@@ -33,6 +45,37 @@ def test_init_writes_a_file_that_can_be_served(
             assert run.messages()
             run.discard()
         tracking.close()
+
+
+def test_the_file_needs_no_server(tmp_path: Path) -> None:
+    """LaunchDarkly's own file reader, behind LDAI_CONFIG_FILE, reads the same file with its comments."""
+    path = tmp_path / "configs.json"
+    assert cli.main(["init", str(path)]) == 0
+    tracking = Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})
+    with track_ai(config_key="research-agent", mode="agent", tracking=tracking) as run:
+        assert run.model == "claude-sonnet-4-5"
+        run.discard()
+    tracking.close()
+
+
+def test_the_schema_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--schema writes the schema next to a file that exists, and leaves the file alone."""
+    path = tmp_path / "mine.json"
+    path.write_text("{}", encoding="utf-8")
+
+    assert cli.main(["init", str(path), "--schema"]) == 0
+
+    assert capsys.readouterr().out == f"ldai: wrote {tmp_path / 'configs.schema.json'}\n"
+    assert json.loads((tmp_path / "configs.schema.json").read_text(encoding="utf-8"))["$defs"]
+    assert path.read_text(encoding="utf-8") == "{}"
+
+
+def test_init_needs_no_extra(tmp_path: Path) -> None:
+    """Without the dependencies of the dev server, the file is written all the same."""
+    code = "import sys; sys.modules['pydantic'] = None; from ldai_integrations import cli; cli.main(['init'])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "configs.json").exists()
 
 
 def test_init_keeps_a_file_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from ldclient.impl.model.segment import Segment
 from ldclient.integrations.test_data import TestData
 
 from ldai_integrations.devserver import DevServer, FlagFileError
+from ldai_integrations.devserver._checks import check_ai_config
 
 from .samples import CHAT, FLAGS, Json, variation
 
@@ -26,14 +27,14 @@ ROLLOUT = {"variations": [{"variation": 1, "weight": 100000}]}
 
 # A change to a good flag, and the message about it.
 WRONG_FLAGS: list[tuple[Json, str]] = [
-    ({"key": None}, "key is missing"),
+    ({"key": None}, "key must be a string, not null"),
     ({"key": 3}, "key must be a string, not 3"),
-    ({"version": None}, "version is missing"),
-    ({"version": "1"}, "version must be an integer, not '1'"),
+    ({"version": None}, "version must be an integer, not null"),
+    ({"version": "1"}, 'version must be an integer, not "1"'),
     ({"version": 1.5}, "version must be an integer, not 1.5"),
-    ({"on": "yes"}, "on must be true or false, not 'yes'"),
+    ({"on": "yes"}, 'on must be true or false, not "yes"'),
     ({"variations": {}}, "variations must be an array, not an object"),
-    ({"offVariation": "0"}, "offVariation must be an integer, not '0'"),
+    ({"offVariation": "0"}, 'offVariation must be an integer, not "0"'),
     ({"fallthrough": 1}, "fallthrough must be an object"),
     ({"fallthrough": {"rollout": {}}}, "fallthrough.rollout.variations is missing"),
     (
@@ -43,7 +44,10 @@ WRONG_FLAGS: list[tuple[Json, str]] = [
     ({"rules": {}}, "rules must be an array"),
     ({"rules": [3]}, "rules[0] must be an object"),
     ({"rules": [{"variation": 1}]}, "rules[0].clauses is missing"),
-    ({"rules": [{"variation": 1, "clauses": [{**CLAUSE, "op": None}]}]}, "rules[0].clauses[0].op is missing"),
+    (
+        {"rules": [{"variation": 1, "clauses": [{**CLAUSE, "op": None}]}]},
+        "rules[0].clauses[0].op must be a string, not null",
+    ),
     (
         {"rules": [{"variation": 1, "clauses": [{**CLAUSE, "negate": 1}]}]},
         "rules[0].clauses[0].negate must be true or false",
@@ -52,18 +56,18 @@ WRONG_FLAGS: list[tuple[Json, str]] = [
     ({"contextTargets": [{"values": []}]}, "contextTargets[0].variation is missing"),
     ({"prerequisites": [{"key": "other"}]}, "prerequisites[0].variation is missing"),
     ({"salt": 1}, "salt must be a string, not 1"),
-    ({"debugEventsUntilDate": "today"}, "debugEventsUntilDate must be a number, not 'today'"),
-    ({"samplingRatio": "1"}, "samplingRatio must be an integer, not '1'"),
-    ({"migration": {"checkRatio": "1"}}, "migration.checkRatio must be an integer, not '1'"),
+    ({"debugEventsUntilDate": "today"}, 'debugEventsUntilDate must be a number, not "today"'),
+    ({"samplingRatio": "1"}, 'samplingRatio must be an integer, not "1"'),
+    ({"migration": {"checkRatio": "1"}}, 'migration.checkRatio must be an integer, not "1"'),
 ]
 # The SDK accepts these flags, but serves the caller's default.
 MISLEADING_FLAGS: list[tuple[Json, str]] = [
-    ({"key": "other"}, "key is 'other', but its entry is 'chat': make the two equal"),
+    ({"key": "other"}, "key is 'other', but its entry is 'chat'; make the two equal"),
     ({"fallthrough": {}}, "fallthrough has neither a variation nor a rollout"),
-    ({"fallthrough": None}, "fallthrough is missing"),
-    ({"variations": None}, "variations is missing"),
-    ({"fallthrough": {"variation": 3}}, "fallthrough.variation is 3, but there are 3 variations (the first is 0)"),
-    ({"offVariation": -1}, "offVariation is -1, but there are 3 variations (the first is 0)"),
+    ({"fallthrough": None}, "fallthrough must be an object, not null"),
+    ({"variations": None}, "variations must be an array, not null"),
+    ({"fallthrough": {"variation": 3}}, "fallthrough.variation is 3, but there are 3 variations; the first is 0"),
+    ({"offVariation": -1}, "offVariation is -1, but there are 3 variations; the first is 0"),
     ({"rules": [{"variation": 9, "clauses": [CLAUSE]}]}, "rules[0].variation is 9, but there are 3 variations"),
     ({"rules": [{"clauses": [CLAUSE]}]}, "rules[0] has neither a variation nor a rollout"),
     (
@@ -72,16 +76,16 @@ MISLEADING_FLAGS: list[tuple[Json, str]] = [
     ),
     ({"targets": [{"variation": 4, "values": ["ada"]}]}, "targets[0].variation is 4"),
     ({"contextTargets": [{"variation": 4, "values": ["ada"]}]}, "contextTargets[0].variation is 4"),
-    ({"version": True}, "version must be an integer, not True"),
+    ({"version": True}, "version must be an integer, not true"),
 ]
 WRONG_SEGMENTS: list[tuple[Json, str]] = [
-    ({"key": None}, "key is missing"),
+    ({"key": None}, "key must be a string, not null"),
     ({"included": "ada"}, "included must be an array"),
     ({"included": [1]}, "included[0] must be a string, not 1"),
     ({"includedContexts": [{}]}, "includedContexts[0].values is missing"),
     ({"rules": [{"clauses": [{}]}]}, "rules[0].clauses[0].attribute is missing"),
-    ({"unbounded": "no"}, "unbounded must be true or false, not 'no'"),
-    ({"generation": "1"}, "generation must be an integer, not '1'"),
+    ({"unbounded": "no"}, 'unbounded must be true or false, not "no"'),
+    ({"generation": "1"}, 'generation must be an integer, not "1"'),
 ]
 GOOD_FLAGS: list[Json] = [
     {},
@@ -154,24 +158,30 @@ UNREADABLE: list[tuple[Any, str]] = [
     ("a string", "variations[1] must be an object"),
     ({"_ldMeta": None}, "variations[1]._ldMeta must be an object"),
     ({"_ldMeta": {"enabled": True, "variationKey": "v", "version": "new"}}, "variations[1]._ldMeta.version must be"),
-    ({"model": {}}, "variations[1].model.name is missing: the AI SDK raises without it"),
-    ({"messages": [{"role": "user"}]}, "variations[1].messages[0].content is missing: the AI SDK raises"),
-    ({"messages": [{"content": "hi"}]}, "variations[1].messages[0].role is missing: the AI SDK raises"),
+    ({"model": {}}, "variations[1].model.name is missing; add it: the name of the model, as its provider spells it"),
+    ({"messages": [{"role": "user"}]}, "variations[1].messages[0].content is missing; add it: the text."),
+    (
+        {"messages": [{"content": "hi"}]},
+        "variations[1].messages[0].role is missing; add it: the role: `system`, `user` or `assistant`",
+    ),
     ({"messages": [{"role": "user", "content": 3}]}, "variations[1].messages[0].content must be a string"),
 ]
 IGNORED: list[tuple[Json, str]] = [
     ({"model": "gpt-4o"}, "variations[1].model must be an object"),
-    ({"model": {"name": None}}, "variations[1].model.name must be a string that is not empty"),
-    ({"messages": "hi"}, "variations[1].messages must be an array of {role, content}"),
-    ({"messages": ["hi"]}, "variations[1].messages must be an array of {role, content}"),
+    ({"model": {"name": None}}, "variations[1].model.name must be a string, not null"),
+    ({"messages": "hi"}, "variations[1].messages must be an array, not a string"),
+    ({"messages": ["hi"]}, "variations[1].messages[0] must be an object, not a string"),
 ]
 SUSPECT: list[tuple[Json, str]] = [
-    ({"_ldMeta": {"variationKey": "v", "version": 1}}, "variations[1]._ldMeta.enabled must be true or false"),
+    ({"_ldMeta": {"variationKey": "v", "version": 1}}, "variations[1]._ldMeta.enabled is missing; add it: whether"),
     ({"_ldMeta": {"enabled": True}}, "variations[1]._ldMeta.variationKey is missing"),
-    ({"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "chat"}}, "variations[1]._ldMeta.mode is 'chat'"),
+    (
+        {"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "chat"}},
+        "variations[1]._ldMeta.mode must be one of 'completion', 'agent' or 'judge', not \"chat\"",
+    ),
     (
         {"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "agent"}},
-        "variations[1].instructions is missing: in mode 'agent' the SDK reads instructions and ignores messages",
+        "variations[1].instructions is missing; in the mode 'agent', SDKs read instructions and ignore messages",
     ),
 ]
 
@@ -292,3 +302,10 @@ def test_ai_configs_are_listed() -> None:
         ("graph", "graph", ("hop",)),
         ("agent", "agent", ("v",)),
     ]
+
+
+def test_prompts_in_variations_do_not_get_into_messages() -> None:
+    """A text of a variation in the place of another type is not quoted."""
+    flag = {**CHAT, "variations": [variation("v", model={"name": "gpt-4o"}, messages="a secret")]}
+    problems = check_ai_config("chat", flag)
+    assert [str(one) for one in problems] == ["flag 'chat': variations[0].messages must be an array, not a string"]

@@ -135,7 +135,7 @@ def test_invalid_edit_keeps_the_last_good_version(path: Path, client: LDClient, 
     assert eventually(lambda: len(lines()) == 1)
     assert lines()[0].splitlines() == [
         "flags.json: edit refused, the last valid version is still served:",
-        "flag 'chat': variations[1].model.name is missing: the AI SDK raises without it; add the name of the model",
+        "flag 'chat': variations[1].model.name is missing; add it: the name of the model, as its provider spells it",
     ]
     assert served(client) == "small"
     write(path, edited(on=False))
@@ -185,7 +185,7 @@ def test_suspect_values_are_reported(path: Path, serving: DevServer, lines: Call
     del flags["flags"]["chat"]["variations"][1]["_ldMeta"]["enabled"]
     write(path, flags)
     assert eventually(lambda: len(lines()) == 2)
-    assert lines()[0].startswith("flag 'chat': variations[1]._ldMeta.enabled must be true or false")
+    assert lines()[0].startswith("flag 'chat': variations[1]._ldMeta.enabled is missing; add it: whether")
     assert lines()[1] == "flags.json: chat changed"
 
 
@@ -202,7 +202,7 @@ def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> N
         ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[" * 100_000, "flags.json: is not JSON: it is nested too deeply"),
         ('{"flags": {}, "x": NaN}', "flags.json: is not JSON: NaN is not a finite number"),
-        ("[]", 'the file: must be an object with "flags" or "flagValues"'),
+        ("[]", 'the file: must be an object with "flags" or "flagValues"; `ldai init` writes an example'),
     ],
 )
 def test_bad_file_is_refused_at_the_start(content: str | None, said: str, tmp_path: Path) -> None:

@@ -329,7 +329,7 @@ def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx
     server.wait_for(1, key="$ld:ai:usage:agent-config")
     faulty = config(monitor(raw))["problems"]
     assert len(faulty) == 3
-    assert all("in mode 'agent' the SDK reads instructions" in problem for problem in faulty)
+    assert all("in the mode 'agent', SDKs read instructions" in problem for problem in faulty)
     ai_client.completion_config("chat", Context.create("ada"))
     flush(client)
     server.wait_for(1, key="$ld:ai:usage:completion-config")

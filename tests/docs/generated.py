@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ldai_integrations import Settings
 from ldai_integrations._options import options_of
+from ldai_integrations.devserver._flag_models import build_json_schema
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.judges import JudgeSettings
 
-from .conftest import DOCS
+from .conftest import DOCS, ROOT
+
+SCHEMA = ROOT / "ldai_integrations" / "devserver" / "configs.schema.json"
 
 
 def describe_attributes(cls: type[Any]) -> dict[str, str]:
@@ -34,9 +38,47 @@ def settings_table(cls: type[Any]) -> Iterator[str]:
         yield f"| `{name}` | `{default}` | {values} | `{option.variable}` | {texts[name]} |"
 
 
+def format_tables() -> Iterator[str]:
+    """Yield the lines of the tables about the format of a flag file."""
+    schema = build_json_schema()
+    for name in ("File", "Flag", "Serve", "Rule", "Variation", "Meta", "Model", "Provider", "Message", "Tool"):
+        part = schema if name == "File" else schema["$defs"][name]
+        yield f"**{name}**: {part['description']}"
+        yield ""
+        yield "| field | value | meaning |"
+        yield "|---|---|---|"
+        for field, node in part["properties"].items():
+            if field != "$comment" and "description" in node:
+                needed = ", needed" if field in part.get("required", ()) else ""
+                yield f"| `{field}` | {_name_type(node)}{needed} | {node['description']} |"
+        yield ""
+    yield "`$comment` may stand in any of these objects."
+
+
+def _name_type(node: dict[str, Any]) -> str:
+    """Return the type of a value in words."""
+    node = next((one for one in node.get("anyOf", ()) if one.get("type") != "null"), node)
+    if "$ref" in node:
+        return str(node["$ref"].rpartition("/")[2])
+    if "enum" in node:
+        return " or ".join(f"`{word}`" for word in node["enum"])
+    for container in ("items", "additionalProperties"):
+        if isinstance(node.get(container), dict) and "$ref" in node[container]:
+            return f"{node['type']} of {_name_type(node[container])}"
+    words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+    found = str(node.get("type", "anything"))
+    return words.get(found, found)
+
+
+def format_schema() -> str:
+    """Return the JSON Schema of a flag file as text."""
+    return json.dumps(build_json_schema(), indent=2) + "\n"
+
+
 BLOCKS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "settings": ("settings.md", lambda: settings_table(Settings)),
     "feedback settings": ("settings.md", lambda: settings_table(FeedbackSettings)),
+    "format": ("devserver.md", format_tables),
     "judge settings": ("settings.md", lambda: settings_table(JudgeSettings)),
 }
 
@@ -53,7 +95,8 @@ def rewrite(page: str) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages, and the JSON Schema."""
+    SCHEMA.write_text(format_schema(), encoding="utf-8")
     for page in {page for page, _ in BLOCKS.values()}:
         (DOCS / page).write_text(rewrite(page), encoding="utf-8")
 
