@@ -25,6 +25,7 @@ def write_addresses(folder: Path, address: str, tag: str) -> None:
     # ``[flask]: docs/flask.md``; pictures need the file itself instead of its page.
     text = re.sub(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+\.png)$", rf"\1{address}/raw/{tag}/\2", text, flags=re.M)
     text = re.sub(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+)$", rf"\1{address}/blob/{tag}/\2", text, flags=re.M)
+    text = re.sub(r"^cd (\S+)  # a clone.*$", rf"git clone {address} \1 && cd \1", text, count=1, flags=re.M)
     readme.write_text(text, encoding="utf-8")
     config = folder / "setup.cfg"
     urls = PROJECT_URLS.format(address=address, tag=tag)

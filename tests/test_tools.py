@@ -49,6 +49,8 @@ def test_a_release_has_whole_addresses(tmp_path: Path) -> None:
 
     assert [target for pair in targets for target in pair if target and not target.startswith(("https://", "#"))] == []
     assert "https://example.org/owner/name/blob/v1/docs/flask.md" in readme
+    assert "https://example.org/owner/name/raw/v1/docs/images/page.png" in readme
+    assert "\ngit clone https://example.org/owner/name ldai-integrations && cd ldai-integrations\n" in readme
     assert "Source = https://example.org/owner/name\n" in config["metadata"]["project_urls"]
 
 
