@@ -62,7 +62,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
+            result = _call(func, opener, injected, run, args, kwargs)
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             raise
@@ -79,7 +79,9 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str 
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = await _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
+            result = _call(func, opener, injected, run, args, kwargs)
+            if inspect.isawaitable(result):  # on_disabled may be a plain function
+                result = await result
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             if is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
@@ -196,19 +198,24 @@ def _call_generator(
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
     try:
-        return _handler(func, opener, run)(*args, **_inject(kwargs, injected, run)), run, is_owner
+        return _call(func, opener, injected, run, args, kwargs), run, is_owner
     except BaseException as exc:
         end_after_exception(run, is_owner, exc)
         raise
 
 
-def _handler(func: Callable[..., object], opener: Opener, run: RunState) -> Callable[..., Any]:
-    """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
-    return func if opener.on_disabled is None or run.config.enabled else opener.on_disabled
-
-
-def _inject(kwargs: dict[str, object], injected: str | None, run: RunState) -> dict[str, object]:
-    return kwargs if injected is None else {**kwargs, injected: run_of(run)}
+def _call(
+    func: Callable[..., Any],
+    opener: Opener,
+    injected: str | None,
+    run: RunState,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> Any:
+    """Call ``func`` with the run in its place; for a disabled AI Config, call ``on_disabled`` as the caller did."""
+    if opener.on_disabled is not None and not run.config.enabled:
+        return opener.on_disabled(*args, **kwargs)
+    return func(*args, **(kwargs if injected is None else {**kwargs, injected: run_of(run)}))
 
 
 class TrackedCallable(Proxy):
