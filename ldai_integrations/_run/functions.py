@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from .context import bind, binder, unbind
 from .response import HandlerHooks, follow
@@ -13,6 +15,9 @@ from .run import Run, run_of
 from .state import RunState
 from .status import is_cancellation
 from .stream import Proxy, StreamHooks, TrackedAsyncStream
+
+#: The functions that are decorated, as they were before.
+_decorated: WeakSet[object] = WeakSet()
 
 
 class Opener(Protocol):
@@ -44,9 +49,20 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     else:
         track = _track_plain
     injected = _run_parameter(func)
+    if inspect.isroutine(func):
+        with suppress(TypeError):
+            _decorated.add(func)
     wrapper = functools.update_wrapper(track(func, opener, injected), func)
     _set_signature(wrapper, func, injected)
     return wrapper
+
+
+def is_bypassed(handler: object) -> bool:
+    """Return whether ``track_ai`` decorates this object, so that whoever calls the object itself is not tracked."""
+    try:
+        return handler in _decorated
+    except TypeError:  # objects that have no weak references, or no hash
+        return False
 
 
 def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:
