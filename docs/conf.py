@@ -1,5 +1,6 @@
 """Configure Sphinx, which builds a website from this folder: ``tox run -e docs``. It needs no network."""
 
+import os
 import warnings
 
 from ldai_integrations import __version__
@@ -38,3 +39,10 @@ nitpick_ignore = [
 
 html_theme = "furo"
 html_title = f"ldai-integrations {release}"
+# The workflow that publishes the site knows the address of the repository, and the pages get links to edit them.
+if "DOCS_REPOSITORY" in os.environ:
+    html_theme_options = {
+        "source_repository": os.environ["DOCS_REPOSITORY"],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }

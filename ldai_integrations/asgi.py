@@ -103,6 +103,7 @@ class ASGITrackingMiddleware:
             unbind(token)
             if is_outermost:
                 scope.pop(SCOPE_KEY, None)
+                requests.check_handler(scope.get("endpoint"))
                 tracked.close()
                 if tracked.had_runs:
                     await requests.services.flushing.aflush_after_request()

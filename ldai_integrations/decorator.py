@@ -122,7 +122,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         ld_context: Called with the handler's arguments, returns the LD context. Without it, the LD context of the
             request is used, or an anonymous one.
         is_error: Called with what the handler returned; returns whether the run is an error.
-        on_disabled: Called in place of the handler if the AI Config is disabled, with the same arguments.
+        on_disabled: Called in place of the handler if the AI Config is disabled, with the arguments of the caller and
+            without the run.
         tracking: The application's :class:`~ldai_integrations.Tracking`. Needed only if no middleware and no
             environment variable provides one.
 

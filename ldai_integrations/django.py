@@ -6,16 +6,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path
-from django.utils.module_loading import import_string
-from django.views.decorators.csrf import csrf_exempt
 from ldclient import Context
 
+from ._extras import needs_extra
 from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import add_vote_token, follow
@@ -23,6 +16,16 @@ from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .tracking import process_tracking, services_of
+
+with needs_extra("django"):
+    from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+    from django.conf import settings
+    from django.core.handlers.asgi import ASGIRequest
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django.urls import URLPattern, path
+    from django.utils.module_loading import import_string
+    from django.views.decorators.csrf import csrf_exempt
 
 __all__ = ["TrackingMiddleware", "feedback_urls"]
 

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flask
 from ldclient import Context
 
+from ._extras import needs_extra
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.options import check_ld_context
 from ._run.requests import RequestTracking, VoteEndpoint
@@ -18,6 +18,9 @@ from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import WSGIEnviron
 from .wsgi import serve
+
+with needs_extra("flask"):
+    import flask
 
 __all__ = ["AITracking", "feedback_blueprint", "get_tracking"]
 
@@ -82,6 +85,7 @@ class AITracking:
         tracking = process_tracking(self._tracking)
         requests = RequestTracking(services_of(tracking), **options, secrets=_secrets(app))
         app.extensions[_EXTENSION] = tracking
+        app.before_request(functools.partial(_check_view, requests))
         # As Flask's documentation recommends.
         app.wsgi_app = functools.partial(serve, app.wsgi_app, requests)  # type: ignore[method-assign]
 
@@ -137,6 +141,11 @@ def feedback_blueprint(
     blueprint.add_url_rule("", "vote", _vote, methods=["POST"])
     blueprint.add_url_rule("/widget.js", "widget", _widget)
     return blueprint
+
+
+def _check_view(requests: RequestTracking) -> None:
+    """Check that the view of the current request is the tracked one. Flask's URL map has the views by name."""
+    requests.check_handler(flask.current_app.view_functions.get(flask.request.endpoint or ""))
 
 
 def _vote() -> flask.Response:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from opentelemetry.sdk.trace import SpanProcessor
-
+from ._extras import needs_extra
 from ._run.context import get_current
 from ._run.state import RunState
-from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
 from .usage import Reading, read_span
+
+with needs_extra("otel"):
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

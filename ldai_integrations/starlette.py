@@ -8,9 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ldclient import Context
-from starlette.requests import HTTPConnection, Request
-from starlette.routing import Route
 
+from ._extras import needs_extra
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.current import current_run
 from ._run.options import check_ld_context
@@ -19,6 +18,10 @@ from .asgi import ASGIFeedback, ASGITrackingMiddleware
 from .records import Mode
 from .tracking import Tracking, services_of
 from .typing import ASGIApp, Scope
+
+with needs_extra("starlette"):
+    from starlette.requests import HTTPConnection, Request
+    from starlette.routing import Route
 
 __all__ = ["TrackingMiddleware", "feedback_routes", "lifespan", "run_dependency"]
 

@@ -418,7 +418,42 @@ def test_a_disabled_config(tracking: Tracking, records: list[RunRecord], events:
     assert decorate(on_disabled=lambda name: f"no {name}")(ask)("chat") == "no chat"
     assert asyncio.run(decorate(on_disabled=afallback)(aask)("chat")) == "no chat"
     assert [record.enabled for record in records] == [False] * 3
+    assert [record.usage for record in records] == [None] * 3  # what they return is not the output of a model
     assert events.of_runs() == []
+
+
+def test_on_disabled_gets_the_arguments_of_the_caller(tracking: Tracking) -> None:
+    """``on_disabled`` needs no parameter for the run, whatever kind of function the handler is."""
+
+    def plain(question: str, run: Run) -> str:
+        return question + run.model
+
+    async def coroutine(question: str, run: Run) -> str:
+        return question + run.model
+
+    def generator(question: str, run: Run) -> Iterator[str]:
+        yield question + run.model
+
+    async def async_generator(question: str, run: Run) -> AsyncIterator[str]:
+        yield question + run.model
+
+    async def parts(question: str) -> AsyncIterator[str]:
+        yield "no " + question
+
+    async def one(question: str) -> str:
+        return "no " + question
+
+    async def collect(steps: AsyncIterator[str]) -> list[str]:
+        return [step async for step in steps]
+
+    def decorate(on_disabled: Callable[..., Any]) -> track_ai:
+        return track_ai(config_key="disabled", tracking=tracking, on_disabled=on_disabled)
+
+    assert decorate(lambda question: "no " + question)(plain)("chat") == "no chat"
+    assert asyncio.run(decorate(one)(coroutine)("chat")) == "no chat"
+    assert asyncio.run(decorate(lambda question: "no " + question)(coroutine)("chat")) == "no chat"
+    assert list(decorate(lambda question: iter(["no " + question]))(generator)("chat")) == ["no chat"]
+    assert asyncio.run(collect(decorate(parts)(async_generator)("chat"))) == ["no chat"]
 
 
 def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> None:

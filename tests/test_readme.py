@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from socket import create_server
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from flask import Flask
 
-from ldai_integrations import RunRecord, Tracking, Usage, run_finished, track_ai
+from ldai_integrations import Run, RunRecord, Tracking, Usage, run_finished, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.example_apps.model_server import create_app
 
+from .conftest import EndProcess
 from .example_apps.servers import serving_asgi
 from .flags import CHAT, FLAGS
 
@@ -52,19 +52,72 @@ def run_block(start: str, **names: Any) -> dict[str, Any]:
     return space
 
 
-def test_the_flask_example(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The Flask application answers, and its run is reported with the provider's usage."""
-    space = run_block("app = Flask(__name__)")
-    answer = space["app"].test_client().post("/chat", json={"question": "Hello?"}, headers={"X-User": "ada"})
-    space["tracking"].close()
+def test_the_first_example(launchdarkly: DevServer, fresh_process: EndProcess, records: list[RunRecord]) -> None:
+    """Ten lines are an application that answers, and whose run is reported with the provider's usage."""
+    space = run_block("app, client = Flask(__name__)")
+    answer = space["app"].test_client().post("/chat", json={"question": "Hello?"})
     space["client"].close()
+    fresh_process()
 
     assert answer.status_code == 200
     assert answer.text
+    assert len([line for line in block("app, client =").splitlines() if line]) == 10 - 2
     assert [(record.outcome, record.config_key) for record in records] == [("success", "support-bot")]
     assert records[0].usage is not None
     assert records[0].usage.source == "provider"
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
+
+
+def test_the_flask_extension(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """Runs of the application have the user of the request."""
+    space = run_block("AITracking(app, tracking")
+    app: Flask = space["app"]
+
+    @app.get("/")
+    @track_ai(config_key="support-bot")
+    def index(run: Run) -> str:
+        run.add_usage(input_tokens=3)
+        return "Hello"
+
+    space["app"].test_client().get("/", headers={"X-User": "ada"})
+    space["tracking"].close()
+
+    assert [record.ld_context.key for record in records if record.ld_context] == ["ada"]
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch, fresh_process: EndProcess) -> None:
+    """Set the environment of a reader whose LaunchDarkly and whose model cannot be reached."""
+    with create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("LDAI_DEV_SERVER", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("LDAI_START_WAIT", "0")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_every_example_is_safe_without_launchdarkly(records: list[RunRecord]) -> None:
+    """If LaunchDarkly is unreachable, the applications answer 503, the others go on, and no model is called."""
+    flask = run_block("app, client = Flask(__name__)")
+    assert flask["app"].test_client().post("/chat", json={"question": "Hello?"}).status_code == 503
+    flask["client"].close()
+    run_block("nightly-report")["client"].close()
+    run_block("AITracking(app, tracking")["tracking"].close()
+    fastapi = run_block("app = FastAPI()")
+    with TestClient(fastapi["app"]) as client:
+        assert client.post("/chat/stream", params={"question": "Hello?"}).status_code == 503
+        client.portal.call(fastapi["client"].close)  # type: ignore[union-attr]
+    fastapi["tracking"].close()
+
+    assert {record.calls for record in records} == {0}
+
+
+def test_every_example_is_run() -> None:
+    """Each block of Python code is run by a test in this file."""
+    run = re.findall(r'run_block\(\s*"([^"]+)"', Path(__file__).read_text(encoding="utf-8"))
+
+    assert [code for code in BLOCKS if not any(start in code for start in run)] == []
 
 
 def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) -> None:
@@ -86,21 +139,17 @@ def test_the_fastapi_example(launchdarkly: DevServer, records: list[RunRecord]) 
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 1
 
 
-def test_the_middleware(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
+def test_the_middleware(launchdarkly: DevServer, fresh_process: EndProcess, records: list[RunRecord]) -> None:
     """The middleware tracks an application that knows nothing of it."""
-    inner = FastAPI()
+    app: Any = run_block("app.asgi_app = ASGITrackingMiddleware")["app"]
 
-    @inner.get("/answer")
     async def answer() -> Any:
         return {"object": "chat.completion", "choices": [{"message": {"content": "Yes."}}], "usage": USAGE}
 
-    shop = ModuleType("shop")
-    monkeypatch.setattr(shop, "application", inner, raising=False)
-    monkeypatch.setitem(sys.modules, "shop", shop)
-    space = run_block("application = ASGITrackingMiddleware")
-    with TestClient(space["application"]) as client:
+    app.get("/answer")(answer)
+    with TestClient(app) as client:
         assert client.get("/answer").json()["usage"] == USAGE
-    space["tracking"].close()
+    fresh_process()
 
     assert [(record.outcome, record.usage) for record in records] == [
         ("success", Usage(input_tokens=12, output_tokens=1, total_tokens=13))

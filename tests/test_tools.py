@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,11 +17,41 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_there_is_one_version_of_ruff() -> None:
-    """pre-commit formats with the version that the lint environment checks with."""
-    assert re.findall(r"ruff==[\d.]+", read(".pre-commit-config.yaml")) == re.findall(
-        r"ruff==[\d.]+", read("setup.cfg")
-    )
+@pytest.mark.parametrize("tool", ["ruff", "codespell"])
+def test_there_is_one_version_of_a_tool(tool: str) -> None:
+    """pre-commit checks with the version that the lint environment checks with."""
+    pinned = rf"{tool}==[\d.]+"
+    assert re.findall(pinned, read(".pre-commit-config.yaml")) == re.findall(pinned, read("setup.cfg"))
+
+
+def test_all_includes_every_extra_for_users() -> None:
+    """``[all]`` installs what each extra for users installs."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = {name: set(text.split("\n")) for name, text in config["options.extras_require"].items()}
+    ours = {"all", "clients", "demo", "docs", "frameworks", "lint"}
+    for_users = {name for name in extras if name not in ours and not name.endswith("tests")}
+
+    assert {"agentcontrol", "flask", "judges", "starlette"} <= for_users
+    assert [name for name in sorted(for_users) if not extras[name] <= extras["all"]] == []
+
+
+def test_a_release_has_whole_addresses(tmp_path: Path) -> None:
+    """Before a release, each link of README.md becomes an address that also works on PyPI."""
+    for name in ("README.md", "setup.cfg"):
+        (tmp_path / name).write_text(read(name), encoding="utf-8")
+    script = runpy.run_path(str(ROOT / ".github" / "addresses.py"))
+    script["write_addresses"](tmp_path, "https://example.org/owner/name", "v1")
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((\S+?)\)|^\[[^\]]+\]: (\S+)$", readme, re.MULTILINE)
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(tmp_path / "setup.cfg", encoding="utf-8")
+
+    assert [target for pair in targets for target in pair if target and not target.startswith(("https://", "#"))] == []
+    assert "https://example.org/owner/name/blob/v1/docs/flask.md" in readme
+    assert "https://example.org/owner/name/raw/v1/docs/images/page.png" in readme
+    assert "\ngit clone https://example.org/owner/name ldai-integrations && cd ldai-integrations\n" in readme
+    assert "Source = https://example.org/owner/name\n" in config["metadata"]["project_urls"]
 
 
 def test_every_long_suite_runs_in_ci() -> None:

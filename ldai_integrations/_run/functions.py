@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from .context import bind, binder, unbind
 from .response import HandlerHooks, follow
@@ -13,6 +15,9 @@ from .run import Run, run_of
 from .state import RunState
 from .status import is_cancellation
 from .stream import Proxy, StreamHooks, TrackedAsyncStream
+
+#: The functions that are decorated, as they were before.
+_decorated: WeakSet[object] = WeakSet()
 
 
 class Opener(Protocol):
@@ -44,9 +49,20 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     else:
         track = _track_plain
     injected = _run_parameter(func)
+    if inspect.isroutine(func):
+        with suppress(TypeError):
+            _decorated.add(func)
     wrapper = functools.update_wrapper(track(func, opener, injected), func)
     _set_signature(wrapper, func, injected)
     return wrapper
+
+
+def is_bypassed(handler: object) -> bool:
+    """Return whether ``track_ai`` decorates this object, so that whoever calls the object itself is not tracked."""
+    try:
+        return handler in _decorated
+    except TypeError:  # objects that have no weak references, or no hash
+        return False
 
 
 def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:
@@ -62,7 +78,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
+            result = _call(func, opener, injected, run, args, kwargs)
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             raise
@@ -79,7 +95,9 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str 
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = await _handler(func, opener, run)(*args, **_inject(kwargs, injected, run))
+            result = _call(func, opener, injected, run, args, kwargs)
+            if inspect.isawaitable(result):  # on_disabled may be a plain function
+                result = await result
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             if is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
@@ -196,19 +214,24 @@ def _call_generator(
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
     try:
-        return _handler(func, opener, run)(*args, **_inject(kwargs, injected, run)), run, is_owner
+        return _call(func, opener, injected, run, args, kwargs), run, is_owner
     except BaseException as exc:
         end_after_exception(run, is_owner, exc)
         raise
 
 
-def _handler(func: Callable[..., object], opener: Opener, run: RunState) -> Callable[..., Any]:
-    """Return the function to call in a run: ``func``, unless the AI Config is disabled."""
-    return func if opener.on_disabled is None or run.config.enabled else opener.on_disabled
-
-
-def _inject(kwargs: dict[str, object], injected: str | None, run: RunState) -> dict[str, object]:
-    return kwargs if injected is None else {**kwargs, injected: run_of(run)}
+def _call(
+    func: Callable[..., Any],
+    opener: Opener,
+    injected: str | None,
+    run: RunState,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> Any:
+    """Call ``func`` with the run in its place; for a disabled AI Config, call ``on_disabled`` as the caller did."""
+    if opener.on_disabled is not None and not run.config.enabled:
+        return opener.on_disabled(*args, **kwargs)
+    return func(*args, **(kwargs if injected is None else {**kwargs, injected: run_of(run)}))
 
 
 class TrackedCallable(Proxy):

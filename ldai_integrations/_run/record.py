@@ -191,6 +191,8 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         )
     if run.had_stray_calls or (run.error is not None and run.output.first_token_at is None):
         return None
+    if not run.config.enabled:  # the output is not that of a model
+        return None
     usage = own.usage if own is not None and own.usage is not None else Usage()
     if usage.output_tokens is None:
         tokens = run.output.estimate(run.model)

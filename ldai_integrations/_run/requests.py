@@ -15,6 +15,7 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from .background import call_off_loop
 from .context import RequestScope, Services, get_current, scope_of
+from .functions import is_bypassed
 from .options import RunOptions, check_ld_context, check_variables
 from .run import open_run
 from .state import RunState
@@ -91,6 +92,17 @@ class RequestTracking:
                 return None
             return open_run(scope, options, variables=self._variables_of(request), parent=parent)
         return None
+
+    def check_handler(self, handler: object) -> None:
+        """Warn of a route that calls a function without the ``track_ai`` that stands above its decorator."""
+        if handler is not None and is_bypassed(handler):
+            self.services.diagnostics.note(
+                "track_ai",
+                getattr(handler, "__qualname__", ""),
+                "The route of %r calls the function without track_ai, so that its runs are not reported. Put @track_ai "
+                "directly above the function, below the decorator of the route.",
+                getattr(handler, "__qualname__", ""),
+            )
 
     def _variables_of(self, request: object) -> Mapping[str, object]:
         if not callable(self._variables):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from ldclient import Context
 
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker, with_tracker
 from ..delivery import forks
+from ..exceptions import ConfigurationError
 from ..providers import Request
 from ..providers._prompt import prompt_of
 from ..providers._request import make_request
@@ -44,6 +45,14 @@ class Run:
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"
         return f"<Run of {self.config_key!r}, {state}, {len(self._state.ledger)} provider calls>"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> NoReturn:
+        """Explain a handler that FastAPI wants to fill from the request, because nothing fills in the run."""
+        raise ConfigurationError(
+            "A parameter of type Run is filled in by @track_ai, not from the request. Put @track_ai directly above the "
+            "function, below the decorator of the route."
+        )
 
     @property
     def config_key(self) -> str:

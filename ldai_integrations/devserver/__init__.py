@@ -13,7 +13,10 @@ events, and warnings.
 
 from __future__ import annotations
 
-from ._checks import FlagFileError
-from ._server import DevServer
+from .._extras import needs_extra
+
+with needs_extra("dev"):
+    from ._checks import FlagFileError
+    from ._server import DevServer
 
 __all__ = ["DevServer", "FlagFileError"]

@@ -1,0 +1,104 @@
+"""Mistakes of the first minutes are explained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import flask
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, track_ai
+from ldai_integrations.flask import AITracking
+from ldai_integrations.starlette import TrackingMiddleware
+
+EXTRAS = [
+    ("flask", "flask", "flask"),
+    ("starlette", "starlette", "starlette"),
+    ("django", "django", "django"),
+    ("opentelemetry", "opentelemetry", "otel"),
+    ("devserver", "pydantic", "dev"),
+]
+
+
+@pytest.mark.parametrize(("module", "package", "extra"), EXTRAS)
+def test_a_missing_package_names_its_extra(module: str, package: str, extra: str) -> None:
+    """The import of an integration without its package says what to install."""
+    code = f"import sys; sys.modules[{package!r}] = None; import ldai_integrations.{module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert f"{package} is not installed; run pip install 'ldai-integrations[{extra}]'" in done.stderr
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the log lines about decorators in the wrong order."""
+    return [record.getMessage() for record in caplog.records if record.__dict__.get("ldai_kind") == "track_ai"]
+
+
+def test_track_ai_above_a_route_of_flask(
+    tracking: Tracking, caplog: pytest.LogCaptureFixture, records: list[RunRecord]
+) -> None:
+    """One log line says that the route calls the function itself, and where ``track_ai`` belongs."""
+    app = flask.Flask("shop")
+    AITracking(app, tracking)
+
+    @track_ai(config_key="chat")
+    @app.get("/wrong")
+    def wrong() -> str:
+        return "Hello"
+
+    @app.get("/right")
+    @track_ai(config_key="chat")
+    def right() -> str:
+        return "Hello"
+
+    client = app.test_client()
+    assert [client.get(path).text for path in ("/right", "/wrong", "/wrong", "/none")][:3] == ["Hello"] * 3
+
+    [line] = lines(caplog)
+    assert "wrong'" in line
+    assert "below the decorator of the route" in line
+    assert tracking.stats().diagnostics["track_ai"] == 2
+    assert len(records) == 1
+
+
+def test_track_ai_above_a_route_of_fastapi(tracking: Tracking, caplog: pytest.LogCaptureFixture) -> None:
+    """One log line says that the route calls the function itself, and where ``track_ai`` belongs."""
+    app = FastAPI()
+    app.add_middleware(TrackingMiddleware, tracking=tracking)
+
+    @track_ai(config_key="chat")
+    @app.get("/wrong")
+    async def wrong() -> str:
+        return "Hello"
+
+    @app.get("/right")
+    @track_ai(config_key="chat")
+    async def right() -> str:
+        return "Hello"
+
+    with TestClient(app) as client:
+        assert [client.get(path).status_code for path in ("/right", "/wrong", "/none")] == [200, 200, 404]
+
+    [line] = lines(caplog)
+    assert "wrong'" in line
+
+
+def test_a_run_that_fastapi_wants_to_fill_in() -> None:
+    """A parameter of type Run without ``track_ai`` below the route is explained when the route is made."""
+    app = FastAPI()
+
+    def make() -> Any:
+        @track_ai(config_key="chat")
+        @app.post("/chat")
+        async def chat(question: str, run: Run) -> str:
+            return question + run.model
+
+        return chat
+
+    with pytest.raises(ConfigurationError, match="Put @track_ai directly above the function"):
+        make()
