@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import Any
 
-from ..._cli.terminal import fail
+from ldai_integrations._cli.terminal import fail
 
 _EPILOG = """\
 exit status:
