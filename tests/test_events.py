@@ -129,7 +129,8 @@ def observe_and_vote(run: Run) -> None:
 
 def use_their_tracker(run: Run) -> None:
     """Use a tracker of LaunchDarkly's AI SDK inside a run."""
-    succeed(LDAIClient(run.services.ld_client).completion_config("chat", ADA).create_tracker())
+    client: Any = run.services.ld_client
+    succeed(LDAIClient(client).completion_config("chat", ADA).create_tracker())
 
 
 SITUATIONS: dict[str, tuple[Callable[[LDAIConfigTracker], None], Callable[[Run], object], dict[str, Any]]] = {
@@ -151,7 +152,7 @@ def test_the_events_of_a_run(situation: str, launchdarkly: OfflineLaunchDarkly) 
     """A run sends the events of LaunchDarkly's AI SDK, and each names the model if LaunchDarkly does."""
     theirs, ours, options = SITUATIONS[situation]
     options = {"config_key": "chat", **options}
-    client = LDAIClient(launchdarkly.client)
+    client: Any = LDAIClient(launchdarkly.client)
     if options.get("mode") == "agent":
         config = client.agent_config(options["config_key"], ADA)
     else:

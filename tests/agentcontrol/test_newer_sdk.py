@@ -197,8 +197,13 @@ def test_judges_run_once(launchdarkly: OfflineLaunchDarkly) -> None:
         messages="Be brief.",
         judgeConfiguration={"judges": [{"key": "relevance", "samplingRate": 1.0}]},
     )
-    asked: list[Any] = []
-    settings = Settings(flush="never", judges=JudgeSettings(model=lambda *args: asked.append(args)))
+    asked: list[object] = []
+
+    def ask(messages: list[dict[str, str]], config: object, /) -> str:
+        asked.append((messages, config))
+        return '{"score": 0.25}'
+
+    settings = Settings(flush="never", judges=JudgeSettings(model=ask))
     with OfflineLaunchDarkly({"chat": judged, "relevance": judge}, settings=settings) as launchdarkly:
         call(sdk.shutdown())
         connect(launchdarkly.tracking)
