@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flask
 import pytest
 from ldai import AICompletionConfigDefault, LDAIClient, ModelConfig, ProviderConfig
 from ldai.providers.types import JudgeResult
 from ldai.tracker import FeedbackKind, LDAIConfigTracker, TokenUsage
 from ldclient import Context
 
-from ldai_integrations import Run, Settings, Tracking, track_ai
+from ldai_integrations import Run, Settings, Tracking, current_run, track_ai
 from ldai_integrations._version import __version__
 from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.flask import AITracking, feedback_blueprint
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 MODEL = {"modelKey": "OpenAI.gpt-4o-mini", "modelVersion": 3}
@@ -127,12 +130,6 @@ def observe_and_vote(run: Run) -> None:
     run.tracker.track_feedback({"kind": FeedbackKind.Positive})
 
 
-def use_their_tracker(run: Run) -> None:
-    """Use a tracker of LaunchDarkly's AI SDK inside a run."""
-    client: Any = run.services.ld_client
-    succeed(LDAIClient(client).completion_config("chat", ADA).create_tracker())
-
-
 SITUATIONS: dict[str, tuple[Callable[[LDAIConfigTracker], None], Callable[[Run], object], dict[str, Any]]] = {
     "success": (succeed, observe, {}),
     "stream": (succeed_streaming, observe_a_stream, {}),
@@ -142,8 +139,7 @@ SITUATIONS: dict[str, tuple[Callable[[LDAIConfigTracker], None], Callable[[Run],
     "feedback": (vote, observe_and_vote, {}),
     "agent": (succeed, observe, {"config_key": "agent", "mode": "agent"}),
     "default value": (succeed, observe, {"config_key": "missing", "default": DEFAULT}),
-    "their tracker in a run": (succeed, use_their_tracker, {}),
-    "cancelled": (lambda tracker: tracker.track_duration(1), lambda run: run.end(GeneratorExit()), {}),
+    "cancelled": (lambda tracker: tracker.track_duration(1), lambda run: run.fail(asyncio.CancelledError()), {}),
 }
 
 
@@ -167,6 +163,18 @@ def test_the_events_of_a_run(situation: str, launchdarkly: OfflineLaunchDarkly) 
     assert reported(launchdarkly) == sorted(expected, key=repr)
 
 
+def test_their_tracker_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A tracker of LaunchDarkly's AI SDK inside a run sends what it sends alone, and the run adds nothing."""
+    client: Any = launchdarkly.tracking.ld_client
+    succeed(LDAIClient(client).completion_config("chat", ADA).create_tracker())
+    expected = reported(launchdarkly)
+    with track_ai(config_key="chat", ld_context=lambda: ADA) as run:
+        succeed(LDAIClient(client).completion_config("chat", ADA).create_tracker())
+
+    assert {event.data["runId"] for event in launchdarkly.events.named("generation:success")} == {run.id}
+    assert reported(launchdarkly) == expected
+
+
 def test_a_run_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
     """The events of a nested run name its parent, and are otherwise those of any run."""
     with track_ai(config_key="agent", mode="agent") as outer, track_ai(config_key="chat") as inner:
@@ -185,19 +193,20 @@ def test_a_run_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
 
 def test_a_vote_in_another_process(launchdarkly: OfflineLaunchDarkly) -> None:
     """A vote names the model, also where another process counts it, which has not evaluated the AI Config."""
-    settings = Settings(flush="never", feedback=FeedbackSettings(secret="s" * 32, config_keys=["chat"]))
-    one, other = (Tracking(launchdarkly.client, settings=settings) for _ in range(2))
-    with track_ai(config_key="chat", tracking=one, ld_context=lambda: ADA) as run:
-        run.observe(ANSWER)
-        token = run.feedback_token
-    feedback = other.services.feedback
-    assert feedback is not None
 
-    assert feedback.vote({"token": token, "kind": "positive"}, lambda: ADA, "").status == 204
+    def worker() -> Any:
+        settings = Settings(flush="never", feedback=FeedbackSettings(secret="s" * 32, config_keys=["chat"]))
+        app = flask.Flask(__name__)
+        AITracking(app, Tracking(launchdarkly.client, settings=settings), ld_context=lambda _request: ADA)
+        app.register_blueprint(feedback_blueprint())
+        app.add_url_rule("/token", "token", track_ai(config_key="chat")(lambda: current_run().feedback_token))
+        return app.test_client()
+
+    token = worker().get("/token").text
+    assert worker().post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
+
     [event] = launchdarkly.events.named("feedback:user:positive")
-    assert {name: event.data[name] for name in ("runId", *MODEL)} == {"runId": run.id, **MODEL}
-    for tracking in (one, other):
-        tracking.close()
+    assert {name: event.data[name] for name in MODEL} == MODEL
 
 
 def test_the_name_of_the_library(launchdarkly: OfflineLaunchDarkly) -> None:
