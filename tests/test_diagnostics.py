@@ -119,7 +119,7 @@ def test_a_time_limit_in_a_vote_store_passes(alarm: Callable[[Any], None]) -> No
     client = LDClient(Config("test", offline=True))
     settings = FeedbackSettings(config_keys={"chat"}, secret="a secret of the tests", store=Slow())
     feedback = Feedback(settings, client.track, Diagnostics())
-    token = feedback.token(_tracker(client), Context.create("ada"), anonymous=False)
+    token = feedback.token(_tracker(client), Context.create("ada"), anonymous=False, model={})
     with pytest.raises(TimeLimitError):
         feedback.vote({"token": token, "kind": "positive"}, lambda: Context.create("ada"), "")
 

@@ -30,12 +30,18 @@ class EventReceiver(Protocol):
     def ld_client(self) -> TrackingClient:
         """The client that sends the run's events."""
 
-    def take_event(self, event_name: str, data: dict[str, object], value: float | None) -> dict[str, object] | None:
+    def take_event(
+        self, event_name: str, data: dict[str, object], value: float | None, *, of_newer_sdk: bool
+    ) -> dict[str, object] | None:
         """Note an event that is sent for this run, and return its data with the run's id; ``None`` for a repetition."""
 
 
 class Current(Protocol):
     """The run or the request that the calling code belongs to."""
+
+    @property
+    def id_as_parent(self) -> str:
+        """The id that runs opened here name as their parent; empty if there is none."""
 
     def find_run(self, config_key: str) -> EventReceiver | None:
         """Return the open run of a config key."""
@@ -50,7 +56,8 @@ class TrackingClient:
     - A malformed AI Config is not returned; the default is served, and the reason is logged once.
     - Event data is made serializable, so that one value does not lose a whole batch.
     - AI events carry ``modelKey`` and ``modelVersion`` if LaunchDarkly provides them. Inside a run of the same AI
-      Config they belong to that run, so that the run is not reported twice.
+      Config they belong to that run, so that the run is not reported twice. Inside any other run, those of the newer
+      SDK carry the ``parentRunId``.
     - In a forked process, the first call restarts the client.
     - A context may be a dict, as in the newer SDK.
     - :meth:`close` sends what is buffered and leaves the client open: it belongs to the application.
@@ -84,7 +91,7 @@ class TrackingClient:
         self.environment_id: str = environment_id_of(client)
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
         self._checked: dict[tuple[str, int | None, str], object] = {}
-        self._models: dict[tuple[str, str, int], dict[str, object]] = {}
+        self._models: dict[tuple[object, object, object], dict[str, object]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
@@ -150,24 +157,26 @@ class TrackingClient:
         if isinstance(data, dict) and "configKey" in data:
             current = self._get_current()
             run = current.find_run(str(data["configKey"])) if current is not None else None
+            of_newer_sdk = not isinstance(context, Context)
             if run is not None and run.ld_client is self:
-                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value)
+                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value, of_newer_sdk=of_newer_sdk)
                 if data is None:  # the run has sent the same already
                     return
+            elif current is not None and of_newer_sdk and current.id_as_parent:
+                data = {**data, "parentRunId": current.id_as_parent}
             if self._models:
-                data = self._with_model(data)
+                data = {**data, **self.model_of(*(data.get(name) for name in ("configKey", "variationKey", "version")))}
         self._delivery.track(event_name, _context_of(context), data, metric_value)
 
-    def _with_model(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the data of an AI event with the model of its variation, if LaunchDarkly has sent one."""
-        model = self._models.get((data["configKey"], data.get("variationKey", ""), data.get("version", 1)))
-        return data if model is None else {**data, **model}
+    def model_of(self, config_key: object, variation_key: object, version: object) -> Mapping[str, object]:
+        """Return ``modelKey`` and ``modelVersion`` of a variation; empty if LaunchDarkly has sent none."""
+        return self._models.get((config_key, variation_key, version), {})
 
     def _remember_model(self, key: str, value: Mapping[str, Any]) -> None:
         meta = value["_ldMeta"]
         model = {name: meta[name] for name in ("modelKey", "modelVersion") if meta.get(name) is not None}
-        if model:
-            self._models[key, meta.get("variationKey", ""), int(meta.get("version", 1))] = model
+        if model and meta.get("variationKey"):  # events without one are about a default
+            self._models[key, meta["variationKey"], int(meta.get("version", 1))] = model
 
     def _note_default(self, key: str, reason: str, remedy: str) -> None:
         self.environment_id = environment_id_of(self.client)
@@ -178,6 +187,23 @@ class TrackingClient:
             signals.default_served.send(key, reason=reason)
         except Exception as exc:
             self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
+
+
+class NestedClient:
+    """A client for the tracker of a run that was opened in another run.
+
+    LaunchDarkly ignores the ``parentRunId`` of the events. The dev server shows it.
+    """
+
+    def __init__(self, client: TrackingClient, parent_id: str) -> None:
+        self._client = client
+        self._parent_id = parent_id
+
+    def track(
+        self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
+    ) -> None:
+        """Send an event that names the parent."""
+        self._client.track(event_name, context, {**data, "parentRunId": self._parent_id}, metric_value)
 
 
 def _context_of(context: Context | Mapping[str, Any]) -> Context:

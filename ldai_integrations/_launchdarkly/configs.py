@@ -16,6 +16,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._diagnostics import Diagnostics
+from .._version import __version__
 from ..exceptions import ConfigurationError
 from ..records import Mode
 from .client import TrackingClient
@@ -34,6 +35,9 @@ Resolved: TypeAlias = dict[tuple[str, str, str], list[tuple[Mapping[str, object]
 # Judges fill in these variables themselves; the AI SDK warns if they are given.
 _JUDGE_VARIABLES = {"message_history", "response_to_evaluate"}
 
+# The context in which LaunchDarkly's AI SDKs report their names and versions.
+_SDK_CONTEXT = Context.builder("ld-internal-tracking").kind("ld_ai").anonymous(True).build()
+
 _DEFAULT_TYPES = {"completion": AICompletionConfigDefault, "agent": AIAgentConfigDefault}
 
 
@@ -49,7 +53,13 @@ class Configs:
         self._client = cast(LDClient, client)
         self._diagnostics = diagnostics
         self._variations = _Variations(client)
-        self._ai_client = LDAIClient(cast(LDClient, self._variations))
+        self._ai_client = LDAIClient(cast(LDClient, self._variations))  # sends its own name and version
+        client.track(
+            "$ld:ai:sdk:info",
+            _SDK_CONTEXT,
+            {"aiSdkName": "ldai-integrations", "aiSdkVersion": __version__, "aiSdkLanguage": "python"},
+            1,
+        )
 
     def resolve(
         self,

@@ -185,6 +185,11 @@ class RequestScope:
         )
         return self.anonymous
 
+    @property
+    def id_as_parent(self) -> str:
+        """Empty: no run is in progress here."""
+        return ""
+
     def find_run(self, config_key: str) -> None:  # the arguments are those of Run.find_run
         """Return ``None``: no run is in progress here."""
 

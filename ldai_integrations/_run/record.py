@@ -81,7 +81,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),
-        parent_run_id=run.parent.id if run.parent is not None and run.parent.is_resolved else "",
+        parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",

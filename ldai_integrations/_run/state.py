@@ -14,7 +14,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import TrackingClient
+from .._launchdarkly.client import NestedClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..delivery import forks
 from ..records import RunRecord, Usage
@@ -62,6 +62,8 @@ class RunState:
         self.is_discarded: bool = False
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
+        #: Whether LaunchDarkly's newer AI SDK generates the answer. It runs the judges of the AI Config itself.
+        self.is_run_by_sdk: bool = False
         #: Whether a wrapped client was called outside of any run while this run was open.
         self.had_stray_calls: bool = False
         self.error: BaseException | None = None
@@ -86,6 +88,7 @@ class RunState:
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
         self._sdk_tracker: LDAIConfigTracker | None = None
+        self._given_id: str | None = None
         self._identity: TrackerIdentity | None = None
 
     # The AI Config
@@ -128,12 +131,30 @@ class RunState:
     def sdk_tracker(self) -> LDAIConfigTracker:
         """The AI SDK's tracker, created once."""
         if self._sdk_tracker is None:
-            config = self.config
+            config, parent_id = self.config, self.parent_run_id
             with self._lock:
                 if self._sdk_tracker is None:
                     tracker = config.create_tracker()
-                    self._sdk_tracker = self._in_graph(tracker) if self.graph_key else tracker
+                    if self._given_id is not None or self.graph_key or parent_id:
+                        tracker = self._new_tracker(TrackerIdentity.of(tracker), parent_id)
+                    self._sdk_tracker = tracker
         return self._sdk_tracker
+
+    @property
+    def parent_run_id(self) -> str:
+        """The id of the run in which this one was opened; empty if there is none, or if it has no AI Config."""
+        return self.parent.id_as_parent if self.parent is not None else ""
+
+    @property
+    def id_as_parent(self) -> str:
+        """The id that runs opened in this one name as their parent; empty while the AI Config was not evaluated."""
+        return self.id if self.is_resolved else ""
+
+    def take_id(self, run_id: object) -> None:
+        """Take the run id of one of LaunchDarkly's trackers, unless the run has one already."""
+        with self._lock:
+            if self._sdk_tracker is None and self._given_id is None and isinstance(run_id, str):
+                self._given_id = run_id
 
     @property
     def identity(self) -> TrackerIdentity:
@@ -159,7 +180,9 @@ class RunState:
             if self.config.enabled:
                 ld_context = self.ld_context
                 is_anonymous = self.scope.is_anonymous(ld_context)
-                return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous)
+                _, config_key, variation_key, version = self.identity
+                model = self.ld_client.model_of(config_key, variation_key, version)
+                return feedback.token(self.sdk_tracker, ld_context, anonymous=is_anonymous, model=model)
         return ""
 
     @property
@@ -203,26 +226,33 @@ class RunState:
             run = run.parent
         return run
 
-    def take_event(self, event_name: str, data: dict[str, Any], value: float | None) -> dict[str, Any] | None:
+    def take_event(
+        self, event_name: str, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
+    ) -> dict[str, Any] | None:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
 
-        A run has one outcome and one duration, also if several trackers report to it: the first one counts.
+        The run takes the id of the first tracker, unless somebody has asked for its id before. It has one outcome and
+        one duration, also if several trackers report to it: the first one counts.
 
         Args:
             event_name: The name of the event, without ``$ld:ai:``.
             data: The data of the event.
             value: Its metric value.
+            of_newer_sdk: Whether LaunchDarkly's newer AI SDK sends it.
 
         Returns:
             ``None`` if the event repeats an outcome or a duration, and must not be sent.
         """
+        self.is_run_by_sdk |= of_newer_sdk
         if "judgeConfigKey" in data:
             self.scores.claim(str(data["judgeConfigKey"]), event_name)
         elif event_name.startswith("feedback:"):
             if data.get("runId") not in self._other_ids:
                 return data  # it is about an earlier run
-        elif not self.stated.take_event(event_name, data, value):
-            return None
+        else:
+            self.take_id(data.get("runId"))
+            if not self.stated.take_event(event_name, data, value):
+                return None
         if data.get("runId") == self.id:
             return data
         self._other_ids.add(data.get("runId"))
@@ -305,18 +335,17 @@ class RunState:
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
 
-    def _in_graph(self, tracker: LDAIConfigTracker) -> LDAIConfigTracker:
-        """Return a tracker whose events contain the key of the graph."""
-        run_id, config_key, variation_key, version = TrackerIdentity.of(tracker)
-        provider = self.config.provider
+    def _new_tracker(self, identity: TrackerIdentity, parent_id: str) -> LDAIConfigTracker:
+        """Return a tracker with the run id that was taken, the key of the graph and the parent of the run."""
+        client, provider = self.services.ld_client, self.config.provider
         return LDAIConfigTracker(
-            cast(LDClient, self.services.ld_client),
-            run_id,
-            config_key,
-            variation_key,
-            version,
+            cast(LDClient, NestedClient(client, parent_id) if parent_id else client),
+            self._given_id or identity.run_id,
+            identity.config_key,
+            identity.variation_key,
+            identity.version,
             self.ld_context,
             self.model,
             provider.name if provider is not None else "",
-            graph_key=self.graph_key,
+            graph_key=self.graph_key or None,
         )

@@ -53,8 +53,9 @@ class Stated:
             events["first_token"] = round(value or 0)
         elif event_name.startswith("tokens:"):
             tokens: Usage = events.get("tokens") or Usage()
-            count: dict[str, Any] = {f"{event_name.removeprefix('tokens:')}_tokens": round(value or 0)}
-            events["tokens"] = replace(tokens, **count)
+            field = f"{event_name.removeprefix('tokens:')}_tokens"
+            counts: dict[str, Any] = {field: (getattr(tokens, field) or 0) + round(value or 0)}
+            events["tokens"] = replace(tokens, **counts)
         elif event_name == "tool_call":
             events.setdefault("tools", []).append(str(data.get("toolKey", "")))
         return True

@@ -271,3 +271,7 @@ def _check_variation(value: object) -> _Found:
         text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
         if other in value and text not in value and mode in MODES:
             yield f".{text}", f"is missing; in the mode '{mode}', SDKs read {text} and ignore {other}", "suspect"
+        provider = value.get("provider")
+        name = provider.get("name") if isinstance(provider, dict) else None
+        if value.get("model") and not (isinstance(name, str) and name):
+            yield ".provider.name", "is missing; LaunchDarkly's newer AI SDK raises an exception without it", "suspect"

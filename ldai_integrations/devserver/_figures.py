@@ -20,7 +20,7 @@ from ._json import shorten
 if TYPE_CHECKING:
     from ._events import EventStore
 
-TIMES = ("$ld:ai:duration:total", "$ld:ai:tokens:ttf")
+TIMES = ("$ld:ai:duration:total", "$ld:ai:graph:duration:total", "$ld:ai:tokens:ttf")
 # An application that creates a new key for each event gets figures for the first keys only.
 MAX_KEYS = 64
 

@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from ._figures import Span, find_changed_buckets, read_cells
 from ._http import error, read_number
-from ._runs import list_configs, list_runs
+from ._runs import list_configs, list_runs, list_tree
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -124,6 +124,7 @@ class PageEndpoints:
             Route("/dev/monitor", self._monitor),
             Route("/dev/monitor/live", self._live),
             Route("/dev/runs", self._runs),
+            Route("/dev/runs/tree", self._tree),
         ]
 
     def _page(self, _request: Request) -> Response:
@@ -169,3 +170,6 @@ class PageEndpoints:
         config_key, only_warnings = query.get("config_key", ""), "warnings" in query
         runs = list_runs(self._stores.events, config_key, before=before, limit=limit, only_warnings=only_warnings)
         return JSONResponse({"runs": runs})
+
+    def _tree(self, request: Request) -> Response:
+        return JSONResponse({"runs": list_tree(self._stores.events, request.query_params.get("run_id", ""))})

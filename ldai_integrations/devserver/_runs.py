@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # An SDK sends its events every 5 s. After this time, the outcome of a run is not expected any more.
 NO_OUTCOME_AFTER_MS = 60_000
 MAX_CONFIGS = 200
+MAX_TREE = 200
 
 _WITHOUT_OUTCOME = "succeeded = 0 AND failed = 0 AND started_ms < :overdue_ms"
 # The first line must equal the condition of the partial index. Otherwise SQLite does not use it.
@@ -34,6 +35,18 @@ SELECT run_id, key, count(metric_value), total(metric_value), max(json_extract(r
     WHERE json_type(raw, '$.data.modelName') = 'text')
 FROM events
 WHERE run_id IN (SELECT value FROM json_each(:run_ids)) AND kind = 'custom' GROUP BY run_id, key
+"""
+# UNION, unlike UNION ALL, ends if runs name each other as their parents.
+_TREE = """
+WITH RECURSIVE ancestors (run_id, parent_run_id) AS (
+    SELECT run_id, parent_run_id FROM runs WHERE run_id = :run_id
+    UNION SELECT runs.run_id, runs.parent_run_id FROM runs JOIN ancestors ON runs.run_id = ancestors.parent_run_id
+), tree (run_id) AS (
+    SELECT run_id FROM ancestors
+    UNION SELECT runs.run_id FROM runs JOIN tree ON runs.parent_run_id = tree.run_id LIMIT :most
+)
+SELECT run_id, config_key, parent_run_id, started_ms, succeeded, failed FROM runs JOIN tree USING (run_id)
+ORDER BY started_ms
 """
 _COUNTS = """
 SELECT config_key, count(*), max(last_id) FROM runs WHERE config_key IS NOT NULL
@@ -74,6 +87,12 @@ def list_runs(
             found[run_id]["values"][key] = (count, shorten(total))
             found[run_id]["modelName"] = found[run_id]["modelName"] or model or ""
     return list(found.values())
+
+
+def list_tree(events: EventStore, run_id: str) -> list[dict[str, Any]]:
+    """Return a run with the runs around it and in it, in the order of their start."""
+    names = "runId", "configKey", "parentRunId", "startedMs", "successes", "errors"
+    return [dict(zip(names, row, strict=True)) for row in events.select(_TREE, run_id=run_id, most=MAX_TREE)]
 
 
 def list_configs(events: EventStore, flags: Mapping[str, Any]) -> list[dict[str, Any]]:

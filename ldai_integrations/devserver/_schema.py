@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 4
-# 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type.
-OLDER = (0, 1, 2, 3)
+VERSION = 5
+# 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type. In 4,
+# runs had no parent, and those of agent graphs no outcome.
+OLDER = (0, 1, 2, 3, 4)
 
 # The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
 MAX_VALUE = 2**53
@@ -47,8 +48,10 @@ CREATE TABLE IF NOT EXISTS runs (
     started_ms    INTEGER NOT NULL,   -- the creation time of its first event
     last_id       INTEGER NOT NULL,   -- the id of its newest event
     succeeded     INTEGER NOT NULL,   -- the number of success events
-    failed        INTEGER NOT NULL    -- the number of error events
+    failed        INTEGER NOT NULL,   -- the number of error events
+    parent_run_id TEXT                -- the run in which it was opened
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS runs_by_config ON runs (config_key, last_id);
 CREATE INDEX IF NOT EXISTS runs_to_warn_of ON runs (config_key, last_id)
     WHERE variation_key = '' OR (succeeded = 0 AND failed = 0);
@@ -85,8 +88,10 @@ _READ_AGAIN = f"UPDATE events SET ({_COLUMNS}) = (SELECT {_VALUES} FROM (SELECT 
 _MERGE_RUNS = """
 INSERT INTO runs
 SELECT run_id, min(config_key), max(variation_key), max(version), min(coalesce(created_ms, received_ms)), max(id),
-       count(CASE WHEN key = '$ld:ai:generation:success' THEN 1 END),
-       count(CASE WHEN key = '$ld:ai:generation:error' THEN 1 END)
+       count(CASE WHEN key IN ('$ld:ai:generation:success', '$ld:ai:graph:invocation_success') THEN 1 END),
+       count(CASE WHEN key IN ('$ld:ai:generation:error', '$ld:ai:graph:invocation_failure') THEN 1 END),
+       max(CASE WHEN instr(raw, '"parentRunId"') AND json_type(raw, '$.data.parentRunId') = 'text'
+           THEN json_extract(raw, '$.data.parentRunId') END)
 FROM events
 WHERE id > :since AND kind = 'custom' AND run_id IS NOT NULL
 GROUP BY run_id
@@ -96,7 +101,8 @@ ON CONFLICT (run_id) DO UPDATE SET
     started_ms = min(started_ms, excluded.started_ms),
     last_id = max(last_id, excluded.last_id),
     succeeded = succeeded + excluded.succeeded,
-    failed = failed + excluded.failed
+    failed = failed + excluded.failed,
+    parent_run_id = coalesce(parent_run_id, excluded.parent_run_id)
 """
 _OUT_OF_RANGE = """
 SELECT key, json_extract(raw, '$.metricValue') FROM events
@@ -115,11 +121,12 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"its schema has version {found}, this program supports up to {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    if found < VERSION:
+        connection.execute("DROP TABLE IF EXISTS runs")
     connection.executescript(_TABLES)
     with connection:
         if found < VERSION:  # read every event again, by the rules of this version
             connection.execute(_READ_AGAIN)
-            connection.execute("DELETE FROM runs")
             connection.execute(_MERGE_RUNS, {"since": 0})
         connection.execute(f"PRAGMA user_version = {VERSION}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
-from .._identity import TrackerIdentity, resumption_token_of
+from .._identity import TrackerIdentity, add_model, model_of_token, resumption_token_of
 from .._locks import forks
 from .._service_settings import FeedbackSettings, Secret
 from ..exceptions import ConfigurationError
@@ -40,7 +40,7 @@ class Feedback:
 
     def __init__(self, settings: FeedbackSettings, send: Callable[..., None], diagnostics: Diagnostics) -> None:
         self.settings = settings
-        self._client = SimpleNamespace(track=send)  # all that a tracker uses of it
+        self._send_event = send
         self._diagnostics = diagnostics
         self._config_keys = frozenset(settings.config_keys)
         self._store = open_store(settings.store)
@@ -82,13 +82,22 @@ class Feedback:
         """Return whether users vote on the runs of an AI Config."""
         return config_key in self._config_keys
 
-    def token(self, tracker: LDAIConfigTracker, ld_context: Context, *, anonymous: bool) -> str:
+    def token(
+        self,
+        tracker: LDAIConfigTracker,
+        ld_context: Context,
+        *,
+        anonymous: bool,
+        model: Mapping[str, object],
+    ) -> str:
         """Return the token of a run; an empty one, which is logged, if there cannot be a token.
 
         Args:
             tracker: The tracker of the run.
             ld_context: The LD context of the run.
             anonymous: Whether the context was made for one request only.
+            model: ``modelKey`` and ``modelVersion`` of the variation; another process may count the vote, which does
+                not know them.
         """
         if self._tokens is None:
             self._diagnostics.note(
@@ -97,7 +106,7 @@ class Feedback:
                 "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…).",
             )
             return ""
-        token = self._tokens.sign(resumption_token_of(tracker), ld_context, anonymous=anonymous)
+        token = self._tokens.sign(add_model(resumption_token_of(tracker), model), ld_context, anonymous=anonymous)
         if len(token) <= MAX_CHARS:
             return token
         self._diagnostics.note(
@@ -168,8 +177,14 @@ class Feedback:
 
     def _send(self, token: str, voter: Context, kind: str, run_id: str) -> None:
         """Send the event of a vote. If that fails, forget the vote, so that it can be sent again."""
+        model = model_of_token(token)
+
+        def track(event_name: str, ld_context: Context, data: dict[str, object], value: float) -> None:
+            self._send_event(event_name, ld_context, {**data, **model}, value)
+
         try:
-            resumed = LDAIConfigTracker.from_resumption_token(token, cast(Any, self._client), voter)
+            client: Any = SimpleNamespace(track=track)  # all that a tracker uses of it
+            resumed = LDAIConfigTracker.from_resumption_token(token, client, voter)
             cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
         except Exception:
             self._store.discard(run_id)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import Run, track_ai
+from ldai_integrations import Run, Settings, track_ai
 from ldai_integrations.agentcontrol import call, connect, iterate
 from ldai_integrations.exceptions import ConfigurationError
+from ldai_integrations.judges import JudgeSettings
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
@@ -38,10 +39,14 @@ class _Handler:
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
+        self.judged = 0
 
-    async def __call__(self, *_: Any) -> dict[str, Any]:
+    async def __call__(self, config: Any, *_: Any) -> dict[str, Any]:
         if self._error is not None:
             raise self._error
+        if "evaluationMetricKey" in config:
+            self.judged += 1
+            return {"output": '{"score": 0.75, "reasoning": "Good"}', "usage": {"input": 5, "output": 6, "total": 11}}
         return {"output": "Hello there", "usage": USAGE}
 
     async def stream(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
@@ -163,6 +168,121 @@ def test_a_failure(streamed: bool, launchdarkly: OfflineLaunchDarkly) -> None:
 
     assert _record(launchdarkly).outcome == "error"
     assert [name for name, _ in launchdarkly.events.of_runs() if name.startswith("generation")] == ["generation:error"]
+
+
+def test_the_run_id(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The run has the SDK's run id, which the response names, unless its own id was read before."""
+    ids: list[tuple[str, str]] = []
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def view(run: Run, reads_first: bool) -> None:
+        own = run.id if reads_first else ""
+        response = call(_config().invoke("Hi", USER))
+        ids.append((own or response.track_data["runId"], run.id))
+
+    view(reads_first=False)
+    view(reads_first=True)
+
+    assert [expected for expected, _ in ids] == [found for _, found in ids]
+    assert _run_ids(launchdarkly) == {found for _, found in ids}
+    assert [record.run_id for record in launchdarkly.sink.wait(2)] == [found for _, found in ids]
+
+
+def test_judges_run_once(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The SDK runs the judges of the AI Config, also those that it draws, and the library does not run them again."""
+    judge = ai_config("gpt-4o-mini", messages="Judge.", evaluationMetricKey="$ld:ai:judge:relevance")
+    judge["_ldMeta"] |= {"mode": "judge", "variationKey": "strict"}
+    judged = ai_config(
+        "gpt-4o-mini",
+        messages="Be brief.",
+        judgeConfiguration={"judges": [{"key": "relevance", "samplingRate": 1.0}]},
+    )
+    asked: list[object] = []
+
+    def ask(messages: list[dict[str, str]], config: object, /) -> str:
+        asked.append((messages, config))
+        return '{"score": 0.25}'
+
+    settings = Settings(flush="never", judges=JudgeSettings(model=ask))
+    with OfflineLaunchDarkly({"chat": judged, "relevance": judge}, settings=settings) as launchdarkly:
+        call(sdk.shutdown())
+        connect(launchdarkly.tracking)
+        handler = _Handler()
+
+        @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+        def view() -> None:
+            call(sdk.config(key="chat", handler=handler).invoke("Hi", USER))
+
+        view()
+        launchdarkly.tracking.flush()
+
+        run_id = _record(launchdarkly).run_id
+        [score] = launchdarkly.events.named("judge:relevance")
+        assert (score.metric_value, score.data["runId"], score.data["judgeConfigKey"]) == (0.75, run_id, "relevance")
+        of_judge = [event for event in launchdarkly.events.custom if "relevance" in str(event.data) and event != score]
+        runs = [event.data for event in of_judge if event.data.get("configKey") == "relevance"]
+        assert {data["parentRunId"] for data in runs} == {run_id}
+        assert run_id not in {data["runId"] for data in runs}
+        assert (handler.judged, asked) == (1, [])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_observing_it(streamed: bool, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.observe`` reads tokens and time to first token of a response or a stream, and nothing counts twice."""
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    async def view(run: Run) -> None:
+        if streamed:
+            async for _ in run.observe(_config().stream("Hi", USER)):
+                pass
+        else:
+            await run.observe(_config().invoke("Hi", USER))
+
+    asyncio.run(view())
+
+    record = _record(launchdarkly)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (7317, 3863, "provider")
+    assert (record.time_to_first_token_ms is not None) == streamed
+    assert [event for event in _generations(launchdarkly) if event[0] != "tokens:ttf"] == [
+        ("generation:success", 1),
+        *TOKENS,
+    ]
+
+
+def test_another_ai_config_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A run of the SDK inside a run of another key is a run of its own, whose events name their parent."""
+    launchdarkly.serve("other", ai_config("gpt-4o"))
+
+    @track_ai(config_key="other", tracking=launchdarkly.tracking)
+    def view(run: Run) -> str:
+        assert run.config.enabled
+        call(_config().invoke("Hi", USER))
+        return "Hello"
+
+    view()
+
+    record = _record(launchdarkly)
+    inner = [event.data for event in launchdarkly.events.custom if "parentRunId" in str(event.data)]
+    assert {(data["configKey"], data["parentRunId"]) for data in inner} == {("chat", record.run_id)}
+    assert record.run_id not in {data["runId"] for data in inner}
+
+
+def test_several_calls_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
+    """Several calls inside one run are one run with one outcome, and their tokens are added."""
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def view() -> None:
+        for _ in range(2):
+            call(_config().invoke("Hi", USER))
+
+    view()
+
+    record = _record(launchdarkly)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.total_tokens) == (14634, 7726, 22360)
+    assert _generations(launchdarkly) == [("generation:success", 1), *sorted(TOKENS * 2)]
+    assert _run_ids(launchdarkly) == {record.run_id}
 
 
 def test_outside_of_a_run(launchdarkly: OfflineLaunchDarkly) -> None:

@@ -27,7 +27,7 @@ CHAT = {
     "version": 1,
     "on": True,
     "fallthrough": {"variation": 0},
-    "variations": [{"_ldMeta": META, "model": {"name": "gpt-4o-mini"}, "messages": []}],
+    "variations": [{"_ldMeta": META, "model": {"name": "gpt-4o-mini"}, "provider": {"name": "OpenAI"}, "messages": []}],
 }
 
 

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 def variation(key: str, *, enabled: bool = True, **parts: Any) -> Json:
     """Build one variation of a completion config."""
     meta = {"enabled": enabled, "variationKey": key, "version": 1, "mode": "completion"}
-    return {"_ldMeta": meta, **parts}
+    return {"_ldMeta": meta, "provider": {"name": "OpenAI"}, **parts}
 
 
 CHAT: Json = {

@@ -183,6 +183,8 @@ SUSPECT: list[tuple[Json, str]] = [
         {"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "agent"}},
         "variations[1].instructions is missing; in the mode 'agent', SDKs read instructions and ignore messages",
     ),
+    ({"provider": None}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises an exception"),
+    ({"provider": {"name": ""}}, "variations[1].provider.name is missing"),
 ]
 
 

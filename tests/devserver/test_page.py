@@ -317,11 +317,51 @@ def test_runs_with_warnings(raw: httpx.Client) -> None:
     assert [run["runId"] for run in listed] == ["default", "cancelled"]
 
 
+def test_a_run_of_a_graph(server: DevServer, raw: httpx.Client) -> None:
+    """A run of an agent graph, as the newer SDK reports it, has an outcome and a duration."""
+    keys = {"graph:node": 1, "graph:duration:total": 812, "graph:invocation_success": 1, "graph:total_tokens": 11180}
+    raw.post("/bulk", json=[event(f"$ld:ai:{key}", value, run_id="graph") for key, value in keys.items()])
+    raw.post("/bulk", json=[event("$ld:ai:graph:invocation_failure", 1, run_id="failed", age_ms=2 * MINUTE)])
+
+    data = monitor(raw, config_key="chat")
+    assert {run["runId"]: (run["successes"], run["errors"]) for run in data["runs"]} == {
+        "graph": (1, 0),
+        "failed": (0, 1),
+    }
+    assert config(data)["withoutOutcome"] == 0
+    assert any("$ld:ai:graph:duration:total" in cell["times"] for cell in data["cells"])
+
+
+def test_the_tree_of_a_run(raw: httpx.Client) -> None:
+    """The runs around a run and in it are listed, also if events name each other as parents."""
+
+    def nested(run_id: str, parent: str) -> Json:
+        found = event(SUCCESS, 1, run_id=run_id)
+        return {**found, "data": {**found["data"], "parentRunId": parent}}
+
+    raw.post("/bulk", json=[event(SUCCESS, 1, run_id="root"), nested("one", "root"), nested("two", "root")])
+    raw.post("/bulk", json=[nested("leaf", "two"), nested("egg", "hen"), nested("hen", "egg"), nested("lost", "gone")])
+    raw.post("/bulk", json=[event(DURATION, 1, run_id="one")])
+
+    def tree(run_id: str) -> dict[str, str | None]:
+        runs = raw.get("/dev/runs/tree", params={"run_id": run_id}).json()["runs"]
+        assert all(run["successes"] == 1 for run in runs)
+        return {run["runId"]: run["parentRunId"] for run in runs}
+
+    whole = {"root": None, "one": "root", "two": "root", "leaf": "two"}
+    assert [tree(run_id) for run_id in whole] == [whole] * 4
+    assert tree("egg") == tree("hen") == {"egg": "hen", "hen": "egg"}
+    assert tree("lost") == {"lost": "gone"}
+    assert tree("unknown") == {}
+
+
 def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
     """If an agent is read as a completion, which the SDK does silently, the page gets a problem. Problems of the flag
     file are listed, too."""
     meta = {"enabled": True, "variationKey": "v", "version": 1, "mode": "agent"}
-    server.set_flags(edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "messages": []}] * 3))
+    server.set_flags(
+        edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "provider": {"name": "p"}, "messages": []}] * 3)
+    )
     client = connect(server)
     ai_client = LDAIClient(client)
     ai_client.agent_config("chat", Context.create("ada"))

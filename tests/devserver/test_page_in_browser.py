@@ -253,6 +253,21 @@ def post(raw: httpx.Client, run_id: str, *, key: str = "$ld:ai:duration:total", 
     raw.post("/bulk", json=[{"kind": "custom", "key": key, "creationDate": created, "data": fields, "metricValue": 1}])
 
 
+def test_a_run_shows_its_tree(page: Page, raw: httpx.Client) -> None:
+    """A run that is opened shows the runs around it and in it, with their outcomes."""
+    post(raw, "outer", key="$ld:ai:generation:success", configKey="flow")
+    post(raw, "middle", key="$ld:ai:generation:error", parentRunId="outer")
+    post(raw, "inner", parentRunId="middle", configKey="judge")
+    page.open("#config=chat")
+    page.until(lambda: page.texts("#runs .disclose"))
+    page.one("#runs .disclose").send_keys(Keys.ENTER)
+    page.until(lambda: page.texts(".tree li"))
+
+    assert page.texts(".tree li li li") == ["judge No outcome"]
+    assert page.one(".tree [aria-current]").text == "chat"
+    assert page.texts(".tree .badge") == ["Success", "Error", "No outcome"]
+
+
 def test_warnings_list_their_runs(page: Page, raw: httpx.Client) -> None:
     """There are warnings for a run without an outcome, a default and a wrong mode. A click lists the runs."""
     post(raw, "fine", key="$ld:ai:generation:success")

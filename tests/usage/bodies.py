@@ -45,6 +45,12 @@ _RESPONSES_USAGE = {
     "output_tokens_details": {"reasoning_tokens": 6},
     "total_tokens": 29,
 }
+_LAUNCHDARKLY_USAGE = {
+    "input": 20,
+    "output": 9,
+    "total": 29,
+    "input_details": {"uncached": 15, "cache_read": 4, "cache_creation": 1},
+}
 _RESPONSE = {
     "id": "resp_1",
     "object": "response",
@@ -532,6 +538,23 @@ BODIES = [
         Usage(total_tokens=12),
         whole={"object": "list", "data": [], "model": "some-model", "usage": {"total_tokens": 12}},
         text="",
+        finish_reasons=(),
+    ),
+    Body(
+        "launchdarkly",
+        Usage(20, 9, 29, cached_input_tokens=4, cache_write_input_tokens=1),
+        whole={"response": "Hello there", "usage": _LAUNCHDARKLY_USAGE, "track_data": {"runId": "r"}},
+        events=[
+            {"type": "chunk", "text": "Hello"},
+            {"type": "chunk", "text": " there"},
+            {
+                "type": "done",
+                "response": "Hello there",
+                "usage": _LAUNCHDARKLY_USAGE,
+                "judge_results": {"j": {"usage": {"input": 1, "output": 2, "total": 3}, "response": "Good"}},
+            },
+        ],
+        model=None,
         finish_reasons=(),
     ),
 ]

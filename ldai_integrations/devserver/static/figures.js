@@ -11,6 +11,12 @@ const DURATION = "$ld:ai:duration:total";
 const FIRST_TOKEN = "$ld:ai:tokens:ttf";
 const JUDGES = "$ld:ai:judge:";
 
+// What a run of an agent graph sends instead.
+const OF_GRAPHS = new Map([
+  ["$ld:ai:graph:invocation_success", SUCCESS], ["$ld:ai:graph:invocation_failure", ERROR],
+  ["$ld:ai:graph:duration:total", DURATION], ["$ld:ai:graph:total_tokens", TOTAL],
+]);
+
 /** A score is the event of a judge, or of a metric that the application tracks under its own key. */
 export const isScore = (key) => key.startsWith(JUDGES) || !key.startsWith("$ld:");
 export const scoreName = (key) => (key.startsWith(JUDGES) ? key.slice(JUDGES.length) : key);
@@ -28,11 +34,13 @@ export class Figures {
   }
 
   add(cell) {
-    for (const [key, [count, sum]] of Object.entries(cell.values)) {
+    for (const [sent, [count, sum]] of Object.entries(cell.values)) {
+      const key = OF_GRAPHS.get(sent) ?? sent;
       const [counts, sums] = this.#values.get(key) ?? [0, 0];
       this.#values.set(key, [counts + count, sums + sum]);
     }
-    for (const [key, pairs] of Object.entries(cell.times ?? {})) {
+    for (const [sent, pairs] of Object.entries(cell.times ?? {})) {
+      const key = OF_GRAPHS.get(sent) ?? sent;
       if (!this.#times.has(key)) this.#times.set(key, new Map());
       const times = this.#times.get(key);
       for (const [value, count] of pairs) times.set(value, (times.get(value) ?? 0) + count);
@@ -44,6 +52,11 @@ export class Figures {
   }
 
   #sum = (key) => this.#values.get(key)?.[1] ?? null;
+
+  /** The sum of durations: that of the run, if there is only one. */
+  get totalDuration() {
+    return this.#sum(DURATION);
+  }
 
   get successes() {
     return this.#sum(SUCCESS);

@@ -46,3 +46,12 @@ export function tick(ms, stepMs) {
 
 /** Return a label of the time axis. */
 export const axis = (ms, stepMs) => (stepMs < 3_600_000 ? clock : day).format(new Date(ms));
+
+const NO_OUTCOME_AFTER_MS = 60_000; // as on the server
+
+/** Return the state and the name of the outcome of a run. */
+export function outcome(run, now) {
+  if (run.errors) return ["error", "Error"];
+  if (run.successes) return ["success", "Success"];
+  return now - run.startedMs > NO_OUTCOME_AFTER_MS ? ["warning", "No outcome"] : ["open", "Not yet"];
+}

@@ -1,7 +1,7 @@
 // Every event of a run, as the SDK sent it.
 
 import {make} from "./dom.js";
-import {whenExactly} from "./format.js";
+import {outcome, whenExactly} from "./format.js";
 
 const PAGE = 1000; // the maximum that the server sends at once
 
@@ -11,6 +11,7 @@ export class RunEvents {
   #note = make("p", {role: "status"});
   #last = 0;
   #loading = false;
+  #tree = make("div", {class: "tree"});
 
   constructor(run) {
     this.#run = run;
@@ -20,7 +21,7 @@ export class RunEvents {
     const table = make("table", {"aria-label": "Events of this run"}, make("thead", {}, make("tr", {}, ...head)), this.#rows);
     this.element = make("div", {},
       make("dl", {class: "facts"}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
-      table, this.#note);
+      this.#tree, table, this.#note);
   }
 
   /** Load the events that have arrived since the last call. */
@@ -34,12 +35,37 @@ export class RunEvents {
       const {events, last} = await response.json();
       this.#last = last;
       this.#rows.append(...events.map((event) => this.#row(event)));
+      await this.#showTree();
       this.#note.textContent = events.length === PAGE ? "There are more events: close and open this run to load them." : "";
     } catch {
       this.#note.textContent = "The events could not be loaded. Close and open this run to try again.";
     } finally {
       this.#loading = false;
     }
+  }
+
+  // The run with those around it and in it; nothing if it is alone.
+  async #showTree() {
+    const response = await fetch(`/dev/runs/tree?${new URLSearchParams({run_id: this.#run.runId})}`);
+    const {runs} = await response.json();
+    const known = new Set(runs.map((run) => run.runId));
+    const below = (parent) => runs.filter((run) => run.parentRunId === parent);
+    const list = (found) => make("ul", {}, ...found.map((run) => {
+      const inner = below(run.runId);
+      return make("li", {}, this.#item(run), inner.length ? list(inner) : null);
+    }));
+    const roots = runs.filter((run) => !known.has(run.parentRunId));
+    const tree = runs.length > 1 ? [make("h3", {}, "Runs around this one and in it"), list(roots)] : [];
+    this.#tree.replaceChildren(...tree);
+  }
+
+  #item(run) {
+    const [state, text] = outcome(run, Date.now());
+    const name = run.configKey ?? run.runId;
+    const shown = run.runId === this.#run.runId
+      ? make("strong", {"aria-current": "true"}, name)
+      : make("a", {href: `#${new URLSearchParams({config: run.configKey ?? ""})}`, title: run.runId}, name);
+    return make("span", {}, shown, " ", make("span", {class: `badge ${state}`}, text));
   }
 
   #row(event) {

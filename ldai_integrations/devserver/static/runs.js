@@ -2,19 +2,12 @@
 
 import {byId, make, nameOf} from "./dom.js";
 import {Figures, scoreName} from "./figures.js";
-import {count, duration, points, when, whenExactly} from "./format.js";
+import {count, duration, outcome, points, when, whenExactly} from "./format.js";
 import {RunEvents} from "./run_events.js";
 
 const PAGE = 50;
-const NO_OUTCOME_AFTER_MS = 60_000; // as on the server
 const HEAD = [["Started"], ["Variation"], ["Outcome"], ["Duration"], ["First token", "more"], ["Tokens", "more"],
   ["Feedback", "more"], ["Scores", "more"], ["Model", "more"]];
-
-function outcome(run, now) {
-  if (run.errors) return ["error", "Error"];
-  if (run.successes) return ["success", "Success"];
-  return now - run.startedMs > NO_OUTCOME_AFTER_MS ? ["warning", "No outcome"] : ["open", "Not yet"];
-}
 
 const hasWarning = (run, now) => run.variationKey === "" || outcome(run, now)[0] === "warning";
 
@@ -28,13 +21,12 @@ function feedback(figures) {
 function cells(run, now) {
   const figures = new Figures().add(run);
   const [state, text] = outcome(run, now);
-  const time = (key) => duration(run.values[key]?.[1]);
   const scores = figures.scoreKeys.map((key) => `${scoreName(key)} ${points(figures.score(key))}`).join(", ");
   return [
     make("span", {class: run.variationKey === "" ? "badge warning" : null}, nameOf(run.variationKey)),
     make("span", {class: `badge ${state}`}, text),
-    time("$ld:ai:duration:total"),
-    time("$ld:ai:tokens:ttf"),
+    duration(figures.totalDuration),
+    duration(run.values["$ld:ai:tokens:ttf"]?.[1]),
     count(figures.totalTokens),
     feedback(figures),
     scores || "–",

@@ -28,6 +28,7 @@ DIALECTS: tuple[Dialect, ...] = (
     frameworks.absorb_langchain,
     frameworks.absorb_agents,
     frameworks.absorb_pydantic_ai,
+    frameworks.absorb_launchdarkly,
     gemini.absorb_interaction,
     gemini.absorb_predictions,
     others.absorb_error,

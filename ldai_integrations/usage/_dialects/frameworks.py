@@ -1,10 +1,11 @@
-"""Results of LangChain, LangGraph, openai-agents and pydantic-ai."""
+"""Results of LangChain, LangGraph, openai-agents, pydantic-ai and LaunchDarkly's newer AI SDK."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .._calls import Draft
+from .._counts import counts_in
 from .._values import dig, fields_of, get, is_list, is_record, items, number, text, to_json
 from .openai import absorb_output
 
@@ -148,4 +149,20 @@ def absorb_pydantic_ai(event: Any, draft: Draft) -> bool:
             draft.add_reasoning(get(part, "content"))
         elif kind == "tool-call":
             draft.call_tool(None, get(part, "tool_name"), to_json(get(part, "args")))
+    return True
+
+
+def absorb_launchdarkly(event: Any, draft: Draft) -> bool:
+    """Read what LaunchDarkly's newer AI SDK returns, or an event of its stream; return whether it is one."""
+    kind = text(get(event, "type"))
+    if kind == "chunk":
+        return draft.add_text(get(event, "text"))
+    usage = get(event, "usage")
+    if counts_in(usage) is None or not (kind == "done" or get(event, "track_data") is not None):
+        return False
+    draft.begin(whole=True)
+    if number(get(usage, "total")):  # zeros: the provider sent none
+        draft.count(usage)
+    if not draft.call.has_content:
+        draft.add_text(get(event, "response"))
     return True
