@@ -363,3 +363,8 @@ def test_a_body_with_its_counts_on_top_of_it(body: Json) -> None:
 def test_a_count_of_the_tokens_of_a_prompt(body: Json) -> None:
     """The answer of a service that counts the tokens of a prompt is no response of a model."""
     assert read(body) is None
+
+
+def test_an_answer_of_the_application_with_common_names() -> None:
+    """The numbers of an application's own answer are no tokens, although LaunchDarkly's newer SDK uses the same names."""
+    assert read({"input": 3, "output": 4, "total": 7}) is None
