@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+from ldai_integrations._example_apps.demo.services import CONFIGS
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.demo.services import CONFIGS
 from tests.browser import headless
 
 IMAGES = Path(__file__).parent / "images"

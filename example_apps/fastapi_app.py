@@ -3,7 +3,7 @@
 ::
 
     ldai dev --configs example_apps/configs.json  # prints its address
-    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn ldai_integrations.example_apps.fastapi_app:app
+    LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=... uvicorn ldai_integrations._example_apps.fastapi_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
@@ -22,7 +22,7 @@ from openai import APIError, AsyncOpenAI
 from pydantic import BaseModel, StringConstraints
 
 from ldai_integrations import Run, Settings, Tracking, track_ai, wrap_client
-from ldai_integrations.example_apps import shop
+from ldai_integrations._example_apps import shop
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
 

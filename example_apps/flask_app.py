@@ -4,7 +4,7 @@
 
     ldai dev --configs example_apps/configs.json  # prints its address
     export LDAI_DEV_SERVER=http://127.0.0.1:8765 OPENAI_API_KEY=...
-    waitress-serve --listen=127.0.0.1:8080 ldai_integrations.example_apps.flask_app:app
+    waitress-serve --listen=127.0.0.1:8080 ldai_integrations._example_apps.flask_app:app
 
 With ``LAUNCHDARKLY_SDK_KEY`` instead of ``LDAI_DEV_SERVER``, the same app uses LaunchDarkly.
 """
@@ -21,7 +21,7 @@ from ldclient import Context
 from openai import APIError, OpenAI
 
 from ldai_integrations import Run, Settings, Tracking, track_ai
-from ldai_integrations.example_apps import shop
+from ldai_integrations._example_apps import shop
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking, feedback_blueprint
 

@@ -1,6 +1,6 @@
 """A fake OpenAI-compatible model server: it implements the wire format without a model.
 
-Run it with ``uvicorn ldai_integrations.example_apps.model_server:app --port 8099``, and set
+Run it with ``uvicorn ldai_integrations._example_apps.model_server:app --port 8099``, and set
 ``OPENAI_BASE_URL=http://127.0.0.1:8099/v1`` for the ``openai`` package. It answers ``POST /v1/chat/completions`` with
 or without a stream. The answer depends on the request only:
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ._cli import dev, doctor, encodings, init, metrics, pull
+from ._example_apps import demo
 from ._version import __version__
-from .example_apps import demo
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -167,8 +168,10 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
                 f"track_ai was put on {func!r}; put it on the function or method that handles the request"
             )
         wrapper = track_function(func, self._opener)
-        # Only a function may become a function: frameworks treat other callables differently.
-        return wrapper if inspect.isroutine(func) else track_object(func, wrapper, self)
+        # Only a function may become a function: frameworks treat other callables differently. From Python 3.14 on, a
+        # functools.partial counts as a routine.
+        is_function = inspect.isroutine(func) and not isinstance(func, functools.partial)
+        return wrapper if is_function else track_object(func, wrapper, self)
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""

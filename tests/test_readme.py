@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from flask import Flask
 
 from ldai_integrations import Run, RunRecord, Tracking, Usage, run_finished, track_ai
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.model_server import create_app
 
 from .conftest import EndProcess
 from .example_apps.servers import serving_asgi

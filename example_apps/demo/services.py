@@ -29,10 +29,10 @@ MODEL_SERVER = [
     "warning",
     "--port",
     "{port}",
-    "ldai_integrations.example_apps.model_server:app",
+    "ldai_integrations._example_apps.model_server:app",
 ]
-FLASK = ["waitress", "--threads", "16", "--listen", "127.0.0.1:{port}", "ldai_integrations.example_apps.flask_app:app"]
-FASTAPI = ["uvicorn", "--log-level", "warning", "--port", "{port}", "ldai_integrations.example_apps.fastapi_app:app"]
+FLASK = ["waitress", "--threads", "16", "--listen", "127.0.0.1:{port}", "ldai_integrations._example_apps.flask_app:app"]
+FASTAPI = ["uvicorn", "--log-level", "warning", "--port", "{port}", "ldai_integrations._example_apps.fastapi_app:app"]
 
 
 class ServiceError(Exception):

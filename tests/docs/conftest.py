@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ldai_integrations import RunRecord
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.model_server import create_app
 
 from ..conftest import EndProcess
 from ..example_apps.servers import serving_asgi

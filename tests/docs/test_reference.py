@@ -19,7 +19,7 @@ from .conftest import DOCS, ROOT
 # Mostly internal modules, with the names that users need.
 _MOSTLY_INTERNAL = {"decorator": ["track_ai"], "delivery": ["SpoolingEventProcessor"]}
 # Users need no name of the first, and import the name of the second from the package.
-_INTERNAL = {"example_apps", "frameworks", "graph"}
+_INTERNAL = {"frameworks", "graph"}
 _NAMES = {found.name for found in pkgutil.iter_modules(ldai_integrations.__path__) if found.name[0] != "_"}
 _MODULES = sorted(_NAMES - _INTERNAL)
 

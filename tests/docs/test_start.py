@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ldai_integrations import RunRecord, Settings, track_ai
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.cli import main
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.model_server import create_app
 
 from ..conftest import EndProcess
 from ..example_apps.servers import serving_asgi

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ldai_integrations._example_apps.demo.check import Report
+from ldai_integrations._example_apps.demo.plan import CONFIG_KEYS, PLAN
+from ldai_integrations._example_apps.demo.readback import read_bill, read_costs, read_prices, read_runs, read_table
+from ldai_integrations._example_apps.demo.services import CONFIGS, Services, local_environ
+from ldai_integrations._example_apps.demo.traffic import Exchange, send_all
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.demo.check import Report
-from ldai_integrations.example_apps.demo.plan import CONFIG_KEYS, PLAN
-from ldai_integrations.example_apps.demo.readback import read_bill, read_costs, read_prices, read_runs, read_table
-from ldai_integrations.example_apps.demo.services import CONFIGS, Services, local_environ
-from ldai_integrations.example_apps.demo.traffic import Exchange, send_all
-from ldai_integrations.example_apps.model_server import create_app
 
 from ..waiting import eventually
 from .servers import serving_asgi, serving_wsgi
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ldai_integrations import Tracking
-    from ldai_integrations.example_apps.demo.plan import Step
+    from ldai_integrations._example_apps.demo.plan import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             for name, value in local_environ({}, address, model_server).items():
                 patch.setenv(name, value)
             flask_app, fastapi_app = (
-                import_module("ldai_integrations.example_apps.flask_app"),
-                import_module("ldai_integrations.example_apps.fastapi_app"),
+                import_module("ldai_integrations._example_apps.flask_app"),
+                import_module("ldai_integrations._example_apps.fastapi_app"),
             )
         trackings = flask_app.tracking, fastapi_app.tracking
         with serving_wsgi(flask_app.app) as flask, serving_asgi(fastapi_app.app) as fastapi:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ldai_integrations.example_apps import shop
-from ldai_integrations.example_apps.demo.plan import Step
-from ldai_integrations.example_apps.demo.services import CONFIGS
+from ldai_integrations._example_apps import shop
+from ldai_integrations._example_apps.demo.plan import Step
+from ldai_integrations._example_apps.demo.services import CONFIGS
 
 from ..waiting import eventually
 

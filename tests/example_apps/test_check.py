@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ldai_integrations.example_apps.demo.expected import Bounds, as_row
-from ldai_integrations.example_apps.demo.plan import CONCISE, COURTEOUS, PLAN, THOROUGH, Variation
-from ldai_integrations.example_apps.demo.readback import read_table
-from ldai_integrations.example_apps.demo.traffic import send_all
+from ldai_integrations._example_apps.demo.expected import Bounds, as_row
+from ldai_integrations._example_apps.demo.plan import CONCISE, COURTEOUS, PLAN, THOROUGH, Variation
+from ldai_integrations._example_apps.demo.readback import read_table
+from ldai_integrations._example_apps.demo.traffic import send_all
 
 if TYPE_CHECKING:
-    from ldai_integrations.example_apps.demo.check import Report
-    from ldai_integrations.example_apps.demo.expected import Figures
-    from ldai_integrations.example_apps.demo.traffic import Exchange
+    from ldai_integrations._example_apps.demo.check import Report
+    from ldai_integrations._example_apps.demo.expected import Figures
+    from ldai_integrations._example_apps.demo.traffic import Exchange
 
 
 def one_run(report: Report, variation: Variation, **figures: int) -> Figures:

@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 
 from ldai_integrations import cli
-from ldai_integrations.example_apps.demo import demonstrate as demo
-from ldai_integrations.example_apps.demo import services
-from ldai_integrations.example_apps.demo.plan import PLAN
-from ldai_integrations.example_apps.demo.services import ROOT, ServiceError, Services, is_real, local_environ, running
+from ldai_integrations._example_apps.demo import demonstrate as demo
+from ldai_integrations._example_apps.demo import services
+from ldai_integrations._example_apps.demo.plan import PLAN
+from ldai_integrations._example_apps.demo.services import ROOT, ServiceError, Services, is_real, local_environ, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

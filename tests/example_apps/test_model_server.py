@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from ldai_integrations.example_apps.demo.readback import read_bill
-from ldai_integrations.example_apps.model_server import tokens
+from ldai_integrations._example_apps.demo.readback import read_bill
+from ldai_integrations._example_apps.model_server import tokens
 
 from ..waiting import eventually
 

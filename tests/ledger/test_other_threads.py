@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,7 @@ def handle(place: Callable[..., Any], ask: Ask, *, binds: bool) -> str:
     async def async_handler(run: Run) -> str:
         return str(await place(ask, run if binds else None))
 
-    return asyncio.run(async_handler()) if asyncio.iscoroutinefunction(place) else handler()
+    return asyncio.run(async_handler()) if inspect.iscoroutinefunction(place) else handler()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -220,7 +221,7 @@ def test_bound_functions_keep_their_kind(launchdarkly: OfflineLaunchDarkly) -> N
 
     with track_ai(config_key="chat") as run:
         bound = run.bind(work)
-    assert asyncio.iscoroutinefunction(bound)
+    assert inspect.iscoroutinefunction(bound)
     assert (bound.__name__, bound.__doc__) == ("work", "Work.")
     assert asyncio.run(bound(3)) == (3, run)
     assert current_run() is not run

@@ -13,8 +13,8 @@ from openai import OpenAI
 from opentelemetry.metrics import NoOpMeterProvider
 
 from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.example_apps.model_server import create_app
 from ldai_integrations.opentelemetry import OpenTelemetrySink
 from ldai_integrations.testing import Clock, OfflineLaunchDarkly
 

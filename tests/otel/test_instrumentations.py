@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from ldai_integrations import Tracking, track_ai, wrap_client
-from ldai_integrations.example_apps.model_server import create_app
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.testing import RecordingSink
 
 from ..example_apps.servers import serving_asgi

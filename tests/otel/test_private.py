@@ -11,7 +11,7 @@ from ldclient import Context
 from openai import OpenAI
 
 from ldai_integrations import ConfigurationError, Tracking, track_ai, wrap_client
-from ldai_integrations.example_apps.model_server import create_app
+from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.opentelemetry import OpenTelemetrySink
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 

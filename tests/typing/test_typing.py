@@ -7,12 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "ldai_integrations.frameworks.adk": "google.adk",
+    "ldai_integrations.frameworks.pydantic_ai": "pydantic_ai",
+    "ldai_integrations.frameworks.strands": "strands",
+}
 CHECKED = [str(ROOT / "tests" / "typing" / name) for name in ("calls.py", "decorated.py", "middleware.py")]
 
 for _package in ("anthropic", "django", "flask", "openai", "starlette"):  # which the files import
@@ -57,7 +63,8 @@ def test_all_public_types_are_known() -> None:
     report = run_pyright("--verifytypes", "ldai_integrations", "--ignoreexternal")["typeCompleteness"]
 
     unknown = [symbol["name"] for symbol in report["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
+    # The bases of these classes are those of frameworks, which have an environment of their own.
+    foreign = [name for name in unknown if not find_spec(PACKAGES.get(name.rpartition(".")[0], "pytest"))]
     assert report["packageRootDirectory"] == str(ROOT / "ldai_integrations")
-    # The bases of these classes are those of frameworks that are not installed here.
-    assert [name for name in unknown if not name.startswith("ldai_integrations.frameworks.")] == []
-    assert report["completenessScore"] > 0.99
+    assert [name for name in unknown if name not in foreign] == []
+    assert report["completenessScore"] == 1 or foreign

@@ -64,7 +64,7 @@ def test_what_inspect_says_is_kept(tracking: Tracking, handler: Any) -> None:
     assert Route("/", tracked).name == Route("/", handler).name
     assert repr(tracked) == repr(handler)
     assert list(inspect.signature(tracked).parameters) == list(inspect.signature(handler).parameters)
-    for question in (inspect.isroutine, inspect.isfunction, inspect.iscoroutinefunction, inspect.isgeneratorfunction):
+    for question in (inspect.isfunction, inspect.iscoroutinefunction, inspect.isgeneratorfunction):
         assert question(tracked) == question(handler)
 
 
