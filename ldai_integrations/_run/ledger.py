@@ -397,7 +397,8 @@ def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]
     if reading.usage is not None:
         same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
         same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
-    same += [one for one in others if one.reading.usage is None and not one.call.error]
+    is_failed = bool(report.error or reading.error)
+    same += [one for one in others if one.reading.usage is None and one.is_failed == is_failed]
     return same[0] if same else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import Settings, track_ai
+from ldai_integrations import Settings, current_run, track_ai
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
@@ -196,3 +196,28 @@ def test_a_result_that_is_observed_too_counts_once(
     record = runs.wait(1)[-1]
 
     assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
+
+
+@pytest.mark.parametrize("ends", ["left", "broken"])
+def test_an_observed_stream_that_does_not_end_has_an_estimate(
+    ends: str, litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """The output of a stream that LiteLLM does not report to its end is estimated if the stream is observed."""
+    provider.serve(MODEL, tokens=TOKENS, words=("Hello", " there", "!"), breaks_after=3 if ends == "broken" else None)
+
+    def use() -> None:
+        stream = current_run().observe(litellm.completion(f"openai/{MODEL}", MESSAGES, stream=True, **options))
+        try:
+            for chunk in stream:
+                if chunk.choices[0].finish_reason:
+                    break
+        except Exception:
+            assert ends == "broken"
+
+    record = serve(use)
+
+    assert (record.calls, record.failed_calls) == (1, int(ends == "broken"))
+    assert record.usage is not None
+    assert record.usage.source == "estimate"
+    assert record.usage.output_tokens is not None
+    assert record.time_to_first_token_ms is not None
