@@ -78,6 +78,8 @@ class ASGITrackingMiddleware:
         if kind not in _REQUESTS:
             return await self._serve_other(scope, receive, send)
         requests = self._requests
+        if not requests.services.start.is_over:
+            await requests.services.start.await_end()
         tracked, is_outermost = scope.get(SCOPE_KEY), False
         if not isinstance(tracked, RequestScope) or tracked.services is not requests.services:
             tracked, is_outermost = requests.scope(scope), True
@@ -109,11 +111,12 @@ class ASGITrackingMiddleware:
                     await requests.services.flushing.aflush_after_request()
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a lifespan: flush when the application has shut down, before the server learns of it."""
+        """Serve a lifespan: connect first, and flush when the application has shut down, before the server knows."""
         if scope.get("type") != "lifespan":
             return await self.app(scope, receive, send)
         flushing = self._requests.services.flushing
         flushing.ensure_started()  # a server may have forked after the import; here it delays no request
+        await self._requests.services.start.await_end()
 
         async def send_after_flush(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):

@@ -73,6 +73,8 @@ class _Opener:
             if tracking is None:
                 return idle_run(), False
             scope = RequestScope(services_of(tracking))
+        if not scope.services.start.is_over:
+            scope.services.start.wait()
         source = self._ld_context
         run = open_run(
             scope,
@@ -84,9 +86,15 @@ class _Opener:
         return run, True
 
     async def prepare(self) -> None:
-        """Create the Tracking of the process off the event loop, if this call is the first one that needs it."""
-        if self._tracking is None and get_current() is None and process.tracking is None:
-            await call_off_loop(process.make_tracking)
+        """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
+        current = get_current()
+        if current is None or self._tracking is not None:
+            tracking = self._tracking or process.tracking or await call_off_loop(process.make_tracking)
+            services = services_of(tracking) if tracking is not None else None
+        else:
+            services = current.services
+        if services is not None and not services.start.is_over:
+            await services.start.await_end()
 
     def _variables_for(
         self, scope: RequestScope, args: tuple[object, ...], kwargs: dict[str, Any]

@@ -78,7 +78,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
             @wraps(func)
             async def run_async(*args: Any, **kwargs: Any) -> Any:
                 if self._tracking is None and get_current() is None and process.tracking is None:
-                    await call_off_loop(process.make_tracking)
+                    await call_off_loop(process.make_tracking)  # its runs wait for AI Configs
                 with self._block(args, kwargs):
                     return await func(*args, **kwargs)
 

@@ -37,6 +37,8 @@ class Settings:
             ``"request"``: after each request that had a run, once its last byte is sent;
             ``"shutdown"``: at shutdown only; ``"never"``: only when the application asks for it.
         flush_timeout: The longest time for one flush, in seconds; more than 0, at most 60.
+        start_wait: The longest time that ``Tracking.from_env()``, the start of an ASGI application with a middleware,
+            and the first runs wait for AI Configs, in seconds; 0 to 300. Then the default is served.
         cancelled_as: What LaunchDarkly receives for a run that the client or a task cancelled:
             ``"cancelled"`` sends times and tokens, but neither success nor error.
         caught_failures: The outcome of a run whose last provider call failed although the handler returned normally:
@@ -61,6 +63,7 @@ class Settings:
 
     flush: FlushWhen = option("auto", choice(get_args(FlushWhen)), "LDAI_FLUSH")
     flush_timeout: float = option(5.0, seconds(0, 60, above=True), "LDAI_FLUSH_TIMEOUT")
+    start_wait: float = option(2.0, seconds(0, 300), "LDAI_START_WAIT")
     cancelled_as: CancelledAs = option("cancelled", choice(get_args(CancelledAs)), "LDAI_CANCELLED_AS")
     caught_failures: CaughtFailures = option("error", choice(get_args(CaughtFailures)), "LDAI_CAUGHT_FAILURES")
     report_estimates: bool = option(True, switch(), "LDAI_REPORT_ESTIMATES")

@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
 
 import ldclient
 from ldclient import LDClient
@@ -16,12 +15,12 @@ from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
-from ._options import Option, seconds
 from ._run.background import is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.flushing import Flushing
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
+from ._run.start import Start
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
@@ -29,7 +28,6 @@ from .delivery import (
     connection_of,
     delivery_of,
     forks,
-    report_connection,
     watch_client,
 )
 from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
@@ -46,7 +44,6 @@ __all__ = ["Tracking"]
 
 # The time to load an encoding; it takes a second at most.
 _LOAD_SECONDS = 30.0
-_START_WAIT = Option("LDAI_START_WAIT", 5.0, seconds(0, 300))
 
 
 class Tracking:
@@ -112,11 +109,12 @@ class Tracking:
             costs=Costs(diagnostics) if self.settings.costs else None,
             flushing=self._flushing,
             reporter=self._reporter,
+            start=Start(),
         )
         self._flushing.watch_exit()
         warm_up(timeout=_LOAD_SECONDS if forks.are_silent else None)
-        process.add(self)
         connect(self.settings.frameworks, process.diagnostics)
+        process.add(self)
 
     @classmethod
     def from_env(
@@ -124,10 +122,12 @@ class Tracking:
         *,
         settings: Settings | None = None,
         sinks: Iterable[Sink] = (),
-        start_wait: float | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Tracking:
-        """Create a Tracking and its LDClient from the environment.
+        """Create a Tracking and its LDClient from the environment, and wait for AI Configs.
+
+        The wait ends after ``settings.start_wait`` seconds, or when LaunchDarkly refuses the key. On an event loop,
+        this does not wait; the first runs do.
 
         ``LAUNCHDARKLY_SDK_KEY`` connects to LaunchDarkly, ``LDAI_DEV_SERVER`` (an address) to the dev server, and
         ``LDAI_CONFIG_FILE`` reads AI Configs from a file. If several are set, the dev server is used; it receives the
@@ -136,18 +136,24 @@ class Tracking:
         Args:
             settings: Options; the defaults suit most applications.
             sinks: Further receivers of records, besides LaunchDarkly.
-            start_wait: The longest time to wait for AI Configs, in seconds; by default that of ``LDAI_START_WAIT``, or
-                5. A refused key is reported at once.
             environ: Read instead of ``os.environ`` to find LaunchDarkly.
 
         Raises:
             TrackingNotConfiguredError: If none of the variables is set.
             ConfigurationError: If one of them has a value that cannot work.
         """
-        wait = cast("float", _START_WAIT.read()) if start_wait is None else start_wait
+        tracking = cls._connect(environ, settings, sinks)
+        tracking._services.start.wait()
+        return tracking
+
+    @classmethod
+    def _connect(
+        cls, environ: Mapping[str, str] | None = None, settings: Settings | None = None, sinks: Iterable[Sink] = ()
+    ) -> Tracking:
+        """Create a Tracking and its LDClient from the environment, without waiting."""
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
-        report_connection(tracking.client, tracking._diagnostics, timeout=wait)
+        tracking._services.start.begin(tracking.client, tracking._diagnostics, tracking.settings.start_wait)
         return tracking
 
     def __repr__(self) -> str:
@@ -248,13 +254,13 @@ class _Process:
     def make_tracking(self) -> Tracking | None:
         """Return the first Tracking; create one from LaunchDarkly's shared client or from the environment if needed.
 
-        The first call may wait some seconds for LaunchDarkly. If no Tracking can be created, this is logged once, and
-        the next call tries again.
+        It does not wait for AI Configs. If no Tracking can be created, this is logged once, and the next call tries
+        again.
         """
         with self._lock:
             if self.tracking is None:
                 try:
-                    self._created = self._of_shared_client() or Tracking.from_env()
+                    self._created = self._of_shared_client() or Tracking._connect()
                 except TrackingNotConfiguredError:
                     self.diagnostics.note("configuration", "", "Runs are not tracked. %s", NOT_CONFIGURED)
                 except LDAIIntegrationError as exc:
@@ -300,4 +306,5 @@ def process_tracking(tracking: Tracking | None = None) -> Tracking:
     found = tracking if tracking is not None else process.make_tracking()
     if found is None:
         raise TrackingNotConfiguredError(NOT_CONFIGURED)
+    found._services.start.wait()
     return found

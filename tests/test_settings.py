@@ -22,6 +22,7 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("LDAI_COSTS", "No", False),
     ("LDAI_ERROR_STATUSES", "429, 500-502", {429, 500, 501, 502}),
     ("LDAI_MAX_BODY_BYTES", "1000", 1000),
+    ("LDAI_START_WAIT", "0", 0.0),
     ("LDAI_USAGE_WAIT", "0", 0.0),
     ("LDAI_FRAMEWORKS", "langchain, dspy", ("langchain", "dspy")),
     ("LDAI_FRAMEWORKS", "none", ()),

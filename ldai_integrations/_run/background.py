@@ -146,6 +146,18 @@ async def call_off_loop(call: Callable[[], T], *, timeout: float | None = None) 
     return await asyncio.wait_for(loop.run_in_executor(None, call), timeout)
 
 
+async def sleep(seconds: float) -> None:
+    """Wait on asyncio or Trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        import anyio
+
+        await anyio.sleep(seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
 async def wait_at_most(seconds: float, awaitable: Awaitable[object]) -> None:
     """Await something for a limited time, on asyncio or Trio; it is cancelled afterwards."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Any
 
 from ..usage import Reading, SSEReader, StreamReader, decoder, read
@@ -13,6 +14,9 @@ _JSON_STARTS = ("{", "[")
 #: How many characters of JSON are parsed to recognise a line: that takes less than 1 ms. A longer one is recognised by
 #: its start.
 MOST_PARSED = 262_144
+# How many compressed bytes of a stream are decoded as they pass, because they may become a thousand times as many. What
+# follows a larger part is decoded when the run is reported, and so are documents.
+_MOST_DECODED = 2_048
 
 
 def is_stream_type(content_type: str) -> bool:
@@ -46,6 +50,13 @@ class BodyReader:
         self._lines = SSEReader() if is_stream_type(content_type) else None
         self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
         self._limit = limit
+        self._compressed: deque[bytes] = deque()
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """How much has passed of what is read at the end, in bytes."""
+        return self._size + len(self._document or b"") + (self._lines.size if self._lines is not None else 0)
 
     @property
     def answered(self) -> bool:
@@ -61,19 +72,19 @@ class BodyReader:
         """Take a part of the body; return whether it completes an event with text, reasoning or a tool delta."""
         if self.is_undecodable:
             return False
-        data = data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data)
+        data = data if isinstance(data, str) else bytes(data)
         if self._decoder is not None:
+            data = data.encode("utf-8", "replace") if isinstance(data, str) else data
+            if self._lines is None or self._compressed or len(data) > _MOST_DECODED:
+                self._keep(data)
+                return False
             data = self._decoder.decode(data)
-        if self._lines is not None:
-            return self._lines.feed(data)
-        if self._document is not None:
-            self._document += data
-            if len(self._document) > self._limit:
-                self._document = None
-        return False
+        return self._take(data)
 
     def reading(self) -> Reading | None:
         """Return what is known so far; ``None`` if the body has no provider's format."""
+        while self._compressed and self._decoder is not None:
+            self._take(self._decoder.decode(self._compressed.popleft()))
         if self._lines is not None:
             return self._lines.reading()
         if not self._document:
@@ -83,12 +94,32 @@ class BodyReader:
         except (ValueError, RecursionError):
             return None
 
+    def _keep(self, data: bytes) -> None:
+        """Keep compressed bytes, within the limit of a document."""
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._compressed.append(data)
+
+    def _take(self, data: bytes | str) -> bool:
+        if self._lines is not None:
+            return self._lines.feed(data)
+        if self._document is not None:
+            self._document += data.encode("utf-8", "replace") if isinstance(data, str) else data
+            if len(self._document) > self._limit:
+                self._document = None
+        return False
+
 
 class ItemReader:
     """A reader of the items of a stream: a provider's events, lines of text, or parts of a body."""
 
     def __init__(self) -> None:
         self._reader: StreamReader | SSEReader | None = None
+
+    @property
+    def size(self) -> int:
+        """How much text has passed, in characters or bytes; 0 if the items are objects."""
+        return self._reader.size if isinstance(self._reader, SSEReader) else 0
 
     @property
     def recognised(self) -> bool:
@@ -121,12 +152,13 @@ class ItemReader:
         if not isinstance(item, (str, bytes, bytearray, memoryview)):
             return self._feed_object(item)
         # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
-        text = item if isinstance(item, str) else bytes(item).decode("utf-8", "replace")
-        if "\n" not in text and is_sse_or_json_line(text):
-            return self._feed_text(f"{text}\n\n".encode())
-        return self._feed_text(item.encode("utf-8", "replace") if isinstance(item, str) else bytes(item))
+        data = item if isinstance(item, str) else bytes(item)
+        has_end = "\n" in data if isinstance(data, str) else b"\n" in data
+        if not has_end and is_sse_or_json_line(beginning_of(data)):
+            return self._feed_text(data) | self._feed_text("\n\n")
+        return self._feed_text(data)
 
-    def _feed_text(self, data: bytes) -> bool:
+    def _feed_text(self, data: bytes | str) -> bool:
         if self._reader is None:
             self._reader = SSEReader()
         return self._reader.feed(data) or False
@@ -139,12 +171,18 @@ class ItemReader:
         if isinstance(data, str):
             event = f"event: {name}\n" if isinstance(name, str) else ""
             lines = "\n".join(f"data: {line}" for line in data.split("\n"))
-            return self._feed_text(f"{event}{lines}\n\n".encode())
+            return self._feed_text(f"{event}{lines}\n\n")
         events = StreamReader()
         has_delta = events.feed(item) or False
         if events.recognised or self._reader is None:
             self._reader = events
         return has_delta
+
+
+def beginning_of(item: Any) -> str:
+    """Return so much of a text or of bytes that its first line can be recognised."""
+    part = item[: MOST_PARSED + 1]
+    return part if isinstance(part, str) else bytes(part).decode("utf-8", "replace")
 
 
 def is_sse_or_json_line(text: str) -> bool:

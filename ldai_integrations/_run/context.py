@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..typing import RunBinding, RunCompanion
     from .flushing import Flushing
+    from .start import Start
     from .vote_token import VoteToken
 
 P = ParamSpec("P")
@@ -74,6 +75,7 @@ class Services:
     costs: Costs | None
     flushing: Flushing
     reporter: Reporter
+    start: Start
 
 
 class RequestScope:

@@ -17,6 +17,7 @@ from .context import RequestScope, Services, get_current
 from .open_runs import note_stray_call
 from .options import RunOptions
 from .run import Run, run_of
+from .start import Start
 from .state import RunState
 
 
@@ -56,6 +57,7 @@ def _idle_services() -> Services:
         costs=None,
         flushing=nothing,
         reporter=nothing,
+        start=Start(),
     )
 
 

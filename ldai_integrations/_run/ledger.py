@@ -57,6 +57,7 @@ class ProviderCall:
         is_left: Whether the consumer of its stream left before the end.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
+        measure: Returns how many characters of the response have still to be read or counted.
         wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
             ``None`` if there is nothing to wait for.
     """
@@ -73,6 +74,7 @@ class ProviderCall:
         "is_background",
         "is_left",
         "is_lookup",
+        "measure",
         "request",
         "rest",
         "source",
@@ -97,6 +99,7 @@ class ProviderCall:
         self.rest: RestOfStream | None = None
         self.wait: Callable[[float], object] | None = None
         self._read: Callable[[], Reading | None] = _read_nothing
+        self.measure: Callable[[], int] = int
 
     @property
     def reporter(self) -> str:
@@ -252,6 +255,11 @@ class Ledger:
     def is_complete(self) -> bool:
         """Whether there are calls, and all of their responses have ended."""
         return bool(self._calls) and all(call.ended_at is not None for call in self._calls)
+
+    @property
+    def chars(self) -> int:
+        """How many characters of requests and responses may have to be read or counted."""
+        return self._request_chars + sum(call.measure() for call in self._calls)
 
     @property
     def has_rest(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, StreamReader, extract, read
-from .body import BodyReader, ItemReader, is_sse_or_json_line
+from .body import BodyReader, ItemReader, beginning_of, is_sse_or_json_line
 from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
@@ -91,7 +91,7 @@ async def _observe_later(run: RunState, response: Awaitable[object], call: Provi
 
 def _observe_line(run: RunState, line: str | bytes) -> None:
     """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
-    text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+    text = beginning_of(line)
     if not is_sse_or_json_line(text):
         if text.strip():
             run.services.diagnostics.note(
@@ -105,8 +105,8 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
     ledger = run.ledger
     if ledger.lines is None:
         ledger.lines = observe_events(run, ledger.begin("observed")).on_item
-    ledger.lines(text)
-    if text.strip() in ("data: [DONE]", "data:[DONE]"):
+    ledger.lines(line)
+    if text[:100].strip() in ("data: [DONE]", "data:[DONE]"):
         ledger.lines = None
 
 
@@ -264,6 +264,8 @@ class _Observer(StreamHooks):
         usage = reading.usage if reading is not None else None
         is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
         if not is_known or self._observed_run.keeps_texts:
+            chars = len(reading.text) + len(reading.reasoning) if reading is not None else 0
+            call.measure = lambda: chars
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None
@@ -307,6 +309,7 @@ class _Observer(StreamHooks):
     def _read_with(self, reader: ItemReader | BodyReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
         self._call.read_with(reading)
+        self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)
 
     def _fail_to_read(self, exc: Exception) -> None:
@@ -395,7 +398,9 @@ def _must_stay(kind: type) -> bool:
 
 def _reading_of(reader: ItemReader, stream: object) -> Reading | None:
     """Return what was read of a stream, or of the response that a helper has accumulated from it."""
-    reading = reader.reading() if reader.recognised else None
+    reading = reader.reading()
+    if not reader.recognised:
+        reading = None
     if reading is not None and reading.usage is not None:
         return reading
     for name in _SNAPSHOTS:

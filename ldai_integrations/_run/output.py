@@ -7,7 +7,7 @@ from typing import Any
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
-from .body import MOST_PARSED, BodyReader, ItemReader, is_json_type, is_sse_or_json_line, is_stream_type, media_type
+from .body import BodyReader, ItemReader, beginning_of, is_json_type, is_sse_or_json_line, is_stream_type, media_type
 
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
@@ -145,7 +145,9 @@ class HandlerOutput:
 
     @property
     def chars(self) -> int:
-        """How many characters would have to be counted."""
+        """How many characters may have to be read or counted."""
+        if self._reader is not None:
+            return self._reader.size
         return len(self._value) if isinstance(self._value, str) else self._size
 
     def release(self) -> None:
@@ -176,7 +178,7 @@ class HandlerOutput:
             if reader.is_undecodable:
                 self.undecodable = self._content_encoding
             self._reader = reader
-        elif content_type is None and is_sse_or_json_line(_beginning(item)):
+        elif content_type is None and is_sse_or_json_line(beginning_of(item).partition("\n")[0]):
             self._reader = ItemReader()
         elif content_type is None or media_type(content_type).startswith("text/"):
             self._is_text = not self._content_encoding
@@ -184,13 +186,6 @@ class HandlerOutput:
         else:
             return False
         return True
-
-
-def _beginning(item: Any) -> str:
-    """Return the first line of an item, or so much of it that it can be recognised."""
-    part = item[: MOST_PARSED + 1]
-    text = part if isinstance(part, str) else bytes(part).decode("utf-8", "replace")
-    return text.partition("\n")[0]
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import forks
+from ..delivery import exits, forks
 from ..exceptions import ConfigurationError
 from ..records import RunRecord, RunTexts
 from ..typing import RunCompanion, Sink
@@ -83,6 +83,7 @@ class Reporter:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
+        exits.wait_in_last_moment()
         until = time.monotonic() + run.services.settings.usage_wait
         if not (
             self._may_wait(run) and self._flushing.worker.submit(partial(self._report, run, ended_at, until=until))
@@ -106,11 +107,7 @@ class Reporter:
         try:
             if run.parent is not None and run.parent.counts_pages:
                 _ = run.parent.id  # evaluated now, for the record
-            if (
-                self._has_receivers
-                and run.output.chars < _LONG
-                and not (run.exports_texts or run.ledger.awaits_reports)
-            ):
+            if self._has_receivers and _chars_of(run) < _LONG and not (run.exports_texts or run.ledger.awaits_reports):
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
@@ -170,6 +167,14 @@ class Reporter:
             sink = self._sinks[index]
             with self._diagnostics.guard(_name_of(sink), run.config_key):
                 companion.drop()
+
+
+def _chars_of(run: RunState) -> int:
+    """Return how many characters may have to be read or counted for the record of a run."""
+    chars = run.output.chars + run.ledger.chars
+    if run.prompt and (chars or not run.ledger):  # otherwise the provider has counted it
+        chars += sum(len(str(message.get("content") or "")) for message in run.prompt)
+    return chars
 
 
 def _name_of(sink: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._locks import forks
-from ._connection import SDK_KEY, connection_of, problem_with_key, report_connection
+from ._connection import SDK_KEY, connection_of, has_answered, problem_with_key, report_connection
 from ._delivery import Delivery, delivery_of
 from ._environment import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env, is_serverless
 from ._exit import exits
@@ -26,6 +26,7 @@ __all__ = [
     "environment_id_of",
     "exits",
     "forks",
+    "has_answered",
     "is_serverless",
     "problem_with_key",
     "report_connection",

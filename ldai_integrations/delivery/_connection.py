@@ -69,16 +69,17 @@ def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: fl
         True if AI Configs have arrived.
     """
     deadline = time.monotonic() + timeout
-    error = None
-    while not client.is_initialized():
-        error = client.data_source_status_provider.status.error
-        if error is not None or time.monotonic() >= deadline:
-            break
+    while not has_answered(client) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     if client.is_initialized():
         return True
-    _report(error, diagnostics)
+    _report(client.data_source_status_provider.status.error, diagnostics)
     return False
+
+
+def has_answered(client: LDClient) -> bool:
+    """Return whether AI Configs have arrived, or the first attempt to connect has failed."""
+    return client.is_initialized() or client.data_source_status_provider.status.error is not None
 
 
 def watch_connection(client: LDClient, diagnostics: Diagnostics) -> None:

@@ -36,8 +36,11 @@ from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_
 
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
-# How long runs may take to end by themselves after a deadly signal; at most half of the time for the flush.
+# How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush. A
+# run that ends in the last moment waits as long.
 _LAST_SECONDS = 1.0
+# The time for the reports of runs that ended just before the last moment.
+_REPORTING_SECONDS = 0.05
 
 
 class Flushes(Protocol):
@@ -74,6 +77,7 @@ class Exits:
         self._seconds = 0.0
         self._waited = 0.0
         self._waited_at = 0.0
+        self._is_last_moment_in = NO_PROCESS
 
     def watch(self, tracking: Flushes, *, seconds: float) -> None:
         """Flush a tracking before the process ends. Call it again in a forked child.
@@ -119,12 +123,24 @@ class Exits:
         self._waited_at = time.monotonic()
 
     def end(self, *_args: object, **_details: object) -> None:
-        """End the open runs and flush for the last time. The arguments are those of Celery's signal."""
+        """End the open runs and flush for the last time. The arguments are those of Celery's signal.
+
+        Daemon threads may make runs meanwhile: each of these flushes before its thread goes on.
+        """
         self._abandon_open_runs()
+        self._expect_end()
         self._flush_all()
         for tracking in self._alive():
             with tracking.diagnostics.guard("run", "exit"):
                 tracking.give_up()
+
+    def wait_in_last_moment(self) -> None:
+        """Wait for the end of the process if a deadly signal is about to take effect.
+
+        A run that ends now would be lost. Its thread waits, so that its request gets no answer, as without a flush.
+        """
+        if self._is_last_moment_in == forks.count:
+            time.sleep(_LAST_SECONDS)
 
     def _alive(self) -> list[Flushes]:
         return [tracking for reference in list(self._watched) if (tracking := reference()) is not None]
@@ -171,9 +187,16 @@ class Exits:
     def _before_signal(self, is_deadly: bool) -> None:
         if is_deadly:
             self._end_open_runs()
+        self._expect_end()
+        self._flush_all()
+        if is_deadly:
+            self._is_last_moment_in = forks.count
+            time.sleep(_REPORTING_SECONDS)
+            self._flush_all()
+
+    def _expect_end(self) -> None:
         for tracking in self._alive():
             tracking.expect_end()
-        self._flush_all()
 
     def _at_exit(self) -> None:
         self.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,11 @@ from ._streams import StreamReader
 _LONGEST = 4_194_304
 # What a line of an event takes up in memory besides its characters.
 _LINE = 64
-# A long chunk is decoded in slices of this number of bytes, so that no copy of it is made.
-_SLICE = 262_144
+# How much one call of feed() reads, and the longest event that it parses, in bytes or characters. It takes 2 ms for
+# many short events, and less for a long one.
+_AT_ONCE, _LONGEST_AT_ONCE = 16_384, 131_072
+# How much may wait to be read, in bytes or characters.
+_MOST_WAITING = 8_388_608
 # How deep in an unknown JSON object texts are searched, and fields that never contain output.
 _DEPTH = 6
 _NOT_OUTPUT = frozenset(("type", "id", "object", "role", "model", "event", "status", "created", "timestamp"))
@@ -26,12 +30,16 @@ class SSEReader:
     """A reader of a streamed body, which may be cut into chunks anywhere.
 
     JSON is passed to a :class:`StreamReader`. Other data, and the content of a JSON string, counts as output text. The
-    memory is bounded: an event of more than 4 MiB is dropped. Not for use from several threads at once. Source of the
-    syntax: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    memory is bounded: an event of more than 4 MiB is dropped, and so are the oldest of more than 8 MiB that wait to be
+    read. Not for use from several threads at once. Source of the syntax:
+    https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
     def __init__(self) -> None:
         self._reader = StreamReader()
+        # What has not been read yet, its size, and the position in the first part of it.
+        self._waiting: deque[bytes | str] = deque()
+        self._waiting_size = self._position = 0
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._line = io.StringIO()
         self._data: list[str] = []
@@ -39,6 +47,8 @@ class SSEReader:
         self._line_size = self._data_size = 0
         self._after_return = False
         self._event = ""
+        #: How much has passed, in bytes or characters.
+        self.size: int = 0
         #: Whether an event was dropped because it was too long.
         self.dropped: bool = False
 
@@ -57,20 +67,24 @@ class SSEReader:
         """Whether the current call has a finish reason, and its usage has not arrived yet."""
         return self._reader.awaits_usage
 
-    def feed(self, data: bytes) -> bool:
-        """Read the next bytes of the body.
+    def feed(self, data: bytes | str) -> bool:
+        """Take the next part of the body, and read so much of it that an event loop is not blocked.
+
+        The rest waits for the next calls. What follows an event of more than 128 KiB waits for :meth:`reading`.
 
         Returns:
-            True if they complete an event that contains a non-empty text, reasoning or tool delta.
+            True if an event was read that contains a non-empty text, reasoning or tool delta.
         """
-        spoke = False
-        for start in range(0, len(data), _SLICE):
-            for line in self._lines(self._decoder.decode(data[start : start + _SLICE])):
-                spoke |= self._read_line(line)
-        return spoke
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        self.size += len(data)
+        while self._waiting_size > _MOST_WAITING and len(self._waiting) > 1:
+            self._drop(self._waiting.popleft())
+        return self._read(_AT_ONCE)
 
     def reading(self) -> Reading:
-        """Return everything that is known so far; more bytes may follow."""
+        """Return everything that is known so far; more bytes may follow. It may take long: not for an event loop."""
+        self._read(None)
         # The last line may have no end. It is read if it is complete JSON.
         line = self._line.getvalue()
         payload = line.removeprefix("data:").strip()
@@ -80,6 +94,30 @@ class SSEReader:
         if self._data and _parse("\n".join(self._data)) is not None:
             self._dispatch()
         return self._reader.reading()
+
+    def _drop(self, data: bytes | str) -> None:
+        """Drop a part of the body, the event before it that has no end yet, and the rest of its last line."""
+        self._waiting_size -= len(data) - self._position
+        self._position, self.dropped = 0, True
+        self._line, self._data, self._data_size, self._event = io.StringIO(), [], 0, ""
+        self._line_size = 0 if data[-1:] in ("\n", b"\n") else _LONGEST + 1
+
+    def _read(self, most: int | None) -> bool:
+        """Read what waits: all of it, or a part whose events are short."""
+        has_delta, left = False, most if most is not None else self._waiting_size
+        while self._waiting and left > 0:
+            if most is not None and _LONGEST_AT_ONCE < self._line_size + self._data_size <= _LONGEST:
+                break
+            part = self._waiting[0][self._position : self._position + _AT_ONCE]
+            self._position += len(part)
+            if self._position == len(self._waiting[0]):
+                self._waiting.popleft()
+                self._position = 0
+            self._waiting_size -= len(part)
+            left -= len(part)
+            for line in self._lines(part if isinstance(part, str) else self._decoder.decode(part)):
+                has_delta |= self._read_line(line)
+        return has_delta
 
     def _lines(self, text: str) -> Iterator[str]:
         if self._after_return and text:  # the line feed of a pair that was cut into two chunks

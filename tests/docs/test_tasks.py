@@ -297,7 +297,8 @@ def test_the_platforms() -> None:
     assert len(variables) == 4
     assert all(is_serverless({name: "set"}) for name in variables)
     assert not is_serverless({})
-    assert page.count(f"({Settings().flush_timeout:g} by default)") == 2
+    assert page.count(f"({Settings().flush_timeout:g} by default)") == 1
+    assert page.count(f"({Settings().start_wait:g} by default)") == 1
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -112,6 +112,19 @@ def busy() -> None:
     go_on()
 
 
+def daemon_threads() -> None:
+    """Come to an end while daemon threads still make runs, and tell of each as soon as it is over."""
+
+    def go_on() -> None:
+        while True:
+            make_runs(1)
+            time.sleep(0.002)
+
+    for _ in range(4):
+        threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.5)
+
+
 def in_block() -> None:
     """Be in the middle of a run."""
     with track_ai(config_key="chat", tracking=tracking) as run:

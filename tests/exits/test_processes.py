@@ -45,6 +45,15 @@ def test_a_process_that_ends_by_itself(dev_server: DevServer, tmp_path: Path, na
     assert "postfork" not in program.log(), "the SDK asks for what is done already"
 
 
+def test_a_process_that_ends_while_daemon_threads_make_runs(dev_server: DevServer, tmp_path: Path) -> None:
+    """A run that ends during the last flush, or after it, arrives before its thread goes on."""
+    with start([_PROGRAMS, "daemon_threads"], dev_server, tmp_path, FROM_ENV="1") as program:
+        assert program.end() == 0, program.log()
+
+    assert len(program.made()) > 50
+    assert set(program.made()) <= set(arrived(dev_server)), program.log()
+
+
 @pytest.mark.parametrize("name", ["returns", "forks", "process_fork", "pool_is_terminated"])
 def test_a_client_of_the_environment(dev_server: DevServer, tmp_path: Path, name: str) -> None:
     """A client that we made, whose events wait in a spool of ours, loses none and sends none twice."""

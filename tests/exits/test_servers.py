@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from ldai_integrations.devserver import DevServer
 
+from ..waiting import eventually
 from .process import Program, arrived, start
 
 _APPS = "tests.exits.applications"
@@ -93,6 +94,26 @@ def test_a_server_is_told_to_end(dev_server: DevServer, tmp_path: Path, server: 
     assert sorted(set(told)) == sorted(told), program.log()
     assert set(answers) <= set(told), program.log()
     assert len(told) - len(answers) <= len(dropped), program.log()  # what was dropped may have been a run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_without_a_handler_is_ended_under_traffic(dev_server: DevServer, tmp_path: Path, number: int) -> None:
+    """A signal that ends waitress while it serves requests loses no answered run."""
+    answers: list[str] = []
+
+    def keep_busy() -> None:
+        with suppress(OSError, http.client.HTTPException):
+            while True:
+                answers.append(ask(address))
+
+    with serve(WAITRESS, dev_server, tmp_path) as (program, address), ThreadPoolExecutor(4) as pool:
+        busy = [pool.submit(keep_busy) for _ in range(4)]
+        assert eventually(lambda: len(answers) > 100, timeout=40)
+        assert program.end(number) == -number, program.log()
+        for client in busy:
+            client.result()
+
+    assert {answer for answer in answers if answer} <= set(arrived(dev_server)), program.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,1 @@
+"""Tests with an event loop that measures its callbacks."""
