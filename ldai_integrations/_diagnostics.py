@@ -6,10 +6,14 @@ import functools
 import logging
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
 logger = logging.getLogger("ldai_integrations")
+
+#: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
+receivers: list[Callable[[str, str], None]] = []
 
 # Subjects come from the configuration (config keys, names of sinks). The limit protects memory if they do not.
 _MAX_REMEMBERED = 1_000
@@ -45,6 +49,8 @@ class Diagnostics:
             return
         self._seen.add((kind, subject))
         logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
+        for receive in tuple(receivers):
+            receive(kind, message % args)
 
     def counts(self) -> dict[str, int]:
         """Return how often each kind has failed since the start."""

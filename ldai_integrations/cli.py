@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._cli import dev, doctor, encodings, init, metrics, pull
+from ._cli import completion, dev, doctor, encodings, init, metrics, pull
 from ._example_apps import demo
 from ._version import __version__
 
@@ -21,8 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status 0 for success, 1 if a check found something, or 2 if the command could not run.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    completion.complete(parser)
     try:
+        args = parser.parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has read enough
@@ -37,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ldai-integrations {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, init, pull, dev, metrics, doctor, encodings):
+    for command in (demo, init, pull, dev, metrics, doctor, encodings, completion):
         command.add_to(commands)
     return parser

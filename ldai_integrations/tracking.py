@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import ldclient
 from ldclient import LDClient
@@ -29,6 +30,7 @@ from .delivery import (
     delivery_of,
     forks,
     watch_client,
+    watch_dev_server,
 )
 from .exceptions import ConfigurationError, LDAIIntegrationError, TrackingNotConfiguredError
 from .feedback import Feedback
@@ -39,6 +41,9 @@ from .settings import Settings
 from .sinks import LaunchDarklySink
 from .typing import Sink
 from .usage import warm_up
+
+if TYPE_CHECKING:
+    from .delivery._dev_warnings import DevWarnings
 
 __all__ = ["Tracking"]
 
@@ -82,6 +87,7 @@ class Tracking:
         self.settings: Settings = settings if settings is not None else Settings()
         self._diagnostics = diagnostics = Diagnostics()
         self._owns_client = False
+        self._dev_warnings: DevWarnings | None = None
         self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)
         open_runs = OpenRuns(diagnostics)
@@ -153,6 +159,8 @@ class Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
+        tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)
+        process.check_owners(tracking)
         tracking._services.start.begin(tracking.client, tracking._diagnostics, tracking.settings.start_wait)
         return tracking
 
@@ -189,6 +197,8 @@ class Tracking:
         """
         self._is_closed = True
         process.discard(self)
+        if self._dev_warnings is not None:
+            self._dev_warnings.close()
         if not self._owns_client or self._flushing.is_forked:
             report = self._flushing.flush()
             self._services.judges.close()
@@ -240,7 +250,18 @@ class _Process:
 
     def add(self, tracking: Tracking) -> None:
         """Add a Tracking that was created."""
+        if any(other.client is tracking.client for other in self._open()):
+            _note_second(tracking, "its client belongs to another one")
         self._trackings.append(weakref.ref(tracking, self._forget))
+
+    def check_owners(self, tracking: Tracking) -> None:
+        """Warn if another open Tracking has created a client as well."""
+        if any(other._owns_client and other is not tracking for other in self._open()):
+            _note_second(tracking, "Tracking.from_env() has connected this process to LaunchDarkly before")
+
+    def _open(self) -> list[Tracking]:
+        found = (reference() for reference in self._trackings)
+        return [tracking for tracking in found if tracking is not None]
 
     def discard(self, tracking: Tracking) -> None:
         """Remove a Tracking that was closed."""
@@ -286,6 +307,16 @@ class _Process:
         except Exception:  # what ldclient.get raises before set_config: a bare Exception
             return None
         return Tracking(client)
+
+
+def _note_second(tracking: Tracking, reason: str) -> None:
+    tracking._diagnostics.note(
+        "second_tracking",
+        "",
+        "A second Tracking was created, although %s. Its runs are counted separately. Create one Tracking for each "
+        "application, and pass it to every middleware and decorator.",
+        reason,
+    )
 
 
 #: The Trackings of this process.

@@ -58,7 +58,7 @@ def format_number(number: Number, unit: Unit) -> str:
     if unit == "share":
         return f"{number:.1%}"
     if unit == "ms":
-        return f"{number:,.0f} ms" if number < 10_000 else f"{number / 1000:,.1f} s"
+        return f"{number:,.0f} ms"
     if unit == "USD":
         return f"${number:,.2f}" if number >= 1 or not number else f"${number:.6f}".rstrip("0")
     return f"{number:,}"

@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{alternative}")
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
+    except BrokenPipeError:
+        raise
     except OSError as problem:
         return fail(f"{args.plot} cannot be written: {problem.strerror}")
     if args.by_variation:

@@ -74,8 +74,8 @@ _PANELS: tuple[tuple[str, Callable[[Metrics], int | float | Decimal | None], flo
     ("Generations", lambda metrics: metrics.generations, 1),
     ("Error rate, %", lambda metrics: metrics.error_rate, 100),
     ("Tokens", lambda metrics: metrics.total_tokens, 1),
-    ("Duration, mean, s", lambda metrics: metrics.mean_duration_ms, 0.001),
-    ("First token, mean, s", lambda metrics: metrics.time_to_first_token_ms, 0.001),
+    ("Duration, mean, ms", lambda metrics: metrics.mean_duration_ms, 1),
+    ("First token, mean, ms", lambda metrics: metrics.time_to_first_token_ms, 1),
     ("Cost, USD", lambda metrics: metrics.total_cost, 1),
 )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .._locks import forks
-from ._connection import SDK_KEY, connection_of, has_answered, problem_with_key, report_connection
+from ._connection import SDK_KEY, connection_of, has_answered, is_real_key, problem_with_key, report_connection
 from ._delivery import Delivery, delivery_of
-from ._environment import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env, is_serverless
+from ._environment import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env, is_serverless, watch_dev_server
 from ._exit import exits
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
@@ -27,9 +27,11 @@ __all__ = [
     "exits",
     "forks",
     "has_answered",
+    "is_real_key",
     "is_serverless",
     "problem_with_key",
     "report_connection",
     "safe_context",
     "watch_client",
+    "watch_dev_server",
 ]

@@ -17,6 +17,7 @@ SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 _POLL_SECONDS = 0.01
 # What ldclient accepts. It replaces any other key by an empty one without an error.
 _FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")
+_REAL_KEY = re.compile(r"sdk-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # The other credentials that LaunchDarkly shows beside an SDK key, by their form.
 _OTHER_KEYS = {
     "a mobile key": re.compile(r"mob-.*"),
@@ -55,6 +56,11 @@ def problem_with_key(key: str) -> KeyProblem | None:
                 "use the SDK key (sdk-…) of the environment, which LaunchDarkly shows beside it",
             )
     return None
+
+
+def is_real_key(key: str) -> bool:
+    """Return whether a key has the form of LaunchDarkly's own SDK keys, unlike one that is made up for a dev server."""
+    return _REAL_KEY.fullmatch(key) is not None
 
 
 def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:

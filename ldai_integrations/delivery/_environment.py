@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
-from .._diagnostics import logger
+from .._diagnostics import Diagnostics, logger
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
-from ._connection import SDK_KEY, problem_with_key
+from ._connection import SDK_KEY, is_real_key, problem_with_key
+from ._dev_warnings import DevWarnings
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError, without_timeout_warning
 
@@ -79,6 +80,34 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     if file:
         return _start(_read_config_file(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
+
+
+def watch_dev_server(environ: Mapping[str, str] | None, diagnostics: Diagnostics) -> DevWarnings | None:
+    """Show the library's warnings on the page of the dev server, and warn if it takes the place of LaunchDarkly.
+
+    Args:
+        environ: The variables to read instead of ``os.environ``.
+        diagnostics: Where the warning is noted.
+
+    Returns:
+        What shows the warnings, or ``None`` without a dev server.
+    """
+    env = os.environ if environ is None else environ
+    key, server = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
+    if not server:
+        return None
+    warnings = DevWarnings(server.rstrip("/"))
+    if is_real_key(key):
+        diagnostics.note(
+            "dev_server",
+            "",
+            "%s is set, so LaunchDarkly is not used, although %s has the key of an environment: AI Configs come from "
+            "the dev server, and events go there. Unset %s in production.",
+            DEV_SERVER,
+            SDK_KEY,
+            DEV_SERVER,
+        )
+    return warnings
 
 
 def _make(key: str, **uris: Any) -> LDClient:

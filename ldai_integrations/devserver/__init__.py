@@ -17,6 +17,7 @@ from .._extras import needs_extra
 
 with needs_extra("dev"):
     from ._checks import FlagFileError
+    from ._flag_file import read_flag_file
     from ._server import DevServer
 
-__all__ = ["DevServer", "FlagFileError"]
+__all__ = ["DevServer", "FlagFileError", "read_flag_file"]

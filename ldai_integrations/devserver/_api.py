@@ -34,6 +34,7 @@ MAX_INTEGER = 2**63 - 1  # SQLite's limit
 SECONDS_BELOW = 10**11
 MAX_EVENTS = 1000
 MAX_FAULTS_BYTES = 2**20
+MAX_WARNING_BYTES = 2**16
 
 
 class MetricsEndpoints:
@@ -108,6 +109,8 @@ class InspectionEndpoints:
             Route("/dev/status", self._status),
             Route("/dev/faults", self._list_faults, methods=["GET"]),
             Route("/dev/faults", self._put_faults, methods=["PUT"]),
+            Route("/dev/warnings", self._list_warnings, methods=["GET"]),
+            Route("/dev/warnings", self._add_warning, methods=["POST"]),
         ]
 
     def _list_events(self, request: Request) -> Response:
@@ -150,3 +153,16 @@ class InspectionEndpoints:
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
         return self._list_faults(request)
+
+    def _list_warnings(self, _request: Request) -> Response:
+        return JSONResponse({"warnings": self._stores.warnings.to_json()})
+
+    async def _add_warning(self, request: Request) -> Response:
+        try:
+            async with self._stores.bodies.read(request, limit=MAX_WARNING_BYTES) as body:
+                self._stores.warnings.add(body)
+        except BodyTooLargeError:
+            return error(400, "invalid_request", f"the body is larger than {MAX_WARNING_BYTES} bytes")
+        except (ValueError, RecursionError) as problem:
+            return error(400, "invalid_request", str(problem))
+        return Response(status_code=204)

@@ -23,6 +23,22 @@ POLL_MS = 500
 SETTLED_SECONDS = 0.4
 
 
+def read_flag_file(path: Path) -> list[str]:
+    """Check a flag file as the dev server does, without a server.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its values that work but are probably mistakes, one line each.
+
+    Raises:
+        FlagFileError: The file cannot be read, is not JSON, or contains flags that an SDK cannot read.
+    """
+    _, problems = FlagFile(path).load()
+    return [str(problem) for problem in problems]
+
+
 class FlagFile:
     """A flag file that can be read and followed."""
 

@@ -89,6 +89,7 @@ class View:
             "firstBucket": numbers.start,
             "buckets": len(numbers),
             "configs": configs,
+            "warnings": self._stores.warnings.to_json(),
             "cells": read_cells(events, config_key, step_ms=self._span.step_ms, buckets=changed),
             "runs": runs,
             "allRuns": len(runs) < RUNS,
@@ -151,7 +152,7 @@ class PageEndpoints:
         loop = asyncio.get_running_loop()
         seen, sent = object(), 0.0
         while not self._stopping.is_set():
-            state = self._stores.events.cursor, self._stores.flags.etag
+            state = self._stores.events.cursor, self._stores.flags.etag, self._stores.warnings.version
             if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
                 seen, sent = state, loop.time()
                 update = await asyncio.to_thread(view.read_update, known)

@@ -225,7 +225,7 @@ class DevServer:
         self._stores.faults.add(Fault(path, status, count, delay * 1000, close, handled))
 
     def clear(self) -> None:
-        """Delete all events, losses and faults; the flags stay."""
+        """Delete all events, losses, faults and warnings; the flags stay."""
         self._stores.clear()
 
     def _build_app(self) -> ASGIApp:

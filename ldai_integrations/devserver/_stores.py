@@ -8,6 +8,7 @@ from ._events import EventStore
 from ._faults import FaultList
 from ._flags import FlagStore, FlagStreams
 from ._http import Bodies
+from ._warnings import Warnings
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Stores:
         events: The events received.
         faults: The faults of the next requests.
         bodies: The request bodies that are being read.
+        warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
     """
@@ -29,6 +31,7 @@ class Stores:
     events: EventStore
     faults: FaultList = field(default_factory=FaultList)
     bodies: Bodies = field(default_factory=Bodies)
+    warnings: Warnings = field(default_factory=Warnings)
     dropped_events: int = 0
     refused_payloads: int = 0
 
@@ -42,7 +45,8 @@ class Stores:
         }
 
     def clear(self) -> None:
-        """Delete all events, losses and faults; the flags stay."""
+        """Delete all events, losses, faults and warnings; the flags stay."""
         self.events.clear()
         self.faults.replace([])
+        self.warnings.clear()
         self.dropped_events = self.refused_payloads = 0

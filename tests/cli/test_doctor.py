@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import io
 import json
+import re
 import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 
@@ -22,9 +24,13 @@ from ldai_integrations._cli.doctor.process import check_process
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS, flag, meta, system
+from .terminal import run_on_a_terminal
 
 BARE = flag("bare", {"_ldMeta": meta("v", mode="agent"), "model": {"name": "own"}, "provider": {"name": "Acme"}})
 EMPTY = flag("empty", {"_ldMeta": meta("v"), "messages": system("Hi.")})
+NAMELESS = flag("nameless", {"_ldMeta": meta("v"), "model": {"name": "own"}, "messages": system("Hi.")})
+CHAT = flag("chat", {"_ldMeta": meta("v"), "model": {"name": "gpt-4o"}, "messages": system("Hi.")})
+NO_META = flag("chat", {"model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 RULED = flag(
     "ruled",
     *({"_ldMeta": meta(key), "model": {"name": "gpt-4o"}, "messages": system("Hi.")} for key in ("a", "b")),
@@ -41,7 +47,7 @@ RULED = flag(
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
     """Serve the AI Configs of all tests, and some more."""
-    own = {item["key"]: item for item in (BARE, EMPTY, RULED)}
+    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, RULED)}
     with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
         yield server
 
@@ -71,7 +77,7 @@ def examine(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0
     output, said = capsys.readouterr()
     assert said == ""
     found = [Finding(**item) for item in json.loads(output)]
-    assert all(finding.remedy for finding in found if finding.level in ("warning", "problem"))
+    assert all(bool(finding.remedy) == (finding.level != "ok") for finding in found)
     return {finding.about: finding for finding in found}
 
 
@@ -109,7 +115,7 @@ def test_output_for_people(configured: DevServer, capsys: pytest.CaptureFixture[
 
 def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a key, the connection is checked, and the output says how to check an AI Config."""
-    assert "ldai doctor KEY" in examine(capsys)["AI Config"].text
+    assert "ldai doctor KEY" in examine(capsys)["AI Config"].remedy
 
 
 @pytest.mark.parametrize(
@@ -234,9 +240,10 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert found["dev server"].remedy == "start it: ldai dev --configs FILE"
 
 
-def test_a_file(monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """AI Configs of a file are checked, too; no events are sent then."""
-    monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
+    (tmp_path / "configs.json").write_text(json.dumps({"flags": {"chat": CHAT}}), encoding="utf-8")
+    monkeypatch.setenv("LDAI_CONFIG_FILE", "configs.json")
     found = examine(capsys, "chat", "--send-event")
 
     assert found["AI Config 'chat'"].level == "ok"
@@ -244,11 +251,115 @@ def test_a_file(monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
+    ("content", "level", "said"),
+    [
+        (None, "problem", "configs.json: cannot be read: check the path"),
+        (
+            {"flags": {"chat": {**CHAT, "version": "1"}}},
+            "problem",
+            "flag 'chat': version must be an integer, not \"1\"",
+        ),
+        ({"flags": {"chat": NO_META}}, "warning", "flag 'chat': variations[0]._ldMeta is missing; add it: the name"),
+    ],
+)
+def test_a_file_with_mistakes(
+    content: Any,
+    level: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A file gets the dev server's messages, and the remedy is to edit it."""
+    path = tmp_path / "configs.json"
+    if content is not None:
+        path.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(path))
+    found = examine(capsys, status=1 if level == "problem" else 0)["file"]
+
+    assert (found.level, found.text.startswith(said)) == (level, True)
+    assert str(path) in found.remedy
+
+
+def test_a_file_that_cannot_be_checked(
+    monkeypatch: pytest.MonkeyPatch, flag_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the dependencies of the dev server, the remedy names the extra."""
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(flag_file))
+    monkeypatch.setitem(sys.modules, "ldai_integrations.devserver", None)
+    found = examine(capsys)["file"]
+    assert (found.level, "'ldai-integrations[dev]'" in found.remedy) == ("skipped", True)
+
+
+@pytest.mark.parametrize(
+    ("python", "version", "packages", "level", "said"),
+    [
+        ((3, 11), "0.4.0", [], "problem", "Python 3.12"),
+        ((3, 12), "0.5.0", [], "warning", "another version"),
+        ((3, 12), "0.4.1", ["launchdarkly-ai-server"], "warning", "no package with a handler"),
+        ((3, 12), "0.4.1", ["launchdarkly-ai-openai-messages"], "ok", "are installed"),
+    ],
+)
+def test_the_newer_sdk(
+    python: tuple[int, int],
+    version: str,
+    packages: list[str],
+    level: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If LaunchDarkly's newer AI SDK is installed, its Python, its version and its handlers are checked."""
+    monkeypatch.setattr(sys, "version_info", python)
+    monkeypatch.setattr("ldai_integrations._cli.doctor.process.version", lambda _name: version)
+    installed = [SimpleNamespace(name=name) for name in packages]
+    monkeypatch.setattr("ldai_integrations._cli.doctor.process.distributions", lambda: installed)
+    [found] = [finding for finding in check_process({}, tmp_path) if finding.about == "newer AI SDK"]
+    assert (found.level, said in found.text) == (level, True)
+
+
+def test_a_provider_for_the_newer_sdk(
+    configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer AI SDK needs the name of the provider in the variation."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "launchdarkly_ai_server" or None)
+    assert "names no provider" in examine(capsys, "nameless")["newer AI SDK"].text
+
+
+def test_the_variables_of_a_prompt(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The variables that the application has to give are named."""
+    found = examine(capsys, "greeting")["variables"]
+    assert (found.level, found.text) == (
+        "ok",
+        "the prompt has greeting: give them with track_ai(variables=…)",
+    )
+
+
+def test_the_place_of_launchdarkly(
+    configured: DevServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of a LaunchDarkly environment next to LDAI_DEV_SERVER is a warning."""
+    monkeypatch.setenv("LAUNCHDARKLY_SDK_KEY", "sdk-00000000-1111-2222-3333-444444444444")
+    found = examine(capsys, status=1)["LaunchDarkly"]
+    assert (found.level, found.remedy) == ("warning", "unset LDAI_DEV_SERVER to use LaunchDarkly")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_on_a_terminal(no_color: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal shows colours unless NO_COLOR is set, and no line is wider than it."""
+    text = run_on_a_terminal(["doctor"], {"NO_COLOR": no_color, "COLUMNS": "60", "LDAI_CONFIG_FILE": ""})
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert ("\x1b[31m" in text) is not bool(no_color)
+    assert "problem  LaunchDarkly: is not configured" in plain
+    assert max(map(len, plain.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("", "", "is not configured"),
         ("LDAI_DEV_SERVER", "localhost", "LDAI_DEV_SERVER is 'localhost'"),
-        ("LDAI_CONFIG_FILE", "nowhere.json", "LDAI_CONFIG_FILE cannot be read"),
     ],
 )
 def test_environments_that_cannot_work(
@@ -321,8 +432,9 @@ def check(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1"}, [("problem", "proxy")]),
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}, []),
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "*"}, []),
-        ({"GUNICORN_CMD_ARGS": "--preload -w 4"}, [("warning", "gunicorn")]),
-        ({"AWS_LAMBDA_FUNCTION_NAME": "bot"}, [("warning", "serverless")]),
+        ({"GUNICORN_CMD_ARGS": "--preload -w 4"}, [("ok", "gunicorn")]),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "bot"}, [("ok", "serverless")]),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "bot", "LDAI_FLUSH": "never"}, [("warning", "serverless")]),
     ],
 )
 def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path) -> None:
@@ -333,19 +445,18 @@ def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("gunicorn.conf.py", "preload_app = True\n", [("warning", "gunicorn")]),
-        ("gunicorn.conf.py", "preload_app = True\ndef post_fork(s, w): ...\n", []),
+        ("gunicorn.conf.py", "preload_app = True\n", [("ok", "gunicorn")]),
         ("gunicorn.conf.py", "# preload_app = True\n", []),
         ("uwsgi.ini", "[uwsgi]\nmodule = app\n", [("problem", "uWSGI")]),
         ("uwsgi.ini", "[uwsgi]\nenable-threads\n", []),
-        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("warning", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("ok", "uWSGI")]),
         ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\nlazy-apps = true\n", []),
         ("other.ini", "[uwsgi\n", []),
         ("tox.ini", "[tox]\n", []),
     ],
 )
 def test_configurations_of_servers(name: str, text: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """There are findings for configuration files of servers that fork after loading, or that disable threads."""
+    """A server that forks after loading works; one that disables threads does not."""
     (tmp_path / name).write_text(text)
     assert check(tmp_path) == expected
 

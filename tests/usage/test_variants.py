@@ -366,5 +366,5 @@ def test_a_count_of_the_tokens_of_a_prompt(body: Json) -> None:
 
 
 def test_an_answer_of_the_application_with_common_names() -> None:
-    """The numbers of an application's own answer are no tokens, although LaunchDarkly's newer SDK uses the same names."""
+    """The numbers of an application's answer are no tokens, although LaunchDarkly's newer SDK uses these names."""
     assert read({"input": 3, "output": 4, "total": 7}) is None

@@ -13,8 +13,8 @@ from ldclient import Context
 
 from ..terminal import fail
 from .config import check_config
-from .connection import Target, check_event, check_hosts, check_key, connect, find_target
-from .findings import Finding, skipped
+from .connection import Target, check_event, check_hosts, check_key, connect, find_target, find_warnings
+from .findings import Finding, print_finding, skipped
 from .process import check_process
 
 PROBLEM_FOUND = 1
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     for finding in _check_all(args, ld_context):
         found.append(finding)
         if not args.json:
-            print(finding, flush=True)
+            print_finding(finding)
     if args.json:
         print(json.dumps([finding.to_json() for finding in found], indent=2))
     return PROBLEM_FOUND if any(finding.level == "problem" for finding in found) else 0
@@ -73,27 +73,28 @@ def _parse_context(text: str) -> Context:
 
 def _check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]:
     yield from check_process(os.environ, Path.cwd())
-    target, finding = find_target(os.environ)
-    yield finding
+    target, findings = find_target(os.environ)
+    yield from findings
     if target is None:
         return
     yield from check_key(target)
     yield from check_hosts(target)
     yield from _check_ai_config(target, args.config_key, ld_context)
+    yield from find_warnings(target)
     if not target.sends_events:
-        yield skipped("event", "AI Configs come from a file: no events are sent")
+        yield skipped("event", "AI Configs come from a file: no events are sent", "set a key to report runs")
     elif args.send_event:
         yield check_event(target)
     else:
-        yield skipped("event", "none was sent; --send-event sends one that does not count in any metrics")
+        yield skipped("event", "none was sent", "give --send-event to send one, which does not count in any metrics")
 
 
 def _check_ai_config(target: Target, config_key: str | None, ld_context: Context) -> Iterator[Finding]:
     with connect(target, timeout=TIMEOUT_SECONDS) as (client, finding):
         yield finding
         if config_key is None:
-            yield skipped("AI Config", "to check one, give its key: ldai doctor KEY --context-key USER")
+            yield skipped("AI Config", "none was checked", "give the key of one: ldai doctor KEY --context-key USER")
         elif finding.level == "problem":
-            yield skipped("AI Config", "LaunchDarkly is not connected")
+            yield skipped("AI Config", "LaunchDarkly is not connected", "do what the line above says, and try again")
         else:
             yield from check_config(client, config_key, ld_context)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ldclient import Context, LDClient
 
+from ..._launchdarkly.templates import missing_variables
 from ..._launchdarkly.variations import problem_with
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
@@ -104,7 +105,15 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning("model", "the variation has no model", "choose one in LaunchDarkly")
         return
     yield ok("model", str(name))
-    yield _check_provider(str(provider.get("name") or "") if isinstance(provider, dict) else "")
+    yield from _check_variables(value)
+    provider_name = str(provider.get("name") or "") if isinstance(provider, dict) else ""
+    if not provider_name and _is_installed("launchdarkly_ai_server"):
+        yield warning(
+            "newer AI SDK",
+            "the variation names no provider, without which launchdarkly-ai-server raises an exception",
+            "choose a model with a provider in LaunchDarkly",
+        )
+    yield _check_provider(provider_name)
     if value.get("judgeConfiguration"):
         yield _check_judges()
     encoding, available = encoding_at_hand(str(name))
@@ -118,10 +127,24 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _check_variables(value: Mapping[str, Any]) -> Iterator[Finding]:
+    """Name the variables of the prompt, which the application has to give."""
+    messages = value.get("messages") or ()
+    texts = [*(str(message.get("content", "")) for message in messages), str(value.get("instructions") or "")]
+    known: dict[str, Any] = {"ldctx": {}, "ldContext": {}}
+    found = {name for text in texts for name in missing_variables(text, known)}
+    if names := sorted(name for name in found if name.split(".")[0] not in known):
+        yield ok("variables", f"the prompt has {', '.join(names)}: give them with track_ai(variables=…)")
+
+
 def _check_provider(provider: str) -> Finding:
     package = _PACKAGES.get(provider.lower().replace(" ", "").replace("-", "").replace("_", ""))
     if package is None:
-        return skipped("provider", f"{provider or 'no provider is named'}: the package for it is not known")
+        return skipped(
+            "provider",
+            f"{provider}: the package for it is not known" if provider else "the variation names none",
+            "check that the client which your handler uses is installed",
+        )
     name, distribution = package
     if _is_installed(name):
         return ok("provider", f"{provider}, and the package {distribution} is installed")

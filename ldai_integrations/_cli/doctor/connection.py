@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import urllib.error
@@ -14,13 +13,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import urllib3
 from ldclient import Config, Context, LDClient
 from ldclient.config import HTTPConfig
 from ldclient.integrations import Files
 
 from ..._diagnostics import Diagnostics
-from ...delivery import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, SDK_KEY, problem_with_key, report_connection
-from .findings import Finding, ok, problem, warning
+from ...delivery import (
+    CONFIG_FILE,
+    DEV_SERVER,
+    NOT_CONFIGURED,
+    SDK_KEY,
+    is_real_key,
+    problem_with_key,
+    report_connection,
+)
+from .findings import Finding, ok, problem, skipped, warning
 
 EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
@@ -64,32 +72,54 @@ class Target:
         return Config(self.key or "dev", omit_anonymous_contexts=True, **options)
 
 
-def find_target(environ: Mapping[str, str]) -> tuple[Target | None, Finding]:
+def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding]]:
     """Read the environment as ``Tracking.from_env()`` does, without creating a client."""
     key, url, file = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
+    found = []
     if url:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            return None, problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints")
-        found = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
+            return None, [problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints")]
+        target = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
     elif key:
-        found = Target(f"LaunchDarkly, set in {SDK_KEY}", key)
+        target = Target(f"LaunchDarkly, set in {SDK_KEY}", key)
     elif file:
-        try:
-            json.loads(Path(file).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as failure:
-            text = f"{CONFIG_FILE} cannot be read: {failure}"
-            return None, problem("LaunchDarkly", text, "set it to a JSON file with AI Configs")
-        found = Target(f"the file {file}, set in {CONFIG_FILE}", file=file)
+        found = list(_check_file(Path(file)))
+        if any(finding.level == "problem" for finding in found):
+            return None, found
+        target = Target(f"the file {file}, set in {CONFIG_FILE}", file=file)
     else:
-        return None, problem("LaunchDarkly", "is not configured", NOT_CONFIGURED)
-    return found, ok("LaunchDarkly", f"AI Configs come from {found.name}")
+        return None, [problem("LaunchDarkly", "is not configured", NOT_CONFIGURED)]
+    return target, [ok("LaunchDarkly", f"AI Configs come from {target.name}"), *found]
+
+
+def _check_file(path: Path) -> Iterator[Finding]:
+    """Check a file with AI Configs as the dev server does."""
+    try:
+        from ...devserver import FlagFileError, read_flag_file
+    except ImportError as missing:
+        text = f"{path.name} was not checked: {missing.name} is not installed"
+        yield skipped("file", text, "pip install 'ldai-integrations[dev]'")
+        return
+    remedy = f"edit {path}; the page on the dev server has the format, and `ldai init` writes an example"
+    try:
+        for line in read_flag_file(path):
+            yield warning("file", line, remedy)
+    except FlagFileError as refusal:
+        for line in str(refusal).splitlines():
+            yield problem("file", line, remedy)
 
 
 def check_key(target: Target) -> Iterator[Finding]:
     """Check the kind of the key, without printing it."""
     if not target.key:
         return
+    if target.url and is_real_key(target.key):
+        yield warning(
+            "LaunchDarkly",
+            f"{SDK_KEY} has the key of an environment, but {DEV_SERVER} is set, too: LaunchDarkly is not used",
+            f"unset {DEV_SERVER} to use LaunchDarkly",
+        )
     wrong = problem_with_key(target.key)
     if wrong is not None:
         report = problem if wrong.everywhere or not target.url else warning
@@ -127,6 +157,21 @@ def check_hosts(target: Target) -> Iterator[Finding]:
             " case), and the certificates of a proxy that inspects TLS"
         )
         yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
+
+
+def find_warnings(target: Target) -> Iterator[Finding]:
+    """Yield the warnings that applications have sent to the dev server."""
+    if not target.url:
+        return
+    try:
+        with urllib3.PoolManager() as pool:
+            answer = pool.request("GET", f"{target.url}/dev/warnings", timeout=_REACH_SECONDS, retries=False)
+            found = answer.json()["warnings"]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
+        return  # check_hosts reports a server that does not answer
+    for one in found:
+        kind = one.get("kind")
+        yield warning("application", str(one.get("text")), f"see {kind!r} on the page Troubleshooting")
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+_STYLES = {"ok": "green", "skipped": "dim", "warning": "yellow", "problem": "red"}
 
 Level = Literal["ok", "skipped", "warning", "problem"]
 
@@ -16,7 +19,7 @@ class Finding:
         level: ``ok``; ``skipped`` (not checked); ``warning`` (often a mistake); ``problem`` (does not work).
         about: The subject of the check.
         text: The result; never contains a secret.
-        remedy: What to do; empty if nothing has to be done.
+        remedy: What to do; empty if it is ok.
     """
 
     level: Level
@@ -38,9 +41,9 @@ def ok(about: str, text: str) -> Finding:
     return Finding("ok", about, text)
 
 
-def skipped(about: str, text: str) -> Finding:
-    """Return a finding about something that was not checked, and why."""
-    return Finding("skipped", about, text)
+def skipped(about: str, text: str, remedy: str) -> Finding:
+    """Return a finding about something that was not checked, why, and how it can be checked."""
+    return Finding("skipped", about, text, remedy)
 
 
 def warning(about: str, text: str, remedy: str) -> Finding:
@@ -51,3 +54,25 @@ def warning(about: str, text: str, remedy: str) -> Finding:
 def problem(about: str, text: str, remedy: str) -> Finding:
     """Return a finding about something that does not work."""
     return Finding("problem", about, text, remedy)
+
+
+def print_finding(finding: Finding) -> None:
+    """Print a finding: in colour if there is a terminal, and as wide as that; otherwise as plain lines."""
+    if not sys.stdout.isatty():
+        print(finding, flush=True)
+        return
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        print(finding, flush=True)
+        return
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=8)
+    line.add_column(overflow="fold")
+    text = Text.assemble((f"{finding.about}: ", "bold"), finding.text)
+    line.add_row(Text(finding.level, style=_STYLES[finding.level]), text)
+    if finding.remedy:
+        line.add_row("", Text(f"→ {finding.remedy}", style=_STYLES[finding.level]))
+    Console(highlight=False).print(line)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import configparser
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
+_MISSING = "(not installed)"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 # The platforms that may stop the process as soon as a request is answered.
 _SERVERLESS = {
@@ -19,10 +21,8 @@ _SERVERLESS = {
     "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
     "VERCEL": "Vercel",
 }
-_FORKED = (
-    "create the Tracking in each worker (gunicorn: post_fork; uWSGI: lazy-apps = true), "
-    "or call client.postfork() there: after a fork, the parent's LaunchDarkly client does not work in the child"
-)
+_FORKED = "loads the application before it forks: each worker restarts the LaunchDarkly client with its first run"
+_NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
 
 
 def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
@@ -31,20 +31,53 @@ def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Findi
     yield from _check_proxies(environ)
     yield from _check_gunicorn(environ, directory)
     yield from _check_uwsgi(environ, directory)
+    yield from _check_serverless(environ)
+    yield from _check_newer_sdk()
+
+
+def _check_serverless(environ: Mapping[str, str]) -> Iterator[Finding]:
+    flush = environ.get("LDAI_FLUSH", "").strip().lower()
     for variable, name in _SERVERLESS.items():
-        if environ.get(variable):
+        if not environ.get(variable):
+            continue
+        if flush in ("shutdown", "never"):
             yield warning(
                 "serverless",
-                f"this is {name}, which stops the process as soon as a request is answered",
-                "use Settings(flush='request'), so that events are sent before that",
+                f"{name} stops the process after each request, and LDAI_FLUSH={flush} sends nothing before",
+                "unset LDAI_FLUSH, so that events are sent after each request",
             )
+        else:
+            yield ok("serverless", f"this is {name}: events are sent after each request")
+
+
+def _check_newer_sdk() -> Iterator[Finding]:
+    """Check what LaunchDarkly's newer AI SDK needs, if it is installed."""
+    found = _find_version(_NEWER_SDK)
+    if found == _MISSING:
+        return
+    if sys.version_info < (3, 12):
+        yield problem("newer AI SDK", f"{_NEWER_SDK} {found} needs Python 3.12", "use Python 3.12 or later")
+    elif not found.startswith("0.4."):
+        yield warning(
+            "newer AI SDK",
+            f"{_NEWER_SDK} {found} is another version than the one that this library supports",
+            "pip install 'ldai-integrations[agentcontrol]'",
+        )
+    elif not any(str(one.name).startswith(_HANDLERS) and one.name != _NEWER_SDK for one in distributions()):
+        yield warning(
+            "newer AI SDK",
+            f"{_NEWER_SDK} is installed, but no package with a handler for a provider",
+            "install that of your provider, such as: pip install launchdarkly-ai-openai-messages",
+        )
+    else:
+        yield ok("newer AI SDK", f"{_NEWER_SDK} {found} and a handler for a provider are installed")
 
 
 def _find_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "(not installed)"
+        return _MISSING
 
 
 def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -69,10 +102,10 @@ def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
 def _check_gunicorn(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
     where = ["GUNICORN_CMD_ARGS"] if "--preload" in environ.get("GUNICORN_CMD_ARGS", "") else []
     text = _read_text(directory / "gunicorn.conf.py")
-    if re.search(r"^\s*preload_app\s*=\s*True", text, re.MULTILINE) and "post_fork" not in text:
+    if re.search(r"^\s*preload_app\s*=\s*True", text, re.MULTILINE):
         where.append("gunicorn.conf.py")
     for name in where:
-        yield warning("gunicorn", f"{name} loads the application before it forks", _FORKED)
+        yield ok("gunicorn", f"{name} {_FORKED}")
 
 
 def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
@@ -95,7 +128,7 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
             max(_read_count(options, "processes"), _read_count(options, "workers"), _read_count(options, "p")) > 1
         )
         if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
-            yield warning("uWSGI", f"{path.name} loads the application before it forks", _FORKED)
+            yield ok("uWSGI", f"{path.name} {_FORKED}")
 
 
 def _read_uwsgi_options(path: Path) -> dict[str, str] | None:

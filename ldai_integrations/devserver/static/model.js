@@ -8,6 +8,7 @@ export class Model {
   configKey = "";
   cursor = null;
   configs = [];
+  warnings = []; // of applications
   stepMs = 0;
   firstBucket = 0;
   buckets = 0;
@@ -30,7 +31,7 @@ export class Model {
     if (update.complete) this.clear();
     this.#sums.clear();
     Object.assign(this, {
-      configKey: update.configKey, cursor: update.cursor, configs: update.configs,
+      configKey: update.configKey, cursor: update.cursor, configs: update.configs, warnings: update.warnings,
       stepMs: update.stepMs, firstBucket: update.firstBucket, buckets: update.buckets,
     });
     for (const cell of update.cells) {

@@ -1,7 +1,7 @@
-// The warnings of all AI Configs.
+// The warnings of all AI Configs, and those that applications have sent.
 
 import {byId, make} from "./dom.js";
-import {count} from "./format.js";
+import {count, when} from "./format.js";
 
 const runs = (number) => (number === 1 ? "1 run" : `${count(number)} runs`);
 
@@ -18,11 +18,14 @@ function* warningsOf({withoutOutcome, defaults, problems}) {
   yield* problems;
 }
 
-/** Show the warnings of every AI Config; those of the selected one come first. */
+/** Show the warnings of every AI Config, those of the selected one first, and then those of applications. */
 export function showWarnings(model, onOpen) {
   const configs = [...model.configs].sort((one, other) =>
     (other.configKey === model.configKey) - (one.configKey === model.configKey));
-  const items = configs.flatMap((config) => [...warningsOf(config)].map((text) => item(config, text, onOpen)));
+  const items = [
+    ...configs.flatMap((config) => [...warningsOf(config)].map((text) => item(config, text, onOpen))),
+    ...model.warnings.map(({text, receivedMs}) => make("li", {}, `Application, ${when(receivedMs)}: ${text}`)),
+  ];
   byId("warnings").hidden = items.length === 0;
   const list = byId("warnings").querySelector("ul");
   const texts = items.map((one) => one.textContent).join("\n");

@@ -1,0 +1,143 @@
+"""Warnings of applications reach the dev server's page, and ``ldai doctor``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from ldclient import Config, LDClient
+
+from ldai_integrations import Tracking, cli, track_ai
+from ldai_integrations.devserver import DevServer
+
+from ..waiting import eventually
+from .samples import FLAGS, variation
+
+PROMPT = "You help the customers of {{shop}}."
+CHAT = {
+    **FLAGS["flags"]["chat"],
+    "variations": [variation("small", model={"name": "gpt-4o-mini"}, messages=[{"role": "system", "content": PROMPT}])],
+    "fallthrough": {"variation": 0},
+    "rules": [],
+}
+REAL_KEY = "sdk-00000000-1111-2222-3333-444444444444"
+
+
+@pytest.fixture
+def chat() -> Iterator[DevServer]:
+    """Serve an AI Config whose prompt has a variable."""
+    with DevServer({"flags": {"chat": CHAT}}) as server:
+        yield server
+
+
+def kinds(server: DevServer) -> list[str]:
+    """Return the kinds of the warnings on the page, the newest first."""
+    answer = httpx.get(f"{server.url}/dev/warnings", trust_env=False).json()
+    page = httpx.get(f"{server.url}/dev/monitor", trust_env=False).json()
+    assert page["warnings"] == answer["warnings"]
+    return [warning["kind"] for warning in answer["warnings"]]
+
+
+def test_a_missing_variable_is_on_the_page(chat: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log line is shown once, without the prompt; ldai doctor prints it."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url})
+    for _ in range(2):
+        with track_ai("chat", tracking=tracking) as run:
+            assert run.messages()[0]["content"] == "You help the customers of ."
+            run.discard()
+    assert eventually(lambda: kinds(chat) == ["variable"])
+    assert tracking.stats().diagnostics["variable"] == 2
+    tracking.close()
+
+    [warning] = httpx.get(f"{chat.url}/dev/warnings", trust_env=False).json()["warnings"]
+    assert "a variable {{shop}} that is not given" in warning["text"]
+    assert "You help" not in warning["text"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDAI_DEV_SERVER", chat.url)
+        assert cli.main(["doctor", "--json"]) == 0
+    found = [item for item in json.loads(capsys.readouterr().out) if item["about"] == "application"]
+    assert [(item["level"], "{{shop}}" in item["text"]) for item in found] == [("warning", True)]
+
+
+def test_estimated_tokens_are_on_the_page(chat: DevServer) -> None:
+    """A run without a provider call says that its tokens are estimated."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url})
+
+    @track_ai("chat", tracking=tracking, variables={"shop": "Knits"})
+    def answer() -> Iterator[str]:
+        yield "It is on its way."
+
+    assert list(answer())
+    assert eventually(lambda: kinds(chat) == ["estimated"])
+    tracking.close()
+
+
+def test_a_dev_server_in_the_place_of_launchdarkly(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The key of a LaunchDarkly environment next to LDAI_DEV_SERVER is one warning, without the key."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url, "LAUNCHDARKLY_SDK_KEY": REAL_KEY})
+    assert tracking.stats().diagnostics == {"dev_server": 1}
+    assert eventually(lambda: kinds(chat) == ["dev_server"])
+    tracking.close()
+    [line] = caplog.messages
+    assert line.startswith("LDAI_DEV_SERVER is set, so LaunchDarkly is not used, although LAUNCHDARKLY_SDK_KEY has")
+    assert REAL_KEY not in line
+
+
+@pytest.mark.parametrize("key", ["", "sdk-dev"])
+def test_a_key_for_the_dev_server(key: str, chat: DevServer) -> None:
+    """A key that is made up for the dev server causes no warning."""
+    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url, "LAUNCHDARKLY_SDK_KEY": key})
+    assert tracking.stats().diagnostics == {}
+    tracking.close()
+
+
+def test_a_second_tracking(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A second Tracking.from_env() while the first is open is one warning; one after it has closed is none."""
+    environ = {"LDAI_DEV_SERVER": chat.url}
+    Tracking.from_env(environ=environ).close()
+    first = Tracking.from_env(environ=environ)
+    assert caplog.messages == []
+    second = Tracking.from_env(environ=environ)
+    assert [line.split(",")[0] for line in caplog.messages] == ["A second Tracking was created"]
+    assert eventually(lambda: kinds(chat) == ["second_tracking"])
+    assert [one.stats().diagnostics for one in (first, second)] == [{}, {"second_tracking": 1}]
+    for tracking in (first, second):
+        tracking.close()
+
+
+def test_a_second_tracking_of_a_client(caplog: pytest.LogCaptureFixture) -> None:
+    """Two Trackings of one client are one warning; two of different clients are none."""
+    clients = [LDClient(Config("sdk", offline=True)) for _ in range(2)]
+    trackings = [Tracking(client) for client in clients]
+    assert caplog.messages == []
+    trackings.append(Tracking(clients[0]))
+    assert len(caplog.messages) == 1
+    for tracking in trackings:
+        tracking.close()
+    for client in clients:
+        client.close()
+
+
+def test_warnings_are_limited(chat: DevServer) -> None:
+    """The server keeps the newest 100 warnings, each once and shortened, until they are cleared."""
+    with httpx.Client(base_url=chat.url, trust_env=False) as raw:
+        for number in [*range(120), 119]:
+            body = {"kind": "test", "text": f"{number} {'x' * 2000}"}
+            assert raw.post("/dev/warnings", json=body).status_code == 204
+        found = raw.get("/dev/warnings").json()["warnings"]
+        assert [warning["text"].split()[0] for warning in found] == [str(number) for number in range(119, 19, -1)]
+        assert {len(warning["text"]) for warning in found} == {1000}
+        chat.clear()
+        assert raw.get("/dev/warnings").json() == {"warnings": []}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"kind": "a"}', b'{"kind": 1, "text": "a"}', b"[" * 10_000, b"x" * 70_000]
+)
+def test_other_bodies_are_refused(body: bytes, chat: DevServer) -> None:
+    """Anything but a warning is a bad request."""
+    answer = httpx.post(f"{chat.url}/dev/warnings", content=body, trust_env=False)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert kinds(chat) == []
