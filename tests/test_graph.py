@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 from ldai import LDAIClient
+from ldai.managed_agent_graph import ManagedAgentGraph
+from ldai.providers import AgentGraphRunner
+from ldai.providers.types import AgentGraphRunnerResult, AIGraphMetrics, LDAIMetrics
+from ldai.tracker import TokenUsage
 from ldclient import Context
 
 from ldai_integrations import current_run, track_ai, track_graph
@@ -170,6 +175,148 @@ def test_the_events_are_those_of_the_sdk(launchdarkly: OfflineLaunchDarkly) -> N
 
     [ours] = [event for event in launchdarkly.events.custom[1:] if event.key == theirs.key]
     assert (ours.data, ours.metric_value, ours.context) == (theirs.data, theirs.metric_value, theirs.context)
+
+
+def agent_graph(launchdarkly: OfflineLaunchDarkly) -> Any:
+    """Return the graph as the AI SDK reads it."""
+    return LDAIClient(launchdarkly.client).agent_graph("support-flow", Context.create("anna"))
+
+
+def sent(launchdarkly: OfflineLaunchDarkly) -> list[tuple[str, Any, Any]]:
+    """Return key, data without the run id, and value (unless it is a time) of the events about graphs and nodes."""
+    launchdarkly.tracking.flush()
+    found = []
+    for event in launchdarkly.events.custom:
+        if isinstance(event.data, dict) and "graphKey" in event.data:
+            data = sorted((name, value) for name, value in event.data.items() if name != "runId")
+            found.append((event.key, data, None if "duration" in event.key else event.metric_value))
+    launchdarkly.events.custom.clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "fails"), [(["triage", "refund", "answer"], False), (["triage"], False), (["triage", "refund"], True)]
+)
+def test_the_events_are_those_of_the_managed_graph(
+    path: list[str], fails: bool, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """A graph and its nodes send what ``ManagedAgentGraph`` of the AI SDK sends, and the handoffs besides."""
+    tokens = {key: TokenUsage(total=100 + 1, input=100, output=1) for key in path}
+    if fails:
+        del tokens[path[-1]]
+    metrics = AIGraphMetrics(
+        success=not fails,
+        path=path,
+        tokens=None if fails else TokenUsage(total=101 * len(path), input=100 * len(path), output=len(path)),
+        node_metrics={key: LDAIMetrics(success=key in tokens, tokens=tokens.get(key), duration_ms=1) for key in path},
+    )
+
+    class Runner(AgentGraphRunner):
+        async def run(self, _input: Any) -> AgentGraphRunnerResult:
+            return AgentGraphRunnerResult(content="Hello", metrics=metrics)
+
+    graph = agent_graph(launchdarkly)
+    launchdarkly.events.custom.clear()
+    asyncio.run(ManagedAgentGraph(graph, Runner()).run("Hi"))
+    theirs = sent(launchdarkly)
+    anna = Context.create("anna")
+    with contextlib.suppress(ConnectionError), track_graph("support-flow", ld_context=lambda: anna):
+        for key in path:
+            if key in tokens:
+                node(key, 100)()
+            else:
+                failing(key)()
+    ours = [event for event in sent(launchdarkly) if "handoff" not in event[0]]
+
+    assert sorted(ours, key=repr) == sorted(theirs, key=repr)
+
+
+def failing(key: str) -> Any:
+    """Return an agent whose provider cannot be reached."""
+
+    @track_ai(config_key=key, mode="agent")
+    def agent() -> None:
+        raise ConnectionError
+
+    return agent
+
+
+def test_an_agent_that_calls_itself(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A nested call of the same agent belongs to its run; an agent that runs again is in the path again."""
+
+    @track_ai(config_key="triage", mode="agent")
+    def triage(depth: int = 2) -> None:
+        current_run().add_usage(input_tokens=1, output_tokens=1)
+        if depth:
+            triage(depth - 1)
+
+    with track_graph("support-flow"):
+        triage()
+        node("refund", 1)()
+        triage(0)
+
+    events = graph_events(launchdarkly)
+    assert events["path"] == ["triage", "refund", "triage"]
+    assert events["total_tokens"] == 10
+    assert events["handoff_success"] == [("triage", "refund"), ("refund", "triage")]
+    assert events["redirect"] == [("refund", "triage")]
+
+
+def test_a_failure_that_is_handled(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A graph whose agent failed and was replaced by another one is a success, with a handoff that failed."""
+    with track_graph("support-flow"):
+        node("triage", 1)()
+        with contextlib.suppress(ConnectionError):
+            failing("refund")()
+        node("answer", 1)()
+
+    events = graph_events(launchdarkly)
+    assert (events["invocation_success"], events["path"]) == (1, ["triage", "refund", "answer"])
+    assert events["handoff_failure"] == [("triage", "refund")]
+    assert events["handoff_success"] == [("refund", "answer")]
+
+
+def test_parallel_agents_of_which_one_fails(launchdarkly: OfflineLaunchDarkly) -> None:
+    """An exception of a parallel agent that leaves the graph is its failure, and the other agent is in the path."""
+
+    def parallel(key: str, error: Exception | None) -> Any:
+        @track_ai(config_key=key, mode="agent")
+        async def agent() -> None:
+            current_run().add_usage(input_tokens=1, output_tokens=1)
+            await asyncio.sleep(0.01)
+            if error is not None:
+                raise error
+
+        return agent
+
+    @track_graph("support-flow")
+    async def flow() -> None:
+        node("triage", 1)()
+        found = await asyncio.gather(
+            parallel("refund", ConnectionError())(), parallel("answer", None)(), return_exceptions=True
+        )
+        for one in found:
+            if isinstance(one, Exception):
+                raise one
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(flow())
+
+    events = graph_events(launchdarkly)
+    assert (events["invocation_failure"], events["path"]) == (1, ["triage", "refund", "answer"])
+    assert events["handoff_failure"] == [("triage", "refund")]
+    assert events["handoff_success"] == [("triage", "answer")]
+
+
+def test_a_graph_that_is_missing(launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture) -> None:
+    """A key without a graph is logged once, and the execution is reported."""
+    for _ in range(2):
+        with track_graph("missing"):
+            node("triage")()
+    launchdarkly.tracking.flush()
+
+    assert caplog.text.count("LaunchDarkly has no agent graph 'missing'") == 1
+    assert len(launchdarkly.events.named("graph:invocation_success")) == 2
 
 
 def test_a_graph_without_nodes(launchdarkly: OfflineLaunchDarkly) -> None:

@@ -57,6 +57,13 @@ class GraphRun:
         self._graph: Mapping[str, Any] = variation if isinstance(variation, Mapping) else {}
         meta = self._graph.get("_ldMeta")
         meta = meta if isinstance(meta, Mapping) else {}
+        if not self._graph.get("root"):
+            services.diagnostics.note(
+                "graph_path",
+                graph_key,
+                "LaunchDarkly has no agent graph %r, so its path cannot be compared; check the key, and that it is on.",
+                graph_key,
+            )
         self._tracker = AIGraphTracker(
             cast(LDClient, services.ld_client),
             str(meta.get("variationKey", "")),

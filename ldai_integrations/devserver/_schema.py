@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS events (
     kind          TEXT,
     key           TEXT,
     run_id        TEXT,
-    config_key    TEXT,
+    config_key    TEXT,               -- of an agent graph in its events, which name nothing else
     variation_key TEXT NOT NULL,      -- empty if the caller's default was served
     version       INTEGER,
     metric_value  NUMERIC,
@@ -72,7 +72,8 @@ def _text(path: str) -> str:
 
 _VALUES = f"""
 CAST({_number("$.creationDate")} AS INTEGER), {_text("$.kind")}, {_text("$.key")}, {_text("$.data.runId")},
-{_text("$.data.configKey")}, coalesce({_text("$.data.variationKey")}, ''), CAST({_number("$.data.version")} AS INTEGER),
+coalesce({_text("$.data.configKey")}, {_text("$.data.graphKey")}), coalesce({_text("$.data.variationKey")}, ''),
+CAST({_number("$.data.version")} AS INTEGER),
 {_number("$.metricValue", -MAX_VALUE)}
 """
 _COLUMNS = "created_ms, kind, key, run_id, config_key, variation_key, version, metric_value"

@@ -332,6 +332,16 @@ def test_a_run_of_a_graph(server: DevServer, raw: httpx.Client) -> None:
     assert any("$ld:ai:graph:duration:total" in cell["times"] for cell in data["cells"])
 
 
+def test_a_graph_without_run_ids(raw: httpx.Client) -> None:
+    """The AI SDK sends events about graphs without a run id and a config key; they count for the graph's key."""
+    sent = event("$ld:ai:graph:total_tokens", 11180)
+    data = {"graphKey": "flow", "variationKey": "first", "version": 1}
+    raw.post("/bulk", json=[{**sent, "data": data}])
+
+    [cell] = monitor(raw, config_key="flow")["cells"]
+    assert cell["values"] == {"$ld:ai:graph:total_tokens": [1, 11180]}
+
+
 def test_the_tree_of_a_run(raw: httpx.Client) -> None:
     """The runs around a run and in it are listed, also if events name each other as parents."""
 
