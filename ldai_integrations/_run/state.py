@@ -116,6 +116,12 @@ class RunState:
         return model.name if model is not None else ""
 
     @property
+    def parameters(self) -> Mapping[str, Any]:
+        """All configured parameters of the model."""
+        model = self.config.model
+        return model.to_dict()["parameters"] or {} if model is not None else {}
+
+    @property
     def ld_context(self) -> Context:
         """The LD context that the AI Config is evaluated for."""
         if self._ld_context is None:

@@ -704,3 +704,82 @@ def test_clients_are_not_kept(provider: Provider, launchdarkly: OfflineLaunchDar
     gc.collect()
 
     assert reference() is None
+
+
+def test_a_schema_beside_the_model(
+    case: Case, client: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """The ``outputFormat`` of an AI Config, which is a JSON Schema, is sent in each API's own format."""
+    _serve(launchdarkly, case, outputFormat=SCHEMA)
+
+    _run(launchdarkly, lambda run: run.request(client, user="Oslo?", api=case.api).send())
+
+    sent = provider.requests[-1]
+    assert "city" in json.dumps(sent) or case.provider in ("Anthropic", "Bedrock")
+    _check(case, sent)
+
+
+@pytest.mark.parametrize("malformed", ["a text", [SCHEMA], 3])
+def test_a_schema_that_is_none(malformed: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """An ``outputFormat`` that is no JSON Schema is left out."""
+    _serve(launchdarkly, CASES["openai"], outputFormat=malformed)
+
+    assert set(_request(launchdarkly, makers.openai(provider.url), user="Oslo?")) == {"model", "messages"}
+
+
+def test_the_format_among_the_parameters_comes_first(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A ``response_format`` among the parameters of the model is used rather than ``outputFormat``."""
+    parameters = {"response_format": {"type": "json_object"}}
+    _serve(launchdarkly, CASES["openai"], outputFormat=SCHEMA, parameters=parameters)
+
+    request = _request(launchdarkly, makers.openai(provider.url), user="Oslo?")
+
+    assert request["response_format"] == {"type": "json_object"}
+
+
+def test_tools_for_a_call_of_your_own(case: Case, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.tools`` returns the tools in the format of the client, the same as in ``run.request``."""
+    _serve(launchdarkly, case, tools={"weather": TOOL})
+    client = case.make(provider.url)
+
+    def handler(run: Run) -> tuple[list[Any], Any]:
+        return run.tools(client, api=case.api), run.request(client, user="Oslo?", api=case.api)
+
+    tools, request = _run(launchdarkly, handler)
+
+    assert tools == (request.get("tools") or request.get("toolConfig", request.get("config")).get("tools"))
+    assert "weather" in json.dumps(tools)
+
+
+def test_no_tools(case: Case, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """Without tools in the AI Config, the list is empty for every client."""
+    _serve(launchdarkly, case)
+
+    assert _run(launchdarkly, lambda run: run.tools(case.make(provider.url), api=case.api)) == []
+
+
+def test_parameters_for_a_call_of_your_own(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.parameters`` fits into OpenAI's ``create()``, also if somebody attaches a tool in LaunchDarkly."""
+    attached = {"tools": [TOOL], "tool_choice": "auto", "stream": True, "model": "other"}
+    _serve(launchdarkly, CASES["openai"], parameters={"temperature": 0.3, "response_format": FORMAT, **attached})
+
+    def handler(run: Run) -> None:
+        with makers.openai(provider.url) as client:
+            client.chat.completions.create(
+                model=run.model,
+                messages=run.messages(user="Oslo?"),
+                tools=run.tools(client),
+                stream=False,
+                **run.parameters,
+            )
+
+    _run(launchdarkly, handler)
+
+    [sent] = provider.requests
+    _check(CASES["openai"], sent)
+    assert {name: sent[name] for name in ("model", "temperature", "tools", "response_format")} == {
+        "model": "model-1",
+        "temperature": 0.3,
+        "tools": [NESTED_TOOL],
+        "response_format": FORMAT,
+    }
