@@ -68,6 +68,19 @@ class Run:
         return self._state.id
 
     @property
+    def conversation_id(self) -> str | None:
+        """The id of the conversation that the run belongs to, for records and spans; LaunchDarkly does not get it.
+
+        Set it where your application knows it. A nested run has that of the run around it. The first 256 characters are
+        kept.
+        """
+        return self._state.conversation_id
+
+    @conversation_id.setter
+    def conversation_id(self, value: str | None) -> None:
+        self._state.conversation_id = value
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended."""
         return self._state.finished

@@ -49,6 +49,8 @@ class RunState:
         self.config_key: str = options.config_key
         self.variables = variables
         self.parent = parent
+        #: The id of the conversation that the run belongs to. A nested run begins with that of the run around it.
+        self.conversation_id: str | None = parent.conversation_id if parent is not None else None
         #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.
         self.public: object = None
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
