@@ -1,7 +1,8 @@
-"""The options of feedback and of judges, which ``Settings`` holds.
+"""The options of feedback, of judges and of visitors, which ``Settings`` holds.
 
 They are shared definitions, below the services that use them. Users import them as
-``ldai_integrations.feedback.FeedbackSettings`` and ``ldai_integrations.judges.JudgeSettings``.
+``ldai_integrations.feedback.FeedbackSettings``, ``ldai_integrations.judges.JudgeSettings`` and
+``ldai_integrations.visitors.VisitorSettings``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._options import Kind, check_options, option, pattern, seconds, split, whole
+from ._options import Kind, check_options, option, pattern, seconds, split, switch, whole
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,14 +80,12 @@ class FeedbackSettings:
         check_options(self)
         _check_store(self.store)
         if self.secret is not None:
-            _check_secrets(self.secrets)
+            _check_secrets("FeedbackSettings", self.secrets)
 
     @property
     def secrets(self) -> list[Secret]:
         """The given secrets; the last one signs."""
-        if self.secret is None:
-            return []
-        return [self.secret] if isinstance(self.secret, (str, bytes)) else list(self.secret)
+        return _secrets_in(self.secret)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +121,45 @@ class JudgeSettings:
         check_options(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisitorSettings:
+    """The options of the cookie that recognizes visitors, for ``Settings(visitors=…)``.
+
+    They are checked when the object is made, and never change.
+
+    Attributes:
+        secret: The key that signs the cookie: one secret of at least 16 characters, the same in every process; or
+            several, of which the last one signs and all are accepted. Without it, the ``SECRET_KEY`` of Flask or Django
+            is used, with its fallbacks.
+        cookie: The name of the cookie.
+        max_age: For how many seconds a browser keeps the cookie, from 1 hour to 400 days.
+        always_secure: Whether the cookie is ``Secure`` in every response. Otherwise it is if the request came over
+            https, as far as the application knows.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    secret: Secret | Sequence[Secret] | None = option(None, _SECRETS, "LDAI_VISITORS_SECRET")
+    cookie: str = option(
+        "ldai_visitor",
+        pattern("[A-Za-z0-9_.-]+", "letters, digits, hyphens, dots and underscores"),
+        "LDAI_VISITORS_COOKIE",
+    )
+    max_age: int = option(365 * DAY, whole(3600, 400 * DAY, "seconds"), "LDAI_VISITORS_MAX_AGE")
+    always_secure: bool = option(False, switch(), "LDAI_VISITORS_ALWAYS_SECURE")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.secret is not None:
+            _check_secrets("VisitorSettings", self.secrets)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The given secrets; the last one signs."""
+        return _secrets_in(self.secret)
+
+
 def feedback_from_environment() -> FeedbackSettings | None:
     """Return the options that the environment describes; ``None`` if no variable names the AI Configs."""
     keys = split(os.environ.get(FEEDBACK_CONFIG_KEYS, ""))
@@ -147,11 +185,17 @@ def _check_store(store: object) -> None:
         )
 
 
-def _check_secrets(secrets: Sequence[object]) -> None:
+def _secrets_in(secret: Secret | Sequence[Secret] | None) -> list[Secret]:
+    if secret is None:
+        return []
+    return [secret] if isinstance(secret, (str, bytes)) else list(secret)
+
+
+def _check_secrets(of: str, secrets: Sequence[object]) -> None:
     """Refuse secrets that can be guessed, without showing them."""
     if not secrets or not all(isinstance(item, (str, bytes)) and len(item) >= _MIN_SECRET_CHARS for item in secrets):
         raise ConfigurationError(
-            f"FeedbackSettings.secret is empty, shorter than {_MIN_SECRET_CHARS} characters or no text. Make one with "
+            f"{of}.secret is empty, shorter than {_MIN_SECRET_CHARS} characters or no text. Make one with "
             "python -c 'import secrets; print(secrets.token_urlsafe(32))', keep it out of the code, and give every "
             "process the same"
         )

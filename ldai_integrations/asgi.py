@@ -16,6 +16,7 @@ from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import ASGIApp, Message, Receive, Scope, Send
+from .visitors import Visitor, Visitors
 
 __all__ = ["ASGIFeedback", "ASGITrackingMiddleware"]
 
@@ -82,10 +83,11 @@ class ASGITrackingMiddleware:
             await requests.services.start.await_end()
         tracked, is_outermost = scope.get(SCOPE_KEY), False
         if not isinstance(tracked, RequestScope) or tracked.services is not requests.services:
-            tracked, is_outermost = requests.scope(scope), True
+            visitor = _visitor(requests.visitors, scope) if requests.visitors is not None else None
+            tracked, is_outermost = requests.scope(scope, visitor), True
             scope[SCOPE_KEY] = tracked
-            if tracked.vote_token is not None and kind == "http":
-                send = _send_with_token(tracked, tracked.vote_token, scope, send)
+            if kind == "http":
+                send = _send_with_headers(tracked, scope, send)
         run = requests.open_run(tracked, scope) if requests.opens_runs and kind == "http" else None
         if run is not None:
             exchange = _Exchange(run, receive, send)
@@ -189,6 +191,15 @@ class _Exchange:
                 output.add(message["body"])
 
 
+def _send_with_headers(tracked: RequestScope, scope: Scope, send: Send) -> Send:
+    """Return a ``send`` that adds what the response needs: the cookie of a new visitor, and a feedback token."""
+    if tracked.visitor is not None and tracked.visitor.cookie:
+        send = _send_with_cookie(tracked, send)
+    if tracked.vote_token is not None:
+        send = _send_with_token(tracked, tracked.vote_token, scope, send)
+    return send
+
+
 def _send_with_token(tracked: RequestScope, vote_token: VoteToken, scope: Scope, send: Send) -> Send:
     """Return a ``send`` that adds the feedback token: a header, or an event at the end of a stream."""
 
@@ -206,6 +217,28 @@ def _send_with_token(tracked: RequestScope, vote_token: VoteToken, scope: Scope,
         await send(message)
 
     return send_with_token
+
+
+def _visitor(visitors: Visitors, scope: Scope) -> Visitor:
+    cookies = "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"cookie")
+    return visitors.recognize(cookies, is_https=scope.get("scheme") in ("https", "wss"))
+
+
+def _send_with_cookie(tracked: RequestScope, send: Send) -> Send:
+    """Return a ``send`` that sets the cookie of a new visitor, if a run needs one."""
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            with tracked.services.diagnostics.guard("visitor", message["type"]):
+                message = {**message, "headers": [*message.get("headers", ())]}
+                named = _lower_names(message)
+                is_whole, cache_control = "content-length" in named, named.get("cache-control", "")
+                cookie = tracked.new_cookie(is_whole=is_whole, cache_control=cache_control)
+                if cookie:
+                    message["headers"].append((b"set-cookie", cookie.encode()))
+        await send(message)
+
+    return send_with_cookie
 
 
 def _lower_names(message: Message) -> dict[str, str]:

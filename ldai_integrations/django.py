@@ -111,7 +111,9 @@ class _Exchange:
         scope = self._carrier.get(SCOPE_KEY)
         self._is_outermost = not isinstance(scope, RequestScope) or scope.services is not requests.services
         if self._is_outermost:
-            scope = self._carrier[SCOPE_KEY] = requests.scope(request)
+            visitors, cookies = requests.visitors, request.META.get("HTTP_COOKIE", "")
+            visitor = visitors.recognize(cookies, is_https=request.is_secure()) if visitors is not None else None
+            scope = self._carrier[SCOPE_KEY] = requests.scope(request, visitor)
         self._scope: RequestScope = scope
         self._run = requests.open_run(scope, request)
 
@@ -143,6 +145,12 @@ class _Exchange:
             with self._requests.services.diagnostics.guard("feedback token", "response"):
                 add_vote_token(response, vote_token, response.status_code, head=self._is_head)
         if self._is_outermost:
+            with self._requests.services.diagnostics.guard("visitor", "response"):
+                cookie = self._scope.new_cookie(
+                    is_whole=not response.streaming, cache_control=response.get("Cache-Control", "")
+                )
+                if cookie:
+                    response.cookies.load(cookie)
             response._resource_closers.append(self._close)
         return response
 

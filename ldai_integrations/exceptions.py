@@ -5,14 +5,22 @@
     LDAIIntegrationError
     ├── ConfigurationError (ValueError)            a value given at set-up cannot work
     ├── MetricsError                               metrics cannot be read from LaunchDarkly
-    └── TrackingNotConfiguredError (RuntimeError)  there is no LaunchDarkly client to track with
+    ├── TrackingNotConfiguredError (RuntimeError)  there is no LaunchDarkly client to track with
+    └── UnusableConfigError (RuntimeError)         no model can be called with an AI Config
 
-They are raised at set-up or on misuse, never while a request is served.
+They are raised at set-up or on misuse. Only ``run.request`` raises one while a request is served: no model can be
+called without the name of one.
 """
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "LDAIIntegrationError", "MetricsError", "TrackingNotConfiguredError"]
+__all__ = [
+    "ConfigurationError",
+    "LDAIIntegrationError",
+    "MetricsError",
+    "TrackingNotConfiguredError",
+    "UnusableConfigError",
+]
 
 
 class LDAIIntegrationError(Exception):
@@ -37,3 +45,7 @@ class MetricsError(LDAIIntegrationError):
 
 class TrackingNotConfiguredError(LDAIIntegrationError, RuntimeError):
     """An error because there is no LaunchDarkly client to track with. Its text says how to configure one."""
+
+
+class UnusableConfigError(LDAIIntegrationError, RuntimeError):
+    """An error because an AI Config is disabled or has no model. Its text says what to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ldclient import Context
 
 from ._extras import needs_extra
 from ._launchdarkly.configs import AIConfigDefault
+from ._run.context import SCOPE_KEY, RequestScope
 from ._run.options import check_ld_context
 from ._run.requests import RequestTracking, VoteEndpoint
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
@@ -22,10 +24,11 @@ from .wsgi import serve
 with needs_extra("flask"):
     import flask
 
-__all__ = ["AITracking", "feedback_blueprint", "get_tracking"]
+__all__ = ["AITracking", "feedback_blueprint", "get_tracking", "session_context"]
 
 _EXTENSION = "ldai"
 _FEEDBACK = "ldai_feedback"
+_VISITOR = "ldai_visitor"
 
 
 class AITracking:
@@ -86,8 +89,33 @@ class AITracking:
         requests = RequestTracking(services_of(tracking), **options, secrets=_secrets(app))
         app.extensions[_EXTENSION] = tracking
         app.before_request(functools.partial(_check_view, requests))
+        if self._options["ld_context"] is not None:
+            app.after_request(_determine_contexts)
         # As Flask's documentation recommends.
         app.wsgi_app = functools.partial(serve, app.wsgi_app, requests)  # type: ignore[method-assign]
+
+
+def session_context(_request: object = None) -> Context:
+    """Return an anonymous LD context whose key stays the same as long as Flask's session.
+
+    ::
+
+        AITracking(app, ld_context=session_context)
+
+    The session is changed, so that Flask sets its cookie. It needs a ``SECRET_KEY``.
+    """
+    key = flask.session.get(_VISITOR)
+    if not isinstance(key, str) or not key:
+        key = flask.session[_VISITOR] = str(uuid.uuid4())
+    return Context.builder(key).anonymous(True).build()
+
+
+def _determine_contexts(response: flask.Response) -> flask.Response:
+    """Determine LD contexts before Flask saves the session: the body of a stream comes after that."""
+    scope = flask.request.environ.get(SCOPE_KEY)
+    if isinstance(scope, RequestScope):
+        scope.determine_contexts(is_whole=not response.is_streamed)
+    return response
 
 
 def get_tracking(app: flask.Flask | None = None) -> Tracking:

@@ -206,6 +206,7 @@ class RunRecord:
         parent_run_id: The id of the run in which this one was opened; empty if there is none.
         graph_key: The key of the agent graph that this run is a node of; empty if there is none.
         abandoned: True where the run is cancelled because nobody read its output to the end.
+        conversation_id: The id that the application gave the conversation; empty if there is none.
         stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
             ``tokens``, ``tools``, ``success``); they are not sent again.
     """
@@ -239,6 +240,7 @@ class RunRecord:
     graph_key: str = ""
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     abandoned: bool = False
+    conversation_id: str = ""
 
     @property
     def input_cost(self) -> Decimal | None:

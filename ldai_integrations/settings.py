@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ._options import Option, check_options, choice, names, option, seconds, statuses, switch, whole
-from ._service_settings import FeedbackSettings, JudgeSettings, feedback_from_environment
+from ._service_settings import FeedbackSettings, JudgeSettings, VisitorSettings, feedback_from_environment
 from .exceptions import ConfigurationError
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
@@ -19,10 +19,15 @@ Framework = Literal[
 
 _FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 _JUDGES = Option("LDAI_JUDGES", True, switch())
+_VISITORS = Option("LDAI_VISITORS", False, switch())
 
 
 def _judges_from_environment() -> JudgeSettings | None:
     return JudgeSettings() if _JUDGES.read() else None
+
+
+def _visitors_from_environment() -> VisitorSettings | None:
+    return VisitorSettings() if _VISITORS.read() else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +61,8 @@ class Settings:
             default. An empty collection turns this off.
         feedback: Options of thumbs up and down; ``None`` for none.
         judges: Options of the judges that are attached to AI Configs; ``None`` if they must not run.
+        visitors: Options of the cookie that recognizes visitors without an LD context of their own; ``None`` for no
+            cookie.
 
     Raises:
         ConfigurationError: If a value or a variable is out of its range.
@@ -74,6 +81,7 @@ class Settings:
     frameworks: Collection[Framework] = option(_FRAMEWORKS, names(_FRAMEWORKS), "LDAI_FRAMEWORKS")
     feedback: FeedbackSettings | None = field(default_factory=feedback_from_environment)
     judges: JudgeSettings | None = field(default_factory=_judges_from_environment)
+    visitors: VisitorSettings | None = field(default_factory=_visitors_from_environment)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -86,4 +94,9 @@ class Settings:
             raise ConfigurationError(
                 f"Settings.judges is of type {type(self.judges).__name__}; "
                 "give a ldai_integrations.judges.JudgeSettings, or None"
+            )
+        if self.visitors is not None and not isinstance(self.visitors, VisitorSettings):
+            raise ConfigurationError(
+                f"Settings.visitors is of type {type(self.visitors).__name__}; "
+                "give a ldai_integrations.visitors.VisitorSettings"
             )

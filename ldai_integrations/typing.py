@@ -71,6 +71,7 @@ class ModelParameters(TypedDict, total=False):
     frequency_penalty: float
     presence_penalty: float
     seed: int
+    stop: str | list[str]
 
 
 class Sink(Protocol):

@@ -20,6 +20,7 @@ from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import StartResponse, WSGIApp, WSGIEnviron
+from .visitors import Visitor
 
 __all__ = ["WSGIFeedback", "WSGITrackingMiddleware"]
 
@@ -83,12 +84,15 @@ def serve(
     """Call a WSGI application in a request scope; end the runs in it when the body is closed."""
     found: object = environ.get(SCOPE_KEY)
     is_inner = isinstance(found, RequestScope) and found.services is requests.services
-    scope = found if isinstance(found, RequestScope) and is_inner else requests.scope(environ)
+    scope = (
+        found if isinstance(found, RequestScope) and is_inner else requests.scope(environ, _visitor(requests, environ))
+    )
     environ[SCOPE_KEY] = scope
     run = requests.open_run(scope, environ) if requests.opens_runs else None
     if run is None and is_inner:
         return app(environ, start_response)
     vote_token = None if is_inner else scope.vote_token
+    start_response = _start_with_cookie(scope, None if is_inner else scope.visitor, start_response)
     if vote_token is not None:
         start_response = _start_with_token(scope, vote_token, environ, start_response)
 
@@ -227,6 +231,32 @@ def _start_with_token(
             named = {name.lower(): value for name, value in headers}
             added = vote_token.begin(as_status(status), named, head=environ.get("REQUEST_METHOD") == "HEAD")
             headers = [*headers, *added.items()]
+        return start_response(status, headers, *exc_info)
+
+    return start
+
+
+def _visitor(requests: RequestTracking, environ: WSGIEnviron) -> Visitor | None:
+    """Return the visitor who sent a request, if the application recognizes visitors."""
+    if requests.visitors is None:
+        return None
+    return requests.visitors.recognize(
+        environ.get("HTTP_COOKIE", ""), is_https=environ.get("wsgi.url_scheme") == "https"
+    )
+
+
+def _start_with_cookie(scope: RequestScope, visitor: Visitor | None, start_response: StartResponse) -> StartResponse:
+    """Return a ``start_response`` that sets the cookie of a new visitor, if a run needs one."""
+    if visitor is None or not visitor.cookie:
+        return start_response
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        with scope.services.diagnostics.guard("visitor", "headers"):
+            named = {name.lower(): value for name, value in headers}
+            is_whole, cache_control = "content-length" in named, named.get("cache-control", "")
+            cookie = scope.new_cookie(is_whole=is_whole, cache_control=cache_control)
+            if cookie:
+                headers = [*headers, ("Set-Cookie", cookie)]
         return start_response(status, headers, *exc_info)
 
     return start

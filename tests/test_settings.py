@@ -11,6 +11,7 @@ from ldai_integrations import ConfigurationError, Settings, Tracking
 from ldai_integrations._options import options_of
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.visitors import VisitorSettings
 
 # For each variable: a text, and the value that it sets.
 TEXTS: list[tuple[str, str, Any]] = [
@@ -40,10 +41,14 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("LDAI_JUDGES_TIMEOUT", "5", 5.0),
     ("LDAI_JUDGES_QUEUE", "0", 0),
     ("LDAI_JUDGES_MAX_CHARS", "1", 1),
+    ("LDAI_VISITORS_SECRET", "an old secret of tests", ["an old secret of tests"]),
+    ("LDAI_VISITORS_COOKIE", "visitor", "visitor"),
+    ("LDAI_VISITORS_MAX_AGE", "3600", 3600),
+    ("LDAI_VISITORS_ALWAYS_SECURE", "on", True),
 ]
 FIELDS = {
     option.variable: (cls, name)
-    for cls in (Settings, FeedbackSettings, JudgeSettings)
+    for cls in (Settings, FeedbackSettings, JudgeSettings, VisitorSettings)
     for name, option in options_of(cls).items()
 }
 
@@ -65,7 +70,12 @@ def test_a_variable_sets_a_setting(variable: str, text: str, value: Any, monkeyp
 def test_every_variable_is_tested() -> None:
     """The list above has each setting, and each variable is named after its setting."""
     assert {variable for variable, _, _ in TEXTS} == set(FIELDS)
-    prefixes = {Settings: "LDAI_", FeedbackSettings: "LDAI_FEEDBACK_", JudgeSettings: "LDAI_JUDGES_"}
+    prefixes = {
+        Settings: "LDAI_",
+        FeedbackSettings: "LDAI_FEEDBACK_",
+        JudgeSettings: "LDAI_JUDGES_",
+        VisitorSettings: "LDAI_VISITORS_",
+    }
     assert all(variable == prefixes[cls] + name.upper() for variable, (cls, name) in FIELDS.items())
 
 

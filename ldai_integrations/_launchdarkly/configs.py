@@ -169,10 +169,10 @@ class Configs:
 
 
 class _Variations:
-    """A client for the AI SDK that removes the judges from AI Configs.
+    """A client for the AI SDK that removes the judges from AI Configs, and moves the schema of the answer.
 
     The AI SDK would create every judge with every evaluation, which takes 24 ms each. The library runs the judges
-    itself.
+    itself. The AI SDK does not know ``outputFormat``, so that it becomes a parameter of the model.
     """
 
     def __init__(self, client: TrackingClient) -> None:
@@ -183,6 +183,8 @@ class _Variations:
     def variation(self, key: str, context: Context, default: object) -> object:
         """Return a variation without its judges, which :attr:`last_judges` keeps."""
         value = self._client.variation(key, context, default)
+        if value.get("outputFormat"):
+            value = _with_response_format(value)
         if "judgeConfiguration" not in value:
             self._on_this_thread.judges = None
             return value
@@ -194,6 +196,17 @@ class _Variations:
         """The judges of the variation that this thread has evaluated last."""
         judges: JudgeConfiguration | None = self._on_this_thread.judges
         return judges
+
+
+def _with_response_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a variation whose ``outputFormat`` is also a ``response_format``, as OpenAI's chat API has it."""
+    schema, model = value["outputFormat"], value.get("model")
+    if not isinstance(schema, dict) or not isinstance(model, dict):
+        return value
+    # With the name that LaunchDarkly's newer SDK gives to a schema.
+    response_format = {"type": "json_schema", "json_schema": {"name": "output", "schema": schema}}
+    parameters = {"response_format": response_format, **(model.get("parameters") or {})}
+    return {**value, "model": {**model, "parameters": parameters}}
 
 
 def _judges_in(value: Mapping[str, object]) -> JudgeConfiguration | None:

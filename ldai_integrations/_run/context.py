@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..judges import Judges
     from ..settings import Settings
     from ..typing import RunBinding, RunCompanion
+    from ..visitors import Visitor
     from .flushing import Flushing
     from .start import Start
     from .vote_token import VoteToken
@@ -40,6 +41,11 @@ class OpenRun(Protocol):
 
     config_key: str
     finished: bool
+    counts_pages: bool
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
 
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end."""
@@ -88,6 +94,7 @@ class RequestScope:
         request: The request, as the integration passes it to ``ld_context_from``; ``None`` if there is none.
         ld_context_from: Returns the LD context of the request.
         vote_token: Adds a feedback token to the response, if the application wants that.
+        visitor: The visitor who sent the request, if the application recognizes visitors.
     """
 
     __slots__ = (
@@ -102,6 +109,7 @@ class RequestScope:
         "open_runs",
         "resolved",
         "services",
+        "visitor",
         "vote_token",
     )
 
@@ -114,8 +122,10 @@ class RequestScope:
         request: object = None,
         ld_context_from: Callable[[Any], Context | None] | None = None,
         vote_token: VoteToken | None = None,
+        visitor: Visitor | None = None,
     ) -> None:
         self.services: Services = services
+        self.visitor = visitor
         self.vote_token = vote_token
         self.open_runs: set[OpenRun] = set()
         #: Whether an event was produced that a flush after the request must send.
@@ -148,14 +158,46 @@ class RequestScope:
 
     @property
     def anonymous(self) -> Context:
-        """An anonymous LD context whose key stays the same for the request."""
+        """An anonymous LD context whose key stays the same for the request, and for all requests of a visitor."""
         if self._anonymous is None:
-            self._anonymous = Context.builder(str(uuid.uuid4())).anonymous(True).build()
+            key = self.visitor.key if self.visitor is not None else str(uuid.uuid4())
+            self._anonymous = Context.builder(key).anonymous(True).build()
         return self._anonymous
 
     def is_anonymous(self, ld_context: Context) -> bool:
-        """Return whether an LD context is the anonymous one that was created for this request."""
-        return ld_context is self._anonymous
+        """Return whether an LD context was created for this request, so that the next one may not have it."""
+        return ld_context is self._anonymous and (self.visitor is None or bool(self.visitor.cookie))
+
+    def is_one_time(self, ld_context: Context) -> bool:
+        """Return whether no other request can have an LD context."""
+        return ld_context is self._anonymous and self.visitor is None
+
+    def determine_contexts(self, *, is_whole: bool) -> None:
+        """Determine the LD contexts of open runs before the head of the response is sent.
+
+        A run of a middleware with one key for all requests may be that of a page, whose LD context nobody needs.
+
+        Args:
+            is_whole: Whether the body is complete, so that no provider call follows.
+        """
+        for run in tuple(self.open_runs):
+            if run.counts_pages or not is_whole:
+                _ = run.ld_context
+
+    def new_cookie(self, *, is_whole: bool, cache_control: str) -> str:
+        """Return the ``Set-Cookie`` header that the response needs; empty if it needs none.
+
+        Only a new visitor needs one, in a request with a run for an anonymous LD context. A response that caches may
+        share has none: all who get it would be the same visitor.
+
+        Args:
+            is_whole: Whether the body is complete.
+            cache_control: The header of this name.
+        """
+        if self.visitor is None or not self.visitor.cookie or "public" in cache_control.lower():
+            return ""
+        self.determine_contexts(is_whole=is_whole)
+        return self.visitor.cookie if self._anonymous is not None else ""
 
     def context_from(self, source: Callable[..., object] | None, *args: object, **kwargs: object) -> Context:
         """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""

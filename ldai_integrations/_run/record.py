@@ -15,6 +15,9 @@ from .request import NOT_OF_TEXT
 from .state import RunState
 from .status import status_of_exception
 
+# An id may come from a header, which may have any length.
+_MOST_OF_ID = 256
+
 
 def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunRecord:
     """Build the record of a finished run; estimate tokens that no provider reported.
@@ -83,6 +86,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         failed_calls=sum(call.is_failed for call in calls),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
+        conversation_id=str(run.conversation_id or "")[:_MOST_OF_ID],
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )

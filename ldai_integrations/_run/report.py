@@ -21,6 +21,8 @@ from .scores import Destination, drop, evaluations_of
 from .state import RunState
 from .texts import texts_of
 
+# After so many runs, an application whose LD contexts are all used once is not just being tried out.
+_MANY_RUNS = 100
 # Counting this many characters takes about 1 ms.
 _LONG = 16_000
 
@@ -55,6 +57,7 @@ class Reporter:
         self._keys_with_calls: set[str] = set()
         #: How many runs were reported.
         self.runs = 0
+        self._has_stable_contexts = False
 
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
@@ -151,6 +154,15 @@ class Reporter:
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         self.runs += 1  # the interpreter switches no threads within this statement
+        if record.ld_context is None or not run.scope.is_one_time(record.ld_context):
+            self._has_stable_contexts = True
+        elif self.runs >= _MANY_RUNS and not self._has_stable_contexts:
+            self._diagnostics.note(
+                "one_time_contexts",
+                "ld_context",
+                "Each run so far had an LD context that no other request has, so that rollouts and experiments change "
+                "with each request. Give ld_context=…, or Settings(visitors=VisitorSettings()).",
+            )
         for index, sink in enumerate(self._sinks):
             companion = run.companions.get(index)
             try:

@@ -13,6 +13,7 @@ from .._launchdarkly.configs import AIConfigDefault
 from ..exceptions import ConfigurationError
 from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
+from ..visitors import Visitor, Visitors
 from .background import call_off_loop
 from .context import RequestScope, Services, get_current, scope_of
 from .functions import is_bypassed
@@ -35,7 +36,7 @@ class RequestTracking:
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
         ld_context: Called with the request when its LD context is first needed.
-        secrets: The secrets of the framework, for feedback tokens; the last one signs.
+        secrets: The secrets of the framework, for feedback tokens and the cookies of visitors; the last one signs.
 
     Raises:
         ConfigurationError: If a value cannot work.
@@ -69,12 +70,15 @@ class RequestTracking:
         self._ld_context = ld_context
         if services.feedback is not None:
             services.feedback.require_secret(secrets)
+        visitors = services.settings.visitors
+        #: Recognizes visitors; ``None`` if the application does not want that.
+        self.visitors: Visitors | None = Visitors(visitors, secrets) if visitors is not None else None
 
-    def scope(self, request: object) -> RequestScope:
+    def scope(self, request: object, visitor: Visitor | None = None) -> RequestScope:
         """Return a scope for a request."""
         feedback = self.services.feedback
         vote_token = VoteToken.wanted_by(feedback) if feedback is not None else None
-        return RequestScope(self.services, request, self._ld_context, vote_token)
+        return RequestScope(self.services, request, self._ld_context, vote_token, visitor)
 
     def open_run(self, scope: RequestScope, request: object) -> RunState | None:
         """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
@@ -172,7 +176,9 @@ class VoteEndpoint:
         if scope is None:
             return RequestScope(self._services, request, self._ld_context)
         scope.had_runs = True  # a vote is an event to flush
-        return scope if self._ld_context is None else RequestScope(self._services, request, self._ld_context)
+        if self._ld_context is None:
+            return scope
+        return RequestScope(self._services, request, self._ld_context, visitor=scope.visitor)
 
     def _voter(self, scope: RequestScope) -> Context:
         ld_context = scope.ld_context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -11,10 +11,10 @@ from ldclient import Context
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker, with_tracker
 from ..delivery import forks
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
-from ..providers._prompt import prompt_of
-from ..providers._request import make_request
+from ..providers._prompt import Prompt, prompt_of
+from ..providers._request import find_api, make_request
 from ..records import Usage
 from ..typing import ModelParameters, Score
 from .context import RequestScope, bound_to
@@ -26,6 +26,9 @@ from .state import RunState
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# What a call has arguments of its own for, so that ``create(model=…, messages=…, **run.parameters)`` works.
+_OWN_ARGUMENTS = {"model", "messages", "stream", "tools", "tool_choice"}
 
 
 class Run:
@@ -65,6 +68,19 @@ class Run:
         return self._state.id
 
     @property
+    def conversation_id(self) -> str | None:
+        """The id of the conversation that the run belongs to, for records and spans; LaunchDarkly does not get it.
+
+        Set it where your application knows it. A nested run has that of the run around it. The first 256 characters are
+        kept.
+        """
+        return self._state.conversation_id
+
+    @conversation_id.setter
+    def conversation_id(self, value: str | None) -> None:
+        self._state.conversation_id = value
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended."""
         return self._state.finished
@@ -88,10 +104,12 @@ class Run:
 
     @property
     def parameters(self) -> ModelParameters:
-        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict."""
-        model = self.config.model
-        parameters: ModelParameters = dict(model.to_dict()["parameters"] or {}) if model is not None else {}  # type: ignore[assignment]  # LaunchDarkly checks no parameters
-        return parameters
+        """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict.
+
+        Tools are not among them, because each API has a format of its own: see :meth:`tools`.
+        """
+        given = self._state.parameters.items()  # LaunchDarkly checks no parameters
+        return cast(ModelParameters, {name: value for name, value in given if name not in _OWN_ARGUMENTS})
 
     @property
     def ld_context(self) -> Context:
@@ -112,7 +130,23 @@ class Run:
     @property
     def system(self) -> str:
         """The configured system messages, or the instructions of an agent, as one text."""
-        return prompt_of("", self._state.configured_messages(), {}, tools={}).system
+        return self._prompt(self._state.configured_messages()).system
+
+    def tools(self, client: Any, *, api: str = "") -> list[Any]:
+        """Return the tools of the AI Config, in the format of a client; an empty list if it has none.
+
+        :meth:`request` has them already. They are for code that builds the call itself.
+
+        Args:
+            client: The client of a provider.
+            api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
+
+        Raises:
+            ConfigurationError: If there is no such API.
+        """
+        prompt = self._prompt(())
+        found = find_api(client, api, self._state.services.diagnostics)
+        return found.tools(prompt) if prompt.tools else []
 
     def messages(self, *, user: str | None = None, history: Iterable[Mapping[str, Any]] = ()) -> list[Any]:
         """Return the configured messages, ready for a provider call.
@@ -175,24 +209,34 @@ class Run:
 
         Raises:
             ConfigurationError: If there is no such API.
+            UnusableConfigError: If the AI Config is disabled or has no model. Check ``run.config.enabled`` before, or
+                give ``track_ai`` a ``default`` or ``on_disabled``.
         """
-        messages = self.messages(user=user, history=history)
-        config = self.config
-        configured = getattr(config, "tools", None) or {}
-        prompt = prompt_of(
-            self.model,
-            messages,
-            cast(Mapping[str, Any], self.parameters),
-            tools={name: tool.to_dict() for name, tool in configured.items()},
-            only=tools,
-        )
+        if not self._state.config.enabled:
+            raise UnusableConfigError(
+                f"AI Config {self.config_key!r} is disabled. Check run.config.enabled before run.request(), or give "
+                "track_ai on_disabled=, or a default= for the case that LaunchDarkly has no usable variation"
+            )
+        if not self.model:
+            raise UnusableConfigError(f"AI Config {self.config_key!r} has no model. Choose one for its variation")
         return make_request(
             client,
-            prompt,
+            self._prompt(self.messages(user=user, history=history), tools),
             api=api,
             subject=self.config_key,
             observe=self.observe,
             diagnostics=self._state.services.diagnostics,
+        )
+
+    def _prompt(self, messages: Sequence[Mapping[str, Any]], tools: Collection[str] | None = None) -> Prompt:
+        """Return the prompt with messages, and with the tools that the application implements."""
+        configured = getattr(self._state.config, "tools", None) or {}
+        return prompt_of(
+            self.model,
+            messages,
+            self._state.parameters,
+            tools={name: tool.to_dict() for name, tool in configured.items()},
+            only=tools,
         )
 
     def observe(self, response: T) -> T:

@@ -49,6 +49,8 @@ class RunState:
         self.config_key: str = options.config_key
         self.variables = variables
         self.parent = parent
+        #: The id of the conversation that the run belongs to. A nested run begins with that of the run around it.
+        self.conversation_id: str | None = parent.conversation_id if parent is not None else None
         #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.
         self.public: object = None
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
@@ -114,6 +116,12 @@ class RunState:
         """The name of the configured model; empty if there is none."""
         model = self.config.model
         return model.name if model is not None else ""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """All configured parameters of the model."""
+        model = self.config.model
+        return model.to_dict()["parameters"] or {} if model is not None else {}
 
     @property
     def ld_context(self) -> Context:

@@ -105,6 +105,13 @@ class CohereApi(ChatApi):
     names: ClassVar = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
     max_temperature = 1.0
 
+    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the arguments of a call. The API refuses a format of the answer together with tools."""
+        arguments, omitted = super().arguments(prompt, client)
+        if prompt.tools and arguments.pop("response_format", None) is not None:
+            omitted.append("response_format")
+        return arguments, omitted
+
     def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Return the arguments unchanged: streams have a method of their own."""
         return arguments
@@ -124,7 +131,7 @@ class CohereApi(ChatApi):
         return {"tool_choice": choice.upper()} if choice in ("required", "none") else {}
 
     def _response_format(self, prompt: Prompt) -> Any:
-        return {"type": "json_object", **({"schema": dict(prompt.schema)} if prompt.schema is not None else {})}
+        return {"type": "json_object", **({"json_schema": dict(prompt.schema)} if prompt.schema is not None else {})}
 
 
 def _calls_of(message: Any) -> tuple[ToolCall, ...]:

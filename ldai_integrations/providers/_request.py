@@ -162,6 +162,31 @@ class Request(Mapping[str, Any]):
         return self._observe(response)
 
 
+def find_api(client: Any, name: str, diagnostics: Diagnostics) -> Api:
+    """Return the API that a client is called with.
+
+    Args:
+        client: A client of a provider. One that is not known gets OpenAI's chat completions.
+        name: The name of an API; empty for the first whose method the client has.
+        diagnostics: Receives unknown clients.
+
+    Raises:
+        ConfigurationError: If there is no API of that name.
+    """
+    if name and name not in _BY_NAME:
+        raise ConfigurationError(f"api is {name!r}; use one of {', '.join(map(repr, _BY_NAME))}")
+    found = _BY_NAME.get(name) or next((known for known in _APIS if has_method(client, known.call)), None)
+    if found is not None:
+        return found
+    diagnostics.note(
+        "request",
+        type(client).__name__,
+        "A %s is no client of a known provider; its requests have the format of OpenAI's chat completions.",
+        type(client).__name__,
+    )
+    return _BY_NAME["chat"]
+
+
 def make_request(
     client: Any,
     prompt: Prompt,
@@ -184,17 +209,7 @@ def make_request(
     Raises:
         ConfigurationError: If there is no API of that name.
     """
-    if api and api not in _BY_NAME:
-        raise ConfigurationError(f"api is {api!r}; use one of {', '.join(map(repr, _BY_NAME))}")
-    found = _BY_NAME.get(api) or next((known for known in _APIS if has_method(client, known.call)), None)
-    if found is None:
-        found = _BY_NAME["chat"]
-        diagnostics.note(
-            "request",
-            type(client).__name__,
-            "A %s is no client of a known provider; its requests have the format of OpenAI's chat completions.",
-            type(client).__name__,
-        )
+    found = find_api(client, api, diagnostics)
     arguments, omitted = found.arguments(prompt, client)
     for name in omitted:
         diagnostics.note(

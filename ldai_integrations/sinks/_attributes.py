@@ -64,6 +64,8 @@ def span_attributes(record: RunRecord) -> Attributes:
     }
     if record.provider_name:
         found["gen_ai.system"] = found["gen_ai.provider.name"]
+    if record.conversation_id:
+        found["gen_ai.conversation.id"] = record.conversation_id
     if record.graph_key:
         found["launchdarkly.graph.key"] = record.graph_key
     if record.mode == "agent":

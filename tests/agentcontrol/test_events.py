@@ -163,7 +163,7 @@ def test_inside_of_a_run(situation: str, launchdarkly: OfflineLaunchDarkly) -> N
 
     @track_ai(config_key=key, tracking=launchdarkly.tracking, ld_context=lambda: Context.from_dict(USER))
     def view() -> object:
-        result = work()
+        result: Any = work()
         return iter([event["text"] for event in result if event["type"] == "chunk"]) if more else result
 
     with contextlib.suppress(ConnectionError, RuntimeError):

@@ -35,7 +35,7 @@ class Provider:
 
 
 @contextmanager
-def serving() -> Iterator[Provider]:
+def serving(make: type[Provider] = Provider) -> Iterator[Provider]:
     """Serve until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ def serving() -> Iterator[Provider]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    provider = Provider(f"http://127.0.0.1:{server.server_port}")
+    provider = make(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -13,6 +13,7 @@ from ldai_integrations._options import options_of
 from ldai_integrations.devserver._flag_models import build_json_schema
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.visitors import VisitorSettings
 
 from .conftest import DOCS, ROOT
 
@@ -80,6 +81,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "feedback settings": ("settings.md", lambda: settings_table(FeedbackSettings)),
     "format": ("devserver.md", format_tables),
     "judge settings": ("settings.md", lambda: settings_table(JudgeSettings)),
+    "visitor settings": ("settings.md", lambda: settings_table(VisitorSettings)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from contextlib import suppress
@@ -111,9 +112,25 @@ def test_every_page_is_linked() -> None:
 def test_every_example_handles_a_disabled_ai_config(page: Path) -> None:
     """Each example that calls a model in a run says what happens if LaunchDarkly cannot be reached."""
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    calling = [block for block in blocks if "model=run.model" in block]
+    calling = [
+        block for block in blocks if "model=run.model" in block or ("run.request(" in block and "track_ai(" in block)
+    ]
 
     assert [block for block in calling if "on_disabled=" not in block and "run.config.enabled" not in block] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
+def test_every_on_disabled_fits_its_handler(page: Path) -> None:
+    """The ``on_disabled`` of each example takes the arguments that the handler is called with."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        given = [one.arg for one in node.args.args if one.annotation is None or ast.unparse(one.annotation) != "Run"]
+        keywords = [keyword for one in node.decorator_list if isinstance(one, ast.Call) for keyword in one.keywords]
+        for keyword in keywords:
+            if keyword.arg == "on_disabled" and isinstance(keyword.value, ast.Lambda):
+                assert [one.arg for one in keyword.value.args.args] == given, node.name
 
 
 def test_the_readme_is_short() -> None:

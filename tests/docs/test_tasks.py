@@ -230,6 +230,21 @@ def test_tools() -> None:
     }
 
 
+def test_a_call_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of a request fit into a call of OpenAI's client, with a tool and without."""
+    tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": {}}
+    with OfflineLaunchDarkly() as launchdarkly, serving() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        space = run_block("configs.md", "def answer_by_hand")
+        with space["client"]:
+            assert space["answer_by_hand"]("Oslo?") is None
+            for parameters in ({"temperature": 0.2, "tools": [tool]}, {"temperature": 0.2}):
+                launchdarkly.serve("support-bot", ai_config(parameters=parameters))
+                assert space["answer_by_hand"]("Oslo?").choices
+    assert ["tools" in request for request in provider.requests] == [True, False]
+
+
 def test_a_conversation() -> None:
     """The history of a conversation is sent, and continued."""
     follow_up = run_block("configs.md", "def follow_up")["follow_up"]

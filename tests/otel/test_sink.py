@@ -47,6 +47,16 @@ def one_run(tracking: Tracking, clock: Clock, config_key: str = "bot", **options
     return run.id
 
 
+def test_a_conversation(tracking: Tracking, telemetry: Telemetry) -> None:
+    """The span has the id of the conversation that the application gave to the run."""
+    with track_ai("bot", tracking=tracking) as run:
+        run.conversation_id = "thread-7"
+        run.observe(RESPONSE)
+
+    [span] = telemetry.spans().values()
+    assert (span.attributes or {})["gen_ai.conversation.id"] == "thread-7"
+
+
 def test_a_completion(tracking: Tracking, telemetry: Telemetry, clock: Clock) -> None:
     """The span has the run's name, times, tokens and model, and LaunchDarkly's attributes; exactly these."""
     before = time.time()

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import TypeAdapter
 
 from ldai_integrations import Run, track_ai, wrap_client
 from ldai_integrations.exceptions import ConfigurationError
@@ -22,6 +21,15 @@ from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 from ..clients import makers
 from ..clients.answers import Answer, sse
 from ..clients.provider import Provider
+from .schemas import (
+    check_chat,
+    check_cohere,
+    check_converse,
+    check_gemini,
+    check_messages,
+    check_mistral,
+    check_responses,
+)
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 # As LaunchDarkly keeps an attached tool, and as OpenAI's chat API wants one.
@@ -186,22 +194,20 @@ def _run(launchdarkly: OfflineLaunchDarkly, handler: Callable[[Run], Any]) -> An
         return handler(run)
 
 
+_CHECKS = {
+    "OpenAI": check_chat,
+    "responses": check_responses,
+    "Anthropic": check_messages,
+    "Bedrock": check_converse,
+    "Gemini": check_gemini,
+    "Mistral": check_mistral,
+    "Cohere": check_cohere,
+}
+
+
 def _check(case: Case, request: Mapping[str, Any]) -> None:
-    """Check what OpenAI and Anthropic publish as types; the other clients check requests themselves."""
-    schemas: dict[str, Any] = {}
-    if case.provider == "OpenAI":
-        from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-        from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-
-        schemas = {"": CompletionCreateParamsNonStreaming, "responses": ResponseCreateParamsNonStreaming}
-    elif case.provider == "Anthropic":
-        from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-
-        schemas = {"": MessageCreateParamsNonStreaming}
-    schema = schemas.get(case.api)
-    if schema is not None:
-        TypeAdapter(schema).validate_python({**request, "stream": False})
-        assert set(request) - {"stream", "stream_options", "temperature", "top_p"} <= set(schema.__annotations__)
+    """Check a request by the schema that the provider has published."""
+    _CHECKS[case.api or case.provider](dict(request))
 
 
 def _record(launchdarkly: OfflineLaunchDarkly) -> RunRecord:
@@ -704,3 +710,92 @@ def test_clients_are_not_kept(provider: Provider, launchdarkly: OfflineLaunchDar
     gc.collect()
 
     assert reference() is None
+
+
+def test_a_schema_beside_the_model(
+    case: Case, client: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """The ``outputFormat`` of an AI Config, which is a JSON Schema, is sent in each API's own format."""
+    _serve(launchdarkly, case, outputFormat=SCHEMA)
+
+    _run(launchdarkly, lambda run: run.request(client, user="Oslo?", api=case.api).send())
+
+    sent = provider.requests[-1]
+    assert "city" in json.dumps(sent) or case.provider in ("Anthropic", "Bedrock")
+    _check(case, sent)
+
+
+@pytest.mark.parametrize("malformed", ["a text", [SCHEMA], 3])
+def test_a_schema_that_is_none(malformed: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """An ``outputFormat`` that is no JSON Schema is left out."""
+    _serve(launchdarkly, CASES["openai"], outputFormat=malformed)
+
+    assert set(_request(launchdarkly, makers.openai(provider.url), user="Oslo?")) == {"model", "messages"}
+
+
+def test_the_format_among_the_parameters_comes_first(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A ``response_format`` among the parameters of the model is used rather than ``outputFormat``."""
+    parameters = {"response_format": {"type": "json_object"}}
+    _serve(launchdarkly, CASES["openai"], outputFormat=SCHEMA, parameters=parameters)
+
+    request = _request(launchdarkly, makers.openai(provider.url), user="Oslo?")
+
+    assert request["response_format"] == {"type": "json_object"}
+
+
+def test_tools_for_a_call_of_your_own(case: Case, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.tools`` returns the tools in the format of the client, the same as in ``run.request``."""
+    _serve(launchdarkly, case, tools={"weather": TOOL})
+    client = case.make(provider.url)
+
+    def handler(run: Run) -> tuple[list[Any], Any]:
+        return run.tools(client, api=case.api), run.request(client, user="Oslo?", api=case.api)
+
+    tools, request = _run(launchdarkly, handler)
+
+    assert tools == (request.get("tools") or request.get("toolConfig", request.get("config")).get("tools"))
+    assert "weather" in json.dumps(tools)
+
+
+def test_no_tools(case: Case, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """Without tools in the AI Config, the list is empty for every client."""
+    _serve(launchdarkly, case)
+
+    assert _run(launchdarkly, lambda run: run.tools(case.make(provider.url), api=case.api)) == []
+
+
+def test_parameters_for_a_call_of_your_own(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.parameters`` fits into OpenAI's ``create()``, also if somebody attaches a tool in LaunchDarkly."""
+    attached = {"tools": [TOOL], "tool_choice": "auto", "stream": True, "model": "other"}
+    _serve(launchdarkly, CASES["openai"], parameters={"temperature": 0.3, "response_format": FORMAT, **attached})
+
+    def handler(run: Run) -> None:
+        with makers.openai(provider.url) as client:
+            client.chat.completions.create(
+                model=run.model,
+                messages=run.messages(user="Oslo?"),
+                tools=run.tools(client),
+                stream=False,
+                **run.parameters,
+            )
+
+    _run(launchdarkly, handler)
+
+    [sent] = provider.requests
+    _check(CASES["openai"], sent)
+    assert {name: sent[name] for name in ("model", "temperature", "tools", "response_format")} == {
+        "model": "model-1",
+        "temperature": 0.3,
+        "tools": [NESTED_TOOL],
+        "response_format": FORMAT,
+    }
+
+
+def test_a_format_with_tools_for_cohere(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """Cohere refuses a format of the answer together with tools: it is left out, logged once and counted."""
+    _serve(launchdarkly, CASES["cohere"], tools={"weather": TOOL}, outputFormat=SCHEMA)
+
+    request = _request(launchdarkly, makers.cohere_v2(provider.url), user="Oslo?")
+
+    assert set(request) == {"model", "messages", "tools"}
+    assert launchdarkly.tracking.stats().diagnostics["parameter"] == 1

@@ -1,0 +1,85 @@
+"""Visitors who are not logged in, recognized by a signed cookie.
+
+LaunchDarkly assigns a variation to the key of an LD context. A visitor whose key stays the same gets the same
+variation in each request, and counts once in experiments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+
+from itsdangerous import BadSignature, Signer
+
+from ._service_settings import Secret, VisitorSettings
+from .exceptions import ConfigurationError
+
+__all__ = ["Visitor", "VisitorSettings", "Visitors"]
+
+_PURPOSE = b"ldai_integrations.visitors.v1"
+
+
+class Visitors:
+    """The visitors of one application. Thread-safe.
+
+    Args:
+        settings: The options.
+        of_framework: The secrets of the web framework; the last one signs. They are used if the settings have none.
+
+    Raises:
+        ConfigurationError: If there is no secret.
+    """
+
+    def __init__(self, settings: VisitorSettings, of_framework: Sequence[Secret] = ()) -> None:
+        secrets = settings.secrets or [secret for secret in of_framework if secret]
+        if not secrets:
+            raise ConfigurationError(
+                "The cookies of visitors cannot be signed: there is no secret. Give VisitorSettings(secret=…), or with "
+                "Flask or Django set SECRET_KEY before the tracking is put on the application"
+            )
+        self._settings = settings
+        keys = [secret.encode() if isinstance(secret, str) else secret for secret in secrets]
+        self._signer = Signer(keys, _PURPOSE, key_derivation="hmac", digest_method=hashlib.sha256)
+
+    def recognize(self, cookies: str, *, is_https: bool) -> Visitor:
+        """Return the visitor who sent a ``Cookie`` header; a new one if it contains no cookie of ours.
+
+        Args:
+            cookies: The header; empty if there is none.
+            is_https: Whether the request came over https.
+        """
+        for value in _values_of(cookies, self._settings.cookie):
+            try:
+                return Visitor(self._signer.unsign(value).decode())
+            except BadSignature:
+                continue
+        key = str(uuid.uuid4())
+        return Visitor(key, self._cookie(key, is_secure=is_https or self._settings.always_secure))
+
+    def _cookie(self, key: str, *, is_secure: bool) -> str:
+        value = self._signer.sign(key).decode()
+        attributes = f"Max-Age={self._settings.max_age}; Path=/; HttpOnly; SameSite=Lax"
+        return f"{self._settings.cookie}={value}; {attributes}{'; Secure' if is_secure else ''}"
+
+
+class Visitor:
+    """A visitor.
+
+    Attributes:
+        key: The key of the LD context.
+        cookie: The ``Set-Cookie`` header for a new visitor; empty for one who has been here before.
+    """
+
+    __slots__ = ("cookie", "key")
+
+    def __init__(self, key: str, cookie: str = "") -> None:
+        self.key = key
+        self.cookie = cookie
+
+
+def _values_of(cookies: str, name: str) -> Iterator[str]:
+    for part in cookies.split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == name:
+            yield value

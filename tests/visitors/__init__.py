@@ -1,0 +1,1 @@
+"""Visitors without a login."""
