@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 from ldclient import Context, LDClient
@@ -21,6 +22,9 @@ _REMEDIES = {
     "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
 }
 _AI_EVENT = "$ld:ai:"
+
+# The key and the run id of the newer SDK's graph that runs here. It sends an event before each agent.
+_graph_run: ContextVar[tuple[object, str]] = ContextVar("ldai_integrations.graph_run", default=(None, ""))
 
 
 class EventReceiver(Protocol):
@@ -56,8 +60,8 @@ class TrackingClient:
     - A malformed AI Config is not returned; the default is served, and the reason is logged once.
     - Event data is made serializable, so that one value does not lose a whole batch.
     - AI events carry ``modelKey`` and ``modelVersion`` if LaunchDarkly provides them. Inside a run of the same AI
-      Config they belong to that run, so that the run is not reported twice. Inside any other run, those of the newer
-      SDK carry the ``parentRunId``.
+      Config they belong to that run, so that the run is not reported twice. Inside any other run, or in a graph of the
+      newer SDK, those of the newer SDK carry the ``parentRunId``.
     - In a forked process, the first call restarts the client.
     - A context may be a dict, as in the newer SDK.
     - :meth:`close` sends what is buffered and leaves the client open: it belongs to the application.
@@ -162,8 +166,9 @@ class TrackingClient:
                 data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value, of_newer_sdk=of_newer_sdk)
                 if data is None:  # the run has sent the same already
                     return
-            elif current is not None and of_newer_sdk and current.id_as_parent:
-                data = {**data, "parentRunId": current.id_as_parent}
+            elif of_newer_sdk:
+                parent_id = _parent_in_graph(event_name, data) or (current.id_as_parent if current is not None else "")
+                data = {**data, "parentRunId": parent_id} if parent_id else data
             if self._models:
                 data = {**data, **self.model_of(*(data.get(name) for name in ("configKey", "variationKey", "version")))}
         self._delivery.track(event_name, _context_of(context), data, metric_value)
@@ -204,6 +209,15 @@ class NestedClient:
     ) -> None:
         """Send an event that names the parent."""
         self._client.track(event_name, context, {**data, "parentRunId": self._parent_id}, metric_value)
+
+
+def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:
+    """Return the run id of the newer SDK's graph that an event of an agent belongs to; empty for other events."""
+    if event_name.startswith(f"{_AI_EVENT}graph:"):
+        _graph_run.set((data.get("graphKey"), str(data.get("runId", ""))))
+        return ""
+    graph_key, run_id = _graph_run.get()
+    return run_id if graph_key is not None and data.get("graphKey") == graph_key else ""
 
 
 def _context_of(context: Context | Mapping[str, Any]) -> Context:

@@ -87,17 +87,17 @@ class _TheirClient:
     def close(self) -> None: ...
 
 
-def _invoke(key: str, question: str) -> Callable[[], object]:
+def _invoke(key: str, question: str) -> Callable[[], Any]:
     handlers = {"handler": _Handler(), "tool_handlers": {"search": lambda: "found"}}
     return lambda: call(sdk.config(key=key, **handlers).invoke(question, USER))
 
 
-def _stream(key: str, question: str) -> Callable[[], object]:
+def _stream(key: str, question: str) -> Callable[[], Any]:
     return lambda: list(iterate(sdk.config(key=key, handler=_Handler()).stream(question, USER)))
 
 
 #: What is called, the AI Config, and what a run reports besides.
-SITUATIONS: dict[str, tuple[Callable[[], object], str, set[str]]] = {
+SITUATIONS: dict[str, tuple[Callable[[], Any], str, set[str]]] = {
     "invoke": (_invoke("chat", "Hi"), "chat", set()),
     "stream": (_stream("chat", "Hi"), "chat", {"$ld:ai:tokens:ttf"}),
     "error": (_invoke("chat", "fail"), "chat", set()),
@@ -120,7 +120,7 @@ def _of_runs(sent: list[tuple[str, Any, Any]]) -> list[Any]:
     return sorted(found, key=repr)
 
 
-def _alone(work: Callable[[], object]) -> list[Any]:
+def _alone(work: Callable[[], Any]) -> list[Any]:
     client = _TheirClient()
     call(sdk.init_client({"sdkKey": "test"}, client=client))
     with contextlib.suppress(ConnectionError, RuntimeError):

@@ -80,7 +80,7 @@ def _sent(launchdarkly: OfflineLaunchDarkly) -> tuple[list[Any], list[str]]:
             path += data.get("path", [data.get("nodeKey")])
         elif "graphKey" in data:
             of_graph = event.key.startswith("$ld:ai:graph:")
-            hidden = {"runId"} | ({"configKey", "modelName", "providerName"} if of_graph else set())
+            hidden = {"runId", "parentRunId"} | ({"configKey", "modelName", "providerName"} if of_graph else set())
             fields = sorted((name, value) for name, value in data.items() if name not in hidden)
             found.append((event.key, fields, None if "duration" in event.key else event.metric_value))
     launchdarkly.events.custom.clear()
@@ -106,3 +106,19 @@ def test_the_events_are_those_of_the_newer_sdk(situation: str, launchdarkly: Off
 
     assert _sent(launchdarkly) == (theirs, their_path)
     assert their_path == path
+
+
+def test_the_tree_of_a_graph(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The runs of the SDK's agents name the run of its graph as their parent, and that names the run around it."""
+    launchdarkly.serve("support-flow", {**GRAPH, "edges": {"triage": [{"key": "answer"}]}})
+    launchdarkly.serve("chat", ai_config("gpt-4o-mini"))
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        assert run.config.enabled
+        for _ in range(2):
+            call(sdk.graph("support-flow", handlers=[_Handler("")]).invoke("Hi", ANNA))
+
+    events = [event.data for event in launchdarkly.events.custom if "graphKey" in str(event.data)]
+    graphs = {data["runId"]: data["parentRunId"] for data in events if data["configKey"] == "support-flow"}
+    agents = {data["runId"]: data["parentRunId"] for data in events if data["configKey"] != "support-flow"}
+    assert list(graphs.values()) == [run.id] * 2
+    assert sorted(agents.values()) == sorted([*graphs, *graphs])

@@ -301,6 +301,20 @@ def test_shutdown_leaves_the_client_open(launchdarkly: OfflineLaunchDarkly) -> N
         run.discard()
 
 
+def test_our_client_without_connect(launchdarkly: OfflineLaunchDarkly) -> None:
+    """``tracking.ld_client`` can be given to ``init_client`` of the SDK directly."""
+    call(sdk.shutdown())
+    client = launchdarkly.tracking.ld_client
+    assert call(sdk.init_client({"sdkKey": "test"}, client=client)) is client
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    async def view() -> str:
+        return str((await _config().invoke("Hi", USER)).response)
+
+    assert asyncio.run(view()) == "Hello there"
+    assert _run_ids(launchdarkly) == {_record(launchdarkly).run_id}
+
+
 def test_mistakes(launchdarkly: OfflineLaunchDarkly) -> None:
     """Blocking an event loop, and connecting twice to different clients, are refused with what to do."""
 

@@ -254,9 +254,9 @@ def post(raw: httpx.Client, run_id: str, *, key: str = "$ld:ai:duration:total", 
 
 
 def test_a_run_shows_its_tree(page: Page, raw: httpx.Client) -> None:
-    """A run that is opened shows the runs around it and in it, with their outcomes."""
+    """A run that is opened shows the runs around it and in it, with their outcomes, and its agent graph."""
     post(raw, "outer", key="$ld:ai:generation:success", configKey="flow")
-    post(raw, "middle", key="$ld:ai:generation:error", parentRunId="outer")
+    post(raw, "middle", key="$ld:ai:generation:error", parentRunId="outer", graphKey="flow")
     post(raw, "inner", parentRunId="middle", configKey="judge")
     page.open("#config=chat")
     page.until(lambda: page.texts("#runs .disclose"))
@@ -265,6 +265,8 @@ def test_a_run_shows_its_tree(page: Page, raw: httpx.Client) -> None:
 
     assert page.texts(".tree li li li") == ["judge No outcome"]
     assert page.one(".tree [aria-current]").text == "chat"
+    assert page.texts(".facts dt")[-1] == "Graph"
+    assert page.texts(".facts dd")[-1] == "flow"
     assert page.texts(".tree .badge") == ["Success", "Error", "No outcome"]
 
 

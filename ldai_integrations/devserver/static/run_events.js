@@ -5,12 +5,16 @@ import {outcome, whenExactly} from "./format.js";
 
 const PAGE = 1000; // the maximum that the server sends at once
 
+const fact = ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
+
 export class RunEvents {
   #run;
   #rows = make("tbody");
   #note = make("p", {role: "status"});
   #last = 0;
   #loading = false;
+  #graph = null; // the key of the agent graph, once an event has named it
+  #facts = make("dl", {class: "facts"});
   #tree = make("div", {class: "tree"});
 
   constructor(run) {
@@ -20,8 +24,8 @@ export class RunEvents {
     const head = ["After", "Event", "Value", "As sent"].map((name) => make("th", {scope: "col"}, name));
     const table = make("table", {"aria-label": "Events of this run"}, make("thead", {}, make("tr", {}, ...head)), this.#rows);
     this.element = make("div", {},
-      make("dl", {class: "facts"}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
-      this.#tree, table, this.#note);
+      this.#facts, this.#tree, table, this.#note);
+    this.#facts.append(...facts.map(fact));
   }
 
   /** Load the events that have arrived since the last call. */
@@ -34,6 +38,8 @@ export class RunEvents {
       const response = await fetch(`/dev/events?${query}`);
       const {events, last} = await response.json();
       this.#last = last;
+      const graph = events.find((event) => event.data?.graphKey)?.data.graphKey;
+      if (graph && this.#graph === null) this.#facts.append(fact(["Graph", this.#graph = String(graph)]));
       this.#rows.append(...events.map((event) => this.#row(event)));
       await this.#showTree();
       this.#note.textContent = events.length === PAGE ? "There are more events: close and open this run to load them." : "";
