@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..exceptions import LDAIIntegrationError
 from ..metrics import Metrics, MetricsClient
+from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
-from .output import print_csv, print_json, print_table, save_plot
-from .rest import add_arguments, find_access
+from .output import Percentiles, print_csv, print_json, print_table, save_plot
+from .rest import Access, add_arguments, find_access
 from .terminal import fail, show_progress
 
 TOTAL = "all"
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
 class _Query:
     """The metrics to read."""
 
+    access: Access
     client: MetricsClient
     config_key: str
     env: str
@@ -113,7 +116,7 @@ def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
         raise ValueError(f"--from {start.isoformat()} is not before --to {end.isoformat()}")
     access = find_access(args, dev_server=True)
     client = MetricsClient(access.token, access.project, base_url=access.base_url)
-    return _Query(client, args.config_key, access.env, start, end)
+    return _Query(access, client, args.config_key, access.env, start, end)
 
 
 def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
@@ -129,14 +132,32 @@ def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
     return columns
 
 
+def _read_percentiles(query: _Query) -> Percentiles:
+    """Return the percentiles of the times by column, which only the dev server has."""
+    if not query.access.is_dev_server:
+        return {}
+    connection = Connection(query.access.base_url, query.access.token, timeout=30.0, max_wait=0.0)
+    start, end = (str(round(moment.timestamp() * 1000)) for moment in (query.start, query.end))
+    found: Any = connection.get(
+        f"/dev/percentiles/{quote(query.config_key, safe='')}", {"env": query.env, "from": start, "to": end}
+    )
+    return {
+        TOTAL if one["variationKey"] is None else one["variationKey"]: {
+            name: times for name, times in one.items() if name != "variationKey"
+        }
+        for one in found
+    }
+
+
 def _print_columns(args: argparse.Namespace, query: _Query, columns: Mapping[str, Metrics]) -> None:
     about = {"config_key": query.config_key, "env": query.env}
     if args.json:
-        print_json(about, query.start, query.end, columns)
+        print_json(about, query.start, query.end, columns, _read_percentiles(query))
     elif args.csv:
         print_csv(about, query.start, query.end, columns)
     else:
-        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns)
+        percentiles = _read_percentiles(query)
+        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns, percentiles)
 
 
 def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:

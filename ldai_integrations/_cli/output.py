@@ -18,7 +18,14 @@ _FIELDS = [field.name for field in fields(Metrics) if field.name != "approximate
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
 
 
-def print_table(title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
+#: For each column, percentiles by the name of a time: ``{"all": {"durationMs": {"p50": 120, …}}}``.
+Percentiles = Mapping[str, Mapping[str, Mapping[str, int]]]
+_TIMES = {"durationMs": "Duration", "timeToFirstTokenMs": "First token"}
+
+
+def print_table(
+    title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics], percentiles: Percentiles
+) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
     Raises:
@@ -39,6 +46,10 @@ def print_table(title: str, start: datetime, end: datetime, columns: Mapping[str
         cells = [figure.format(metrics) for metrics in columns.values()]
         if any(cell != UNKNOWN for cell in cells):
             table.add_row(figure.label, *cells)
+    for name, label in _TIMES.items():
+        cells = [_format_percentiles(percentiles.get(column, {}).get(name)) for column in columns]
+        if any(cell != UNKNOWN for cell in cells):
+            table.add_row(f"{label}, p50 / p95 / p99", *cells)
     if not table.row_count:
         table.add_row("no events in this time", *["" for _ in columns])
     console.print(table, highlight=False)
@@ -46,9 +57,26 @@ def print_table(title: str, start: datetime, end: datetime, columns: Mapping[str
         console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
 
 
-def print_json(about: Mapping[str, str], start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
-    """Print one object; an unknown figure is null."""
-    found = [{"variation": name, **_read_fields(metrics, float)} for name, metrics in columns.items()]
+def _format_percentiles(times: Mapping[str, int] | None) -> str:
+    return UNKNOWN if times is None else " / ".join(f"{time:,}" for time in times.values()) + " ms"
+
+
+def print_json(
+    about: Mapping[str, str],
+    start: datetime,
+    end: datetime,
+    columns: Mapping[str, Metrics],
+    percentiles: Percentiles,
+) -> None:
+    """Print one object; an unknown figure is null. Percentiles are there if they are known."""
+    found = [
+        {
+            "variation": name,
+            **_read_fields(metrics, float),
+            **({"percentiles": percentiles[name]} if name in percentiles else {}),
+        }
+        for name, metrics in columns.items()
+    ]
     json.dump({**about, "from": start.isoformat(), "to": end.isoformat(), "metrics": found}, sys.stdout, indent=2)
     print()
 

@@ -24,12 +24,14 @@ class Access:
         project: The key of the project.
         env: The key of the environment.
         base_url: The name of an instance of LaunchDarkly, or an address.
+        is_dev_server: Whether the dev server answers.
     """
 
     token: str
     project: str
     env: str
     base_url: str
+    is_dev_server: bool = False
 
 
 def add_arguments(parser: Any, *, dev_server: bool) -> None:
@@ -64,4 +66,4 @@ def find_access(args: argparse.Namespace, *, dev_server: bool) -> Access:
             f"{TOKEN} is an API access token whose role may read AI Configs, not an SDK key"
         )
     token, project, env = given.values()
-    return Access(token, project, env, args.base_url or local or environ[HOST] or "launchdarkly")
+    return Access(token, project, env, args.base_url or local or environ[HOST] or "launchdarkly", bool(local))

@@ -16,7 +16,7 @@ from ._events import FILTERS
 from ._faults import Fault
 from ._http import BodyTooLargeError, error
 from ._json import parse_json
-from ._metrics import compute_metrics, compute_metrics_by_variation, read_prices
+from ._metrics import compute_metrics, compute_metrics_by_variation, compute_percentiles, read_prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +51,11 @@ class MetricsEndpoints:
 
     @property
     def routes(self) -> list[Route]:
-        """Return the two paths."""
+        """Return LaunchDarkly's two paths, and one of this server for what they do not have."""
         return [
             Route(f"{PREFIX}/metrics", partial(self._answer, compute=compute_metrics)),
             Route(f"{PREFIX}/metrics-by-variation", partial(self._answer, compute=compute_metrics_by_variation)),
+            Route("/dev/percentiles/{config}", partial(self._answer, compute=compute_percentiles)),
         ]
 
     def _answer(self, request: Request, *, compute: Callable[..., object]) -> Response:

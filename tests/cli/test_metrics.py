@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ldai_integrations import cli
@@ -266,6 +267,32 @@ def test_the_dev_server_needs_nothing_else(
     monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
     assert cli.main(["metrics", "summary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["env"] == "dev"
+
+
+def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dev server's times have percentiles, for all variations together and for each; LaunchDarkly has none."""
+    events = [
+        {
+            "kind": "custom",
+            "key": "$ld:ai:duration:total",
+            "creationDate": NOW_MS,
+            "metricValue": 10 * number,
+            "context": {"kind": "user", "key": "ada"},
+            "data": {"runId": f"run-{number}", "configKey": "chat", "variationKey": "small"},
+        }
+        for number in range(1, 101)
+    ]
+    with DevServer({"flags": {}}) as server:
+        httpx.post(f"{server.url}/bulk", json=events, trust_env=False).raise_for_status()
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        window = ("--from", "2026-11-19", "--to", "2026-11-21")
+        assert cli.main(["metrics", "chat", *window, "--by-variation"]) == 0
+        table = capsys.readouterr().out
+        assert cli.main(["metrics", "chat", *window, "--json"]) == 0
+        [total] = json.loads(capsys.readouterr().out)["metrics"]
+    [row] = [line for line in table.splitlines() if "p50 / p95 / p99" in line]
+    assert [cell.strip() for cell in row.split("│")[2:4]] == ["500 / 950 / 990 ms"] * 2
+    assert total["percentiles"] == {"durationMs": {"p50": 500, "p95": 950, "p99": 990}}
 
 
 def test_an_address_in_the_arguments_wins(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
