@@ -1,4 +1,4 @@
-"""The ``ldai encodings`` commands: list and download the rank files with which tokens are counted."""
+"""The ``ldai encodings`` commands: list and download the files for counting tokens."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def add_to(commands: Any) -> None:
     encodings = commands.add_parser(
         "encodings",
         help="manage the files with which tokens are counted",
-        description="List and download the rank files with which tokens are counted.",
+        description="List and download the files for counting tokens.",
     )
     actions = encodings.add_subparsers(required=True, metavar="COMMAND")
-    listing = actions.add_parser("list", help="show the paths of the rank files; status 1 if one is missing")
+    listing = actions.add_parser("list", help="show the paths of the files; status 1 if one is missing")
     listing.set_defaults(run=_list)
-    fetching = actions.add_parser("prefetch", help="download the missing rank files")
+    fetching = actions.add_parser("prefetch", help="download the missing files")
     fetching.set_defaults(run=_prefetch)
     fetching.add_argument(
         "--timeout",
@@ -65,7 +65,7 @@ def _prefetch(args: argparse.Namespace) -> int:
     for path in written:
         print(f"wrote {path}")
     if not written:
-        print("All rank files are already on this machine.")
+        print("All files are already on this machine.")
     return 0
 
 

@@ -79,8 +79,8 @@ class OpenRuns:
             self._diagnostics.note(
                 "call_outside_run",
                 "client",
-                "A model was called outside of any run while runs were open, for example on a thread that does not "
-                "know its run; the tokens of these runs are unknown. Carry the run there: "
+                "A model was called outside of any run while runs were open, for example on a thread without the "
+                "context of its run; the tokens of these runs are unknown. Pass the run to the thread: "
                 "executor.submit(run.bind(function), …).",
             )
 

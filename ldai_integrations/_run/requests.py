@@ -138,7 +138,7 @@ class VoteEndpoint:
         check_ld_context(ld_context)
         if services.feedback is None:
             raise ConfigurationError(
-                "The Tracking takes no feedback; make it with settings=Settings(feedback=FeedbackSettings(…))"
+                "Feedback is off; create the Tracking with settings=Settings(feedback=FeedbackSettings(…))"
             )
         services.feedback.require_secret(secrets)
         self._services = services

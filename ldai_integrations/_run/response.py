@@ -83,7 +83,7 @@ def follow(run: RunState, result: object) -> object:
         run.services.diagnostics.note(
             "follow",
             run.config_key,
-            "What the handler of %r returned could not be followed; its run ends at its return.",
+            "The result of the handler of %r could not be read to its end; the run ended when the handler returned.",
             run.config_key,
             exc=exc,
         )

@@ -27,7 +27,7 @@ def score_run(run: RunState, metric_key: str, score: Score) -> None:
         run.scores.hold(metric_key, score)
         return
     run.services.diagnostics.note(
-        "evaluate", run.config_key, "A score for a run of %r was not taken: %s.", run.config_key, problem
+        "evaluate", run.config_key, "A score for a run of %r was not recorded: %s.", run.config_key, problem
     )
 
 

@@ -119,7 +119,7 @@ def _make(key: str, **uris: Any) -> LDClient:
         )
     except SdkChangedError as exc:
         logger.warning(
-            "This version of launchdarkly-server-sdk works differently inside (%s). Its own event delivery is used, "
+            "This version of launchdarkly-server-sdk has unexpected internals (%s). Its own event delivery is used, "
             "which loses events under load and when the endpoint fails. Use a version that ldai_integrations supports.",
             exc,
         )

@@ -48,7 +48,7 @@ class SpoolingEventProcessor(EventProcessor):
         max_spool_bytes: How much may wait for the endpoint, compressed, before the oldest events are dropped.
 
     Raises:
-        SdkChangedError: If this version of ldclient works differently inside. Omit ``event_processor_class`` then.
+        SdkChangedError: If this version of ldclient has unexpected internals. Omit ``event_processor_class`` then.
     """
 
     def __init__(self, config: Config, *, max_spool_bytes: int = _SPOOL_BYTES) -> None:

@@ -122,7 +122,7 @@ class HeldEvents(EventProcessor):
                 "events",
                 "fork",
                 "LaunchDarkly events are lost (fork): more than %d arrived before the LDClient that this process "
-                "inherited was restarted. Make the LDClient after the fork.",
+                "inherited was restarted. Create the LDClient after the fork.",
                 _MAX_HELD,
             )
         self.restart()
@@ -166,7 +166,7 @@ class HeldEvents(EventProcessor):
                 "fork",
                 "client",
                 "This process was forked, and the LDClient that it inherited could not be restarted: its events are "
-                "lost. Make the LDClient in each process, or upgrade launchdarkly-server-sdk.",
+                "lost. Create the LDClient in each process, or upgrade launchdarkly-server-sdk.",
                 exc=exc,
             )
         with self._lock:

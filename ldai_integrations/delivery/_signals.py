@@ -137,11 +137,11 @@ def call_on_main_thread(call: Callable[[], None]) -> None:
     pending = _find_pending_call()
     if pending is None:
         raise UnsupportedError(
-            "only the main thread can set signal handlers; make the Tracking there, when the application is imported"
+            "only the main thread can set signal handlers; create the Tracking there, when the application is imported"
         )
     _calls.append(call)
     if pending() != 0:
-        raise UnsupportedError("the main thread has too many pending calls; make the Tracking on the main thread")
+        raise UnsupportedError("the main thread has too many pending calls; create the Tracking on the main thread")
 
 
 _calls: deque[Callable[[], None]] = deque()

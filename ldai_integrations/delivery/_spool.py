@@ -175,7 +175,7 @@ class Spool:
                 self._diagnostics.note(
                     "events",
                     reason,
-                    "LaunchDarkly does not accept a single event (%s). It is lost. Send smaller data and contexts.",
+                    "LaunchDarkly refuses an event (%s). The event is lost. Send less data and smaller contexts.",
                     reason,
                 )
             elif not self._is_closed:

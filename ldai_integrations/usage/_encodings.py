@@ -234,7 +234,7 @@ class _Encodings:
             return
         if encoding is None:
             logger.warning(
-                "No rank file of encoding %s on this machine; tokens are estimated without it. "
+                "The file for encoding %s is not on this machine; tokens are estimated without it. "
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )

@@ -56,7 +56,7 @@ def test_a_child_that_tracks_too_much(dev_server: DevServer, tmp_path: Path) -> 
     """Events beyond those that wait for the restart of an inherited client are counted as lost, and logged once."""
     with start([_PROGRAMS, "crowded_child", str(tmp_path / "done")], dev_server, tmp_path) as program:
         assert program.end() == 0, program.log()
-    assert program.log().count("Make the LDClient after the fork") == 1
+    assert program.log().count("Create the LDClient after the fork") == 1
 
 
 @pytest.mark.parametrize("processor", ["ours", "the SDK's"])
