@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from itsdangerous import BadSignature, Signer
 
@@ -63,6 +64,7 @@ class Visitors:
         return f"{self._settings.cookie}={value}; {attributes}{'; Secure' if is_secure else ''}"
 
 
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """A visitor.
 
@@ -71,11 +73,8 @@ class Visitor:
         cookie: The ``Set-Cookie`` header for a new visitor; empty for one who has been here before.
     """
 
-    __slots__ = ("cookie", "key")
-
-    def __init__(self, key: str, cookie: str = "") -> None:
-        self.key = key
-        self.cookie = cookie
+    key: str
+    cookie: str = ""
 
 
 def _values_of(cookies: str, name: str) -> Iterator[str]:

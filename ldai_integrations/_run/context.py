@@ -125,7 +125,7 @@ class RequestScope:
         visitor: Visitor | None = None,
     ) -> None:
         self.services: Services = services
-        self.visitor = visitor
+        self.visitor: Visitor | None = visitor
         self.vote_token = vote_token
         self.open_runs: set[OpenRun] = set()
         #: Whether an event was produced that a flush after the request must send.
