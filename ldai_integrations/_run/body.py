@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import Any
 
-from ..usage import Reading, SSEReader, StreamReader, decoder, read
+from ..usage import Reading, SSEReader, StreamReader, decoder, is_response, read
 
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
@@ -87,10 +87,19 @@ class BodyReader:
             self._take(self._decoder.decode(self._compressed.popleft()))
         if self._lines is not None:
             return self._lines.reading()
+        document = self._parse()
+        return None if document is None else read(document)
+
+    @property
+    def is_response(self) -> bool:
+        """Whether the body is a stream, or a document that is itself a provider's response."""
+        return self._lines is not None or is_response(self._parse())
+
+    def _parse(self) -> Any:
         if not self._document:
             return None
         try:
-            return read(json.loads(self._document))
+            return json.loads(self._document)
         except (ValueError, RecursionError):
             return None
 

@@ -116,6 +116,11 @@ class HandlerOutput:
         is_provider = reading is not None and (reading.usage is not None or reading.model is not None)
         return reading if is_provider or (reading is not None and reading.error) else None
 
+    @property
+    def is_response(self) -> bool:
+        """Whether output in a provider's format is the answer of a model, and no page that contains one or an error."""
+        return not isinstance(self._reader, BodyReader) or self._reader.is_response
+
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:

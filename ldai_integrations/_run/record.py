@@ -99,7 +99,8 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     stated = run.stated.events.get("success")
     if stated is not None:
         return "success" if stated else "error"
-    saw_generation = bool(calls) or own is not None or run.stated.usage is not None or "tokens" in run.stated.events
+    has_answered = own is not None and (run.counts_pages or run.output.is_response)
+    saw_generation = bool(calls) or has_answered or run.stated.usage is not None or "tokens" in run.stated.events
     if not saw_generation and not run.counts_pages and not run.had_stray_calls and run.error_by_result is None:
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:

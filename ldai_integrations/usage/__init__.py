@@ -13,7 +13,7 @@ from ._prompt import estimate_prompt
 from ._readings import Reading, ToolCall, estimate_output
 from ._spans import read_span
 from ._sse import SSEReader
-from ._streams import StreamReader, extract, extract_stream, is_provider_line, read
+from ._streams import StreamReader, extract, extract_stream, is_provider_line, is_response, read
 
 __all__ = [
     "Decoder",
@@ -32,6 +32,7 @@ __all__ = [
     "extract",
     "extract_stream",
     "is_provider_line",
+    "is_response",
     "prefetch",
     "rank_files",
     "read",

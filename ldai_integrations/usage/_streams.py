@@ -64,6 +64,20 @@ def extract_stream(events: Iterable[Any]) -> Usage | None:
     return reader.usage()
 
 
+def is_response(value: Any) -> bool:
+    """Return whether a JSON value is itself the response of a provider, or its error object.
+
+    Use it to tell the answer of a proxy from a page that contains a stored response, or the text of an error.
+
+    Args:
+        value: The parsed JSON. Never raises.
+    """
+    event = unwrap(value)
+    if type(event) is not dict:
+        return False
+    return is_a(event.get("error"), dict) or any(dialect(event, Draft()) for dialect in NESTED)
+
+
 def is_provider_line(item: Any) -> bool:
     """Return whether a text or bytes is a line of a provider's stream: Server-Sent Events, or one JSON object a line.
 

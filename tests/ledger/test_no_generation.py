@@ -33,6 +33,8 @@ BODY = {
     "usage": {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180},
 }
 Get = Callable[[str], int]
+#: Pages that show how a job has ended.
+JOBS: dict[str, Any] = {"/jobs/1": {"status": "done", "result": BODY}, "/jobs/2": {"status": "failed", "error": "no"}}
 #: Paths that serve no generation, and their status.
 PAGES = {
     "/health": 200,
@@ -40,6 +42,8 @@ PAGES = {
     "/static.css": 200,
     "/json": 200,
     "/v1/messages/count_tokens": 200,
+    "/jobs/1": 200,
+    "/jobs/2": 200,
     "/refused": 400,
     "/missing": 404,
 }
@@ -55,6 +59,8 @@ def flask_app(ask: Callable[[], str]) -> flask.Flask:
     app.get("/static.css", endpoint="css")(lambda: flask.Response("a {}", mimetype="text/css"))
     app.get("/json", endpoint="json")(lambda: {"status": "ok"})
     app.get("/v1/messages/count_tokens", endpoint="count")(lambda: {"input_tokens": 14})
+    app.get("/jobs/1", endpoint="done")(lambda: JOBS["/jobs/1"])
+    app.get("/jobs/2", endpoint="failed")(lambda: JOBS["/jobs/2"])
     app.get("/refused", endpoint="refused")(lambda: ("no", 400))
     app.get("/broken", endpoint="broken")(lambda: ("broken", 500))
     return app
@@ -70,6 +76,8 @@ def starlette_routes(ask: Callable[[], str]) -> list[Route]:
         "/static.css": lambda: PlainTextResponse("a {}", media_type="text/css"),
         "/json": lambda: JSONResponse({"status": "ok"}),
         "/v1/messages/count_tokens": lambda: JSONResponse({"input_tokens": 14}),
+        "/jobs/1": lambda: JSONResponse(JOBS["/jobs/1"]),
+        "/jobs/2": lambda: JSONResponse(JOBS["/jobs/2"]),
         "/refused": lambda: PlainTextResponse("no", 400),
         "/broken": lambda: PlainTextResponse("broken", 500),
     }

@@ -10,7 +10,16 @@ import httpx
 import pytest
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import Reading, SSEReader, StreamReader, ToolCall, extract, is_provider_line, read
+from ldai_integrations.usage import (
+    Reading,
+    SSEReader,
+    StreamReader,
+    ToolCall,
+    extract,
+    is_provider_line,
+    is_response,
+    read,
+)
 
 Json = dict[str, Any]
 
@@ -492,3 +501,23 @@ def test_other_lines_are_never_provider_text(line: Any) -> None:
 def test_what_is_a_providers_line(line: Any, expected: bool) -> None:
     """Lines with an event of a provider are told from an application's own text."""
     assert is_provider_line(line) is expected
+
+
+_OLLAMA = {"model": "llama3", "response": "Hi", "done": True, "prompt_eval_count": 3, "eval_count": 4}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (_OLLAMA, True),
+        ({"error": {"message": "no", "code": 429}}, True),
+        ({"status": "done", "result": _OLLAMA}, False),
+        ({"status": "failed", "error": "no"}, False),
+        ([_OLLAMA], False),
+        (None, False),
+    ],
+    ids=["response", "error", "stored response", "stored error", "list", "nothing"],
+)
+def test_the_response_of_a_provider(value: Any, expected: bool) -> None:
+    """A page that contains a response, or the text of an error, is no response itself."""
+    assert is_response(value) is expected
