@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
@@ -151,7 +150,7 @@ def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False
     )
 
 
-def counts_in(raw: Any) -> Counts | None:
+def counts_in(raw: object) -> Counts | None:
     """Return the counts of a usage object by the shape that names most of them, or ``None`` if it has none."""
     found = _counts_by_path(raw)
     if not found:
@@ -175,7 +174,7 @@ def counts_in(raw: Any) -> Counts | None:
     return Counts(shape, values)
 
 
-def _counts_by_path(usage: Any) -> dict[str, int]:
+def _counts_by_path(usage: object) -> dict[str, int]:
     """Return the counts that are in a usage object, in any known place."""
     fields, found = fields_of(usage), {}
     for name in fields if type(fields) is dict and len(fields) < len(_FIELDS) else _FIELDS:
@@ -204,7 +203,7 @@ def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
     return values
 
 
-def _add_parts_of_anthropic(raw: Any, found: Mapping[str, int], values: dict[str, int]) -> None:
+def _add_parts_of_anthropic(raw: object, found: Mapping[str, int], values: dict[str, int]) -> None:
     """Add cache writes that are listed by lifetime, and passes of a compaction that the top level does not include."""
     written = sum(found.get(path, 0) for path in _WRITTEN)
     if written:
