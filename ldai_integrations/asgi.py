@@ -93,9 +93,11 @@ class ASGITrackingMiddleware:
             exchange = _Exchange(run, receive, send)
             receive, send = exchange.receive, exchange.send
             token = bind(run)
+        elif is_outermost:
+            token = bind(tracked)
         else:
             current = get_current()
-            token = bind(current if not is_outermost and scope_of(current) is tracked else tracked)
+            token = bind(current if scope_of(current) is tracked else tracked)
         try:
             # An application should return nothing. If it does return something, the server decides about it.
             return await self.app(scope, receive, send)

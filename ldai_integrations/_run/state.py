@@ -34,6 +34,46 @@ _NO_COMPANIONS: Mapping[int, RunCompanion] = {}
 class RunState:
     """The state of one run. Its methods may be called from any thread; after the end of the run they change nothing."""
 
+    __slots__ = (
+        "__weakref__",
+        "_config",
+        "_counted",
+        "_given_id",
+        "_identity",
+        "_ld_context",
+        "_lock",
+        "_other_ids",
+        "_sdk_tracker",
+        "companions",
+        "config_key",
+        "counts_pages",
+        "error",
+        "error_by_result",
+        "finished",
+        "forks",
+        "graph_key",
+        "had_stray_calls",
+        "is_abandoned",
+        "is_cancelled",
+        "is_discarded",
+        "is_run_by_sdk",
+        "judge_keys",
+        "ledger",
+        "opened_at",
+        "options",
+        "output",
+        "parent",
+        "prompt",
+        "public",
+        "report_node",
+        "scope",
+        "scores",
+        "services",
+        "started_at",
+        "stated",
+        "variables",
+    )
+
     def __init__(
         self,
         scope: RequestScope,
@@ -316,7 +356,7 @@ class RunState:
     def counted_calls(self) -> list[CountedCall]:
         """Return every provider call once. The first time decides, after the end of the run."""
         if self._counted is None:
-            self._counted = count_calls(self.ledger)
+            self._counted = count_calls(self.ledger) if self.ledger else []
         return self._counted
 
     def release(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 
+from .._value import value_class
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
 from ._values import fields_of, get, items, number
@@ -27,7 +29,7 @@ def _by_field() -> dict[str, list[str]]:
 _FIELDS = _by_field()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Counts:
     """The counts of one usage object as they were sent, and the shape that defines how they add up."""
 
@@ -155,14 +157,8 @@ def counts_in(raw: object) -> Counts | None:
     found = _counts_by_path(raw)
     if not found:
         return None
-    shape = TOTAL_ONLY
-    values: dict[str, int] = {}
-    for candidate in SHAPES:
-        if not candidate.signs.isdisjoint(found):
-            more = _values(found, candidate)
-            if len(more) > len(values):
-                shape, values = candidate, more
-    values = values or _values(found, TOTAL_ONLY)
+    shape = _shape_with(frozenset(found))
+    values = _values(found, shape)
     if not values:
         return None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
@@ -172,6 +168,17 @@ def counts_in(raw: object) -> Counts | None:
     elif shape is OPENAI_CHAT and found.get(_AUDIO):
         values["audio"] = 1
     return Counts(shape, values)
+
+
+@lru_cache(512)
+def _shape_with(paths: frozenset[str]) -> Shape:
+    """Return the shape that names most of the places in which a usage object has counts."""
+    candidates = [shape for shape in SHAPES if not shape.signs.isdisjoint(paths)]
+    return max(
+        candidates,
+        key=lambda shape: sum(not paths.isdisjoint(places) for places in shape.paths.values()),
+        default=TOTAL_ONLY,
+    )
 
 
 def _counts_by_path(usage: object) -> dict[str, int]:

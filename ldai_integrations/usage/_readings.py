@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
+from .._value import value_class
 from ..records import Usage
 from ._counting import TextTally, count_for, count_tokens
 from ._families import Family, family_of, openai_rules
@@ -18,7 +19,7 @@ from ._values import text as plain
 _CUT = frozenset(("length", "max_tokens", "max_output_tokens"))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ToolCall:
     """A tool that the model called.
 
@@ -31,7 +32,7 @@ class ToolCall:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Reading:
     """Everything that was read from a response or a stream.
 
