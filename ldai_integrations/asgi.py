@@ -8,7 +8,7 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, innermost, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.state import RunState
 from ._run.vote_token import VoteToken
@@ -94,8 +94,7 @@ class ASGITrackingMiddleware:
             receive, send = exchange.receive, exchange.send
             token = bind(run)
         else:
-            current = get_current()
-            token = bind(current if not is_outermost and scope_of(current) is tracked else tracked)
+            token = bind(tracked if is_outermost else innermost(tracked))
         try:
             # An application should return nothing. If it does return something, the server decides about it.
             return await self.app(scope, receive, send)

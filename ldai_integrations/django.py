@@ -9,7 +9,7 @@ from typing import Any
 from ldclient import Context
 
 from ._extras import needs_extra
-from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, scope_of, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, innermost, unbind
 from ._run.requests import RequestTracking, VoteEndpoint
 from ._run.response import add_vote_token, follow
 from ._run.state import RunState
@@ -118,8 +118,7 @@ class _Exchange:
         self._run = requests.open_run(scope, request)
 
     def __enter__(self) -> _Exchange:
-        current = get_current()
-        self._token = bind(self._run or (current if scope_of(current) is self._scope else self._scope))
+        self._token = bind(self._run or innermost(self._scope))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:

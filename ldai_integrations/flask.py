@@ -207,7 +207,7 @@ def _secrets(app: flask.Flask) -> list[str | bytes]:
     return [*reversed(fallbacks), app.secret_key] if app.secret_key else []
 
 
-def _of_request(func: Any, app: flask.Flask) -> Any:
+def _of_request(func: object, app: flask.Flask) -> Any:
     """Turn a callable that takes the request into one that takes the environ; return other values unchanged."""
     if not callable(func):
         return func

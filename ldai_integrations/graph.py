@@ -76,7 +76,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
         if inspect.iscoroutinefunction(func):
 
             @wraps(func)
-            async def run_async(*args: Any, **kwargs: Any) -> Any:
+            async def run_async(*args: object, **kwargs: object) -> Any:
                 if self._tracking is None and get_current() is None and process.tracking is None:
                     await call_off_loop(process.make_tracking)  # its runs wait for AI Configs
                 with self._block(args, kwargs):
@@ -85,7 +85,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
             return run_async  # type: ignore[return-value]  # it is a coroutine function, like func
 
         @wraps(func)
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> Any:
             with self._block(args, kwargs):
                 return func(*args, **kwargs)
 

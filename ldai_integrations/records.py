@@ -1,4 +1,4 @@
-"""Frozen values: the usage, the cost and the record of a run, and reports about deliveries."""
+"""Values: the usage, the cost and the record of a run, and reports about deliveries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from ._value import value_class
+
 if TYPE_CHECKING:
     from ldclient import Context
 
@@ -16,7 +18,7 @@ Outcome = Literal["success", "error", "cancelled", "discarded"]
 UsageSource = Literal["provider", "estimate", "partial"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Usage:
     """The tokens of one or more provider calls.
 
@@ -170,7 +172,7 @@ class Cost:
         return self.input_cost + self.output_cost
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunRecord:
     """The result of one finished run.
 

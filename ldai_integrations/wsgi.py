@@ -201,7 +201,7 @@ class _Body(TrackedStream):
 def _start_run(run: RunState, start_response: StartResponse) -> StartResponse:
     """Return a ``start_response`` that reads status and headers for a run."""
 
-    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
         with run.services.diagnostics.guard("response", run.config_key):
             named = {name.lower(): value for name, value in headers}
             run.output.respond(
@@ -226,7 +226,7 @@ def _start_with_token(
 ) -> StartResponse:
     """Return a ``start_response`` that adds the feedback token to the headers."""
 
-    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
         with scope.services.diagnostics.guard("feedback token", "headers"):
             named = {name.lower(): value for name, value in headers}
             added = vote_token.begin(as_status(status), named, head=environ.get("REQUEST_METHOD") == "HEAD")

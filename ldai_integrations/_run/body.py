@@ -154,7 +154,7 @@ class ItemReader:
         """Return what is known so far."""
         return self._reader.reading() if self._reader is not None else None
 
-    def feed(self, item: Any) -> bool:
+    def feed(self, item: object) -> bool:
         """Take an item; return whether it carries text, reasoning or a tool delta."""
         if isinstance(self._reader, StreamReader):
             return self._reader.feed(item) or False
@@ -172,7 +172,7 @@ class ItemReader:
             self._reader = SSEReader()
         return self._reader.feed(data) or False
 
-    def _feed_object(self, item: Any) -> bool:
+    def _feed_object(self, item: object) -> bool:
         """Take an event of a provider, or one that a web framework has still to encode as a Server-Sent Event."""
         name, data = (
             item.get(key) if isinstance(item, dict) else getattr(item, key, None) for key in ("event", "data")

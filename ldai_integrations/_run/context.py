@@ -369,3 +369,9 @@ def scope_of(current: Any) -> RequestScope | None:
         return current
     scope: RequestScope = current.scope
     return scope
+
+
+def innermost(scope: RequestScope) -> Any:
+    """Return what is bound here if it is a run in this scope, else the scope."""
+    current = get_current()
+    return current if scope_of(current) is scope else scope

@@ -113,7 +113,7 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
 class ObservedEvents(Protocol):
     """The events of one provider call, as somebody else receives them."""
 
-    def on_item(self, item: Any) -> object:
+    def on_item(self, item: object) -> object:
         """Read an event."""
 
     def on_end(self, exc: BaseException | None) -> None:

@@ -100,7 +100,7 @@ class HandlerOutput:
         except Exception as exc:  # the item is of a kind that cannot be read, and not part of the text
             raise_if_from_signal(exc)
 
-    def take(self, value: Any) -> None:
+    def take(self, value: object) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
         if self._reader is None and not self._is_text:
             self._value = value
@@ -173,7 +173,7 @@ class HandlerOutput:
             self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
 
-    def _begin(self, item: Any) -> bool:
+    def _begin(self, item: object) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""
         content_type = self._content_type
         if not isinstance(item, _TEXTS):
@@ -193,7 +193,7 @@ class HandlerOutput:
         return True
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _leaves(value: object) -> Iterator[str]:
     """Yield the strings in a plain value, depth first and up to a limit."""
     stack, seen = [value], 0
     while stack and seen < _MOST_LEAVES:

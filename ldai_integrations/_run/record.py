@@ -10,7 +10,7 @@ from operator import add
 from ..costs import Costs
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
-from .ledger import CountedCall
+from .matching import CountedCall
 from .request import NOT_OF_TEXT
 from .state import RunState
 from .status import status_of_exception
@@ -29,7 +29,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         ended_at: The end of the run on its clock, in seconds.
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
-    calls, (first_token_at, first_answer_at) = run.ledger.counted(), run.ledger.first_times()
+    calls, (first_token_at, first_answer_at) = run.counted_calls(), run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:

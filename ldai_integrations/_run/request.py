@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from .._value import value_class
 from ..records import Usage
 from ..usage import estimate_prompt
 
@@ -19,7 +19,7 @@ NOT_OF_TEXT = frozenset(("images", "audio", "realtime"))
 _MOST_ITEMS = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ProviderRequest:
     """The arguments of one provider call.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
 from .context import Services
@@ -76,7 +75,7 @@ async def _aread_rest(services: Services, call: ProviderCall, until: float) -> N
     call.rest = None
 
 
-def _interrupt(stream: Any) -> None:
+def _interrupt(stream: object) -> None:
     """End a read of botocore's stream on another thread; closing the stream would wait for it."""
     shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
     if shutdown is not None:

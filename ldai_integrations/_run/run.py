@@ -45,6 +45,12 @@ class Run:
         self._state = state
         self._config: AIConfig | None = None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other._state is self._state
+
+    def __hash__(self) -> int:
+        return hash(self._state)
+
     def __repr__(self) -> str:
         state = "finished" if self.finished else "open"
         return f"<Run of {self.config_key!r}, {state}, {len(self._state.ledger)} provider calls>"
@@ -181,7 +187,7 @@ class Run:
 
     def request(
         self,
-        client: Any,
+        client: object,
         *,
         user: str | None = None,
         history: Iterable[Mapping[str, Any]] = (),

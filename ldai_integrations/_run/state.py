@@ -21,6 +21,7 @@ from ..records import RunRecord, Usage
 from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
 from .ledger import Ledger
+from .matching import CountedCall, count_calls
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
@@ -32,6 +33,46 @@ _NO_COMPANIONS: Mapping[int, RunCompanion] = {}
 
 class RunState:
     """The state of one run. Its methods may be called from any thread; after the end of the run they change nothing."""
+
+    __slots__ = (
+        "__weakref__",
+        "_config",
+        "_counted",
+        "_given_id",
+        "_identity",
+        "_ld_context",
+        "_lock",
+        "_other_ids",
+        "_sdk_tracker",
+        "companions",
+        "config_key",
+        "counts_pages",
+        "error",
+        "error_by_result",
+        "finished",
+        "forks",
+        "graph_key",
+        "had_stray_calls",
+        "is_abandoned",
+        "is_cancelled",
+        "is_discarded",
+        "is_run_by_sdk",
+        "judge_keys",
+        "ledger",
+        "opened_at",
+        "options",
+        "output",
+        "parent",
+        "prompt",
+        "public",
+        "report_node",
+        "scope",
+        "scores",
+        "services",
+        "started_at",
+        "stated",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -87,6 +128,7 @@ class RunState:
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
+        self._counted: list[CountedCall] | None = None
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
         self._sdk_tracker: LDAIConfigTracker | None = None
@@ -311,11 +353,17 @@ class RunState:
         if not self.finished:
             self.services.reporter.leave(self.end if is_complete else self.abandon)
 
+    def counted_calls(self) -> list[CountedCall]:
+        """Return every provider call once. The first time decides, after the end of the run."""
+        if self._counted is None:
+            self._counted = count_calls(self.ledger) if self.ledger else []
+        return self._counted
+
     def release(self) -> None:
         """Forget texts, callables and what refers back to the run, such as its exception, once it is reported."""
         self.ledger.release()
         self.output.release()
-        self.prompt, self.error, self.public = None, None, None
+        self.prompt, self.error, self.public, self._counted = None, None, None, None
 
     def _finish(self, ended_at: float) -> None:
         if self.ledger.has_rest:

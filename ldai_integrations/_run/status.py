@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
 # The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
 _WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
@@ -40,7 +39,7 @@ def status_of_exception(exc: BaseException) -> int | None:
     return next((_NAMED_STATUS[name] for module, name in origins if module == "django" and name in _NAMED_STATUS), None)
 
 
-def status_of_response(result: Any) -> int | None:
+def status_of_response(result: object) -> int | None:
     """Return the HTTP status of what a handler returned, if it is a response.
 
     Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is no response.
@@ -51,7 +50,7 @@ def status_of_response(result: Any) -> int | None:
     return status if status is not None and (hasattr(result, "headers") or callable(result)) else None
 
 
-def as_status(value: Any) -> int | None:
+def as_status(value: object) -> int | None:
     """Return an HTTP status from an int or from text such as ``"404 Not Found"``."""
     if isinstance(value, str):
         value = int(value[:3]) if value[:3].isdigit() else None

@@ -73,10 +73,10 @@ class Proxy(_Base):  # type: ignore[misc]  # see above
     def __reduce__(self) -> Any:
         return self.__wrapped__.__reduce__()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: object) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
-    def _self_wrap(self, other: Any) -> Any:
+    def _self_wrap(self, other: object) -> Any:
         """Return a stand-in like this one for a copy of the wrapped object."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class StreamHooks:
     binds_methods: bool = False
     response: Any = None
 
-    def on_item(self, item: Any) -> object:
+    def on_item(self, item: object) -> object:
         """Take an item; return a true value to keep it from the consumer."""
 
     def on_end(self, exc: BaseException | None) -> None:
@@ -107,7 +107,7 @@ class StreamHooks:
         once.
         """
 
-    def on_enter(self, entered: Any) -> Any:
+    def on_enter(self, entered: object) -> Any:
         """Return what a ``with`` block gets instead of the stream that a manager gives."""
         return track_stream(entered, self)
 
@@ -212,7 +212,7 @@ class _Steps:
 class _Tracked(Proxy):
     """The base class of synchronous and asynchronous streams."""
 
-    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
+    def __init__(self, stream: object, hooks: StreamHooks) -> None:
         super().__init__(stream)
         self._self_hooks = hooks
         self._self_steps = _Steps(stream, hooks)
@@ -226,7 +226,7 @@ class _Tracked(Proxy):
             return _Response(value, self._self_hooks)
         return value
 
-    def _self_wrap(self, other: Any) -> Any:
+    def _self_wrap(self, other: object) -> Any:
         return type(self)(other, self._self_hooks)
 
     def __del__(self) -> None:
@@ -248,7 +248,7 @@ class _Tracked(Proxy):
 class _Response(Proxy):
     """The HTTP response of a stream. Helpers of openai close it, and not the stream that they read from."""
 
-    def __init__(self, response: Any, hooks: StreamHooks) -> None:
+    def __init__(self, response: object, hooks: StreamHooks) -> None:
         super().__init__(response)
         self._self_hooks = hooks
 
@@ -268,7 +268,7 @@ class _Response(Proxy):
         finally:
             self._self_hooks.on_end(GeneratorExit())
 
-    def _self_wrap(self, other: Any) -> Any:
+    def _self_wrap(self, other: object) -> Any:
         return other
 
 
@@ -289,7 +289,7 @@ class TrackedStream(_Tracked):
         """Send a value into a generator."""
         return self._self_steps.take(self.__wrapped__.send, value)
 
-    def throw(self, *exc_info: Any) -> Any:
+    def throw(self, *exc_info: object) -> Any:
         """Raise an exception in a generator."""
         return self._self_steps.take(self.__wrapped__.throw, *exc_info)
 
@@ -320,7 +320,7 @@ class TrackedStream(_Tracked):
             raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    def __exit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> Any:
         self._self_hooks.read_rest()
         suppressed = self.__wrapped__.__exit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
@@ -341,7 +341,7 @@ class TrackedAsyncStream(_Tracked):
         """Send a value into an asynchronous generator."""
         return self._self_steps.atake(self.__wrapped__.asend, value)
 
-    def athrow(self, *exc_info: Any) -> Awaitable[Any]:
+    def athrow(self, *exc_info: object) -> Awaitable[Any]:
         """Raise an exception in an asynchronous generator."""
         return self._self_steps.atake(self.__wrapped__.athrow, *exc_info)
 
@@ -362,7 +362,7 @@ class TrackedAsyncStream(_Tracked):
                 unbind(token)
         self._self_hooks.on_end(GeneratorExit())
 
-    def close(self, *args: Any, **kwargs: Any) -> Any:
+    def close(self, *args: object, **kwargs: object) -> Any:
         """Close a provider's stream; openai's ``AsyncStream.close`` is a coroutine function."""
         return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
 
@@ -374,14 +374,14 @@ class TrackedAsyncStream(_Tracked):
             raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> Any:
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> Any:
         await self._self_hooks.aread_rest()
         suppressed = await self.__wrapped__.__aexit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
         return suppressed
 
 
-def track_stream(stream: Any, hooks: StreamHooks) -> Any:
+def track_stream(stream: object, hooks: StreamHooks) -> Any:
     """Return a stand-in for a stream that reports to ``hooks``.
 
     Args:

@@ -21,7 +21,7 @@ def prompt_of(run: RunState) -> list[tuple[str, str]]:
 
 def completions_of(run: RunState) -> list[str]:
     """Return the text of each provider call; without one, the text of the handler's output."""
-    calls = run.ledger.counted()
+    calls = run.counted_calls()
     texts = [call.reading.text for call in calls] if calls else [run.output.text()]
     return [text for text in texts if text]
 

@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import Any
 
 from ..records import Usage
 from ._counting import TextTally
@@ -185,7 +184,7 @@ class Draft:
 
     # The current call
 
-    def begin(self, call_id: Any = None, *, anew: bool = False, whole: bool = False) -> bool:
+    def begin(self, call_id: object = None, *, anew: bool = False, whole: bool = False) -> bool:
         """Switch to a call: the following belongs to it. Return whether anything of it was known before.
 
         Without an id nothing changes, except for a whole response in a list, which is a call of its own.
@@ -227,7 +226,7 @@ class Draft:
 
     # What the current call contains
 
-    def add_text(self, value: Any) -> bool:
+    def add_text(self, value: object) -> bool:
         """Add visible text; return whether there was any."""
         chunk = value if type(value) is str or value is None else text(value)
         if not chunk:
@@ -236,7 +235,7 @@ class Draft:
         self.pieces += 1
         return True
 
-    def add_reasoning(self, value: Any) -> bool:
+    def add_reasoning(self, value: object) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
         chunk = value if type(value) is str or value is None else text(value)
         if not chunk:
@@ -245,7 +244,7 @@ class Draft:
         self.pieces += 1
         return True
 
-    def call_tool(self, key: Hashable | None, name: Any = None, arguments: Any = None) -> None:
+    def call_tool(self, key: Hashable | None, name: object = None, arguments: object = None) -> None:
         """Add a tool call or a piece of one, if it contains anything.
 
         Args:
@@ -272,14 +271,14 @@ class Draft:
         if piece:
             known.arguments.add(piece)
 
-    def identify(self, response_id: Any) -> None:
+    def identify(self, response_id: object) -> None:
         """Add an id of the response."""
         name = response_id if type(response_id) is str else text(response_id)
         if name and name not in self.call.ids and len(self._by_id) < _MOST_IDS:
             self.call.ids[name] = None
             self._by_id[name] = self.call
 
-    def finish(self, reason: Any, choice: int = 0) -> None:
+    def finish(self, reason: object, choice: int = 0) -> None:
         """Take the reason why generation ended; the first choice's last reason is kept.
 
         Call it at the end of an answer, with the name of the event if the provider gives no reason. Without an end, a
@@ -293,11 +292,11 @@ class Draft:
         if not call.reason or choice <= call.choice:
             call.reason, call.choice = word, choice
 
-    def name_model(self, value: Any) -> None:
+    def name_model(self, value: object) -> None:
         """Take the model's name."""
         self.call.model = (value if type(value) is str else text(value)) or self.call.model
 
-    def fail(self, error: Any) -> None:
+    def fail(self, error: object) -> None:
         """Take the type or code of an error object, if there is one; never its message."""
         if error is not None and self.call.error is None:
             code = text(get(error, "type", "status", "code")) or text(get(error, "code"))
@@ -306,7 +305,7 @@ class Draft:
                 code = str(status) if status is not None else "error"
             self.call.error = code[:100]
 
-    def count(self, raw: Any, *, begun: bool = False) -> bool:
+    def count(self, raw: object, *, begun: bool = False) -> bool:
         """Take a usage object; return whether it was one.
 
         Args:
@@ -327,7 +326,7 @@ class Draft:
             call.counts = counts if call.counts is None else call.counts.updated(counts)
         return True
 
-    def count_delta(self, raw: Any) -> None:
+    def count_delta(self, raw: object) -> None:
         """Take the usage of a LangChain chunk: a running total or a part, depending on the integration.
 
         A total repeats the input. A part that follows the input's contains none. An unknown input is sent as zero.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from functools import lru_cache
 
+from .._value import value_class
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
 from ._values import fields_of, get, items, number
@@ -28,7 +29,7 @@ def _by_field() -> dict[str, list[str]]:
 _FIELDS = _by_field()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Counts:
     """The counts of one usage object as they were sent, and the shape that defines how they add up."""
 
@@ -151,19 +152,13 @@ def balanced(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False
     )
 
 
-def counts_in(raw: Any) -> Counts | None:
+def counts_in(raw: object) -> Counts | None:
     """Return the counts of a usage object by the shape that names most of them, or ``None`` if it has none."""
     found = _counts_by_path(raw)
     if not found:
         return None
-    shape = TOTAL_ONLY
-    values: dict[str, int] = {}
-    for candidate in SHAPES:
-        if not candidate.signs.isdisjoint(found):
-            more = _values(found, candidate)
-            if len(more) > len(values):
-                shape, values = candidate, more
-    values = values or _values(found, TOTAL_ONLY)
+    shape = _shape_with(frozenset(found))
+    values = _values(found, shape)
     if not values:
         return None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
@@ -175,7 +170,18 @@ def counts_in(raw: Any) -> Counts | None:
     return Counts(shape, values)
 
 
-def _counts_by_path(usage: Any) -> dict[str, int]:
+@lru_cache(512)
+def _shape_with(paths: frozenset[str]) -> Shape:
+    """Return the shape that names most of the places in which a usage object has counts."""
+    candidates = [shape for shape in SHAPES if not shape.signs.isdisjoint(paths)]
+    return max(
+        candidates,
+        key=lambda shape: sum(not paths.isdisjoint(places) for places in shape.paths.values()),
+        default=TOTAL_ONLY,
+    )
+
+
+def _counts_by_path(usage: object) -> dict[str, int]:
     """Return the counts that are in a usage object, in any known place."""
     fields, found = fields_of(usage), {}
     for name in fields if type(fields) is dict and len(fields) < len(_FIELDS) else _FIELDS:
@@ -204,7 +210,7 @@ def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
     return values
 
 
-def _add_parts_of_anthropic(raw: Any, found: Mapping[str, int], values: dict[str, int]) -> None:
+def _add_parts_of_anthropic(raw: object, found: Mapping[str, int], values: dict[str, int]) -> None:
     """Add cache writes that are listed by lifetime, and passes of a compaction that the top level does not include."""
     written = sum(found.get(path, 0) for path in _WRITTEN)
     if written:

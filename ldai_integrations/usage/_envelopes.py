@@ -46,7 +46,7 @@ LONGEST_JSON = 4_194_304
 _PROVIDER_EVENTS = ("response.", "message_", "content_block_", "ping")
 
 
-def unwrap(event: Any) -> Any:
+def unwrap(event: object) -> Any:
     """Return the event inside a known envelope: that of AWS, Server-Sent Events, LangChain, openai-agents."""
     if type(event) is dict:
         if _ENVELOPE.isdisjoint(event):
@@ -68,7 +68,7 @@ def unwrap(event: Any) -> Any:
     return event
 
 
-def held_responses(event: Any) -> Iterator[Any]:
+def held_responses(event: object) -> Iterator[Any]:
     """Yield the values of the fields that may hold a provider's response.
 
     Only stored attributes are read. A property may do anything, for example read a body that is still to be sent.
@@ -144,7 +144,7 @@ def events_of_line(line: str | bytes) -> tuple[list[Any], bool]:
     return events, known
 
 
-def is_database_row(value: Any) -> bool:
+def is_database_row(value: object) -> bool:
     """Return whether reading an attribute could run a query, as it could for models of SQLAlchemy and Django."""
     try:
         return _is_mapped(type(value))  # type: ignore[arg-type]  # mypy: a class may be unhashable

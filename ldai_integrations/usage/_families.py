@@ -219,7 +219,7 @@ FAMILIES = (
 _COMPILED = tuple((re.compile(family.pattern), family) for family in FAMILIES)
 
 
-def family_of(model: Any) -> Family:
+def family_of(model: object) -> Family:
     """Return the family of a model.
 
     The name may contain a vendor, region, gateway, fine-tune or deployment, in upper or lower case: ``gpt-4o``,

@@ -47,7 +47,7 @@ class Image:
         return price.base if self.low else price.base + price.per_tile * _tiles(width, height, price)
 
 
-def image_in(part: Any) -> Image | None:
+def image_in(part: object) -> Image | None:
     """Return the image in a content part of OpenAI, Anthropic, Bedrock or Gemini; ``None`` if there is none."""
     kind = text(get(part, "type"))
     address = get(part, "image_url")

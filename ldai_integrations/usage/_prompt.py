@@ -42,7 +42,7 @@ _MOST_TYPES = 2_000
 _TYPES = {"integer": "number"}
 
 
-def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | None:
+def estimate_prompt(request: object, *, model: str | None, api: API) -> Usage | None:
     """Estimate the input tokens of a request.
 
     Exact for plain text to OpenAI's models; within a few percent with tools, schemas and images of known size.
@@ -78,7 +78,7 @@ def estimate_prompt(request: Any, *, model: str | None, api: API) -> Usage | Non
     )
 
 
-def _count_embedded(request: Any, model: str | None) -> int:
+def _count_embedded(request: object, model: str | None) -> int:
     """Count the inputs of an embedding, which may be texts or lists of tokens."""
     given = get(request, "input", "texts", "content", "contents")
     inputs = list(items(given)) if is_list(given) else [given]
@@ -130,7 +130,7 @@ def _count_turn(turn: Turn, family: Family, rules: OpenAIRules) -> int:
     return tokens + sum(image.tokens(family) for image in turn.images)
 
 
-def _shown(schema: Any) -> Any:
+def _shown(schema: object) -> Any:
     """Return a schema of plain dicts and lists without the keywords that the models are not shown."""
     if isinstance(schema, dict):
         return {name: _shown(value) for name, value in schema.items() if name not in _NOT_SHOWN}
@@ -174,7 +174,7 @@ def _namespace(tools: Iterable[Tool]) -> str:
     return "".join(lines)
 
 
-def _comment(description: Any) -> str:
+def _comment(description: object) -> str:
     words = text(description).strip()
     return "".join(f"// {line.strip()}\n" if line.strip() else "//\n" for line in words.split("\n")) if words else ""
 
@@ -182,11 +182,11 @@ def _comment(description: Any) -> str:
 class _Schema:
     """A writer of the types of one JSON schema."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: object) -> None:
         self._root = root
         self._left = _MOST_TYPES
 
-    def type_of(self, schema: Any, depth: int, *, commented: bool = False) -> str:
+    def type_of(self, schema: object, depth: int, *, commented: bool = False) -> str:
         """Return a type after its own title and description, unless these were written before."""
         schema = self._resolved(schema)
         self._left -= 1
@@ -194,7 +194,7 @@ class _Schema:
             return "any"
         return ("" if commented else self._about(schema)) + self._bare_type(schema, depth)
 
-    def _resolved(self, schema: Any) -> Any:
+    def _resolved(self, schema: object) -> Any:
         """Follow a reference within the schema."""
         reference = text(get(schema, "$ref"))
         if not reference.startswith("#/"):
@@ -235,12 +235,12 @@ class _Schema:
             lines.append(line + "\n")
         return "".join(lines)
 
-    def _about(self, schema: Any) -> str:
+    def _about(self, schema: object) -> str:
         title, form = text(get(schema, "title")), text(get(schema, "format"))
         about = f"// {title}\n" if title else ""
         about += _comment(get(schema, "description"))
         return f"{about}// Format: {form}\n" if form else about
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     return to_json([value])[1:-1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
+from .._value import value_class
 from ..records import Usage
 from ._counting import TextTally, count_for, count_tokens
 from ._families import Family, family_of, openai_rules
@@ -18,7 +19,7 @@ from ._values import text as plain
 _CUT = frozenset(("length", "max_tokens", "max_output_tokens"))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ToolCall:
     """A tool that the model called.
 
@@ -31,7 +32,7 @@ class ToolCall:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Reading:
     """Everything that was read from a response or a stream.
 
@@ -74,7 +75,7 @@ class Reading:
         """Tokens of the text that is not kept; counting takes about 50 µs for 1,000 characters."""
         return sum(tally.tokens() for tally in self.rest)
 
-    def estimate(self, *, model: str | None = None, request: Any = None) -> Usage:
+    def estimate(self, *, model: str | None = None, request: object = None) -> Usage:
         """Estimate the output tokens from everything that was shown: about 50 µs for 1,000 characters.
 
         Args:
@@ -103,7 +104,7 @@ def estimate_output(
     *,
     model: str | None,
     tool_calls: Iterable[Any] = (),
-    request: Any = None,
+    request: object = None,
     api: str = "chat",
     cut: bool = False,
 ) -> Usage:
@@ -148,7 +149,7 @@ def estimate_output(
     )
 
 
-def _json_calls(calls: list[tuple[str, str]], family: Family, request: Any, api: str) -> float:
+def _json_calls(calls: list[tuple[str, str]], family: Family, request: object, api: str) -> float:
     """Count tool calls that are written as a name and a JSON object, or as the object only if they are forced."""
     rules = openai_rules(family, api)
     tokens = sum(count_for(arguments, family) for _, arguments in calls)
@@ -175,7 +176,7 @@ def _split_calls(calls: list[tuple[str, str]], family: Family) -> float:
     return tokens
 
 
-def _forced_part(name: str, family: Family, request: Any, answer: str) -> float:
+def _forced_part(name: str, family: Family, request: object, answer: str) -> float:
     """Count what Claude does not write itself because the request forces it to call a tool.
 
     If the request is not known, an answer that is only a tool call was probably forced: a model that may choose mostly

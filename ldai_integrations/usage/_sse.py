@@ -197,7 +197,7 @@ def _parse(data: str) -> Any:
         return None
 
 
-def _leaves(value: Any, depth: int) -> Iterator[str]:
+def _leaves(value: object, depth: int) -> Iterator[str]:
     """Yield the strings in a JSON value, except those in fields that contain names or ids."""
     if isinstance(value, str):
         yield value

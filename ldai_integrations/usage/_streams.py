@@ -43,7 +43,7 @@ def read(response: Any) -> Reading | None:
     return reader.reading() if reader.recognised else None
 
 
-def extract(response: Any) -> Usage | None:
+def extract(response: object) -> Usage | None:
     """Return the provider's own usage of a whole response, or ``None`` if it has none.
 
     Args:
@@ -98,7 +98,7 @@ def is_provider_line(item: Any) -> bool:
     return reader.recognised
 
 
-def _has_langgraph_mode(event: Any) -> bool:
+def _has_langgraph_mode(event: object) -> bool:
     """Return whether an entry is a tuple that LangGraph yields for several stream modes, of which many have no call."""
     return type(event) is tuple and len(event) in (2, 3) and type(event[-2]) is str and event[-2] in _LANGGRAPH_MODES
 
@@ -170,7 +170,7 @@ class StreamReader:
                 return True
         return depth > 0 and self._absorb_held(event, depth - 1)
 
-    def _absorb_held(self, event: Any, depth: int) -> bool:
+    def _absorb_held(self, event: object, depth: int) -> bool:
         """Read the first response with usage that an unknown object holds, or else the first response."""
         known = False
         for inner in held_responses(event):
@@ -197,7 +197,7 @@ class StreamReader:
         """Add output text of a stream that has no provider's shape; return whether there was any."""
         return self._draft.add_text(text)
 
-    def fail(self, error: Any = None) -> None:
+    def fail(self, error: object = None) -> None:
         """Record that the stream contains an error, and the provider's error object if there is one."""
         self._draft.fail({} if error is None else error)
 

@@ -35,7 +35,7 @@ class _Attributes:
 
     __slots__ = ("_computed", "_fields", "_source")
 
-    def __init__(self, source: Any, fields: dict[str, Any], computed: frozenset[str] | None) -> None:
+    def __init__(self, source: object, fields: dict[str, Any], computed: frozenset[str] | None) -> None:
         self._source = source
         self._fields = fields
         self._computed = computed
@@ -84,7 +84,7 @@ def _computed_by(kind: type) -> frozenset[str] | None:
     return frozenset(name for name in names if not isinstance(getattr_static(kind, name, None), _METHODS))
 
 
-def get(source: Any, *names: str) -> Any:
+def get(source: object, *names: str) -> Any:
     """Return the first of the named fields that is not ``None``.
 
     Args:

@@ -57,13 +57,13 @@ def _event(kind: str, event: Any, draft: Draft) -> None:
         draft.call.closed = True
 
 
-def _frame(message: Any, draft: Draft, *, begun: bool = False) -> None:
+def _frame(message: object, draft: Draft, *, begun: bool = False) -> None:
     draft.identify(get(message, "id"))
     draft.name_model(get(message, "model"))
     draft.count(get(message, "usage"), begun=begun)
 
 
-def _block(key: int | None, block: Any, draft: Draft) -> None:
+def _block(key: int | None, block: object, draft: Draft) -> None:
     """Read a content block; at the start of a streamed block the arguments are empty."""
     if text(get(block, "type")) in _CALLS:
         arguments = to_json(get(block, "input"))

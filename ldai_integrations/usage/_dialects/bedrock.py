@@ -8,7 +8,7 @@ from .._calls import Draft
 from .._values import dig, get, is_list, is_record, items, number, text, to_json
 
 
-def absorb_converse(event: Any, draft: Draft) -> bool:
+def absorb_converse(event: object, draft: Draft) -> bool:
     """Read a Converse response or an event of its stream. boto3 returns dicts."""
     if not is_record(event):
         return False
@@ -38,7 +38,7 @@ def absorb_converse(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _message(content: Any, draft: Draft) -> None:
+def _message(content: object, draft: Draft) -> None:
     for block in items(content):
         draft.add_text(get(block, "text"))
         draft.add_reasoning(dig(block, "reasoningContent.reasoningText.text"))
@@ -47,7 +47,7 @@ def _message(content: Any, draft: Draft) -> None:
             draft.call_tool(None, get(call, "name"), to_json(get(call, "input")))
 
 
-def absorb_invoke(event: Any, draft: Draft) -> bool:
+def absorb_invoke(event: object, draft: Draft) -> bool:
     """Read a Titan, Llama, Mistral, AI21 or Claude 2 body or a chunk of one."""
     if not is_record(event):
         return False
@@ -57,7 +57,7 @@ def absorb_invoke(event: Any, draft: Draft) -> bool:
     return any(absorb_one(event, draft) for absorb_one in (_titan, _llama_or_claude, _mistral, _ai21))
 
 
-def _titan(event: Any, draft: Draft) -> bool:
+def _titan(event: object, draft: Draft) -> bool:
     """Read a text, whose output is counted for each result or in the last chunk, or an embedding, which has none."""
     prompt = number(get(event, "inputTextTokenCount"))
     results = list(items(get(event, "results")))
@@ -92,7 +92,7 @@ def _llama_or_claude(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _mistral(event: Any, draft: Draft) -> bool:
+def _mistral(event: object, draft: Draft) -> bool:
     outputs = [output for output in items(get(event, "outputs")) if is_record(output) and "stop_reason" in output]
     for position, output in enumerate(outputs):
         draft.finish(output["stop_reason"], position)
@@ -100,7 +100,7 @@ def _mistral(event: Any, draft: Draft) -> bool:
     return bool(outputs)
 
 
-def _ai21(event: Any, draft: Draft) -> bool:
+def _ai21(event: object, draft: Draft) -> bool:
     """Read a body of AI21's Jurassic, which lists its tokens instead of counting them."""
     completions = [one for one in items(get(event, "completions")) if text(dig(one, "data.text"))]
     prompt = dig(event, "prompt.tokens")

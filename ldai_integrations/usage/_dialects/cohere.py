@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._calls import Draft
 from .._values import dig, get, is_list, items, number, text, to_json
 
@@ -25,7 +23,7 @@ _V2_EVENTS = frozenset(
 _V1_EVENTS = ("stream-start", "tool-calls-generation", "tool-calls-chunk", "citation-generation", "search-results")
 
 
-def absorb(event: Any, draft: Draft) -> bool:
+def absorb(event: object, draft: Draft) -> bool:
     """Read a Cohere response or an event of its stream."""
     kind = text(get(event, "type"))
     if kind in _V2_EVENTS:
@@ -44,7 +42,7 @@ def absorb(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _v2_event(kind: str, event: Any, draft: Draft) -> None:
+def _v2_event(kind: str, event: object, draft: Draft) -> None:
     if kind == "message-start":
         draft.begin(get(event, "id"), anew=True)
         draft.identify(get(event, "id"))
@@ -62,7 +60,7 @@ def _v2_event(kind: str, event: Any, draft: Draft) -> None:
         draft.add_text(get(content, "text")) or draft.add_reasoning(get(content, "thinking"))
 
 
-def _whole(event: Any, draft: Draft) -> bool:
+def _whole(event: object, draft: Draft) -> bool:
     generations, message = get(event, "generations"), get(event, "message")
     if is_list(generations) and get(event, "id") is not None:
         _frame(event, draft, whole=True)
@@ -86,7 +84,7 @@ def _whole(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
+def _frame(response: object, draft: Draft, *, whole: bool = False) -> None:
     name = get(response, "id", "response_id", "generation_id")
     if whole:
         draft.begin(name, whole=True)
@@ -95,7 +93,7 @@ def _frame(response: Any, draft: Draft, *, whole: bool = False) -> None:
     draft.finish(get(response, "finish_reason"))
 
 
-def _v1(response: Any, draft: Draft) -> None:
+def _v1(response: object, draft: Draft) -> None:
     draft.add_text(get(response, "text"))
     for call in items(get(response, "tool_calls")):
         draft.call_tool(None, get(call, "name"), to_json(get(call, "parameters")))

@@ -14,7 +14,7 @@ _AI = ("ai", "AIMessageChunk")
 _MOST_NODES = 32
 
 
-def absorb_langchain(event: Any, draft: Draft) -> bool:
+def absorb_langchain(event: object, draft: Draft) -> bool:
     """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state."""
     messages = get(event, "messages")
     if messages is not None:
@@ -26,7 +26,7 @@ def absorb_langchain(event: Any, draft: Draft) -> bool:
     return _message(event, draft) or (type(event) is dict and _updates(event, draft))
 
 
-def _messages(messages: Any, draft: Draft, place: str = "") -> bool:
+def _messages(messages: object, draft: Draft, place: str = "") -> bool:
     """Read what the model wrote after the last human message. Earlier calls caused the other messages."""
     if not is_list(messages):  # a node may return one message without a list
         return _message(messages, draft, place)
@@ -50,7 +50,7 @@ def _updates(event: dict[Any, Any], draft: Draft) -> bool:
     return known
 
 
-def _llm_result(event: Any, rows: list[Any], draft: Draft) -> None:
+def _llm_result(event: object, rows: list[Any], draft: Draft) -> None:
     """Read the result of one or several prompts, each with one or several generations, which share its usage."""
     counted = False
     for position, row in enumerate(rows):
@@ -69,7 +69,7 @@ def _llm_result(event: Any, rows: list[Any], draft: Draft) -> None:
         draft.count(usage)
 
 
-def _message(message: Any, draft: Draft, place: str = "") -> bool:
+def _message(message: object, draft: Draft, place: str = "") -> bool:
     """Read a message; one without an id is known by its place."""
     message = fields_of(message)
     kind = text(get(message, "type"))
@@ -103,7 +103,7 @@ def _message(message: Any, draft: Draft, place: str = "") -> bool:
     return True
 
 
-def absorb_agents(event: Any, draft: Draft) -> bool:
+def absorb_agents(event: object, draft: Draft) -> bool:
     """Read a run result of openai-agents: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
@@ -126,7 +126,7 @@ def absorb_agents(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_pydantic_ai(event: Any, draft: Draft) -> bool:
+def absorb_pydantic_ai(event: object, draft: Draft) -> bool:
     """Read a model response of pydantic-ai; return whether it is one."""
     parts, usage = get(event, "parts"), get(event, "usage")
     if text(get(event, "kind")) != "response" or not is_list(parts) or usage is None:

@@ -33,7 +33,7 @@ def absorb(event: Any, draft: Draft) -> bool:
     return True
 
 
-def _parts(content: Any, draft: Draft) -> None:
+def _parts(content: object, draft: Draft) -> None:
     for part in map(fields_of, items(get(content, "parts"))):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
@@ -46,7 +46,7 @@ def _parts(content: Any, draft: Draft) -> None:
             )
 
 
-def absorb_interaction(event: Any, draft: Draft) -> bool:
+def absorb_interaction(event: object, draft: Draft) -> bool:
     """Read an interaction or an event of one."""
     kind = text(get(event, "event_type"))
     if kind in ("step.delta", "content.delta"):
@@ -71,7 +71,7 @@ def absorb_interaction(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_predictions(event: Any, draft: Draft) -> bool:
+def absorb_predictions(event: object, draft: Draft) -> bool:
     """Read embeddings of Vertex, which count each text."""
     vectors = [get(one, "embeddings") for one in items(get(event, "predictions"))] or items(get(event, "embeddings"))
     statistics = (get(vector, "statistics") for vector in vectors)

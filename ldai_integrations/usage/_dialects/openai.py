@@ -114,7 +114,7 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
     draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
 
 
-def _parts(content: Any, draft: Draft) -> None:
+def _parts(content: object, draft: Draft) -> None:
     """Read content in parts, as Mistral sends it for reasoning models."""
     for part in items(content):
         draft.add_text(get(part, "text"))
@@ -192,7 +192,7 @@ def _frame(response: Any, draft: Draft) -> None:
         draft.finish(get(get(response, "incomplete_details"), "reason") or status)
 
 
-def absorb_output(output: Any, draft: Draft) -> None:
+def absorb_output(output: object, draft: Draft) -> None:
     """Read the items that a response contains."""
     for position, item in enumerate(items(output)):
         kind = text(get(item, "type"))

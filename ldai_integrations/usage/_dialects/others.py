@@ -35,7 +35,7 @@ _USAGE = (
 )
 
 
-def absorb_ollama(event: Any, draft: Draft) -> bool:
+def absorb_ollama(event: object, draft: Draft) -> bool:
     """Read an Ollama response or a line of one."""
     counted = number(get(event, "eval_count", "prompt_eval_count")) is not None
     if not counted and (not is_a(get(event, "done"), bool) or not text(get(event, "model"))):
@@ -54,7 +54,7 @@ def absorb_ollama(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_llama_cpp(event: Any, draft: Draft) -> bool:
+def absorb_llama_cpp(event: object, draft: Draft) -> bool:
     """Read a completion of llama.cpp's own server or a chunk of one."""
     if number(get(event, "tokens_predicted")) is None or not is_a(get(event, "content"), str):
         return False
@@ -65,7 +65,7 @@ def absorb_llama_cpp(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_hugging_face(event: Any, draft: Draft) -> bool:
+def absorb_hugging_face(event: object, draft: Draft) -> bool:
     """Read a text-generation response or an event of its stream."""
     token, whole = get(event, "token"), get(event, "generated_text")
     word = text(get(token, "text"))
@@ -84,7 +84,7 @@ def absorb_hugging_face(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_watsonx(event: Any, draft: Draft) -> bool:
+def absorb_watsonx(event: object, draft: Draft) -> bool:
     """Read a text-generation response of watsonx or a chunk of one."""
     results = [one for one in items(get(event, "results")) if number(get(one, "generated_token_count")) is not None]
     if results:
@@ -113,7 +113,7 @@ def absorb_error(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_usage(event: Any, draft: Draft) -> bool:
+def absorb_usage(event: object, draft: Draft) -> bool:
     """Read the usage, and at most a plain text, of an unknown response."""
     usage = next((found for found in (dig(event, path) for path in _USAGE) if counts_in(found) is not None), None)
     if usage is None:
@@ -126,7 +126,7 @@ def absorb_usage(event: Any, draft: Draft) -> bool:
     return True
 
 
-def absorb_counts(event: Any, draft: Draft) -> bool:
+def absorb_counts(event: object, draft: Draft) -> bool:
     """Read a usage object, or one for each model as LangChain's callback has them."""
     counts = counts_in(event)
     if counts is not None:

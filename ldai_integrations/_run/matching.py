@@ -1,0 +1,259 @@
+"""Which reports describe the same provider call, so that each call counts once.
+
+A report is matched by the id of its response, else by its tokens. Reports of the most trusted source come first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import takewhile
+
+from ..records import Usage
+from ..usage import Reading
+from .ledger import SOURCES, Ledger, ProviderCall
+
+# How many calls may be combined in search of the ones that an aggregate stands for: 2 ** 12 sums.
+_MOST_COMBINED = 12
+# The ids of responses that runs of this process saw before they were complete; the oldest are forgotten. Methods of
+# a deque need no lock.
+_awaited: deque[str] = deque(maxlen=1_000)
+
+
+class CountedCall:
+    """A provider call that counts, with everything that its sources reported about it.
+
+    Attributes:
+        call: The report of the most trusted source.
+        reading: What is known about the response.
+    """
+
+    __slots__ = ("_matched", "call", "reading")
+
+    def __init__(self, call: ProviderCall, reading: Reading) -> None:
+        self.call = call
+        self.reading = reading
+        self._matched: set[str] = {call.reporter}
+
+    @property
+    def usage(self) -> Usage:
+        """The provider's figures; all unknown if it sent none."""
+        return self.reading.usage or Usage()
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the call raised an exception, or its response carries an error."""
+        return bool(self.call.error or self.reading.error)
+
+    def is_free_for(self, report: ProviderCall) -> bool:
+        """Return whether a report of another source may describe this call."""
+        apis = {self.call.api, report.api} - {""}
+        return report.reporter not in self._matched and (len(apis) < 2 or "embeddings" not in apis)
+
+    def add(self, report: ProviderCall, reading: Reading) -> None:
+        """Fill gaps with what another source reports about the same call."""
+        self._matched.add(report.reporter)
+        mine = self.reading
+        self.reading = replace(
+            mine,
+            usage=mine.usage if mine.usage is not None and _tokens(mine.usage) != (None, None) else reading.usage,
+            model=mine.model or reading.model,
+            finish_reasons=mine.finish_reasons or reading.finish_reasons,
+            ids=mine.ids or reading.ids,
+            tool_calls=mine.tool_calls or reading.tool_calls,
+            text=mine.text or reading.text,
+        )
+
+    def mark_lower_bound(self) -> None:
+        """Note that the run has more tokens than its known calls."""
+        self.reading = replace(self.reading, usage=replace(self.usage, lower_bound=True))
+
+
+def count_calls(ledger: Ledger) -> list[CountedCall]:
+    """Return every call of a run that has ended once, in the order of their starts."""
+    counted: list[CountedCall] = []
+    for reporter in _reporters(ledger):
+        found: list[CountedCall] = []
+        for call in ledger:
+            if call.reporter == reporter:
+                found += _new_calls(call, counted, found)
+        counted += found
+    for one in counted:
+        if one.call.is_background and _is_incomplete(one.reading):
+            _await_response(one.reading)
+    return sorted(counted, key=lambda one: one.call.started_at)
+
+
+def _reporters(ledger: Ledger) -> list[str]:
+    """Return who reports calls, the most trusted first.
+
+    A framework that calls models through another one begins its calls first, and knows less about them.
+    """
+    trust = {call.reporter: SOURCES.index(call.source) for call in reversed(list(ledger))}
+    return sorted(trust, key=trust.__getitem__)
+
+
+def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
+    """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
+    reading = call.reading()
+    if call.is_lookup:
+        return [] if reading is None else _looked_up(call, reading, same_source)
+    if reading is None:
+        return _new_calls_without_response(call, counted)
+    if call.source == "client":
+        return [CountedCall(call, part) for part in reading.calls]
+    new = []
+    for part in reading.calls:
+        twin = _twin(part, call, counted)
+        if twin is not None:
+            twin.add(call, part)
+        elif not _is_repeated(part, call, same_source) and not _is_covered(part, call, counted):
+            new.append(CountedCall(call, part))
+    return new
+
+
+def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) -> list[CountedCall]:
+    """Return a call whose response says nothing, or that failed before it, unless another source has seen it."""
+    reading = Reading(error=call.error or None)
+    if call.source == "client":
+        return [CountedCall(call, reading)]
+    if not call.error and call.source != "framework":
+        return []
+    is_failed = bool(call.error)
+    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call)), None)
+    if twin is None:
+        return [CountedCall(call, reading)]
+    twin.add(call, reading)
+    return []
+
+
+def _looked_up(call: ProviderCall, reading: Reading, known: list[CountedCall]) -> list[CountedCall]:
+    """Return the response of a lookup if it counts; complete the call of this run that started it.
+
+    It counts once: when it is complete, after it was seen in this process before it was.
+    """
+    twin = next((one for one in known if not set(reading.ids).isdisjoint(one.reading.ids)), None)
+    if _is_incomplete(reading):
+        if twin is None:
+            _await_response(reading)
+    elif twin is not None:
+        if _is_incomplete(twin.reading):
+            twin.reading = reading
+    elif _is_awaited(reading):
+        return [CountedCall(call, reading)]
+    return []
+
+
+def _is_incomplete(reading: Reading) -> bool:
+    """Return whether a response has only begun."""
+    return reading.usage is None and reading.error is None and not reading.finish_reasons
+
+
+def _await_response(reading: Reading) -> None:
+    """Remember the id of a response that is not complete."""
+    for response_id in reading.ids:
+        if response_id not in _awaited:
+            _awaited.append(response_id)
+
+
+def _is_awaited(reading: Reading) -> bool:
+    """Return whether the id of a response was remembered; it is forgotten by this."""
+    for response_id in reading.ids:
+        try:
+            _awaited.remove(response_id)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]) -> CountedCall | None:
+    """Find the call that a report describes: by its response id, else by its tokens, else the first without figures."""
+    free = [one for one in counted if one.is_free_for(report)]
+    for one in free:
+        if not set(reading.ids).isdisjoint(one.reading.ids):
+            return one
+    others = [one for one in free if not _are_comparable(reading.ids, one.reading.ids)]
+    same = []
+    if reading.usage is not None:
+        same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
+        same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
+    is_failed = bool(report.error or reading.error)
+    same += [one for one in others if one.reading.usage is None and one.is_failed == is_failed]
+    return same[0] if same else None
+
+
+def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[CountedCall]) -> bool:
+    """Return whether the same source has reported the same response before, in another form.
+
+    A handler may observe a stream and then the message that was put together from it, or an object and then its dict.
+    Two streams are two calls, whatever their ids.
+    """
+    return any(
+        one.call.form is not call.form and not set(reading.ids).isdisjoint(one.reading.ids) for one in same_source
+    )
+
+
+def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:
+    """Return whether a report without a response id adds nothing to the calls that other sources have seen.
+
+    It adds nothing if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
+    more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
+    """
+    free = [one for one in counted if one.is_free_for(report)]
+    if not free or any(_are_comparable(reading.ids, one.reading.ids) for one in free):
+        return False
+    if reading.usage is None:
+        return True
+    tokens = _numbers(reading.usage)
+    figures = [_numbers(one.usage) for one in free]
+    total = sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
+    if tokens == total or tokens in _sums(figures[:_MOST_COMBINED]):
+        return True
+    if tokens[0] < total[0] or tokens[1] < total[1]:
+        return False
+    unknown = next((one for one in free if one.reading.usage is None and not one.call.error), None)
+    if unknown is not None:
+        rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
+        unknown.reading = replace(unknown.reading, usage=rest)
+    else:
+        free[0].mark_lower_bound()
+    return True
+
+
+def _sums(figures: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return the sums of all combinations of calls."""
+    sums: set[tuple[int, int]] = set()
+    for pair in figures:
+        sums |= {(pair[0] + known[0], pair[1] + known[1]) for known in sums} | {pair}
+    return sums
+
+
+def _are_comparable(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return whether two ids are of the same kind, so that different ids mean different calls.
+
+    Frameworks give responses ids of their own (``run-…``) beside the provider's (``chatcmpl-…``).
+    """
+    return bool(one and other) and _kind_of(one[0]) == _kind_of(other[0])
+
+
+def _kind_of(response_id: str) -> str:
+    return "".join(takewhile(str.isalpha, response_id))
+
+
+def _tokens(usage: Usage) -> tuple[int | None, int | None]:
+    return usage.input_tokens, usage.output_tokens
+
+
+def _differ_by_cache(one: Usage, other: Usage) -> bool:
+    """Return whether two usages are the same, except that only one of them counts cached tokens as input."""
+    if one.output_tokens is None or one.output_tokens != other.output_tokens:
+        return False
+    difference = abs((one.input_tokens or 0) - (other.input_tokens or 0))
+    caches = [(usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0) for usage in (one, other)]
+    return any(difference in (read, written, read + written) for read, written in caches)
+
+
+def _numbers(usage: Usage) -> tuple[int, int]:
+    return usage.input_tokens or 0, usage.output_tokens or 0
