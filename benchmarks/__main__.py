@@ -14,6 +14,7 @@ from . import (
     counting,
     event_cost,
     flatness,
+    framework_hooks,
     imports,
     resolution,
     tracked_call,
@@ -34,6 +35,7 @@ _PARTS = {
         counting,
         blocks,
         imports,
+        framework_hooks,
     )
 }
 

@@ -33,7 +33,7 @@ def figures() -> list[Figure]:
             counts.append(events.count - before)
         assert counts[0] == counts[1], f"by hand {counts[0]} events, tracked {counts[1]}"
         caller, process = (
-            interleaved({name: _times(call, tracking, clock) for name, call in calls.items()}, rounds=_ROUNDS)
+            interleaved({name: times_of(call, tracking, clock) for name, call in calls.items()}, rounds=_ROUNDS)
             for clock in (time.thread_time, time.process_time)
         )
     return [
@@ -52,7 +52,7 @@ def figures() -> list[Figure]:
     ]
 
 
-def _times(call: Callable[[], str], tracking: Tracking, clock: Callable[[], float]) -> Contestant:
+def times_of(call: Callable[[], str], tracking: Tracking, clock: Callable[[], float]) -> Contestant:
     """Return a contestant that times calls, with what other threads do for them if the clock includes that."""
 
     def contestant() -> float:

@@ -1,16 +1,17 @@
-"""The cost of a run: its usage times the price of its model.
+"""The cost of a run: what its provider calls cost.
 
-The AI Config's own prices come first: ``costPerInputToken``, ``costPerOutputToken`` and ``costPerCachedInputToken``
-among the custom parameters of its model, in USD per token. LaunchDarkly uses these names for the prices of a model
-config. Otherwise the price comes from the package ``genai-prices`` if it is installed (extra ``[costs]``). Nothing is
-downloaded.
+A cost that a gateway or a provider reports for a call comes first. Otherwise, the tokens of the call are multiplied by
+their prices. The AI Config's own prices come before others: ``costPerInputToken``, ``costPerOutputToken`` and
+``costPerCachedInputToken`` among the custom parameters of its model, in USD per token. LaunchDarkly uses these names
+for the prices of a model config. Otherwise the price is that of the model that answered, in the package
+``genai-prices`` if it is installed (extra ``[costs]``). Nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from importlib.metadata import version
@@ -28,6 +29,8 @@ CUSTOM_PARAMETERS = {
     "cached_input": "costPerCachedInputToken",
 }
 CUSTOM_SOURCE = "ai-config"
+#: The source of costs that a gateway or a provider reports.
+REPORTED_SOURCE = "provider"
 
 _MILLION = 1_000_000
 # The names of a Price, and those of the package's ModelPrice.
@@ -36,7 +39,13 @@ _SIDES = {
     "output": "output_mtok",
     "cached_input": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
+    "input_audio": "input_audio_mtok",
+    "input_image": "input_image_mtok",
+    "output_audio": "output_audio_mtok",
+    "output_image": "output_image_mtok",
 }
+# The service tiers for which the prices of a list are made. Providers have different words for them.
+_STANDARD_TIERS = frozenset(("", "auto", "default", "standard", "on_demand"))
 # Names come from AI Configs. The limit protects memory if there are unexpectedly many.
 _MAX_REMEMBERED = 1_000
 
@@ -62,7 +71,7 @@ class Costs:
 
     def of(
         self,
-        usage: Usage | None,
+        calls: Sequence[PricedCall],
         *,
         config_key: str,
         model_name: str,
@@ -70,24 +79,21 @@ class Costs:
         get_custom: Callable[[str], Any],
         started_at: float,
     ) -> Cost | None:
-        """Return the cost of usage, or ``None`` if it is unknown.
+        """Return the cost of some calls, or ``None`` if nothing is known about it.
 
         Args:
-            usage: The tokens, if any are known.
+            calls: The calls of a run.
             config_key: The key of the AI Config, for the log.
-            model_name: The name of the configured model.
+            model_name: The name of the configured model. It counts for a call whose own model is unknown.
             provider_name: The name of the configured provider. It may be empty.
             get_custom: Returns a custom parameter of the model, or ``None``.
             started_at: The start of the run, in seconds since the epoch.
         """
-        if usage is None or not model_name:
-            return None
         try:
-            price = read_custom_price(get_custom)
-            if price is None and self._list is not None:
-                at = datetime.fromtimestamp(started_at, timezone.utc)
-                price = self._list.price(model_name, provider_name, input_tokens=usage.input_tokens or 0, at=at)
-            return None if price is None else compute_cost(usage, price)
+            custom = read_custom_price(get_custom)
+            at = datetime.fromtimestamp(started_at, timezone.utc)
+            costs = [self._cost_of(call, custom, model_name, provider_name, at) for call in calls]
+            return add_costs(costs)
         except CustomPriceError as problem:
             self._diagnostics.note(
                 "price", config_key, "The cost of %r is unknown: its model's %s.", config_key, problem
@@ -95,6 +101,37 @@ class Costs:
         except Exception as exc:
             self._diagnostics.failed("cost", config_key, exc)
         return None
+
+    def _cost_of(
+        self, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime
+    ) -> Cost | None:
+        if call.cost is not None:
+            return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
+        usage, price = call.usage, custom
+        if usage is None:
+            return None
+        for name in (call.model, model_name):
+            if price is None and self._list is not None and name:
+                tier, tokens = call.service_tier, usage.input_tokens or 0
+                price = self._list.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier)
+        return compute_cost(usage, price) if price is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedCall:
+    """What decides about the cost of a provider call.
+
+    Attributes:
+        usage: Its tokens; ``None`` if they are unknown.
+        model: The model that answered; empty if it is unknown.
+        service_tier: The tier that served it, in the provider's words; empty if it is unknown.
+        cost: What a gateway or the provider says that it costs, in USD.
+    """
+
+    usage: Usage | None
+    model: str = ""
+    service_tier: str = ""
+    cost: Decimal | None = None
 
 
 class PriceList:
@@ -115,7 +152,9 @@ class PriceList:
         # The list, and for each model and provider its price, or the package's model if the price varies.
         self._known: tuple[Any, dict[tuple[str, str], Any]] = (data_snapshot.get_snapshot(), {})
 
-    def price(self, model_name: str, provider_name: str, *, input_tokens: int, at: datetime) -> Price | None:
+    def price(
+        self, model_name: str, provider_name: str, *, input_tokens: int, at: datetime, service_tier: str = ""
+    ) -> Price | None:
         """Return the price of a model, or ``None`` if the list has none.
 
         Args:
@@ -124,6 +163,7 @@ class PriceList:
                 A provider that is not in the list has no known prices.
             input_tokens: The size of the prompt. Some models cost more above a threshold.
             at: The time of the call. Some prices depend on the date or the time of day.
+            service_tier: The tier that served the call. A tier that is not in the list has no known prices.
         """
         snapshot = self._snapshots.get_snapshot()
         known_snapshot, known = self._known
@@ -136,20 +176,35 @@ class PriceList:
                 model = snapshot.find_provider_model(model_name, None, provider_name or None, None)[1]
             except LookupError:
                 model = None
-            known[key] = self._price_of(snapshot, model, 0, at) if _has_fixed_price(model) else model
+            known[key] = self._price_of(snapshot, model, 0, at, {}) if _has_fixed_price(model) else model
         found = known[key]
-        return found if found is None or isinstance(found, Price) else self._price_of(snapshot, found, input_tokens, at)
+        if found is None or isinstance(found, Price):
+            return found if service_tier in _STANDARD_TIERS else None
+        context = next((one for one in _contexts_of(service_tier) if _has_variant(found, one)), None)
+        if context is None and service_tier not in _STANDARD_TIERS:
+            return None
+        return self._price_of(snapshot, found, input_tokens, at, context or {})
 
-    def _price_of(self, snapshot: Any, model: Any, input_tokens: int, at: datetime) -> Price:
-        prices = model.get_prices(at)
+    def _price_of(self, snapshot: Any, model: Any, input_tokens: int, at: datetime, context: dict[str, str]) -> Price:
+        prices = model.get_prices(at, context)
         per_token = {side: _convert_to_token(getattr(prices, name), input_tokens) for side, name in _SIDES.items()}
         day = snapshot.timestamp.date() if snapshot.from_auto_update else _find_first_day(model.prices, prices)
         return Price(**per_token, source=self._source, day=day)
 
 
+def _contexts_of(service_tier: str) -> list[dict[str, str]]:
+    """Return how the list may name a tier."""
+    return [{name: service_tier} for name in ("service_tier", "speed", "processing")] if service_tier else []
+
+
+def _has_variant(model: Any, context: dict[str, str]) -> bool:
+    """Return whether a model has prices of its own for a tier."""
+    return any(dict(variant.when) == context for variant in model.price_variants or ())
+
+
 def _has_fixed_price(model: Any) -> bool:
-    """Return whether neither the time nor the size of the prompt changes the price, as for nearly all models."""
-    prices = None if model is None else model.prices
+    """Return whether neither the time, the tier nor the size of the prompt changes the price, as for most models."""
+    prices = None if model is None or model.price_variants else model.prices
     return not (prices is None or isinstance(prices, list)) and all(
         isinstance(getattr(prices, name), (Decimal, type(None))) for name in _SIDES.values()
     )
@@ -167,7 +222,8 @@ def _find_first_day(all_prices: Any, prices: Any) -> date | None:
     """Return the first day of a price; most prices in the list have no date."""
     if not isinstance(all_prices, list):
         return None
-    constraint = next(conditional.constraint for conditional in all_prices if conditional.prices is prices)
+    found_in = (conditional.constraint for conditional in all_prices if conditional.prices is prices)
+    constraint = next(found_in, None)  # none for the prices of a tier
     found: date | None = getattr(constraint, "start_date", None)
     return found
 
@@ -176,13 +232,16 @@ def _find_first_day(all_prices: Any, prices: Any) -> date | None:
 class Price:
     """The prices of a model in USD per token; ``None`` is unknown.
 
-    Tokens of a cache whose price is unknown cost as much as other input tokens.
+    Tokens of a cache whose price is unknown cost as much as other input tokens. So do tokens of audio and images, which
+    may cost more: their cost is a lower bound.
 
     Attributes:
         input: One input token.
         output: One output token.
         cached_input: One input token that was read from a cache.
         cache_write: One input token that was written to a cache.
+        input_audio, input_image: One input token of audio or of an image.
+        output_audio, output_image: One output token of audio or of an image.
         source: Where the prices come from.
         day: The first day on which they are valid, if it is known.
     """
@@ -191,6 +250,10 @@ class Price:
     output: Decimal | None = None
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    input_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    output_audio: Decimal | None = None
+    output_image: Decimal | None = None
     source: str
     day: date | None = None
 
@@ -220,11 +283,23 @@ def read_custom_price(get: Callable[[str], object]) -> Price | None:
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:
-    """Return the cost of usage, or ``None`` if neither input nor output has one."""
-    input_cost = _compute_input_cost(usage, price)
-    output_cost = None
-    if usage.output_tokens is not None and price.output is not None:
-        output_cost = usage.output_tokens * price.output
+    """Return the cost of usage, or ``None`` if neither input nor output has one.
+
+    Each input token is read from a cache, written to one, of audio, of an image, or none of these.
+    """
+    read, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
+    input_cost, is_input_partial = _cost_of_side(
+        usage.input_tokens,
+        price.input,
+        cached=[(read, price.cached_input), (written, price.cache_write)],
+        media=[(usage.input_audio_tokens, price.input_audio), (usage.input_image_tokens, price.input_image)],
+    )
+    is_embedding = usage.output_tokens is None and usage.total_tokens == usage.input_tokens
+    output_cost, is_output_partial = _cost_of_side(
+        0 if is_embedding else usage.output_tokens,
+        price.output,
+        media=[(usage.output_audio_tokens, price.output_audio), (usage.output_image_tokens, price.output_image)],
+    )
     if input_cost is None and output_cost is None:
         return None
     return Cost(
@@ -233,16 +308,58 @@ def compute_cost(usage: Usage, price: Price) -> Cost | None:
         price_source=price.source,
         price_date=price.day,
         estimated=bool(usage.estimated & {"input_tokens", "output_tokens"}),
+        lower_bound=usage.lower_bound or is_input_partial or is_output_partial,
     )
 
 
-def _compute_input_cost(usage: Usage, price: Price) -> Decimal | None:
-    """Return the cost of the input tokens, each of which is read from a cache, written to one, or neither."""
-    if usage.input_tokens is None or price.input is None:
+_Part = tuple[int | None, Decimal | None]
+
+
+def _cost_of_side(
+    tokens: int | None, price: Decimal | None, *, media: Sequence[_Part], cached: Sequence[_Part] = ()
+) -> tuple[Decimal | None, bool]:
+    """Return the cost of the input or of the output, and whether it is a lower bound.
+
+    Args:
+        tokens: All tokens.
+        price: The price of those that are in no part.
+        media: The numbers and prices of tokens of audio and images. Those of a cache are taken from the others first.
+        cached: The numbers and prices of tokens of a cache.
+    """
+    if tokens is None or price is None:
+        return None, tokens != 0
+    cost, rest, is_partial = Decimal(0), tokens, False
+    for count, own_price in cached:
+        count = min(count or 0, rest)
+        cost += count * (price if own_price is None else own_price)
+        rest -= count
+    for count, own_price in media:
+        count = min(count or 0, rest)
+        cost += count * (price if own_price is None else own_price)
+        rest -= count
+        is_partial = is_partial or (count > 0 and own_price is None)
+    return cost + rest * price, is_partial
+
+
+def add_costs(costs: Sequence[Cost | None]) -> Cost | None:
+    """Return the sum of the costs of calls; an unknown one makes it a lower bound."""
+    known = [cost for cost in costs if cost is not None]
+    if not known:
         return None
-    cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
-    written = min(usage.cache_write_input_tokens or 0, usage.input_tokens - cached)
-    others = usage.input_tokens - cached - written
-    cached_price = price.input if price.cached_input is None else price.cached_input
-    written_price = price.input if price.cache_write is None else price.cache_write
-    return others * price.input + cached * cached_price + written * written_price
+    total = known[0]
+    for cost in known[1:]:
+        total = replace(
+            cost,
+            input_cost=_add(total.input_cost, cost.input_cost),
+            output_cost=_add(total.output_cost, cost.output_cost),
+            reported_cost=_add(total.reported_cost, cost.reported_cost),
+            price_source=", ".join(dict.fromkeys([*total.price_source.split(", "), cost.price_source])),
+            price_date=cost.price_date or total.price_date,
+            estimated=total.estimated or cost.estimated,
+            lower_bound=total.lower_bound or cost.lower_bound,
+        )
+    return replace(total, lower_bound=True) if len(known) < len(costs) else total
+
+
+def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if one is None else one if other is None else one + other

@@ -37,6 +37,10 @@ class Usage:
             in which one call did not report a count.
         other_tokens: The part of the total that is neither input nor output: what the provider's own tools put into
             the prompt, where the provider counts it separately (Gemini, Mistral).
+        input_audio_tokens: The part of the input that was audio.
+        input_image_tokens: The part of the input that was images.
+        output_audio_tokens: The part of the output that is audio.
+        output_image_tokens: The part of the output that is images.
     """
 
     input_tokens: int | None = None
@@ -48,6 +52,10 @@ class Usage:
     estimated: frozenset[str] = frozenset()
     lower_bound: bool = False
     other_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    input_image_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    output_image_tokens: int | None = None
 
     @property
     def source(self) -> UsageSource:
@@ -71,6 +79,10 @@ class Usage:
             self.estimated | {"total_tokens"} if self.estimated else self.estimated,
             self.lower_bound,
             self.other_tokens,
+            self.input_audio_tokens,
+            self.input_image_tokens,
+            self.output_audio_tokens,
+            self.output_image_tokens,
         )
 
     def filled_from(self, estimate: Usage) -> Usage:
@@ -141,35 +153,43 @@ _COUNTS = (
     "cache_write_input_tokens",
     "reasoning_tokens",
     "other_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The cost of the tokens of one run, in USD, with the source of the price.
+    """The cost of one run, in USD, with the source of the price.
 
-    Amounts are decimals, so that the sum of many runs is exact; ``float(cost.input_cost)`` where JSON needs a number.
+    Amounts are decimals, so that the sum of many runs is exact; ``float(cost.total_cost)`` where JSON needs a number.
 
     Attributes:
         input_cost: Of the input tokens, those of a cache at their own price; ``None`` is unknown, never zero.
         output_cost: Of the output tokens; ``None`` is unknown, never zero.
-        price_source: ``"ai-config"`` for the AI Config's own prices, else name and version of the price list.
-        price_date: The day from which the price holds, where the source says so.
+        reported_cost: Of the calls whose cost the provider or a gateway reported. They are in no other amount.
+        price_source: ``"ai-config"`` for the AI Config's own prices, ``"provider"`` for reported costs, else name and
+            version of the price list; several are separated by commas.
+        price_date: The day from which the prices hold, where the source says so.
         estimated: True where tokens behind it were estimated.
+        lower_bound: True where the real cost is higher: some tokens are unknown or have no price.
     """
 
-    input_cost: Decimal | None
-    output_cost: Decimal | None
+    input_cost: Decimal | None = None
+    output_cost: Decimal | None = None
+    reported_cost: Decimal | None = None
     price_source: str
     price_date: date | None = None
     estimated: bool = False
+    lower_bound: bool = False
 
     @property
-    def total_cost(self) -> Decimal | None:
-        """Input and output together, USD; ``None`` unless both are known."""
-        if self.input_cost is None or self.output_cost is None:
-            return None
-        return self.input_cost + self.output_cost
+    def total_cost(self) -> Decimal:
+        """All amounts together, USD; the real cost is higher if ``lower_bound`` is set."""
+        known = (self.input_cost, self.output_cost, self.reported_cost)
+        return sum((amount for amount in known if amount is not None), Decimal(0))
 
 
 @value_class
@@ -196,7 +216,7 @@ class RunRecord:
         error: The exception that ended the run, if one did.
         tool_calls: Names of the tools called, in order.
         default_served: True where LaunchDarkly had no usable variation and the default was served.
-        cost: What the tokens cost, by which price; ``None`` where the usage or the price is unknown.
+        cost: What the calls cost, by which price; ``None`` where nothing is known about it.
         ld_context: The LaunchDarkly context the AI Config was evaluated for.
         tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
         response_model: The model that answered last, as the provider names it; empty where it was not named.

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, StreamReader, extract, read
+from ..usage._values import amount
 from .body import BodyReader, ItemReader, beginning_of, is_sse_or_json_line
 from .ledger import ProviderCall
 from .request import MOST_KEPT
@@ -32,6 +33,8 @@ _BEDROCK_HEADERS = {
     "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
     "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
 }
+# LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
+_COST_HEADER = "x-litellm-response-cost"
 # Where the helpers of openai and anthropic that accumulate a stream keep the response so far.
 _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
@@ -283,13 +286,15 @@ class _Observer(StreamHooks):
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
         content_type = str(http.headers.get("content-type") or "application/json")
+        cost = http.headers.get(_COST_HEADER)
         if http.is_stream_consumed:
-            self._read_with(reader := self._body_reader(content_type, ""), reader.reading)
+            reader = self._body_reader(content_type, "")
+            self._read_with(reader, lambda: _add_cost(reader.reading(), cost))
             self.on_item(http.content)
             self._call.end(self._clock())
             return
         reader = self._body_reader(content_type, http.headers.get("content-encoding") or "")
-        self._read_with(reader, reader.reading)
+        self._read_with(reader, lambda: _add_cost(reader.reading(), cost))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
 
@@ -410,6 +415,12 @@ def _reading_of(reader: ItemReader, stream: object) -> Reading | None:
             except Exception:  # there is none before the first chunk
                 break
     return reading
+
+
+def _add_cost(reading: Reading | None, header: object) -> Reading | None:
+    """Add the cost that a gateway sent as a header."""
+    cost = amount(header)
+    return reading if reading is None or cost is None else replace(reading, cost=cost)
 
 
 def _add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:

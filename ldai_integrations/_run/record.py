@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
-from ..costs import Costs
+from ..costs import Costs, PricedCall
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt
 from .matching import CountedCall
@@ -37,7 +37,12 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     config, identity, stated = run.config, run.identity, run.stated.events
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
-    usage = stated.get("tokens") or _usage(run, calls, own, outcome)
+    priced = _priced_calls(run, calls, own, outcome)
+    usage = stated.get("tokens") or _sum(run, calls, priced)
+    if "tokens" in stated:
+        priced = [PricedCall(usage)]
+    elif len(priced) == 1:
+        priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
     readings = [call.reading for call in calls] if own is None else [own]
     if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
@@ -51,13 +56,15 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     cost = None
     if costs is not None and config.model is not None:
         cost = costs.of(
-            usage,
+            priced,
             config_key=run.config_key,
             model_name=model_name,
             provider_name=provider_name,
             get_custom=config.model.get_custom,
             started_at=run.started_at,
         )
+        if cost is not None and calls and run.had_stray_calls:
+            cost = replace(cost, lower_bound=True)
     return RunRecord(
         run_id=identity.run_id,
         config_key=run.config_key,
@@ -144,18 +151,28 @@ def _has_failed(calls: Sequence[CountedCall]) -> bool:
     )
 
 
-def _usage(run: RunState, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome) -> Usage | None:
-    """Add up the provider calls; estimate what a provider left out."""
-    parts = [] if run.stated.usage is None else [run.stated.usage]
+def _priced_calls(
+    run: RunState, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome
+) -> list[PricedCall]:
+    """Return what is known about the usage and the cost of each provider call; estimate what a provider left out."""
+    priced = [] if run.stated.usage is None else [PricedCall(run.stated.usage)]
     for counted in calls:
         if counted.call.source == "span" and run.stated.usage is not None:  # the handler reports tokens itself
             continue
-        usage = _complete(run, counted)
-        if usage is not None:
-            parts.append(usage)
-    if not calls and not parts and outcome != "discarded":
+        usage, reading = _complete(run, counted), counted.reading
+        if usage is not None or reading.cost is not None or not counted.is_failed:
+            priced.append(PricedCall(usage, reading.model or "", reading.service_tier, reading.cost))
+    if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
-        parts = [usage] if usage is not None else []
+        if usage is not None:
+            model, tier, cost = (own.model, own.service_tier, own.cost) if own is not None else ("", "", None)
+            priced = [PricedCall(usage, model or "", tier, cost)]
+    return priced
+
+
+def _sum(run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCall]) -> Usage | None:
+    """Add up the usage of all provider calls."""
+    parts = [call.usage for call in priced if call.usage is not None]
     if not parts:
         return None
     total: Usage = reduce(add, parts).with_total()

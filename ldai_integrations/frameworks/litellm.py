@@ -16,6 +16,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from .._run.request import ProviderRequest
 from ..usage import Reading, read
+from ..usage._values import amount
 from ._calls import FrameworkCalls
 
 # The formats of requests by LiteLLM's functions; the other ones take messages.
@@ -118,7 +119,8 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
     """
     reading = read(response)
     if reading is not None and details.get("stream"):
-        reading = replace(reading, model=str(details.get("model") or reading.model))
+        cost = amount(details.get("response_cost"))
+        reading = replace(reading, model=str(details.get("model") or reading.model), cost=cost)
     usage = reading.usage if reading is not None else None
     if reading is None or usage is None:
         return reading

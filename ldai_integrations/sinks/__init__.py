@@ -83,5 +83,6 @@ class LogSink:
                 "ldai_outcome": record.outcome,
                 "ldai_duration_ms": record.duration_ms,
                 "ldai_time_to_first_token_ms": record.time_to_first_token_ms,
+                "ldai_cost_usd": None if record.cost is None else float(record.cost.total_cost),
             },
         )

@@ -74,6 +74,8 @@ def span_attributes(record: RunRecord) -> Attributes:
         found["gen_ai.response.finish_reasons"] = list(record.finish_reasons)
     if record.time_to_first_token_ms is not None:
         found["gen_ai.response.time_to_first_chunk"] = record.time_to_first_token_ms / 1000
+    if record.cost is not None:
+        found |= {"ldai.cost.usd": float(record.cost.total_cost), "ldai.cost.lower_bound": record.cost.lower_bound}
     if record.outcome == "cancelled":
         found["launchdarkly.stream.abandoned" if record.abandoned else "launchdarkly.run.cancelled"] = True
     return found

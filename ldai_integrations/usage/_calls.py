@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import reduce
 from operator import add
 
 from ..records import Usage
 from ._counting import TextTally
-from ._counts import Counts, counts_in
+from ._counts import Counts, cost_in, counts_in
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
 from ._values import get, number, text
@@ -89,6 +90,8 @@ class CallDraft:
         reason, choice: The finish reason, and the number of the choice that it belongs to.
         finished_at, counted_at: The number of the event with the finish reason, and of the last one with usage.
         closed: True if the provider sends nothing after this.
+        service_tier: The tier that served the request, in the provider's words.
+        cost: What a gateway or the provider says that the call costs.
     """
 
     text: BoundedText
@@ -104,6 +107,8 @@ class CallDraft:
     finished_at: int = 0
     counted_at: int = 0
     closed: bool = False
+    service_tier: str = ""
+    cost: Decimal | None = None
 
     @property
     def has_content(self) -> bool:
@@ -153,6 +158,8 @@ class CallDraft:
             rest=tuple(text.rest for text in kept if text.rest is not None),
             ids=tuple(self.ids),
             api=api,
+            service_tier=self.service_tier,
+            cost=self.cost,
         )
 
 
@@ -296,6 +303,10 @@ class Draft:
         """Take the model's name."""
         self.call.model = (value if type(value) is str else text(value)) or self.call.model
 
+    def name_tier(self, value: object) -> None:
+        """Take the service tier that answered."""
+        self.call.service_tier = text(value).lower() or self.call.service_tier
+
     def fail(self, error: object) -> None:
         """Take the type or code of an error object, if there is one; never its message."""
         if error is not None and self.call.error is None:
@@ -318,6 +329,8 @@ class Draft:
         if begun:
             counts = counts.without("output")
         call = self.call
+        call.cost = call.cost if (cost := cost_in(raw)) is None else cost
+        self.name_tier(get(raw, "speed") if get(raw, "speed") == "fast" else get(raw, "service_tier"))  # Anthropic
         if any(counts.values.values()):
             call.counted_at = self.event
         if counts.shape is BEDROCK_METRICS:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 
 from .._value import value_class
 from ..records import Usage
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape
-from ._values import fields_of, get, items, number
+from ._values import amount, fields_of, get, is_record, items, number, text
 
 # Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
 _WRITTEN = ("cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens")
 _AUDIO = "prompt_audio_seconds"
+_MODALITIES = {
+    "input": ("promptTokensDetails", "prompt_tokens_details"),
+    "output": ("candidatesTokensDetails", "candidates_tokens_details"),
+}
+# xAI's smallest part of a dollar.
+_TICKS = 10_000_000_000
 
 
 def _by_field() -> dict[str, list[str]]:
@@ -96,6 +103,10 @@ class Counts:
                 cache_write_input_tokens=known("cache_write"),
                 reasoning_tokens=reasoning,
                 other_tokens=other or None,
+                input_audio_tokens=known("input_audio") or None,
+                input_image_tokens=known("input_image") or None,
+                output_audio_tokens=known("output_audio") or None,
+                output_image_tokens=known("output_image") or None,
             ),
             cache_apart=self.shape.cache_apart,
             has_audio="audio" in self.values,
@@ -165,6 +176,8 @@ def counts_in(raw: object) -> Counts | None:
         del values["total"]  # a default
     if shape is ANTHROPIC:
         _add_parts_of_anthropic(raw, found, values)
+    elif shape is GEMINI:
+        _add_modalities(raw, values)
     elif shape is OPENAI_CHAT and found.get(_AUDIO):
         values["audio"] = 1
     return Counts(shape, values)
@@ -208,6 +221,30 @@ def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
                 values[name] = found[path]
                 break
     return values
+
+
+def _add_modalities(raw: object, values: dict[str, int]) -> None:
+    """Add Gemini's tokens of audio and images, which it lists by modality."""
+    for side, names in _MODALITIES.items():
+        for one in items(get(raw, *names)):
+            modality, count = get(one, "modality"), number(get(one, "tokenCount", "token_count"))
+            kind = (text(modality) or text(get(modality, "value"))).lower()
+            if kind in ("audio", "image") and count:
+                values[f"{side}_{kind}"] = values.get(f"{side}_{kind}", 0) + count
+
+
+def cost_in(raw: object) -> Decimal | None:
+    """Return the cost in USD that a gateway or a provider adds to a usage object, or ``None`` if it adds none."""
+    usage = fields_of(raw)
+    cost, details = usage.get("cost"), usage.get("cost_details")
+    if is_record(cost) or get(cost, "total_cost") is not None:  # Perplexity
+        return amount(get(cost, "total_cost"))
+    found = amount(cost if cost is not None else usage.get("estimated_cost"))  # OpenRouter, LiteLLM; DeepInfra
+    if found is None:
+        ticks = amount(usage.get("cost_in_usd_ticks"))  # xAI
+        return ticks / _TICKS if ticks is not None else None
+    upstream = amount(get(details, "upstream_inference_cost")) if usage.get("is_byok") is True else None
+    return found + upstream if upstream is not None else found  # OpenRouter, with the application's own provider key
 
 
 def _add_parts_of_anthropic(raw: object, found: Mapping[str, int], values: dict[str, int]) -> None:

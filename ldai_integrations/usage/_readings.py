@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field, replace
+from decimal import Decimal
 from functools import reduce
 from operator import add
 from typing import Any
@@ -48,6 +49,8 @@ class Reading:
         ids: The ids of the response, or of the responses that it contains.
         api: ``"responses"`` for OpenAI's Responses API, which adds one token to an answer; otherwise ``"chat"``.
         parts: The readings of the single calls, if there are several.
+        service_tier: The tier that served the request, in the provider's words and in lower case.
+        cost: What a gateway or the provider says that the call costs, in USD.
     """
 
     usage: Usage | None = None
@@ -61,6 +64,8 @@ class Reading:
     ids: tuple[str, ...] = ()
     api: str = field(default="chat", repr=False, compare=False)
     parts: tuple[Reading, ...] = ()
+    service_tier: str = ""
+    cost: Decimal | None = None
 
     @property
     def calls(self) -> tuple[Reading, ...]:

@@ -16,7 +16,8 @@ class Shape:
 
     Attributes:
         paths: The places of each count, the most frequent first. A place is a field, or a field and one in it. The
-            counts are ``input``, ``output``, ``total``, ``cached``, ``cache_write``, ``reasoning``, ``tool_prompt``.
+            counts are ``input``, ``output``, ``total``, ``cached``, ``cache_write``, ``reasoning``, ``tool_prompt``,
+            ``input_audio``, ``input_image``, ``output_audio`` and ``output_image``.
         signs: The places of input and output. A usage object of this shape has at least one of them.
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
@@ -51,6 +52,10 @@ OPENAI_CHAT = _shape(
     cache_write="prompt_tokens_details.cache_write_tokens cache_creation_input_tokens",
     reasoning="completion_tokens_details.reasoning_tokens completion_token_details.reasoning_tokens reasoning_tokens",
     tool_prompt="connector_tokens",
+    input_audio="prompt_tokens_details.audio_tokens",
+    input_image="prompt_tokens_details.image_tokens",
+    output_audio="completion_tokens_details.audio_tokens",
+    output_image="completion_tokens_details.image_tokens",
 )
 ANTHROPIC = _shape(
     input="input_tokens",
@@ -71,6 +76,10 @@ OPENAI_RESPONSES = _shape(
     cache_write="input_tokens_details.cache_write_tokens input_token_details.cache_creation cache_write_tokens",
     reasoning="output_tokens_details.reasoning_tokens output_token_details.reasoning "
     "output_token_details.reasoning_tokens details.reasoning_tokens",
+    input_audio="input_token_details.audio_tokens input_token_details.audio input_tokens_details.audio_tokens",
+    input_image="input_tokens_details.image_tokens input_token_details.image_tokens",
+    output_audio="output_token_details.audio_tokens output_token_details.audio output_tokens_details.audio_tokens",
+    output_image="output_tokens_details.image_tokens",
 )
 # Bedrock's Converse API and Amazon Nova.
 CONVERSE = _shape(

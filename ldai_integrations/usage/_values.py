@@ -150,6 +150,17 @@ def is_list(value: object) -> bool:
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
+def amount(value: object) -> Decimal | None:
+    """Return an amount of money of zero or more, which may be written as text; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        return None
+    try:
+        found = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return found if found.is_finite() and found >= 0 else None
+
+
 def is_record(value: object) -> bool:
     """Return whether a value is a dict or another mapping."""
     return value is not None and is_a(value, dict, Mapping)

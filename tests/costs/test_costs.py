@@ -28,7 +28,7 @@ from genai_prices.types import (
 
 from ldai_integrations import ConfigurationError, RunRecord, Settings, Tracking, Usage, track_ai
 from ldai_integrations._diagnostics import Diagnostics
-from ldai_integrations.costs import Costs
+from ldai_integrations.costs import Costs, PricedCall
 from ldai_integrations.records import Cost
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
@@ -76,12 +76,12 @@ def test_the_ai_configs_own_prices_win(served: Any, records: list[RunRecord]) ->
 
 
 def test_one_price_is_not_two(served: Any, records: list[RunRecord]) -> None:
-    """If the AI Config has a price for one side only, the cost of the other and the total are unknown."""
+    """If the AI Config has a price for one side only, the cost of the other is unknown, and the total a lower bound."""
     run(served({"name": "gpt-4o-mini", "custom": {"costPerInputToken": 1}}))
 
     assert (records[0].input_cost, records[0].output_cost) == (Decimal(1000), None)
     assert records[0].cost is not None
-    assert records[0].cost.total_cost is None
+    assert (records[0].cost.total_cost, records[0].cost.lower_bound) == (Decimal(1000), True)
 
 
 def test_free_is_not_unknown(served: Any, records: list[RunRecord]) -> None:
@@ -187,11 +187,13 @@ def cost(
     costs: Costs | None = None,
     at: datetime = NOON,
     custom: Mapping[str, Any] = MappingProxyType({}),
+    answered_by: str = "",
+    service_tier: str = "",
 ) -> Cost | None:
-    """Return the cost of usage."""
+    """Return the cost of a call."""
     costs = Costs(Diagnostics()) if costs is None else costs
     return costs.of(
-        usage,
+        [PricedCall(usage, answered_by, service_tier)],
         config_key="bot",
         model_name=model,
         provider_name=provider,
@@ -332,6 +334,99 @@ def test_an_updated_list_is_used() -> None:
 
     assert found is not None
     assert found.price_date == NOON.date()
+
+
+def test_the_model_that_answered_decides() -> None:
+    """A call has the price of its own model. One that is not in the list has that of the configured model."""
+    tokens = Usage(1_000_000, 0, 1_000_000)
+    found = [
+        cost(tokens, "gpt-4o", "openai", answered_by=name) for name in ("gpt-4o-mini-2024-07-18", "our-deployment", "")
+    ]
+
+    assert [one and one.input_cost for one in found] == [Decimal("0.15"), Decimal("2.5"), Decimal("2.5")]
+
+
+@pytest.mark.parametrize(
+    ("tier", "input_cost"), [("", "2"), ("default", "2"), ("priority", "3.5"), ("flex", None), ("scale", None)]
+)
+def test_the_service_tier_decides(tier: str, input_cost: str | None) -> None:
+    """A call has the price of the tier that served it. A tier that is not in the list has no price."""
+    found = cost(Usage(1_000_000, 0, 1_000_000), "gpt-4.1", "openai", service_tier=tier)
+
+    assert (found and found.input_cost) == (None if input_cost is None else Decimal(input_cost))
+
+
+def test_audio_and_images_have_prices_of_their_own() -> None:
+    """Tokens of audio and images are priced apart. Without a price of their own, the cost is a lower bound."""
+    per_token = {"input": "1", "output": "3", "input_audio": "5", "output_audio": "7", "input_image": "11"}
+    prices = ModelPrice(**{f"{side}_mtok": Decimal(usd) * 1_000_000 for side, usd in per_token.items()})
+    spoken = Usage(10, 4, 14, input_audio_tokens=2, input_image_tokens=3, output_audio_tokens=1)
+    with price_list(prices):
+        known, unknown = cost(spoken), cost(Usage(10, 4, 14, output_image_tokens=1))
+
+    assert known is not None
+    assert unknown is not None
+    assert (known.input_cost, known.output_cost, known.lower_bound) == (
+        Decimal(5 + 2 * 5 + 3 * 11),
+        Decimal(3 * 3 + 7),
+        False,
+    )
+    assert (unknown.input_cost, unknown.output_cost, unknown.lower_bound) == (Decimal(10), Decimal(12), True)
+
+
+def test_a_call_without_a_price_makes_a_lower_bound() -> None:
+    """The cost of a run is at least that of the calls that have one."""
+    calls = [PricedCall(Usage(1000, 100, 1100)), PricedCall(None)]
+    names = {"config_key": "bot", "model_name": "gpt-4o-mini", "provider_name": "openai"}
+    found = Costs(Diagnostics()).of(calls, **names, get_custom=lambda _: None, started_at=NOON.timestamp())
+
+    assert found is not None
+    assert (found.total_cost, found.lower_bound) == (Decimal("0.00021"), True)
+
+
+def test_embeddings_have_no_output() -> None:
+    """A call without output has its whole cost."""
+    found = cost(Usage(1_000_000, None, 1_000_000), "text-embedding-3-small", "openai")
+
+    assert found is not None
+    assert (found.total_cost, found.lower_bound) == (Decimal("0.02"), False)
+
+
+@pytest.mark.parametrize(
+    ("usage", "reported"),
+    [
+        ({"cost": 0.00195}, "0.00195"),
+        ({"cost": 0}, "0"),
+        ({"cost": 0.0001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002}}, "0.0021"),
+        ({"cost": {"total_cost": 0.005, "request_cost": 0.005}}, "0.005"),
+        ({"estimated_cost": 0.0007}, "0.0007"),
+        ({"cost_in_usd_ticks": 37756000}, "0.0037756"),
+    ],
+    ids=["OpenRouter", "free", "own key", "Perplexity", "DeepInfra", "xAI"],
+)
+def test_a_reported_cost_wins(usage: dict[str, Any], reported: str, served: Any, records: list[RunRecord]) -> None:
+    """The cost in a response is the cost of the call, whatever the AI Config and the list say."""
+    counts: dict[str, Any] = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    priced: dict[str, Any] = {**counts, **usage}
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini", "custom": PRICES})) as run:
+        run.observe({"id": "gen-1", "choices": [{"message": {"content": "Hi"}}], "usage": priced})
+        run.observe({"id": "gen-2", "choices": [{"message": {"content": "Hi"}}], "usage": counts})
+
+    found = records[0].cost
+    assert found is not None
+    assert (found.reported_cost, found.input_cost) == (Decimal(reported), Decimal("0.001"))
+    assert (found.price_source, found.lower_bound) == ("provider, ai-config", False)
+    assert found.total_cost == Decimal(reported) + Decimal("0.0014")
+
+
+def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]) -> None:
+    """Model, tier and the kinds of tokens are read from the response."""
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000}
+    answer = {"id": "c-1", "model": "gpt-4.1-2025-04-14", "service_tier": "priority", "choices": [], "usage": usage}
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini"})) as run:
+        run.observe(answer)
+
+    assert records[0].input_cost == Decimal("3.5")
 
 
 def test_memory_is_bounded() -> None:

@@ -58,7 +58,9 @@ def shown(tree: ast.Module) -> Iterator[str]:
                     if isinstance(value, ast.Constant) and isinstance(value.value, str):
                         yield value.value
                     elif isinstance(value, ast.JoinedStr):
-                        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in value.values)
+                        yield "".join(
+                            str(part.value) if isinstance(part, ast.Constant) else "x" for part in value.values
+                        )
 
 
 def problems(text: str) -> list[str]:

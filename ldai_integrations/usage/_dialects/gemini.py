@@ -9,6 +9,9 @@ from .._counts import counts_in
 from .._shapes import GEMINI
 from .._values import dig, fields_of, get, is_list, items, number, text, to_json
 
+# The words of Vertex for the tiers.
+_TIERS = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
+
 
 def absorb(event: Any, draft: Draft) -> bool:
     """Read a generateContent response or a chunk of one."""
@@ -25,6 +28,8 @@ def absorb(event: Any, draft: Draft) -> bool:
     draft.identify(name)
     draft.name_model(get(event, "modelVersion", "model_version"))
     draft.count(usage)
+    traffic = text(get(usage, "trafficType")) or text(get(get(usage, "traffic_type"), "value"))
+    draft.name_tier(_TIERS.get(traffic.lower()))
     draft.finish(dig(event, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
     _parts(get(live, "modelTurn", "model_turn"), draft)
     for position, candidate in enumerate(items(candidates)):

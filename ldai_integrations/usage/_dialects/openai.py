@@ -51,6 +51,7 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     if not draft.call.ids:
         draft.identify(name)
     draft.name_model(event.get("model"))
+    draft.name_tier(event.get("service_tier"))
     usage = event.get("usage")
     if usage is None and (groq := event.get("x_groq")) is not None:
         usage = get(groq, "usage")
@@ -184,6 +185,7 @@ def _key(event: Any) -> Any:
 def _frame(response: Any, draft: Draft) -> None:
     draft.identify(get(response, "id"))
     draft.name_model(get(response, "model"))
+    draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"))
     draft.fail(get(response, "error", "last_error"))
     draft.fail(get(get(response, "status_details"), "error"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, given, wait
 
 
 def litellm(url: str, model: str) -> Any:
@@ -20,7 +20,7 @@ def gemini(url: str, model: str) -> Any:
     from google.genai import Client
 
     options: Any = {"base_url": f"{url}/gemini", "async_client_args": {"trust_env": False}}
-    return Gemini(model=model, client=Client(api_key="none", http_options=options))
+    return Gemini(model=model, client=given(Client(api_key="none", http_options=options)))
 
 
 async def run(model: Any, *, streams: bool = False, leaves: bool = False, **options: Any) -> None:
@@ -68,6 +68,6 @@ _LEFT = "ADK closes the provider's stream with its own generator, before the usa
 _FIRST = "LiteLLM reports the time of its first chunk, which may be empty."
 
 STACKS = (
-    _stack("adk, gemini", gemini, exceptions={"early end": _LEFT}),
+    _stack("adk, gemini", gemini, takes_client=True, exceptions={"early end": _LEFT}),
     _stack("adk, litellm", litellm, exceptions={"early end": _LEFT, "first token": _FIRST}),
 )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, openai_clients, wait
 
 
 def _model(url: str, model: str) -> Any:
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model=model, base_url=f"{url}/v1", api_key="none", max_retries=0, stream_usage=True)
+    options: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0, "stream_usage": True}
+    clients = openai_clients(url)
+    if clients is not None:
+        options |= {"client": clients[0].chat.completions, "async_client": clients[1].chat.completions}
+    return ChatOpenAI(model=model, **options)
 
 
 def _claude(url: str, model: str) -> Any:
@@ -64,6 +68,7 @@ STACKS = (
     Stack(
         name="langchain",
         package="langchain_openai",
+        takes_client=True,
         whole=lambda url, model: _model(url, model).invoke("Hi"),
         stream=lambda url, model: list(_model(url, model).stream("Hi")),
         tools=lambda url, model: _agent(url, model).invoke(_ASKED),
@@ -73,6 +78,7 @@ STACKS = (
     Stack(
         name="langchain, async",
         package="langchain_openai",
+        takes_client=True,
         whole=lambda url, model: wait(_model(url, model).ainvoke("Hi")),
         stream=lambda url, model: wait(_astream(_model(url, model))),
         tools=lambda url, model: wait(_agent(url, model).ainvoke(_ASKED)),
@@ -82,6 +88,7 @@ STACKS = (
     Stack(
         name="langchain chain",
         package="langchain_openai",
+        takes_client=True,
         whole=lambda url, model: _chain(url, model).invoke({"question": "Hi"}),
         stream=lambda url, model: list(_chain(url, model).stream({"question": "Hi"})),
         leave=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, wait_on_running_loop
+from .stack import Stack, openai_clients, wait_on_running_loop
 
 _MESSAGES = [{"role": "user", "content": "Hi"}]
 _TOOL = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object", "properties": {}}}}
@@ -20,13 +20,17 @@ def _options(url: str, **more: Any) -> dict[str, Any]:
 def _complete(url: str, model: str, **more: Any) -> Any:
     import litellm
 
-    return litellm.completion(f"openai/{model}", **_options(url, **more))
+    clients = openai_clients(url)
+    client = {"client": clients[0]} if clients is not None else {}
+    return litellm.completion(f"openai/{model}", **_options(url, **client, **more))
 
 
 async def _acomplete(url: str, model: str, **more: Any) -> Any:
     import litellm
 
-    return await litellm.acompletion(f"openai/{model}", **_options(url, **more))
+    clients = openai_clients(url)
+    client = {"client": clients[1]} if clients is not None else {}
+    return await litellm.acompletion(f"openai/{model}", **_options(url, **client, **more))
 
 
 def _answered(asked: Any) -> list[Any]:
@@ -82,6 +86,7 @@ STACKS = (
     Stack(
         name="litellm",
         package="litellm",
+        takes_client=True,
         whole=_complete,
         stream=lambda url, model: list(_complete(url, model, stream=True)),
         tools=_loop,
@@ -91,6 +96,7 @@ STACKS = (
     Stack(
         name="litellm, async",
         package="litellm",
+        takes_client=True,
         whole=lambda url, model: wait_on_running_loop(_acomplete(url, model)),
         stream=lambda url, model: wait_on_running_loop(_astream(url, model)),
         tools=lambda url, model: wait_on_running_loop(_aloop(url, model)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, openai_clients, wait
 
 _LEFT = "LlamaIndex closes the provider's stream with its own generator, before the usage chunk arrives: an estimate."
 
@@ -12,8 +12,11 @@ _LEFT = "LlamaIndex closes the provider's stream with its own generator, before 
 def _model(url: str, model: str) -> Any:
     from llama_index.llms.openai import OpenAI
 
-    options = {"stream_options": {"include_usage": True}}
-    return OpenAI(model=model, api_base=f"{url}/v1", api_key="none", max_retries=0, additional_kwargs=options)
+    options: dict[str, Any] = {"additional_kwargs": {"stream_options": {"include_usage": True}}, "max_retries": 0}
+    clients = openai_clients(url)
+    if clients is not None:
+        options |= {"openai_client": clients[0], "async_openai_client": clients[1]}
+    return OpenAI(model=model, api_base=f"{url}/v1", api_key="none", **options)
 
 
 def _messages() -> Any:
@@ -71,6 +74,7 @@ STACKS = (
     Stack(
         name="llama_index",
         package="llama_index.llms.openai",
+        takes_client=True,
         whole=lambda url, model: _model(url, model).chat(_messages()),
         stream=lambda url, model: list(_model(url, model).stream_chat(_messages())),
         leave=lambda url, model: _leave(_model(url, model)),
@@ -79,6 +83,7 @@ STACKS = (
     Stack(
         name="llama_index, async",
         package="llama_index.llms.openai",
+        takes_client=True,
         whole=lambda url, model: wait(_achat(_model(url, model))),
         stream=lambda url, model: wait(_astream(_model(url, model))),
         tools=lambda url, model: wait(_agent(_model(url, model))),
@@ -88,12 +93,14 @@ STACKS = (
     Stack(
         name="llama_index completion",
         package="llama_index.llms.openai",
+        takes_client=True,
         whole=lambda url, model: _model(url, model).complete("Hi"),
         stream=lambda url, model: list(_model(url, model).stream_complete("Hi")),
     ),
     Stack(
         name="llama_index chat engine",
         package="llama_index.llms.openai",
+        takes_client=True,
         whole=lambda url, model: _engine(_model(url, model)).chat("Hi"),
         stream=lambda url, model: list(_engine(_model(url, model)).stream_chat("Hi").response_gen),
     ),

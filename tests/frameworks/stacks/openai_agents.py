@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, given, wait
 
 _FIRST_TOKEN = "The spans of openai-agents do not tell when the first token arrived: it is unknown."
 _REASON = "The spans of openai-agents do not tell why a chat completion ended: it is unknown."
 
 
 @asynccontextmanager
-async def agent(url: str, model: str, kind: str, *, wrap: Any = None, **options: Any) -> AsyncIterator[Any]:
+async def agent(url: str, model: str, kind: str, *, wrap: Any = given, **options: Any) -> AsyncIterator[Any]:
     """Provide an agent with the tool ``lookup`` that uses a class of models, whose client may be wrapped."""
     import agents
     from openai import AsyncOpenAI
@@ -26,7 +26,7 @@ async def agent(url: str, model: str, kind: str, *, wrap: Any = None, **options:
     tool = agents.function_tool(lookup)
     settings = agents.ModelSettings(include_usage=True)
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        used = getattr(agents, kind)(model, wrap(client) if wrap is not None else client)
+        used = getattr(agents, kind)(model, wrap(client))
         yield agents.Agent(**{"name": "a", "model": used, "tools": [tool], "model_settings": settings, **options})
 
 
@@ -49,6 +49,7 @@ def _stack(name: str, kind: str, exceptions: dict[str, str]) -> Stack:
     return Stack(
         name=name,
         package="agents",
+        takes_client=True,
         whole=lambda url, model: wait(_run(url, model, kind)),
         stream=lambda url, model: wait(_stream(url, model, kind)),
         tools=lambda url, model: wait(_run(url, model, kind)),

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, given, wait
 
 _LEFT = "pydantic-ai closes the provider's stream with its own, before the usage arrives: an estimate."
 
 
 @asynccontextmanager
-async def tracked_model(url: str, model: str, kind: str, wrap: Any = None) -> AsyncIterator[Any]:
+async def tracked_model(url: str, model: str, kind: str, wrap: Any = given) -> AsyncIterator[Any]:
     """Provide a tracked model of a class of models, whose client may be wrapped."""
     from openai import AsyncOpenAI
     from pydantic_ai.models import openai
@@ -21,7 +21,7 @@ async def tracked_model(url: str, model: str, kind: str, wrap: Any = None) -> As
     from ldai_integrations.frameworks.pydantic_ai import TrackedModel
 
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        provider = OpenAIProvider(openai_client=wrap(client) if wrap is not None else client)
+        provider = OpenAIProvider(openai_client=wrap(client))
         yield TrackedModel(getattr(openai, kind)(model, provider=provider))
 
 
@@ -52,6 +52,7 @@ def _stack(name: str, kind: str) -> Stack:
     return Stack(
         name=name,
         package="pydantic_ai",
+        takes_client=True,
         whole=lambda url, model: wait(_run(url, model, kind)),
         stream=lambda url, model: wait(_stream(url, model, kind)),
         tools=lambda url, model: wait(_run(url, model, kind)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Literal
+
+from ldai_integrations import wrap_client
 
 #: Calls a model at an address, by the name of the model.
 Use = Callable[[str, str], object]
@@ -28,6 +31,7 @@ class Stack:
         stream: Reads a streamed response to its end.
         tools: Has the model call the tool ``lookup``, whose result makes it answer: two provider calls.
         leave: Closes a streamed response after its first text.
+        takes_client: Whether an application can give it a client of the provider.
         exceptions: What is not exact, with the framework's reason: the names of patterns, ``"first token"``,
             ``"finish reason"`` and ``"model"``. ``docs/frameworks.md`` lists them too.
     """
@@ -38,6 +42,7 @@ class Stack:
     stream: Use | None = None
     tools: Use | None = None
     leave: Use | None = None
+    takes_client: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -59,8 +64,42 @@ class Stack:
         return uses.get(pattern, self.whole)
 
 
+_wraps = False
+
+
+@contextmanager
+def wrapping_clients() -> Iterator[None]:
+    """Give each stack that takes a client a wrapped one."""
+    global _wraps
+    _wraps = True
+    try:
+        yield
+    finally:
+        _wraps = False
+
+
+def openai_clients(url: str) -> tuple[Any, Any] | None:
+    """Return a wrapped client of OpenAI and an asynchronous one; ``None`` if the framework makes its own."""
+    if not _wraps:
+        return None
+    from openai import AsyncOpenAI, OpenAI
+
+    options: Any = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}
+    return wrap_client(OpenAI(**options)), wrap_client(AsyncOpenAI(**options))
+
+
+def given(client: Any) -> Any:
+    """Return a client that a stack takes, wrapped if the test wants that."""
+    return wrap_client(client) if _wraps else client
+
+
 def wait(work: Coroutine[Any, Any, object]) -> object:
-    """Run a coroutine on the one event loop of the tests: frameworks keep HTTP clients that belong to a loop."""
+    """Run a coroutine on the one event loop of the tests: frameworks keep HTTP clients that belong to a loop.
+
+    On a thread of a pool, the main thread runs this loop meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
     return _loop().run_until_complete(work)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, wait
+from .stack import Stack, openai_clients, wait
 
 
 def openai(url: str, model: str) -> Any:
     """Return a model of OpenAI."""
     from strands.models.openai import OpenAIModel
 
+    clients = openai_clients(url)
+    if clients is not None:
+        return OpenAIModel(client=clients[1], model_id=model)
     return OpenAIModel(client_args={"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}, model_id=model)
 
 
@@ -57,6 +60,7 @@ STACKS = (
     Stack(
         name="strands, openai",
         package="strands",
+        takes_client=True,
         whole=lambda url, model: agent(openai(url, model))("Hi"),
         stream=lambda url, model: wait(_stream(agent(openai(url, model)))),
         tools=lambda url, model: agent(openai(url, model))("Hi"),
