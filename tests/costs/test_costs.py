@@ -6,7 +6,7 @@ import builtins
 import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from types import MappingProxyType
@@ -40,11 +40,12 @@ PRICES = {"costPerInputToken": 1e-6, "costPerOutputToken": 4e-6, "costPerCachedI
 @pytest.fixture
 def served() -> Iterator[Any]:
     """Give a function that serves one AI Config with a model, and returns its Tracking."""
-    with OfflineLaunchDarkly() as launchdarkly:
+    with ExitStack() as stack:
 
         def tracking(model: Any, provider: str = "OpenAI", **settings: Any) -> Tracking:
+            launchdarkly = stack.enter_context(OfflineLaunchDarkly(settings=Settings(**settings)))
             launchdarkly.serve("bot", ai_config(provider=provider) | {"model": model})
-            return Tracking(launchdarkly.client, settings=Settings(**settings))
+            return launchdarkly.tracking
 
         yield tracking
 
