@@ -82,7 +82,7 @@ def order_help(order_id: str, run: Run) -> ResponseReturnValue:
     """Let the agent look up an order and answer: two provider calls, one run."""
     if order_id not in shop.ORDERS:
         abort(404, "There is no such order.")  # the model was not called, so no run is reported
-    asked = request_to_model(run) | {"tools": tools_of(run)}
+    asked = request_to_model(run) | {"tools": run.tools(client)}
     response = run.observe(client.chat.completions.create(**asked))
     message = response.choices[0].message
     if message.tool_calls:
@@ -115,13 +115,6 @@ def request_to_model(run: Run) -> dict[str, Any]:
     if not run.config.enabled:
         abort(503, "The assistant is turned off.")
     return {"model": run.model, "messages": run.messages(user=question()), **run.parameters}
-
-
-def tools_of(run: Run) -> list[dict[str, Any]]:
-    """Return the tools of the AI Config in the format of the openai package."""
-    tools = (run.config.tools or {}).values()
-    functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
-    return [{"type": "function", "function": function} for function in functions]
 
 
 def question() -> str:

@@ -114,7 +114,8 @@ def _determine_contexts(response: flask.Response) -> flask.Response:
     """Determine LD contexts before Flask saves the session: the body of a stream comes after that."""
     scope = flask.request.environ.get(SCOPE_KEY)
     if isinstance(scope, RequestScope):
-        scope.determine_contexts(is_whole=not response.is_streamed)
+        is_whole = not response.is_streamed or response.content_length is not None  # a file has a length
+        scope.determine_contexts(is_whole=is_whole)
     return response
 
 
