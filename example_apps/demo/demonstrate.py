@@ -24,9 +24,9 @@ from .traffic import Exchange, send_all
 if TYPE_CHECKING:
     from .plan import Step
 
-ARRIVAL_SECONDS = 20.0  # an SDK sends its events every 5 seconds
+ARRIVAL_SECONDS = 20.0  # a busy machine may take some of them
 QUIET_SECONDS = 1.0
-SENDING_SECONDS = 6.0  # the requests are spread over this time, so that the charts have a shape
+SENDING_SECONDS = 5.0  # the requests are spread over this time, so that the charts have a shape
 PAUSE_SECONDS = 2.0  # between further requests
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

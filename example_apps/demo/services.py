@@ -98,6 +98,7 @@ def local_environ(environ: Mapping[str, str], dev_server: str, model_server: str
         "LDAI_DEV_SERVER": f"http://{dev_server}",
         "OPENAI_BASE_URL": f"http://{model_server}/v1",
         "OPENAI_API_KEY": "not-needed",
+        "LDAI_FLUSH": "request",  # nobody has to wait for the figures
         # A proxy in the environment must not be used for 127.0.0.1.
         "no_proxy": "127.0.0.1",
         "NO_PROXY": "127.0.0.1",

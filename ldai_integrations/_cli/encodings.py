@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConfigurationError
-from ..usage import Progress, prefetch, rank_files
+
+if TYPE_CHECKING:
+    from ..usage import Progress
 
 _DEFAULT_TIMEOUT = 120.0
 
@@ -49,6 +51,8 @@ def _parse_seconds(text: str) -> float:
 
 
 def _list(args: argparse.Namespace) -> int:
+    from ..usage import rank_files  # and with it tiktoken, which the other commands need not wait for
+
     files = rank_files(args.dir)
     for name, path in files.items():
         print(f"{name:<12}  {path or 'not on this machine'}")
@@ -56,6 +60,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _prefetch(args: argparse.Namespace) -> int:
+    from ..usage import prefetch
+
     try:
         with _show_downloads() as progress:
             written = prefetch(timeout=args.timeout, progress=progress, directory=args.dir)

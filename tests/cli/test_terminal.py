@@ -85,3 +85,19 @@ def test_completions(line: str, expected: set[str], tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, check=True)
     found = {word.strip() for word in answer.read_text(encoding="utf-8").split("\n")}
     assert {word for word in found if word and word not in ("-h", "--help", "--version")} == expected
+
+
+def test_commands_start_quickly() -> None:
+    """Showing help imports neither LaunchDarkly's SDK nor the packages that single commands need."""
+    program = """
+import sys
+from ldai_integrations import cli
+try:
+    cli.main(["--help"])
+except SystemExit:
+    print(sorted({"ldclient", "ldai", "tiktoken", "rich", "pydantic", "starlette", "openai"} & sys.modules.keys()))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -97,7 +97,9 @@ class _NeverReady(UpdateProcessor):
         return False
 
 
-def test_a_good_start_is_a_quiet_one(server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_good_start_is_a_quiet_one(
+    server: DevServer, fresh_process: None, no_leaks: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """A successful start logs no warning, and suppresses the SDK's warning only for its own client."""
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
     assert tracking.stats().connection == "ok"

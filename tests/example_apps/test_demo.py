@@ -126,6 +126,7 @@ def test_local_apps_use_local_servers_only() -> None:
         "LDAI_DEV_SERVER": "http://127.0.0.1:1",
         "OPENAI_BASE_URL": "http://127.0.0.1:2/v1",
         "OPENAI_API_KEY": "not-needed",
+        "LDAI_FLUSH": "request",
         "no_proxy": "127.0.0.1",
         "NO_PROXY": "127.0.0.1",
     }

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 import urllib3
 from ldclient import Config, Context, LDClient
 from ldclient.config import HTTPConfig
-from ldclient.integrations import Files
 
 from ..._diagnostics import Diagnostics
 from ...delivery import (
@@ -66,6 +65,8 @@ class Target:
         """Return the configuration for an LDClient."""
         options: dict[str, Any] = {"http": _HTTP, "diagnostic_opt_out": True, "send_events": send_events}
         if self.file:
+            from ldclient.integrations import Files  # imports boto3, yaml and others if they are installed
+
             return Config("file", update_processor_class=Files.new_data_source(paths=[self.file]), **options)
         if self.url:
             options |= dict.fromkeys(("base_uri", "stream_uri", "events_uri"), self.url)

@@ -1,0 +1,52 @@
+"""All checks of the doctor, in order."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ldclient import Context
+
+from .config import check_config
+from .connection import Target, check_event, check_hosts, check_key, connect, find_target, find_warnings
+from .findings import Finding, skipped
+from .process import check_process
+
+TIMEOUT_SECONDS = 10.0
+
+
+def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]:
+    """Run all checks in order.
+
+    Args:
+        args: The arguments of the command.
+        ld_context: The context for which an AI Config is evaluated.
+    """
+    yield from check_process(os.environ, Path.cwd())
+    target, findings = find_target(os.environ)
+    yield from findings
+    if target is None:
+        return
+    yield from check_key(target)
+    yield from check_hosts(target)
+    yield from _check_ai_config(target, args.config_key, ld_context)
+    yield from find_warnings(target)
+    if not target.sends_events:
+        yield skipped("event", "AI Configs come from a file: no events are sent", "set a key to report runs")
+    elif args.send_event:
+        yield check_event(target)
+    else:
+        yield skipped("event", "none was sent", "give --send-event to send one, which does not count in any metrics")
+
+
+def _check_ai_config(target: Target, config_key: str | None, ld_context: Context) -> Iterator[Finding]:
+    with connect(target, timeout=TIMEOUT_SECONDS) as (client, finding):
+        yield finding
+        if config_key is None:
+            yield skipped("AI Config", "none was checked", "give the key of one: ldai doctor KEY --context-key USER")
+        elif finding.level == "problem":
+            yield skipped("AI Config", "LaunchDarkly is not connected", "do what the line above says, and try again")
+        else:
+            yield from check_config(client, config_key, ld_context)
