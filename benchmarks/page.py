@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _RUNS, _PAYLOAD, _ROUNDS = 100_000, 500, 5
 _SPAN_MS = 55 * 60_000
-_CONFIGS = Path(__file__).parents[1] / "example_apps" / "configs.json"
+_CONFIGS = Path(__file__).parents[1] / "ldai_integrations" / "_example_apps" / "configs.json"
 _TEXT_OF = "return document.querySelector(arguments[0])?.textContent"
 _ALL_THERE = "return document.querySelectorAll('.chart canvas').length >= 8 && document.querySelectorAll('.run').length"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -135,12 +134,8 @@ def test_missing_extra_is_reported(
 
 
 @pytest.mark.parametrize("arguments", [[], ["dev", "--configs", "x", "--port", "70000"]])
-def test_wrong_arguments_are_reported(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_arguments_are_reported(arguments: list[str]) -> None:
     """With wrong arguments, the command prints the usage and exits with status 2."""
-    monkeypatch.setattr(sys, "argv", ["ldai", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("ldai_integrations", run_name="__main__")
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: ldai")
+    done = subprocess.run([sys.executable, "-m", "ldai_integrations", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ldai")
