@@ -8,6 +8,8 @@ a killed process (SIGKILL) had not sent yet.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +30,16 @@ def _main() -> int:
     installed = {name: server for name, server in chosen.items() if server.is_installed}
     print(f"seed {options.seed}; not installed: {', '.join(chosen.keys() - installed.keys()) or 'none'}", flush=True)
     seconds = options.minutes * 60 / -(-len(installed) // _AT_ONCE)
+    scenarios = [Scenario(name, server, options.seed) for name, server in installed.items()]
+
+    def stop(number: int, _frame: object) -> None:
+        for scenario in scenarios:
+            scenario.stop()
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        scenarios = (Scenario(name, server, options.seed) for name, server in installed.items())
         results = list(pool.map(lambda scenario: scenario.run(seconds), scenarios))
     _print(results)
     bad = [result for result in results if not result.is_good]

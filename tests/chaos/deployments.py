@@ -177,7 +177,7 @@ class Deployment:
         self.process.wait()
         self._start_again()
 
-    def end(self, number: int = signal.SIGTERM, timeout: float = 40) -> bool:
+    def end(self, number: int = signal.SIGTERM, timeout: float = 70) -> bool:
         """Ask the server to end; return False if it had to be killed."""
         if self.process.poll() is None:
             self.process.send_signal(number)

@@ -120,6 +120,7 @@ class Scenario:
         self._server = server
         self._random = random.Random(f"{name} {seed}")
         self._is_over = threading.Event()
+        self._deployment: Any = None
         self._lock = threading.Lock()
         # When a run was asked for and by which process it was answered; when a vote was first sent, and accepted.
         self._answered: dict[str, tuple[float, int]] = {}
@@ -152,10 +153,7 @@ class Scenario:
             except Exception as exc:
                 self.result.problems.append(repr(exc))
             finally:
-                self._is_over.set()
-                for client in clients:
-                    if client.ident is not None:
-                        client.join()
+                self._end_traffic(clients)
                 if not self._deployment.end():
                     self.result.problems.append("did not end at SIGTERM")
                 self._store.close()
@@ -165,7 +163,20 @@ class Scenario:
                 self.result.log = self._deployment.log.read_text()[-3000:]
         return self.result
 
+    def stop(self) -> None:
+        """Kill the server, because the process was told to end."""
+        if self._deployment is not None and not self._is_over.is_set():
+            self._is_over.set()
+            self._deployment.kill_what_is_left()
+            self._store.close()
+
     # Traffic
+
+    def _end_traffic(self, clients: list[threading.Thread]) -> None:
+        self._is_over.set()
+        for client in clients:
+            if client.ident is not None:
+                client.join()
 
     def _send_requests(self) -> None:
         number = 0

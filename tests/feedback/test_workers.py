@@ -139,9 +139,10 @@ def test_a_vote_that_could_not_be_sent_may_be_sent_again(
 def test_a_vote_for_a_client_that_is_closed(dev_server: DevServer, no_leaks: None, processor: Any) -> None:
     """The answer is a 503 and nothing is stored, because the event would be lost without an exception."""
     dev_server.clear()
-    options = {"event_processor_class": processor} if processor is not None else {}
-    uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), dev_server.url)
-    client = LDClient(Config("test", diagnostic_opt_out=True, **uris, **options))
+    options: dict[str, Any] = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), dev_server.url)
+    if processor is not None:
+        options["event_processor_class"] = processor
+    client = LDClient(Config("test", diagnostic_opt_out=True, **options))
     store = MemoryStore()
     browser = worker(client, store=store)
     client.close()
