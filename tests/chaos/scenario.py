@@ -23,6 +23,8 @@ from .receiver import Receiver
 _CLIENTS = 3
 # Events are sent every 5 seconds, and a post takes some time. After an outage the next post comes within 30 seconds.
 _UNSENT_SECONDS, _RETRY_SECONDS = 12.0, 35.0
+# What a server gets for traffic, however long it takes to start.
+_LEAST_SECONDS = 5.0
 _OUTAGES = ("refused", "hang", "500", "429", "lost answer")
 
 
@@ -130,7 +132,8 @@ class Scenario:
         self._outages: list[tuple[float, float]] = []
 
     def run(self, seconds: float) -> Result:
-        """Send traffic and let things fail for some time, then compare what was answered with what has arrived."""
+        """Send traffic to a new server, let things fail for some time, and compare what was answered with what arrived."""
+        end = time.monotonic() + seconds
         with tempfile.TemporaryDirectory(prefix="chaos-") as name:
             folder = Path(name)
             self._clock = folder / "clock"
@@ -149,7 +152,7 @@ class Scenario:
                 self._deployment.await_start()
                 for client in clients:
                     client.start()
-                self._fail_until(time.monotonic() + seconds)
+                self._fail_until(max(end, time.monotonic() + _LEAST_SECONDS))
             except Exception as exc:
                 self.result.problems.append(repr(exc))
             finally:
