@@ -27,6 +27,10 @@ _AI_EVENT = "$ld:ai:"
 _graph_run: ContextVar[tuple[object, str]] = ContextVar("ldai_integrations.graph_run", default=(None, ""))
 
 
+class EventRefusedError(Exception):
+    """An event that the LDClient does not take."""
+
+
 class EventReceiver(Protocol):
     """A run that takes the events of LaunchDarkly's trackers."""
 
@@ -144,7 +148,7 @@ class TrackingClient:
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         try:
-            self.send(event_name, context, data, metric_value)
+            self._send(event_name, context, data, metric_value)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
@@ -155,7 +159,12 @@ class TrackingClient:
         data: object = None,
         metric_value: float | None = None,
     ) -> None:
-        """Send an event as :meth:`track` does, and raise the exception of an LDClient that does not take it."""
+        """Send an event as :meth:`track` does, and raise an exception if the LDClient does not take it."""
+        if not self._delivery.accepts_events:
+            raise EventRefusedError("the LDClient is closed, or its queue of events is full")
+        self._send(event_name, context, data, metric_value)
+
+    def _send(self, event_name: str, context: Context | Mapping[str, Any], data: object, value: float | None) -> None:
         if self._forks != forks.count:
             self._restart()
         if isinstance(data, dict) and "configKey" in data:
@@ -163,7 +172,7 @@ class TrackingClient:
             run = current.find_run(str(data["configKey"])) if current is not None else None
             of_newer_sdk = not isinstance(context, Context)
             if run is not None and run.ld_client is self:
-                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, metric_value, of_newer_sdk=of_newer_sdk)
+                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value, of_newer_sdk=of_newer_sdk)
                 if data is None:  # the run has sent the same already
                     return
             elif of_newer_sdk:
@@ -171,7 +180,7 @@ class TrackingClient:
                 data = {**data, "parentRunId": parent_id} if parent_id else data
             if self._models:
                 data = {**data, **self.model_of(*(data.get(name) for name in ("configKey", "variationKey", "version")))}
-        self._delivery.track(event_name, _context_of(context), data, metric_value)
+        self._delivery.track(event_name, _context_of(context), data, value)
 
     def model_of(self, config_key: object, variation_key: object, version: object) -> Mapping[str, object]:
         """Return ``modelKey`` and ``modelVersion`` of a variation; empty if LaunchDarkly has sent none."""

@@ -14,7 +14,7 @@ from ..records import FlushReport
 from ._payload import safe_data, safe_metric
 from ._processor import SpoolingEventProcessor
 from ._restart import count_events_lost_by_fork, wait_for_restart
-from ._sdk import SdkQueue, is_inherited, processor_of
+from ._sdk import SdkQueue, is_closed, is_inherited, processor_of
 
 # With the SDK's default capacity of 10,000 events, and five posts at a time, this loses none.
 _FLUSH_EVERY = 1_000
@@ -23,6 +23,10 @@ _MAX_YIELD_SECONDS = 0.005
 
 class Delivery(Protocol):
     """The delivery of one client's events. Thread-safe."""
+
+    @property
+    def accepts_events(self) -> bool:
+        """Whether there is room for an event; False if the client is closed."""
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
         """Send an event, with every value made finite and serialisable."""
@@ -69,6 +73,12 @@ class SpooledDelivery:
             self._last = processor
         return self._last
 
+    @property
+    def accepts_events(self) -> bool:
+        """Whether there is room for an event; False if the client is closed."""
+        processor = processor_of(self._client)
+        return not isinstance(processor, SpoolingEventProcessor) or processor.accepts_events
+
     def flush(self, timeout: float) -> FlushReport:
         """Send everything that is buffered and wait for it."""
         deadline = time.monotonic() + timeout
@@ -108,6 +118,12 @@ class PlainDelivery:
         self._client, self._diagnostics = client, diagnostics
         self._numbers = itertools.count(1)
         self._look()
+
+    @property
+    def accepts_events(self) -> bool:
+        """Whether there is room for an event; False if the client is closed."""
+        queue = self._queue
+        return not is_closed(self._client) and not len(queue.waiting) >= queue.capacity > 0
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
         """Send an event, with every value made finite and serialisable; flush or yield before the SDK has no room."""

@@ -39,8 +39,7 @@ _ENDING_SECONDS = 60.0
 # How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush. A
 # run that ends in the last moment waits as long.
 _LAST_SECONDS = 1.0
-# The time for the reports of runs that ended just before the last moment.
-_REPORTING_SECONDS = 0.05
+_POLL_SECONDS = 0.002
 
 
 class Flushes(Protocol):
@@ -78,6 +77,7 @@ class Exits:
         self._waited = 0.0
         self._waited_at = 0.0
         self._is_last_moment_in = NO_PROCESS
+        self._reporting: set[int] = set()
 
     def watch(self, tracking: Flushes, *, seconds: float) -> None:
         """Flush a tracking before the process ends. Call it again in a forked child.
@@ -102,6 +102,7 @@ class Exits:
         if self._armed_in == NO_PROCESS:
             atexit.register(self._at_exit)
         self._armed_in = forks.count
+        self._reporting = set()
         multiprocessing: Any = sys.modules.get("multiprocessing")
         if multiprocessing is not None and multiprocessing.parent_process() is not None:
             from multiprocessing.util import Finalize
@@ -134,13 +135,20 @@ class Exits:
             with tracking.diagnostics.guard("run", "exit"):
                 tracking.give_up()
 
-    def wait_in_last_moment(self) -> None:
-        """Wait for the end of the process if a deadly signal is about to take effect.
+    def begin_report(self) -> None:
+        """Note that this thread begins to report a run, until :meth:`end_report`.
 
-        A run that ends now would be lost. Its thread waits, so that its request gets no answer, as without a flush.
+        If a deadly signal is about to take effect, the run would be lost. The thread waits for the end of the process
+        then, so that its request gets no answer, as without a flush.
         """
+        self._reporting.add(threading.get_ident())
         if self._is_last_moment_in == forks.count:
+            self._reporting.discard(threading.get_ident())
             time.sleep(_LAST_SECONDS)
+
+    def end_report(self) -> None:
+        """Note that this thread has reported its run, or passed it on."""
+        self._reporting.discard(threading.get_ident())
 
     def _alive(self) -> list[Flushes]:
         return [tracking for reference in list(self._watched) if (tracking := reference()) is not None]
@@ -191,7 +199,9 @@ class Exits:
         self._flush_all()
         if is_deadly:
             self._is_last_moment_in = forks.count
-            time.sleep(_REPORTING_SECONDS)
+            deadline = time.monotonic() + _LAST_SECONDS / 2
+            while self._reporting and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
             self._flush_all()
 
     def _expect_end(self) -> None:

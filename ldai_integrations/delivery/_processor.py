@@ -71,6 +71,11 @@ class SpoolingEventProcessor(EventProcessor):
         _start_thread(self._form_all, "ldai-events")
         self._add_poster()
 
+    @property
+    def accepts_events(self) -> bool:
+        """Whether there is room for an event in the inbox; False if this is closed."""
+        return not self._closed and len(self._inbox) < self._capacity
+
     def send_event(self, event: Any) -> None:
         """Add an event; called by the LDClient, on the thread that tracks."""
         inbox = self._inbox

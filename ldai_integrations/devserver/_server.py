@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from ._api import InspectionEndpoints, MetricsEndpoints
 from ._checks import AIConfig, FlagFileError, Payload, Problem, check_mapping, list_ai_configs
@@ -22,6 +23,7 @@ from ._flag_file import FlagFile
 from ._flags import FlagStore, FlagStreams
 from ._http import HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
 from ._metrics import compute_metrics, compute_metrics_by_variation, read_prices
+from ._openapi import DESCRIPTION
 from ._page import PageEndpoints
 from ._sdk import SDKEndpoints
 from ._stores import Stores
@@ -230,15 +232,14 @@ class DevServer:
 
     def _build_app(self) -> ASGIApp:
         stores, stopping, hang_up = self._stores, self._stopping, HangUp(self._thread.abort)
-        router = Starlette(
-            routes=[
-                *SDKEndpoints(stores, hang_up=hang_up, sdk_key=self._sdk_key).routes,
-                *MetricsEndpoints(stores).routes,
-                *InspectionEndpoints(stores).routes,
-                *PageEndpoints(stores, stopping=stopping).routes,
-            ],
-            exception_handlers={HTTPException: _answer_http_error},
-        )
+        self._routes: list[BaseRoute] = [
+            *SDKEndpoints(stores, hang_up=hang_up, sdk_key=self._sdk_key).routes,
+            *MetricsEndpoints(stores).routes,
+            *InspectionEndpoints(stores).routes,
+            *PageEndpoints(stores, stopping=stopping).routes,
+            DESCRIPTION,
+        ]
+        router = Starlette(routes=self._routes, exception_handlers={HTTPException: _answer_http_error})
         app = FaultInjector(SecurityHeaders(router), faults=stores.faults, hang_up=hang_up, stopping=stopping)
         return LoopbackGuard(app)
 
@@ -267,7 +268,9 @@ def _answer_http_error(request: Request, failure: Exception) -> Response:
     """Answer Starlette's own errors, such as an unknown path, in LaunchDarkly's format."""
     assert isinstance(failure, HTTPException)
     code = failure.detail.lower().replace(" ", "_")
-    return error(failure.status_code, code, f"{failure.detail}: {request.method} {request.url.path}")
+    answer = error(failure.status_code, code, f"{failure.detail}: {request.method} {request.url.path}")
+    answer.headers.update(failure.headers or {})
+    return answer
 
 
 def _log_problems(problems: list[Problem]) -> None:

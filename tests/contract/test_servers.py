@@ -17,6 +17,7 @@ import pytest
 
 from ldai_integrations.devserver import DevServer
 
+from ..waiting import eventually
 from .cases import CASES, EVENTS
 from .client import request
 from .conftest import FLAGS
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 _APPLICATIONS = "tests.contract.applications"
 _GUNICORN = ["gunicorn", "--bind", "fd://{fd}", "--log-level", "critical"]
 
+_UVICORN = ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "1", "--factory"]
+_GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--no-log"]
 _WSGI, _ASGI = f"{_APPLICATIONS}:wsgi()", f"{_APPLICATIONS}:asgi()"
 
 #: The arguments of ``python -m``.
@@ -39,7 +42,17 @@ SERVERS = {
     "gunicorn uvicorn": [*_GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker", _ASGI],
     "gevent": ["tests.contract.gevent_server", "{fd}"],
     "hypercorn": ["hypercorn", "--bind", "fd://{fd}", "--log-level", "critical", "--graceful-timeout", "1", _ASGI],
-    "uvicorn": ["uvicorn", "--fd", "{fd}", "--timeout-graceful-shutdown", "1", "--factory", f"{_APPLICATIONS}:asgi"],
+    "uvicorn": [*_UVICORN, f"{_APPLICATIONS}:asgi"],
+}
+#: Servers in the extra [servers].
+MORE_SERVERS = {
+    "granian asgi": [*_GRANIAN, "--interface", "asgi", "--factory", f"{_APPLICATIONS}:asgi"],
+    "granian wsgi": [*_GRANIAN, "--interface", "wsgi", "--factory", f"{_APPLICATIONS}:wsgi"],
+    "hypercorn trio": [
+        *("hypercorn", "--worker-class", "trio", "--bind", "fd://{fd}", "--log-level", "critical"),
+        *("--graceful-timeout", "1", _ASGI),
+    ],
+    "uvicorn uvloop": [*_UVICORN, "--loop", "uvloop", f"{_APPLICATIONS}:asgi"],
 }
 
 _ASKED = [case for case in CASES if case.name in ("ok", "observed", "stream", "raise", "stream-raises", "slow")]
@@ -59,24 +72,36 @@ def dev_server() -> Iterator[DevServer]:
 
 @contextmanager
 def serve(arguments: list[str], dev_server: DevServer, log: Path) -> Iterator[tuple[Address, subprocess.Popen[bytes]]]:
-    """Start a server on a socket that is already listening, so that clients need not wait for it."""
+    """Start a server on a socket that is already listening, so that clients need not wait, or else on a free port."""
     with socket.socket() as listener, log.open("wb") as output:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
+        address: Address = listener.getsockname()
+        fd, takes_socket = listener.fileno(), "{port}" not in arguments
+        if takes_socket:
+            listener.listen(64)
+        else:
+            listener.close()
         process = subprocess.Popen(
-            [sys.executable, "-m", *(argument.format(fd=listener.fileno()) for argument in arguments)],
+            [sys.executable, "-m", *(part.format(fd=fd, port=address[1]) for part in arguments)],
             cwd=ROOT,
             env={**os.environ, "LDAI_DEV_SERVER": dev_server.url},
-            pass_fds=[listener.fileno()],
+            pass_fds=[fd] if takes_socket else [],
             stdout=output,
             stderr=output,
         )
         try:
-            yield listener.getsockname(), process
+            if not takes_socket:
+                assert eventually(lambda: _accepts(address), timeout=40), log.read_text()
+            yield address, process
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def _accepts(address: Address) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -94,12 +119,16 @@ def events_by_run(dev_server: DevServer) -> dict[str, list[str]]:
     return runs
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", [*SERVERS, *MORE_SERVERS])
 def test_every_event_has_arrived_when_the_server_has_ended(dev_server: DevServer, tmp_path: Path, server: str) -> None:
     """Each request's run is told once, with its outcome, and SIGTERM loses nothing."""
+    if server in MORE_SERVERS:
+        for package in server.split():
+            if package not in ("asgi", "wsgi"):
+                pytest.importorskip(package)
     dev_server.clear()
     log = tmp_path / "log"
-    with serve(SERVERS[server], dev_server, log) as (address, process):
+    with serve({**SERVERS, **MORE_SERVERS}[server], dev_server, log) as (address, process):
         for case in _ASKED:
             answer = request(address, f"/{case.name}", method=case.method, hangs_up=case.hangs_up)
             assert (answer.status, answer.truncated) == (case.status, case.truncated), log.read_text()

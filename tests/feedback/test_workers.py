@@ -16,18 +16,20 @@ from typing import Any
 
 import flask
 import pytest
-from ldclient import Context, LDClient
+from ldclient import Config, Context, LDClient
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
+from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.feedback import MemoryStore
 from ldai_integrations.flask import AITracking, feedback_blueprint
 
 from ..conftest import Events
 from ..exits.test_servers import free_port
 from ..flags import FLAGS
 from ..waiting import eventually
-from .cases import signed, vote
+from .cases import NO_RUN, signed, vote
 from .conftest import feedback_settings
 from .test_votes import feedback_events, worker
 
@@ -131,6 +133,22 @@ def test_a_vote_that_could_not_be_sent_may_be_sent_again(
     for _ in range(2):
         assert browser.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
     assert len(feedback_events(events)) == 1
+
+
+@pytest.mark.parametrize("processor", [None, SpoolingEventProcessor], ids=["the SDK's", "ours"])
+def test_a_vote_for_a_client_that_is_closed(dev_server: DevServer, no_leaks: None, processor: Any) -> None:
+    """The answer is a 503 and nothing is stored, because the event would be lost without an exception."""
+    dev_server.clear()
+    options: dict[str, Any] = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), dev_server.url)
+    if processor is not None:
+        options["event_processor_class"] = processor
+    client = LDClient(Config("test", diagnostic_opt_out=True, **options))
+    store = MemoryStore()
+    browser = worker(client, store=store)
+    client.close()
+
+    assert browser.post("/feedback", json={"token": signed(), "kind": "positive"}).status_code == 503
+    assert store.keep(NO_RUN, "positive", seconds=60) is None
 
 
 def multiprocess(browser: Any, multiprocess: bool) -> None:

@@ -1,0 +1,1 @@
+"""Real servers under traffic while everything around them fails, and the runs that arrive nevertheless."""

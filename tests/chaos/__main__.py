@@ -1,0 +1,61 @@
+"""``python -m tests.chaos --minutes N [SERVER …]``: servers under traffic while everything fails; then a table.
+
+Each server that is installed runs for its share of the time, three at a time, on loopback addresses. A receiver that
+shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated, except for those that
+a killed process (SIGKILL) had not sent yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from .deployments import SERVERS
+from .scenario import Result, Scenario
+
+_AT_ONCE = 3
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("servers", nargs="*", metavar="SERVER", help=", ".join(SERVERS))
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    chosen = {name: server for name, server in SERVERS.items() if not options.servers or name in options.servers}
+    installed = {name: server for name, server in chosen.items() if server.is_installed}
+    print(f"seed {options.seed}; not installed: {', '.join(chosen.keys() - installed.keys()) or 'none'}", flush=True)
+    seconds = options.minutes * 60 / -(-len(installed) // _AT_ONCE)
+    scenarios = [Scenario(name, server, options.seed) for name, server in installed.items()]
+
+    def stop(number: int, _frame: object) -> None:
+        for scenario in scenarios:
+            scenario.stop()
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        results = list(pool.map(lambda scenario: scenario.run(seconds), scenarios))
+    _print(results)
+    bad = [result for result in results if not result.is_good]
+    for result in bad:
+        print(f"\n{result.name}:", *result.problems[:8], result.log, sep="\n")
+    print(f"{len(results) - len(bad)} passed, {len(bad)} failed")
+    return min(1, len(bad))
+
+
+def _print(results: list[Result]) -> None:
+    print(f"{'server':28} {'runs':>7} {'votes':>6} {'lost':>5} {'duplicated':>10} {'killed':>7}  actions")
+    for result in results:
+        figures = f"{result.runs:7} {result.votes:6} {result.lost:5} {result.duplicated:10} {result.killed:7}"
+        actions = ", ".join(f"{count} {name}" for name, count in sorted(result.actions.items()))
+        print(f"{result.name:28} {figures}  {actions}")
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

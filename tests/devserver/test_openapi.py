@@ -1,0 +1,48 @@
+"""The OpenAPI description of the server is complete, and no request that it allows makes the server fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from ldai_integrations.devserver import DevServer
+
+_STREAMS = ("/all", "/dev/monitor/live")
+_CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance"
+)
+
+
+def test_every_path_is_described(server: DevServer, raw: httpx.Client) -> None:
+    """The description has each path and method that the server has, and no other."""
+    described = {
+        (path, method.upper())
+        for path, operations in raw.get("/openapi.json").json()["paths"].items()
+        for method in operations
+    }
+    routes = (route for route in server._routes if isinstance(route, Route))
+    assert described == {(route.path, method) for route in routes for method in (route.methods or set()) - {"HEAD"}}
+
+
+def test_other_methods_are_refused(raw: httpx.Client) -> None:
+    """A method that a path does not have gets 405, and the answer names those that it has."""
+    answer = raw.request("TRACE", "/dev/faults")
+    assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (405, {"GET", "HEAD"})
+
+
+@pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed")
+def test_requests_of_the_description(server: DevServer, tmp_path: Path) -> None:
+    """Requests that schemathesis makes of the description, right and wrong ones, get the answers in it."""
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--no-color"]
+    command += ["--phases", "fuzzing", "--max-time", "12", "--checks", _CHECKS, "--generation-database", "none"]
+    command += ["--header", "Authorization: api-token", "--suppress-health-check", "all"]
+    command += [word for path in _STREAMS for word in ("--exclude-path", path)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
