@@ -46,6 +46,7 @@ class RunState:
         "_sdk_tracker",
         "companions",
         "config_key",
+        "conversation_id",
         "counts_pages",
         "error",
         "error_by_result",
