@@ -20,7 +20,7 @@ from typing import Any
 from ._diagnostics import Diagnostics
 from .records import Cost, Usage
 
-__all__ = ["Costs"]
+__all__ = ["Costs", "PricedCall"]
 
 #: The custom parameters with prices. LaunchDarkly's REST API uses the same names and unit (object "ModelConfig").
 CUSTOM_PARAMETERS = {
