@@ -29,7 +29,7 @@ def test_all_includes_every_extra_for_users() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = {name: set(text.split("\n")) for name, text in config["options.extras_require"].items()}
-    ours = {"all", "clients", "demo", "docs", "frameworks", "lint"}
+    ours = {"all", "clients", "docs", "frameworks", "lint", "servers"}
     for_users = {name for name in extras if name not in ours and not name.endswith("tests")}
 
     assert {"agentcontrol", "flask", "judges", "starlette"} <= for_users
