@@ -132,7 +132,7 @@ class Scenario:
         self._outages: list[tuple[float, float]] = []
 
     def run(self, seconds: float) -> Result:
-        """Send traffic to a new server, let things fail for some time, and compare what was answered with what arrived."""
+        """Send traffic to a new server, let things fail, and compare what was answered with what arrived."""
         end = time.monotonic() + seconds
         with tempfile.TemporaryDirectory(prefix="chaos-") as name:
             folder = Path(name)
