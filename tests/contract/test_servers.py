@@ -48,10 +48,6 @@ SERVERS = {
 MORE_SERVERS = {
     "granian asgi": [*_GRANIAN, "--interface", "asgi", "--factory", f"{_APPLICATIONS}:asgi"],
     "granian wsgi": [*_GRANIAN, "--interface", "wsgi", "--factory", f"{_APPLICATIONS}:wsgi"],
-    "hypercorn trio": [
-        *("hypercorn", "--worker-class", "trio", "--bind", "fd://{fd}", "--log-level", "critical"),
-        *("--graceful-timeout", "1", _ASGI),
-    ],
     "uvicorn uvloop": [*_UVICORN, "--loop", "uvloop", f"{_APPLICATIONS}:asgi"],
 }
 
