@@ -2,7 +2,7 @@
 
 Each server that is installed runs for its share of the time, three at a time, on loopback addresses. A receiver that
 shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated, except for those that
-a killed process (SIGKILL) had not sent yet.
+a killed process (SIGKILL) had not sent yet, and votes whose store was stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def _main() -> int:
 
 
 def _print(results: list[Result]) -> None:
-    print(f"{'server':28} {'runs':>7} {'votes':>6} {'lost':>5} {'duplicated':>10} {'killed':>7}  actions")
+    print(f"{'server':28} {'runs':>7} {'votes':>6} {'lost':>5} {'duplicated':>10} {'documented':>10}  actions")
     for result in results:
-        figures = f"{result.runs:7} {result.votes:6} {result.lost:5} {result.duplicated:10} {result.killed:7}"
+        figures = f"{result.runs:7} {result.votes:6} {result.lost:5} {result.duplicated:10} {result.documented:10}"
         actions = ", ".join(f"{count} {name}" for name, count in sorted(result.actions.items()))
         print(f"{result.name:28} {figures}  {actions}")
 

@@ -34,6 +34,7 @@ class Server:
         package: What has to be installed.
         workers: Whether its first process starts another worker where one has ended.
         reloads: Whether SIGHUP replaces its workers. Otherwise it ends the server.
+        ends_workers: Whether a worker may be ended by SIGTERM; uWSGI lets no Python run in it then.
         forks: Whether a request may fork a process. gevent's threads would go on in it.
     """
 
@@ -41,6 +42,7 @@ class Server:
     package: str
     workers: bool = False
     reloads: bool = False
+    ends_workers: bool = True
     forks: bool = True
 
     @property
@@ -93,6 +95,7 @@ SERVERS = {
         "uwsgi",
         workers=True,
         reloads=True,
+        ends_workers=False,
     ),
 }
 

@@ -85,7 +85,8 @@ class Result:
         runs: How many runs were answered.
         votes: How many votes were accepted.
         lost: Runs and votes that did not arrive, and that no documented case explains.
-        killed: Runs and votes that did not arrive from a process that was killed before it could send them.
+        documented: Runs and votes of a process that was killed before it could send them, and votes whose store was
+            stopped meanwhile.
         duplicated: Runs and votes that arrived more than once.
         actions: How often each thing was done.
         problems: What is wrong.
@@ -96,7 +97,7 @@ class Result:
     runs: int = 0
     votes: int = 0
     lost: int = 0
-    killed: int = 0
+    documented: int = 0
     duplicated: int = 0
     actions: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -232,6 +233,8 @@ class Scenario:
             action = actions.pop()
             if ("worker" in action and not self._server.workers) or ("fork" in action and not self._server.forks):
                 continue
+            if action == "_do_end_worker" and not self._server.ends_workers:
+                continue
             self.result.actions[action.removeprefix("_do_").replace("_", " ")] += 1
             self._begun.append((time.time(), action))
             getattr(self, action)()
@@ -307,7 +310,8 @@ class Scenario:
                 self._lose(f"run of {pid}", asked, asked, kills)
         for run, (sent, accepted) in self._voted.items():
             if run not in arrived.votes:
-                self._lose("vote", sent, accepted, killed)
+                stops = [at for at, action in self._begun if action == "_do_stop_store"]
+                self._lose("vote", sent, accepted, [*killed, *(at for at in stops if at < accepted)])
 
     def _lose(self, what: str, since: float, until: float, kills: list[float]) -> None:
         """Count something that did not arrive: was its process killed before the next post of its events?"""
@@ -316,7 +320,7 @@ class Scenario:
             if begun - unsent < until < ended + _RETRY_SECONDS:
                 unsent = max(unsent, ended + _RETRY_SECONDS - until)
         if any(since - 1 <= kill <= until + unsent for kill in kills):
-            self.result.killed += 1
+            self.result.documented += 1
             return
         self.result.lost += 1
         near = ", ".join(f"{action} {at - until:+.1f} s" for at, action in self._begun if abs(at - until) < 15)
