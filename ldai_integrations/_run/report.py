@@ -57,7 +57,7 @@ class Reporter:
         self._keys_with_calls: set[str] = set()
         #: How many runs were reported.
         self.runs = 0
-        self._has_stable_contexts = False
+        self._looks_for_stable_contexts = True
 
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
@@ -160,9 +160,12 @@ class Reporter:
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         self.runs += 1  # the interpreter switches no threads within this statement
-        if record.ld_context is None or not run.scope.is_one_time(record.ld_context):
-            self._has_stable_contexts = True
-        elif self.runs >= _MANY_RUNS and not self._has_stable_contexts:
+        if not self._looks_for_stable_contexts:
+            pass
+        elif record.ld_context is None or not run.scope.is_one_time(record.ld_context):
+            self._looks_for_stable_contexts = False
+        elif self.runs >= _MANY_RUNS:
+            self._looks_for_stable_contexts = False
             self._diagnostics.note(
                 "one_time_contexts",
                 "ld_context",

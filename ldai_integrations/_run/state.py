@@ -85,12 +85,12 @@ class RunState:
         parent: RunState | None = None,
     ) -> None:
         services = scope.services
-        self.scope = scope
+        self.scope: RequestScope = scope
         self.services: Services = services
-        self.options = options
+        self.options: RunOptions = options
         self.config_key: str = options.config_key
-        self.variables = variables
-        self.parent = parent
+        self.variables: Mapping[str, object] = variables
+        self.parent: RunState | None = parent
         #: The id of the conversation that the run belongs to. A nested run begins with that of the run around it.
         self.conversation_id: str | None = parent.conversation_id if parent is not None else None
         #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.

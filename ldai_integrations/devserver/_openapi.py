@@ -37,6 +37,7 @@ _FAULT: Json = {
         "handled": {"type": "boolean"},
     },
 }
+_WARNING: Json = {"type": "object", "required": ["kind", "text"], "properties": {"kind": _TEXT, "text": _TEXT}}
 _EVENTS: Json = {"type": "array", "items": {"type": "object"}}
 _ERROR: Json = {
     "type": "object",
@@ -72,14 +73,14 @@ def _operation(
     return operation
 
 
-def _metrics(summary: str) -> Json:
+def _metrics(summary: str, *path: str) -> Json:
     milliseconds = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
     query = {"env": {"type": "string", "minLength": 1}, "from": milliseconds, "to": milliseconds}
     operation = _operation(summary, 200, 400, 401, 404, query=query, required=("env", "from", "to"))
     operation["security"] = [{"token": []}]
     operation["parameters"] += [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"}}
-        for name in ("project", "config")
+        for name in path or ("project", "config")
     ]
     return operation
 
@@ -94,6 +95,7 @@ _PATHS: Json = {
     "/sdk/poll": {"get": _operation("Refuse the second protocol.", 401, 404)},
     "/bulk": {"post": _operation("Receive events.", 202, 400, 401, body=_EVENTS)},
     "/diagnostic": {"post": _operation("Receive a diagnostic.", 202, 400, 401, body={})},
+    "/dev/percentiles/{config}": {"get": _metrics("Return the percentiles of the times.", "config")},
     f"{PREFIX}/metrics": {"get": _metrics("Return the metrics of an AI Config.")},
     f"{PREFIX}/metrics-by-variation": {"get": _metrics("Return the metrics of each variation.")},
     "/dev/events": {
@@ -137,6 +139,13 @@ _PATHS: Json = {
             },
             answer=_OBJECT,
         )
+    },
+    "/dev/runs/tree": {
+        "get": _operation("List a run with those around it and in it.", 200, query={"run_id": _TEXT}, answer=_OBJECT)
+    },
+    "/dev/warnings": {
+        "get": _operation("List the warnings of applications.", 200, answer=_OBJECT),
+        "post": _operation("Receive a warning of an application.", 204, 400, body=_WARNING),
     },
     "/openapi.json": {"get": _operation("Return this description.", 200, answer=_OBJECT)},
 }

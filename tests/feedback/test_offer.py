@@ -38,9 +38,11 @@ OURS = rf"event: {EVENT}\ndata: [\w.-]+\n\n"
 
 
 @pytest.fixture
-def voted(client: LDClient, o200k: None) -> Tracking:
+def voted(client: LDClient, o200k: None) -> Iterator[Tracking]:
     """Give a Tracking that adds the token to the header and to the stream."""
-    return Tracking(client, settings=Settings(feedback=feedback_settings()))
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
+    yield tracking
+    tracking.close()
 
 
 def wsgi_answer(app: Any, method: str = "GET") -> tuple[dict[str, str], list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -21,21 +22,19 @@ from .test_sink import RESPONSE, SECRET
 
 CONTEXT = Context.create_multi(Context.create("zelda@example.com"), Context.create("acme", "organization"))
 Export = Callable[..., Tracking]
+CONFIGS = {"bot": ai_config(messages="Be brief.", variation_key="small", version=3)}
 
 
 @pytest.fixture
-def export(launchdarkly: OfflineLaunchDarkly, telemetry: Telemetry) -> Iterator[Export]:
+def export(telemetry: Telemetry) -> Iterator[Export]:
     """Give a function that makes a Tracking whose sink has options."""
-    made: list[Tracking] = []
+    with ExitStack() as stack:
 
-    def make(**options: Any) -> Tracking:
-        sink = OpenTelemetrySink(tracer_provider=telemetry.traces, meter_provider=telemetry.meters, **options)
-        made.append(Tracking(launchdarkly.client, settings=launchdarkly.tracking.settings, sinks=[sink]))
-        return made[-1]
+        def make(**options: Any) -> Tracking:
+            sink = OpenTelemetrySink(tracer_provider=telemetry.traces, meter_provider=telemetry.meters, **options)
+            return stack.enter_context(OfflineLaunchDarkly(CONFIGS, sinks=[sink])).tracking
 
-    yield make
-    for tracking in made:
-        tracking.close()
+        yield make
 
 
 def one_run(tracking: Tracking) -> None:

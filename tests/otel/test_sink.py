@@ -16,7 +16,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.opentelemetry import OpenTelemetrySink
 from ldai_integrations.records import Usage
-from ldai_integrations.testing import Clock, OfflineLaunchDarkly, ai_config
+from ldai_integrations.testing import Clock, OfflineLaunchDarkly, RecordingSink, ai_config
 
 from ..flags import FLAGS
 from .conftest import Telemetry
@@ -293,25 +293,24 @@ def test_providers(
     assert (span.attributes or {})["gen_ai.provider.name"] == written
 
 
-def test_an_exporter_that_fails(
-    launchdarkly: OfflineLaunchDarkly, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exporter_that_fails(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the telemetry raises, where a run opens or at its end, reaches neither the handler nor the next sink."""
     broken = telemetry.sink()
     monkeypatch.setattr(broken, "accompany", lambda *_args: 1 / 0)
     monkeypatch.setattr(broken, "emit", lambda *_args: 1 / 0)
-    tracking = Tracking(launchdarkly.client, sinks=[broken, launchdarkly.sink])
-    with track_ai("bot", tracking=tracking):
-        pass
+    after = RecordingSink()
+    with OfflineLaunchDarkly({"bot": ai_config()}, sinks=[broken, after]) as launchdarkly:
+        with track_ai("bot", tracking=launchdarkly.tracking):
+            pass
 
-    assert launchdarkly.sink.wait()[0].outcome == "success"
-    assert tracking.stats().diagnostics == {"sink OpenTelemetrySink": 2}
+        assert after.wait()[0].outcome == "success"
+        assert launchdarkly.tracking.stats().diagnostics == {"sink OpenTelemetrySink": 2}
 
 
-def test_nothing_configured(launchdarkly: OfflineLaunchDarkly) -> None:
+def test_nothing_configured() -> None:
     """Where the application exports nothing the sink is there, and silent."""
-    tracking = Tracking(launchdarkly.client, sinks=[OpenTelemetrySink()])
-    with track_ai("bot", tracking=tracking):
-        pass
+    with OfflineLaunchDarkly({"bot": ai_config()}, sinks=[OpenTelemetrySink()]) as launchdarkly:
+        with track_ai("bot", tracking=launchdarkly.tracking):
+            pass
 
-    assert tracking.stats().diagnostics == {}
+        assert launchdarkly.tracking.stats().diagnostics == {}
