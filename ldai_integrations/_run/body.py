@@ -196,15 +196,18 @@ def beginning_of(item: Any) -> str:
 
 def is_sse_or_json_line(text: str) -> bool:
     """Return whether a text is a whole line of Server-Sent Events or a line of JSON."""
+    beginning = text[:100].lstrip()
+    has_json = beginning.removeprefix("data:").lstrip().startswith(_JSON_STARTS)
+    return is_json_line(text) if has_json else beginning.startswith(_STREAM_STARTS)
+
+
+def is_json_line(text: str) -> bool:
+    """Return whether a text is a line of JSON, alone or as the data of an event, or the last event, ``[DONE]``."""
     if len(text) > MOST_PARSED:
-        return text[:100].lstrip().startswith((*_STREAM_STARTS, *_JSON_STARTS))
+        return text[:100].lstrip().removeprefix("data:").lstrip().startswith(_JSON_STARTS)
     stripped = text.strip()
-    if stripped.startswith("data:"):
-        stripped = stripped.removeprefix("data:").strip()
-        return stripped == "[DONE]" or not stripped.startswith(_JSON_STARTS) or _is_json(stripped)
-    if stripped.startswith(_JSON_STARTS):
-        return _is_json(stripped)
-    return stripped.startswith(_STREAM_STARTS)
+    data = stripped.removeprefix("data:").strip()
+    return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and _is_json(data))
 
 
 def _is_json(text: str) -> bool:

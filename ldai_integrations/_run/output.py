@@ -7,7 +7,16 @@ from typing import Any
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, count_tokens, read
-from .body import BodyReader, ItemReader, beginning_of, is_json_type, is_sse_or_json_line, is_stream_type, media_type
+from .body import (
+    BodyReader,
+    ItemReader,
+    beginning_of,
+    is_json_line,
+    is_json_type,
+    is_sse_or_json_line,
+    is_stream_type,
+    media_type,
+)
 
 # The most strings that are looked for in a returned value.
 _MOST_LEAVES = 10_000
@@ -183,7 +192,7 @@ class HandlerOutput:
             if reader.is_undecodable:
                 self.undecodable = self._content_encoding
             self._reader = reader
-        elif content_type is None and is_sse_or_json_line(beginning_of(item).partition("\n")[0]):
+        elif content_type is None and _is_event(beginning_of(item)):
             self._reader = ItemReader()
         elif content_type is None or media_type(content_type).startswith("text/"):
             self._is_text = not self._content_encoding
@@ -191,6 +200,12 @@ class HandlerOutput:
         else:
             return False
         return True
+
+
+def _is_event(text: str) -> bool:
+    """Return whether the first item of a stream without a content type is an event, and no text such as ``:) Hi``."""
+    line, end, _rest = text.partition("\n")
+    return is_sse_or_json_line(line) if end else is_json_line(line)
 
 
 def _leaves(value: object) -> Iterator[str]:

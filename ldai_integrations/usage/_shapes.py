@@ -135,14 +135,6 @@ BEDROCK_METRICS = _shape(
 WATSONX = _shape(input="input_token_count", output="generated_token_count")
 REPLICATE = _shape(input="input_token_count", output="output_token_count")
 HUGGING_FACE = _shape(input="input_length", output="generated_tokens")
-# LaunchDarkly's newer AI SDK: what invoke() returns, and the last event of stream().
-LAUNCHDARKLY = _shape(
-    input="input",
-    output="output",
-    total="total",
-    cached="input_details.cache_read",
-    cache_write="input_details.cache_creation",
-)
 # Voyage.
 TOTAL_ONLY = _shape(total="total_tokens")
 
@@ -166,5 +158,4 @@ SHAPES = (
     HUGGING_FACE,
     LLAMA_CPP,
     VERTEX_PREDICT,
-    LAUNCHDARKLY,
 )

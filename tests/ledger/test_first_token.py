@@ -103,3 +103,20 @@ def test_whole_answers_have_no_first_token(provider: Provider, openai: Any, runs
 
     assert list(handler())[1] == "Hello there"
     assert runs.wait()[0].time_to_first_token_ms is None
+
+
+@pytest.mark.parametrize("text", [":) Hi", "id: 5, as you asked", "data: is the plural of datum", "[1] Oslo", "{sigh}"])
+def test_plain_text_that_begins_like_an_event(text: str, runs: RecordingSink) -> None:
+    """The text of a bare stream is output with a first token, however it begins."""
+
+    @track_ai(config_key="chat")
+    def handler() -> Iterator[str]:
+        yield text
+        yield " there"
+
+    assert list(handler()) == [text, " there"]
+    record = runs.wait()[0]
+    assert record.time_to_first_token_ms is not None
+    assert record.usage is not None
+    assert record.usage.output_tokens
+    assert record.usage.source == "estimate"

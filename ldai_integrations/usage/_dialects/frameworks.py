@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from .._calls import Draft
-from .._counts import counts_in
 from .._values import dig, fields_of, get, is_list, is_record, items, number, text, to_json
 from .openai import absorb_output
 
@@ -158,11 +157,15 @@ def absorb_launchdarkly(event: Any, draft: Draft) -> bool:
     if kind == "chunk":
         return draft.add_text(get(event, "text"))
     usage = get(event, "usage")
-    if counts_in(usage) is None or not (kind == "done" or get(event, "track_data") is not None):
+    if number(get(usage, "total")) is None or not (kind == "done" or get(event, "track_data") is not None):
         return False
     draft.begin(whole=True)
     if number(get(usage, "total")):  # zeros: the provider sent none
-        draft.count(usage)
+        # These names are too common to mean tokens wherever they are, so that they have no shape.
+        details = get(usage, "input_details")
+        cache = {"cached_tokens": get(details, "cache_read"), "cache_write_tokens": get(details, "cache_creation")}
+        counts = {"prompt_tokens": "input", "completion_tokens": "output", "total_tokens": "total"}
+        draft.count({**{name: get(usage, theirs) for name, theirs in counts.items()}, "prompt_tokens_details": cache})
     if not draft.call.has_content:
         draft.add_text(get(event, "response"))
     return True

@@ -6,7 +6,6 @@ from typing import Any
 
 from .._calls import Draft
 from .._counts import counts_in
-from .._shapes import LAUNCHDARKLY
 from .._values import dig, get, is_a, is_list, is_record, items, number, text, to_json
 
 # Events of AWS streams that are errors, named by the exception.
@@ -132,8 +131,6 @@ def absorb_counts(event: object, draft: Draft) -> bool:
     if counts is not None:
         if counts.values.keys() == {"input"}:
             return False  # the answer of a service that counts the tokens of a prompt
-        if counts.shape is LAUNCHDARKLY:
-            return False  # its names are too common to mean tokens wherever they are
         draft.begin(whole=True)
         draft.count(event)
         return True
