@@ -187,7 +187,7 @@ class Ledger:
             self._request_chars += call.request.chars if call.request is not None else 0
 
     def first_times(self) -> tuple[float | None, float | None]:
-        """Return when the first token and the first visible text of a provider stream arrived."""
+        """Return when the first token and the first visible text of a provider stream arrived, counted or not."""
         tokens = [call.first_token_at for call in self._calls if call.first_token_at is not None]
         answers = [call.first_answer_at for call in self._calls if call.first_answer_at is not None]
         return min(tokens, default=None), min(answers, default=None)

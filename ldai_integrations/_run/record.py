@@ -53,6 +53,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
     if run.stated.first_token_at is not None:
         first_token_at = run.stated.first_token_at
+        first_answer_at = max(first_token_at, first_answer_at) if first_answer_at is not None else None
     cost = None
     if costs is not None and config.model is not None:
         cost = costs.of(

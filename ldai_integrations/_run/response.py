@@ -193,7 +193,8 @@ def _add_header(response: Any, vote_token: VoteToken, status: int | None, *, hea
 
 
 # What follows is the library's knowledge of the response classes of web frameworks. To support another one, add the
-# place of its streamed body to _streamed_body, and of a complete body to _whole_body.
+# place of its streamed body to _streamed_body, and of a complete body to _whole_body. If it names its status or its
+# headers in its own way, add that to status_of_response and _header.
 
 
 def _replace_body(response: object, hooks: HandlerHooks) -> bool:

@@ -1,7 +1,7 @@
 """Which methods of which client call a model, and the format of their requests.
 
-Clients are recognised by the methods they have; no provider's package is imported. To support another client, add its
-methods here and a sign to recognise it by.
+Clients are recognised by the methods they have; no provider's package is imported. CONTRIBUTING.md lists
+what else to add for another client.
 """
 
 from __future__ import annotations

@@ -67,6 +67,19 @@ def test_a_tool_call_is_a_token(provider: Provider, openai: Any, runs: Recording
     assert answer >= token + 2 * PAUSE * 1000
 
 
+def test_user_code_says_when_the_first_token_came(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """``run.first_token()`` replaces the measured time, and the first answer is never earlier."""
+    provider.serve(pause=PAUSE)
+    client = wrap_client(openai)
+    with track_ai(config_key="chat") as run:
+        list(client.chat.completions.create(**ASK))
+        run.first_token()
+    record = runs.wait()[0]
+    assert record.time_to_first_token_ms is not None
+    assert record.time_to_first_token_ms >= 3 * PAUSE * 1000
+    assert record.time_to_first_answer_ms == record.time_to_first_token_ms
+
+
 def test_a_body_of_the_data_stream_protocol(
     provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
 ) -> None:
