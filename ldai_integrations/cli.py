@@ -24,9 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     completion.complete(parser)
     try:
-        args = parser.parse_args(argv)
-        status: int = args.run(args)
-        sys.stdout.flush()
+        try:
+            args = parser.parse_args(argv)
+            status: int = args.run(args)
+        finally:
+            sys.stdout.flush()  # also after --help, which ends the process
     except BrokenPipeError:  # the reader, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
         return 0

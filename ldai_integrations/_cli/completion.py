@@ -31,10 +31,10 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the code."""
     try:
-        import argcomplete
+        from argcomplete.shell_integration import shellcode
     except ImportError:
         return fail("argcomplete is not installed: pip install 'ldai-integrations[cli]'")
-    print(argcomplete.shellcode(["ldai"], shell=args.shell))
+    print(shellcode(["ldai"], shell=args.shell))
     return 0
 
 

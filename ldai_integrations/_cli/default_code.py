@@ -65,7 +65,7 @@ def _define(key: str, value: Json) -> str:
         lines.append(f"    judge_configuration=JudgeConfiguration(judges=[{', '.join(made)}]),")
     if metric := value.get("evaluationMetricKey"):
         lines.append(f"    evaluation_metric_key={metric!r},")
-    about = f"# {key}, variation {meta['variationKey']}, version {meta['version']}\n"
+    about = f"# {key!r}, variation {meta['variationKey']!r}, version {meta['version']!r}\n"
     made_of = _CLASSES.get(meta["mode"], "AICompletionConfigDefault")
     return f"{about}{name} = {made_of}(\n" + "\n".join(lines) + "\n)"
 

@@ -36,6 +36,10 @@ T = TypeVar("T")
 SCOPE_KEY = "ldai_integrations.scope"
 
 
+# Directives of Cache-Control with which a shared cache may store a response.
+_SHARED = ("public", "s-maxage", "max-age")
+
+
 class OpenRun(Protocol):
     """A run that is open in a request scope."""
 
@@ -194,7 +198,7 @@ class RequestScope:
             is_whole: Whether the body is complete.
             cache_control: The header of this name.
         """
-        if self.visitor is None or not self.visitor.cookie or "public" in cache_control.lower():
+        if self.visitor is None or not self.visitor.cookie or _may_be_shared(cache_control.lower()):
             return ""
         self.determine_contexts(is_whole=is_whole)
         return self.visitor.cookie if self._anonymous is not None else ""
@@ -245,6 +249,12 @@ class RequestScope:
         self.vote_token = None  # it refers to a run, and the run refers to this scope
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request
+
+
+def _may_be_shared(cache_control: str) -> bool:
+    """Return whether shared caches may store a response with this header (RFC 9111, section 3)."""
+    directives = {part.partition("=")[0].strip() for part in cache_control.split(",")}
+    return directives.isdisjoint(("private", "no-store")) and not directives.isdisjoint(_SHARED)
 
 
 def _no_scope() -> None:

@@ -86,7 +86,8 @@ class GraphRun:
             if record is None:
                 self._nodes.remove(node)
             else:
-                node.ended_at, node.record = node.opened_at + record.duration_ms / 1000, record
+                # The duration is rounded; the node may have ended half a millisecond earlier.
+                node.ended_at, node.record = node.opened_at + (record.duration_ms - 0.5) / 1000, record
         self._report_if_complete()
 
     def end(self, exc: BaseException | None) -> None:

@@ -39,6 +39,14 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     provider_name = config.provider.name if config.provider is not None else ""
     priced = _priced_calls(run, calls, own, outcome)
     usage = stated.get("tokens") or _sum(run, calls, priced)
+    if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
+        run.services.diagnostics.note(
+            "estimated",
+            run.config_key,
+            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
+            "wrap_client(client, include_usage=True).",
+            run.config_key,
+        )
     if "tokens" in stated:
         priced = [PricedCall(usage)]
     elif len(priced) == 1:

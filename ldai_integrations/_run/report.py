@@ -120,7 +120,10 @@ class Reporter:
                 return False
             refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
             if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
-                return run.is_resolved
+                if run.is_resolved or _chars_of(run) < _LONG:
+                    return run.is_resolved
+                _ = run.ld_context  # evaluated now, because it may need the request
+                return True
             return run.config is not None  # evaluated now, because ld_context may need the request
         except Exception as exc:  # of the application's own values
             self._diagnostics.failed("report", run.config_key, exc)

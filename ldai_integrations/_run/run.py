@@ -13,7 +13,7 @@ from .._launchdarkly.tracker import RunTracker, with_tracker
 from ..delivery import forks
 from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
-from ..providers._prompt import Prompt, prompt_of
+from ..providers._prompt import Prompt, prompt_of, snake_case
 from ..providers._request import find_api, make_request
 from ..records import Usage
 from ..typing import ModelParameters, Score
@@ -112,10 +112,11 @@ class Run:
     def parameters(self) -> ModelParameters:
         """The configured model parameters, for ``create(model=run.model, **run.parameters, …)``; a new dict.
 
-        Tools are not among them, because each API has a format of its own: see :meth:`tools`.
+        They are written as Python's clients write them: ``maxTokens`` is ``max_tokens``. Tools are not among them,
+        because each API has a format of its own: see :meth:`tools`.
         """
-        given = self._state.parameters.items()  # LaunchDarkly checks no parameters
-        return cast(ModelParameters, {name: value for name, value in given if name not in _OWN_ARGUMENTS})
+        given = {snake_case(name): value for name, value in self._state.parameters.items()}
+        return cast(ModelParameters, {name: value for name, value in given.items() if name not in _OWN_ARGUMENTS})
 
     @property
     def ld_context(self) -> Context:

@@ -136,8 +136,13 @@ def prompt_of(
 
 def common_name(name: str) -> str:
     """Return the name under which all providers' names of a parameter are known: ``maxTokens`` is ``max_tokens``."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    snake = snake_case(name)
     return _SAME.get(snake, snake)
+
+
+def snake_case(name: str) -> str:
+    """Return a name as Python's clients write it: ``maxTokens`` is ``max_tokens``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def text_of(content: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +18,10 @@ from ._streams import StreamReader
 _LONGEST = 4_194_304
 # What a line of an event takes up in memory besides its characters.
 _LINE = 64
-# How much one call of feed() reads, and the longest event that it parses, in bytes or characters. It takes 2 ms for
-# many short events, and less for a long one.
+# How much one call of feed() reads, and the longest event that it parses, in bytes or characters.
 _AT_ONCE, _LONGEST_AT_ONCE = 16_384, 131_072
+# A call of feed() looks after so much whether this time has passed, in seconds: events that are short take the longest.
+_PART, _AT_ONCE_SECONDS = 512, 0.001
 # How much may wait to be read, in bytes or characters.
 _MOST_WAITING = 8_388_608
 # How deep in an unknown JSON object texts are searched, and fields that never contain output.
@@ -105,10 +108,13 @@ class SSEReader:
     def _read(self, most: int | None) -> bool:
         """Read what waits: all of it, or a part whose events are short."""
         has_delta, left = False, most if most is not None else self._waiting_size
+        size, until = (_PART, time.perf_counter() + _AT_ONCE_SECONDS) if most is not None else (_AT_ONCE, math.inf)
         while self._waiting and left > 0:
             if most is not None and _LONGEST_AT_ONCE < self._line_size + self._data_size <= _LONGEST:
                 break
-            part = self._waiting[0][self._position : self._position + _AT_ONCE]
+            if left != most and time.perf_counter() > until:
+                break
+            part = self._waiting[0][self._position : self._position + size]
             self._position += len(part)
             if self._position == len(self._waiting[0]):
                 self._waiting.popleft()

@@ -223,7 +223,7 @@ def test_a_default_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> No
     code = capsys.readouterr().out
     exec(compile(code, "defaults.py", "exec"), space)
     default: Any = space["CHAT"]
-    assert "# chat, variation small, version 3" in code
+    assert "# 'chat', variation 'small', version 3" in code
     assert isinstance(default, AICompletionConfigDefault)
     assert default.messages is not None
     assert (default.enabled, default.messages[0].content) == (True, "It's brief: {{shop}}.")

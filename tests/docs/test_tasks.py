@@ -353,6 +353,8 @@ def test_migrating(client: LDClient, events: Events, launchdarkly: DevServer, fa
     assert ("generation:error" if fails else "generation:success", 1) in sent[0]
 
 
+# LaunchDarkly's AI SDK never closes the client that it creates.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_launchdarklys_own_sdk(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The events of a model that LaunchDarkly's AI SDK creates belong to the run, and nothing is sent twice."""
     pytest.importorskip("ldai_openai")

@@ -135,6 +135,24 @@ def test_bodies(measure: Any, tracking: Tracking, events: Any, name: str) -> Non
         assert [event.metric_value for event in events.named("tokens:input")] == [USAGE["prompt_tokens"]] * 2
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-ndjson", b'{"id":1,"name":"alice"}\n' * 5_000),
+        ("application/json", b"[" + b'{"id":1,"name":"alice"},' * 5_000 + b"{}]"),
+        ("text/event-stream", b"\r" * 1_000_000),
+    ],
+    ids=["rows", "document", "empty lines"],
+)
+def test_bodies_under_one_key(measure: Any, tracking: Tracking, events: Any, content_type: str, body: bytes) -> None:
+    """A large body that contains no answer of a model takes no time under one key for all requests."""
+    app = ASGITrackingMiddleware(application({"content-type": content_type}, [body]), tracking, config_key="chat")
+    loop = measure(lambda: request(app))
+
+    assert loop.longest < MOST
+    assert events.named("generation:success") == []
+
+
 ITEMS: dict[str, list[Any]] = {
     "text of 10 MB": [TEXT * 10],
     "line of 10 MB": [LONG_LINE, LAST],
