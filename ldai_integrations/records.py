@@ -292,8 +292,9 @@ class RunTexts:
 class FlushReport:
     """The result of one flush.
 
-    Counts are in events as LaunchDarkly receives them. An event that still waits to be formatted counts as one.
-    ``None`` means that the LDClient does not report the count.
+    Counts are in events as LaunchDarkly receives them. An event that still waits to be formatted counts as one, and so
+    does a run that is still to be reported, or an evaluation in progress. ``None`` means that the LDClient does not
+    report the count.
 
     Attributes:
         sent: Events that LaunchDarkly accepted during the flush.

@@ -183,7 +183,7 @@ class Tracking:
             self._diagnostics.note(
                 "flush_on_loop", "flush", "flush() was called on an event loop and does not wait; await aflush() there."
             )
-            return self._delivery.flush(0)
+            return self._flushing.flush(0.0)
         return self._flushing.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> FlushReport:

@@ -7,6 +7,7 @@ import concurrent.futures.thread  # noqa: F401  # otherwise asyncio imports it i
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import SimpleQueue
@@ -38,15 +39,22 @@ class Worker:
         self._diagnostics = diagnostics
         self._starting = threading.Lock()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # One entry for each job that is not done. Appending takes no lock, so a finalizer may do it.
+        self._unfinished: deque[None] = deque()
         #: Whether the thread is started.
         self.is_started: bool = False
         weakref.finalize(self, self._jobs.put, None)
+
+    @property
+    def unfinished(self) -> int:
+        """How many jobs wait or are being run."""
+        return len(self._unfinished)
 
     def submit(self, job: _Job) -> bool:
         """Queue a job; return False if so many wait that the caller should run it."""
         if self._jobs.qsize() >= _MOST_JOBS:
             return False
-        self._jobs.put(job)
+        self.leave(job)
         self.start()
         return True
 
@@ -55,7 +63,8 @@ class Worker:
 
         It takes no lock and starts no thread; ``SimpleQueue.put`` is reentrant.
         """
-        self._jobs.put(job)
+        self._unfinished.append(None)
+        self._jobs.put(partial(_run_counted, job, self._unfinished))
 
     def join(self, timeout: float) -> bool:
         """Wait until every job queued so far is done.
@@ -99,6 +108,13 @@ def _run_jobs(jobs: SimpleQueue[_Job | None], diagnostics: Diagnostics) -> None:
     while (job := jobs.get()) is not None:
         _run(job, diagnostics)
         del job  # it refers to a run
+
+
+def _run_counted(job: _Job, unfinished: deque[None]) -> None:
+    try:
+        job()
+    finally:
+        unfinished.pop()
 
 
 def _run(job: _Job | None, diagnostics: Diagnostics) -> None:

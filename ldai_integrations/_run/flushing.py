@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from ldclient import LDClient
 
@@ -114,19 +115,23 @@ class Flushing:
         """
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
+        evaluations = 0
         if not self.is_forked:
             self.worker.join(seconds / 2)
             if self.judges is not None:
-                self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for their scores
-        return self.flush_events(max(0.0, deadline - time.monotonic()))
+                is_done = self.judges.join(max(0.0, deadline - time.monotonic()) / 2)  # the rest is for their scores
+                evaluations = 0 if is_done else self.judges.unfinished
+        return _add_pending(self.flush_events(max(0.0, deadline - time.monotonic())), evaluations)
 
     def flush_events(self, timeout: float | None = None) -> FlushReport:
         """Send what is buffered without waiting for judges. Not for an event loop."""
         seconds = self.settings.flush_timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
-        if not self.is_forked:  # otherwise the worker belongs to the parent process
-            self.worker.join(seconds / 2)  # a receiver of the application's may hang
-        return self._delivery.flush(max(0.0, deadline - time.monotonic()))
+        reports = 0
+        # In a forked child the worker belongs to the parent process. A receiver of the application's may hang.
+        if not self.is_forked and not self.worker.join(seconds / 2):
+            reports = self.worker.unfinished  # before the flush, which does not see the events of a later report
+        return _add_pending(self._delivery.flush(max(0.0, deadline - time.monotonic())), reports)
 
     async def aflush(self, timeout: float | None = None) -> FlushReport:
         """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
@@ -163,6 +168,11 @@ class Flushing:
         took = time.monotonic() - begun
         if took >= seconds:  # the time is used up; an endpoint that answers leaves all of it to other applications
             exits.has_waited(took)
+
+
+def _add_pending(report: FlushReport, count: int) -> FlushReport:
+    """Add what is not an event yet to the result of a flush."""
+    return report if report.pending is None else replace(report, pending=report.pending + count)
 
 
 async def _call_in_time(flush: Callable[[float], object], seconds: float) -> None:

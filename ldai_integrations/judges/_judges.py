@@ -111,6 +111,11 @@ class Judges:
         failed = partial(self._note_failure, metric_key)
         self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))
 
+    @property
+    def unfinished(self) -> int:
+        """How many evaluations are not done."""
+        return self._loop.unfinished if self._pid == os.getpid() else 0
+
     def join(self, timeout: float) -> bool:
         """Wait for the evaluations so far; return False if some are not done after ``timeout`` seconds."""
         return self._pid != os.getpid() or self._loop.join(timeout)

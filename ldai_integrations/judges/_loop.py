@@ -66,6 +66,11 @@ class BoundedLoop:
             loop.call_soon_threadsafe(self._start_waiting)
         return True
 
+    @property
+    def unfinished(self) -> int:
+        """How many jobs are not done."""
+        return len(self._unsettled)
+
     def join(self, timeout: float) -> bool:
         """Wait until the jobs so far are done, have failed or took too long; return False if that takes too long."""
         with self._lock:

@@ -146,6 +146,23 @@ def test_flush_on_a_loop_does_not_wait(tracking: Tracking, server: DevServer, ca
     assert tracking.flush(30).complete
 
 
+def test_a_run_that_is_still_reported_is_pending(tracking: Tracking) -> None:
+    """A flush is not complete while a run waits for its report, on an event loop or after the timeout."""
+    tracking.flush(30)
+    go_on = threading.Event()
+    services_of(tracking).flushing.worker.submit(go_on.wait)  # type: ignore[arg-type]  # what it returns is ignored
+
+    async def main() -> FlushReport:
+        send_runs(tracking, 1)
+        return tracking.flush()
+
+    reports = [asyncio.run(main()), tracking.flush(0.1)]
+    go_on.set()
+    assert [report.complete for report in reports] == [False, False]
+    assert reports[1].pending == 2
+    assert tracking.flush(30).complete
+
+
 def test_close_is_bounded(server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     """Closing ends even if the endpoint hangs. Events that cannot be sent, or come later, are counted."""
     processor = SpoolingEventProcessor(Config("test", events_uri=server.url))
