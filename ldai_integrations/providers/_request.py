@@ -215,10 +215,11 @@ def make_request(
         diagnostics.note(
             "parameter",
             f"{subject}: {name}",
-            "The parameter %r of AI Config %r is not sent, because the API %r does not have it.",
+            "The parameter %r of AI Config %r is not sent, because the API %r of the client %s does not have it.",
             name,
             subject,
             found.name,
+            client.__class__.__name__,
         )
     for kind in found.unsent(prompt):
         diagnostics.note(

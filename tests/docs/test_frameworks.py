@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import sys
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from types import ModuleType
+from http.client import HTTPConnection
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import django
 import pytest
 from django.core.wsgi import get_wsgi_application
 from django.test import Client, override_settings
-from django.urls import path
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from flask import Flask
@@ -21,6 +25,8 @@ from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.devserver import DevServer
 
 from ..contract.drivers import django as _configured  # noqa: F401  # Django has one configuration per process
+from ..example_apps.servers import serving_asgi
+from ..waiting import eventually
 from .conftest import run_block, summaries
 
 ANSWER = {
@@ -84,6 +90,36 @@ def test_fastapi(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     space["tracking"].close()
 
     assert summaries(records) == [("support-bot", "success", "ada"), ("support-bot", "success", "")]
+
+
+def test_fastapi_server_sent_events(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The endpoint streams events with the whole answer, and the run ends with the last one."""
+    space = run_block("fastapi.md", '"text/event-stream"')
+    with TestClient(space["app"]) as browser:
+        answer = browser.post("/chat/events?question=this")
+        browser.portal.call(space["client"].close)  # type: ignore[union-attr]
+    space["tracking"].close()
+    *events, last, end = answer.text.split("\n\n")
+
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert "".join(json.loads(event.removeprefix("data: "))["text"] for event in events)
+    assert (last, end) == ("data: [DONE]", "")
+    assert summaries(records) == [("support-bot", "success", "")]
+    assert records[0].time_to_first_token_ms is not None
+
+
+def test_a_client_that_leaves_the_events_of_fastapi(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """If the client disconnects during the events, the run is cancelled."""
+    space = run_block("fastapi.md", '"text/event-stream"')
+    with serving_asgi(space["app"]) as address:
+        connection = HTTPConnection(address, timeout=10)
+        connection.request("POST", "/chat/events?question=this")
+        assert connection.getresponse().readline().startswith(b"data: ")
+        connection.close()
+        assert eventually(lambda: len(records) == 1)
+    space["tracking"].close()
+
+    assert summaries(records) == [("support-bot", "cancelled", "")]
 
 
 def test_fastapi_websocket(launchdarkly: DevServer, records: list[RunRecord]) -> None:
@@ -162,8 +198,9 @@ def authentication(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
     """The settings, the module that they name and the views work together: sync, streamed and async."""
     ai = run_block("django.md", "from ldclient import Context")
-    for name in ("shop", "shop.ai"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    shop = ModuleType("shop")
+    for name, module in (("shop", shop), ("shop.ai", ModuleType("shop.ai"))):
+        monkeypatch.setitem(sys.modules, name, module)
     vars(sys.modules["shop.ai"]).update(ai)
     theirs = '"django.contrib.auth.middleware.AuthenticationMiddleware"'
     settings = run_block("django.md", "MIDDLEWARE =", replace={theirs: f'"{__name__}.authentication"'})
@@ -173,18 +210,33 @@ def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, record
         async with views["async_client"]:
             return await views["chat_async"](request)
 
-    urls = (path("chat", views["chat"]), path("stream", views["chat_stream"]), path("async", chat_async))
+    vars(shop)["views"] = SimpleNamespace(**{**views, "chat_async": chat_async})
+    urls = tuple(run_block("django.md", "urlpatterns", __package__="shop")["urlpatterns"])
     with override_settings(MIDDLEWARE=settings["MIDDLEWARE"], LDAI=settings["LDAI"], ROOT_URLCONF=urls):
         assert get_wsgi_application()
         browser = Client()
         assert browser.get("/chat?question=this").json()["answer"]
-        assert b"".join(browser.get("/stream?question=this"))
-        assert browser.get("/async?question=this").json()["answer"]
+        assert b"".join(browser.get("/chat/stream?question=this"))
+        assert browser.get("/chat/async?question=this").json()["answer"]
     views["client"].close()
     ai["tracking"].close()
 
     assert summaries(records) == [("support-bot", "success", "user-7")] * 3
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 3
+
+
+def test_the_list_of_middlewares_is_that_of_a_new_django_project() -> None:
+    """A reader adds one line to the list that Django has written."""
+    template = Path(django.__file__).parent / "conf" / "project_template" / "project_name" / "settings.py-tpl"
+    tree = ast.parse(template.read_text(encoding="utf-8"))
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    names = [ast.unparse(node.targets[0]) for node in tree.body if isinstance(node, ast.Assign)]
+    written = ast.literal_eval(values[names.index("MIDDLEWARE")])
+
+    assert run_block("django.md", "MIDDLEWARE =")["MIDDLEWARE"] == [
+        *written,
+        "ldai_integrations.django.TrackingMiddleware",
+    ]
 
 
 def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> None:

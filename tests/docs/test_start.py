@@ -79,6 +79,7 @@ def test_a_line_for_each_run(launchdarkly: DevServer, caplog: pytest.LogCaptureF
 def test_the_defaults_are_those_of_the_code() -> None:
     """The page says what the settings do without a change."""
     settings = Settings()
+    page = (DOCS / "defaults.md").read_text(encoding="utf-8")
 
     assert not [name for name in os.environ if name.startswith("LDAI_") and name[5:].lower() in dir(settings)]
     assert settings.report_estimates
@@ -89,4 +90,5 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert settings.judges is not None
     assert settings.flush == "auto"
     assert settings.flush_timeout == 5
+    assert f"for at most {settings.start_wait:g} seconds | `LDAI_START_WAIT`" in page
     assert list(settings.error_statuses) == list(range(500, 600))

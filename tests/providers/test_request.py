@@ -309,8 +309,10 @@ def test_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchD
     assert _figures(_record(launchdarkly)) == (40, 18, "provider")
 
 
-def test_parameters_have_the_names_of_the_api(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
-    """Parameters are renamed; one that an API does not have is left out, logged once and counted."""
+def test_parameters_have_the_names_of_the_api(
+    provider: Provider, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Parameters are renamed; one that an API does not have is left out, counted, and logged once with the client."""
     bedrock = CASES["bedrock"]
     _serve(launchdarkly, bedrock, parameters={**PARAMETERS, "temperature": 1.7, "frequency_penalty": 0.5})
     client = makers.bedrock(provider.url)
@@ -321,6 +323,7 @@ def test_parameters_have_the_names_of_the_api(provider: Provider, launchdarkly: 
     expected = {"temperature": 1.0, "maxTokens": 400, "topP": 0.9, "stopSequences": ["END"]}
     assert request["inferenceConfig"] == expected
     assert launchdarkly.tracking.stats().diagnostics["parameter"] == 1
+    assert "because the API 'converse' of the client BedrockRuntime does not have it" in caplog.text
 
 
 def test_only_the_tools_that_the_application_implements(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
