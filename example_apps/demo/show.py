@@ -61,7 +61,8 @@ def print_verdict(console: Console, report: Report, differences: Sequence[str]) 
     runs = sum(exchange.step.variation is not None for exchange in report.exchanges)
     broken = sum(call["state"] in ("broken", "abandoned", "open") for call in report.bill)
     console.print(
-        f"{len(report.exchanges)} requests made {runs} runs. Each run was compared with its request, and the table with"
+        f"{len(report.exchanges)} requests made {runs} runs. The other requests made no provider call: pages, unknown"
+        " paths, bad requests, and an AI Config that is off. Each run was compared with its request, and the table with"
         " the model server's bill, with the prices of the models, and with the database."
     )
     console.print(
@@ -91,18 +92,18 @@ def _print_differences(console: Console, differences: Sequence[str]) -> None:
         console.print("Everything agrees.", style="bold green")
 
 
-def print_page(console: Console, services: Services) -> None:
-    """Print the address of the page with the figures."""
+def print_page(console: Console, services: Services, label: str = "The figures appear at") -> None:
+    """Print the address of the page with the figures, after a label."""
     if services.dev_server:
-        console.print(f"The figures appear at http://{services.dev_server}/#range=1m", markup=False, soft_wrap=True)
+        console.print(f"{label} http://{services.dev_server}/#range=1m", markup=False, soft_wrap=True)
 
 
 def print_addresses(console: Console, services: Services) -> None:
     """Print the addresses of everything that keeps running, and an example for the shell."""
     console.print()
-    print_page(console, services)
+    print_page(console, services, "Figures at")
     for name, address in services.apps.items():
-        console.print(f"{name:<8} http://{address}/", markup=False)
+        console.print(f"Chat and vote at http://{address}/ ({name})", markup=False, soft_wrap=True)
     address = next(iter(services.apps.values()))
     console.print(
         f"\ncurl -N http://{address}/chat/stream -H 'Content-Type: application/json' -H 'X-User: ada'"
