@@ -7,7 +7,7 @@ from typing import Any
 
 from .templates import TemplateError, parse
 
-_MODES = {"completion", "agent", "judge"}
+MODES = ("completion", "agent", "judge")
 
 
 def problem_with(value: Any, mode: str) -> str | None:
@@ -38,7 +38,7 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
 
 def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
     found = meta.get("mode")
-    if meta.get("enabled") and found in _MODES and found != mode:
+    if meta.get("enabled") and found in MODES and found != mode:
         yield f"it is of mode {found!r} but is read as {mode!r}; use track_ai(mode={found!r}) or change the AI Config"
     version = meta.get("version", 1)
     if not isinstance(version, (int, float)):

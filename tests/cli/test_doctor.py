@@ -253,7 +253,6 @@ def test_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("content", "level", "said"),
     [
-        (None, "problem", "configs.json: cannot be read: check the path"),
         (
             {"flags": {"chat": {**CHAT, "version": "1"}}},
             "problem",
@@ -272,13 +271,36 @@ def test_a_file_with_mistakes(
 ) -> None:
     """A file gets the dev server's messages, and the remedy is to edit it."""
     path = tmp_path / "configs.json"
-    if content is not None:
-        path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")
     monkeypatch.setenv("LDAI_CONFIG_FILE", str(path))
     found = examine(capsys, status=1 if level == "problem" else 0)["file"]
 
     assert (found.level, found.text.startswith(said)) == (level, True)
     assert str(path) in found.remedy
+
+
+def test_a_missing_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy for a file that does not exist is to create it, or to correct the variable."""
+    monkeypatch.setenv("LDAI_CONFIG_FILE", "nope.json")
+    found = examine(capsys, status=1)["file"]
+
+    assert (found.level, found.text) == ("problem", "nope.json does not exist")
+    assert found.remedy == "create it with `ldai init nope.json`, or correct LDAI_CONFIG_FILE"
+
+
+def test_an_unknown_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy for a mode that does not exist names those that do."""
+    [value] = CHAT["variations"][:1]
+    flag = {
+        **CHAT,
+        "variations": [{**value, "_ldMeta": {**value["_ldMeta"], "mode": "agnt"}}] * len(CHAT["variations"]),
+    }
+    (tmp_path / "configs.json").write_text(json.dumps({"flags": {"chat": flag}}), encoding="utf-8")
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(tmp_path / "configs.json"))
+    found = examine(capsys, "chat")["mode"]
+
+    assert (found.level, found.text) == ("warning", "there is no mode 'agnt'")
+    assert found.remedy == "set it to one of completion, agent, judge"
 
 
 def test_a_file_that_cannot_be_checked(

@@ -9,7 +9,7 @@ from typing import Any
 from ldclient import Context, LDClient
 
 from ..._launchdarkly.templates import missing_variables
-from ..._launchdarkly.variations import problem_with
+from ..._launchdarkly.variations import MODES, problem_with
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
@@ -55,7 +55,7 @@ def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Fi
     elif reason.get("kind") == "ERROR":
         yield problem(about, f"cannot be evaluated ({reason.get('errorKind')})", "check its targeting")
     elif detail.value is None:
-        yield problem(about, "is off and has no variation for this case", "turn its targeting on in LaunchDarkly")
+        yield problem(about, "is off and has no variation for this case", "turn its targeting on")
     else:
         yield from _check_value(about, detail.value, reason)
 
@@ -65,7 +65,7 @@ def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[
     mode = str(meta.get("mode", "completion")) if isinstance(meta, dict) else "completion"
     wrong = problem_with(value, mode)
     if wrong is not None or not isinstance(meta, dict):
-        yield problem(about, f"cannot be served: {wrong}", "correct the variation in LaunchDarkly")
+        yield problem(about, f"cannot be served: {wrong}", "correct the variation")
         return
     variation, version = meta.get("variationKey", ""), meta.get("version", 1)
     yield ok(about, f"serves variation {variation!r}, version {version} ({_describe_reason(reason)})")
@@ -92,9 +92,11 @@ def _describe_reason(reason: Mapping[str, Any]) -> str:
 def _check_mode(mode: str, value: Mapping[str, Any]) -> Finding:
     if mode == "judge":
         return warning("mode", "it is a judge", "track the AI Config that the judge is attached to instead")
+    if mode not in MODES:
+        return warning("mode", f"there is no mode {mode!r}", f"set it to one of {', '.join(MODES)}")
     text = "instructions" if mode == "agent" else "messages"
     if not value.get(text):
-        return warning("mode", f"the mode is {mode!r}, but the variation has no {text}", f"add {text} in LaunchDarkly")
+        return warning("mode", f"the mode is {mode!r}, but the variation has no {text}", f"add {text} to the variation")
     return ok("mode", f"read it with track_ai(config_key=…, mode={mode!r})" if mode == "agent" else "completion")
 
 
@@ -102,7 +104,7 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
     model, provider = value.get("model"), value.get("provider")
     name = model.get("name") if isinstance(model, dict) else None
     if not name:
-        yield warning("model", "the variation has no model", "choose one in LaunchDarkly")
+        yield warning("model", "the variation has no model", "choose one for it")
         return
     yield ok("model", str(name))
     yield from _check_variables(value)
@@ -111,7 +113,7 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             "newer AI SDK",
             "the variation names no provider, without which launchdarkly-ai-server raises an exception",
-            "choose a model with a provider in LaunchDarkly",
+            "name the provider of its model",
         )
     yield _check_provider(provider_name)
     if value.get("judgeConfiguration"):

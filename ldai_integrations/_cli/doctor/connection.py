@@ -102,7 +102,10 @@ def _check_file(path: Path) -> Iterator[Finding]:
         text = f"{path.name} was not checked: {missing.name} is not installed"
         yield skipped("file", text, "pip install 'ldai-integrations[dev]'")
         return
-    remedy = f"edit {path}; the page on the dev server has the format, and `ldai init` writes an example"
+    if not path.exists():
+        yield problem("file", f"{path} does not exist", f"create it with `ldai init {path}`, or correct {CONFIG_FILE}")
+        return
+    remedy = f"edit {path}; `ldai init example.json` writes an example of the format"
     try:
         for line in read_flag_file(path):
             yield warning("file", line, remedy)
