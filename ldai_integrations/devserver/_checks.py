@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from ._flag_models import File, Flag, Mode, Variation, describe_field
+from ._flag_models import File, Flag, Mode, Part, Serve, Variation, describe_field
 
 Severity = Literal["structure", "unreadable", "suspect"]
 Payload = dict[str, dict[str, dict[str, Any]]]
@@ -33,6 +34,10 @@ _EXPECTED = {
 _SHOWN = ("_ldMeta", "model")
 # The AI SDK raises on a wrong value in one of these fields, or ignores it. Without the first, it serves nothing.
 _READ = ("_ldMeta.version", "model", "messages")
+# The weights of a rollout are thousandths of a percent.
+_WHOLE = 100_000
+# An unknown field that is at least so similar to a known one is probably misspelled.
+_SIMILAR = 0.8
 # An AI Config that is off, or an agent graph, does not need these.
 _OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
 
@@ -195,8 +200,7 @@ def _variation_indexes(flag: Flag) -> Iterator[tuple[str, int | None]]:
     """Yield each field that names a variation by its index; the index is ``None`` if nothing would be served."""
     if flag.off_variation is not None:
         yield "offVariation", flag.off_variation
-    rules = ((f"rules[{number}]", rule) for number, rule in enumerate(flag.rules or ()))
-    for path, serve in (("fallthrough", flag.fallthrough), *rules):
+    for path, serve in _serves(flag):
         if serve.variation is not None:
             yield f"{path}.variation", serve.variation
         elif serve.rollout is not None:
@@ -207,6 +211,13 @@ def _variation_indexes(flag: Flag) -> Iterator[tuple[str, int | None]]:
     for name, targets in (("targets", flag.targets), ("contextTargets", flag.context_targets)):
         for number, target in enumerate(targets or ()):
             yield f"{name}[{number}].variation", target.variation
+
+
+def _serves(flag: Flag) -> Iterator[tuple[str, Serve]]:
+    """Yield the fields that say what to serve."""
+    yield "fallthrough", flag.fallthrough
+    for number, rule in enumerate(flag.rules or ()):
+        yield f"rules[{number}]", rule
 
 
 @dataclass(frozen=True)
@@ -239,18 +250,44 @@ def list_ai_configs(flags: Mapping[str, Any]) -> list[AIConfig]:
 
 
 def check_ai_config(key: str, flag: Mapping[str, Any]) -> list[Problem]:
-    """Return the problems of a flag's variations as an AI Config; an empty list for any other flag."""
+    """Return the problems of a flag as an AI Config; an empty list for any other flag."""
     variations = flag["variations"]
     if not any(isinstance(value, dict) and any(name in value for name in _AI_CONFIG_FIELDS) for value in variations):
         return []
-    return [
-        Problem(f"flag '{key}'", f"variations[{index}]{path}", text, severity)
-        for index, value in enumerate(variations)
-        for path, text, severity in _check_variation(value)
-    ]
+    parsed = Flag.model_validate(flag)
+    found = [*_find_misspelled(flag, parsed), *_check_rollouts(parsed)]
+    for index, value in enumerate(variations):
+        found += [(f"variations[{index}]{path}", text, severity) for path, text, severity in _check_variation(value)]
+    return [Problem(f"flag '{key}'", path, text, severity) for path, text, severity in found]
 
 
 _Found = Iterator[tuple[str, str, Severity]]
+
+
+def _find_misspelled(source: Mapping[str, Any], part: Part, path: str = "") -> _Found:
+    """Yield the unknown fields of an object, and of the objects in it, whose names are similar to an absent field's."""
+    known = {field.alias or name: name for name, field in type(part).model_fields.items()}
+    for name in sorted(source.keys() - known.keys()):
+        for similar in difflib.get_close_matches(name, sorted(known.keys() - source.keys()), 1, _SIMILAR):
+            yield f"{path}{name}", f"is not known and ignored; did you mean '{similar}'?", "suspect"
+    for alias, name in known.items():
+        value, inner = source.get(alias), getattr(part, name)
+        if isinstance(inner, Part) and value is not None:
+            yield from _find_misspelled(value, inner, f"{path}{alias}.")
+        elif isinstance(inner, list):
+            for index, item in enumerate(inner):
+                if isinstance(item, Part):
+                    yield from _find_misspelled(value[index], item, f"{path}{alias}[{index}].")  # type: ignore[index]
+
+
+def _check_rollouts(flag: Flag) -> _Found:
+    """Yield the rollouts whose weights are not the whole."""
+    for path, serve in _serves(flag):
+        if serve.rollout is not None:
+            total = sum(weighted.weight for weighted in serve.rollout.variations)
+            if total != _WHOLE:
+                text = f"has weights with the sum {total}; make it {_WHOLE}, so that each variation gets its share"
+                yield f"{path}.rollout", text, "suspect"
 
 
 def _check_variation(value: object) -> _Found:
@@ -258,7 +295,7 @@ def _check_variation(value: object) -> _Found:
     meta = value.get("_ldMeta") if isinstance(value, dict) else None
     is_served = isinstance(meta, dict) and meta.get("enabled") is True and "root" not in value  # type: ignore[operator]
     try:
-        Variation.model_validate(value)
+        parsed = Variation.model_validate(value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path = _name_field(detail["loc"])
@@ -266,6 +303,9 @@ def _check_variation(value: object) -> _Found:
                 text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN))
                 is_read = path.startswith(_READ) or (path in ("", "_ldMeta") and detail["type"] != "missing")
                 yield f".{path}" if path else "", text, "unreadable" if is_read else "suspect"
+    else:
+        for path, text, severity in _find_misspelled(value, parsed):  # type: ignore[arg-type]
+            yield f".{path}", text, severity
     if is_served and isinstance(value, dict) and isinstance(meta, dict):
         mode = meta.get("mode", "completion")
         text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")

@@ -275,4 +275,4 @@ def _answer_http_error(request: Request, failure: Exception) -> Response:
 
 def _log_problems(problems: list[Problem]) -> None:
     for problem in problems:
-        logger.warning("%s", problem)
+        logger.warning("warning: %s (served anyway)", problem)

@@ -185,6 +185,15 @@ SUSPECT: list[tuple[Json, str]] = [
     ),
     ({"provider": None}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises an exception"),
     ({"provider": {"name": ""}}, "variations[1].provider.name is missing"),
+    ({"instrctions": "hi"}, "variations[1].instrctions is not known and ignored; did you mean 'instructions'?"),
+    (
+        {"model": {"name": "gpt-4o", "parmeters": {}}},
+        "variations[1].model.parmeters is not known and ignored; did you mean 'parameters'?",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "hi", "$coment": ""}]},
+        "variations[1].messages[0].$coment is not known and ignored; did you mean '$comment'?",
+    ),
 ]
 
 
@@ -246,7 +255,8 @@ def test_program_may_serve_any_ai_config(change: Any, message: str, caplog: pyte
     """A program may serve AI Configs that are unreadable or suspect. A warning names the field."""
     assert [config.key for config in DevServer({"flags": {"chat": flag_with(change)}}).ai_configs] == ["chat"]
     [line] = caplog.messages
-    assert line.startswith(f"flag 'chat': {message}")
+    assert line.startswith(f"warning: flag 'chat': {message}")
+    assert line.endswith(" (served anyway)")
 
 
 @pytest.mark.parametrize(("change", "message"), SUSPECT)
@@ -258,7 +268,34 @@ def test_suspect_variation_is_served(
     path.write_text(json.dumps({"flags": {"chat": flag_with(change)}}), encoding="utf-8")
     assert [config.key for config in DevServer(path).ai_configs] == ["chat"]
     [line] = caplog.messages
-    assert line.startswith(f"flag 'chat': {message}")
+    assert line.startswith(f"warning: flag 'chat': {message}")
+    assert line.endswith(" (served anyway)")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offVariations": 0}, "offVariations is not known and ignored; did you mean 'offVariation'?"),
+        (
+            {"fallthrough": {"rollout": {"variations": [{"variation": 1, "weight": 90}]}}},
+            "fallthrough.rollout has weights with the sum 90; make it 100000",
+        ),
+        (
+            {"rules": [{"clauses": [CLAUSE], "rollout": {"variations": [{"variation": 0, "weight": 100001}]}}]},
+            "rules[0].rollout has weights with the sum 100001",
+        ),
+    ],
+)
+def test_suspect_targeting_is_served(change: Json, message: str) -> None:
+    """A misspelled field and weights that are not the whole are warnings."""
+    flag = {name: value for name, value in flag_with({}).items() if name != "offVariation"} | change
+    [problem] = check_ai_config("chat", flag)
+    assert (problem.severity, str(problem).startswith(f"flag 'chat': {message}")) == ("suspect", True)
+
+
+def test_other_unknown_fields_are_left_alone() -> None:
+    """A field that is not similar to a known one may be LaunchDarkly's."""
+    assert check_ai_config("chat", {**flag_with({"sampling": 1}), "clientSideAvailability": {}}) == []
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_suspect_values_are_reported(path: Path, serving: DevServer, lines: Call
     del flags["flags"]["chat"]["variations"][1]["_ldMeta"]["enabled"]
     write(path, flags)
     assert eventually(lambda: len(lines()) == 2)
-    assert lines()[0].startswith("flag 'chat': variations[1]._ldMeta.enabled is missing; add it: whether")
+    assert lines()[0].startswith("warning: flag 'chat': variations[1]._ldMeta.enabled is missing; add it: whether")
     assert lines()[1] == "flags.json: chat changed"
 
 
