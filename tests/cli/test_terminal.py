@@ -59,6 +59,7 @@ def test_the_code_of_a_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> 
 def test_completion_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without argcomplete, the message names the extra."""
     monkeypatch.setitem(sys.modules, "argcomplete", None)
+    monkeypatch.setitem(sys.modules, "argcomplete.shell_integration", None)
     assert cli.main(["completion", "bash"]) == 2
     assert "pip install 'ldai-integrations[cli]'" in capsys.readouterr().err
 
