@@ -182,4 +182,4 @@ def test_a_stream_with_br(
             pass
     usage = runs.wait()[0].usage
     assert usage is None or usage.output_tokens is None
-    assert launchdarkly.tracking.stats().diagnostics == {"encoding": 1}
+    assert launchdarkly.tracking.stats().diagnostics == {"encoding": 1, "estimated": 1}

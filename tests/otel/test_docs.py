@@ -36,6 +36,7 @@ def run(code: str) -> dict[str, Any]:
     return space
 
 
+@pytest.mark.usefixtures("fresh_process")  # an earlier test may have left a Tracking
 def test_both_blocks(no_leaks: None, o200k: None, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
     """The Tracking reports a run whose tokens an instrumented call told."""
     with DevServer(FLAGS) as server, serving_asgi(create_app()) as address, instrumentable_openai():
