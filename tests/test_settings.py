@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +161,12 @@ def test_services_are_turned_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.judges is None
     assert settings.feedback is not None
     assert list(settings.feedback.config_keys) == ["support-bot", "order-agent"]
+
+
+def test_a_config_file_that_is_nested_too_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that no JSON reader can read is an error at set-up that names the variable."""
+    file = tmp_path / "configs.json"
+    file.write_text("[" * 100_000, encoding="utf-8")
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(file))
+    with pytest.raises(ConfigurationError, match=r"LDAI_CONFIG_FILE is .* which cannot be read as JSON"):
+        Tracking.from_env()

@@ -112,9 +112,11 @@ class _Project:
         """
         path = f"ai-configs/{quote(config_key, safe='')}"
         config, targeting = self._get(path), self._get(f"{path}/targeting")
-        here = targeting.get("environments", {}).get(self._env)
+        found = targeting.get("environments")
+        environments: Json = found if isinstance(found, dict) else {}
+        here = environments.get(self._env)
         if not isinstance(here, dict):
-            known = ", ".join(sorted(targeting.get("environments", {}))) or "none"
+            known = ", ".join(sorted(environments)) or "none"
             raise ValueError(f"the project has no environment {self._env!r}; use one of: {known}")
         try:
             variations = [self._read_variation(config, one) for one in targeting.get("variations", ())]

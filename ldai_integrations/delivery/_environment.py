@@ -155,7 +155,7 @@ def _check_address(url: str) -> str:
 def _read_config_file(path: Path) -> Config:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise ConfigurationError(f"{CONFIG_FILE} is {str(path)!r}, which cannot be read as JSON: {exc}") from exc
     if not isinstance(content, dict) or not content.keys() & {"flags", "flagValues"}:
         raise ConfigurationError(

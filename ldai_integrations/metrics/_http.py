@@ -85,7 +85,7 @@ class Connection:
             raise self._refused(response)
         try:
             return json.loads(response.data)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise MetricsError(
                 f"{self.base_url} answered with something that is not JSON; check the address", status=200
             ) from exc

@@ -23,6 +23,8 @@ _MOST_TEXT_OF_STREAM = 4_194_304
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
+# Longest name of a model, a tool or a finish reason that is kept, in characters.
+_LONGEST_NAME = 256
 
 
 class BoundedText:
@@ -261,7 +263,7 @@ class Draft:
         """
         if name is None and arguments is None:
             return
-        piece, title = text(arguments), text(name)
+        piece, title = text(arguments), text(name)[:_LONGEST_NAME]
         if not piece and not title:
             return
         self.pieces += 1
@@ -292,6 +294,7 @@ class Draft:
         stream that its consumer leaves is a lower bound.
         """
         word = reason if type(reason) is str or reason is None else text(reason) or text(get(reason, "value", "name"))
+        word = word[:_LONGEST_NAME] if word else word
         if not word:
             return
         call = self.call
@@ -301,7 +304,7 @@ class Draft:
 
     def name_model(self, value: object) -> None:
         """Take the model's name."""
-        self.call.model = (value if type(value) is str else text(value)) or self.call.model
+        self.call.model = (value if type(value) is str else text(value))[:_LONGEST_NAME] or self.call.model
 
     def name_tier(self, value: object) -> None:
         """Take the service tier that answered."""

@@ -241,8 +241,7 @@ def cost_in(raw: object) -> Decimal | None:
         return amount(get(cost, "total_cost"))
     found = amount(cost if cost is not None else usage.get("estimated_cost"))  # OpenRouter, LiteLLM; DeepInfra
     if found is None:
-        ticks = amount(usage.get("cost_in_usd_ticks"))  # xAI
-        return ticks / _TICKS if ticks is not None else None
+        return amount(usage.get("cost_in_usd_ticks"), parts=_TICKS)  # xAI
     upstream = amount(get(details, "upstream_inference_cost")) if usage.get("is_byok") is True else None
     return found + upstream if upstream is not None else found  # OpenRouter, with the application's own provider key
 

@@ -150,15 +150,24 @@ def is_list(value: object) -> bool:
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
 
 
-def amount(value: object) -> Decimal | None:
-    """Return an amount of money of zero or more, which may be written as text; ``None`` for anything else."""
+# No call costs more than this, in USD. A larger amount is a mistake, and would spoil every sum.
+_MOST_MONEY = 1_000_000
+
+
+def amount(value: object, *, parts: int = 1) -> Decimal | None:
+    """Return an amount in USD, zero or more, which may be written as text; ``None`` for anything else.
+
+    Args:
+        value: The amount, in USD or in small parts of it.
+        parts: How many parts make a dollar.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         return None
     try:
         found = Decimal(str(value))
     except ArithmeticError:
         return None
-    return found if found.is_finite() and found >= 0 else None
+    return found / parts if found.is_finite() and 0 <= found <= _MOST_MONEY * parts else None
 
 
 def is_record(value: object) -> bool:

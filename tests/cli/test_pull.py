@@ -240,6 +240,16 @@ def test_a_default_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> No
         tracking.close()
 
 
+def test_a_name_does_not_become_code(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line break in the name of a variation does not end the comment in the code."""
+    variation = {**CHAT["variations"][0], "key": "small\nraise SystemExit(3)"}
+    targeting = json.loads(json.dumps(TARGETING).replace(CHAT["variations"][0]["key"], "small\\nraise SystemExit(3)"))
+    api.will_answer({**CHAT, "variations": [variation, *CHAT["variations"][1:]]}, targeting)
+    cli.main(["pull", "chat", "--python"])
+
+    assert not any(line.startswith("raise") for line in capsys.readouterr().out.splitlines())
+
+
 def test_an_agent_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """The default of an agent has instructions. If targeting is off, it is the variation for that case."""
     agent = {**deepcopy(CHAT), "mode": "agent"}
@@ -265,6 +275,7 @@ def test_an_agent_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> Non
             [CHAT, {**TARGETING, "environments": {"test": {}}}],
             "the project has no environment 'production'; use one of",
         ),
+        ([CHAT, {**TARGETING, "environments": None}], "the project has no environment 'production'; use one of: none"),
         ([[]], "sent something else than an object"),
         ([{**CHAT, "variations": [{"name": "Small"}]}, TARGETING], "sent an AI Config that cannot be read"),
     ],

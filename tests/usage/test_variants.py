@@ -376,3 +376,15 @@ def test_a_count_of_the_tokens_of_a_prompt(body: Json) -> None:
 def test_an_answer_of_the_application_with_common_names(answer: Json) -> None:
     """The numbers of an application's answer are no tokens, although LaunchDarkly's newer SDK uses these names."""
     assert read(answer) is None
+
+
+def test_names_and_costs_have_limits() -> None:
+    """Endless names are cut, and a cost that nobody pays is unknown, so that no record and no sum is spoilt."""
+    found = read({"model": "m" * 9_999, "choices": [{"message": {"content": "Hi"}, "finish_reason": "s" * 9_999}]})
+    assert found is not None
+    assert (found.model, found.finish_reasons) == ("m" * 256, ("s" * 256,))
+    counts = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+    for cost in (1e307, "1e999999", 10**400, float("nan"), -1):
+        priced = read({"model": "m", "choices": [], "usage": {**counts, "cost": cost}})
+        assert priced is not None
+        assert priced.cost is None
