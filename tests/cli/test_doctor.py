@@ -10,6 +10,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,10 +53,17 @@ def server() -> Iterator[DevServer]:
         yield server
 
 
+def _version(name: str) -> str:
+    if name == "launchdarkly-ai-server":
+        raise metadata.PackageNotFoundError(name)
+    return metadata.version(name)
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use an empty directory, and ignore the sockets of refused streams that the SDK does not close."""
+    """Use an empty directory without the newer SDK, and ignore the sockets of refused streams, which stay open."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ldai_integrations._cli.doctor.process.version", _version)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import pkgutil
 import re
 from importlib import import_module
@@ -71,8 +72,8 @@ def described_members(name: str) -> set[str]:
     directive = rf"^\.\. autoclass:: {re.escape(name)}(?:\(\))?\n   :members: ((?:.+\n)+)"
     entry = re.search(directive, pages, re.MULTILINE)
     assert entry is not None, name
-    attributes = (load(name).__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
-    return {*re.findall(r"\w+", entry[1]), *re.findall(r"^ {8}(\w+):", attributes, re.MULTILINE)}
+    attributes = (inspect.getdoc(load(name)) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return {*re.findall(r"\w+", entry[1]), *re.findall(r"^ {4}(\w+):", attributes, re.MULTILINE)}
 
 
 def test_an_editor_offers_only_described_names() -> None:
