@@ -159,7 +159,7 @@ def launchdarkly() -> Any:
         yield launchdarkly
 
 
-@pytest.mark.parametrize("cache_control", [b"public, max-age=60", b"Public"])
+@pytest.mark.parametrize("cache_control", [b"public, max-age=60", b"Public", b"s-maxage=60", b"max-age=60"])
 def test_a_response_that_caches_share(cache_control: bytes, launchdarkly: OfflineLaunchDarkly) -> None:
     """A response that caches may share sets no cookie: everybody who gets it would be the same visitor."""
 
