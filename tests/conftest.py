@@ -63,10 +63,10 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the long suites that are folders of their own; a plain ``pytest`` leaves them out."""
-    markers = {Path(__file__).parent / "exits": "exits", Path(__file__).parent / "scale": "server"}
+    markers = {"exits": "exits", "scale": "server", "typing": "types"}
     for item in items:
-        if (marker := markers.get(item.path.parent)) is not None:
-            item.add_marker(marker)
+        if item.path.parent.parent == Path(__file__).parent and item.path.parent.name in markers:
+            item.add_marker(markers[item.path.parent.name])
 
 
 def _freeze() -> None:

@@ -17,6 +17,8 @@ from ldai_integrations.devserver import DevServer
 from ..exits.process import arrived, start
 from ..exits.test_servers import ask, serve
 
+pytestmark = pytest.mark.exits
+
 _PROGRAMS = "tests.delivery.programs"
 _APPS = "tests.delivery.applications"
 

@@ -20,6 +20,8 @@ from ldai_integrations.devserver._flags import FlagStore, FlagStreams
 
 from .samples import FLAGS, edited
 
+pytestmark = pytest.mark.soak
+
 MB = 2**20
 EVENTS = [{"kind": "custom", "key": "k"}]
 
