@@ -6,14 +6,14 @@ variation in each request, and counts once in experiments.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from itsdangerous import BadSignature, Signer
+from itsdangerous import BadSignature
 
 from ._service_settings import Secret, VisitorSettings
+from ._signing import make_signer
 from .exceptions import ConfigurationError
 
 __all__ = ["Visitor", "VisitorSettings", "Visitors"]
@@ -40,8 +40,7 @@ class Visitors:
                 "Flask or Django set SECRET_KEY before the tracking is put on the application"
             )
         self._settings = settings
-        keys = [secret.encode() if isinstance(secret, str) else secret for secret in secrets]
-        self._signer = Signer(keys, _PURPOSE, key_derivation="hmac", digest_method=hashlib.sha256)
+        self._signer = make_signer(secrets, _PURPOSE)
 
     def recognize(self, cookies: str, *, is_https: bool) -> Visitor:
         """Return the visitor who sent a ``Cookie`` header; a new one if it contains no cookie of ours.

@@ -70,6 +70,7 @@ MALFORMED: dict[str, Any] = {
     "no-meta": {**_GPT, "messages": system("Hello.")},
     "null-meta": {"_ldMeta": None, **_GPT},
     "version-as-text": {"_ldMeta": {**meta("v"), "version": "one"}, **_GPT},
+    "enabled-as-text": {"_ldMeta": {**meta("v"), "enabled": "false"}, **_GPT, "messages": system("Hello.")},
     "variation-key-as-number": {"_ldMeta": {**meta("v"), "variationKey": 7}, **_GPT},
     "model-without-name": {"_ldMeta": meta("v"), "model": {"parameters": {}}},
     "messages-as-text": {"_ldMeta": meta("v"), **_GPT, "messages": "Hello."},

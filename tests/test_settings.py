@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,4 +173,41 @@ def test_a_config_file_that_is_nested_too_deeply(tmp_path: Path, monkeypatch: py
     file.write_text("[" * 100_000, encoding="utf-8")
     monkeypatch.setenv("LDAI_CONFIG_FILE", str(file))
     with pytest.raises(ConfigurationError, match=r"LDAI_CONFIG_FILE is .* which cannot be read as JSON"):
+        Tracking.from_env()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "huge"])
+def test_a_config_file_that_is_no_regular_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, a device, a directory or a huge file is an error at set-up: it does not block, or fill the memory."""
+    file = tmp_path / "configs.json"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        with file.open("wb") as huge:
+            huge.truncate(100_000_000)
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(file))
+    with pytest.raises(ConfigurationError, match=r"LDAI_CONFIG_FILE is .*(not a regular file|Is a directory)"):
+        Tracking.from_env()
+
+
+@pytest.mark.parametrize("place", ["flags.chat.variations[0]", "flagValues.chat"])
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_a_config_file_whose_enabled_is_no_switch(
+    place: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variation whose ``enabled`` is neither true nor false, such as a text, is an error that names its place."""
+    variation = {"_ldMeta": {"enabled": value, "variationKey": "v"}, "model": {"name": "m"}}
+    content = (
+        {"flags": {"chat": {"variations": [variation]}}} if "flags." in place else {"flagValues": {"chat": variation}}
+    )
+    file = tmp_path / "configs.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(file))
+    said = re.escape(f"{place}._ldMeta.enabled is {value!r}; write true or false")
+    with pytest.raises(ConfigurationError, match=said):
         Tracking.from_env()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .init import DEFAULT_FILE, sample
-from .terminal import fail
+from .terminal import fail, printable
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
@@ -89,14 +89,23 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
         print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1, too: set no_proxy=127.0.0.1")
     print("AI Configs")
     for config in server.ai_configs:
-        print(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}")
+        print(printable(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}"))
     print("Press Ctrl-C to stop.", flush=True)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """A formatter that writes what a terminal would obey as in Python code."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message."""
+        return printable(super().format(record))
 
 
 @contextmanager
 def _print_log(name: str) -> Iterator[None]:
     """Print the messages of a logger, one per line."""
     logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_PrintableFormatter())
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConfigurationError
+from .terminal import tell
 
 if TYPE_CHECKING:
     from ..usage import Progress
@@ -66,7 +66,7 @@ def _prefetch(args: argparse.Namespace) -> int:
         with _show_downloads() as progress:
             written = prefetch(timeout=args.timeout, progress=progress, directory=args.dir)
     except (ConfigurationError, OSError) as problem:
-        print(f"ldai: {problem}", file=sys.stderr)
+        tell(str(problem))
         return 1
     for path in written:
         print(f"wrote {path}")

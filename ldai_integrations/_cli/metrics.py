@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -17,7 +16,7 @@ from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
 from .output import Percentiles, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
-from .terminal import fail, show_progress
+from .terminal import fail, show_progress, tell
 
 TOTAL = "all"
 CONDITION_MET = 1
@@ -172,7 +171,7 @@ def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:
             on_progress=on_progress,
         )
     save_plot(path, f"{query.config_key} ({query.env}), times in UTC", points)
-    print(f"ldai: saved the plot to {path}", file=sys.stderr)
+    tell(f"saved the plot to {path}")
 
 
 def _check_conditions(conditions: Sequence[Condition], columns: Mapping[str, Metrics]) -> int:
@@ -183,7 +182,7 @@ def _check_conditions(conditions: Sequence[Condition], columns: Mapping[str, Met
             met, place = condition.is_met(metrics), "" if name == TOTAL else f" in variation {name!r}"
             if met:
                 value = condition.format_value(metrics)
-                print(f"ldai: {condition.text} is met{place}: the value is {value}", file=sys.stderr)
+                tell(f"{condition.text} is met{place}: the value is {value}")
                 status = CONDITION_MET
             elif met is None:
                 unknown = fail(f"{condition.text} cannot be checked{place}: {condition.figure.name} is unknown")

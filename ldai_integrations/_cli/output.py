@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..metrics import Metrics, MetricsPoint
 from .figures import FIGURES, UNKNOWN
+from .terminal import printable
 
 _FIELDS = [field.name for field in fields(Metrics) if field.name != "approximate"]
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
@@ -33,15 +34,16 @@ def print_table(
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     # If standard output is a pipe, rich assumes 80 columns and shortens the text.
     console = Console(width=None if sys.stdout.isatty() else 400)
     period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (start, end))
-    console.print(f"{title}, {period}", style="bold", highlight=False)
+    console.print(f"{title}, {period}", style="bold", markup=False, highlight=False)
     table = Table()
     table.add_column("")
     for name in columns:
-        table.add_column(name or "(default served)", justify="right", overflow="fold")
+        table.add_column(Text(printable(name) or "(default served)"), justify="right", overflow="fold")
     for figure in FIGURES:
         cells = [figure.format(metrics) for metrics in columns.values()]
         if any(cell != UNKNOWN for cell in cells):
@@ -88,7 +90,7 @@ def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns:
     for name, metrics in columns.items():
         values = _read_fields(metrics, lambda money: format(money, "f"))
         values["approximate"] = " ".join(sorted(metrics.approximate))
-        writer.writerow([*about.values(), start.isoformat(), end.isoformat(), name, *values.values()])
+        writer.writerow([*about.values(), start.isoformat(), end.isoformat(), printable(name), *values.values()])
 
 
 def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ..metrics._http import Connection
 from .default_code import write_default
 from .init import DEFAULT_FILE, SCHEMA, write_schema
 from .rest import Access, add_arguments, find_access
-from .terminal import fail
+from .terminal import fail, tell
 
 Json = dict[str, Any]
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as problem:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
     for remark in _find_remarks(flags):
-        print(f"ldai: {remark}", file=sys.stderr)
+        tell(remark)
     return 0
 
 

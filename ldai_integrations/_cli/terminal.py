@@ -1,4 +1,4 @@
-"""Error messages and progress bars."""
+"""What people read: texts without control characters, messages and progress bars."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ COULD_NOT_RUN = 2
 OnProgress = Callable[[int, int], object]
 
 
+def printable(text: str) -> str:
+    """Return a text from outside without what a terminal would obey: it is written as in Python code."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def tell(message: str) -> None:
+    """Print a message on standard error."""
+    print(f"ldai: {printable(message)}", file=sys.stderr)
+
+
 def fail(message: str) -> int:
     """Print why a command could not run, and return its exit status."""
-    print(f"ldai: {message}", file=sys.stderr)
+    tell(message)
     return COULD_NOT_RUN
 
 

@@ -20,7 +20,7 @@ from .._version import __version__
 from ..exceptions import ConfigurationError
 from ..records import Mode
 from .client import TrackingClient
-from .templates import TemplateError, missing_variables, render
+from .templates import MOST_STEPS, TemplateError, TooManyStepsError, missing_variables, render
 from .variations import problem_with
 
 if TYPE_CHECKING:  # pyright finds the classes of ldai, which has no py.typed, only in aliases that are strings
@@ -150,6 +150,15 @@ class Configs:
                 "variables", config_key, "A prompt of %r is served as it is written, because it %s.", config_key, exc
             )
             return template
+        except TooManyStepsError:
+            self._diagnostics.note(
+                "variables",
+                config_key,
+                "A prompt of %r would take more than %s steps and is rendered without its variables; give shorter "
+                "lists in variables=, or nest fewer sections in the AI Config.",
+                config_key,
+                f"{MOST_STEPS:,}",
+            )
         except Exception as exc:
             kind = type(exc).__name__
             self._diagnostics.note(
@@ -159,7 +168,7 @@ class Configs:
                 "give strings, numbers, lists or dicts.",
                 kind,
             )
-            return render(template, {name: variables[name] for name in ("ldctx", "ldContext")})
+        return render(template, {name: variables[name] for name in ("ldctx", "ldContext")})
 
     def _disabled(self, config_key: str, ld_context: Context) -> AIConfig:
         def create_tracker() -> LDAIConfigTracker:

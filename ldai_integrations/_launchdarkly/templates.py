@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,14 +11,20 @@ import chevron.tokenizer
 
 _Tokens = tuple[tuple[str, str], ...]
 
-# Filling in a template takes about 50 µs for each tag, and much longer for deeply nested sections. These limits keep it
-# below about 100 ms.
+# Parsing takes about 50 µs for each tag. These limits keep it below about 100 ms.
 MOST_TAGS = 2_000
 MOST_NESTED = 20
+# Each tag and each text is one step for each section around it and one more, because names are looked up in all of
+# them, as often as a section is repeated. A step takes about 3 µs.
+MOST_STEPS = 50_000
 
 
 class TemplateError(ValueError):
     """A template that cannot be filled in."""
+
+
+class TooManyStepsError(Exception):
+    """Sections that are repeated so often that filling in the template would take too long."""
 
 
 @lru_cache(maxsize=1024)
@@ -28,12 +34,13 @@ def parse(template: str) -> _Tokens:
     Raises:
         TemplateError: If the template is malformed or exceeds a limit.
     """
-    if template.count("{{") > MOST_TAGS:
-        raise TemplateError(f"has more than {MOST_TAGS:,} tags")
+    _limit_tags(template, "{{")
     depth = 0
     try:
         tokens = []
         for kind, value in chevron.tokenizer.tokenize(template):
+            if kind == "set delimiter":  # from here on, tags begin with another text
+                _limit_tags(template, value.partition(" ")[0])
             depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
             if depth > MOST_NESTED:
                 raise TemplateError(f"has more than {MOST_NESTED} nested sections")
@@ -46,16 +53,47 @@ def parse(template: str) -> _Tokens:
     return tuple(tokens)
 
 
+def _limit_tags(template: str, delimiter: str) -> None:
+    if template.count(delimiter) > MOST_TAGS:
+        raise TemplateError(f"has more than {MOST_TAGS:,} tags")
+
+
 def render(template: str, variables: Mapping[str, Any]) -> str:
     """Fill in a template. A variable that is not given becomes the empty string.
 
     Raises:
         TemplateError: If the template is malformed or exceeds a limit.
+        TooManyStepsError: If its sections are repeated too often with these variables.
         Exception: Whatever converting a variable to text raises.
     """
     if "{{" not in template:
         return template
-    return str(chevron.render(parse(template), variables, partials_path=None))
+    return str(chevron.render(parse(template), scopes=_Scopes([variables]), partials_path=None))
+
+
+class _Scopes(list[Any]):
+    """The values in which chevron looks up names, innermost first, which count the steps.
+
+    Args:
+        values: The values.
+        around: Those of the section around this one.
+    """
+
+    def __init__(self, values: Iterable[Any], around: _Scopes | None = None) -> None:
+        super().__init__(values)
+        self._outermost: _Scopes = self if around is None else around._outermost
+        self._steps = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a value. chevron asks for the innermost one before each tag and each text."""
+        self._outermost._steps += len(self)
+        if self._outermost._steps > MOST_STEPS:
+            raise TooManyStepsError
+        return super().__getitem__(index)
+
+    def __radd__(self, values: list[Any]) -> _Scopes:
+        """Return the scopes of one repetition of a section."""
+        return _Scopes([*values, *self], self)
 
 
 def missing_variables(template: str, variables: Mapping[str, Any]) -> list[str]:

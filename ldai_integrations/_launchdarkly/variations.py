@@ -40,6 +40,8 @@ def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
     found = meta.get("mode")
     if meta.get("enabled") and found in MODES and found != mode:
         yield f"it is of mode {found!r} but is read as {mode!r}; use track_ai(mode={found!r}) or change the AI Config"
+    if not isinstance(meta.get("enabled", False), bool):
+        yield f"_ldMeta.enabled is {meta['enabled']!r:.40}; write true or false, without quotes"
     version = meta.get("version", 1)
     if not isinstance(version, (int, float)):
         yield "_ldMeta.version is not a number"

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import socket
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import urllib3
 from ldclient import Config
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from .._http import limit_heads
 from ._batch import Batch
 from ._sdk import Engine
 
 # If a server asks for a longer delay than this, it is tried again earlier.
 _MAX_RETRY_AFTER_SECONDS = 300.0
-# How long the head of an answer may take. The read timeout limits each silence only: a server that sends one header
-# per second would hold up the delivery for minutes.
-_ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Poster:
         self._uri = config.events_uri
         self._headers, self._answered = engine.headers, engine.answered
         self._pool = engine.pool()
-        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        limit_heads(self._pool)
         self._is_compressed = config.enable_event_compression
         self._timeout = urllib3.Timeout(connect=config.http.connect_timeout, read=config.http.read_timeout)
 
@@ -107,35 +101,3 @@ def _read_retry_after(response: Any) -> float:
         return min(urllib3.Retry().parse_retry_after(value), _MAX_RETRY_AFTER_SECONDS)
     except Exception:  # no number and no date, or a date out of range
         return 0.0
-
-
-class _LimitedAnswer(HTTPConnection):
-    """A connection that is shut down if the head of the answer takes too long."""
-
-    def getresponse(self) -> Any:
-        """Wait for the head of the answer."""
-        seconds = max(_ANSWER_SECONDS, self.timeout or 0.0)  # urllib3 has set the read timeout of the config
-        watch = threading.Timer(seconds, self._shut_down)
-        watch.daemon = True
-        with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
-            watch.start()
-        try:
-            return super().getresponse()
-        finally:
-            watch.cancel()
-
-    def _shut_down(self) -> None:
-        with suppress(OSError, AttributeError):  # it was closed meanwhile
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-
-class _LimitedTLSAnswer(_LimitedAnswer, HTTPSConnection):
-    """The same for https."""
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _LimitedAnswer
-
-
-class _TLSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _LimitedTLSAnswer

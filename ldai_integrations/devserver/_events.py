@@ -40,7 +40,7 @@ class Cursor(NamedTuple):
 
 
 class InvalidPayloadError(ValueError):
-    """A payload that is not a JSON array, or is nested too deeply."""
+    """A payload that is not a JSON array, is nested too deeply, or has too many events."""
 
 
 class EventStore:
@@ -56,9 +56,9 @@ class EventStore:
             sqlite3.Error: The file cannot be opened, or is not a database of this server.
         """
         self._changed = threading.Condition()
+        self._writing = threading.Lock()  # held by one payload until all of its events are stored
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        # JSON may contain a lone surrogate, which UTF-8 cannot encode. Show it as a replacement character.
-        self._connection.text_factory = lambda text: text.decode(errors="replace")
+        self._connection.text_factory = schema.decode
         try:
             schema.prepare(self._connection)
         except sqlite3.Error:
@@ -83,21 +83,23 @@ class EventStore:
             False if the payload was already stored.
 
         Raises:
-            InvalidPayloadError: The body is not a JSON array, or nested too deeply; nothing is stored.
+            InvalidPayloadError: The body is not a JSON array, is nested too deeply, or has too many events; nothing is
+                stored.
         """
-        text = body.decode(errors="replace")
-        with self._changed:
-            if self._select_one("SELECT CASE WHEN json_valid(:body) THEN json_type(:body) END", body=text) != "array":
-                raise InvalidPayloadError("the payload is not a JSON array of events")
-            if self._select_one("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
+        with self._writing:
+            if self.select("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
                 self._duplicates += 1
                 return False
-            with self._connection:
-                out_of_range = schema.insert(self._connection, payload_id, text, int(time.time() * 1000))
-                if any(map(is_nested_too_deeply, schema.read_long_events(self._connection, payload_id))):
-                    raise InvalidPayloadError("an event is nested too deeply")
-            self._cursor = Cursor(self._cursor.era, schema.read_newest_id(self._connection))
-            self._changed.notify_all()
+            try:
+                out_of_range = self._insert(payload_id, body.decode(errors="replace"))
+            except BaseException:
+                with self._changed:
+                    self._connection.rollback()
+                raise
+            with self._changed:
+                self._connection.commit()
+                self._cursor = Cursor(self._cursor.era, schema.read_newest_id(self._connection))
+                self._changed.notify_all()
         if out_of_range is not None:
             logger.warning(
                 "Refused the metric value %g of an event %r, because it is not between -2**53 and 2**53. The event is"
@@ -106,6 +108,19 @@ class EventStore:
                 out_of_range[0],
             )
         return True
+
+    def _insert(self, payload_id: str, body: str) -> tuple[str | None, float] | None:
+        """Store events, and let others read in between; return one whose metric value is out of range."""
+        received_ms, out_of_range = int(time.time() * 1000), None
+        try:
+            for events in schema.split(body):
+                if any(is_nested_too_deeply(raw) for _, raw in events if len(raw) > schema.LONG_EVENT):
+                    raise InvalidPayloadError("an event is nested too deeply")
+                with self._changed:
+                    out_of_range = schema.insert(self._connection, payload_id, events, received_ms) or out_of_range
+        except ValueError as problem:
+            raise InvalidPayloadError(str(problem)) from problem
+        return out_of_range
 
     def events(self, filters: Filters) -> list[Event]:
         """Return the events as received, oldest first.
@@ -174,7 +189,7 @@ class EventStore:
 
     def clear(self) -> None:
         """Delete every event and reset the number of duplicates."""
-        with self._changed:
+        with self._writing, self._changed:
             with self._connection:
                 self._connection.execute("DELETE FROM events")
                 self._connection.execute("DELETE FROM runs")
@@ -188,10 +203,6 @@ class EventStore:
 
     def _start_era(self) -> Cursor:
         return Cursor(uuid.uuid4().hex, schema.read_newest_id(self._connection))
-
-    def _select_one(self, statement: str, **values: str) -> object:
-        row = self._connection.execute(statement, values).fetchone()
-        return row[0] if row else None
 
 
 def _write_conditions(filters: Filters) -> str:

@@ -129,7 +129,7 @@ class FlagFile:
 
     def _read(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            return self.path.read_bytes() if self.path.is_file() else None  # nothing else, such as a pipe, is read
         except OSError:
             return None
 

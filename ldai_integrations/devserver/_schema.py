@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 VERSION = 5
 # 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type. In 4,
@@ -11,6 +13,10 @@ OLDER = (0, 1, 2, 3, 4)
 
 # The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
 MAX_VALUE = 2**53
+# Ten times as many events as the buffer of an SDK holds by default. To store them takes about two seconds.
+MAX_EVENTS = 100_000
+# So many events are stored at a time, in about 20 ms. Other threads read the database in between.
+BATCH = 1000
 # A shorter event than this is not nested deeper than Python reads. An event of our runs has about 320 characters.
 LONG_EVENT = 1000
 
@@ -78,12 +84,12 @@ CAST({_number("$.data.version")} AS INTEGER),
 """
 _COLUMNS = "created_ms, kind, key, run_id, config_key, variation_key, version, metric_value"
 # A value of a wrong type or out of range is stored in the raw event only.
-# SQLite parses the payload itself. It is several times faster than Python, and other threads can run meanwhile.
-_INSERT_EVENTS = f"""
+_INSERT_EVENT = f"""
 INSERT INTO events (payload_id, position, received_ms, raw, {_COLUMNS})
-SELECT :payload_id, event.key, :received_ms, event.value, {_VALUES}
-FROM json_each(:body) AS event
-WHERE event.type = 'object'
+SELECT ?, event.position, ?, event.value, {_VALUES} FROM (SELECT ? AS position, ? AS value) AS event
+"""
+_COUNT = """
+SELECT CASE WHEN json_valid(:body) THEN CASE json_type(:body) WHEN 'array' THEN json_array_length(:body) END END
 """
 _READ_AGAIN = f"UPDATE events SET ({_COLUMNS}) = (SELECT {_VALUES} FROM (SELECT events.raw AS value) AS event)"
 _MERGE_RUNS = """
@@ -132,27 +138,50 @@ def prepare(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def split(body: str) -> Iterator[list[tuple[int, str]]]:
+    """Yield position and raw JSON of the events of a payload, in batches.
+
+    SQLite parses the payload. It is several times faster than Python, and other threads can run meanwhile.
+
+    Raises:
+        ValueError: The payload is not a JSON array, or has too many elements.
+    """
+    with closing(sqlite3.connect(":memory:")) as parser:
+        parser.text_factory = decode
+        [(count,)] = parser.execute(_COUNT, {"body": body})
+        if count is None:
+            raise ValueError("the payload is not a JSON array of events")
+        if count > MAX_EVENTS:
+            raise ValueError(f"the payload has {count:,} events; at most {MAX_EVENTS:,} are stored at once")
+        found = parser.execute("SELECT key, value FROM json_each(?) WHERE type = 'object'", (body,))
+        while batch := found.fetchmany(BATCH):
+            yield batch
+
+
+def decode(text: bytes) -> str:
+    """Decode a text of SQLite. A lone surrogate, which JSON may contain, is shown as a replacement character."""
+    return text.decode(errors="replace")
+
+
 def insert(
-    connection: sqlite3.Connection, payload_id: str, body: str, received_ms: int
+    connection: sqlite3.Connection, payload_id: str, events: Sequence[tuple[int, str]], received_ms: int
 ) -> tuple[str | None, float] | None:
-    """Store the events of one payload and update their runs; the caller opens the transaction.
+    """Store events of one payload and update their runs; the caller ends the transaction.
+
+    Args:
+        connection: The database.
+        payload_id: The SDK's id of the payload.
+        events: Position and raw JSON of each event.
+        received_ms: When the payload has arrived.
 
     Returns:
         Key and value of an event whose metric value was out of range and not stored; ``None`` if there is none.
     """
     since = {"since": read_newest_id(connection)}
-    connection.execute(_INSERT_EVENTS, {"payload_id": payload_id, "body": body, "received_ms": received_ms})
+    connection.executemany(_INSERT_EVENT, [(payload_id, received_ms, position, raw) for position, raw in events])
     connection.execute(_MERGE_RUNS, since)
     found: tuple[str | None, float] | None = connection.execute(_OUT_OF_RANGE, since).fetchone()
     return found
-
-
-def read_long_events(connection: sqlite3.Connection, payload_id: str) -> list[str]:
-    """Return the raw JSON of the events of a payload that are long enough to be nested deeply."""
-    rows = connection.execute(
-        "SELECT raw FROM events WHERE payload_id = ? AND length(raw) > ?", (payload_id, LONG_EVENT)
-    )
-    return [raw for (raw,) in rows]
 
 
 def read_newest_id(connection: sqlite3.Connection) -> int:

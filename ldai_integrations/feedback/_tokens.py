@@ -6,7 +6,6 @@ a URL or JSON. The check needs only the secret, so any process can do it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from itsdangerous import BadSignature, Signer
 from ldclient import Context
 
 from .._service_settings import Secret
+from .._signing import make_signer
 
 #: The longest token that is checked, in characters. A run whose keys have 256 characters, which is LaunchDarkly's
 #: limit, has one of about 1,100.
@@ -41,7 +41,7 @@ class Tokens:
     """
 
     def __init__(self, secrets: Sequence[Secret], *, max_age: int, clock: Callable[[], float] = time.time) -> None:
-        self._secrets = [item.encode() if isinstance(item, str) else item for item in secrets]
+        self._secrets = secrets
         self._max_age = max_age
         self._clock = clock
 
@@ -86,5 +86,4 @@ class Tokens:
         parts = [ld_context.get_individual_context(index) for index in range(ld_context.individual_context_count)]
         # fully_qualified_key is the same for the user "org:x" and for the context "x" of the kind "org".
         who = json.dumps([[part.kind, part.key] for part in parts if part is not None])
-        salt = f"{_PURPOSE}\0{who}".encode()
-        return Signer(self._secrets, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        return make_signer(self._secrets, f"{_PURPOSE}\0{who}".encode())

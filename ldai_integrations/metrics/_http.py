@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from .._http import limit_heads, read_body
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
@@ -27,6 +28,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 _TRIES = 5  # of one request, including the first
+_MOST_BYTES = 33_554_432  # of an answer
 _BACKOFF_SECONDS = 0.5  # urllib3 retries at once, then after twice this, then doubles it each time: 7 s in all
 _API_VERSION = "20240415"  # the current one; without the header, the token's own version decides
 
@@ -45,7 +47,7 @@ class Connection:
     Args:
         base_url: A name in :data:`HOSTS`, or an address; plain http only on this machine.
         token: The access token. It is sent in the Authorization header and nowhere else.
-        timeout: The time for one try in seconds, to connect and to read each.
+        timeout: The time for one try in seconds: to connect, for each silence, and for the whole body.
         max_wait: The longest wait for one rate limit in seconds.
 
     Raises:
@@ -57,6 +59,7 @@ class Connection:
         self._token = _check_token(token)
         self._timeout = timeout
         self._pool = _pool(self.base_url)
+        limit_heads(self._pool)
         self._retry = _Retry(max_wait=max_wait)
 
     def get(self, path: str, query: Mapping[str, str]) -> object:
@@ -78,21 +81,27 @@ class Connection:
                 headers=headers,
                 timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
                 retries=self._retry,
+                preload_content=False,
             )
+            body = read_body(response, seconds=self._timeout, most_bytes=_MOST_BYTES)
         except urllib3.exceptions.HTTPError as exc:
             raise self._unreachable(exc) from exc
+        except ValueError as exc:
+            raise MetricsError(
+                f"{self.base_url} sent an answer that is not read: {exc}; check the address", status=None
+            ) from exc
         if response.status != 200:
-            raise self._refused(response)
+            raise self._refused(response, body)
         try:
-            return json.loads(response.data)
+            return json.loads(body)
         except (ValueError, RecursionError) as exc:
             raise MetricsError(
                 f"{self.base_url} answered with something that is not JSON; check the address", status=200
             ) from exc
 
-    def _refused(self, response: urllib3.BaseHTTPResponse) -> MetricsError:
+    def _refused(self, response: urllib3.BaseHTTPResponse, body: bytes) -> MetricsError:
         status = response.status
-        said = _read_message(response.data).replace(self._token, "…")
+        said = _read_message(body).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
         wait = _read_wait(response)
         if wait is not None:
@@ -134,7 +143,10 @@ class _Retry(urllib3.Retry):
         wait = None if response is None else _read_wait(response)
         if wait is not None and wait > self._max_wait:
             raise urllib3.exceptions.MaxRetryError(options["_pool"], url)
-        return super().increment(method, url, response, *args, **options)
+        changed = super().increment(method, url, response, *args, **options)
+        if response is not None:
+            response.close()  # nobody needs the body, which may be endless
+        return changed
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         """Return the seconds to wait, with some jitter; ``None`` for the usual backoff."""

@@ -16,7 +16,6 @@ import importlib.util
 import io
 import logging
 import os
-import stat
 import sys
 import tempfile
 import threading
@@ -28,6 +27,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .._files import read_regular_file
 
 if TYPE_CHECKING:
     import tiktoken
@@ -130,7 +131,7 @@ def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, 
     """
     for path in _candidates(spec, directory):
         try:
-            data = _read_file(path)
+            data = read_regular_file(path, most_bytes=MOST_BYTES)
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
                     data = file.read(MOST_BYTES)
@@ -139,16 +140,6 @@ def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, 
         if hashlib.sha256(data).hexdigest() == spec.sha256:
             return path, data
     return None
-
-
-def _read_file(path: Path) -> bytes:
-    """Return the data of a regular file of limited size. Opening a pipe does not block."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise ValueError(f"{path} is no encoding file")
-        return file.read(MOST_BYTES)
 
 
 def _candidates(spec: EncodingSpec, directory: Path | None) -> Iterator[Path]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from ldai_integrations import cli
 from ldai_integrations.devserver import DevServer
 
+from ..metrics.answers import API, FULL, Answer, serving
 from .terminal import ROOT, run_on_a_terminal
 
 COMMANDS = ("demo", "init", "pull", "dev", "metrics", "doctor", "encodings", "completion")
@@ -46,6 +51,65 @@ def test_the_table_on_a_terminal(no_color: str, dev_server: DevServer) -> None:
     plain = re.sub(r"\x1b\[[\d;]*m", "", text)
     assert "chat" in plain
     assert max(map(len, plain.splitlines())) <= 40
+
+
+_HOSTILE = "[/red]\x1b]0;x\x07\u202e"
+_SHOWN = r"[/red]\x1b]0;x\x07\u202e"
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
+    """Serve LaunchDarkly's REST API, and set the variables that lead to it."""
+    monkeypatch.delenv("LDAI_DEV_SERVER", raising=False)
+    with serving() as api:
+        monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
+        monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-00000000-1111-2222-3333-444444444444")
+        monkeypatch.setenv("LAUNCHDARKLY_PROJECT_KEY", "shop")
+        monkeypatch.setenv("LAUNCHDARKLY_ENVIRONMENT_KEY", "production")
+        yield api
+
+
+@pytest.mark.parametrize(
+    ("command", "answers"),
+    [
+        (["metrics", "chat", "--by-variation"], [FULL, [{"variationKey": _HOSTILE, "metrics": FULL}]]),
+        (["metrics", "chat", "--by-variation", "--csv"], [FULL, [{"variationKey": _HOSTILE, "metrics": FULL}]]),
+        (["metrics", "chat"], [Answer({"message": _HOSTILE}, 400)]),
+        (["pull", "chat"], [{"variations": []}, {"environments": {_HOSTILE: {}}}]),
+    ],
+    ids=["table", "CSV", "error", "pull"],
+)
+def test_names_do_not_control_the_terminal(
+    command: list[str], answers: list[Any], api: API, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a server sends is shown with its control characters written as in Python code, and without markup."""
+    api.will_answer(*answers)
+    cli.main(command)
+    shown = "".join(capsys.readouterr())
+    assert _SHOWN in shown
+    assert "\x1b" not in shown
+
+
+def test_warnings_of_applications_do_not_control_the_terminal(
+    dev_server: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``ldai doctor`` shows them in the same way."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
+    httpx.post(f"{dev_server.url}/dev/warnings", json={"kind": "variable", "text": _HOSTILE}, trust_env=False)
+    cli.main(["doctor"])
+    shown = capsys.readouterr().out
+    assert _SHOWN in shown
+    assert "\x1b" not in shown
+
+
+def test_flag_files_do_not_control_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``ldai dev`` shows the names in a flag file in the same way."""
+    path = tmp_path / "configs.json"
+    path.write_text(json.dumps({"flags": {_HOSTILE: {"variations": 5}}}), encoding="utf-8")
+    assert cli.main(["dev", "--configs", str(path), "--port", "0"]) == 2
+    shown = capsys.readouterr().err
+    assert _SHOWN in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -45,6 +46,42 @@ def test_a_prompt_is_rendered_for_a_model(
         track_ai("bot", variables=variables) as run,
     ):
         assert run.messages() == [{"role": "system", "content": rendered}]
+
+
+@pytest.mark.parametrize("sections", [5, 8, 20])
+def test_a_prompt_of_endless_sections_takes_a_limited_time(
+    sections: int, no_leaks: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A template whose sections repeat each other is rendered without its variables, which is logged with a remedy."""
+    prompt = "Be brief." + "{{#names}}" * sections + "{{.}}" + "{{/names}}" * sections
+    with (
+        OfflineLaunchDarkly({"bot": ai_config(messages=[{"role": "system", "content": prompt}])}),
+        track_ai("bot", variables={"names": ["x"] * 10}) as run,
+    ):
+        begun = time.perf_counter()
+        assert run.messages() == [{"role": "system", "content": "Be brief."}]
+        assert time.perf_counter() - begun < 2
+    assert "more than 50,000 steps" in caplog.text
+    assert "shorter lists in variables=" in caplog.text
+
+
+def test_long_lists_are_rendered(no_leaks: None) -> None:
+    """A section that repeats a few texts for five thousand items is rendered."""
+    prompt = "{{#names}}- {{.}}\n{{/names}}"
+    with (
+        OfflineLaunchDarkly({"bot": ai_config(messages=[{"role": "system", "content": prompt}])}),
+        track_ai("bot", variables={"names": ["x"] * 5000}) as run,
+    ):
+        assert run.messages() == [{"role": "system", "content": "- x\n" * 5000}]
+
+
+def test_tags_with_other_delimiters_count(no_leaks: None) -> None:
+    """A template with too many tags is not served, also if it chooses the text with which tags begin."""
+    with (
+        OfflineLaunchDarkly({"bot": ai_config(messages=[{"role": "system", "content": "{{=| |=}}" + "|x|" * 2000}])}),
+        track_ai("bot") as run,
+    ):
+        assert not run.config.enabled
 
 
 @pytest.mark.parametrize("config_key", MALFORMED)

@@ -254,7 +254,7 @@ class _Dripping(BaseHTTPRequestHandler):
 )
 def test_the_time_of_a_post_is_limited(path: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that takes too long ends at the limit. It counts if its status has arrived; the body is not read."""
-    monkeypatch.setattr("ldai_integrations.delivery._post._ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("ldai_integrations._http._HEAD_SECONDS", 1.0)
     with serving(_Dripping) as url:
         config = Config("test", events_uri=f"{url}/{path}", http=HTTPConfig(read_timeout=1))
         poster = Poster(config, Engine(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ldclient import Context
 
-from ldai_integrations.devserver import DevServer, FlagFileError
+from ldai_integrations.devserver import DevServer, FlagFileError, read_flag_file
 
 from ..waiting import eventually
 from .samples import FLAGS, Json, edited
@@ -187,6 +188,15 @@ def test_suspect_values_are_reported(path: Path, serving: DevServer, lines: Call
     assert eventually(lambda: len(lines()) == 2)
     assert lines()[0].startswith("warning: flag 'chat': variations[1]._ldMeta.enabled is missing; add it: whether")
     assert lines()[1] == "flags.json: chat changed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes in directories")
+def test_a_pipe_is_no_flag_file(tmp_path: Path) -> None:
+    """A pipe is refused. Neither the dev server nor ``ldai doctor`` waits for its content."""
+    path = tmp_path / "configs.json"
+    os.mkfifo(path)
+    with pytest.raises(FlagFileError, match="cannot be read"):
+        read_flag_file(path)
 
 
 def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> None:

@@ -87,6 +87,34 @@ def test_compressed_bodies_do_not_fill_the_memory(server: DevServer, raw: httpx.
     assert used() < 250
 
 
+def post_compressed(raw: httpx.Client, body: bytes) -> int:
+    """Post events as gzip and return the status."""
+    headers = {"Content-Encoding": "gzip"}
+    return raw.post("/bulk", content=gzip.compress(body), headers=headers, timeout=60).status_code
+
+
+def test_a_million_events_in_one_payload_are_refused(server: DevServer, raw: httpx.Client) -> None:
+    """A payload of 3 kB with a million events is refused at once, and nothing of it is stored."""
+    begun = time.monotonic()
+    assert post_compressed(raw, b"[" + b"{}," * 1_000_000 + b"{}]") == 400
+    assert time.monotonic() - begun < 2
+    assert server.status()["events"] == 0
+
+
+def test_others_read_while_many_events_are_stored(server: DevServer, raw: httpx.Client) -> None:
+    """While the most events are stored that a payload may have, other clients wait for a small part of that time."""
+    with ThreadPoolExecutor(1) as pool:
+        post = pool.submit(post_compressed, raw, b"[" + b"{}," * 99_999 + b"{}]")
+        begun, longest = time.monotonic(), 0.0
+        while not post.done():
+            asked = time.monotonic()
+            assert raw.get("/dev/runs?config_key=k", timeout=60).status_code == 200
+            longest = max(longest, time.monotonic() - asked)
+        assert post.result() == 202
+    assert longest < max(0.2, (time.monotonic() - begun) / 4)
+    assert server.status()["events"] == 100_000
+
+
 def test_large_bodies_are_stored_one_after_the_other(server: DevServer, raw: httpx.Client) -> None:
     """Two payloads of 20 MB at once are stored."""
     body = json.dumps([{"kind": "custom", "key": "k", "data": "x" * 20 * MB}]).encode()

@@ -35,7 +35,7 @@ FULL = {
 
 @dataclass
 class Answer:
-    """One answer: a status, headers, and a body that is JSON unless it is bytes."""
+    """One answer: a status, headers, and a body that is JSON unless it is bytes or an iterator of its parts."""
 
     body: Any = None
     status: int = 200
@@ -73,12 +73,18 @@ def serving() -> Iterator[API]:
             api.headers.append({name.lower(): value for name, value in self.headers.items()})
             answer = api.answers.pop(0) if api.answers else Answer({"message": "nothing is left to answer"}, 418)
             time.sleep(answer.delay)
-            body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            body, headers = answer.body, dict(answer.headers)
+            if isinstance(body, Iterator):
+                headers["Connection"] = "close"
+            else:
+                body = [body if isinstance(body, bytes) else json.dumps(body).encode()]
+                headers["Content-Length"] = str(len(body[0]))
             self.send_response(answer.status)
-            for name, value in {**answer.headers, "Content-Length": str(len(body))}.items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            for part in body:
+                self.wfile.write(part)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             """Log nothing."""

@@ -8,6 +8,7 @@ import pickle
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import formatdate
@@ -215,6 +216,33 @@ def test_a_server_that_does_not_answer(api: API) -> None:
     with pytest.raises(MetricsError, match=r"did not answer within 0.05 s, 5 times: .* https_proxy") as raised:
         ask(client)
     assert raised.value.status is None
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_body_without_an_end(status: int, api: API, client: MetricsClient) -> None:
+    """An endless body is an error as soon as it is larger than any real one."""
+    api.will_answer(*[Answer(itertools.repeat(bytes(100_000)), status) for _ in range(5)])
+
+    with pytest.raises(MetricsError, match=r"it has more than 33,554,432 bytes, .* check the address"):
+        ask(client)
+
+
+def test_a_body_that_drips(api: API) -> None:
+    """A body that arrives byte by byte is an error after the timeout."""
+    client = MetricsClient(TOKEN, "shop", base_url=api.url, timeout=0.5)
+
+    def drip() -> Iterator[bytes]:
+        for _ in range(200):
+            time.sleep(0.05)
+            yield b" "
+
+    api.will_answer(Answer(drip()))
+
+    begun = time.monotonic()
+    with pytest.raises(MetricsError, match=r"or takes longer than 0.5 s"):
+        ask(client)
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.usefixtures("no_backoff")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import urllib.error
@@ -18,6 +19,7 @@ from ldclient import Config, Context, LDClient
 from ldclient.config import HTTPConfig
 
 from ..._diagnostics import Diagnostics
+from ..._http import limit_heads, read_body
 from ...delivery import (
     CONFIG_FILE,
     DEV_SERVER,
@@ -32,6 +34,7 @@ from .findings import Finding, ok, problem, skipped, warning
 EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
+_MOST_BYTES = 1_048_576  # of the warnings
 
 _HOSTS = {
     "stream": "it sends AI Configs",
@@ -169,13 +172,16 @@ def find_warnings(target: Target) -> Iterator[Finding]:
         return
     try:
         with urllib3.PoolManager() as pool:
-            answer = pool.request("GET", f"{target.url}/dev/warnings", timeout=_REACH_SECONDS, retries=False)
-            found = answer.json()["warnings"]
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
+            limit_heads(pool)
+            answer = pool.request(
+                "GET", f"{target.url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
+            )
+            body = json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))
+        found = [(str(one["kind"]), str(one["text"])) for one in body["warnings"]]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return  # check_hosts reports a server that does not answer
-    for one in found:
-        kind = one.get("kind")
-        yield warning("application", str(one.get("text")), f"see {kind!r} on the page Troubleshooting")
+    for kind, text in found:
+        yield warning("application", text, f"see {kind!r} on the page Troubleshooting")
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from ..terminal import printable
+
 _STYLES = {"ok": "green", "skipped": "dim", "warning": "yellow", "problem": "red"}
 
 Level = Literal["ok", "skipped", "warning", "problem"]
@@ -58,6 +60,7 @@ def problem(about: str, text: str, remedy: str) -> Finding:
 
 def print_finding(finding: Finding) -> None:
     """Print a finding: in colour if there is a terminal, and as wide as that; otherwise as plain lines."""
+    finding = Finding(finding.level, *map(printable, (finding.about, finding.text, finding.remedy)))
     if not sys.stdout.isatty():
         print(finding, flush=True)
         return

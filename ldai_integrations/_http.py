@@ -1,0 +1,74 @@
+"""Answers of servers, in a limited time and of a limited size."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+# How long the head of an answer may take. The read timeout limits each silence only: a server that sends one header
+# per second would hold up its client for minutes.
+_HEAD_SECONDS = 15.0
+_CHUNK_BYTES = 65_536
+
+
+def limit_heads(pool: urllib3.PoolManager) -> None:
+    """Limit how long the head of an answer may take, for all connections of a pool.
+
+    It may take 15 seconds, or as long as the read timeout if that is longer.
+    """
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+def read_body(response: urllib3.BaseHTTPResponse, *, seconds: float, most_bytes: int) -> bytes:
+    """Return the body of a response that was requested without its content.
+
+    Raises:
+        urllib3.exceptions.HTTPError: It could not be read.
+        ValueError: It takes longer, or is larger, than allowed. The connection is closed.
+    """
+    end, body = time.monotonic() + seconds, bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > most_bytes or time.monotonic() > end:
+            response.close()
+            raise ValueError(f"it has more than {most_bytes:,} bytes, or takes longer than {seconds:g} s")
+    response.release_conn()
+    return bytes(body)
+
+
+class _LimitedConnection(HTTPConnection):
+    """A connection that is shut down if the head of the answer takes too long."""
+
+    def getresponse(self) -> Any:
+        """Wait for the head of the answer."""
+        seconds = max(_HEAD_SECONDS, self.timeout or 0.0)  # urllib3 has set the read timeout
+        watch = threading.Timer(seconds, self._shut_down)
+        watch.daemon = True
+        with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
+            watch.start()
+        try:
+            return super().getresponse()
+        finally:
+            watch.cancel()
+
+    def _shut_down(self) -> None:
+        with suppress(OSError, AttributeError):  # it was closed meanwhile
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
+    """The same for https."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _LimitedConnection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _LimitedTLSConnection
