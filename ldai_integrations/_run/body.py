@@ -17,6 +17,8 @@ MOST_PARSED = 262_144
 # How many compressed bytes of a stream are decoded as they pass, because they may become a thousand times as many. What
 # follows a larger part is decoded when the run is reported, and so are documents.
 _MOST_DECODED = 2_048
+# Longest first line of JSON, in bytes, of a body that may be lines of JSON. It is parsed as it passes.
+_LONGEST_FIRST_LINE = 16_384
 
 
 def is_stream_type(content_type: str) -> bool:
@@ -37,6 +39,8 @@ def media_type(content_type: str) -> str:
 class BodyReader:
     """A reader of a response body that may have a provider's format.
 
+    Applications also send lines of JSON as ``application/json``, for example if they pass on what Ollama sends.
+
     Args:
         content_type: The ``Content-Type`` header.
         content_encoding: The ``Content-Encoding`` header; empty if there is none.
@@ -49,6 +53,7 @@ class BodyReader:
         self.is_undecodable = bool(content_encoding) and self._decoder is None
         self._lines = SSEReader() if is_stream_type(content_type) else None
         self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
+        self._may_be_lines = self._document is not None
         self._limit = limit
         self._compressed: deque[bytes] = deque()
         self._size = 0
@@ -87,21 +92,13 @@ class BodyReader:
             self._take(self._decoder.decode(self._compressed.popleft()))
         if self._lines is not None:
             return self._lines.reading()
-        document = self._parse()
+        document = _parse(self._document)
         return None if document is None else read(document)
 
     @property
     def is_response(self) -> bool:
         """Whether the body is a stream, or a document that is itself a provider's response."""
-        return self._lines is not None or is_response(self._parse())
-
-    def _parse(self) -> Any:
-        if not self._document:
-            return None
-        try:
-            return json.loads(self._document)
-        except (ValueError, RecursionError):
-            return None
+        return self._lines is not None or is_response(_parse(self._document))
 
     def _keep(self, data: bytes) -> None:
         """Keep compressed bytes, within the limit of a document."""
@@ -113,10 +110,27 @@ class BodyReader:
         if self._lines is not None:
             return self._lines.feed(data)
         if self._document is not None:
-            self._document += data.encode("utf-8", "replace") if isinstance(data, str) else data
+            data = data.encode("utf-8", "replace") if isinstance(data, str) else data
+            self._document += data
+            if self._may_be_lines and self._has_lines(self._document, len(data)):
+                document, self._document, self._lines = self._document, None, SSEReader()
+                return self._lines.feed(bytes(document))
             if len(self._document) > self._limit:
                 self._document = None
         return False
+
+    def _has_lines(self, document: bytearray, added: int) -> bool:
+        """Return whether a document is lines of JSON: part of a response, or a response that more follows."""
+        end = document.find(b"\n", max(0, len(document) - added - 1))
+        if end < 0:
+            return False
+        line = _parse(document[:end]) if end < _LONGEST_FIRST_LINE else None
+        self._may_be_lines = is_response(line)
+        if not self._may_be_lines:
+            return False
+        reading = read(line)
+        is_part = reading is None or not (reading.usage or reading.finish_reasons or reading.error)
+        return is_part or not document[end:].isspace()
 
 
 class ItemReader:
@@ -160,10 +174,11 @@ class ItemReader:
             return self._reader.feed(item) or False
         if not isinstance(item, (str, bytes, bytearray, memoryview)):
             return self._feed_object(item)
-        # Part of a body, or a line without its end, as the line iterators of HTTP clients give it.
+        # Part of a body, which may be cut anywhere, or a line without its end, as HTTP clients' iterators give it.
         data = item if isinstance(item, str) else bytes(item)
         has_end = "\n" in data if isinstance(data, str) else b"\n" in data
-        if not has_end and is_sse_or_json_line(beginning_of(data)):
+        is_inside_line = self._reader is not None and self._reader.is_inside_line
+        if not has_end and not is_inside_line and is_sse_or_json_line(beginning_of(data)):
             return self._feed_text(data) | self._feed_text("\n\n")
         return self._feed_text(data)
 
@@ -207,12 +222,12 @@ def is_json_line(text: str) -> bool:
         return text[:100].lstrip().removeprefix("data:").lstrip().startswith(_JSON_STARTS)
     stripped = text.strip()
     data = stripped.removeprefix("data:").strip()
-    return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and _is_json(data))
+    return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and _parse(data) is not None)
 
 
-def _is_json(text: str) -> bool:
+def _parse(data: str | bytes | bytearray | None) -> Any:
+    """Return the JSON in a text; ``None`` if there is none."""
     try:
-        json.loads(text)
+        return json.loads(data) if data else None
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None

@@ -29,11 +29,12 @@ class CountedCall:
         reading: What is known about the response.
     """
 
-    __slots__ = ("_matched", "call", "reading")
+    __slots__ = ("_error", "_matched", "call", "reading")
 
     def __init__(self, call: ProviderCall, reading: Reading) -> None:
         self.call = call
         self.reading = reading
+        self._error = call.error
         self._matched: set[str] = {call.reporter}
 
     @property
@@ -44,7 +45,7 @@ class CountedCall:
     @property
     def is_failed(self) -> bool:
         """Whether the call raised an exception, or its response carries an error."""
-        return bool(self.call.error or self.reading.error)
+        return bool(self._error or self.reading.error)
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
@@ -64,6 +65,10 @@ class CountedCall:
             tool_calls=mine.tool_calls or reading.tool_calls,
             text=mine.text or reading.text,
         )
+
+    def complete(self, reading: Reading) -> None:
+        """Take the complete response, which a lookup found: what broke off before is no failure."""
+        self.reading, self._error = reading, ""
 
     def mark_lower_bound(self) -> None:
         """Note that the run has more tokens than its known calls."""
@@ -139,7 +144,7 @@ def _looked_up(call: ProviderCall, reading: Reading, known: list[CountedCall]) -
             _await_response(reading)
     elif twin is not None:
         if _is_incomplete(twin.reading):
-            twin.reading = reading
+            twin.complete(reading)
     elif _is_awaited(reading):
         return [CountedCall(call, reading)]
     return []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, count_tokens, read
+from ..usage import Reading, count_tokens, is_provider_line, read
 from .body import (
     BodyReader,
     ItemReader,
@@ -195,8 +195,12 @@ class HandlerOutput:
         elif content_type is None and _is_event(beginning_of(item)):
             self._reader = ItemReader()
         elif content_type is None or media_type(content_type).startswith("text/"):
-            self._is_text = not self._content_encoding
-            return self._is_text
+            if self._content_encoding:
+                return False
+            if is_provider_line(beginning_of(item).partition("\n")[0]):  # a provider's stream, sent as text
+                self._reader = ItemReader()
+            else:
+                self._is_text = True
         else:
             return False
         return True

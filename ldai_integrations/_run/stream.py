@@ -36,6 +36,20 @@ class _OfWrapped:
             raise _MissingError(str(exc)) from None
 
 
+class _Copy:
+    """``__copy__`` for ``copy.copy``, which looks it up in the class.
+
+    ``itertools.tee`` looks it up in an iterator, and would let two copies share one stream.
+    """
+
+    def __get__(self, proxy: Any, owner: type) -> Any:
+        if proxy is None:
+            return lambda proxy: proxy._self_wrap(copy.copy(proxy.__wrapped__))
+        if not hasattr(proxy.__wrapped__, "__copy__"):
+            raise AttributeError("__copy__")
+        return MethodType(self.__get__(None, owner), proxy)
+
+
 class _IterableProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # see below
     """The base of a stand-in before wrapt 2, which makes every stand-in iterable."""
 
@@ -55,6 +69,7 @@ _Base: Any = getattr(wrapt, "BaseObjectProxy", _IterableProxy)
 class Proxy(_Base):  # type: ignore[misc]  # see above
     """A stand-in for another object."""
 
+    __copy__ = _Copy()
     __len__ = _OfWrapped()
     __enter__ = _OfWrapped()
     __exit__ = _OfWrapped()
@@ -63,9 +78,6 @@ class Proxy(_Base):  # type: ignore[misc]  # see above
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
-
-    def __copy__(self) -> Any:
-        return self._self_wrap(copy.copy(self.__wrapped__))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self._self_wrap(copy.deepcopy(self.__wrapped__, memo))

@@ -79,6 +79,7 @@ class Limits:
 class _ToolCall:
     name: str
     arguments: BoundedText
+    call_id: str
 
 
 @dataclass(slots=True)
@@ -193,7 +194,7 @@ class Draft:
 
     # The current call
 
-    def begin(self, call_id: object = None, *, anew: bool = False, whole: bool = False) -> bool:
+    def begin(self, call_id: object = None, *, anew: bool = False, whole: bool = False, ends: bool = False) -> bool:
         """Switch to a call: the following belongs to it. Return whether anything of it was known before.
 
         Without an id nothing changes, except for a whole response in a list, which is a call of its own.
@@ -202,13 +203,15 @@ class Draft:
             call_id: The provider's id of the response, which may come again.
             anew: This event starts a response. If the id is known, it belongs to another call.
             whole: This event is a whole response.
+            ends: This event ends a response, which is the current one if nothing has named that before.
         """
         name = (call_id if type(call_id) is str else text(call_id)) or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
         if known is not None:
             self.call = known
             return not known.is_empty
-        if (name or anew) and not self.call.is_empty:
+        is_current = ends and not self.call.ids and not self.call.finished_at
+        if (name or anew) and not self.call.is_empty and not is_current:
             self._switch()
         if name:
             self._register(name)
@@ -253,17 +256,21 @@ class Draft:
         self.pieces += 1
         return True
 
-    def call_tool(self, key: Hashable | None, name: object = None, arguments: object = None) -> None:
+    def call_tool(
+        self, key: Hashable | None, name: object = None, arguments: object = None, call_id: object = None
+    ) -> None:
         """Add a tool call or a piece of one, if it contains anything.
 
         Args:
             key: What the pieces of one tool call share; ``None`` for a complete tool call.
             name: The tool's name.
             arguments: A piece of JSON text.
+            call_id: The provider's id of the tool call. A named piece with another id is another tool call: some
+                servers number all of them 0.
         """
         if name is None and arguments is None:
             return
-        piece, title = text(arguments), text(name)[:_LONGEST_NAME]
+        piece, title, identity = text(arguments), text(name)[:_LONGEST_NAME], text(call_id)[:_LONGEST_NAME]
         if not piece and not title:
             return
         self.pieces += 1
@@ -271,11 +278,14 @@ class Draft:
         if key is None:
             key = ("whole", len(calls))
         known = calls.get(key)
+        if known is not None and title and identity and known.call_id and identity != known.call_id:
+            calls[key, known.call_id] = calls.pop(key)
+            known = None
         if known is None:
             if self._limits.tool_calls == 0:
                 return
             self._limits.tool_calls -= 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._limits))
+            known = calls[key] = _ToolCall(title, BoundedText(self._limits), identity)
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)
@@ -288,7 +298,7 @@ class Draft:
             self._by_id[name] = self.call
 
     def finish(self, reason: object, choice: int = 0) -> None:
-        """Take the reason why generation ended; the first choice's last reason is kept.
+        """Take the reason why generation ended; the first choice's last reason is kept. ``"error"`` is a failure.
 
         Call it at the end of an answer, with the name of the event if the provider gives no reason. Without an end, a
         stream that its consumer leaves is a lower bound.
@@ -299,6 +309,8 @@ class Draft:
             return
         call = self.call
         call.finished_at = self.event
+        if word.lower() == "error":  # Cohere, Mistral, OpenRouter, Vercel's gateway
+            call.error = call.error or word
         if not call.reason or choice <= call.choice:
             call.reason, call.choice = word, choice
 

@@ -70,6 +70,13 @@ class SSEReader:
         """Whether the current call has a finish reason, and its usage has not arrived yet."""
         return self._reader.awaits_usage
 
+    @property
+    def is_inside_line(self) -> bool:
+        """Whether what has passed ends inside a line."""
+        if not self._waiting:
+            return self._line_size > 0
+        return self._waiting[-1][-1:] not in ("\n", "\r", b"\n", b"\r")
+
     def feed(self, data: bytes | str) -> bool:
         """Take the next part of the body, and read so much of it that an event loop is not blocked.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +119,30 @@ def test_a_response_that_fails(response: Any, provider: Provider, tracking: Trac
         client.responses.retrieve(client.responses.create(**RESPONSES, background=True).id)
 
     assert (records[0].outcome, records[0].calls, records[0].failed_calls) == ("error", 1, 1)
+
+
+@pytest.mark.parametrize("how", ["poll", "stream"])
+def test_a_stream_that_breaks_off(
+    how: str, response: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """A response whose stream breaks off, and that is looked up until it is complete, is one call that succeeded."""
+    client: Any = wrap_client(openai(provider.url).with_options(max_retries=0))
+    states = {name: json.loads(response(name)(None).parts[0]) for name in ("queued", "completed")}
+    delta = {"type": "response.output_text.delta", "delta": "Hello", "output_index": 0, "logprobs": []}
+    broken = sse({"type": "response.created", "response": states["queued"]}, delta)
+    broken.headers["content-length"] = "9999"
+    rest = sse({**delta, "delta": " there"}, {"type": "response.completed", "response": states["completed"]})
+    provider.queued += [lambda _: broken, response("completed") if how == "poll" else lambda _: rest]
+    with track_ai(config_key="chat", tracking=tracking):
+        with pytest.raises(pytest.importorskip("openai").APIConnectionError):
+            list(client.responses.create(**RESPONSES, background=True, stream=True))
+        if how == "poll":
+            client.responses.retrieve(states["queued"]["id"])
+        else:
+            list(client.responses.retrieve(states["queued"]["id"], stream=True, starting_after=1))
+
+    assert totals(records[0]) == (TOLD, 1)
+    assert (records[0].outcome, records[0].failed_calls) == ("success", 0)
 
 
 def test_lookups_of_other_kinds(

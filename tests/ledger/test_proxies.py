@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from .provider import IN, Provider
+from .provider import IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
 STREAM: dict[str, Any] = {"messages": ASK, "model": "m", "stream": True}
@@ -52,6 +53,23 @@ def test_streams(method: str, how: str, provider: Provider, openai: Any, anthrop
     record = runs.wait()[0]
     assert record.usage is not None
     assert (record.usage.input_tokens, record.calls, record.outcome) == (IN, 1, "success")
+
+
+@pytest.mark.parametrize("how", ["wrapped", "observed"])
+@pytest.mark.parametrize("method", ["chat", "messages"])
+def test_a_stream_for_two_consumers(
+    method: str, how: str, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
+) -> None:
+    """``itertools.tee`` gives each of two consumers all chunks of a stream, and its call counts once."""
+    with track_ai(config_key="chat"):
+        stream = stream_of(how, openai if method == "chat" else anthropic, method)
+        one, other = itertools.tee(stream)
+        chunks = list(one)
+        assert len(chunks) > 3
+        assert list(other) == chunks
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.calls) == (IN, OUT, 1)
 
 
 def test_clients(provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink) -> None:

@@ -33,9 +33,9 @@ def completion(name: str | None, text: str, *, reason: str = "stop", **more: Any
     return {"id": name, "object": "chat.completion", "model": "gpt-4o", "choices": [choice], "usage": CHAT, **more}
 
 
-def chunk(name: str, text: str | None = None, *, reason: str | None = None, **more: Any) -> Json:
+def chunk(name: str, text: str | None = None, *, reason: str | None = None, index: int = 0, **more: Any) -> Json:
     """Return a chunk of a chat completion."""
-    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": reason}
+    choice = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": reason}
     return {"id": name, "object": "chat.completion.chunk", "model": "gpt-4o", "choices": [choice], **more}
 
 
@@ -117,6 +117,26 @@ def test_calls_that_follow_each_other_in_a_stream() -> None:
     assert [call.text for call in reading.calls] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "following",
+    [
+        pytest.param(
+            [{**chunk(""), "choices": [{"index": 0, "delta": {}, "content_filter_offsets": {}}]}], id="filter"
+        ),
+        pytest.param([chunk("b", "", usage=CHAT)], id="usage with a choice"),
+        pytest.param([{**chunk("b", usage=CHAT), "choices": []}], id="usage without a choice"),
+        pytest.param([chunk("", "b", index=1), chunk("", reason="length", index=1)], id="another choice"),
+    ],
+)
+def test_what_follows_the_end_of_an_answer(following: list[Json]) -> None:
+    """A chunk after the end of an answer belongs to its call, whatever its id, unless it answers again."""
+    usage = {**chunk("a", usage=CHAT), "choices": []}
+    reading = reading_of(chunk("a", "Hi"), chunk("a", reason="stop"), *following, usage)
+
+    assert usages(reading) == [ONE]
+    assert reading.finish_reasons == ("stop",)
+
+
 @pytest.mark.parametrize("ending", [{"done": True, "done_reason": "stop", "prompt_eval_count": 20, "eval_count": 9}])
 def test_calls_of_ollama_that_follow_each_other(ending: Json) -> None:
     """Ollama sends no ids; the line that is done ends a call."""
@@ -167,6 +187,18 @@ def test_tool_calls_belong_to_their_call() -> None:
     assert [call.tool_calls for call in reading.calls] == [(ToolCall("tool_a", "{}"),), (ToolCall("tool_b", "{}"),)]
 
 
+def test_tool_calls_with_equal_numbers() -> None:
+    """Tool calls of a stream that are all numbered 0 stay separate, because their ids differ."""
+
+    def piece(arguments: str, **more: Any) -> Json:
+        call = {"index": 0, "function": {"arguments": arguments, "name": more.get("id", "")}, **more}
+        return {**chunk("a"), "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+
+    reading = reading_of(piece("{", id="f"), piece("}"), piece("[", id="g"), piece("]"), piece("", id="h"))
+
+    assert reading.tool_calls == (ToolCall("f", "{}"), ToolCall("g", "[]"), ToolCall("h", ""))
+
+
 def test_a_call_without_usage_makes_the_sum_a_lower_bound() -> None:
     """A count that only one call reports makes the sum a lower bound, and its total is consistent."""
     usage = reading_of([completion("a", "Hi"), completion("b", "Hi", usage={"prompt_tokens": 20})]).usage
@@ -180,6 +212,32 @@ def test_a_call_of_which_no_usage_is_known_makes_the_sum_a_lower_bound() -> None
 
     assert usages(reading) == [ONE, None]
     assert reading.usage == Usage(20, 9, 29, lower_bound=True)
+
+
+def test_a_resumed_stream_is_one_call() -> None:
+    """The rest of a stream of the Responses API, without its beginning, is one call."""
+    usage = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
+    response = {"id": "r", "object": "response", "status": "completed", "output": [], "usage": usage}
+    delta = {"type": "response.output_text.delta", "delta": "Hi", "output_index": 0}
+    reading = reading_of(delta, {"type": "response.completed", "response": response})
+
+    assert usages(reading) == [ONE]
+    assert (reading.text, reading.ids) == ("Hi", ("r",))
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        pytest.param(completion("a", "Hi", reason="error"), id="chat"),
+        pytest.param({"id": "c", "finish_reason": "ERROR", "message": {"content": [{"text": "Hi"}]}}, id="cohere"),
+    ],
+)
+def test_an_error_as_finish_reason(failed: Json) -> None:
+    """An answer that ended because of an error has failed, although there is no error object."""
+    reading = read(failed)
+
+    assert reading is not None
+    assert (reading.error or "").lower() == "error"
 
 
 # Frameworks

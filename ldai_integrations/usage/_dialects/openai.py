@@ -44,8 +44,8 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     is_whole = not is_chunk and len(choices) > 0 and choices[0].get("message") is not None
     if is_whole:
         draft.begin(name, whole=True)
-    elif choices and name not in draft.call.ids:
-        draft.begin_next()  # an id may change within a stream, but not after the end of an answer
+    elif draft.call.finished_at and name not in draft.call.ids and _answers_again(choices, draft.call.choice):
+        draft.begin_next()
     # The last frame of some streams contains the whole answer again.
     repeats = is_whole and draft.call.has_content
     if not draft.call.ids:
@@ -60,6 +60,18 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     for position, choice in enumerate(choices):
         _choice(choice, position, draft, repeats=repeats)
     return True
+
+
+def _answers_again(choices: list[Any], ended: int) -> bool:
+    """Return whether there is an answer again for a choice that has ended.
+
+    An id may be missing, or change within a stream: Azure reports what its filters found after the end, without one.
+    """
+    for position, choice in enumerate(choices):
+        place, delta = choice.get("index"), fields_of(choice.get("delta"))
+        if (place if type(place) is int else position) == ended and (choice.get("text") or any(delta.values())):
+            return True
+    return False
 
 
 def _only_text(chunk: Any, call: CallDraft) -> str:
@@ -110,7 +122,7 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
         place = number(get(call, "index"))
         function = get(call, "function", "custom")
         key = (index, number_of_call if place is None else place)
-        draft.call_tool(key, get(function, "name"), get(function, "arguments", "input"))
+        draft.call_tool(key, get(function, "name"), get(function, "arguments", "input"), get(call, "id"))
     function = part.get("function_call")
     draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
 
@@ -143,7 +155,7 @@ def absorb_response(event: Any, draft: Draft) -> bool:
     elif kind in _FRAMES:
         response = event.get("response")
         # openai-agents gives every response of other providers the same id.
-        draft.begin(get(response, "id"), anew=kind == "response.created")
+        draft.begin(get(response, "id"), anew=kind == "response.created", ends=kind in _LAST)
         _frame(response, draft)
         draft.call.closed |= kind in _LAST
         if kind in _LAST and not draft.call.has_content:

@@ -1,0 +1,100 @@
+"""Streams of a provider that the application passes on with another content type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.records import RunRecord, Usage
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT
+
+_CHUNK: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
+_DELTA = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}
+_USAGE = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+_OLLAMA = [
+    {"model": "llama3", "message": {"role": "assistant", "content": "Hi"}, "done": False},
+    {"model": "llama3", "message": {"role": "assistant", "content": " you"}, "done": False},
+    {"model": "llama3", "done": True, "done_reason": "stop", "prompt_eval_count": IN, "eval_count": OUT},
+]
+_CHAT = [
+    {**_CHUNK, "choices": [_DELTA]},
+    {**_CHUNK, "choices": [{**_DELTA, "delta": {}, "finish_reason": "stop"}]},
+    {**_CHUNK, "choices": [], "usage": _USAGE},
+]
+BODIES = {
+    "ollama": b"".join(json.dumps(line).encode() + b"\n" for line in _OLLAMA),
+    "chat": b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in _CHAT),
+}
+
+
+def record_of(runs: RecordingSink, launchdarkly: OfflineLaunchDarkly, response: Response) -> RunRecord:
+    """Return the record of a request that a middleware tracks, and that has this response."""
+
+    async def answer(_request: Request) -> Response:
+        return response
+
+    app = Starlette(routes=[Route("/", answer)])
+    tracked = ASGITrackingMiddleware(app, launchdarkly.tracking, config_key="chat")
+    TestClient(tracked).get("/")
+    return runs.wait()[0]
+
+
+@pytest.mark.parametrize("size", [1, 17, 50, 10_000])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [("ollama", "application/json"), ("ollama", "text/plain"), ("chat", "text/plain"), ("chat", "text/html")],
+)
+def test_a_stream_of_a_provider(
+    body: str, content_type: str, size: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A provider's stream is read whatever its content type is, and wherever it is cut after its first line."""
+    first, rest = BODIES[body].split(b"\n", 1)
+
+    def parts() -> Iterator[bytes]:
+        yield first + b"\n"
+        for start in range(0, len(rest), size):
+            yield rest[start : start + size]
+
+    record = record_of(runs, launchdarkly, StreamingResponse(parts(), media_type=content_type))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+    assert record.finish_reasons == ("stop",)
+    assert record.time_to_first_token_ms is not None
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_lines_that_are_cut_anywhere(size: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Lines of JSON that are named a JSON document are read wherever they are cut."""
+    body = BODIES["ollama"]
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    record = record_of(runs, launchdarkly, StreamingResponse(parts, media_type="application/json"))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_document_with_an_end_of_line(end: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A whole response is no stream, even if a line feed follows it."""
+    message = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    body = json.dumps({"id": "c", "object": "chat.completion", "choices": [message], "usage": _USAGE}) + end
+    record = record_of(runs, launchdarkly, Response(body, media_type="application/json"))
+    assert (record.usage, record.time_to_first_token_ms) == (Usage(IN, OUT, IN + OUT), None)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html"])
+@pytest.mark.parametrize(
+    "body", ['{"a": 1}\n{"b": 2}\n', json.dumps({"runs": _OLLAMA}) + "\n{}\n", "data: yes\n\n", "\n{"]
+)
+def test_pages(body: str, content_type: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Other lines are no generation."""
+    record = record_of(runs, launchdarkly, StreamingResponse(iter([body]), media_type=content_type))
+    assert (record.outcome, record.usage) == ("discarded", None)
