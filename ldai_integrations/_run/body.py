@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from ..usage import Reading, SSEReader, StreamReader, decoder, is_response, read
+from .stream import Proxy
 
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
@@ -19,6 +22,11 @@ MOST_PARSED = 262_144
 _MOST_DECODED = 2_048
 # Longest first line of JSON, in bytes, of a body that may be lines of JSON. It is parsed as it passes.
 _LONGEST_FIRST_LINE = 16_384
+# How an event ends, a sign of the one with the usage of an OpenAI stream, and how long it can be, in bytes.
+_EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
+_EVENT_END = re.compile(b"|".join(b"(?<=%b)" % end for end in _EVENT_ENDS))
+_NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+_LONGEST_USAGE = 16_384
 
 
 def is_stream_type(content_type: str) -> bool:
@@ -201,6 +209,58 @@ class ItemReader:
         if events.recognised or self._reader is None:
             self._reader = events
         return has_delta
+
+
+class WithoutUsage(Proxy):
+    """The bytes of an OpenAI stream without the event that only has the usage.
+
+    An event is passed on as soon as it is complete.
+    """
+
+    def __iter__(self) -> Iterator[bytes]:
+        events = _UsageFilter()
+        for data in self.__wrapped__:
+            if passed := events.feed(data):
+                yield passed
+        yield events.waiting
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        events = _UsageFilter()
+        async for data in self.__wrapped__:
+            if passed := events.feed(data):
+                yield passed
+        yield events.waiting
+
+
+class _UsageFilter:
+    """A filter that takes the event that only has the usage out of the events of a stream.
+
+    Attributes:
+        waiting: The beginning of an event.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a part of the body; return the events that are complete, and are not the one with the usage."""
+        data = self.waiting + data
+        end = max((at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0), default=0)
+        if len(data) - end > _LONGEST_USAGE:
+            end = len(data)
+        data, self.waiting = data[:end], data[end:]
+        if not _NO_CHOICES.search(data):
+            return data
+        return b"".join(event for event in _EVENT_END.split(data) if not _has_only_usage(event))
+
+
+def _has_only_usage(event: bytes) -> bool:
+    lines = (line.removeprefix(b"data:") for line in event.splitlines() if line.startswith(b"data:"))
+    try:
+        chunk = json.loads(b"\n".join(lines))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
 def beginning_of(item: Any) -> str:

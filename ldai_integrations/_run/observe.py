@@ -16,7 +16,7 @@ from .._diagnostics import raise_if_from_signal
 from ..records import Usage
 from ..usage import Reading, StreamReader, extract, read
 from ..usage._values import amount
-from .body import BodyReader, ItemReader, beginning_of, is_sse_or_json_line
+from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
 from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
@@ -293,10 +293,13 @@ class _Observer(StreamHooks):
             self.on_item(http.content)
             self._call.end(self._clock())
             return
-        reader = self._body_reader(content_type, http.headers.get("content-encoding") or "")
+        encoding = http.headers.get("content-encoding") or ""
+        reader = self._body_reader(content_type, encoding)
         self._read_with(reader, lambda: _add_cost(reader.reading(), cost))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
+        if self._hides_usage and is_stream_type(content_type) and not encoding:
+            http.stream = WithoutUsage(http.stream)
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
         services = self._observed_run.services

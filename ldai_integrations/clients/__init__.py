@@ -37,8 +37,7 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
         include_usage: Whether to ask for the usage of streams of OpenAI's chat completions and completions, if the
             caller says nothing about ``stream_options``. The additional chunk is kept from the caller. ``True`` asks
             OpenAI's own servers (``*.openai.com``) and Azure (``*.openai.azure.com``, and clients of the class
-            ``AzureOpenAI``) only, because others may refuse the option; ``"always"`` asks every server. Raw responses
-            and ``client.post`` are never asked.
+            ``AzureOpenAI``) only, because others may refuse the option; ``"always"`` asks every server.
 
     Returns:
         The wrapped client.

@@ -16,6 +16,8 @@ from ._providers import CallKind
 
 IncludeUsage: TypeAlias = 'bool | Literal["always"]'
 
+#: The arguments that ask for the usage of a stream.
+ASKING = {"stream_options": {"include_usage": True}}
 # The classes of the values that stand for arguments that are not given: openai's and anthropic's ``omit`` and
 # ``NOT_GIVEN``, mistralai's ``UNSET``, and the ``...`` of cohere.
 _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")

@@ -80,6 +80,7 @@ def _named(call: CallKind, *names: str) -> dict[str, Part]:
 
 
 _CREATE = CallKind("chat", has_usage_option=True)
+_COMPLETE = CallKind("completions", has_usage_option=True)
 _COMPLETIONS: Tree = {
     "create": _CREATE,
     "parse": CallKind("chat", parses=True),
@@ -116,7 +117,7 @@ _REALTIME: Tree = {"connect": Connect()}
 
 OPENAI: dict[str, Part] = {
     "chat": {"completions": _COMPLETIONS},
-    "completions": {"create": CallKind("completions", has_usage_option=True)},
+    "completions": {"create": _COMPLETE},
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
     "images": _named(_IMAGE, "generate", "edit", "create_variation"),
@@ -130,8 +131,8 @@ OPENAI: dict[str, Part] = {
     },
     "post": Post(
         {
-            "/chat/completions": _CHAT,
-            "/completions": CallKind("completions"),
+            "/chat/completions": _CREATE,
+            "/completions": _COMPLETE,
             "/responses": _RESPOND,
             "/embeddings": _EMBED,
             **dict.fromkeys(("/images/generations", "/images/edits", "/images/variations"), _IMAGE),

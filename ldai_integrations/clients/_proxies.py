@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any
 
 from .._run.stream import Proxy
-from ._calls import IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
+from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
 
@@ -134,11 +134,9 @@ class _TrackedMethod(_Method):
             return method(*args, **kwargs)
         if not place.is_raw and kind.parses and (raw := self._self_raw_method()) is not None:
             return call_and_parse(run, kind, raw, args, kwargs)
-        hides_usage = (
-            not place.is_raw and kind.has_usage_option and asks_for_usage(kwargs, place.client, place.include_usage)
-        )
+        hides_usage = kind.has_usage_option and asks_for_usage(kwargs, place.client, place.include_usage)
         if hides_usage:
-            kwargs = {**kwargs, "stream_options": {"include_usage": True}}
+            kwargs = {**kwargs, **ASKING}
         return call_model(run, kind, method, args, kwargs, hides_usage=hides_usage)
 
     def _self_raw_method(self) -> Any:
@@ -159,10 +157,15 @@ class _PostMethod(_Method):
         run = run_of_call(kind) if kind is not None else None
         if kind is None or run is None:
             return self.__wrapped__(*args, **kwargs)
-        body = kwargs.get("body")
-        return call_model(
-            run, kind, self.__wrapped__, args, kwargs, arguments=body if isinstance(body, Mapping) else {}
+        body, options, place = kwargs.get("body"), kwargs.get("options"), self._self_owner._self_place
+        arguments = body if isinstance(body, Mapping) else {}
+        extra = options.get("extra_json") if isinstance(options, Mapping) else None
+        hides_usage = kind.has_usage_option and asks_for_usage(
+            {**arguments, "extra_body": extra}, place.client, place.include_usage
         )
+        if hides_usage:
+            kwargs = {**kwargs, "body": {**arguments, **ASKING}}
+        return call_model(run, kind, self.__wrapped__, args, kwargs, arguments=arguments, hides_usage=hides_usage)
 
 
 class _Self(Wrapped):

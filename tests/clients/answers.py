@@ -72,7 +72,8 @@ def completion(request: dict[str, Any]) -> Answer:
     if not request.get("stream"):
         choice = {"index": 0, "text": "Hello there", "finish_reason": "stop", "logprobs": None}
         return whole({**head, "choices": [choice], "usage": _CHAT_USAGE})
-    choices = [{"index": 0, "text": text, "finish_reason": None} for text in ("Hello", " there")]
+    parts = (("Hello", None), (" there", "stop"))
+    choices = [{"index": 0, "text": text, "finish_reason": reason} for text, reason in parts]
     frames: list[dict[str, Any]] = [{**head, "choices": [choice]} for choice in choices]
     if (request.get("stream_options") or {}).get("include_usage"):
         frames.append({**head, "choices": [], "usage": _CHAT_USAGE})

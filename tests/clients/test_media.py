@@ -84,6 +84,11 @@ def _stream_speech(client: Any) -> None:
         assert b"".join(response.iter_bytes()) == b"ID3\x00\xff\x00\x01"
 
 
+def _leave(stream: Any) -> Any:
+    with stream:
+        return next(iter(stream))
+
+
 def _read_speech(client: Any) -> None:
     assert client.audio.speech.create(**_SPEECH).read() == b"ID3\x00\xff\x00\x01"
 
@@ -107,7 +112,7 @@ WITHOUT_TOKENS: dict[str, tuple[Answer, Calling]] = {
     ),
     "audio.transcriptions, left": (
         sse(*_TRANSCRIPT),
-        lambda client: next(iter(_transcribe(client, "gpt-4o-transcribe", stream=True))),
+        lambda client: _leave(_transcribe(client, "gpt-4o-transcribe", stream=True)),
     ),
     "audio.translations": (
         whole({"text": "Hello there"}),
