@@ -14,7 +14,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import NestedClient, TrackingClient
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..delivery import forks
 from ..records import RunRecord, Usage
@@ -396,7 +396,7 @@ class RunState:
         """Return a tracker with the run id that was taken, the key of the graph and the parent of the run."""
         client, provider = self.services.ld_client, self.config.provider
         return LDAIConfigTracker(
-            cast(LDClient, NestedClient(client, parent_id) if parent_id else client),
+            cast(LDClient, ExtendingClient(client, {"parentRunId": parent_id}) if parent_id else client),
             self._given_id or identity.run_id,
             identity.config_key,
             identity.variation_key,
