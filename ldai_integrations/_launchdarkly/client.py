@@ -46,9 +46,9 @@ class EventReceiver(Protocol):
         """The client that sends the run's events."""
 
     def take_event(
-        self, event_name: str, data: dict[str, object], value: float | None, *, of_newer_sdk: bool
+        self, event_name: str, ld_context: Context, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
     ) -> dict[str, object] | None:
-        """Note an event that is sent for this run, and return its data with the run's id; ``None`` for a repetition."""
+        """Note an event about this run; return its data with the run's id, or ``None`` if it must not be sent."""
 
 
 class GraphReceiver(Protocol):
@@ -199,8 +199,9 @@ class TrackingClient(_Interface):
             run = current.find_run(str(data["configKey"])) if current is not None else None
             of_newer_sdk = not isinstance(context, Context)
             if run is not None and run.ld_client is self:
-                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value, of_newer_sdk=of_newer_sdk)
-                if data is None:  # the run has sent the same already
+                name, ld_context = event_name.removeprefix(_AI_EVENT), _context_of(context)
+                data = run.take_event(name, ld_context, data, value, of_newer_sdk=of_newer_sdk)
+                if data is None:  # the run has sent the same already, or will
                     return
             elif of_newer_sdk:
                 parent_id = _parent_in_graph(event_name, data) or (current.id_as_parent if current is not None else "")
