@@ -19,6 +19,7 @@ from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.flushing import Flushing
+from ._run.graph import get_graph
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
 from ._run.start import Start
@@ -94,7 +95,7 @@ class Tracking:
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         self.ld_client: TrackingClient = TrackingClient(
-            client, self._delivery, diagnostics, self._flushing.ensure_started, get_current
+            client, self._delivery, diagnostics, self._flushing.ensure_started, get_current, get_graph
         )
         configs = Configs(self.ld_client, diagnostics)
         judges = Judges(self.settings.judges, diagnostics, configs.judge_config)

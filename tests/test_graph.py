@@ -231,6 +231,32 @@ def test_the_events_are_those_of_the_managed_graph(
     assert sorted(ours, key=repr) == sorted(theirs, key=repr)
 
 
+def test_a_managed_graph_in_track_graph(launchdarkly: OfflineLaunchDarkly) -> None:
+    """``track_graph`` around ``ManagedAgentGraph`` of the AI SDK adds nothing to what the SDK reports."""
+    metrics = AIGraphMetrics(
+        success=True,
+        path=["triage"],
+        duration_ms=5,
+        tokens=TokenUsage(total=101, input=100, output=1),
+        node_metrics={"triage": LDAIMetrics(success=True, tokens=TokenUsage(total=101, input=100, output=1))},
+    )
+
+    class Runner(AgentGraphRunner):
+        async def run(self, _input: Any) -> AgentGraphRunnerResult:
+            return AgentGraphRunnerResult(content="Hello", metrics=metrics)
+
+    def run() -> None:
+        graph = LDAIClient(launchdarkly.tracking.ld_client).agent_graph("support-flow", Context.create("anna"))
+        asyncio.run(ManagedAgentGraph(graph, Runner()).run("Hi"))
+
+    run()
+    alone = sent(launchdarkly)
+    track_graph("support-flow")(run)()
+
+    assert alone
+    assert sent(launchdarkly) == alone
+
+
 def failing(key: str) -> Any:
     """Return an agent whose provider cannot be reached."""
 

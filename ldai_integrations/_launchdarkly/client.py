@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ldclient import Context, LDClient
 from ldclient.evaluation import EvaluationDetail
@@ -22,9 +22,16 @@ _REMEDIES = {
     "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
 }
 _AI_EVENT = "$ld:ai:"
+_GRAPH_EVENT = f"{_AI_EVENT}graph:"
 
 # The key and the run id of the newer SDK's graph that runs here. It sends an event before each agent.
 _graph_run: ContextVar[tuple[object, str]] = ContextVar("ldai_integrations.graph_run", default=(None, ""))
+
+
+if TYPE_CHECKING:
+    _Interface: TypeAlias = LDClient
+else:
+    _Interface = object  # it has an LDClient, and is none
 
 
 class EventRefusedError(Exception):
@@ -39,9 +46,22 @@ class EventReceiver(Protocol):
         """The client that sends the run's events."""
 
     def take_event(
-        self, event_name: str, data: dict[str, object], value: float | None, *, of_newer_sdk: bool
+        self, event_name: str, ld_context: Context, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
     ) -> dict[str, object] | None:
-        """Note an event that is sent for this run, and return its data with the run's id; ``None`` for a repetition."""
+        """Note an event about this run; return its data with the run's id, or ``None`` if it must not be sent."""
+
+
+class GraphReceiver(Protocol):
+    """An agent graph that takes the events of LaunchDarkly's own trackers of graphs."""
+
+    key: str
+
+    @property
+    def ld_client(self) -> TrackingClient:
+        """The client that sends the graph's events."""
+
+    def note_event(self, event_name: str, data: Mapping[str, object]) -> None:
+        """Note an event about this graph that is sent."""
 
 
 class Current(Protocol):
@@ -55,7 +75,7 @@ class Current(Protocol):
         """Return the open run of a config key."""
 
 
-class TrackingClient:
+class TrackingClient(_Interface):
     """A client with the interface of ``LDClient``.
 
     Pass it to ``LDAIClient(tracking.ld_client)``, or as ``client`` to ``init_client`` of LaunchDarkly's newer AI SDK.
@@ -78,6 +98,7 @@ class TrackingClient:
         diagnostics: Receives failures.
         restart: Restarts the client in a forked process.
         get_current: Returns the run or the request that the calling code belongs to.
+        get_graph: Returns the agent graph that the calling code belongs to.
     """
 
     def __init__(
@@ -87,6 +108,7 @@ class TrackingClient:
         diagnostics: Diagnostics,
         restart: Callable[[], None],
         get_current: Callable[[], Current | None],
+        get_graph: Callable[[], GraphReceiver | None],
     ) -> None:
         #: The LDClient.
         self.client = client
@@ -95,6 +117,7 @@ class TrackingClient:
         self._restart = restart
         self._forks = forks.count
         self._get_current = get_current
+        self._get_graph = get_graph
         #: The id of the environment, if LaunchDarkly sent one. It comes with the flags, so it is read with new ones.
         self.environment_id: str = environment_id_of(client)
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
@@ -144,7 +167,7 @@ class TrackingClient:
         event_name: str,
         context: Context | Mapping[str, Any],
         data: object = None,
-        metric_value: float | None = None,
+        metric_value: Any = None,
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         try:
@@ -167,13 +190,18 @@ class TrackingClient:
     def _send(self, event_name: str, context: Context | Mapping[str, Any], data: object, value: float | None) -> None:
         if self._forks != forks.count:
             self._restart()
+        if isinstance(data, dict) and event_name.startswith(_GRAPH_EVENT):
+            graph = self._get_graph()
+            if graph is not None and graph.ld_client is self and data.get("graphKey") == graph.key:
+                graph.note_event(event_name.removeprefix(_GRAPH_EVENT), data)
         if isinstance(data, dict) and "configKey" in data:
             current = self._get_current()
             run = current.find_run(str(data["configKey"])) if current is not None else None
             of_newer_sdk = not isinstance(context, Context)
             if run is not None and run.ld_client is self:
-                data = run.take_event(event_name.removeprefix(_AI_EVENT), data, value, of_newer_sdk=of_newer_sdk)
-                if data is None:  # the run has sent the same already
+                name, ld_context = event_name.removeprefix(_AI_EVENT), _context_of(context)
+                data = run.take_event(name, ld_context, data, value, of_newer_sdk=of_newer_sdk)
+                if data is None:  # the run has sent the same already, or will
                     return
             elif of_newer_sdk:
                 parent_id = _parent_in_graph(event_name, data) or (current.id_as_parent if current is not None else "")
@@ -203,26 +231,30 @@ class TrackingClient:
             self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
 
 
-class NestedClient:
-    """A client for the tracker of a run that was opened in another run.
+class ExtendingClient:
+    """A client for a tracker that adds fields to its events, such as the ``parentRunId`` of a nested run.
 
-    LaunchDarkly ignores the ``parentRunId`` of the events. The dev server shows it.
+    LaunchDarkly ignores the fields that it does not know. The dev server shows the ``parentRunId``.
+
+    Args:
+        client: The client object of the library.
+        fields: The fields, which come before those of the tracker.
     """
 
-    def __init__(self, client: TrackingClient, parent_id: str) -> None:
+    def __init__(self, client: TrackingClient, fields: Mapping[str, object]) -> None:
         self._client = client
-        self._parent_id = parent_id
+        self._fields = fields
 
     def track(
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
-        """Send an event that names the parent."""
-        self._client.track(event_name, context, {**data, "parentRunId": self._parent_id}, metric_value)
+        """Send an event with the fields."""
+        self._client.track(event_name, context, {**self._fields, **data}, metric_value)
 
 
 def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:
     """Return the run id of the newer SDK's graph that an event of an agent belongs to; empty for other events."""
-    if event_name.startswith(f"{_AI_EVENT}graph:"):
+    if event_name.startswith(_GRAPH_EVENT):
         _graph_run.set((data.get("graphKey"), str(data.get("runId", ""))))
         return ""
     graph_key, run_id = _graph_run.get()

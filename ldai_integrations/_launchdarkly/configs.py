@@ -50,7 +50,7 @@ class Configs:
     """
 
     def __init__(self, client: TrackingClient, diagnostics: Diagnostics) -> None:
-        self._client = cast(LDClient, client)
+        self._client = client
         self._diagnostics = diagnostics
         self._variations = _Variations(client)
         self._ai_client = LDAIClient(cast(LDClient, self._variations))  # sends its own name and version

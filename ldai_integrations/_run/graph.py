@@ -13,6 +13,7 @@ from typing import Any, cast
 from ldai.tracker import AIGraphTracker, TokenUsage
 from ldclient import Context, LDClient
 
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from ..records import RunRecord
 from .context import RequestScope, get_current, outside
 from .state import RunState
@@ -30,10 +31,22 @@ class _Node:
     record: RunRecord | None = None
 
 
+# What the events of LaunchDarkly's trackers of graphs are about.
+_PART_OF = {
+    "invocation_success": "outcome",
+    "invocation_failure": "outcome",
+    "duration:total": "duration",
+    "total_tokens": "tokens",
+    "node": "path",
+    "path": "path",
+}
+
+
 class GraphRun:
     """One execution of an agent graph. Thread-safe.
 
-    It is reported when its block has ended and the runs of all nodes have been reported.
+    It is reported when its block has ended and the runs of all nodes have been reported. What one of LaunchDarkly's
+    SDKs reports about the same graph is not reported again.
 
     Args:
         scope: The request scope in which the graph runs.
@@ -50,6 +63,8 @@ class GraphRun:
         self._error: BaseException | None = None
         self._ended_at: float | None = None
         self._is_reported = False
+        self._reported_by_sdk: set[str] = set()
+        self._data_of_sdk: Mapping[str, object] = {}
         self._scope = scope
         evaluate = partial(services.ld_client.variation, graph_key, ld_context, {})
         current = get_current()
@@ -64,13 +79,8 @@ class GraphRun:
                 "LaunchDarkly has no agent graph %r, so its path cannot be compared; check the key, and that it is on.",
                 graph_key,
             )
-        self._tracker = AIGraphTracker(
-            cast(LDClient, services.ld_client),
-            str(meta.get("variationKey", "")),
-            graph_key,
-            int(meta.get("version") or 1),
-            ld_context,
-        )
+        self._ld_context = ld_context
+        self._variation_key, self._version = str(meta.get("variationKey", "")), int(meta.get("version") or 1)
         self._opened_at: float = services.clock()
 
     def enter(self, run: RunState) -> Callable[[RunRecord | None], None]:
@@ -89,6 +99,22 @@ class GraphRun:
                 # The duration is rounded; the node may have ended half a millisecond earlier.
                 node.ended_at, node.record = node.opened_at + (record.duration_ms - 0.5) / 1000, record
         self._report_if_complete()
+
+    @property
+    def ld_client(self) -> TrackingClient:
+        """The client that sends the graph's events."""
+        return self._services.ld_client
+
+    def note_event(self, event_name: str, data: Mapping[str, object]) -> None:
+        """Note an event of one of LaunchDarkly's own trackers of this graph.
+
+        Args:
+            event_name: The name of the event, without ``$ld:ai:graph:``.
+            data: The data of the event.
+        """
+        with self._lock:
+            self._reported_by_sdk.add(_PART_OF.get(event_name, "handoffs"))
+            self._data_of_sdk = data
 
     def end(self, exc: BaseException | None) -> None:
         """End the graph, with the exception that left its block."""
@@ -109,21 +135,23 @@ class GraphRun:
             flushing.flush_after_request()
 
     def _report(self, nodes: list[_Node]) -> None:
-        tracker = self._tracker
+        done, tracker = self._reported_by_sdk, self._new_tracker()
         assert self._ended_at is not None
         outcome = _last_of(nodes).outcome if nodes else "success"
         if self._error is not None:
             outcome = "cancelled" if is_cancellation(self._error) else "error"
-        if outcome == "success":
+        if "outcome" not in done and outcome == "success":
             tracker.track_invocation_success()
-        elif outcome == "error":
+        elif "outcome" not in done and outcome == "error":
             tracker.track_invocation_failure()
-        tracker.track_duration(round(1000 * (self._ended_at - self._opened_at)))
-        tracker.track_total_tokens(self._tokens_of(nodes))
-        if not nodes:
-            return
-        tracker.track_path([node.key for node in nodes])
-        self._report_handoffs(nodes)
+        if "duration" not in done:
+            tracker.track_duration(round(1000 * (self._ended_at - self._opened_at)))
+        if "tokens" not in done:
+            tracker.track_total_tokens(self._tokens_of(nodes))
+        if nodes and "path" not in done:
+            tracker.track_path([node.key for node in nodes])
+        if nodes and "handoffs" not in done:
+            self._report_handoffs(nodes, tracker)
 
     def _tokens_of(self, nodes: list[_Node]) -> TokenUsage | None:
         """Return the sum of the nodes' tokens; ``None`` unless those of all nodes are known."""
@@ -135,7 +163,14 @@ class GraphRun:
             return None
         return TokenUsage(total.total_tokens, total.input_tokens or 0, total.output_tokens or 0)
 
-    def _report_handoffs(self, nodes: list[_Node]) -> None:
+    def _new_tracker(self) -> AIGraphTracker:
+        """Return a tracker whose events belong to the run of the newer SDK, if that runs the graph."""
+        known = ("runId", "configKey", "parentRunId")
+        fields = {name: value for name, value in self._data_of_sdk.items() if name in known}
+        client = ExtendingClient(self.ld_client, fields) if fields else self.ld_client
+        return AIGraphTracker(cast(LDClient, client), self._variation_key, self.key, self._version, self._ld_context)
+
+    def _report_handoffs(self, nodes: list[_Node], tracker: AIGraphTracker) -> None:
         edges = self._graph.get("edges")
         edges = edges if isinstance(edges, Mapping) else {}
         root = self._graph.get("root")
@@ -147,12 +182,12 @@ class GraphRun:
                 continue
             targets = [edge.get("key") for edge in edges.get(source.key) or () if isinstance(edge, Mapping)]
             if edges and node.key not in targets:
-                self._tracker.track_redirect(source.key, node.key)
+                tracker.track_redirect(source.key, node.key)
                 self._note_difference(f"there is no edge from {source.key!r} to {node.key!r}")
             if node.record is not None and node.record.outcome == "error":
-                self._tracker.track_handoff_failure(source.key, node.key)
+                tracker.track_handoff_failure(source.key, node.key)
             else:
-                self._tracker.track_handoff_success(source.key, node.key)
+                tracker.track_handoff_success(source.key, node.key)
 
     def _note_difference(self, difference: str) -> None:
         self._services.diagnostics.note(

@@ -15,10 +15,13 @@ from typing import Any, Literal, Protocol
 from ..usage import Reading
 from .request import ProviderRequest
 
-#: Who reports a call, the most trusted first. A wrapped client makes the call itself.
-Source = Literal["client", "framework", "observed", "span"]
+#: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
+#: up the calls that one of its handlers makes.
+Source = Literal["client", "framework", "observed", "span", "sdk"]
 #: The sources in this order.
-SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span")
+SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span", "sdk")
+# The SDK reports the duration of a call in whole milliseconds.
+_ROUNDED = 0.001
 
 
 class RestOfStream(Protocol):
@@ -128,6 +131,14 @@ class ProviderCall:
         """Note that the call failed."""
         self.error = self.error or type(exc).__name__
         self.end(now)
+
+    def encloses(self, other: ProviderCall) -> bool:
+        """Return whether the times of this call allow that its code made another call."""
+        if other.source not in ("client", "framework"):  # others are reported after the fact
+            return True
+        return self.started_at - _ROUNDED <= other.started_at and (
+            self.ended_at is None or other.started_at <= self.ended_at
+        )
 
     def release(self) -> None:
         """Forget request and response once the run is reported."""

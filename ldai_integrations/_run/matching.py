@@ -50,7 +50,9 @@ class CountedCall:
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
         apis = {self.call.api, report.api} - {""}
-        return report.reporter not in self._matched and (len(apis) < 2 or "embeddings" not in apis)
+        if report.reporter in self._matched or (len(apis) == 2 and "embeddings" in apis):
+            return False
+        return report.source != "sdk" or report.encloses(self.call)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
@@ -123,7 +125,7 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     reading = Reading(error=call.error or None)
     if call.source == "client":
         return [CountedCall(call, reading)]
-    if not call.error and call.source != "framework":
+    if not call.error and call.source not in ("framework", "sdk"):
         return []
     is_failed = bool(call.error)
     twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call)), None)

@@ -57,7 +57,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
     else:
         tools = [tool.name for reading in readings for tool in reading.tool_calls]
-    if not calls and not run.output.is_whole:
+    if not run.output.is_whole and all(call.call.source == "sdk" for call in calls):  # the SDK has no such time
         first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
     if run.stated.first_token_at is not None:
         first_token_at = run.stated.first_token_at
@@ -86,7 +86,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         provider_name=provider_name,
         enabled=config.enabled,
         started_at=run.started_at,
-        duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
+        duration_ms=stated.get("duration", _ms(_seconds(run, ended_at, outcome))),
         time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
         time_to_first_answer_ms=_since_opened(run, first_answer_at),
         usage=usage,
@@ -146,7 +146,7 @@ def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, 
 def _has_failed(calls: Sequence[CountedCall]) -> bool:
     """Return whether no provider call succeeded after the last failed one had started.
 
-    Embeddings are no substitute for text that was not generated.
+    Embeddings are no substitute for text that was not generated. Nor are the calls of a handler that failed.
     """
     failed = [call for call in calls if call.is_failed]
     if not failed:
@@ -156,8 +156,15 @@ def _has_failed(calls: Sequence[CountedCall]) -> bool:
         not call.is_failed
         and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
         and (call.call.api != "embeddings" or last.api == "embeddings")
+        and (last.source != "sdk" or call.call.source == "sdk" or not last.encloses(call.call))
         for call in calls
     )
+
+
+def _seconds(run: RunState, ended_at: float, outcome: Outcome) -> float:
+    """Return the duration of a run."""
+    of_sdk = run.sdk_calls.duration() if run.sdk_calls is not None and outcome != "cancelled" else None
+    return of_sdk if of_sdk is not None else ended_at - run.opened_at
 
 
 def _priced_calls(

@@ -141,7 +141,7 @@ class Reporter:
             return
         if record.calls:
             self._keys_with_calls.add(run.config_key)
-        evaluations = evaluations_of(run, record) if run.judge_keys and not run.is_run_by_sdk else []
+        evaluations = evaluations_of(run, record) if run.judge_keys and run.sdk_calls is None else []
         is_reported = record.enabled and record.outcome != "discarded"
         texts = texts_of(run) if is_reported and run.exports_texts else None
         run.release()

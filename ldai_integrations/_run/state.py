@@ -14,7 +14,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import NestedClient, TrackingClient
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..delivery import forks
 from ..records import RunRecord, Usage
@@ -25,6 +25,7 @@ from .matching import CountedCall, count_calls
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
+from .sdk_calls import SdkCalls
 from .stated import Scores, Stated
 from .status import is_cancellation
 
@@ -38,7 +39,6 @@ class RunState:
         "__weakref__",
         "_config",
         "_counted",
-        "_given_id",
         "_identity",
         "_ld_context",
         "_lock",
@@ -57,7 +57,6 @@ class RunState:
         "is_abandoned",
         "is_cancelled",
         "is_discarded",
-        "is_run_by_sdk",
         "judge_keys",
         "ledger",
         "opened_at",
@@ -69,6 +68,7 @@ class RunState:
         "report_node",
         "scope",
         "scores",
+        "sdk_calls",
         "services",
         "started_at",
         "stated",
@@ -106,8 +106,8 @@ class RunState:
         self.is_discarded: bool = False
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
-        #: Whether LaunchDarkly's newer AI SDK generates the answer. It runs the judges of the AI Config itself.
-        self.is_run_by_sdk: bool = False
+        #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
+        self.sdk_calls: SdkCalls | None = None
         #: Whether a wrapped client was called outside of any run while this run was open.
         self.had_stray_calls: bool = False
         self.error: BaseException | None = None
@@ -133,7 +133,6 @@ class RunState:
         self._lock = threading.Lock()
         self._config: AIConfig | None = None
         self._sdk_tracker: LDAIConfigTracker | None = None
-        self._given_id: str | None = None
         self._identity: TrackerIdentity | None = None
 
     # The AI Config
@@ -186,8 +185,15 @@ class RunState:
             with self._lock:
                 if self._sdk_tracker is None:
                     tracker = config.create_tracker()
-                    if self._given_id is not None or self.graph_key or parent_id:
-                        tracker = self._new_tracker(TrackerIdentity.of(tracker), parent_id)
+                    if self.graph_key or parent_id:
+                        provider = config.provider.name if config.provider is not None else ""
+                        tracker = self._new_tracker(
+                            TrackerIdentity.of(tracker),
+                            self.ld_context,
+                            self.model,
+                            provider,
+                            {"parentRunId": parent_id},
+                        )
                     self._sdk_tracker = tracker
         return self._sdk_tracker
 
@@ -199,13 +205,7 @@ class RunState:
     @property
     def id_as_parent(self) -> str:
         """The id that runs opened in this one name as their parent; empty while the AI Config was not evaluated."""
-        return self.id if self.is_resolved else ""
-
-    def take_id(self, run_id: object) -> None:
-        """Take the run id of one of LaunchDarkly's trackers, unless the run has one already."""
-        with self._lock:
-            if self._sdk_tracker is None and self._given_id is None and isinstance(run_id, str):
-                self._given_id = run_id
+        return self.id if self.is_resolved or self._sdk_tracker is not None else ""
 
     @property
     def identity(self) -> TrackerIdentity:
@@ -278,36 +278,60 @@ class RunState:
         return run
 
     def take_event(
-        self, event_name: str, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
+        self, event_name: str, ld_context: Context, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
     ) -> dict[str, Any] | None:
         """Note an event of one of LaunchDarkly's trackers for this run; return its data with the run's id.
 
-        The run takes the id of the first tracker, unless somebody has asked for its id before. It has one outcome and
-        one duration, also if several trackers report to it: the first one counts.
+        The run takes the identity of the first tracker. It has one outcome and one duration: of several trackers of the
+        older SDK the first one counts; each call of the newer SDK is a provider call of the run.
 
         Args:
             event_name: The name of the event, without ``$ld:ai:``.
+            ld_context: The LD context that it is about.
             data: The data of the event.
             value: Its metric value.
             of_newer_sdk: Whether LaunchDarkly's newer AI SDK sends it.
 
         Returns:
-            ``None`` if the event repeats an outcome or a duration, and must not be sent.
+            ``None`` if the event must not be sent.
         """
-        self.is_run_by_sdk |= of_newer_sdk
         if "judgeConfigKey" in data:
             self.scores.claim(str(data["judgeConfigKey"]), event_name)
         elif event_name.startswith("feedback:"):
             if data.get("runId") not in self._other_ids:
                 return data  # it is about an earlier run
         else:
-            self.take_id(data.get("runId"))
+            self._take_identity(ld_context, data, of_newer_sdk=of_newer_sdk)
+            if of_newer_sdk and self.sdk_calls is not None and self.sdk_calls.take_event(event_name, data, value):
+                self._other_ids.add(data.get("runId"))
+                return None
             if not self.stated.take_event(event_name, data, value):
                 return None
         if data.get("runId") == self.id:
             return data
         self._other_ids.add(data.get("runId"))
         return {**data, "runId": self.id}
+
+    def _take_identity(self, ld_context: Context, data: Mapping[str, Any], *, of_newer_sdk: bool) -> None:
+        """Take the run id, the variation, the model and the LD context of the first of LaunchDarkly's trackers.
+
+        An id that somebody has asked for before stays. The newer SDK evaluates AI Configs itself, maybe for another LD
+        context.
+        """
+        is_known = self._sdk_tracker is not None and (self.sdk_calls is not None or not of_newer_sdk)
+        if of_newer_sdk and self.sdk_calls is None:
+            self.sdk_calls = SdkCalls(self.ledger, self.services.clock)
+        if is_known or not isinstance(data.get("runId"), str) or "variationKey" not in data:
+            return
+        run_id = self.id if self._sdk_tracker is not None else data["runId"]
+        version = int(data.get("version") or 1)
+        identity = TrackerIdentity(run_id, self.config_key, str(data["variationKey"]), version)
+        fields = {"parentRunId": self.parent_run_id, "environmentId": data.get("environmentId")}
+        with self._lock:
+            self.graph_key = self.graph_key or str(data.get("graphKey", ""))
+            model, provider = str(data.get("modelName", "")), str(data.get("providerName", ""))
+            self._sdk_tracker = self._new_tracker(identity, ld_context, model, provider, fields)
+            self._identity, self._ld_context = identity, ld_context
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge, or of the application itself, under a metric."""
@@ -392,17 +416,16 @@ class RunState:
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
 
-    def _new_tracker(self, identity: TrackerIdentity, parent_id: str) -> LDAIConfigTracker:
-        """Return a tracker with the run id that was taken, the key of the graph and the parent of the run."""
-        client, provider = self.services.ld_client, self.config.provider
-        return LDAIConfigTracker(
-            cast(LDClient, NestedClient(client, parent_id) if parent_id else client),
-            self._given_id or identity.run_id,
-            identity.config_key,
-            identity.variation_key,
-            identity.version,
-            self.ld_context,
-            self.model,
-            provider.name if provider is not None else "",
-            graph_key=self.graph_key or None,
-        )
+    def _new_tracker(
+        self,
+        identity: TrackerIdentity,
+        ld_context: Context,
+        model: str,
+        provider: str,
+        fields: Mapping[str, object],
+    ) -> LDAIConfigTracker:
+        """Return a tracker whose events have the key of the graph, and some fields besides."""
+        fields = {name: value for name, value in fields.items() if value}
+        client = ExtendingClient(self.ld_client, fields) if fields else self.ld_client
+        graph_key = self.graph_key or None
+        return LDAIConfigTracker(cast(LDClient, client), *identity, ld_context, model, provider, graph_key=graph_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterator
@@ -122,3 +123,47 @@ def test_the_tree_of_a_graph(launchdarkly: OfflineLaunchDarkly) -> None:
     agents = {data["runId"]: data["parentRunId"] for data in events if data["configKey"] != "support-flow"}
     assert list(graphs.values()) == [run.id] * 2
     assert sorted(agents.values()) == sorted([*graphs, *graphs])
+
+
+@pytest.mark.parametrize("situation", PATHS)
+def test_a_graph_of_the_sdk_in_track_graph(situation: str, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``track_graph`` around ``graph(…)`` of the SDK adds nothing to what the SDK reports."""
+    path, fails = PATHS[situation]
+    edges = {source: [{"key": target}] for source, target in itertools.pairwise(path)}
+    launchdarkly.serve("support-flow", {**GRAPH, "edges": edges})
+
+    def invoke() -> None:
+        call(sdk.graph("support-flow", handlers=[_Handler(fails)]).invoke("Hi", ANNA))
+
+    with contextlib.suppress(ConnectionError):
+        invoke()
+    alone = _sent(launchdarkly)
+    with contextlib.suppress(ConnectionError):
+        track_graph("support-flow")(invoke)()
+
+    assert _sent(launchdarkly) == alone
+
+
+def test_a_graph_of_the_sdk_that_is_cancelled(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The SDK sends no duration for a graph that is cancelled, and ``track_graph`` does, with the SDK's run id."""
+    launchdarkly.serve("support-flow", {**GRAPH, "edges": {}})
+
+    class Slow(_Handler):
+        async def __call__(self, *_: Any) -> dict[str, Any]:
+            await asyncio.sleep(30)
+            raise AssertionError
+
+    @track_graph("support-flow")
+    async def flow() -> None:
+        await sdk.graph("support-flow", handlers=[Slow("")]).invoke("Hi", ANNA)
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(flow(), 0.05)
+
+    asyncio.run(main())
+    launchdarkly.tracking.flush()
+
+    events = [event for event in launchdarkly.events.custom if event.key.startswith("$ld:ai:graph:")]
+    assert [event.key for event in events] == ["$ld:ai:graph:node", "$ld:ai:graph:duration:total"]
+    assert {event.data["runId"] for event in events} == {events[0].data["runId"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
 import sys
@@ -11,8 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from ldclient import Context
 
-from ldai_integrations import Run, Settings, track_ai
+from ldai_integrations import Run, Settings, track_ai, wrap_client
 from ldai_integrations.agentcontrol import call, connect, iterate
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.judges import JudgeSettings
@@ -281,8 +283,132 @@ def test_several_calls_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
     record = _record(launchdarkly)
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.total_tokens) == (14634, 7726, 22360)
-    assert _generations(launchdarkly) == [("generation:success", 1), *sorted(TOKENS * 2)]
+    assert _generations(launchdarkly) == [
+        ("generation:success", 1),
+        *[(name, 2 * tokens) for name, tokens in TOKENS],
+    ]
+    assert (record.calls, record.failed_calls) == (2, 0)
     assert _run_ids(launchdarkly) == {record.run_id}
+
+
+class _Flaky(_Handler):
+    """A handler that fails, or answers, as its list says."""
+
+    def __init__(self, *fails: bool) -> None:
+        super().__init__()
+        self._fails = list(fails)
+
+    async def __call__(self, *arguments: Any) -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        if self._fails.pop(0):
+            raise ConnectionError
+        return await super().__call__(*arguments)
+
+
+@pytest.mark.parametrize("caught_failures", ["error", "success"])
+@pytest.mark.parametrize("fails", [(True, False), (False, True), (True, True)])
+def test_calls_that_fail(fails: tuple[bool, ...], caught_failures: Any, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A run is an error if no call of the SDK succeeded after the last failed one, and counts the failed ones."""
+    settings = Settings(flush="never", caught_failures=caught_failures)
+    with OfflineLaunchDarkly(
+        {"chat": ai_config("gpt-4o-mini", messages="Be brief.")}, settings=settings
+    ) as launchdarkly:
+        call(sdk.shutdown())
+        connect(launchdarkly.tracking)
+        handler = _Flaky(*fails)
+
+        @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+        def view() -> str:
+            for _ in fails:
+                with contextlib.suppress(ConnectionError):
+                    call(sdk.config(key="chat", handler=handler).invoke("Hi", USER))
+            return "Sorry"
+
+        view()
+        launchdarkly.tracking.flush()
+
+        expected = "error" if fails[-1] and caught_failures == "error" else "success"
+        record = _record(launchdarkly)
+        assert (record.outcome, record.calls, record.failed_calls) == (expected, 2, sum(fails))
+        assert record.duration_ms >= 20
+        tokens = TOKENS if sum(fails) == 1 else []
+        assert _generations(launchdarkly) == [(f"generation:{expected}", 1), *tokens]
+        assert len(launchdarkly.events.named("duration:total")) == 1
+
+
+def test_an_exception_after_the_call(launchdarkly: OfflineLaunchDarkly) -> None:
+    """A view that fails after the SDK has answered is an error, with the tokens of the answer."""
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def view() -> None:
+        call(_config().invoke("Hi", USER))
+        raise ValueError("of the application")
+
+    with pytest.raises(ValueError, match="of the application"):
+        view()
+
+    assert _generations(launchdarkly) == [("generation:error", 1), *TOKENS]
+
+
+def test_the_variation_of_the_sdk(launchdarkly: OfflineLaunchDarkly) -> None:
+    """The run is reported for the LD context and the variation that the SDK has used, also if the view's differ."""
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking, ld_context=lambda: Context.create("ben"))
+    def view(run: Run) -> str:
+        launchdarkly.serve("chat", ai_config("gpt-4o", messages="Be brief.", variation_key="large"))
+        call(_config().invoke("Hi", USER))
+        return run.id
+
+    run_id = view()
+
+    record = _record(launchdarkly)
+    assert (record.run_id, record.variation_key, record.ld_context) == (run_id, "large", Context.from_dict(USER))
+    launchdarkly.tracking.flush()
+    events = [event for event in launchdarkly.events.custom if "generation" in event.key]
+    assert [(event.context.key, event.data["variationKey"]) for event in events] == [("anna", "large")]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_wrapped_client_in_the_handler(fails: bool, launchdarkly: OfflineLaunchDarkly) -> None:
+    """Provider calls that a wrapped client sees within a call of the SDK count once, and others count as well."""
+    made: list[int] = []
+
+    class Client:
+        """A client with the methods of OpenAI's."""
+
+        def __init__(self) -> None:
+            self.chat = self.completions = self
+
+        def create(self, *, model: str, messages: Any) -> dict[str, Any]:  # the arguments are OpenAI's
+            made.append(1)
+            usage = {"prompt_tokens": 700, "completion_tokens": 30, "total_tokens": 730}
+            return {"id": f"chatcmpl-{len(made)}", "object": "chat.completion", "choices": [], "usage": usage}
+
+    client: Any = wrap_client(Client())
+
+    class Handler(_Handler):
+        async def __call__(self, *_: Any) -> dict[str, Any]:
+            for _attempt in range(2):
+                client.chat.completions.create(model="gpt-4o-mini", messages=[])
+            if fails:
+                raise ConnectionError
+            return {"output": "Hello", "usage": {"input": 1400, "output": 60, "total": 1460}}
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def view() -> None:
+        with contextlib.suppress(ConnectionError):
+            call(sdk.config(key="chat", handler=Handler()).invoke("Hi", USER))
+        if not fails:
+            client.chat.completions.create(model="gpt-4o-mini", messages=[])
+
+    view()
+
+    record = _record(launchdarkly)
+    assert record.usage is not None
+    counted = 2 if fails else 3
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (700 * counted, 30 * counted)
+    assert (record.outcome, record.calls, record.failed_calls) == (("error", 3, 1) if fails else ("success", 3, 0))
+    assert not record.usage.lower_bound
 
 
 def test_outside_of_a_run(launchdarkly: OfflineLaunchDarkly) -> None:

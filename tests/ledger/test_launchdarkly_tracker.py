@@ -22,7 +22,7 @@ ADA = Context.create("ada")
 
 def sdk_tracker(launchdarkly: OfflineLaunchDarkly, key: str = "chat") -> Any:
     """Return a tracker as LaunchDarkly's documentation makes it."""
-    client: Any = LDAIClient(launchdarkly.tracking.ld_client)  # type: ignore[arg-type]  # it has the interface
+    client: Any = LDAIClient(launchdarkly.tracking.ld_client)
     return client.completion_config(key, ADA).create_tracker()
 
 
@@ -124,7 +124,7 @@ def test_outside_of_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
 
 def test_feedback_about_an_earlier_run(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """Feedback about an earlier run keeps its run id, also inside of another run of the same AI Config."""
-    client: Any = LDAIClient(launchdarkly.tracking.ld_client)  # type: ignore[arg-type]  # it has the interface
+    client: Any = LDAIClient(launchdarkly.tracking.ld_client)
     with track_ai(config_key="chat") as earlier:
         token = earlier.tracker.resumption_token
         earlier.tracker.track_success()
@@ -151,7 +151,7 @@ def test_the_model_object(provider: Provider, launchdarkly: OfflineLaunchDarkly,
 
     @track_ai(config_key="chat")
     async def handler(run: Run) -> str:
-        client: Any = LDAIClient(launchdarkly.tracking.ld_client)  # type: ignore[arg-type]  # it has the interface
+        client: Any = LDAIClient(launchdarkly.tracking.ld_client)
         model = client.create_model("chat", run.ld_context)
         result = await model.run("Hi")
         return str(result.content)

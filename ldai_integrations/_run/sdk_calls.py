@@ -1,0 +1,72 @@
+"""Calls of LaunchDarkly's newer AI SDK, which sends events when a call has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..records import Usage
+from ..usage import Reading
+from .ledger import Ledger, ProviderCall
+
+_TOKENS = {
+    "tokens:input": "input_tokens",
+    "tokens:output": "output_tokens",
+    "tokens:total": "total_tokens",
+}
+# The error of a call, by the event about its outcome.
+_ERRORS = {"generation:success": "", "generation:error": "error"}
+
+
+class SdkCalls:
+    """The calls of the newer SDK in one run, as entries of its ledger.
+
+    The events of a call are not sent: the run sends its own when it ends. So a call that fails before another one
+    succeeds is no failure of the run, and tokens of a wrapped client inside of the SDK count once.
+
+    Args:
+        ledger: The ledger of the run.
+        clock: The clock of the run, in seconds.
+    """
+
+    __slots__ = ("_by_id", "_clock", "_ledger")
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._by_id: dict[object, ProviderCall] = {}
+
+    def take_event(self, event_name: str, data: Mapping[str, Any], value: float | None) -> bool:
+        """Note what an event says about a call; return whether it is about one.
+
+        Args:
+            event_name: The name of the event, without ``$ld:ai:``.
+            data: The data of the event. Each call has a run id of its own.
+            value: Its metric value.
+        """
+        if event_name != "duration:total" and event_name not in _ERRORS and event_name not in _TOKENS:
+            return False
+        call = self._by_id.get(data.get("runId"))
+        if call is None:
+            call = self._by_id[data.get("runId")] = self._ledger.begin("sdk")
+            call.end(call.started_at)
+        if event_name in _ERRORS:
+            call.error = _ERRORS[event_name]
+        elif event_name in _TOKENS:
+            count: dict[str, Any] = {_TOKENS[event_name]: round(value or 0)}
+            known = call.reading() or Reading(usage=Usage())
+            reading = replace(known, usage=replace(known.usage or Usage(), **count))
+            call.read_with(lambda: reading)
+        else:
+            now = self._clock()
+            call.started_at, call.ended_at = now - (value or 0) / 1000, now
+        return True
+
+    def duration(self) -> float | None:
+        """Return the time from the start of the first call to the end of the last one; ``None`` without a call.
+
+        It does not include the judges that the SDK runs before it returns.
+        """
+        times = [(call.started_at, call.ended_at or call.started_at) for call in self._by_id.values()]
+        return max(end for _, end in times) - min(start for start, _ in times) if times else None
