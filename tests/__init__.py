@@ -1,1 +1,1 @@
-"""Tests, one folder per room."""
+"""Tests: a folder for each package, and for what several packages promise together."""

@@ -1,4 +1,4 @@
-"""What the rooms' tests share: flags, a LaunchDarkly of this machine, and trackings that leave nothing behind."""
+"""What the tests share: flags, a local stand-in for LaunchDarkly, and trackings that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -100,9 +100,10 @@ def dev_server() -> Iterator[DevServer]:
 
 @pytest.fixture(scope="session")
 def flag_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the flags of the tests as a file that ldclient reads."""
+    """Give the flags of the tests as a file that ldclient reads, without the one that makes a file unusable."""
+    flags = {key: flag for key, flag in FLAGS["flags"].items() if key != "enabled-as-text"}
     path = tmp_path_factory.mktemp("flags") / "flags.json"
-    path.write_text(json.dumps({"flags": {**FLAGS["flags"], "astray": ASTRAY}}))
+    path.write_text(json.dumps({"flags": {**flags, "astray": ASTRAY}}))
     return path
 
 

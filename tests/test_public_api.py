@@ -99,11 +99,11 @@ def test_nothing_is_loaded_from_the_network_or_started_by_an_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "door", ["asgi", "django", "feedback", "flask", "opentelemetry", "starlette", "testing", "wsgi"]
+    "integration", ["asgi", "django", "feedback", "flask", "opentelemetry", "starlette", "testing", "wsgi"]
 )
-def test_doors_say_what_they_offer(door: str) -> None:
-    """Each door has an explicit ``__all__`` of documented names."""
-    module = __import__(f"ldai_integrations.{door}", fromlist=["__all__"])
+def test_integrations_have_explicit_names(integration: str) -> None:
+    """Each integration has an explicit ``__all__`` of documented names."""
+    module = __import__(f"ldai_integrations.{integration}", fromlist=["__all__"])
 
     assert module.__all__
     assert all(getattr(module, name).__doc__ for name in module.__all__)

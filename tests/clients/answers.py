@@ -15,7 +15,7 @@ JSON, SSE, AMAZON = "application/json", "text/event-stream", "application/vnd.am
 
 @dataclass
 class Answer:
-    """Be one HTTP answer; the parts of its body are sent one by one."""
+    """An HTTP answer. The parts of its body are sent one by one."""
 
     parts: list[bytes]
     content_type: str = JSON

@@ -30,7 +30,7 @@ CLAUDE: dict[str, Any] = {"modelId": "anthropic.claude-for-tests", "body": json.
 
 @dataclass(frozen=True)
 class Case:
-    """Be one way to call a provider.
+    """A way to call a provider.
 
     Attributes:
         name: For the reader.

@@ -167,7 +167,7 @@ def test_blocks_give_the_wrapped_client(provider: Provider, tracking: Tracking, 
 
 
 class Chatting:
-    """Be a client that can be copied and pickled, as the packages' own cannot: they hold locks."""
+    """A client that can be copied and pickled. The packages' own cannot: they hold locks."""
 
     def __init__(self) -> None:
         self.chat = SimpleNamespace(complete=self.complete)
@@ -277,10 +277,10 @@ def test_the_shape_of_instructor() -> None:
     """Such a client is recognised by its methods, so that the package is not needed."""
 
     class Instructor(Chatting):
-        """Be a client that calls another one."""
+        """A client that calls another one."""
 
         def create_with_completion(self) -> None:
-            """Be a method of instructor's clients only."""
+            """Do nothing: only instructor's clients have this method."""
 
     with pytest.raises(ConfigurationError, match="Instructor, whose calls would not be seen"):
         wrap_client(Instructor())

@@ -1,1 +1,1 @@
-"""One list of promises, and every door that must keep it."""
+"""A list of promises, and every integration that must keep them."""

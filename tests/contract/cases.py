@@ -1,4 +1,4 @@
-"""What must hold for a tracked request, whichever door it comes through."""
+"""What must hold for a tracked request, whichever integration it comes through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One running application per door, and what it reported."""
+"""One running application per integration, and what it reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .servers import Address, serve_asgi, serve_asgi_without_lifespan, serve_wsg
 Build = Callable[[Tracking], Any]
 Serve = Callable[[Any], AbstractContextManager[Address]]
 
-DOORS: dict[str, tuple[Build, Serve]] = {
+INTEGRATIONS: dict[str, tuple[Build, Serve]] = {
     "wsgi": (wsgi.middleware, serve_wsgi),
     "flask decorator": (flask.decorator, serve_wsgi),
     "flask extension and decorator": (flask.extension_and_decorator, serve_wsgi),
@@ -79,7 +79,7 @@ class ExplodingSink:
 
 
 @dataclass(frozen=True)
-class Door:
+class Integration:
     """A running application."""
 
     name: str
@@ -137,20 +137,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what a framework cannot do."""
     for item in items:
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        why = IMPOSSIBLE.get((params.get("door", ""), getattr(params.get("case"), "name", "")))
+        why = IMPOSSIBLE.get((params.get("integration", ""), getattr(params.get("case"), "name", "")))
         if why is not None:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-@pytest.fixture(params=DOORS, scope="module")
-def door(request: pytest.FixtureRequest, dev_server: DevServer) -> Iterator[Door]:
-    """Serve one door's application on a real socket, with a sink that fails beside LaunchDarkly's."""
-    build, serve = DOORS[request.param]
+@pytest.fixture(params=INTEGRATIONS, scope="module")
+def integration(request: pytest.FixtureRequest, dev_server: DevServer) -> Iterator[Integration]:
+    """Serve one integration's application on a real socket, with a sink that fails beside LaunchDarkly's."""
+    build, serve = INTEGRATIONS[request.param]
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url}, sinks=[ExplodingSink()])
     with serve(build(tracking)) as address:
-        yield Door(request.param, address, tracking, dev_server)
+        yield Integration(request.param, address, tracking, dev_server)
     tracking.close()
-    gc.collect()  # what a framework forgets to close is known for this door only, and is to be found here
+    gc.collect()  # what a framework forgets to close is known for this integration only, and is to be found here
 
 
 @pytest.fixture

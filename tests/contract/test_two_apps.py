@@ -12,7 +12,7 @@ from ldai_integrations.devserver import DevServer
 
 from .cases import EVENTS
 from .client import request
-from .conftest import DOORS, FLAGS, Door, Records
+from .conftest import FLAGS, INTEGRATIONS, Integration, Records
 from .test_contract import events_of
 
 PAIRS = [
@@ -24,22 +24,22 @@ PAIRS = [
 
 
 @pytest.fixture(params=PAIRS, ids=" and ".join)
-def doors(request: pytest.FixtureRequest) -> Iterator[list[Door]]:
+def integrations(request: pytest.FixtureRequest) -> Iterator[list[Integration]]:
     """Serve two applications, each with a LaunchDarkly of its own."""
     with ExitStack() as stack:
-        doors = []
+        integrations = []
         for name in request.param:
-            build, serve = DOORS[name]
+            build, serve = INTEGRATIONS[name]
             dev_server = stack.enter_context(DevServer(FLAGS))
             tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
             stack.callback(tracking.close)
-            doors.append(Door(name, stack.enter_context(serve(build(tracking))), tracking, dev_server))
-        yield doors
+            integrations.append(Integration(name, stack.enter_context(serve(build(tracking))), tracking, dev_server))
+        yield integrations
 
 
-def test_each_reports_to_its_own(doors: list[Door], records: Records) -> None:
+def test_each_reports_to_its_own(integrations: list[Integration], records: Records) -> None:
     """The events of a request arrive at its application's LaunchDarkly and nowhere else."""
-    for here, there in (doors, doors[::-1]):
+    for here, there in (integrations, integrations[::-1]):
         assert request(here.address, "/stream").status == 200
         record = records.reported()
         assert events_of(here, record.run_id).keys() >= EVENTS["success"]

@@ -19,7 +19,7 @@ from ldai_integrations.wsgi import WSGITrackingMiddleware
 from ..integrations.asgi_calls import DISCONNECT, REQUEST, acall, http_scope
 from ..integrations.test_wsgi import environ
 from .cases import CASES, Case
-from .conftest import DOORS
+from .conftest import INTEGRATIONS
 from .drivers import asgi, bottle, django, falcon, fastapi, flask, litestar, quart, starlette, wsgi
 from .servers import serve_wsgi
 
@@ -121,7 +121,7 @@ def _asgi_answer(app: Any, case: Case) -> list[Any]:
 
 
 async def _served(app: Any, scope: dict[str, Any]) -> None:
-    """Be a server whose client leaves after the last byte."""
+    """A server whose client leaves after the last byte."""
     asked, complete = False, asyncio.Event()
 
     async def receive() -> Any:
@@ -139,12 +139,12 @@ async def _served(app: Any, scope: dict[str, Any]) -> None:
     await app(scope, receive, send)
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize("name", INTEGRATIONS)
 def test_responses_are_the_same_with_and_without_us(
     name: str, quiet_tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Status, headers, every chunk or message in order, and what is raised, for each case of the contract."""
-    build, serve = DOORS[name]
+    build, serve = INTEGRATIONS[name]
     answer: Callable[[Any, Case], list[Any]] = _wsgi_answer if serve is serve_wsgi else _asgi_answer
     ours = build(quiet_tracking)
     with monkeypatch.context() as patch:

@@ -13,9 +13,9 @@ from ldai_integrations.devserver import DevServer
 from ..waiting import eventually
 from .cases import CASES, EVENTS
 from .client import request
-from .conftest import DOORS, FLAGS, Door
+from .conftest import FLAGS, INTEGRATIONS, Integration
 
-# Reporting is not the doors' work: of each way to end a run, one.
+# Reporting is not the integrations' work: of each way to end a run, one.
 NAMES = (
     "wsgi",
     "flask decorator",
@@ -28,17 +28,17 @@ NAMES = (
 
 
 @pytest.fixture(params=NAMES)
-def unheard(request: pytest.FixtureRequest) -> Iterator[Door]:
+def unheard(request: pytest.FixtureRequest) -> Iterator[Integration]:
     """Serve an application that has neither receivers nor sinks, with a LaunchDarkly of its own."""
-    build, serve = DOORS[request.param]
+    build, serve = INTEGRATIONS[request.param]
     with DevServer(FLAGS) as dev_server:
         tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": dev_server.url})
         with serve(build(tracking)) as address:
-            yield Door(request.param, address, tracking, dev_server)
+            yield Integration(request.param, address, tracking, dev_server)
         tracking.close()
 
 
-def test_every_run_is_reported_once(unheard: Door) -> None:
+def test_every_run_is_reported_once(unheard: Integration) -> None:
     """The events that arrive are those of the cases' outcomes, no more and no less."""
     for case in CASES:
         request(unheard.address, f"/{case.name}", method=case.method, hangs_up=case.hangs_up)

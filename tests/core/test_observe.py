@@ -31,7 +31,7 @@ SSE = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DO
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    """Be OpenAI."""
+    """Answer as OpenAI does."""
     return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=SSE)
 
 
@@ -134,7 +134,7 @@ def test_a_returned_stream_that_is_closed_early(
 
 
 class Events:
-    """Be a stream that is iterated but is no iterator, as Bedrock's event stream is."""
+    """A stream that is iterated but is no iterator, as Bedrock's event stream."""
 
     def __init__(self, events: list[Any]) -> None:
         self._events = events
@@ -152,7 +152,7 @@ class Events:
 
 
 class EventStream(Events):
-    """Be called a stream."""
+    """A class whose name says that it is a stream."""
 
 
 BEDROCK = [
@@ -186,7 +186,7 @@ def test_a_stream_that_fails(tracking: Tracking, records: list[RunRecord]) -> No
 
 
 class MessageStreamManager:
-    """Be a context manager that gives a stream, as Anthropic's is."""
+    """A context manager that gives a stream, as Anthropic's."""
 
     def __init__(self, *, suppress: bool = False) -> None:
         self.stream = iter(BEDROCK)
@@ -214,7 +214,7 @@ async def _asynchronously(events: Iterator[Any]) -> AsyncIterator[Any]:
 
 
 class Manager:
-    """Be the synchronous manager of a stream."""
+    """The synchronous manager of a stream."""
 
     def __init__(self, manager: MessageStreamManager) -> None:
         self._manager = manager
@@ -227,7 +227,7 @@ class Manager:
 
 
 class StreamManager(Manager):
-    """Be called one."""
+    """A class whose name says that it is one."""
 
 
 def test_a_stream_manager(block: track_ai, tracking: Tracking, records: list[RunRecord]) -> None:

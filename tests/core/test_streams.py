@@ -164,7 +164,7 @@ def test_what_is_raised_knows_nothing_of_what_was_thrown(track: Decorate) -> Non
 
 
 class Ends(Iterator[str]):
-    """Be the body of a response: an iterator with a way to close it and none to throw into it."""
+    """The body of a response: an iterator that can be closed, and nothing can be thrown into it."""
 
     def __init__(self, *, broken: bool) -> None:
         self.closed = 0

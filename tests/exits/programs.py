@@ -126,7 +126,7 @@ def daemon_threads() -> None:
 
 
 def in_block() -> None:
-    """Be in the middle of a run."""
+    """Stay in the middle of a run."""
     with track_ai(config_key="chat", tracking=tracking) as run:
         run.add_usage(input_tokens=3)
         write_down(run.id)

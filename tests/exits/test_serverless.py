@@ -53,7 +53,7 @@ def test_what_the_settings_say_wins(http_tracking: Tracking, monkeypatch: pytest
     assert not services_of(Tracking(http_tracking.client, settings=Settings(flush=when))).flushing.follows_requests
 
 
-def test_a_function_without_a_door(tracking: Tracking, dev_server: DevServer) -> None:
+def test_a_function_without_an_integration(tracking: Tracking, dev_server: DevServer) -> None:
     """A decorated function's events are there when it returns, a failed one's too."""
 
     @track_ai(config_key="chat", tracking=tracking)
@@ -67,7 +67,7 @@ def test_a_function_without_a_door(tracking: Tracking, dev_server: DevServer) ->
     assert any(event.get("key") == "$ld:ai:generation:error" for event in dev_server.events())
 
 
-def test_a_coroutine_without_a_door(tracking: Tracking, dev_server: DevServer) -> None:
+def test_a_coroutine_without_an_integration(tracking: Tracking, dev_server: DevServer) -> None:
     """The same for what is awaited, a block, and what is iterated."""
 
     @track_ai(config_key="chat", tracking=tracking)

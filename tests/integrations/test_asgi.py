@@ -32,7 +32,7 @@ ANSWER = json.dumps(
 
 @track_ai(config_key="chat")
 async def ask() -> str:
-    """Be tracked."""
+    """Answer in a run."""
     return current_run().ld_context.key
 
 

@@ -68,17 +68,17 @@ def answer(app: Any, **more: Any) -> bytes:
 
 @track_ai(config_key="chat")
 def ask() -> str:
-    """Be tracked."""
+    """Answer in a run."""
     return current_run().ld_context.key
 
 
 def context_of_header(request: HttpRequest) -> Context:
-    """Be named in the settings."""
+    """Wrap the view, as a middleware that is named in the settings."""
     return Context.create(request.headers["X-User"])
 
 
 def name_visitor(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Be a synchronous middleware that finds out who the visitor is."""
+    """Find out who the visitor is, as a synchronous middleware."""
 
     def middleware(request: HttpRequest) -> Any:
         request.visitor = "ada"

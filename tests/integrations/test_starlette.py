@@ -24,7 +24,7 @@ from ..conftest import always_chat
 
 @track_ai(config_key="chat")
 def ask() -> str:
-    """Be tracked."""
+    """Answer in a run."""
     return current_run().ld_context.key
 
 

@@ -69,7 +69,7 @@ def consume(body: Iterable[bytes]) -> bytes:
 
 @track_ai(config_key="chat")
 def ask() -> str:
-    """Be tracked."""
+    """Answer in a run."""
     return current_run().ld_context.key
 
 

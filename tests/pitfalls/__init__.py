@@ -1,1 +1,1 @@
-"""What users of other libraries ran into, each a promise of this one; the numbers are those of the list of pitfalls."""
+"""What users of other libraries ran into. Each is a promise of this one."""

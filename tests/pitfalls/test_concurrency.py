@@ -33,7 +33,7 @@ from ..integrations.test_wsgi import consume, environ, start_response
 _REQUESTS = 1_000
 
 
-def test_38_an_executor_with_a_copy_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
+def test_an_executor_with_a_copy_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
     """Threads have runs of their own; one that is given a copy of the context sees the run it was copied in.
 
     The standard library's ``contextvars.copy_context`` is all it takes, one copy for each task.
@@ -58,7 +58,7 @@ def test_38_an_executor_with_a_copy_of_the_context(track: Decorate, records: lis
     assert len(records) == 64
 
 
-def test_38_tasks_of_a_group_share_their_run(track: Decorate, records: list[RunRecord]) -> None:
+def test_tasks_of_a_group_share_their_run(track: Decorate, records: list[RunRecord]) -> None:
     """Tasks and threads that a handler starts with anyio or ``asyncio.to_thread`` are in its run."""
 
     @track
@@ -87,7 +87,7 @@ def test_38_tasks_of_a_group_share_their_run(track: Decorate, records: list[RunR
     assert [record.usage and record.usage.output_tokens for record in records] == [10] * 20
 
 
-def test_42_one_block_entered_by_many_at_once(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_one_block_entered_by_many_at_once(tracking: Tracking, records: list[RunRecord]) -> None:
     """A ``track_ai`` kept as an object holds no state of a run: tasks and threads may be in it together."""
     block = track_ai(config_key="chat", tracking=tracking)
 
@@ -106,7 +106,7 @@ def test_42_one_block_entered_by_many_at_once(tracking: Tracking, records: list[
     assert sorted(ids) == sorted(record.run_id for record in records)
 
 
-def test_42_tasks_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
+def test_tasks_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
     """A thousand interleaved tasks, each with its own run throughout."""
 
     @track
@@ -153,17 +153,17 @@ class OnTheInstance:
             await PlainTextResponse(f"{before} {self.run.id}")(scope, receive, send)
 
 
-def test_42_requests_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_requests_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
     """A thousand interleaved requests see a run each, and the check sees a middleware that keeps state on itself."""
     app = Starlette(routes=[Route("/", endpoint)])
 
-    for door in (ASGITrackingMiddleware, TrackingMiddleware):
-        assert asyncio.run(seen_by_requests(door(app, tracking, config_key=always_chat))) == (_REQUESTS, 0)
+    for integration in (ASGITrackingMiddleware, TrackingMiddleware):
+        assert asyncio.run(seen_by_requests(integration(app, tracking, config_key=always_chat))) == (_REQUESTS, 0)
     assert len(records) == 2 * _REQUESTS
     assert asyncio.run(seen_by_requests(OnTheInstance(tracking)))[1] > 0
 
 
-def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_requests_in_threads_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
     """The same for the threads of a WSGI server."""
     app = flask.Flask(__name__)
     AITracking(app, tracking, config_key=always_chat)
@@ -185,8 +185,8 @@ def test_42_requests_in_threads_never_see_each_others_run(tracking: Tracking, re
     assert len({first for first, _ in pairs}) == len(records) == 160
 
 
-def test_42_streams_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Interleaved streams through a door and a decorator see the same two runs at each step, whoever had a turn."""
+def test_streams_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Interleaved streams through a middleware and a decorator see the same two runs at each step."""
 
     @track_ai(config_key="chat")
     async def words() -> AsyncIterator[str]:
@@ -210,7 +210,7 @@ def test_42_streams_never_see_each_others_runs(tracking: Tracking, records: list
     _seen_alone([text.splitlines() for text in asyncio.run(together())], records)
 
 
-def test_42_streams_in_threads_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_streams_in_threads_never_see_each_others_runs(tracking: Tracking, records: list[RunRecord]) -> None:
     """The same for Flask's streams, of which eight threads take each step together."""
     app = flask.Flask(__name__)
     AITracking(app, tracking, config_key="summary")
@@ -233,7 +233,7 @@ def test_42_streams_in_threads_never_see_each_others_runs(tracking: Tracking, re
         _seen_alone(list(executor.map(ask, range(160))), records)
 
 
-def test_38_steps_on_threads_with_copies_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
+def test_steps_on_threads_with_copies_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
     """A stream whose steps are taken on threads, each in a copy of a context of its own, is in its one run."""
 
     @track
@@ -271,7 +271,7 @@ def _seen_alone(answers: list[list[str]], records: list[RunRecord]) -> None:
 
 
 @pytest.mark.timeout(200)
-def test_45_greenlets_never_see_each_others_run() -> None:
+def test_greenlets_never_see_each_others_run() -> None:
     """Under gevent's patches, a thousand interleaved greenlets have a run each, decorated and below a middleware.
 
     With both of these each has two runs, and sees the same two at each turn.

@@ -42,7 +42,7 @@ from ..integrations.test_wsgi import app_that_returns, consume, environ, start_r
 
 
 @pytest.mark.parametrize("order", ["outside", "inside", "both"])
-def test_36_beside_base_http_middleware(tracking: Tracking, records: list[RunRecord], order: str) -> None:
+def test_beside_base_http_middleware(tracking: Tracking, records: list[RunRecord], order: str) -> None:
     """A BaseHTTPMiddleware on either side loses neither the run nor the end of the stream."""
 
     async def dispatch(request: Request, call_next: Any) -> Response:
@@ -68,12 +68,12 @@ def test_36_beside_base_http_middleware(tracking: Tracking, records: list[RunRec
 
 
 def says_its_input(run: Annotated[Run, Depends(run_dependency)]) -> tuple[str, threading.Thread]:
-    """Be a sync dependency."""
+    """Return the input tokens of the run and the thread, as a synchronous dependency."""
     run.add_usage(input_tokens=3)
     return run.id, threading.current_thread()
 
 
-def test_37_what_is_said_in_the_thread_pool(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_what_is_said_in_the_thread_pool(tracking: Tracking, records: list[RunRecord]) -> None:
     """Sync dependencies and endpoints run in threads; what they say of the run is known above."""
     app = FastAPI()
     app.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
@@ -89,13 +89,13 @@ def test_37_what_is_said_in_the_thread_pool(tracking: Tracking, records: list[Ru
 
 
 class Answer(BaseModel):
-    """Be a response model."""
+    """A response model."""
 
     text: str
 
 
 def asked(question: Annotated[str, Query(max_length=20)] = "Who?") -> str:
-    """Be a dependency."""
+    """Return the question, as a dependency."""
     return question
 
 
@@ -121,7 +121,7 @@ def _endpoints(decorate: Decorate) -> FastAPI:
     return app
 
 
-def test_39_fastapi_sees_the_endpoint_that_it_was(track: Decorate, records: list[RunRecord]) -> None:
+def test_fastapi_sees_the_endpoint_that_it_was(track: Decorate, records: list[RunRecord]) -> None:
     """OpenAPI, dependencies, validation and response models are unchanged, though all annotations are text here."""
     plain, tracked = TestClient(_endpoints(lambda endpoint: endpoint)), TestClient(_endpoints(track))
 
@@ -141,7 +141,7 @@ def test_39_fastapi_sees_the_endpoint_that_it_was(track: Decorate, records: list
     assert [record.outcome for record in records] == ["success"] * 3
 
 
-def test_39_the_run_parameter_is_not_in_the_schema(track: Decorate) -> None:
+def test_the_run_parameter_is_not_in_the_schema(track: Decorate) -> None:
     """A parameter annotated ``Run`` is filled in; FastAPI does not see it."""
     app = FastAPI()
 
@@ -158,24 +158,24 @@ def test_39_the_run_parameter_is_not_in_the_schema(track: Decorate) -> None:
 
 
 class Assistant:
-    """Has methods of every kind."""
+    """A class with methods of every kind."""
 
     def method(self, run: Run) -> tuple[str, str]:
-        """Be an instance method."""
+        """Answer as an instance method."""
         return type(self).__name__, run.config_key
 
     @classmethod
     def of_class(cls, run: Run) -> tuple[str, str]:
-        """Be a class method."""
+        """Answer as a class method."""
         return cls.__name__, run.config_key
 
     @staticmethod
     def static(run: Run) -> tuple[str, str]:
-        """Be a static method."""
+        """Answer as a static method."""
         return "static", run.config_key
 
 
-def test_40_methods(track: Decorate) -> None:
+def test_methods(track: Decorate) -> None:
     """Instance methods, class methods and static methods, decorated above or below, are bound as before.
 
     Partials and callable objects stand in ``tests/test_decorator.py``.
@@ -196,8 +196,8 @@ def test_40_methods(track: Decorate) -> None:
     assert Tracked.static() == Tracked().static() == ("static", "chat")
 
 
-def test_40_class_based_views(track: Decorate, records: list[RunRecord]) -> None:
-    """Flask's ``decorators`` and Starlette's endpoints; Django's views stand with its door."""
+def test_class_based_views(track: Decorate, records: list[RunRecord]) -> None:
+    """Flask's ``decorators`` and Starlette's endpoints; Django's views are tested with its integration."""
 
     class View(MethodView):
         decorators: ClassVar[list[Any]] = [track]
@@ -222,7 +222,7 @@ def test_40_class_based_views(track: Decorate, records: list[RunRecord]) -> None
     assert len(records) == 3
 
 
-def test_40_applied_twice_is_one_run(track: Decorate, records: list[RunRecord]) -> None:
+def test_applied_twice_is_one_run(track: Decorate, records: list[RunRecord]) -> None:
     """The inner decorator joins the run of the outer one, and what is raised there is known to it."""
 
     def ask(fails: bool) -> str:
@@ -239,7 +239,7 @@ def test_40_applied_twice_is_one_run(track: Decorate, records: list[RunRecord]) 
     assert [record.outcome for record in records] == ["success", "error"]
 
 
-def test_41_mounted_applications_share_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_mounted_applications_share_the_request(tracking: Tracking, records: list[RunRecord]) -> None:
     """An application mounted below another, each with a middleware of ours, is in the same request: one run."""
     inner = FastAPI()
     inner.add_middleware(TrackingMiddleware, tracking=tracking, config_key=always_chat)
@@ -252,7 +252,7 @@ def test_41_mounted_applications_share_the_request(tracking: Tracking, records: 
     assert len(records) == 1
 
 
-def test_41_an_application_that_is_wrapped_already(client: LDClient, events: Events, records: list[RunRecord]) -> None:
+def test_an_application_that_is_wrapped_already(client: LDClient, events: Events, records: list[RunRecord]) -> None:
     """Somebody else's wrapper is no hindrance, and making the middleware many times doubles no event."""
     tracking = Tracking(client)
     app = flask.Flask(__name__)
@@ -269,7 +269,7 @@ def test_41_an_application_that_is_wrapped_already(client: LDClient, events: Eve
 
 
 @pytest.mark.parametrize("read", [0, 1])
-def test_43_a_flask_stream_finalised_on_another_thread(
+def test_a_flask_stream_finalised_on_another_thread(
     tracking: Tracking, records: list[RunRecord], clock: Clock, read: int
 ) -> None:
     """An abandoned ``stream_with_context`` ends its run once, with its last chunk, wherever it is closed."""
@@ -313,7 +313,7 @@ def test_43_a_flask_stream_finalised_on_another_thread(
 
 @pytest.mark.parametrize("config_key", [None, "chat"])
 @pytest.mark.parametrize("whole", [[b"one", b"two"], (b"one",), FileWrapper(io.BytesIO(b"data"))])
-def test_44_a_whole_body_passes_as_it_is(tracking: Tracking, config_key: Any, whole: Any) -> None:
+def test_a_whole_body_passes_as_it_is(tracking: Tracking, config_key: Any, whole: Any) -> None:
     """A list, a tuple or a file stays one: servers know their length, or send them without copying."""
     app = WSGITrackingMiddleware(app_that_returns(whole), tracking, config_key=config_key)
 
@@ -321,7 +321,7 @@ def test_44_a_whole_body_passes_as_it_is(tracking: Tracking, config_key: Any, wh
     assert not in_run()
 
 
-def test_44_start_response_is_called_as_the_application_calls_it(tracking: Tracking) -> None:
+def test_start_response_is_called_as_the_application_calls_it(tracking: Tracking) -> None:
     """``exc_info`` is passed on where it is given and left out where it is not."""
     calls: list[tuple[Any, ...]] = []
 
@@ -338,7 +338,7 @@ def test_44_start_response_is_called_as_the_application_calls_it(tracking: Track
     assert calls == [("200 OK", []), ("500 Oops", [], (None, None, None))]
 
 
-def test_46_one_run_per_websocket_exchange(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
+def test_one_run_per_websocket_exchange(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
     """Each message of a connection is a run, timed by itself and evaluated for the connection's context."""
     app = FastAPI()
     app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=lambda request: Context.create("ada"))
@@ -411,8 +411,8 @@ def _in_a_wsgi_body(tracking: Tracking, chunks: int) -> None:
 
 @pytest.mark.parametrize("chunks", [10, 5_000])
 @pytest.mark.parametrize("stream", [_in_a_generator, _in_an_async_generator, _in_asgi_messages, _in_a_wsgi_body])
-def test_47_chunks_make_no_events(client: LDClient, events: Events, stream: Any, chunks: int) -> None:
-    """A run sends the same few events, on no other thread, however many chunks it streams through whichever door."""
+def test_chunks_make_no_events(client: LDClient, events: Events, stream: Any, chunks: int) -> None:
+    """A run sends the same few events on the same thread, however many chunks it streams."""
     tracking = Tracking(client)
     stream(tracking, 1)  # which may start what reports runs
     tracking.flush()

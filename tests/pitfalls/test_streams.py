@@ -40,7 +40,7 @@ def endings(records: list[RunRecord]) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("leave", ["break", "close", "islice"])
-def test_01_a_generator_left_early(track: Decorate, records: list[RunRecord], clock: Clock, leave: str) -> None:
+def test_a_generator_left_early(track: Decorate, records: list[RunRecord], clock: Clock, leave: str) -> None:
     """The run ends once, with its last item and its partial usage, and the inner generator is closed."""
     closed = []
 
@@ -71,7 +71,7 @@ def test_01_a_generator_left_early(track: Decorate, records: list[RunRecord], cl
     assert records[0].usage.output_tokens
 
 
-def test_02_an_abandoned_async_generator(
+def test_an_abandoned_async_generator(
     track: Decorate, records: list[RunRecord], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The event loop closes it in another task: the run ended with its last item, and nobody complains."""
@@ -94,7 +94,7 @@ def test_02_an_abandoned_async_generator(
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_03_a_generator_finalised_in_another_thread(track: Decorate, records: list[RunRecord], returned: bool) -> None:
+def test_a_generator_finalised_in_another_thread(track: Decorate, records: list[RunRecord], returned: bool) -> None:
     """A generator that was stepped in one thread and is closed in another ends its run without noise."""
 
     def words() -> Iterator[str]:
@@ -112,7 +112,7 @@ def test_03_a_generator_finalised_in_another_thread(track: Decorate, records: li
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_03_an_async_generator_finalised_in_another_task(
+def test_an_async_generator_finalised_in_another_task(
     track: Decorate, records: list[RunRecord], caplog: pytest.LogCaptureFixture, returned: bool
 ) -> None:
     """Neither does an async generator that one task steps and another closes, with a Context of its own."""
@@ -135,7 +135,7 @@ def test_03_an_async_generator_finalised_in_another_task(
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_04_an_async_generator_is_stepped_in_the_consumers_task(track: Decorate, returned: bool) -> None:
+def test_an_async_generator_is_stepped_in_the_consumers_task(track: Decorate, returned: bool) -> None:
     """A cancel scope that is entered in the generator may be left in it: no step runs in a task of its own."""
     tasks = set()
 
@@ -153,7 +153,7 @@ def test_04_an_async_generator_is_stepped_in_the_consumers_task(track: Decorate,
     asyncio.run(consume())
 
 
-def test_05_cancellation(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+def test_cancellation(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
     """A cancelled task raises CancelledError as before; the run has its time and tokens, and neither verdict."""
 
     seen: list[asyncio.CancelledError] = []
@@ -188,7 +188,7 @@ def test_05_cancellation(track: Decorate, records: list[RunRecord], clock: Clock
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_05_a_cleanup_that_awaits(track: Decorate, records: list[RunRecord], returned: bool) -> None:
+def test_a_cleanup_that_awaits(track: Decorate, records: list[RunRecord], returned: bool) -> None:
     """The handler's own shielded cleanup runs to its end inside a cancelled scope, in its run."""
     cleaned = []
 
@@ -235,7 +235,7 @@ class Provider(httpx.AsyncByteStream):
 
 
 async def leave_after_first_chunk(app: Any, scope: dict[str, Any]) -> None:
-    """Be a server of ASGI before or after 2.4 whose client leaves in mid-stream."""
+    """Act as a server of ASGI before or after 2.4 whose client leaves in mid-stream."""
     gone, asked = asyncio.Event(), False
     after_24 = scope["asgi"]["spec_version"] >= "2.4"
 
@@ -258,8 +258,10 @@ async def leave_after_first_chunk(app: Any, scope: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-@pytest.mark.parametrize("door", ["decorator", "middleware"])
-def test_06_the_client_disconnects(tracking: Tracking, records: list[RunRecord], door: str, spec_version: str) -> None:
+@pytest.mark.parametrize("integration", ["decorator", "middleware"])
+def test_the_client_disconnects(
+    tracking: Tracking, records: list[RunRecord], integration: str, spec_version: str
+) -> None:
     """The run is cancelled and no error, and the provider's stream is closed, so that it makes no more tokens."""
 
     async def serve() -> None:
@@ -275,7 +277,7 @@ def test_06_the_client_disconnects(tracking: Tracking, records: list[RunRecord],
         async def endpoint(request: Request) -> Response:
             return StreamingResponse(words(), media_type="text/plain")
 
-        if door == "decorator":
+        if integration == "decorator":
             app: Any = Starlette(routes=[Route("/", track_ai(config_key="chat", tracking=tracking)(endpoint))])
         else:
             app = ASGITrackingMiddleware(Starlette(routes=[Route("/", endpoint)]), tracking, config_key=always_chat)
@@ -292,9 +294,9 @@ def test_06_the_client_disconnects(tracking: Tracking, records: list[RunRecord],
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-@pytest.mark.parametrize("door", ["decorator", "middleware"])
-def test_07_the_client_leaves_before_the_first_chunk(
-    tracking: Tracking, records: list[RunRecord], clock: Clock, door: str, spec_version: str
+@pytest.mark.parametrize("integration", ["decorator", "middleware"])
+def test_the_client_leaves_before_the_first_chunk(
+    tracking: Tracking, records: list[RunRecord], clock: Clock, integration: str, spec_version: str
 ) -> None:
     """A stream that nobody began has no ``finally`` that could run; its run ends all the same, cancelled."""
     begun = []
@@ -315,7 +317,7 @@ def test_07_the_client_leaves_before_the_first_chunk(
             raise OSError("the client has gone")
         await asyncio.sleep(10)
 
-    if door == "decorator":
+    if integration == "decorator":
         app: Any = Starlette(routes=[Route("/", track_ai(config_key="chat", tracking=tracking)(endpoint))])
     else:
         app = ASGITrackingMiddleware(Starlette(routes=[Route("/", endpoint)]), tracking, config_key=always_chat)
@@ -324,7 +326,7 @@ def test_07_the_client_leaves_before_the_first_chunk(
         with suppress(Exception):
             await app(http_scope(asgi={"version": "3.0", "spec_version": spec_version}), receive, send)
         clock.advance(9_000)
-        if door == "decorator":  # Starlette leaves the response to the garbage collector
+        if integration == "decorator":  # Starlette leaves the response to the garbage collector
             gc.collect()
 
     asyncio.run(serve())
@@ -334,7 +336,7 @@ def test_07_the_client_leaves_before_the_first_chunk(
 
 
 @pytest.mark.parametrize("way", ["returned", "observed"])
-def test_08_a_providers_stream_keeps_its_protocol(tracking: Tracking, way: str) -> None:
+def test_a_providers_stream_keeps_its_protocol(tracking: Tracking, way: str) -> None:
     """Attributes, type and methods are the stream's own, and there are no others."""
     wire = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, text="data: [DONE]\n\n")))
     model = openai.OpenAI(api_key="none", base_url="http://model/v1", http_client=cast(Any, wire))
@@ -361,7 +363,7 @@ def test_08_a_providers_stream_keeps_its_protocol(tracking: Tracking, way: str) 
 
 
 class EitherWayStream:
-    """Be iterated either way, as a response of httpx."""
+    """A response that is iterated either way, as one of httpx."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(["one ", "two"])
@@ -372,7 +374,7 @@ class EitherWayStream:
 
 
 @pytest.mark.parametrize("way", ["for", "async for"])
-def test_08_a_stream_for_both_worlds(track: Decorate, records: list[RunRecord], way: str) -> None:
+def test_a_stream_for_both_worlds(track: Decorate, records: list[RunRecord], way: str) -> None:
     """It may still be iterated either way, and ends its run either way."""
     kept = track(lambda: EitherWayStream())()
 
@@ -384,7 +386,7 @@ def test_08_a_stream_for_both_worlds(track: Decorate, records: list[RunRecord], 
 
 
 class ManagedStream:
-    """Be a stream with a block of its own."""
+    """A stream with a block of its own."""
 
     def __init__(self, *, suppresses: bool) -> None:
         self._suppresses = suppresses
@@ -428,7 +430,7 @@ ERROR = ValueError("broken")
     ("raises", "suppresses", "outcome"),
     [(None, False, "cancelled"), (ERROR, True, "success"), (ERROR, False, "error")],
 )
-def test_09_leaving_the_block_of_a_stream(
+def test_leaving_the_block_of_a_stream(
     track: Decorate, records: list[RunRecord], raises: Exception | None, suppresses: bool, outcome: str, kind: str
 ) -> None:
     """It leaves the stream's own block and ends the run; an exception that the stream suppresses is no error."""
@@ -461,7 +463,7 @@ class _RawResponse(Protocol):
 
 
 @pytest.mark.parametrize("way", ["returned", "observed"])
-def test_10_a_stream_that_is_parsed_later(tracking: Tracking, records: list[RunRecord], way: str) -> None:
+def test_a_stream_that_is_parsed_later(tracking: Tracking, records: list[RunRecord], way: str) -> None:
     """What a coroutine such as a raw response's ``parse`` gives is a stream only once it was awaited."""
 
     async def consume() -> None:
@@ -503,7 +505,7 @@ async def _first(stream: Any) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_11_send_and_throw_reach_the_generator(track: Decorate, records: list[RunRecord], returned: bool) -> None:
+def test_send_and_throw_reach_the_generator(track: Decorate, records: list[RunRecord], returned: bool) -> None:
     """``send``, ``throw`` and the value of ``return`` work as on the bare generator."""
 
     def echo() -> Any:
@@ -526,9 +528,7 @@ def test_11_send_and_throw_reach_the_generator(track: Decorate, records: list[Ru
 
 
 @pytest.mark.parametrize("returned", [True, False])
-def test_11_asend_and_athrow_reach_the_async_generator(
-    track: Decorate, records: list[RunRecord], returned: bool
-) -> None:
+def test_asend_and_athrow_reach_the_async_generator(track: Decorate, records: list[RunRecord], returned: bool) -> None:
     """``asend``, ``athrow`` and ``aclose`` work as on the bare async generator, and all of it happens in the run."""
     closed = []
 
@@ -564,7 +564,7 @@ CHUNKS: dict[str, Callable[[int], Any]] = {
 
 
 @pytest.mark.parametrize("kind", CHUNKS)
-def test_12_what_is_kept_of_a_long_stream_is_bounded(
+def test_what_is_kept_of_a_long_stream_is_bounded(
     track: Decorate, tracking: Tracking, records: list[RunRecord], kind: str
 ) -> None:
     """Four megabytes of output are counted; less than a third is held meanwhile, and nothing when the run is over."""
@@ -597,7 +597,7 @@ def test_12_what_is_kept_of_a_long_stream_is_bounded(
 
 
 class OwnStreamingResponse(StreamingResponse):
-    """Be a subclass under another name."""
+    """A subclass under another name."""
 
 
 async def _events(clock: Clock) -> AsyncIterator[dict[str, str]]:
@@ -613,7 +613,7 @@ STREAMED: dict[str, Callable[[Clock], Response]] = {
 
 
 @pytest.mark.parametrize("kind", STREAMED)
-def test_13_a_streamed_response_is_timed_to_its_last_chunk(
+def test_a_streamed_response_is_timed_to_its_last_chunk(
     track: Decorate, records: list[RunRecord], clock: Clock, kind: str
 ) -> None:
     """Whatever the class of the response is called; those of other frameworks stand in ``tests/upstream_found``."""
@@ -637,7 +637,7 @@ FLASK_BODIES: dict[str, Callable[[Clock], Any]] = {
 
 
 @pytest.mark.parametrize("kind", FLASK_BODIES)
-def test_13_a_streamed_flask_view_is_timed_to_its_last_chunk(
+def test_a_streamed_flask_view_is_timed_to_its_last_chunk(
     track: Decorate, records: list[RunRecord], clock: Clock, kind: str
 ) -> None:
     """The same for everything that a Flask view may return to stream."""
@@ -649,9 +649,9 @@ def test_13_a_streamed_flask_view_is_timed_to_its_last_chunk(
     assert records[0].time_to_first_token_ms == 10
 
 
-@pytest.mark.parametrize("door", ["decorator", "middleware"])
-def test_14_a_sync_generator_in_a_thread_pool(
-    tracking: Tracking, records: list[RunRecord], clock: Clock, door: str
+@pytest.mark.parametrize("integration", ["decorator", "middleware"])
+def test_a_sync_generator_in_a_thread_pool(
+    tracking: Tracking, records: list[RunRecord], clock: Clock, integration: str
 ) -> None:
     """Each step is in a thread and a Context of its own; the run is bound in every one."""
     seen = []
@@ -665,7 +665,7 @@ def test_14_a_sync_generator_in_a_thread_pool(
     async def endpoint(request: Request) -> Response:
         return StreamingResponse(words(), media_type="text/plain")
 
-    if door == "decorator":
+    if integration == "decorator":
         app: Any = Starlette(routes=[Route("/", track_ai(config_key="chat", tracking=tracking)(endpoint))])
     else:
         app = Starlette(routes=[Route("/", endpoint)])

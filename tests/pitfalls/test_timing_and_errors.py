@@ -70,7 +70,7 @@ WAYS: dict[str, Callable[[list[Chunk], Clock], Iterator[Any]]] = {
         ([ROLE, EMPTY, USAGE], None),
     ],
 )
-def test_15_the_first_token(
+def test_the_first_token(
     track: Decorate, records: list[RunRecord], clock: Clock, way: str, chunks: list[Chunk], first: int | None
 ) -> None:
     """Frames of a role, of nothing, of metadata or of usage stop no clock; text, reasoning and tool deltas do."""
@@ -95,7 +95,7 @@ def test_15_the_first_token(
         ([REASONING, TOOL], (10, None)),
     ],
 )
-def test_16_the_first_reasoning_and_the_first_answer(
+def test_the_first_reasoning_and_the_first_answer(
     track: Decorate, records: list[RunRecord], clock: Clock, way: str, chunks: list[Chunk], both: tuple[int, int | None]
 ) -> None:
     """The record has the time to the first token of any kind, and to the first visible text."""
@@ -109,7 +109,7 @@ def test_16_the_first_reasoning_and_the_first_answer(
     assert (records[0].time_to_first_token_ms, records[0].time_to_first_answer_ms) == both
 
 
-def test_16_plain_text_is_an_answer(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
+def test_plain_text_is_an_answer(track: Decorate, records: list[RunRecord], clock: Clock) -> None:
     """A stream that no provider made has one first, and a whole answer has none."""
 
     @track
@@ -127,7 +127,7 @@ def test_16_plain_text_is_an_answer(track: Decorate, records: list[RunRecord], c
 
 
 @pytest.mark.parametrize("streams", [True, False])
-def test_30_background_tasks(tracking: Tracking, records: list[RunRecord], clock: Clock, streams: bool) -> None:
+def test_background_tasks(tracking: Tracking, records: list[RunRecord], clock: Clock, streams: bool) -> None:
     """The time of a background task is not the model's; what is tracked in it belongs to the request."""
     app = FastAPI()
     app.add_middleware(
@@ -157,13 +157,13 @@ def test_30_background_tasks(tracking: Tracking, records: list[RunRecord], clock
 ERROR_EVENT = 'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "later"}}\n\n'
 
 
-@pytest.mark.parametrize("door", ["decorator", "middleware"])
-def test_31_an_error_event_inside_a_200(
-    tracking: Tracking, records: list[RunRecord], clock: Clock, door: str, o200k: None
+@pytest.mark.parametrize("integration", ["decorator", "middleware"])
+def test_an_error_event_inside_a_200(
+    tracking: Tracking, records: list[RunRecord], clock: Clock, integration: str, o200k: None
 ) -> None:
     """A stream that began well and tells of a failure is an error, with the words that came before it."""
     events = [*_sent([TEXT], clock), ERROR_EVENT]
-    if door == "decorator":
+    if integration == "decorator":
         list(track_ai(config_key="chat", tracking=tracking)(lambda: iter(events))())
     else:
         parts = [body(event.encode(), more=True) for event in events]
@@ -176,7 +176,7 @@ def test_31_an_error_event_inside_a_200(
 
 
 class TeapotError(Exception):
-    """Be turned into a response by the application."""
+    """An exception that the application turns into a response."""
 
 
 def _starlette(tracking: Tracking, *, status: int, decorated: bool) -> Callable[[], int]:
@@ -220,7 +220,7 @@ def _flask(tracking: Tracking, *, status: int, decorated: bool) -> Callable[[], 
         (False, 418, "discarded"),
     ],
 )
-def test_32_an_exception_that_becomes_a_response(
+def test_an_exception_that_becomes_a_response(
     tracking: Tracking, records: list[RunRecord], make: Any, decorated: bool, status: int, outcome: str
 ) -> None:
     """A decorated handler's exception is known whatever is made of it; for a middleware alone the status speaks."""
@@ -233,9 +233,9 @@ def test_32_an_exception_that_becomes_a_response(
 @pytest.mark.parametrize(
     ("statuses", "outcome"), [(range(500, 600), "discarded"), ({418}, "error"), (range(400, 600), "error")]
 )
-@pytest.mark.parametrize("door", ["decorator", "middleware", "raised"])
-def test_32_which_statuses_are_errors(
-    client: LDClient, records: list[RunRecord], statuses: Any, outcome: str, door: str
+@pytest.mark.parametrize("integration", ["decorator", "middleware", "raised"])
+def test_which_statuses_are_errors(
+    client: LDClient, records: list[RunRecord], statuses: Any, outcome: str, integration: str
 ) -> None:
     """``Settings.error_statuses`` says so, for returned responses, sent ones and exceptions of frameworks alike."""
     tracking = Tracking(client, settings=Settings(error_statuses=statuses))
@@ -244,9 +244,9 @@ def test_32_which_statuses_are_errors(
     def refuse() -> None:
         raise HTTPException(418)
 
-    if door == "middleware":
+    if integration == "middleware":
         call(ASGITrackingMiddleware(app_that_sends(start(418), body()), tracking, config_key=always_chat))
-    elif door == "decorator":
+    elif integration == "decorator":
         track(lambda: Response("no", 418))()
     else:
         with pytest.raises(HTTPException):
@@ -256,7 +256,7 @@ def test_32_which_statuses_are_errors(
 
 
 @pytest.mark.parametrize("wrong", [{200}, 500, {"500"}, [600]])
-def test_32_statuses_that_cannot_be_errors(wrong: Any) -> None:
+def test_statuses_that_cannot_be_errors(wrong: Any) -> None:
     """What is no set of statuses from 400 to 599 is refused at start."""
     with pytest.raises(ConfigurationError, match=r"Settings\.error_statuses is .*; use a set, list or range"):
         Settings(error_statuses=wrong)
@@ -291,7 +291,7 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch, Tracking], None], str | No
 
 
 @pytest.mark.parametrize("what", BREAKS)
-def test_33_when_we_fail(
+def test_when_we_fail(
     tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     """The response stays what it was; the failure is logged once, with its traceback, and counted each time."""
@@ -321,7 +321,7 @@ def test_33_when_we_fail(
         ("result", {"is_error": _fails}),
     ],
 )
-def test_33_when_a_callable_of_the_users_fails(
+def test_when_a_callable_of_the_users_fails(
     tracking: Tracking, caplog: pytest.LogCaptureFixture, what: str, options: Any
 ) -> None:
     """The same for the callables that a handler's decorator was given."""
@@ -335,7 +335,7 @@ def test_33_when_a_callable_of_the_users_fails(
     assert len(complaints(caplog)) == 1
 
 
-def test_33_when_a_sink_or_a_receiver_fails(client: LDClient, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+def test_when_a_sink_or_a_receiver_fails(client: LDClient, events: Events, caplog: pytest.LogCaptureFixture) -> None:
     """One sink's failure keeps nothing from the others, a receiver's nothing from anybody."""
     tracking = Tracking(client, sinks=[_FailingSink()])
     with run_finished.connected_to(_fails):
@@ -346,7 +346,7 @@ def test_33_when_a_sink_or_a_receiver_fails(client: LDClient, events: Events, ca
     assert len(complaints(caplog)) == 2
 
 
-def test_33_errors_of_the_users_are_not_swallowed(track: Decorate) -> None:
+def test_errors_of_the_users_are_not_swallowed(track: Decorate) -> None:
     """Nothing guards the handler's own statements, not even between the chunks."""
 
     @track
@@ -361,7 +361,7 @@ def test_33_errors_of_the_users_are_not_swallowed(track: Decorate) -> None:
 
 
 @pytest.mark.parametrize("key", MALFORMED)
-def test_34_a_malformed_variation(tracking: Tracking, records: list[RunRecord], key: str) -> None:
+def test_a_malformed_variation(tracking: Tracking, records: list[RunRecord], key: str) -> None:
     """What the AI SDK raises on, or misreads, is served as the default; the request succeeds."""
 
     @track_ai(config_key=key, tracking=tracking)
@@ -372,7 +372,7 @@ def test_34_a_malformed_variation(tracking: Tracking, records: list[RunRecord], 
     assert [(record.outcome, record.default_served) for record in records] == [("success", True)]
 
 
-def test_35_a_receive_that_is_cancelled(tracking: Tracking, records: list[RunRecord]) -> None:
+def test_a_receive_that_is_cancelled(tracking: Tracking, records: list[RunRecord]) -> None:
     """An application may stop listening for its client: that is neither a lost client nor a failure."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -28,7 +28,7 @@ def make_runs(tracking: Tracking) -> None:
 
 
 def worker() -> None:
-    """Be one of several processes that know nothing of each other."""
+    """Run one of several processes that know nothing of each other."""
     make_runs(make_tracking())
 
 

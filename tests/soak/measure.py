@@ -42,7 +42,7 @@ ASGI: dict[str, Build] = {
     "fastapi": fastapi.middleware_and_decorator,
     "django-asgi": django.asgi_middleware_and_decorator,
 }
-DOORS = {**WSGI, **ASGI}
+INTEGRATIONS = {**WSGI, **ASGI}
 
 #: Runs of the request itself, by path; of "nested" there is a second one, with a key of its own.
 _OUTCOMES = {
@@ -127,7 +127,7 @@ class Left:
 class Report:
     """What many requests left behind, and what was told of them."""
 
-    door: str
+    integration: str
     requests: int
     seconds: float
     before: Left
@@ -174,7 +174,7 @@ class Report:
     def __str__(self) -> str:
         (traced, resident), (traced_late, resident_late) = self._grown(self.before), self._grown(self.midway)
         line = (
-            f"{self.door}: {self.requests} requests, {self.requests / self.seconds:,.0f} a second, "
+            f"{self.integration}: {self.requests} requests, {self.requests / self.seconds:,.0f} a second, "
             f"{self.told.total()} records, {self.events.total()} events; resident {resident / 1e6:+.2f} MB, "
             f"{resident_late / 1e6:+.2f} of it late, traced {traced / 1e3:+.0f} kB, {traced_late / 1e3:+.0f} late, "
             f"threads {self.after.threads - self.before.threads:+}, "
@@ -203,8 +203,8 @@ def expected(requests: int) -> Counter[tuple[str, str]]:
     return told
 
 
-def soak(door: str, requests: int) -> Report:
-    """Send requests through a door in batches, the first ones to warm up, and compare what there is after them.
+def soak(integration: str, requests: int) -> Report:
+    """Send requests through an integration in batches, the first ones to warm up, and compare what there is after them.
 
     The garbage is collected after each batch: what a framework leaves for the collector may be as much as it likes.
     """
@@ -216,23 +216,23 @@ def soak(door: str, requests: int) -> Report:
         Config("test", update_processor_class=data, event_processor_class=lambda _config: counting), start_wait=10
     )
     tracking = Tracking(client, sinks=[tally])
-    app = DOORS[door](tracking)
+    app = INTEGRATIONS[integration](tracking)
     if requests <= _MOST_TRACED:
         tracemalloc.start()
     began = time.perf_counter()
     try:
-        if door in WSGI:
+        if integration in WSGI:
             looks = _send_wsgi(app, _batches(requests))
         else:
             # Django goes on with a request whose task the server cancels, and waits for a client who has long gone.
-            looks = asyncio.run(_send_asgi(app, _batches(requests), cancels=not door.startswith("django")))
+            looks = asyncio.run(_send_asgi(app, _batches(requests), cancels=not integration.startswith("django")))
     finally:
         tracemalloc.stop()
     seconds = time.perf_counter() - began
     tracking.flush(30)
     client.close()
     return Report(
-        door,
+        integration,
         requests,
         seconds,
         looks[0],

@@ -13,7 +13,7 @@ from ldai_integrations import Run, Tracking, track_ai
 
 from ..waiting import eventually
 from . import traffic
-from .measure import DOORS, WSGI
+from .measure import INTEGRATIONS, WSGI
 
 _REQUESTS = 20
 # Without us too, an exception that a frame in its traceback keeps, or a task that is cancelled, is garbage, and so is
@@ -28,7 +28,7 @@ _PATHS = {
     "starlette-decorator": [*_EVERYWHERE, *_STREAMS, "missing", "bad"],
     "fastapi": [*_EVERYWHERE, "missing", "bad"],
 }
-_CASES: list[Any] = [(door, path) for door, paths in _PATHS.items() for path in paths]
+_CASES: list[Any] = [(integration, path) for integration, paths in _PATHS.items() for path in paths]
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def _uncollected() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_uncollected")
-@pytest.mark.parametrize(("door", "path"), _CASES)
+@pytest.mark.parametrize(("integration", "path"), _CASES)
 def test_runs_are_freed_when_they_are_over(
-    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, door: str, path: str
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, integration: str, path: str
 ) -> None:
     """No run, with all that was known of it, waits for the garbage collector."""
     monkeypatch.setattr(traffic, "PATHS", [path])
-    app: Any = DOORS[door](tracking)
-    if door in WSGI:
+    app: Any = INTEGRATIONS[integration](tracking)
+    if integration in WSGI:
         traffic.send_wsgi(app, _REQUESTS)
     else:
         asyncio.run(_send(app))

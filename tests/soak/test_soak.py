@@ -1,4 +1,4 @@
-"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each door."""
+"""Thousands of requests with every ending; ``python -m tests.soak`` sends 100,000 through each integration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .connections import SERVED
-from .measure import DOORS
+from .measure import INTEGRATIONS
 
 pytestmark = pytest.mark.soak
 
@@ -18,10 +18,10 @@ _REQUESTS = int(os.environ.get("LDAI_SOAK_REQUESTS", "400"))
 
 
 @pytest.mark.timeout(120 + _REQUESTS // 20)
-@pytest.mark.parametrize("door", DOORS)
-def test_nothing_is_left_of_many_requests(door: str) -> None:
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_nothing_is_left_of_many_requests(integration: str) -> None:
     """Memory stays flat, no task, thread, file or run is left, nothing is bound, and each run is told once."""
-    _passes("tests.soak", str(_REQUESTS), door)
+    _passes("tests.soak", str(_REQUESTS), integration)
 
 
 @pytest.mark.timeout(200)

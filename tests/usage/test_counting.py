@@ -37,7 +37,7 @@ def _exact() -> None:
 
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Be a machine without rank files, which are looked for in an empty directory."""
+    """Use a machine without rank files: an empty directory is searched."""
     encodings.forget()
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))

@@ -51,7 +51,7 @@ class Hostile:
 
 
 class Endless(Sequence[Any]):
-    """Be a list without an end, whose items fail in the middle."""
+    """A list without an end, whose items fail in the middle."""
 
     def __getitem__(self, index: Any) -> Any:
         if index > 2:

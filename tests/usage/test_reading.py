@@ -98,7 +98,7 @@ def as_object(value: Any) -> Any:
 
 
 class Computed(BaseModel):
-    """Be a chunk whose usage is no field of it."""
+    """A chunk whose usage is no field of it."""
 
     id: str
     object: str

@@ -1,1 +1,1 @@
-"""One small application per door."""
+"""One small application per integration."""

@@ -121,8 +121,8 @@ class TrackingInstrument(Instrument):
     def in_django(self, settings: Any) -> None:
         """Have the middleware read Django's settings with ours in them."""
         settings.LDAI = {"tracking": self.tracking, "config_key": self._mode.middleware[0]}
-        door: Any = import_module("ldai_integrations.django")
-        door.settings = settings
+        integration: Any = import_module("ldai_integrations.django")
+        integration.settings = settings
 
     def breaches(self) -> list[str]:
         """Say what has gone wrong since the last call."""
