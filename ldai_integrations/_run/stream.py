@@ -172,16 +172,13 @@ class _Steps:
             try:
                 item = step(*args)
             except StopIteration:
-                last = None if self.is_over else hooks.last_item()
-                self.is_over = True
+                last = self.last_item()
                 if last is not None:
                     return last
                 hooks.on_end(None)
                 raise
             except BaseException as exc:
-                self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
+                self.fail(exc, args)
                 raise
             finally:
                 if token is not None:
@@ -198,17 +195,14 @@ class _Steps:
             try:
                 item = await step(*args)
             except StopAsyncIteration:
-                last = None if self.is_over else hooks.last_item()
-                self.is_over = True
+                last = self.last_item()
                 if last is not None:
                     return last
                 await hooks.aread_rest()
                 hooks.on_end(None)
                 raise
             except BaseException as exc:
-                self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
+                self.fail(exc, args)
                 raise
             finally:
                 if token is not None:
@@ -219,6 +213,16 @@ class _Steps:
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__anext__, ()
+
+    def last_item(self) -> Any:
+        """Note that the stream is exhausted; return an item to append to it, once."""
+        is_over, self.is_over = self.is_over, True
+        return None if is_over else self.hooks.last_item()
+
+    def fail(self, exc: BaseException, thrown: tuple[Any, ...] = ()) -> None:
+        """Note the exception of a step, which somebody who stopped waiting may have thrown in."""
+        self.is_over = True
+        self.hooks.on_end(GeneratorExit() if exc in thrown and is_cancellation(exc) else exc)
 
 
 class _Tracked(Proxy):
@@ -288,10 +292,36 @@ class TrackedStream(_Tracked):
     """A synchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
     def __iter__(self) -> Iterator[Any]:
-        return self if hasattr(self.__wrapped__, "__next__") else self._self_iterate()
+        if not hasattr(self.__wrapped__, "__next__"):
+            return self._self_iterate()
+        return self if hasattr(self.__wrapped__, "send") else self._self_take_all()
 
     def _self_iterate(self) -> Generator[Any, Any, None]:
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
+
+    def _self_take_all(self) -> Iterator[Any]:
+        """Yield the items, each in a third of the time of ``__next__``. Who stops early may iterate again."""
+        steps, hooks = self._self_steps, self._self_hooks
+        run, step, bind, unbind = steps.run, steps.stream.__next__, steps.bind, steps.unbind
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = step()
+            except StopIteration:
+                item = steps.last_item()
+                if item is None:
+                    hooks.on_end(None)
+                    return
+                yield item
+                continue
+            except BaseException as exc:
+                steps.fail(exc)
+                raise
+            finally:
+                if token is not None:
+                    unbind(token)
+            if not hooks.on_item(item):
+                yield item
 
     def __next__(self) -> Any:
         steps = self._self_steps
