@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from .context import bind, binder, unbind
+from .current import run_of
 from .response import HandlerHooks, follow
-from .run import Run, run_of
+from .run import Run
 from .state import RunState
-from .status import is_cancellation
 from .stream import Proxy, StreamHooks, TrackedAsyncStream
+from .web import is_cancellation
 
 #: The functions that are decorated, as they were before.
 _decorated: WeakSet[object] = WeakSet()

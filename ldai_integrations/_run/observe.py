@@ -21,8 +21,8 @@ from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
-from .status import is_cancellation
 from .stream import StreamHooks, track_stream
+from .web import is_cancellation
 
 T = TypeVar("T")
 

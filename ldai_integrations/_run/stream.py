@@ -16,7 +16,7 @@ from typing import Any
 import wrapt
 
 from .context import unbind
-from .status import is_cancellation
+from .web import is_cancellation
 
 
 class _MissingError(AttributeError, TypeError):
