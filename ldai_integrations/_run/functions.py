@@ -11,10 +11,11 @@ from weakref import WeakSet
 
 from .context import bind, binder, unbind
 from .current import run_of
+from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
 from .state import RunState
-from .stream import Proxy, StreamHooks, TrackedAsyncStream
+from .stream import StreamHooks, TrackedAsyncStream
 from .web import is_cancellation
 
 #: The functions that are decorated, as they were before.
