@@ -15,7 +15,8 @@ from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
 from .state import RunState
-from .stream import StreamHooks, TrackedAsyncStream
+from .steps import StreamHooks
+from .stream import TrackedAsyncStream
 from .web import is_cancellation
 
 #: The functions that are decorated, as they were before.

@@ -30,7 +30,8 @@ from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
-from .stream import StreamHooks, track_stream
+from .steps import StreamHooks
+from .stream import track_stream
 from .web import is_cancellation
 
 T = TypeVar("T")
