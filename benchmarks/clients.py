@@ -15,7 +15,8 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ldai_integrations import Tracking, track_ai, wrap_client
-from ldai_integrations._run.stream import StreamHooks, track_stream
+from ldai_integrations._run.steps import StreamHooks
+from ldai_integrations._run.stream import track_stream
 
 from ._launchdarkly import KEY, local_client
 from ._measure import Contestant, Figure, added_us, interleaved, per_unit, ratio
@@ -35,19 +36,48 @@ _DELTA = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
 _CHUNK = ChatCompletionChunk.model_validate({**_HEAD, "object": "chat.completion.chunk", "choices": [_DELTA]})
 
 
+class _Stream:
+    """A stream like those of openai and anthropic, whose chunks cost nothing."""
+
+    def __init__(self) -> None:
+        self._chunks = iter([_CHUNK] * _CHUNKS)
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._chunks
+
+
+class _AsyncStream:
+    """The same for a coroutine."""
+
+    async def _each(self) -> AsyncIterator[Any]:
+        for _ in range(_CHUNKS):
+            yield _CHUNK
+
+    def __init__(self) -> None:
+        self._chunks = self._each()
+
+    async def __anext__(self) -> Any:
+        return await anext(self._chunks)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for chunk in self._chunks:
+            yield chunk
+
+
 class _Streams:
     """A client whose chunks cost nothing."""
 
     def __init__(self) -> None:
         self.chat = SimpleNamespace(complete=self.stream, stream=self.stream, stream_async=self.stream_async)
 
-    def stream(self, **_asked: Any) -> Iterator[Any]:
-        for _ in range(_CHUNKS):
-            yield _CHUNK
+    def stream(self, **_asked: Any) -> _Stream:
+        return _Stream()
 
-    async def stream_async(self, **_asked: Any) -> AsyncIterator[Any]:
-        for _ in range(_CHUNKS):
-            yield _CHUNK
+    def stream_async(self, **_asked: Any) -> _AsyncStream:
+        return _AsyncStream()
 
 
 def figures() -> list[Figure]:

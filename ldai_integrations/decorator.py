@@ -14,11 +14,12 @@ from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
-from ._run.context import RequestScope, bind, get_current, unbind
-from ._run.current import idle_run
+from ._run.context import bind, get_current, unbind
+from ._run.current import idle_run, open_run, run_of
 from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
 from ._run.options import RunOptions, check_ld_context, check_variables
-from ._run.run import Run, open_run, run_of
+from ._run.run import Run
+from ._run.scope import RequestScope
 from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .records import Mode

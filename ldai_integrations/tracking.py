@@ -17,12 +17,12 @@ from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
-from ._run.context import Services, get_current
-from ._run.flushing import Flushing
+from ._run.context import get_current
 from ._run.graph import get_graph
+from ._run.lifetime import Flushing, Start
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
-from ._run.start import Start
+from ._run.scope import Services
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,

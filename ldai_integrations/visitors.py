@@ -19,6 +19,10 @@ from .exceptions import ConfigurationError
 __all__ = ["Visitor", "VisitorSettings", "Visitors"]
 
 _PURPOSE = b"ldai_integrations.visitors.v1"
+# Directives of Cache-Control with which a shared cache may store a response (RFC 9111, section 3), unless one of the
+# others is there.
+_SHARED = ("public", "s-maxage", "max-age")
+_NOT_SHARED = ("private", "no-store")
 
 
 class Visitors:
@@ -74,6 +78,18 @@ class Visitor:
 
     key: str
     cookie: str = ""
+
+    def cookie_for(self, cache_control: str) -> str:
+        """Return the ``Set-Cookie`` header for a response; empty if it needs none.
+
+        A response that shared caches may store has none: all who get it would be the same visitor.
+
+        Args:
+            cache_control: The ``Cache-Control`` header of the response; empty if there is none.
+        """
+        directives = {part.partition("=")[0].strip() for part in cache_control.lower().split(",")}
+        is_shared = directives.isdisjoint(_NOT_SHARED) and not directives.isdisjoint(_SHARED)
+        return "" if is_shared else self.cookie
 
 
 def _values_of(cookies: str, name: str) -> Iterator[str]:

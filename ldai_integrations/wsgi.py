@@ -9,13 +9,14 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import SCOPE_KEY, RequestScope, bind, binder, unbind
-from ._run.requests import RequestTracking, VoteEndpoint
+from ._run.context import bind, binder, unbind
+from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.response import HandlerHooks
+from ._run.scope import SCOPE_KEY, RequestScope
 from ._run.state import RunState
-from ._run.status import as_status
 from ._run.stream import TrackedStream
 from ._run.vote_token import VoteToken
+from ._run.web import as_status
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of

@@ -12,7 +12,7 @@ import pytest
 
 from ldai_integrations import Tracking, cli, run_finished, track_ai
 from ldai_integrations._cli.figures import FIGURES, parse_condition
-from ldai_integrations.costs import CUSTOM_PARAMETERS
+from ldai_integrations._prices import CUSTOM_PARAMETERS
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.metrics import MetricsClient
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -172,37 +172,3 @@ async def sleep(seconds: float) -> None:
         await anyio.sleep(seconds)
     else:
         await asyncio.sleep(seconds)
-
-
-async def wait_at_most(seconds: float, awaitable: Awaitable[object]) -> None:
-    """Await something for a limited time, on asyncio or Trio; it is cancelled afterwards."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        import anyio
-
-        with anyio.move_on_after(seconds):
-            await awaitable
-        return
-    try:
-        await asyncio.wait_for(awaitable, seconds)
-    except asyncio.TimeoutError:
-        pass
-
-
-def call_at_most(seconds: float, call: Callable[[], object]) -> bool:
-    """Call a function on a thread and wait for it for a limited time; return whether it has returned."""
-    done = threading.Event()
-    thread = threading.Thread(target=partial(_call_and_set, call, done), name="ldai-read-rest", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is shutting down and starts no more threads
-        return False
-    return done.wait(seconds)
-
-
-def _call_and_set(call: Callable[[], object], done: threading.Event) -> None:
-    try:
-        call()
-    finally:
-        done.set()

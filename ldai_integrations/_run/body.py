@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from ..usage import Reading, SSEReader, StreamReader, decoder, is_response, read
-from .stream import Proxy
+from .proxy import Proxy
 
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")

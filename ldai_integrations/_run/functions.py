@@ -10,11 +10,14 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from .context import bind, binder, unbind
+from .current import run_of
+from .proxy import Proxy
 from .response import HandlerHooks, follow
-from .run import Run, run_of
+from .run import Run
 from .state import RunState
-from .status import is_cancellation
-from .stream import Proxy, StreamHooks, TrackedAsyncStream
+from .steps import StreamHooks
+from .stream import TrackedAsyncStream
+from .web import is_cancellation
 
 #: The functions that are decorated, as they were before.
 _decorated: WeakSet[object] = WeakSet()

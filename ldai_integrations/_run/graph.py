@@ -15,9 +15,10 @@ from ldclient import Context, LDClient
 
 from .._launchdarkly.client import ExtendingClient, TrackingClient
 from ..records import RunRecord
-from .context import RequestScope, get_current, outside
+from .context import get_current, outside
+from .scope import RequestScope
 from .state import RunState
-from .status import is_cancellation
+from .web import is_cancellation
 
 
 @dataclass(slots=True, eq=False)

@@ -80,11 +80,10 @@ class CountedCall:
 def count_calls(ledger: Ledger) -> list[CountedCall]:
     """Return every call of a run that has ended once, in the order of their starts."""
     counted: list[CountedCall] = []
-    for reporter in _reporters(ledger):
+    for calls in _calls_by_trust(ledger):
         found: list[CountedCall] = []
-        for call in ledger:
-            if call.reporter == reporter:
-                found += _new_calls(call, counted, found)
+        for call in calls:
+            found += _new_calls(call, counted, found)
         counted += found
     for one in counted:
         if one.call.is_background and _is_incomplete(one.reading):
@@ -92,13 +91,16 @@ def count_calls(ledger: Ledger) -> list[CountedCall]:
     return sorted(counted, key=lambda one: one.call.started_at)
 
 
-def _reporters(ledger: Ledger) -> list[str]:
-    """Return who reports calls, the most trusted first.
+def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
+    """Return the calls that each source reports, those of the most trusted source first.
 
     A framework that calls models through another one begins its calls first, and knows less about them.
     """
-    trust = {call.reporter: SOURCES.index(call.source) for call in reversed(list(ledger))}
-    return sorted(trust, key=trust.__getitem__)
+    calls: dict[str, list[ProviderCall]] = {}
+    for call in ledger:
+        calls.setdefault(call.framework or call.source, []).append(call)
+    first_begun = reversed(calls.values())
+    return sorted(first_begun, key=lambda of_source: SOURCES.index(of_source[0].source))
 
 
 def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:

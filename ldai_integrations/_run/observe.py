@@ -6,37 +6,35 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
-from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
-from ..records import Usage
-from ..usage import Reading, StreamReader, extract, read
-from ..usage._values import amount
+from ..usage import Reading, StreamReader, read
 from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
+from .kinds import (
+    add_cost,
+    add_metered,
+    copy_of_body,
+    is_botocore_body,
+    is_http_response,
+    is_model,
+    is_stream,
+    metered_usage,
+    must_stay,
+    raw_response_of,
+    reading_of_stream,
+)
 from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
-from .status import is_cancellation
-from .stream import StreamHooks, track_stream
+from .steps import StreamHooks
+from .stream import track_stream
+from .web import is_cancellation
 
 T = TypeVar("T")
-
-# https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
-_BEDROCK_HEADERS = {
-    "x-amzn-bedrock-input-token-count": "inputTokenCount",
-    "x-amzn-bedrock-output-token-count": "outputTokenCount",
-    "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
-    "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
-}
-# LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
-_COST_HEADER = "x-litellm-response-cost"
-# Where the helpers of openai and anthropic that accumulate a stream keep the response so far.
-_SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
 
 def observe_response(run: RunState, response: T) -> T:
@@ -159,24 +157,24 @@ class _Observer(StreamHooks):
     def take(self, response: object) -> object:
         """Attach a reader to a response; return what the caller gets."""
         self._call.form = response.__class__
-        if _is_model(response.__class__):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        if is_model(response.__class__):  # type: ignore[arg-type]  # mypy: a class may be unhashable
             self._take_whole(response)
             return response
         if isinstance(response, dict):
             return self._take_dict(response)
-        if _is_botocore_body(response):
+        if is_botocore_body(response):
             return self._take_body(response, {})
-        raw = _raw_response_of(response)
+        raw = raw_response_of(response)
         if raw is not None:
             self._take_http(raw)
             return response
         kind, http = response.__class__, getattr(response, "response", None)
-        if _is_stream(kind):
-            if _is_http_response(http):
+        if is_stream(kind):
+            if is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
                     self._ledger.withdraw(self._call)
                     return response
-                if not self._hides_usage and _must_stay(kind):
+                if not self._hides_usage and must_stay(kind):
                     self._take_http(http)
                     return response
                 self.response = http
@@ -242,7 +240,7 @@ class _Observer(StreamHooks):
         """Read the items that :meth:`on_item` is given."""
         self.stream, reader = stream, ItemReader()
         self.binds_methods = hasattr(stream.__class__, "until_done")
-        self._read_with(reader, lambda: _reading_of(reader, stream))
+        self._read_with(reader, lambda: reading_of_stream(reader, stream))
 
     # Whole responses and bytes
 
@@ -250,9 +248,9 @@ class _Observer(StreamHooks):
         """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
         for name in ("stream", "body"):
             value = response.get(name)
-            if _is_botocore_body(value):
+            if is_botocore_body(value):
                 return {**response, name: self._take_body(value, response)}
-            if value is not None and _is_stream(value.__class__):
+            if value is not None and is_stream(value.__class__):
                 return {**response, name: self._take_stream(value)}
         self._take_whole(response)
         return response
@@ -276,26 +274,24 @@ class _Observer(StreamHooks):
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a botocore body: the caller gets one of the same class that reads from the given one."""
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
-        headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
-        counts = {name: int(headers[key]) for key, name in _BEDROCK_HEADERS.items() if str(headers.get(key)).isdigit()}
-        metered = extract({"amazon-bedrock-invocationMetrics": counts}) if counts else None
-        self._read_with(reader, lambda: _add_metered(reader.reading(), metered))
-        return body.__class__(_BotocoreTee(body, self.on_item), None)
+        metered = metered_usage(response)
+        self._read_with(reader, lambda: add_metered(reader.reading(), metered))
+        return copy_of_body(body, self.on_item)
 
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
-        content_type = str(http.headers.get("content-type") or "application/json")
-        cost = http.headers.get(_COST_HEADER)
+        headers = http.headers
+        content_type = str(headers.get("content-type") or "application/json")
         if http.is_stream_consumed:
             reader = self._body_reader(content_type, "")
-            self._read_with(reader, lambda: _add_cost(reader.reading(), cost))
+            self._read_with(reader, lambda: add_cost(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())
             return
-        encoding = http.headers.get("content-encoding") or ""
+        encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)
-        self._read_with(reader, lambda: _add_cost(reader.reading(), cost))
+        self._read_with(reader, lambda: add_cost(reader.reading(), headers))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
         if self._hides_usage and is_stream_type(content_type) and not encoding:
@@ -327,114 +323,3 @@ class _Observer(StreamHooks):
         self._observed_run.services.diagnostics.note(
             "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
         )
-
-
-class _BotocoreTee:
-    """The raw stream of a botocore body, read as its bytes pass."""
-
-    def __init__(self, body: Any, feed: Callable[[Any], object]) -> None:
-        self._body = body
-        self._feed = feed
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._body, name)
-
-    def read(self, amt: int | None = None, *more: Any) -> object:
-        data = self._body.read(amt, *more)
-        self._feed(data)
-        return data
-
-    def readinto(self, buffer: Any) -> object:
-        size = self._body.readinto(buffer)
-        if size:
-            self._feed(bytes(memoryview(buffer)[:size]))
-        return size
-
-    def readlines(self, *hint: object) -> object:
-        lines = self._body.readlines(*hint)
-        self._feed(b"".join(lines))
-        return lines
-
-
-@lru_cache(4_096)
-def _is_model(kind: type) -> bool:
-    """Return whether a class is a pydantic model, which is no stream. It is slow to deny that it has an attribute."""
-    return hasattr(kind, "__pydantic_fields__")
-
-
-def _is_botocore_body(value: object) -> bool:
-    """Return whether a value is a botocore body, which is read from the network and can be read once."""
-    kind = value.__class__
-    return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
-
-
-def _raw_response_of(response: object) -> Any:
-    """Return the HTTP response that a response is, or holds unparsed; ``None`` for others."""
-    raw, kind = getattr(response, "http_response", response), response.__class__
-    # A body of bytes, such as openai's speech, or a response of cohere, whose old versions have no public name for it.
-    if raw is response and (hasattr(kind, "iter_bytes") or hasattr(kind, "data")) and not _is_http_response(raw):
-        raw = getattr(response, "response", None)
-        raw = getattr(response, "_response", None) if raw is None else raw
-    return raw if _is_http_response(raw) else None
-
-
-def _is_http_response(value: object) -> bool:
-    """Return whether a value is a response of httpx, or of a library that is made like it."""
-    kind = value.__class__
-    return all(hasattr(kind, name) for name in ("iter_bytes", "aiter_bytes", "http_version"))
-
-
-def _is_stream(kind: type) -> bool:
-    """Return whether objects of a class are consumed step by step: iterators, and managers of one."""
-    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
-        return True
-    entered = hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")
-    iterated = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
-    closes = hasattr(kind, "close") or hasattr(kind, "aclose")
-    return (entered or (iterated and closes)) and not hasattr(kind, "__len__")
-
-
-def _must_stay(kind: type) -> bool:
-    """Return whether a stream cannot be replaced by a stand-in.
-
-    Some classes decide about ``isinstance`` by themselves (anthropic's ``Stream``), and helpers that accumulate a
-    stream consume it in methods of their own.
-    """
-    checks = type(kind).__instancecheck__
-    return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or hasattr(kind, "until_done")
-
-
-def _reading_of(reader: ItemReader, stream: object) -> Reading | None:
-    """Return what was read of a stream, or of the response that a helper has accumulated from it."""
-    reading = reader.reading()
-    if not reader.recognised:
-        reading = None
-    if reading is not None and reading.usage is not None:
-        return reading
-    for name in _SNAPSHOTS:
-        if hasattr(stream.__class__, name):
-            try:
-                return read(getattr(stream, name)) or reading
-            except Exception:  # there is none before the first chunk
-                break
-    return reading
-
-
-def _add_cost(reading: Reading | None, header: object) -> Reading | None:
-    """Add the cost that a gateway sent as a header."""
-    cost = amount(header)
-    return reading if reading is None or cost is None else replace(reading, cost=cost)
-
-
-def _add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:
-    """Add the figures in the headers of an InvokeModel response to what its body leaves out."""
-    if metered is None or (reading is not None and reading.usage is not None and reading.usage.total_tokens):
-        return reading
-    reading = reading if reading is not None else Reading()
-    usage = reading.usage or Usage()
-    merged = replace(
-        usage,
-        input_tokens=metered.input_tokens if usage.input_tokens is None else usage.input_tokens,
-        output_tokens=metered.output_tokens if usage.output_tokens is None else usage.output_tokens,
-    )
-    return replace(reading, usage=merged.with_total())

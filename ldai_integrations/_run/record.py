@@ -13,7 +13,7 @@ from ..usage import Reading, estimate_prompt
 from .matching import CountedCall
 from .request import NOT_OF_TEXT
 from .state import RunState
-from .status import status_of_exception
+from .web import status_of_exception
 
 # An id may come from a header, which may have any length.
 _MOST_OF_ID = 256
@@ -31,7 +31,8 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     """
     calls, (first_token_at, first_answer_at) = run.counted_calls(), run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
-    outcome = _outcome(run, calls, own)
+    failed = [call for call in calls if call.is_failed]
+    outcome = _outcome(run, calls, failed, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
@@ -47,10 +48,6 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
             "wrap_client(client, include_usage=True).",
             run.config_key,
         )
-    if "tokens" in stated:
-        priced = [PricedCall(usage)]
-    elif len(priced) == 1:
-        priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
     readings = [call.reading for call in calls] if own is None else [own]
     if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
@@ -64,6 +61,10 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         first_answer_at = max(first_token_at, first_answer_at) if first_answer_at is not None else None
     cost = None
     if costs is not None and config.model is not None:
+        if "tokens" in stated:
+            priced = [PricedCall(usage)]
+        elif len(priced) == 1:
+            priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
         cost = costs.of(
             priced,
             config_key=run.config_key,
@@ -99,7 +100,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         tracker=run.sdk_tracker,
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
-        failed_calls=sum(call.is_failed for call in calls),
+        failed_calls=len(failed),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
         conversation_id=str(run.conversation_id or "")[:_MOST_OF_ID],
@@ -108,7 +109,9 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     )
 
 
-def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
+def _outcome(
+    run: RunState, calls: Sequence[CountedCall], failed: Sequence[CountedCall], own: Reading | None
+) -> Outcome:
     """Decide in this order: what user code reported, cancelled, error, discarded, success."""
     if run.is_discarded:
         return "discarded"
@@ -124,7 +127,7 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     if run.error_by_result is not None:
         return "error" if run.error_by_result else "success"
     status = run.output.status if run.error is None else status_of_exception(run.error)
-    if _is_error(run, calls, own, status):
+    if _is_error(run, calls, failed, own, status):
         return "error"
     if saw_generation or run.had_stray_calls:
         return "success"
@@ -133,26 +136,29 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     return "success"
 
 
-def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
+def _is_error(
+    run: RunState,
+    calls: Sequence[CountedCall],
+    failed: Sequence[CountedCall],
+    own: Reading | None,
+    status: int | None,
+) -> bool:
     """Return whether an exception, a failed call, an error in the output or an HTTP status makes the run an error."""
     settings = run.services.settings
     if run.error is not None and status is None:
         return True
-    if _has_failed(calls) and settings.caught_failures == "error":
+    if failed and settings.caught_failures == "error" and not _is_substituted(calls, failed):
         return True
     return bool(own is not None and own.error) or (status is not None and status in settings.error_statuses)
 
 
-def _has_failed(calls: Sequence[CountedCall]) -> bool:
-    """Return whether no provider call succeeded after the last failed one had started.
+def _is_substituted(calls: Sequence[CountedCall], failed: Sequence[CountedCall]) -> bool:
+    """Return whether a provider call succeeded after the last failed one had started.
 
     Embeddings are no substitute for text that was not generated. Nor are the calls of a handler that failed.
     """
-    failed = [call for call in calls if call.is_failed]
-    if not failed:
-        return False
     last = max(failed, key=lambda call: call.call.started_at).call
-    return not any(
+    return any(
         not call.is_failed
         and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
         and (call.call.api != "embeddings" or last.api == "embeddings")

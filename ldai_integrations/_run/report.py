@@ -13,13 +13,12 @@ from ..delivery import exits, forks
 from ..exceptions import ConfigurationError
 from ..records import RunRecord, RunTexts
 from ..typing import RunCompanion, Sink
-from .flushing import Flushing
+from .current import run_of
+from .lifetime import Flushing
 from .open_runs import OpenRuns
 from .record import build_record
-from .run import run_of
-from .scores import Destination, drop, evaluations_of
+from .scores import Destination, drop, evaluations_of, texts_of
 from .state import RunState
-from .texts import texts_of
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
+from collections.abc import Awaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, binder, unbind
 from .observe import observe_response
 from .state import RunState
-from .status import status_of_response
-from .stream import StreamHooks, track_stream
+from .steps import StreamHooks
+from .stream import track_stream
 from .vote_token import VoteToken
+from .web import content_type_of, header_of, looks_like_stream, status_of_response, streamed_body, whole_body
 
 
 class HandlerHooks(StreamHooks):
@@ -30,6 +31,8 @@ class HandlerHooks(StreamHooks):
         self.run: RunState | None = run
         if run is not None:
             self.binder = binder(run)
+            if vote_token is None:
+                self.on_item = run.output.add  # type: ignore[method-assign]  # saves a call for each item
         self._vote_token = vote_token
         self._is_manager = False
 
@@ -95,7 +98,7 @@ def _follow(run: RunState, result: object) -> object:
     if result is None or isinstance(result, (str, bytes, list, int, float)):
         return _end_with(run, result)
     if isinstance(result, dict):
-        name = next((key for key in ("stream", "body") if _looks_like_stream(result.get(key))), None)
+        name = next((key for key in ("stream", "body") if looks_like_stream(result.get(key))), None)
         if name is None:
             return _end_with(run, result)
         return {**result, name: track_stream(result[name], HandlerHooks(run))}  # Bedrock's {"stream": EventStream, …}
@@ -106,7 +109,7 @@ def _follow(run: RunState, result: object) -> object:
         return track_stream(result, HandlerHooks(run))
     if inspect.isawaitable(result):
         return _follow_awaitable(run, result)
-    if _looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
+    if looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
         return track_stream(result, HandlerHooks(run))
     return _follow_response(run, result)
 
@@ -144,7 +147,7 @@ def read_result(run: RunState, result: object) -> None:
     try:
         if run.options.is_error is not None:
             run.error_by_result = bool(run.options.is_error(result))
-        body = _whole_body(result) if run.output.status is not None else None
+        body = whole_body(result) if run.output.status is not None else None
         if body is not None:
             run.output.is_whole = True
             run.output.add(body)
@@ -158,8 +161,8 @@ def _follow_response(run: RunState, result: Any) -> object:
     """Follow the body of a streaming response of any web framework; end the run with anything else."""
     status = status_of_response(result)
     response = result[0] if type(result) is tuple and result and status else result
-    encoding = _header(response, "Content-Encoding") or ""
-    run.output.respond(status, _content_type(response), content_encoding=encoding)
+    encoding = header_of(response, "Content-Encoding") or ""
+    run.output.respond(status, content_type_of(response), content_encoding=encoding)
     vote_token = None
     if run.scope.vote_token is None:  # code without a middleware, which adds the token to the response of the request
         vote_token = VoteToken.wanted_by(run.services.feedback)
@@ -186,20 +189,15 @@ def _add_header(response: Any, vote_token: VoteToken, status: int | None, *, hea
         vote_token.streams = False
         return
     names = ("Content-Length", "Content-Encoding", vote_token.header or "Content-Type")
-    headers = {name.lower(): value for name in names if (value := _header(response, name)) is not None}
-    added = vote_token.begin(status, {**headers, "content-type": _content_type(response) or ""}, head=head)
+    headers = {name.lower(): value for name in names if (value := header_of(response, name)) is not None}
+    added = vote_token.begin(status, {**headers, "content-type": content_type_of(response) or ""}, head=head)
     for name, value in added.items():
         response.headers[name] = value
 
 
-# What follows is the library's knowledge of the response classes of web frameworks. To support another one, add the
-# place of its streamed body to _streamed_body, and of a complete body to _whole_body. If it names its status or its
-# headers in its own way, add that to status_of_response and _header.
-
-
 def _replace_body(response: object, hooks: HandlerHooks) -> bool:
     """Put a stand-in in the place of a response's streamed body; return whether it has one."""
-    place = _streamed_body(response)
+    place = streamed_body(response)
     if place is None:
         return False
     holder, name = place
@@ -207,63 +205,3 @@ def _replace_body(response: object, hooks: HandlerHooks) -> bool:
     iterator = aiter(body) if hasattr(body, "__aiter__") else iter(body)
     setattr(holder, name, track_stream(iterator, hooks))
     return True
-
-
-def _streamed_body(response: object) -> tuple[object, str] | None:
-    """Return the object and the attribute with the streamed body of a response; ``None`` if it has none.
-
-    Files are left alone: a stand-in would no longer be sent by the operating system.
-    """
-    if hasattr(response, "body_iterator"):  # Starlette, FastAPI, sse-starlette
-        return response, "body_iterator"
-    if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):  # Django
-        return (response, "streaming_content") if getattr(response, "file_to_stream", None) is None else None
-    iterator = getattr(response, "iterator", None)
-    if hasattr(response, "to_asgi_response") and isinstance(iterator, (AsyncIterable, Iterable)):  # Litestar
-        return response, "iterator"
-    body = getattr(response, "response", None)
-    if isinstance(getattr(body, "iter", None), AsyncIterator):  # Quart, which checks the type of the body itself
-        return body, "iter"
-    if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):  # Werkzeug
-        is_file = getattr(response, "direct_passthrough", False) and not isinstance(body, GeneratorType)
-        return None if is_file else (response, "response")
-    return None
-
-
-def _whole_body(response: Any) -> bytes | None:
-    """Return the body of a response that is complete; ``None`` if it is not."""
-    if getattr(response, "is_sequence", False):  # Werkzeug
-        data = response.get_data()
-        return data if isinstance(data, bytes) else None
-    if getattr(response, "is_rendered", True) is False:  # Django renders it after the view, and raises before
-        return None
-    bodies = (getattr(response, name, None) for name in ("body", "content"))  # Starlette; Django
-    return next((body for body in bodies if isinstance(body, bytes)), None)
-
-
-def _content_type(response: object) -> str | None:
-    for name in ("content_type", "media_type"):
-        value = getattr(response, name, None)
-        if isinstance(value, str):
-            return value
-    return _header(response, "Content-Type")
-
-
-def _header(response: object, name: str) -> str | None:
-    headers = getattr(response, "headers", None)
-    value = headers.get(name) if headers is not None and hasattr(headers, "get") else None
-    return value if isinstance(value, str) else None
-
-
-def _looks_like_stream(value: object) -> bool:
-    """Return whether a value is consumed step by step.
-
-    Iterators are. Other objects are only if the name of their class contains "stream", because sessions and locks have
-    ``__enter__`` too.
-    """
-    kind = value.__class__
-    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
-        return True
-    names = ("__iter__", "__aiter__", "__enter__", "__aenter__")
-    is_stepped = any(hasattr(kind, name) for name in names)
-    return is_stepped and "stream" in kind.__name__.lower() and not hasattr(kind, "__len__")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from .background import call_at_most, call_off_loop, is_on_event_loop, wait_at_most
-from .context import Services
+from .background import call_off_loop, is_on_event_loop
 from .ledger import ProviderCall
+from .scope import Services
 
 
 def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
@@ -52,7 +54,7 @@ def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
         except Exception as exc:  # the connection may break, or be closed by the consumer
             _note_rest(services, exc)
 
-    if not call_at_most(seconds, read_on):
+    if not _call_at_most(seconds, read_on):
         _interrupt(rest.stream)
     call.rest = None
 
@@ -69,7 +71,7 @@ async def _aread_rest(services: Services, call: ProviderCall, until: float) -> N
                 return
 
     try:
-        await wait_at_most(seconds, read_on())
+        await _wait_at_most(seconds, read_on())
     except Exception as exc:  # the connection may break
         _note_rest(services, exc)
     call.rest = None
@@ -90,3 +92,37 @@ def _note_rest(services: Services, exc: Exception) -> None:
     services.diagnostics.note(
         "rest", name, "The end of a provider's stream could not be read (%s); its usage is estimated.", name
     )
+
+
+async def _wait_at_most(seconds: float, awaitable: Awaitable[object]) -> None:
+    """Await something for a limited time, on asyncio or Trio; it is cancelled afterwards."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        import anyio
+
+        with anyio.move_on_after(seconds):
+            await awaitable
+        return
+    try:
+        await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        pass
+
+
+def _call_at_most(seconds: float, call: Callable[[], object]) -> bool:
+    """Call a function on a thread and wait for it for a limited time; return whether it has returned."""
+    done = threading.Event()
+    thread = threading.Thread(target=partial(_call_and_set, call, done), name="ldai-read-rest", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down and starts no more threads
+        return False
+    return done.wait(seconds)
+
+
+def _call_and_set(call: Callable[[], object], done: threading.Event) -> None:
+    try:
+        call()
+    finally:
+        done.set()

@@ -10,17 +10,14 @@ from ldclient import Context
 
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import RunTracker, with_tracker
-from ..delivery import forks
 from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
 from ..providers._prompt import Prompt, prompt_of, snake_case
 from ..providers._request import find_api, make_request
 from ..records import Usage
 from ..typing import ModelParameters, Score
-from .context import RequestScope, bound_to
-from .graph import get_graph
+from .context import bound_to
 from .observe import observe_response
-from .options import RunOptions
 from .scores import score_run
 from .state import RunState
 
@@ -339,39 +336,3 @@ class Run:
     def finish(self) -> None:
         """End the run and report it; only the first call counts. The code that opens a run finishes it."""
         self._state.end()
-
-
-def run_of(state: RunState) -> Run:
-    """Return the run as the application sees it; until it is reported, always the same object."""
-    run = state.public
-    if not isinstance(run, Run):
-        run = state.public = Run(state)
-    return run
-
-
-def open_run(
-    scope: RequestScope,
-    options: RunOptions,
-    *,
-    variables: Mapping[str, object],
-    ld_context: Context | None = None,
-    parent: RunState | None = None,
-) -> RunState:
-    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
-    services = scope.services
-    if forks.count:
-        services.flushing.ensure_started()
-    if ld_context is None and not scope.has_source:
-        # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
-        # then see a state that is not complete.
-        ld_context = scope.ld_context
-    run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
-    graph = get_graph()
-    if graph is not None:
-        run.graph_key, run.report_node = graph.key, graph.enter(run)
-    scope.open_runs.add(run)
-    scope.had_runs = True
-    if scope.vote_token is not None:
-        scope.vote_token.consider(run)
-    services.reporter.open(run)
-    return run

@@ -1,18 +1,19 @@
-"""Scores of a run: those of its judges, and those that the application gives itself."""
+"""Scores of a run, those of its judges and of the application, and the texts that judges and sinks read."""
 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ldai.providers.types import JudgeResult
 
 from ..judges import Evaluation, own_score, problem_with_metric, problem_with_score
-from ..records import RunRecord
+from ..records import RunRecord, RunTexts
 from ..typing import RunCompanion, Score
-from .context import RequestScope, Services, bind
+from .context import bind
+from .scope import RequestScope, Services
 from .state import RunState
-from .texts import completions_of, prompt_of, turns_of
 
 
 def score_run(run: RunState, metric_key: str, score: Score) -> None:
@@ -85,7 +86,7 @@ def evaluations_of(run: RunState, record: RunRecord) -> list[Evaluation]:
         return []
     services = run.services
     with services.diagnostics.guard("judge_text", run.config_key):
-        question, answer = _question(run), "\n\n".join(completions_of(run))
+        question, answer = _question(run), "\n\n".join(_completions_of(run))
         problem = _problem_with_texts(question, answer, services.judges.max_chars)
         if problem is None:
             return [_evaluation(run, record, key, question, answer) for key in judges]
@@ -97,9 +98,9 @@ def evaluations_of(run: RunState, record: RunRecord) -> list[Evaluation]:
 
 def _question(run: RunState) -> str:
     """Return the messages that the model was given, one per line; empty if it is not known what the user asked."""
-    turns = prompt_of(run)
+    turns = _prompt_of(run)
     if not turns:
-        turns = turns_of(run.configured_messages())
+        turns = _turns_of(run.configured_messages())
         if not run.variables and all(role == "system" for role, _text in turns):
             return ""
     return "\n".join(f"{role}: {text}" for role, text in turns)
@@ -131,3 +132,25 @@ def _evaluation(run: RunState, record: RunRecord, judge_key: str, question: str,
         contextvars=destination.contextvars(),
         track=track_once,
     )
+
+
+def texts_of(run: RunState) -> RunTexts:
+    """Return what the model was given last, and everything that it answered."""
+    return RunTexts(prompt=tuple(_prompt_of(run)), completions=tuple(_completions_of(run)))
+
+
+def _prompt_of(run: RunState) -> list[tuple[str, str]]:
+    """Return the role and the text of the messages of the last request; empty if they are not known."""
+    return run.ledger.turns_of_last_request() or _turns_of(run.prompt or ())
+
+
+def _completions_of(run: RunState) -> list[str]:
+    """Return the text of each provider call; without one, the text of the handler's output."""
+    calls = run.counted_calls()
+    texts = [call.reading.text for call in calls] if calls else [run.output.text()]
+    return [text for text in texts if text]
+
+
+def _turns_of(messages: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the role and the text of each message of an AI Config."""
+    return [(str(message["role"]), str(message["content"])) for message in messages]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from ldai.tracker import LDAIConfigTracker
@@ -19,61 +20,48 @@ from .._launchdarkly.configs import AIConfig
 from ..delivery import forks
 from ..records import RunRecord, Usage
 from ..typing import RunCompanion
-from .context import RequestScope, Services, outside
+from .context import outside
 from .ledger import Ledger
 from .matching import CountedCall, count_calls
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
+from .scope import RequestScope, Services
 from .sdk_calls import SdkCalls
 from .stated import Scores, Stated
-from .status import is_cancellation
-
-_NO_COMPANIONS: Mapping[int, RunCompanion] = {}
+from .web import is_cancellation
 
 
 class RunState:
     """The state of one run. Its methods may be called from any thread; after the end of the run they change nothing."""
 
-    __slots__ = (
-        "__weakref__",
-        "_config",
-        "_counted",
-        "_identity",
-        "_ld_context",
-        "_lock",
-        "_other_ids",
-        "_sdk_tracker",
-        "companions",
-        "config_key",
-        "conversation_id",
-        "counts_pages",
-        "error",
-        "error_by_result",
-        "finished",
-        "forks",
-        "graph_key",
-        "had_stray_calls",
-        "is_abandoned",
-        "is_cancelled",
-        "is_discarded",
-        "judge_keys",
-        "ledger",
-        "opened_at",
-        "options",
-        "output",
-        "parent",
-        "prompt",
-        "public",
-        "report_node",
-        "scope",
-        "scores",
-        "sdk_calls",
-        "services",
-        "started_at",
-        "stated",
-        "variables",
-    )
+    #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.current.run_of`.
+    public: object = None
+    finished: bool = False
+    is_cancelled: bool = False
+    #: Whether the consumer of the output left, and nobody cancelled the run before.
+    is_abandoned: bool = False
+    is_discarded: bool = False
+    #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
+    sdk_calls: SdkCalls | None = None
+    #: Whether a wrapped client was called outside of any run while this run was open.
+    had_stray_calls: bool = False
+    error: BaseException | None = None
+    error_by_result: bool | None = None
+    #: The messages that the application got for its request to a provider.
+    prompt: list[dict[str, object]] | None = None
+    #: The keys of the judges that were drawn for this run.
+    judge_keys: tuple[str, ...] = ()
+    #: The key of the agent graph that the run is a node of; empty if there is none.
+    graph_key: str = ""
+    #: Takes the record if the run is a node of an agent graph; it gets ``None`` if there is no record.
+    report_node: Callable[[RunRecord | None], object] | None = None
+    #: What sinks have for this run, by the index of the sink.
+    companions: Mapping[int, RunCompanion] = MappingProxyType({})
+    _counted: list[CountedCall] | None = None
+    _config: AIConfig | None = None
+    _sdk_tracker: LDAIConfigTracker | None = None
+    _identity: TrackerIdentity | None = None
 
     def __init__(
         self,
@@ -93,47 +81,20 @@ class RunState:
         self.parent: RunState | None = parent
         #: The id of the conversation that the run belongs to. A nested run begins with that of the run around it.
         self.conversation_id: str | None = parent.conversation_id if parent is not None else None
-        #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.
-        self.public: object = None
         #: The number of forks before the run; a run that was opened before a fork belongs to the parent process.
         self.forks: int = forks.count
         self.opened_at: float = services.clock()
         self.started_at: float = time.time()
-        self.finished: bool = False
-        self.is_cancelled: bool = False
-        #: Whether the consumer of the output left, and nobody cancelled the run before.
-        self.is_abandoned: bool = False
-        self.is_discarded: bool = False
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
-        #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
-        self.sdk_calls: SdkCalls | None = None
-        #: Whether a wrapped client was called outside of any run while this run was open.
-        self.had_stray_calls: bool = False
-        self.error: BaseException | None = None
-        self.error_by_result: bool | None = None
         self.ledger: Ledger = Ledger(services.clock)
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
-        #: The messages that the application got for its request to a provider.
-        self.prompt: list[dict[str, object]] | None = None
-        #: The keys of the judges that were drawn for this run.
-        self.judge_keys: tuple[str, ...] = ()
-        #: The key of the agent graph that the run is a node of; empty if there is none.
-        self.graph_key: str = ""
-        #: Takes the record if the run is a node of an agent graph; it gets ``None`` if there is no record.
-        self.report_node: Callable[[RunRecord | None], object] | None = None
-        #: What sinks have for this run, by the index of the sink.
-        self.companions: Mapping[int, RunCompanion] = _NO_COMPANIONS
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
-        self._counted: list[CountedCall] | None = None
         self._lock = threading.Lock()
-        self._config: AIConfig | None = None
-        self._sdk_tracker: LDAIConfigTracker | None = None
-        self._identity: TrackerIdentity | None = None
 
     # The AI Config
 

@@ -1,224 +1,14 @@
-"""Stand-ins for foreign objects, and streams that report their items.
-
-A stand-in behaves like the object that it wraps, also for ``isinstance``, ``copy``, ``len``, ``hash`` and pickling.
-Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
-while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere. Streams take no times; their
-hooks do.
-"""
+"""Streams that report their items."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import MethodType
 from typing import Any
 
-import wrapt
-
 from .context import unbind
-from .status import is_cancellation
-
-
-class _MissingError(AttributeError, TypeError):
-    """The error for a special method that the wrapped object lacks: ``hasattr`` is false, and ``len`` a TypeError."""
-
-
-class _OfWrapped:
-    """A special method that exists if the wrapped object has it, although wrapt defines it for every stand-in."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, proxy: Any, owner: type) -> Any:
-        try:
-            return self if proxy is None else getattr(proxy.__wrapped__, self._name)
-        except AttributeError as exc:
-            raise _MissingError(str(exc)) from None
-
-
-class _Copy:
-    """``__copy__`` for ``copy.copy``, which looks it up in the class.
-
-    ``itertools.tee`` looks it up in an iterator, and would let two copies share one stream.
-    """
-
-    def __get__(self, proxy: Any, owner: type) -> Any:
-        if proxy is None:
-            return lambda proxy: proxy._self_wrap(copy.copy(proxy.__wrapped__))
-        if not hasattr(proxy.__wrapped__, "__copy__"):
-            raise AttributeError("__copy__")
-        return MethodType(self.__get__(None, owner), proxy)
-
-
-class _IterableProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # see below
-    """The base of a stand-in before wrapt 2, which makes every stand-in iterable."""
-
-    __iter__ = None  # type: ignore[assignment,unused-ignore]
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == "__iter__" and type(self).__iter__ is None:
-            return self.__wrapped__.__iter__
-        return super().__getattribute__(name)
-
-
-# Any, because its type hints name the arguments of methods that are passed on here. OpenTelemetry's instrumentations
-# needed wrapt 1 for a long time.
-_Base: Any = getattr(wrapt, "BaseObjectProxy", _IterableProxy)
-
-
-class Proxy(_Base):  # type: ignore[misc]  # see above
-    """A stand-in for another object."""
-
-    __copy__ = _Copy()
-    __len__ = _OfWrapped()
-    __enter__ = _OfWrapped()
-    __exit__ = _OfWrapped()
-    __aenter__ = _OfWrapped()
-    __aexit__ = _OfWrapped()
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self._self_wrap(copy.deepcopy(self.__wrapped__, memo))
-
-    def __reduce__(self) -> Any:
-        return self.__wrapped__.__reduce__()
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        return self.__wrapped__.__reduce_ex__(protocol)
-
-    def _self_wrap(self, other: object) -> Any:
-        """Return a stand-in like this one for a copy of the wrapped object."""
-        raise NotImplementedError
-
-
-class StreamHooks:
-    """The hooks of a tracked stream: what happens at its items and at its end. By default, they do nothing.
-
-    Attributes:
-        run: The run that each step is bound to; ``None`` to bind nothing.
-        binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
-        binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
-            stream consume it in methods of their own, such as openai's ``get_final_response``.
-        response: The HTTP response of the stream. Whoever closes it closes the stream.
-    """
-
-    run: Any = None
-    binder: tuple[Any, Any] = (None, None)
-    binds_methods: bool = False
-    response: Any = None
-
-    def on_item(self, item: object) -> object:
-        """Take an item; return a true value to keep it from the consumer."""
-
-    def on_end(self, exc: BaseException | None) -> None:
-        """Take the exception that ended the stream.
-
-        ``None`` means that it was exhausted, ``GeneratorExit`` that its consumer closed it. May be called more than
-        once.
-        """
-
-    def on_enter(self, entered: object) -> Any:
-        """Return what a ``with`` block gets instead of the stream that a manager gives."""
-        return track_stream(entered, self)
-
-    def on_enter_failed(self, exc: BaseException) -> None:
-        """Take the exception that a manager raised instead of giving its stream."""
-        self.on_end(exc)
-
-    def on_drop(self) -> None:
-        """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
-
-    def last_item(self) -> Any:
-        """Return an item to append to the stream; ``None`` for none."""
-        return None
-
-    def read_rest(self) -> None:
-        """Read what the provider still sends, before the stream is closed."""
-
-    async def aread_rest(self) -> None:
-        """Read what the provider still sends, before the stream is closed."""
-
-
-class _Steps:
-    """The steps of a stream.
-
-    They are not methods of the stand-in, because reading one attribute of a stand-in takes longer than a step.
-
-    Attributes:
-        stream: The stream.
-        hooks: What happens at its items and its end.
-        run: What each step is bound to; ``None`` to bind nothing.
-        bind: Binds it.
-        unbind: Restores what ``bind`` replaced.
-        is_over: Whether the stream has ended.
-    """
-
-    __slots__ = ("bind", "hooks", "is_over", "run", "stream", "unbind")
-
-    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
-        self.stream = stream
-        self.hooks = hooks
-        self.run = hooks.run
-        self.bind, self.unbind = hooks.binder
-        self.is_over = False
-
-    def take(self, step: Callable[..., Any], *args: Any) -> Any:
-        """Take a step; return the item that the consumer gets."""
-        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
-        while True:
-            token = bind(run) if run is not None else None
-            try:
-                item = step(*args)
-            except StopIteration:
-                last = None if self.is_over else hooks.last_item()
-                self.is_over = True
-                if last is not None:
-                    return last
-                hooks.on_end(None)
-                raise
-            except BaseException as exc:
-                self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
-                raise
-            finally:
-                if token is not None:
-                    unbind(token)
-            if not hooks.on_item(item):
-                return item
-            step, args = self.stream.__next__, ()
-
-    async def atake(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Take a step; return the item that the consumer gets."""
-        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
-        while True:
-            token = bind(run) if run is not None else None
-            try:
-                item = await step(*args)
-            except StopAsyncIteration:
-                last = None if self.is_over else hooks.last_item()
-                self.is_over = True
-                if last is not None:
-                    return last
-                await hooks.aread_rest()
-                hooks.on_end(None)
-                raise
-            except BaseException as exc:
-                self.is_over = True
-                was_idle = exc in args and is_cancellation(exc)  # thrown in by somebody who stopped waiting
-                hooks.on_end(GeneratorExit() if was_idle else exc)
-                raise
-            finally:
-                if token is not None:
-                    try:
-                        unbind(token)
-                    except ValueError:  # see unbind
-                        pass
-            if not hooks.on_item(item):
-                return item
-            step, args = self.stream.__anext__, ()
+from .proxy import Proxy
+from .steps import Steps, StreamHooks
 
 
 class _Tracked(Proxy):
@@ -227,7 +17,7 @@ class _Tracked(Proxy):
     def __init__(self, stream: object, hooks: StreamHooks) -> None:
         super().__init__(stream)
         self._self_hooks = hooks
-        self._self_steps = _Steps(stream, hooks)
+        self._self_steps = Steps(stream, hooks)
         self._self_is_closed = False
 
     def __getattr__(self, name: str) -> Any:
@@ -288,10 +78,38 @@ class TrackedStream(_Tracked):
     """A synchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
     def __iter__(self) -> Iterator[Any]:
-        return self if hasattr(self.__wrapped__, "__next__") else self._self_iterate()
+        stream = self.__wrapped__
+        if not hasattr(stream, "__next__"):
+            return self._self_iterate()
+        iterator = iter(stream)
+        return self if iterator is stream else self._self_take_all(iterator.__next__)
 
     def _self_iterate(self) -> Generator[Any, Any, None]:
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
+
+    def _self_take_all(self, step: Callable[[], Any]) -> Iterator[Any]:
+        """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__next__``."""
+        steps, hooks = self._self_steps, self._self_hooks
+        run, bind, unbind = steps.run, steps.bind, steps.unbind
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = step()
+            except StopIteration:
+                item = steps.last_item()
+                if item is None:
+                    hooks.on_end(None)
+                    return
+                yield item
+                continue
+            except BaseException as exc:
+                steps.fail(exc)
+                raise
+            finally:
+                if token is not None:
+                    unbind(token)
+            if not hooks.on_item(item):
+                yield item
 
     def __next__(self) -> Any:
         steps = self._self_steps
@@ -343,7 +161,39 @@ class TrackedAsyncStream(_Tracked):
     """An asynchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self if hasattr(self.__wrapped__, "__anext__") else type(self)(aiter(self.__wrapped__), self._self_hooks)
+        stream = self.__wrapped__
+        iterator = aiter(stream)
+        if not hasattr(stream, "__anext__"):
+            return type(self)(iterator, self._self_hooks)
+        return self if iterator is stream else self._self_atake_all(iterator.__anext__)
+
+    async def _self_atake_all(self, step: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:
+        """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__anext__``."""
+        steps, hooks = self._self_steps, self._self_hooks
+        run, bind, unbind = steps.run, steps.bind, steps.unbind
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = await step()
+            except StopAsyncIteration:
+                item = steps.last_item()
+                if item is None:
+                    await hooks.aread_rest()
+                    hooks.on_end(None)
+                    return
+                yield item
+                continue
+            except BaseException as exc:
+                steps.fail(exc)
+                raise
+            finally:
+                if token is not None:
+                    try:
+                        unbind(token)
+                    except ValueError:  # see unbind
+                        pass
+            if not hooks.on_item(item):
+                yield item
 
     def __anext__(self) -> Awaitable[Any]:
         steps = self._self_steps

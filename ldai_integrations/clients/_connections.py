@@ -6,8 +6,8 @@ from types import MethodType
 from typing import Any
 
 from .._run.observe import ObservedEvents, observe_events
+from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
-from .._run.stream import Proxy
 from ._calls import run_of_call
 from ._providers import CallKind
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any
 
-from .._run.stream import Proxy
+from .._run.proxy import Proxy
 from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree

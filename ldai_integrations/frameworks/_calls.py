@@ -15,7 +15,7 @@ from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
 from .._run.request import MOST_KEPT, ProviderRequest
 from .._run.state import RunState
-from .._run.status import is_cancellation
+from .._run.web import is_cancellation
 from ..records import Usage
 from ..settings import Framework
 from ..usage import Reading, read

@@ -1,4 +1,4 @@
-"""When events are sent: on demand, after requests, at shutdown, and in forked processes."""
+"""The lifetime of an application: the wait at its start, forks, flushes, and its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import replace
 from ldclient import LDClient
 
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, ensure_started, exits, forks, is_serverless
+from ..delivery import Delivery, ensure_started, exits, forks, has_answered, is_serverless, report_connection
 from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings
-from .background import Worker, call_off_loop, is_on_event_loop
+from .background import Worker, call_off_loop, is_on_event_loop, sleep
 from .open_runs import OpenRuns
 
 # Servers cancel requests that take too long, and report their shutdown at the same time. The requests need a moment to
@@ -23,6 +23,40 @@ from .open_runs import OpenRuns
 _UNWINDING_SECONDS = 1.0
 # The time for a thread to be scheduled, in addition to the time for the flush itself.
 _GRACE_SECONDS = 1.0
+
+_POLL_SECONDS = 0.01
+# Each request that waits on an event loop looks this often; there may be many.
+_LOOP_POLL_SECONDS = 0.05
+
+
+class Start:
+    """The time in which the runs of an application wait for the first AI Configs. Thread-safe."""
+
+    def __init__(self) -> None:
+        #: Whether nobody has to wait any more.
+        self.is_over: bool = True
+
+    def begin(self, client: LDClient, diagnostics: Diagnostics, seconds: float) -> None:
+        """Let runs wait for a client that was just made, for a limited time. A failure is logged at once."""
+        self._client, self._diagnostics = client, diagnostics
+        self._deadline = time.monotonic() + seconds
+        self.is_over = False
+
+    def wait(self) -> None:
+        """Wait for the end of the start. On an event loop it returns at once."""
+        while not self._check() and not is_on_event_loop():
+            time.sleep(_POLL_SECONDS)
+
+    async def await_end(self) -> None:
+        """Wait for the end of the start without blocking the event loop, and without a thread."""
+        while not self._check():
+            await sleep(_LOOP_POLL_SECONDS)
+
+    def _check(self) -> bool:
+        if not self.is_over and (has_answered(self._client) or time.monotonic() >= self._deadline):
+            self.is_over = True
+            report_connection(self._client, self._diagnostics, timeout=0)
+        return self.is_over
 
 
 class Flushing:

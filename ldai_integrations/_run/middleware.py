@@ -15,10 +15,11 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
-from .context import RequestScope, Services, get_current, scope_of
+from .context import get_current, scope_of
+from .current import open_run
 from .functions import is_bypassed
 from .options import RunOptions, check_ld_context, check_variables
-from .run import open_run
+from .scope import RequestScope, Services
 from .state import RunState
 from .vote_token import VoteToken
 
@@ -99,7 +100,7 @@ class RequestTracking:
 
     def check_handler(self, handler: object) -> None:
         """Warn of a route that calls a function without the ``track_ai`` that stands above its decorator."""
-        if handler is not None and is_bypassed(handler):
+        if is_bypassed(handler):
             self.services.diagnostics.note(
                 "track_ai",
                 getattr(handler, "__qualname__", ""),

@@ -1,0 +1,149 @@
+"""The kinds of objects that providers' libraries return, recognised without importing these libraries."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from ..records import Usage
+from ..usage import Reading, extract, read
+from ..usage._values import amount
+from .body import ItemReader
+
+# https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
+_BEDROCK_HEADERS = {
+    "x-amzn-bedrock-input-token-count": "inputTokenCount",
+    "x-amzn-bedrock-output-token-count": "outputTokenCount",
+    "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
+    "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
+}
+# LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
+_COST_HEADER = "x-litellm-response-cost"
+# Where the helpers of openai and anthropic that accumulate a stream keep the response so far.
+_SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
+
+
+@lru_cache(4_096)
+def is_model(kind: type) -> bool:
+    """Return whether a class is a pydantic model, which is no stream. It is slow to deny that it has an attribute."""
+    return hasattr(kind, "__pydantic_fields__")
+
+
+def is_botocore_body(value: object) -> bool:
+    """Return whether a value is a botocore body, which is read from the network and can be read once."""
+    kind = value.__class__
+    return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
+
+
+def raw_response_of(response: object) -> Any:
+    """Return the HTTP response that a response is, or holds unparsed; ``None`` for others."""
+    raw, kind = getattr(response, "http_response", response), response.__class__
+    # A body of bytes, such as openai's speech, or a response of cohere, whose old versions have no public name for it.
+    if raw is response and (hasattr(kind, "iter_bytes") or hasattr(kind, "data")) and not is_http_response(raw):
+        raw = getattr(response, "response", None)
+        raw = getattr(response, "_response", None) if raw is None else raw
+    return raw if is_http_response(raw) else None
+
+
+def is_http_response(value: object) -> bool:
+    """Return whether a value is a response of httpx, or of a library that is made like it."""
+    kind = value.__class__
+    return all(hasattr(kind, name) for name in ("iter_bytes", "aiter_bytes", "http_version"))
+
+
+def is_stream(kind: type) -> bool:
+    """Return whether objects of a class are consumed step by step: iterators, and managers of one."""
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        return True
+    entered = hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")
+    iterated = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
+    closes = hasattr(kind, "close") or hasattr(kind, "aclose")
+    return (entered or (iterated and closes)) and not hasattr(kind, "__len__")
+
+
+def must_stay(kind: type) -> bool:
+    """Return whether a stream cannot be replaced by a stand-in.
+
+    Some classes decide about ``isinstance`` by themselves (anthropic's ``Stream``), and helpers that accumulate a
+    stream consume it in methods of their own.
+    """
+    checks = type(kind).__instancecheck__
+    return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or hasattr(kind, "until_done")
+
+
+def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
+    """Return what was read of a stream, or of the response that a helper has accumulated from it."""
+    reading = reader.reading()
+    if not reader.recognised:
+        reading = None
+    if reading is not None and reading.usage is not None:
+        return reading
+    for name in _SNAPSHOTS:
+        if hasattr(stream.__class__, name):
+            try:
+                return read(getattr(stream, name)) or reading
+            except Exception:  # there is none before the first chunk
+                break
+    return reading
+
+
+def add_cost(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
+    """Add the cost that a gateway sent as a header."""
+    cost = amount(headers.get(_COST_HEADER))
+    return reading if reading is None or cost is None else replace(reading, cost=cost)
+
+
+def metered_usage(response: Mapping[str, Any]) -> Usage | None:
+    """Return the figures in the headers of an InvokeModel response."""
+    headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+    counts = {name: int(headers[key]) for key, name in _BEDROCK_HEADERS.items() if str(headers.get(key)).isdigit()}
+    return extract({"amazon-bedrock-invocationMetrics": counts}) if counts else None
+
+
+def add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:
+    """Add the figures in the headers of an InvokeModel response to what its body leaves out."""
+    if metered is None or (reading is not None and reading.usage is not None and reading.usage.total_tokens):
+        return reading
+    reading = reading if reading is not None else Reading()
+    usage = reading.usage or Usage()
+    merged = replace(
+        usage,
+        input_tokens=metered.input_tokens if usage.input_tokens is None else usage.input_tokens,
+        output_tokens=metered.output_tokens if usage.output_tokens is None else usage.output_tokens,
+    )
+    return replace(reading, usage=merged.with_total())
+
+
+def copy_of_body(body: Any, feed: Callable[[Any], object]) -> object:
+    """Return a botocore body of the same class that reads from the given one, and passes the bytes to ``feed``."""
+    return body.__class__(_BotocoreTee(body, feed), None)
+
+
+class _BotocoreTee:
+    """The raw stream of a botocore body, read as its bytes pass."""
+
+    def __init__(self, body: Any, feed: Callable[[Any], object]) -> None:
+        self._body = body
+        self._feed = feed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def read(self, amt: int | None = None, *more: Any) -> object:
+        data = self._body.read(amt, *more)
+        self._feed(data)
+        return data
+
+    def readinto(self, buffer: Any) -> object:
+        size = self._body.readinto(buffer)
+        if size:
+            self._feed(bytes(memoryview(buffer)[:size]))
+        return size
+
+    def readlines(self, *hint: object) -> object:
+        lines = self._body.readlines(*hint)
+        self._feed(b"".join(lines))
+        return lines

@@ -1,0 +1,135 @@
+"""The responses and exceptions of web frameworks, recognised without importing them.
+
+To support the response class of another framework, add the place of its streamed body to :func:`streamed_body`, and of
+a complete body to :func:`whole_body`. If it names its status or its headers in its own way, extend
+:func:`status_of_response` and :func:`header_of`. For its HTTP exceptions, add its package to ``_WEB_PACKAGES``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import GeneratorType
+from typing import Any
+
+# The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
+_WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
+
+# Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
+_STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
+_CLIENT_GONE = {
+    ("starlette", "ClientDisconnect"),
+    ("werkzeug", "ClientDisconnected"),
+    ("starlette", "WebSocketDisconnect"),
+}
+
+# django.http.Http404 and PermissionDenied carry no status.
+_NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
+
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Return whether an exception means that the client, a task group or the process stopped waiting."""
+    if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
+        return True
+    return any(_origin(cls) in _STOPPED or _origin(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
+
+
+def status_of_exception(exc: BaseException) -> int | None:
+    """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
+    origins = [_origin(cls) for cls in type(exc).__mro__]
+    if not any(module in _WEB_PACKAGES for module, _ in origins):
+        return None
+    for name in ("status_code", "code", "status"):
+        status = as_status(getattr(exc, name, None))
+        if status is not None:
+            return status
+    return next((_NAMED_STATUS[name] for module, name in origins if module == "django" and name in _NAMED_STATUS), None)
+
+
+def status_of_response(result: object) -> int | None:
+    """Return the HTTP status of what a handler returned, if it is a response.
+
+    Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is no response.
+    """
+    if type(result) is tuple:
+        return as_status(result[1]) if len(result) in (2, 3) and _in_view() else None
+    status = as_status(getattr(result, "status_code", None))
+    return status if status is not None and (hasattr(result, "headers") or callable(result)) else None
+
+
+def as_status(value: object) -> int | None:
+    """Return an HTTP status from an int or from text such as ``"404 Not Found"``."""
+    if isinstance(value, str):
+        value = int(value[:3]) if value[:3].isdigit() else None
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599 else None
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    return cls.__module__.partition(".")[0], cls.__name__
+
+
+def _in_view() -> bool:
+    """Return whether a Flask or Quart request is being served; only loaded modules are asked."""
+    modules = (sys.modules.get(name) for name in ("flask", "quart"))
+    return any(module is not None and module.has_request_context() for module in modules)
+
+
+def streamed_body(response: object) -> tuple[object, str] | None:
+    """Return the object and the attribute with the streamed body of a response; ``None`` if it has none.
+
+    Files are left alone: a stand-in would no longer be sent by the operating system.
+    """
+    if hasattr(response, "body_iterator"):  # Starlette, FastAPI, sse-starlette
+        return response, "body_iterator"
+    if getattr(response, "streaming", None) is True and hasattr(response, "streaming_content"):  # Django
+        return (response, "streaming_content") if getattr(response, "file_to_stream", None) is None else None
+    iterator = getattr(response, "iterator", None)
+    if hasattr(response, "to_asgi_response") and isinstance(iterator, (AsyncIterable, Iterable)):  # Litestar
+        return response, "iterator"
+    body = getattr(response, "response", None)
+    if isinstance(getattr(body, "iter", None), AsyncIterator):  # Quart, which checks the type of the body itself
+        return body, "iter"
+    if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):  # Werkzeug
+        is_file = getattr(response, "direct_passthrough", False) and not isinstance(body, GeneratorType)
+        return None if is_file else (response, "response")
+    return None
+
+
+def whole_body(response: Any) -> bytes | None:
+    """Return the body of a response that is complete; ``None`` if it is not."""
+    if getattr(response, "is_sequence", False):  # Werkzeug
+        data = response.get_data()
+        return data if isinstance(data, bytes) else None
+    if getattr(response, "is_rendered", True) is False:  # Django renders it after the view, and raises before
+        return None
+    bodies = (getattr(response, name, None) for name in ("body", "content"))  # Starlette; Django
+    return next((body for body in bodies if isinstance(body, bytes)), None)
+
+
+def content_type_of(response: object) -> str | None:
+    for name in ("content_type", "media_type"):
+        value = getattr(response, name, None)
+        if isinstance(value, str):
+            return value
+    return header_of(response, "Content-Type")
+
+
+def header_of(response: object, name: str) -> str | None:
+    headers = getattr(response, "headers", None)
+    value = headers.get(name) if headers is not None and hasattr(headers, "get") else None
+    return value if isinstance(value, str) else None
+
+
+def looks_like_stream(value: object) -> bool:
+    """Return whether a value is consumed step by step.
+
+    Iterators are. Other objects are only if the name of their class contains "stream", because sessions and locks have
+    ``__enter__`` too.
+    """
+    kind = value.__class__
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        return True
+    names = ("__iter__", "__aiter__", "__enter__", "__aenter__")
+    is_stepped = any(hasattr(kind, name) for name in names)
+    return is_stepped and "stream" in kind.__name__.lower() and not hasattr(kind, "__len__")
