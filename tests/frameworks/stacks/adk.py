@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .stack import Stack, given, wait
+from .stack import Stack, given, openai_clients, wait
 
 
-def litellm(url: str, model: str) -> Any:
+def litellm(url: str, model: str, **options: Any) -> Any:
     """Return a model of LiteLLM."""
     from google.adk.models.lite_llm import LiteLlm
 
-    return LiteLlm(model=f"openai/{model}", api_base=f"{url}/v1", api_key="none", num_retries=0)
+    return LiteLlm(model=f"openai/{model}", api_base=f"{url}/v1", api_key="none", num_retries=0, **options)
 
 
 def gemini(url: str, model: str) -> Any:
@@ -52,14 +52,28 @@ async def run(model: Any, *, streams: bool = False, leaves: bool = False, **opti
     await stream.aclose()
 
 
-def _stack(name: str, make: Any, **options: Any) -> Stack:
+async def _run_gemini(url: str, model: str, **options: Any) -> None:
+    await run(gemini(url, model), **options)
+
+
+async def _run_litellm(url: str, model: str, **options: Any) -> None:
+    clients = openai_clients(url)
+    if clients is None:
+        await run(litellm(url, model), **options)
+        return
+    async with clients[1] as client:
+        await run(litellm(url, model, client=client), **options)
+
+
+def _stack(name: str, use: Any, **options: Any) -> Stack:
     return Stack(
         name=name,
         package="google.adk",
-        whole=lambda url, model: wait(run(make(url, model))),
-        stream=lambda url, model: wait(run(make(url, model), streams=True)),
-        tools=lambda url, model: wait(run(make(url, model))),
-        leave=lambda url, model: wait(run(make(url, model), streams=True, leaves=True)),
+        takes_client=True,
+        whole=lambda url, model: wait(use(url, model)),
+        stream=lambda url, model: wait(use(url, model, streams=True)),
+        tools=lambda url, model: wait(use(url, model)),
+        leave=lambda url, model: wait(use(url, model, streams=True, leaves=True)),
         **options,
     )
 
@@ -68,6 +82,6 @@ _LEFT = "ADK closes the provider's stream with its own generator, before the usa
 _FIRST = "LiteLLM reports the time of its first chunk, which may be empty."
 
 STACKS = (
-    _stack("adk, gemini", gemini, takes_client=True, exceptions={"early end": _LEFT}),
-    _stack("adk, litellm", litellm, exceptions={"early end": _LEFT, "first token": _FIRST}),
+    _stack("adk, gemini", _run_gemini, exceptions={"early end": _LEFT}),
+    _stack("adk, litellm", _run_litellm, exceptions={"early end": _LEFT, "first token": _FIRST}),
 )
