@@ -74,3 +74,17 @@ def test_a_start_that_is_handled_after_the_run_is_no_call(
 
     assert runs.wait(1)[-1].calls == 1
     assert "call_after_run" not in launchdarkly.tracking.stats().diagnostics
+
+
+def test_a_handler_that_waits_for_the_bus_counts_every_call(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """If the handler flushes the bus, its calls are counted before the run ends."""
+    from crewai.events.event_bus import crewai_event_bus
+
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        for number in range(20):
+            crewai_event_bus.emit(None, _completed(f"flushed {number}"))
+        crewai_event_bus.flush()
+
+    assert runs.wait(1)[-1].calls == 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import Settings, current_run, track_ai
+from ldai_integrations import Settings, current_run, track_ai, wrap_client
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
@@ -100,6 +100,22 @@ def test_a_stream_that_litellm_counts_itself_is_an_estimate(
 
     assert record.calls == 1
     assert _figures(record)[2] == "estimate"
+
+
+def test_a_wrapped_client_asks_for_the_usage_of_a_stream(litellm: Any, serve: Serve, options: dict[str, Any]) -> None:
+    """With a client that asks for the usage, a stream is exact, although the handler does not ask."""
+    from openai import OpenAI
+
+    made = OpenAI(base_url=options["api_base"], api_key="none")
+    client = wrap_client(made, include_usage="always")
+
+    with made:
+        record = serve(
+            lambda: list(litellm.completion(f"openai/{MODEL}", MESSAGES, stream=True, client=client, **options))
+        )
+
+    assert record.calls == 1
+    assert _figures(record) == (*TOKENS, "provider")
 
 
 def test_no_usage_is_unknown_and_not_zero(
