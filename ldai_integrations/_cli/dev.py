@@ -10,8 +10,11 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +58,12 @@ def run(args: argparse.Namespace) -> int:
     path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     configs = path if path is not None else json.loads(sample())
     with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop:
+        prices = _load_prices()
         try:
-            with DevServer(configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key) as server:
-                _print_introduction(server, args, path)
+            with DevServer(
+                configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key, list_prices=prices
+            ) as server:
+                _print_introduction(server, args, path, list_prices=prices is not None)
                 # On Windows, Python handles Ctrl-C between two waits only.
                 while not stop.wait(0.5):
                     pass
@@ -70,6 +76,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _load_prices() -> Callable[[str, str], Mapping[str, Decimal]] | None:
+    """Return a function that looks up list prices; ``None`` if ``genai-prices`` is not installed."""
+    try:
+        from ..costs import PriceList
+
+        prices = PriceList()
+    except ImportError:
+        return None
+
+    def look_up(model_name: str, provider_name: str) -> Mapping[str, Decimal]:
+        # The price of a short prompt: events do not contain the size of each prompt.
+        found = prices.price(model_name, provider_name, input_tokens=0, at=datetime.now(timezone.utc))
+        sides = {"input": found.input, "output": found.output} if found is not None else {}
+        return {side: price for side, price in sides.items() if price is not None}
+
+    return look_up
+
+
 def _parse_port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65535:
@@ -77,7 +101,7 @@ def _parse_port(text: str) -> int:
     return port
 
 
-def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path | None) -> None:
+def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path | None, *, list_prices: bool) -> None:
     """Print the address, the variable to set, and the AI Configs."""
     print(f"Local stand-in for LaunchDarkly: {server.url}")
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
@@ -85,6 +109,11 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
     source = f"{path}, edits take effect at once" if path is not None else "a sample; `ldai init` writes it to a file"
     print(f"  flags                 {source}")
     print(f"  events                {args.db or 'in memory'}")
+    if list_prices:
+        source = f"genai-prices {version('genai-prices')}"
+        print(f"  prices                those of the AI Configs, otherwise the list prices of {source}")
+    else:
+        print("  prices                those of the AI Configs; `pip install genai-prices` adds list prices")
     if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):
         print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1, too: set no_proxy=127.0.0.1")
     print("AI Configs")

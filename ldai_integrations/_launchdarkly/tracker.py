@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ldai import AIAgentConfig, AICompletionConfig
 from ldai.providers.types import LDAIMetrics
 from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
 
 if TYPE_CHECKING:
+    from ldai.models import JudgeConfiguration, LDMessage, LDTool, ModelConfig, ProviderConfig
+
     from .configs import AIConfig
 
 T = TypeVar("T")
@@ -144,21 +146,82 @@ class RunTracker:
         return self._observe(res)
 
 
+if TYPE_CHECKING:  # pyright finds the classes of ldai, which has no py.typed, only in aliases that are strings
+    _Model: TypeAlias = "ModelConfig | None"
+    _Provider: TypeAlias = "ProviderConfig | None"
+    _Messages: TypeAlias = "list[LDMessage] | None"
+    _Tools: TypeAlias = "dict[str, LDTool] | None"
+    _Judges: TypeAlias = "JudgeConfiguration | None"
+
+
+class RunConfig(Protocol):
+    """The AI Config of a run, with the tracker of the run.
+
+    At run time, it is also an ``AICompletionConfig`` or an ``AIAgentConfig`` of the AI SDK.
+    """
+
+    @property
+    def key(self) -> str:
+        """The key."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is on."""
+
+    @property
+    def model(self) -> _Model:
+        """The model."""
+
+    @property
+    def provider(self) -> _Provider:
+        """The provider."""
+
+    @property
+    def messages(self) -> _Messages:
+        """The rendered messages; ``None`` in mode agent."""
+
+    @property
+    def instructions(self) -> str | None:
+        """The rendered instructions; ``None`` in mode completion."""
+
+    @property
+    def tools(self) -> _Tools:
+        """The tools by name."""
+
+    @property
+    def judge_configuration(self) -> _Judges:
+        """The judges."""
+
+    @property
+    def create_tracker(self) -> Callable[[], Any]:
+        """A function that returns a tracker of the AI SDK, for a run of its own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the AI Config as a dict."""
+
+    @property
+    def tracker(self) -> RunTracker:
+        """The tracker of the run, which the examples of LaunchDarkly's documentation use."""
+
+
 @dataclass(frozen=True)
-class TrackedCompletionConfig(AICompletionConfig):
+class _CompletionConfig(AICompletionConfig):
     """An AI Config of mode completion, with the tracker of its run."""
 
     tracker: RunTracker = field(kw_only=True, repr=False, compare=False)
+    instructions: None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
-class TrackedAgentConfig(AIAgentConfig):
+class _AgentConfig(AIAgentConfig):
     """An AI Config of mode agent, with the tracker of its run."""
 
     tracker: RunTracker = field(kw_only=True, repr=False, compare=False)
+    messages: None = field(default=None, init=False, repr=False, compare=False)
 
 
-def with_tracker(config: AIConfig, tracker: RunTracker) -> AIConfig:
-    """Return an AI Config with the tracker of its run, which the examples of LaunchDarkly's documentation use."""
-    kind = TrackedAgentConfig if isinstance(config, AIAgentConfig) else TrackedCompletionConfig
-    return kind(**vars(config), tracker=tracker)
+def with_tracker(config: AIConfig, tracker: RunTracker) -> RunConfig:
+    """Return an AI Config with the tracker of its run."""
+    kind = _AgentConfig if isinstance(config, AIAgentConfig) else _CompletionConfig
+    found: RunConfig = kind(**vars(config), tracker=tracker)
+    return found

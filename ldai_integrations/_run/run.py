@@ -8,8 +8,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from ldclient import Context
 
-from .._launchdarkly.configs import AIConfig
-from .._launchdarkly.tracker import RunTracker, with_tracker
+from .._launchdarkly.tracker import RunConfig, RunTracker, with_tracker
 from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
 from ..providers._prompt import Prompt, prompt_of, snake_case
@@ -40,7 +39,7 @@ class Run:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
-        self._config: AIConfig | None = None
+        self._config: RunConfig | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and other._state is self._state
@@ -91,7 +90,7 @@ class Run:
     # The AI Config
 
     @property
-    def config(self) -> AIConfig:
+    def config(self) -> RunConfig:
         """The AI Config for this request, with a rendered prompt and the tracker of the run.
 
         ``config.enabled`` may be false. It is evaluated once, when it is first needed.

@@ -16,7 +16,7 @@ from ._events import FILTERS
 from ._faults import Fault
 from ._http import BodyTooLargeError, error
 from ._json import parse_json
-from ._metrics import compute_metrics, compute_metrics_by_variation, compute_percentiles, read_prices
+from ._metrics import compute_metrics, compute_metrics_by_variation, compute_percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ class MetricsEndpoints:
         Args:
             stores: Contain the AI Configs and the events.
         """
+        self._stores = stores
         self._flags = stores.flags
         self._events = stores.events
 
@@ -86,7 +87,9 @@ class MetricsEndpoints:
         flag = self._flags.payload["flags"].get(key)
         if flag is None and not self._events.count({"config_key": key}):
             return error(404, "not_found", "there is no AI Config with this key, and no event of one")
-        return JSONResponse(compute(self._events, key, prices=read_prices(flag), since_ms=since, until_ms=until))
+        return JSONResponse(
+            compute(self._events, key, prices=self._stores.prices_of(flag), since_ms=since, until_ms=until)
+        )
 
 
 class InspectionEndpoints:

@@ -4,27 +4,22 @@ The names are those of LaunchDarkly's REST API. A field is absent if no event co
 does not say whether ``timeToFirstTokenMs`` is a sum or a mean. Here it is the mean, which the Monitoring tab shows.
 ``durationMs`` is a sum, as the API documents.
 
-No event contains costs. LaunchDarkly multiplies the tokens by the prices of the model config that a variation uses. A
-flag file has no model configs. Instead, ``model.custom`` may contain the same names: ``costPerInputToken`` and
-``costPerOutputToken``, in USD. A total cost is absent if tokens of any variation have no price.
+A total cost is absent if tokens of any variation have no price.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from ._prices import NO_PRICES, Prices
 
 if TYPE_CHECKING:
     from ._events import EventStore
 
 Metrics = dict[str, float]
-# By variation key and by side: input or output.
-Prices = Mapping[str, Mapping[str, Decimal]]
-
-NO_PRICES: Prices = {}
-_PRICE_FIELDS = {"input": "costPerInputToken", "output": "costPerOutputToken"}
 
 SUMS = {
     "inputTokens": "$ld:ai:tokens:input",
@@ -110,7 +105,8 @@ def compute_metrics_by_variation(
     found = []
     for variation_key in dict.fromkeys(row[0] for row in rows):
         metrics = _name_figures([row for row in rows if row[0] == variation_key])
-        for side, price in prices.get(variation_key, {}).items():
+        known = prices.get(variation_key)
+        for side, price in known.by_side.items() if known is not None else ():
             tokens = metrics.get(f"{side}Tokens")
             if tokens is not None:
                 metrics[f"{side}Cost"] = float(Decimal(tokens) * price)
@@ -149,26 +145,9 @@ def _percentiles_of(values: Sequence[float]) -> dict[str, int]:
     return {f"p{share}": round(values[math.ceil(len(values) * share / 100) - 1]) for share in PERCENTILES}
 
 
-def read_prices(flag: Mapping[str, Any] | None) -> Prices:
-    """Return the prices in a flag's variations, without values that are not prices."""
-    found = {}
-    for value in flag["variations"] if flag is not None else ():
-        match value:
-            case {"_ldMeta": {"variationKey": str(key)}, "model": {"custom": dict(custom)}}:
-                sides = {side: _read_price(custom.get(name)) for side, name in _PRICE_FIELDS.items()}
-                found[key] = {side: price for side, price in sides.items() if price is not None}
-    return {key: sides for key, sides in found.items() if sides}
-
-
-def _read_price(value: object) -> Decimal | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        return None
-    return Decimal(repr(value))
-
-
 def _add_costs(variations: Sequence[Metrics]) -> Metrics:
     found = {}
-    for side in _PRICE_FIELDS:
+    for side in ("input", "output"):
         with_tokens = [metrics for metrics in variations if metrics.get(f"{side}Tokens")]
         costs = [Decimal(repr(metrics[f"{side}Cost"])) for metrics in with_tokens if f"{side}Cost" in metrics]
         if costs and len(costs) == len(with_tokens):

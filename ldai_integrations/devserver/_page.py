@@ -71,7 +71,7 @@ class View:
         """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second."""
         events, flags = self._stores.events, self._stores.flags.payload["flags"]
         now = events.cursor
-        configs = list_configs(events, flags)
+        configs = list_configs(events, flags, self._stores.list_prices)
         since = _read_id(known, now) if self._config_key else 0
         newest = max(configs, key=lambda config: int(config["lastId"]), default={"configKey": ""})
         config_key = self._config_key or str(newest["configKey"])

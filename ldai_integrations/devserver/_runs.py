@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._checks import MODES, check_ai_config, list_ai_configs
 from ._json import shorten
-from ._metrics import read_prices
+from ._prices import ListPrices, read_prices
 
 if TYPE_CHECKING:
     from ._events import EventStore
@@ -95,13 +95,13 @@ def list_tree(events: EventStore, run_id: str) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in events.select(_TREE, run_id=run_id, most=MAX_TREE)]
 
 
-def list_configs(events: EventStore, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_configs(events: EventStore, flags: Mapping[str, Any], list_prices: ListPrices | None) -> list[dict[str, Any]]:
     """Return the AI Configs that are served or that events name; those of the flag file come first.
 
     Returns:
         For each ``configKey``, ``mode`` (``None`` if no flag has it), ``runs``, ``lastId`` (of its newest event),
-        ``defaults`` (runs that got a default), ``withoutOutcome``, ``prices`` (USD per token, by variation) and
-        ``problems``.
+        ``defaults`` (runs that got a default), ``withoutOutcome`` and ``problems``. ``prices`` are USD per token, by
+        variation; ``listPriced`` names the variations whose prices come from the price list.
     """
     counts = {
         key: {"runs": count, "lastId": last_id, "defaults": 0, "withoutOutcome": 0}
@@ -112,19 +112,23 @@ def list_configs(events: EventStore, flags: Mapping[str, Any]) -> list[dict[str,
             counts[key] |= {"defaults": defaults, "withoutOutcome": without_outcome}
     modes = {config.key: config.mode for config in list_ai_configs(flags)}
     no_runs = {"runs": 0, "lastId": 0, "defaults": 0, "withoutOutcome": 0}
-    return [
-        {
-            "configKey": key,
-            "mode": modes.get(key),
-            **counts.get(key, no_runs),
-            "prices": {
-                variation: {side: float(price) for side, price in sides.items()}
-                for variation, sides in read_prices(flags.get(key)).items()
-            },
-            "problems": list(_find_problems(events, flags, key, modes.get(key))),
-        }
-        for key in dict.fromkeys([*modes, *counts])
-    ]
+    found = []
+    for key in dict.fromkeys([*modes, *counts]):
+        prices = read_prices(flags.get(key), list_prices)
+        found.append(
+            {
+                "configKey": key,
+                "mode": modes.get(key),
+                **counts.get(key, no_runs),
+                "prices": {
+                    variation: {side: float(price) for side, price in known.by_side.items()}
+                    for variation, known in prices.items()
+                },
+                "listPriced": [variation for variation, known in prices.items() if known.are_listed],
+                "problems": list(_find_problems(events, flags, key, modes.get(key))),
+            }
+        )
+    return found
 
 
 def _find_problems(events: EventStore, flags: Mapping[str, Any], key: str, mode: str | None) -> Iterator[str]:

@@ -22,9 +22,10 @@ from ._faults import Fault, FaultInjector
 from ._flag_file import FlagFile
 from ._flags import FlagStore, FlagStreams
 from ._http import HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
-from ._metrics import compute_metrics, compute_metrics_by_variation, read_prices
+from ._metrics import compute_metrics, compute_metrics_by_variation
 from ._openapi import DESCRIPTION
 from ._page import PageEndpoints
+from ._prices import ListPrices
 from ._sdk import SDKEndpoints
 from ._stores import Stores
 from ._thread import ServerThread
@@ -55,6 +56,7 @@ class DevServer:
         host: str = "127.0.0.1",
         port: int = 0,
         sdk_key: str | None = None,
+        list_prices: ListPrices | None = None,
     ) -> None:
         """Read the flags. The port and the database are opened in the ``with`` block.
 
@@ -64,6 +66,8 @@ class DevServer:
             host: The loopback address to listen on.
             port: The port to listen on; 0 takes a free one.
             sdk_key: The only accepted SDK key; ``None`` accepts any.
+            list_prices: A price list for variations without prices: it takes the names of a model and of its provider,
+                and returns USD per token for ``"input"`` and ``"output"``, as far as they are known.
 
         Raises:
             FlagFileError: The flags cannot be served. The message names each flag and field.
@@ -84,6 +88,7 @@ class DevServer:
         self._address = (host, port)
         self._db = db
         self._sdk_key = sdk_key
+        self._list_prices = list_prices
 
     @property
     def url(self) -> str:
@@ -110,7 +115,7 @@ class DevServer:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._address = listener.getsockname()[:2]
             events = opened.enter_context(contextlib.closing(EventStore(self._db)))
-            self._stores = Stores(self._flags, FlagStreams(self._flags), events)
+            self._stores = Stores(self._flags, FlagStreams(self._flags), events, self._list_prices)
             self._stopping = asyncio.Event()
             self._thread = ServerThread(listener, stop=self._end_responses)
             self._thread.start(self._build_app())
@@ -172,7 +177,7 @@ class DevServer:
             config_key: Key of the AI Config.
             by_variation: Return a list of ``{"variationKey", "metrics"}`` instead of one object.
         """
-        prices = read_prices(self._flags.payload["flags"].get(config_key))
+        prices = self._stores.prices_of(self._flags.payload["flags"].get(config_key))
         if by_variation:
             return compute_metrics_by_variation(self._stores.events, config_key, prices=prices)
         return compute_metrics(self._stores.events, config_key, prices=prices)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ._events import EventStore
 from ._faults import FaultList
 from ._flags import FlagStore, FlagStreams
 from ._http import Bodies
+from ._prices import ListPrices, Prices, read_prices
 from ._warnings import Warnings
 
 
@@ -19,6 +22,7 @@ class Stores:
         flags: The flags being served.
         streams: The open streams that get the flags.
         events: The events received.
+        list_prices: The price list, for variations without prices; ``None`` if there is none.
         faults: The faults of the next requests.
         bodies: The request bodies that are being read.
         warnings: The warnings that applications have sent.
@@ -29,6 +33,7 @@ class Stores:
     flags: FlagStore
     streams: FlagStreams
     events: EventStore
+    list_prices: ListPrices | None = None
     faults: FaultList = field(default_factory=FaultList)
     bodies: Bodies = field(default_factory=Bodies)
     warnings: Warnings = field(default_factory=Warnings)
@@ -43,6 +48,10 @@ class Stores:
             "refusedPayloads": self.refused_payloads,
             "droppedEvents": self.dropped_events,
         }
+
+    def prices_of(self, flag: Mapping[str, Any] | None) -> Prices:
+        """Return the prices of a flag's variations."""
+        return read_prices(flag, self.list_prices)
 
     def clear(self) -> None:
         """Delete all events, losses, faults and warnings; the flags stay."""

@@ -10,7 +10,7 @@ from operator import add
 
 from ..records import Usage
 from ._counting import TextTally
-from ._counts import Counts, cost_in, counts_in
+from ._counts import Counts, cost_beside, cost_in, counts_in
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
 from ._values import get, number, text
@@ -353,6 +353,11 @@ class Draft:
         else:
             call.counts = counts if call.counts is None else call.counts.updated(counts)
         return True
+
+    def price(self, response: object) -> None:
+        """Take the cost that a gateway adds beside the usage object of a response."""
+        cost = cost_beside(response)
+        self.call.cost = self.call.cost if cost is None else cost
 
     def count_delta(self, raw: object) -> None:
         """Take the usage of a LangChain chunk: a running total or a part, depending on the integration.

@@ -242,8 +242,21 @@ def cost_in(raw: object) -> Decimal | None:
     found = amount(cost if cost is not None else usage.get("estimated_cost"))  # OpenRouter, LiteLLM; DeepInfra
     if found is None:
         return amount(usage.get("cost_in_usd_ticks"), parts=_TICKS)  # xAI
-    upstream = amount(get(details, "upstream_inference_cost")) if usage.get("is_byok") is True else None
-    return found + upstream if upstream is not None else found  # OpenRouter, with the application's own provider key
+    if usage.get("is_byok") is not True:
+        return found
+    upstream = amount(get(details, "upstream_inference_cost"))  # what the application's own provider charges
+    return found + upstream if upstream is not None else None
+
+
+def cost_beside(response: object) -> Decimal | None:
+    """Return the cost in USD that Vercel's AI Gateway adds to a response, or ``None`` if there is none.
+
+    It is zero if the application has a provider key of its own. The provider charges for the call, and the cost is
+    unknown.
+    """
+    gateway = get(get(response, "provider_metadata", "providerMetadata"), "gateway")
+    cost = amount(get(gateway, "cost"))
+    return None if cost == 0 and amount(get(gateway, "marketCost")) else cost
 
 
 def _add_parts_of_anthropic(raw: object, found: Mapping[str, int], values: dict[str, int]) -> None:

@@ -57,17 +57,40 @@ def test_dev_serves_until_a_signal(number: int, started: subprocess.Popen[str], 
     assert started.stdout
     assert started.stderr
     url = started.stdout.readline().split()[-1]
-    introduction = [started.stdout.readline().split() for _ in range(8)]
+    introduction = [started.stdout.readline().split() for _ in range(9)]
     assert introduction[0][-1] == f"LDAI_DEV_SERVER={url}"
     assert introduction[1][-1] == f"{url}/"
-    assert introduction[4][:3] == ["note", "http_proxy", "is"]
-    assert introduction[6] == ["chat", "completion", "brief"]
+    assert introduction[5][:3] == ["note", "http_proxy", "is"]
+    assert introduction[7] == ["chat", "completion", "brief"]
     assert list(httpx.get(f"{url}/sdk/latest-all", trust_env=False).json()["flags"]) == ["chat"]
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "on": False}}}), encoding="utf-8")
     assert started.stdout.readline() == "flags.json: chat changed\n"
     started.send_signal(number)
     assert started.wait(20) == 0
     assert started.stderr.read() == ""
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_list_prices(is_installed: bool, configs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variation without prices has the list price of its model, if ``genai-prices`` is installed."""
+    if is_installed:
+        pytest.importorskip("genai_prices")
+    else:
+        monkeypatch.setitem(sys.modules, "genai_prices", None)
+    found: list[Any] = []
+
+    def end(server: DevServer) -> list[Any]:
+        found.append(httpx.get(f"{server.url}/dev/monitor", trust_env=False).json()["configs"][0])
+        os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(DevServer, "ai_configs", property(end))
+    assert cli.main(["dev", "--configs", str(configs), "--port", "0"]) == 0
+
+    [config] = found
+    assert config["prices"] == ({"brief": {"input": 1.5e-7, "output": 6e-7}} if is_installed else {})
+    assert config["listPriced"] == (["brief"] if is_installed else [])
+    assert ("list prices of genai-prices" in capsys.readouterr().out) == is_installed
 
 
 def test_dev_in_this_process(

@@ -399,13 +399,16 @@ def test_embeddings_have_no_output() -> None:
         ({"cost": 0.00195}, "0.00195"),
         ({"cost": 0}, "0"),
         ({"cost": 0.0001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002}}, "0.0021"),
+        ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
         ({"cost": {"total_cost": 0.005, "request_cost": 0.005}}, "0.005"),
         ({"estimated_cost": 0.0007}, "0.0007"),
         ({"cost_in_usd_ticks": 37756000}, "0.0037756"),
     ],
-    ids=["OpenRouter", "free", "own key", "Perplexity", "DeepInfra", "xAI"],
+    ids=["OpenRouter", "free", "own key", "own key, unknown", "Perplexity", "DeepInfra", "xAI"],
 )
-def test_a_reported_cost_wins(usage: dict[str, Any], reported: str, served: Any, records: list[RunRecord]) -> None:
+def test_a_reported_cost_wins(
+    usage: dict[str, Any], reported: str | None, served: Any, records: list[RunRecord]
+) -> None:
     """The cost in a response is the cost of the call, whatever the AI Config and the list say."""
     counts: dict[str, Any] = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
     priced: dict[str, Any] = {**counts, **usage}
@@ -415,9 +418,60 @@ def test_a_reported_cost_wins(usage: dict[str, Any], reported: str, served: Any,
 
     found = records[0].cost
     assert found is not None
-    assert (found.reported_cost, found.input_cost) == (Decimal(reported), Decimal("0.001"))
-    assert (found.price_source, found.lower_bound) == ("provider, ai-config", False)
-    assert found.total_cost == Decimal(reported) + Decimal("0.0014")
+    assert not found.lower_bound
+    if reported is None:
+        assert (found.reported_cost, found.total_cost, found.price_source) == (None, Decimal("0.0028"), "ai-config")
+    else:
+        assert (found.reported_cost, found.input_cost) == (Decimal(reported), Decimal("0.001"))
+        assert found.price_source == "provider, ai-config"
+        assert found.total_cost == Decimal(reported) + Decimal("0.0014")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "reported"),
+    [
+        ({"cost": "0.000056", "marketCost": "0.000056"}, "0.000056"),
+        ({"cost": "0", "marketCost": "0.1"}, None),
+        ({}, None),
+    ],
+    ids=["charged", "own key", "unknown"],
+)
+@pytest.mark.parametrize("api", ["messages", "responses", "messages, streamed"])
+def test_the_cost_of_vercel(
+    gateway: dict[str, Any], reported: str | None, api: str, served: Any, records: list[RunRecord]
+) -> None:
+    """Vercel's AI Gateway names the cost beside the usage in the APIs of Anthropic and OpenAI's Responses."""
+    usage = {"input_tokens": 1000, "output_tokens": 100}
+    message = {"id": "gen_1", "type": "message", "content": [{"type": "text", "text": "Hi"}], "usage": usage}
+    responses: dict[str, Any] = {
+        "messages": {**message, "provider_metadata": {"gateway": gateway}},
+        "responses": {
+            "id": "gen_1",
+            "object": "response",
+            "output": [],
+            "usage": usage,
+            "providerMetadata": {"gateway": gateway},
+        },
+        "messages, streamed": [
+            {"type": "message_start", "message": {**message, "content": []}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"output_tokens": 100},
+                "provider_metadata": {"gateway": gateway},
+            },
+            {"type": "message_stop"},
+        ],
+    }
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o-mini", "custom": PRICES})) as run:
+        response = responses[api]
+        list(run.observe(iter(response))) if isinstance(response, list) else run.observe(response)
+
+    found = records[0].cost
+    assert found is not None
+    assert found.reported_cost == (None if reported is None else Decimal(reported))
+    assert (found.price_source == "provider") is (reported is not None)
 
 
 def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]) -> None:

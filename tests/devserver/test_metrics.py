@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from ldai import LDAIClient
 from ldai.providers.types import JudgeResult
 from ldai.tracker import FeedbackKind, TokenUsage
 from ldclient import Context
 
+from ldai_integrations.devserver import DevServer
+
 from .conftest import flush
 from .samples import FLAGS, edited
 
 if TYPE_CHECKING:
-    import httpx
     from ldai.tracker import LDAIConfigTracker
-
-    from ldai_integrations.devserver import DevServer
 
     from .conftest import Connect
 
@@ -218,6 +219,28 @@ def test_tokens_without_a_price_make_the_total_unknown(tracked: DevServer, raw: 
 
     tracked.set_flags(priced(small=SMALL_PRICES, large={"costPerInputToken": 0}))
     assert tracked.metrics("chat")["inputCost"] == 0.00003
+
+
+def test_list_prices() -> None:
+    """A price list is asked for variations without prices; a price in the AI Config comes first."""
+    asked: list[tuple[str, str]] = []
+
+    def look_up(model_name: str, provider_name: str) -> dict[str, Decimal]:
+        asked.append((model_name, provider_name))
+        return {"input": Decimal("0.001")}
+
+    data = [{"configKey": "chat", "variationKey": key} for key in ("small", "large")]
+    tokens = {"kind": "custom", "creationDate": 1, "metricValue": 10}
+    events = [{**tokens, "data": one, "key": f"$ld:ai:tokens:{side}"} for one in data for side in ("input", "output")]
+    with DevServer(priced(small=SMALL_PRICES), list_prices=look_up) as server:
+        assert httpx.post(f"{server.url}/bulk", json=events, trust_env=False).status_code == 202
+        large, small = (one["metrics"] for one in server.metrics("chat", by_variation=True))
+        assert (small["inputCost"], small["outputCost"]) == (0.00001, 0.00004)
+        assert (large["inputCost"], "outputCost" in large) == (0.01, False)
+        configs = httpx.get(f"{server.url}/dev/monitor", trust_env=False).json()["configs"]
+        [config] = [one for one in configs if one["configKey"] == "chat"]
+        assert (config["prices"]["large"], config["listPriced"]) == ({"input": 0.001}, ["large"])
+    assert asked
 
 
 @pytest.mark.parametrize("price", ["0.1", -1, True, None])

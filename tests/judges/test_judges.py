@@ -199,10 +199,15 @@ def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient,
     for _ in range(2_000):
         with track_ai("judged", tracking=tracking) as run:
             object.__setattr__(run_judge(run), "sampling_rate", rate)
-            drawn += bool(services_of(tracking).judges.draw(run.config))
+            drawn += bool(services_of(tracking).judges.draw(config_of(run)))
             assert run.config is run.config
             run.tracker.track_error()
     assert drawn == pytest.approx(2_000 * rate, abs=0 if rate in (0, 1) else 80)
+
+
+def config_of(run: Any) -> Any:
+    """Return a run's AI Config, as the AI SDK types it."""
+    return run.config
 
 
 def run_judge(run: Any) -> Any:
@@ -216,7 +221,7 @@ def test_a_sampling_rate_that_is_none(make: Make, rate: Any) -> None:
     tracking = make(lambda _m, _c: SCORED)
     with track_ai("judged", tracking=tracking) as run:
         object.__setattr__(run_judge(run), "sampling_rate", rate)
-        assert services_of(tracking).judges.draw(run.config) == ()
+        assert services_of(tracking).judges.draw(config_of(run)) == ()
         run.tracker.track_error()
     tracking.flush(SECONDS)
     assert tracking.stats().diagnostics == {"judge_config": 1}

@@ -30,7 +30,7 @@ def test_variables_that_cannot_be_compared(launchdarkly: OfflineLaunchDarkly, ru
 
     @track_ai(config_key="chat", variables=lambda name: {"vector": numpy.array([1, 2]), "name": name})
     def inner(name: str) -> str:
-        return str(current_run().config.messages[0].content)  # type: ignore[union-attr,index]
+        return str(current_run().config.messages[0].content)  # type: ignore[index]
 
     @track_ai(config_key="other")
     def outer() -> list[str]:

@@ -90,6 +90,8 @@ def check_blocks() -> None:
     with tracked as run:
         assert_type(run, Run)
         assert_type(run.bind(plain)("Who?"), str)
+        assert_type(run.config.tracker.track_duration_of(lambda: "Hello"), str)
+        assert_type(run.config.enabled, bool)
         assert_type(run.observe([1]), list[int])
 
 

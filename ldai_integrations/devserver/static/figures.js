@@ -27,10 +27,12 @@ export class Figures {
   #times = new Map(); // event key: value: count
   #tokens = new Map(); // variation key: {input, output}
   #prices;
+  #listPriced;
 
-  /** Prices are USD per token, by variation key and side. */
-  constructor(prices = {}) {
+  /** Prices are USD per token, by variation key and side. Those of some variations come from a price list. */
+  constructor(prices = {}, listPriced = []) {
     this.#prices = new Map(Object.entries(prices));
+    this.#listPriced = new Set(listPriced);
   }
 
   add(cell) {
@@ -112,6 +114,13 @@ export class Figures {
       }
     }
     return cost;
+  }
+
+  /** Whether a part of the cost is computed with list prices. */
+  get usesListPrices() {
+    return [...this.#tokens].some(
+      ([variationKey, tokens]) => this.#listPriced.has(variationKey) && tokens.input + tokens.output > 0,
+    );
   }
 
   duration(percentile) {

@@ -97,6 +97,6 @@ export class Model {
   }
 
   #figures() {
-    return new Figures(this.config?.prices);
+    return new Figures(this.config?.prices, this.config?.listPriced);
   }
 }

@@ -10,7 +10,7 @@ const MOST_SCORES = 8;
 const votes = (figures) => `${count(figures.thumbsUp ?? 0)} up, ${count(figures.thumbsDown ?? 0)} down`;
 
 function costNote(figures) {
-  if (figures.cost !== null) return "input and output";
+  if (figures.cost !== null) return figures.usesListPrices ? "at list prices" : "input and output";
   return figures.totalTokens ? "tokens without a price" : "no tokens";
 }
 

@@ -52,6 +52,7 @@ def _event(kind: str, event: Any, draft: Draft) -> None:
         _frame(message, draft, begun=True)
     elif kind == "message_delta":
         draft.count(get(event, "usage"))
+        draft.price(event)
         draft.finish(get(get(event, "delta"), "stop_reason"))
     elif kind == "message_stop":
         draft.call.closed = True
@@ -61,6 +62,7 @@ def _frame(message: object, draft: Draft, *, begun: bool = False) -> None:
     draft.identify(get(message, "id"))
     draft.name_model(get(message, "model"))
     draft.count(get(message, "usage"), begun=begun)
+    draft.price(message)
 
 
 def _block(key: int | None, block: object, draft: Draft) -> None:

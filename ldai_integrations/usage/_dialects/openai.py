@@ -199,6 +199,7 @@ def _frame(response: Any, draft: Draft) -> None:
     draft.name_model(get(response, "model"))
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"))
+    draft.price(response)
     draft.fail(get(response, "error", "last_error"))
     draft.fail(get(get(response, "status_details"), "error"))
     status = text(get(response, "status"))
