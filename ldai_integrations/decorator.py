@@ -15,7 +15,7 @@ from ldclient import Context
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.background import call_off_loop
 from ._run.context import bind, get_current, unbind
-from ._run.current import idle_run, open_run, run_of
+from ._run.current import idle_scope, open_run, run_of
 from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
 from ._run.options import RunOptions, check_ld_context, check_variables
 from ._run.run import Run
@@ -71,9 +71,7 @@ class _Opener:
             return joined, False
         if scope is None:
             tracking = process.tracking or process.make_tracking()
-            if tracking is None:
-                return idle_run(), False
-            scope = RequestScope(services_of(tracking))
+            scope = RequestScope(services_of(tracking)) if tracking is not None else idle_scope()
         if not scope.services.start.is_over:
             scope.services.start.wait()
         source = self._ld_context
@@ -84,7 +82,7 @@ class _Opener:
             ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
             parent=parent,
         )
-        return run, True
+        return run, not scope.services.is_idle
 
     async def prepare(self) -> None:
         """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""

@@ -114,8 +114,8 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
             return RequestScope(services_of(self._tracking))
         if scope is None:
             tracking = process.tracking or process.make_tracking()
-            scope = RequestScope(services_of(tracking)) if tracking is not None else None
-        return scope
+            return RequestScope(services_of(tracking)) if tracking is not None else None
+        return None if scope.services.is_idle else scope
 
 
 class _Block:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from ldai import AICompletionConfig
-from ldai.evaluator import Evaluator
-from ldai.tracker import LDAIConfigTracker
-from ldclient import Context, LDClient
+from ldclient import Context
 
 from .._diagnostics import Diagnostics
+from .._launchdarkly.configs import Configs
+from .._options import options_of
 from ..delivery import forks
 from ..settings import Settings
 from .context import get_current
 from .graph import get_graph
 from .lifetime import Start
 from .open_runs import note_stray_call
-from .options import RunOptions
+from .options import NO_RUN, RunOptions
 from .run import Run
 from .scope import RequestScope, Services
 from .state import RunState
+
+_OF_NO_RUN = RunOptions(config_key=NO_RUN)
 
 
 def run_of(state: RunState) -> Run:
@@ -43,6 +44,10 @@ def open_run(
 ) -> RunState:
     """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
     services = scope.services
+    if services.is_idle:
+        run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+        run.finished = True
+        return run
     if forks.count:
         services.flushing.ensure_started()
     if ld_context is None and not scope.has_source:
@@ -62,60 +67,49 @@ def open_run(
 
 
 class _Silent:
-    """A client that sends nothing."""
+    """A client that serves every default and sends nothing."""
+
+    def variation(self, _key: str, _context: Context, default: object) -> object:
+        """Return the default."""
+        return default
 
     def track(self, *args: object) -> None:
         """Do nothing."""
 
 
-class _Disabled:
-    """AI Configs that are all disabled and have no messages."""
-
-    def resolve(self, *_args: object, **_options: object) -> AICompletionConfig:
-        """Return a disabled AI Config."""
-        return AICompletionConfig("", enabled=False, create_tracker=_silent_tracker, evaluator=Evaluator.noop())
-
-
-def _silent_tracker() -> LDAIConfigTracker:
-    return LDAIConfigTracker(cast(LDClient, _Silent()), "", "", "", 1, _IDLE_CONTEXT, "", "")
-
-
 @cache
 def _idle_services() -> Services:
     """Return the services of idle runs, which use some of them only."""
-    configs: Any = _Disabled()
-    ld_client: Any = _Silent()
+    client: Any = _Silent()
     nothing: Any = None
+    diagnostics = Diagnostics()
+    defaults: dict[str, Any] = {name: option.default for name, option in options_of(Settings).items()}
     return Services(
-        settings=Settings(judges=None, costs=False),
+        settings=Settings(**defaults, feedback=None, judges=None, visitors=None),
         clock=time.perf_counter,
-        diagnostics=Diagnostics(),
-        ld_client=ld_client,
-        configs=configs,
+        diagnostics=diagnostics,
+        ld_client=client,
+        configs=Configs(client, diagnostics),
         judges=nothing,
         feedback=None,
         costs=None,
         flushing=nothing,
         reporter=nothing,
         start=Start(),
+        is_idle=True,
     )
 
 
-def idle_run() -> RunState:
-    """Return a run for code outside of any run: it has ended, its AI Config is disabled, and it sends nothing."""
-    run = RunState(RequestScope(_idle_services()), _IDLE_OPTIONS, variables={}, ld_context=_IDLE_CONTEXT)
-    run.finished = True
-    return run
-
-
-_IDLE_OPTIONS = RunOptions(config_key="(no run)")
-_IDLE_CONTEXT = Context.builder("none").anonymous(True).build()
+def idle_scope() -> RequestScope:
+    """Return a scope for code without a Tracking: its runs have ended, have their default, and send nothing."""
+    return RequestScope(_idle_services())
 
 
 def current_run() -> Run:
     """Return the run that is in progress here; outside of a run, one that does nothing."""
     current = get_current()
-    return run_of(current if isinstance(current, RunState) else idle_run())
+    run = current if isinstance(current, RunState) else open_run(idle_scope(), _OF_NO_RUN, variables={})
+    return run_of(run)
 
 
 def note_call_outside(current: RequestScope | RunState | None) -> None:
@@ -124,6 +118,8 @@ def note_call_outside(current: RequestScope | RunState | None) -> None:
     Args:
         current: What is bound where the call is made.
     """
+    if current is not None and current.services.is_idle:
+        return
     if isinstance(current, RunState):
         current.services.diagnostics.note(
             "call_after_run",

@@ -13,6 +13,9 @@ from .._launchdarkly.configs import AIConfigDefault, check_default
 from ..exceptions import ConfigurationError
 from ..records import Mode
 
+#: The config key of the run that code outside of any run gets.
+NO_RUN = "(no run)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:

@@ -17,6 +17,7 @@ from ..records import Usage
 from ..typing import ModelParameters, Score
 from .context import bound_to
 from .observe import observe_response
+from .options import NO_RUN
 from .scores import score_run
 from .state import RunState
 
@@ -216,10 +217,7 @@ class Run:
                 give ``track_ai`` a ``default`` or ``on_disabled``.
         """
         if not self._state.config.enabled:
-            raise UnusableConfigError(
-                f"AI Config {self.config_key!r} is disabled. Check run.config.enabled before run.request(), or give "
-                "track_ai on_disabled=, or a default= for the case that LaunchDarkly has no usable variation"
-            )
+            raise UnusableConfigError(_why_disabled(self._state))
         if not self.model:
             raise UnusableConfigError(f"AI Config {self.config_key!r} has no model. Choose one for its variation")
         return make_request(
@@ -335,3 +333,22 @@ class Run:
     def finish(self) -> None:
         """End the run and report it; only the first call counts. The code that opens a run finishes it."""
         self._state.end()
+
+
+def _why_disabled(run: RunState) -> str:
+    """Return why there is no model to call, and what to do."""
+    if run.config_key == NO_RUN:
+        return (
+            "There is no run here: current_run() was called outside of any run, or on a thread without the context of "
+            "its run. Pass the run to the thread with executor.submit(run.bind(function), …), use "
+            "ldai_integrations.executors.ThreadPoolExecutor, or decorate this function with track_ai"
+        )
+    if run.services.is_idle:
+        return (
+            f"AI Config {run.config_key!r} is disabled, because this process is not connected to LaunchDarkly. The log "
+            "line 'Runs are not tracked' says why. Give track_ai a default= for this case, or on_disabled="
+        )
+    return (
+        f"AI Config {run.config_key!r} is disabled. Check run.config.enabled before run.request(), or give track_ai "
+        "on_disabled=, or a default= for the case that LaunchDarkly has no usable variation"
+    )

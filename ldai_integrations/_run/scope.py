@@ -62,7 +62,11 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services that the runs of one application share."""
+    """The services that the runs of one application share.
+
+    Attributes:
+        is_idle: Whether there is no Tracking. Runs have the default of their AI Config then, and nothing is reported.
+    """
 
     settings: Settings
     clock: Callable[[], float]
@@ -75,6 +79,7 @@ class Services:
     flushing: Flushing
     reporter: Reporter
     start: Start
+    is_idle: bool = False
 
 
 class RequestScope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._locks import forks
+from ._config_file import file_source
 from ._connection import SDK_KEY, connection_of, has_answered, is_real_key, problem_with_key, report_connection
 from ._delivery import Delivery, delivery_of
 from ._environment import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env, is_serverless, watch_dev_server
@@ -25,6 +26,7 @@ __all__ = [
     "ensure_started",
     "environment_id_of",
     "exits",
+    "file_source",
     "forks",
     "has_answered",
     "is_real_key",

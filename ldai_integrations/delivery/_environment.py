@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +12,8 @@ from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
 from .._diagnostics import Diagnostics, logger
-from .._files import read_regular_file
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
+from ._config_file import ConfigFileError, file_source, read_config_file
 from ._connection import SDK_KEY, is_real_key, problem_with_key
 from ._dev_warnings import DevWarnings
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
@@ -34,9 +33,6 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # After this time a batch is posted again, under the same id. The SDK's default is 15 s.
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
-
-# No file with AI Configs is larger, in bytes.
-_MOST_FILE_BYTES = 67_108_864
 
 # The platform itself sets each of these in the process that serves requests.
 _SERVERLESS_VARIABLES = (
@@ -82,7 +78,7 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     if key:
         return _make(_check_key(key))
     if file:
-        return _start(_read_config_file(Path(file)))
+        return _start(_config_of_file(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
 
 
@@ -156,37 +152,10 @@ def _check_address(url: str) -> str:
     return url
 
 
-def _read_config_file(path: Path) -> Config:
+def _config_of_file(path: Path) -> Config:
     try:
-        content = json.loads(read_regular_file(path, most_bytes=_MOST_FILE_BYTES).decode())
-    except (OSError, ValueError, RecursionError) as exc:
-        raise ConfigurationError(f"{CONFIG_FILE} is {str(path)!r}, which cannot be read as JSON: {exc}") from exc
-    if not isinstance(content, dict) or not content.keys() & {"flags", "flagValues"}:
-        raise ConfigurationError(
-            f'{CONFIG_FILE} is {str(path)!r}, which has no "flags"; use the format of LaunchDarkly\'s file data source'
-        )
-    for place, value in _find_enabled(content):
-        if not isinstance(value, bool):
-            raise ConfigurationError(
-                f"{CONFIG_FILE} is {str(path)!r}: {place} is {value!r:.40}; write true or false, without quotes"
-            )
+        read_config_file(path)
+    except ConfigFileError as exc:
+        raise ConfigurationError(f"{CONFIG_FILE} is {str(path)!r}, which {exc}") from exc
     logger.info("AI Configs come from %s. Nothing is reported to LaunchDarkly.", path)
-    from ldclient.integrations import Files  # imports boto3, yaml and others if they are installed
-
-    source = Files.new_data_source(paths=[str(path)], auto_update=True)
-    return Config("file", update_processor_class=source, send_events=False)
-
-
-def _find_enabled(content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield what the variations in a file say about being enabled, each with its place."""
-    values = content.get("flagValues") or {}
-    found = [(f"flagValues.{key}", value) for key, value in values.items()] if isinstance(values, dict) else []
-    flags = content.get("flags") or {}
-    for key, flag in flags.items() if isinstance(flags, dict) else ():
-        variations = flag.get("variations") if isinstance(flag, dict) else None
-        for index, value in enumerate(variations if isinstance(variations, list) else ()):
-            found.append((f"flags.{key}.variations[{index}]", value))
-    for place, value in found:
-        meta = value.get("_ldMeta") if isinstance(value, dict) else None
-        if isinstance(meta, dict) and "enabled" in meta:
-            yield f"{place}._ldMeta.enabled", meta["enabled"]
+    return Config("file", update_processor_class=file_source(path), send_events=False)

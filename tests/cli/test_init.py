@@ -48,7 +48,7 @@ def test_init_writes_a_file_that_can_be_served(
 
 
 def test_the_file_needs_no_server(tmp_path: Path) -> None:
-    """LaunchDarkly's own file reader, behind LDAI_CONFIG_FILE, reads the same file with its comments."""
+    """An application reads the same file, with its comments, from LDAI_CONFIG_FILE."""
     path = tmp_path / "configs.json"
     assert cli.main(["init", str(path)]) == 0
     tracking = Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ldai import AICompletionConfigDefault, ModelConfig
-from ldclient import Config, LDClient
+from ldai import AICompletionConfigDefault, LDMessage, ModelConfig
+from ldclient import Config, Context, LDClient
+from openai import OpenAI
 
-from ldai_integrations import Run, Settings, Tracking, current_run, track_ai
+from ldai_integrations import Run, Settings, Tracking, current_run, track_ai, track_graph, wrap_client
 from ldai_integrations.exceptions import LDAIIntegrationError, UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
@@ -96,7 +97,74 @@ def test_the_text_of_the_exception(config_key: str, remedy: str, provider: Provi
         assert remedy in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"LDAI_CONFIG_FILE": "missing.json"}, {"LDAI_DEV_SERVER": "http://127.0.0.1:1", "LDAI_FLUSH_TIMEOUT": "x"}],
+    ids=["nothing", "file", "settings"],
+)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_without_a_tracking(
+    environ: dict[str, str], options: str, provider: Provider, fresh_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no Tracking can be created, the default is served as if LaunchDarkly were unreachable."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    expected = EXPECTED["unreachable"][options]
+
+    with makers.openai(provider.url) as client:
+
+        @track_ai(config_key="chat", **OPTIONS[options])
+        def handler(run: Run) -> str:
+            run.request(client, user="Oslo?").send()
+            return run.model
+
+        call: Callable[[], str] = handler
+        if expected is UnusableConfigError:
+            with pytest.raises(UnusableConfigError, match=r"'chat' is disabled, .*not connected.* default="):
+                call()
+        else:
+            assert call() == expected
+
+
+def test_prompts_of_defaults_without_a_tracking(fresh_process: None) -> None:
+    """The prompt of such a default has its variables and the attributes of the LD context."""
+    message = LDMessage(role="system", content="You help {{ldctx.name}} in {{shop}}.")
+    default = AICompletionConfigDefault(enabled=True, model=ModelConfig("default-model"), messages=[message])
+
+    @track_ai(
+        "chat",
+        default=default,
+        variables=lambda shop: {"shop": shop},
+        ld_context=lambda shop: Context.builder("ada").name("Ada").build(),
+    )
+    def ask(shop: str) -> str:
+        return current_run().system
+
+    assert ask("Knits") == "You help Ada in Knits."
+
+
+def test_nested_runs_and_graphs_without_a_tracking(
+    provider: Provider, fresh_process: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Decorated functions call each other and models; one line says that runs are not tracked."""
+
+    @track_ai("inner", mode="agent")
+    def inner() -> str:
+        return current_run().config_key
+
+    @track_ai("outer", default=DEFAULT)
+    @track_graph("flow")
+    def outer(client: OpenAI) -> str:
+        client.chat.completions.create(model=current_run().model, messages=[])
+        return f"{current_run().config_key} and {inner()}"
+
+    with makers.openai(provider.url) as client:
+        assert outer(wrap_client(client)) == "outer and inner"
+
+    assert len(caplog.messages) == 1
+
+
 def test_outside_of_any_run(provider: Provider) -> None:
-    """Code outside of any run sees the exception, too."""
-    with makers.openai(provider.url) as client, pytest.raises(UnusableConfigError):
+    """Code outside of any run, such as a thread without the run's context, learns from the exception how to fix it."""
+    with makers.openai(provider.url) as client, pytest.raises(UnusableConfigError, match=r"no run here.*run\.bind"):
         current_run().request(client)

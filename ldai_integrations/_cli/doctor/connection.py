@@ -25,6 +25,7 @@ from ...delivery import (
     DEV_SERVER,
     NOT_CONFIGURED,
     SDK_KEY,
+    file_source,
     is_real_key,
     problem_with_key,
     report_connection,
@@ -68,9 +69,7 @@ class Target:
         """Return the configuration for an LDClient."""
         options: dict[str, Any] = {"http": _HTTP, "diagnostic_opt_out": True, "send_events": send_events}
         if self.file:
-            from ldclient.integrations import Files  # imports boto3, yaml and others if they are installed
-
-            return Config("file", update_processor_class=Files.new_data_source(paths=[self.file]), **options)
+            return Config("file", update_processor_class=file_source(Path(self.file)), **options)
         if self.url:
             options |= dict.fromkeys(("base_uri", "stream_uri", "events_uri"), self.url)
         return Config(self.key or "dev", omit_anonymous_contexts=True, **options)

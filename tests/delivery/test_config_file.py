@@ -1,0 +1,101 @@
+"""AI Configs from the file in ``LDAI_CONFIG_FILE``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ldai_integrations import Tracking, track_ai
+from ldai_integrations.exceptions import ConfigurationError
+from ldai_integrations.testing import RecordingSink, ai_config
+
+from ..waiting import eventually
+
+
+def _write(path: Path, *, model: str = "gpt-4o-mini") -> None:
+    """Write a file whose numbers have an exponent, which YAML 1.1 reads as texts."""
+    config = ai_config(model, parameters={"temperature": "NUMBER"})
+    config["model"]["custom"] = {"costPerInputToken": "INPUT", "costPerOutputToken": "OUTPUT"}
+    flag = {"on": True, "fallthrough": {"variation": 0}, "variations": [config]}
+    text = json.dumps({"flags": {"chat": flag}, "flagValues": {"plain": True}})
+    for name, number in (("NUMBER", "5e-1"), ("INPUT", "6e-7"), ("OUTPUT", "1e-5")):
+        text = text.replace(f'"{name}"', number)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file with one AI Config."""
+    path = tmp_path / "configs.json"
+    _write(path)
+    return path
+
+
+@pytest.fixture
+def sink() -> RecordingSink:
+    """Return the receiver of the records."""
+    return RecordingSink()
+
+
+@pytest.fixture
+def tracking(path: Path, sink: RecordingSink) -> Iterator[Tracking]:
+    """Return a Tracking whose AI Configs come from the file."""
+    tracking = Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)}, sinks=[sink])
+    yield tracking
+    tracking.close()
+
+
+def test_numbers_are_those_of_json(tracking: Tracking, sink: RecordingSink) -> None:
+    """Prices and parameters such as ``1e-5`` are numbers, whether PyYAML is installed or not."""
+    with track_ai("chat", tracking=tracking) as run:
+        temperature = run.parameters.get("temperature")
+        run.add_usage(input_tokens=1009, output_tokens=211)
+
+    (record,) = sink.wait()
+    assert record.cost is not None
+    assert record.cost.total_cost == 1009 * Decimal("6e-7") + 211 * Decimal("1e-5")
+    assert temperature == 0.5
+    assert tracking.client.variation("plain", run.ld_context, False) is True
+
+
+def test_edits_are_followed(tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An edit is served after a second; one that is not JSON is logged, and the former AI Configs stay."""
+
+    def model() -> str:
+        with track_ai("chat", tracking=tracking) as run:
+            run.discard()
+            return run.model
+
+    _write(path, model="gpt-4.1")
+    assert eventually(lambda: model() == "gpt-4.1")
+    path.write_text("{", encoding="utf-8")
+    assert eventually(lambda: "it cannot be read as JSON" in caplog.text)
+    assert model() == "gpt-4.1"
+    os.remove(path)
+    _write(path, model="gpt-5")
+    assert eventually(lambda: model() == "gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "does not exist"),
+        ("{", "cannot be read as JSON"),
+        ("[]", 'has no "flags"'),
+        ('{"flags": []}', "has 'flags', which is not an object"),
+        ('{"flags": {"chat": 3}}', "has 'chat' in 'flags', which is not an object"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, text: str | None, problem: str) -> None:
+    """An unusable file is an error at set-up that names the variable and the reason."""
+    path = tmp_path / "configs.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=f"LDAI_CONFIG_FILE is .*, which {problem}"):
+        Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})
