@@ -111,7 +111,7 @@ class HandlerOutput:
 
     def take(self, value: object) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
-        if self._reader is None and not self._is_text:
+        if self._reader is None and not self._is_text and not self._is_error_page:
             self._value = value
 
     def reading(self) -> Reading | None:
@@ -149,7 +149,7 @@ class HandlerOutput:
             The number of tokens; ``None`` if there is no text.
         """
         reading = self._reader.reading() if self._reader is not None else None
-        if reading is not None and (reading.text or reading.reasoning or reading.tool_calls):
+        if reading is not None and reading.has_output:
             return reading.estimate(model=model).output_tokens
         text = self.text()
         if not text:
@@ -169,9 +169,14 @@ class HandlerOutput:
         self._reader, self._value, self._is_text = None, None, False
         self._chunks.clear()
 
+    @property
+    def _is_error_page(self) -> bool:
+        """Whether the status is that of an error, so that the output is not that of a model."""
+        return self.status is not None and self.status >= 400
+
     def _read(self, item: Any) -> None:
         """Read an item that is not known to be plain text; the first one decides what the output is."""
-        if self.status is not None and self.status >= 400:  # the page of an error is not output of a model
+        if self._is_error_page:
             return
         if self._reader is None and not self._begin(item):
             return

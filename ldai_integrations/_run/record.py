@@ -211,12 +211,11 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     usage = counted.usage
     if counted.call.api in NOT_OF_TEXT:
         return None if usage == Usage() else usage
-    shown = reading.text or reading.reasoning or reading.tool_calls
-    if usage.output_tokens is None and shown:
+    if usage.output_tokens is None and reading.has_output:
         arguments = request.arguments if request is not None else None
         model = (request.model if request is not None else "") or run.model
         usage = usage.filled_from(reading.estimate(model=model, request=arguments))
-    if usage.input_tokens is None and (shown or not counted.is_failed):
+    if usage.input_tokens is None and (reading.has_output or not counted.is_failed):
         estimate = request.estimate(reading.model or request.model or run.model) if request is not None else None
         if estimate is not None:
             usage = estimate if usage == Usage() else usage.filled_from(estimate)
@@ -238,10 +237,9 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     if not run.config.enabled:  # the output is not that of a model
         return None
     usage = own.usage if own is not None and own.usage is not None else Usage()
-    if usage.output_tokens is None:
-        tokens = run.output.estimate(run.model)
-        if tokens is None:
-            return None if usage == Usage() else usage
+    is_error = own is not None and own.error is not None and not own.has_output
+    tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None
+    if tokens is not None:
         usage = usage.filled_from(Usage(output_tokens=tokens))
         run.services.diagnostics.note(
             "estimated",
@@ -250,7 +248,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             "provider's client with wrap_client(), or give the response to run.observe().",
             run.config_key,
         )
-    return usage
+    return None if usage == Usage() else usage
 
 
 def _estimate_prompt(run: RunState) -> Usage | None:

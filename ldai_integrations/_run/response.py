@@ -74,14 +74,19 @@ class HandlerHooks(StreamHooks):
             await self.run.settle()
 
 
-def follow(run: RunState, result: object) -> object:
+def follow(run: RunState, result: object, status: int | None = None) -> object:
     """Return what a handler returned, and end its run at the end of it.
 
     A value ends the run now. A stream is returned in a stand-in that ends the run when it is exhausted or closed.
+
+    Args:
+        run: The run of the handler.
+        result: What it returned.
+        status: The HTTP status that replaces that of the result.
     """
     run.output.last_item_at = run.services.clock()
     try:
-        return _follow(run, result)
+        return _follow(run, result, status)
     except Exception as exc:  # only the library can raise here: the handler has returned
         run.services.diagnostics.note(
             "follow",
@@ -94,7 +99,7 @@ def follow(run: RunState, result: object) -> object:
         return result
 
 
-def _follow(run: RunState, result: object) -> object:
+def _follow(run: RunState, result: object, status: int | None) -> object:
     if result is None or isinstance(result, (str, bytes, list, int, float)):
         return _end_with(run, result)
     if isinstance(result, dict):
@@ -111,7 +116,7 @@ def _follow(run: RunState, result: object) -> object:
         return _follow_awaitable(run, result)
     if looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
         return track_stream(result, HandlerHooks(run))
-    return _follow_response(run, result)
+    return _follow_response(run, result, status)
 
 
 async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> object:
@@ -157,9 +162,9 @@ def read_result(run: RunState, result: object) -> None:
         run.services.diagnostics.failed("result", run.config_key, exc)
 
 
-def _follow_response(run: RunState, result: Any) -> object:
+def _follow_response(run: RunState, result: Any, status: int | None) -> object:
     """Follow the body of a streaming response of any web framework; end the run with anything else."""
-    status = status_of_response(result)
+    status = status or status_of_response(result)
     response = result[0] if type(result) is tuple and result and status else result
     encoding = header_of(response, "Content-Encoding") or ""
     run.output.respond(status, content_type_of(response), content_encoding=encoding)
@@ -172,7 +177,7 @@ def _follow_response(run: RunState, result: Any) -> object:
     if _replace_body(response, HandlerHooks(run, vote_token if vote_token and vote_token.streams else None)):
         return result
     if response is not result:
-        inner = follow(run, response)
+        inner = follow(run, response, status)
         return result if inner is response else (inner, *result[1:])
     return _end_with(run, result)
 

@@ -76,6 +76,11 @@ class Reading:
         return self.parts or (self,)
 
     @property
+    def has_output(self) -> bool:
+        """Whether there is any text, reasoning or tool call."""
+        return bool(self.text or self.reasoning or self.tool_calls)
+
+    @property
     def dropped_tokens(self) -> int:
         """Tokens of the text that is not kept; counting takes about 50 µs for 1,000 characters."""
         return sum(tally.tokens() for tally in self.rest)

@@ -133,6 +133,30 @@ def test_pages_are_no_generations(after_a_chat: bool, get: Get, launchdarkly: Of
     assert len(launchdarkly.events.of_runs()) == 5 * after_a_chat
 
 
+@pytest.mark.parametrize(("status", "outcome"), [(400, "discarded"), (422, "discarded"), (502, "error")])
+@pytest.mark.parametrize("form", ["dict", "response", "response and headers", "text"])
+def test_refusals_of_a_view(form: str, status: int, outcome: str, runs: RecordingSink) -> None:
+    """The status that a view returns beside its body decides, and the text of an error has no tokens."""
+    forms: dict[str, Callable[[], Any]] = {
+        "dict": lambda: ({"error": "No message"}, status),
+        "response": lambda: (flask.jsonify(error="No message"), status),
+        "response and headers": lambda: (flask.jsonify(error="No message"), status, {"X-Why": "no"}),
+        "text": lambda: ("No message", status),
+    }
+    app = flask.Flask(__name__)
+    app.post("/chat")(track_ai(config_key="chat")(forms[form]))
+    assert app.test_client().post("/chat").status_code == status
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.usage) == (outcome, 0, None)
+
+
+def test_an_error_without_a_call(runs: RecordingSink) -> None:
+    """The text of an error object that a handler returns has no tokens."""
+    track_ai(config_key="chat")(lambda: {"error": "No message"})()
+    record = runs.wait()[0]
+    assert (record.outcome, record.usage) == ("error", None)
+
+
 def test_the_pages_of_fastapi(launchdarkly: OfflineLaunchDarkly) -> None:
     """The documentation of FastAPI is no generation."""
     app = FastAPI()
