@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._families import Family, ImagePrice
-from ._values import dig, get, is_a, text
+from ._fields import dig, get, is_a, text
 
 # Enough characters of a data URL to find the size in every format, except in a JPEG with a long preamble.
 _HEAD = 65_536

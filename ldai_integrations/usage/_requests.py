@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._fields import dig, get, is_a, is_list, is_record, items, plain_json, text, to_json
 from ._images import Image, image_in
-from ._values import dig, get, is_a, is_list, is_record, items, plain_json, text, to_json
 
 # Longest plain text document that is decoded, in characters of base64.
 _LONGEST_DOCUMENT = 4_194_304

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from ._encodings import O200K, SPECS, count_with_tiktoken, encodings, find_file, has_old_tiktoken
+from ._encoding_files import SPECS
+from ._encodings import count_with_tiktoken, encodings, has_old_tiktoken
 from ._families import Family, family_of
-from ._values import text as plain
-
-if TYPE_CHECKING:
-    from ..typing import TokenCounter
+from ._fields import text as plain
 
 # Longest text that is counted at once, in characters: about 0.5 ms of English, 4 ms of a text without spaces. The time
 # of tiktoken is quadratic in the length of a word, and a million spaces overflow its stack.
@@ -163,52 +158,3 @@ class TextTally:
         """Return the tokens so far; more text may follow."""
         waiting = "".join((*self._parts, *self._chunks))
         return round((self._counted + count_raw(waiting, self._family)) * self._family.factor)
-
-
-def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directory: Path | None = None) -> None:
-    """Load the encodings that are on this machine in a background thread; nothing is downloaded.
-
-    Call it once in each process, also in a forked child. Afterwards no count loads anything in the caller's thread.
-
-    Args:
-        models: Models whose tokens will be counted; o200k_base is always loaded.
-        timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
-        directory: A further directory to search for encoding files.
-    """
-    specs = {O200K.name: O200K}
-    for model in models:
-        spec = SPECS[family_of(model).encoding]
-        specs[spec.name] = spec
-    thread = encodings.load_in_background(specs.values(), directory)
-    if timeout is not None and thread is not None:
-        thread.join(timeout)
-
-
-@contextmanager
-def count_with(counter: TokenCounter) -> Iterator[None]:
-    """Count every text in the process with this counter while the block runs; for tests."""
-    former, encodings.stand_in = encodings.stand_in, counter
-    try:
-        yield
-    finally:
-        encodings.stand_in = former
-
-
-def encoding_at_hand(model: str) -> tuple[str, bool]:
-    """Return the name of the encoding that counts a model's tokens, and whether its file is on this machine.
-
-    Args:
-        model: Name of the model; an unknown one has the encoding that is used for it.
-    """
-    spec = SPECS[family_of(model).encoding]
-    return spec.name, find_file(spec) is not None
-
-
-def rank_files(directory: Path | None = None) -> dict[str, Path | None]:
-    """Return the path of each encoding's file by the encoding's name; ``None`` if it is not on this machine.
-
-    Args:
-        directory: A further directory to search.
-    """
-    found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
-    return {name: None if file is None else file[0] for name, file in found.items()}
