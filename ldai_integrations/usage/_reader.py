@@ -216,7 +216,11 @@ class StreamReader:
             self._draft.event += 1
             if self._read(event, depth - 1):
                 known, unknown = True, 0
-            elif not _has_langgraph_mode(event) and (unknown := unknown + 1) == _MOST_UNKNOWN:
+                continue
+            # LangGraph yields tuples for several stream modes, of which many have no call.
+            is_mode = type(event) is tuple and len(event) in (2, 3) and text(event[-2]) in _LANGGRAPH_MODES
+            unknown += not is_mode
+            if unknown == _MOST_UNKNOWN:
                 break
         self._draft.entry = outer
         return known
@@ -327,11 +331,6 @@ def _events_in_lines(lines: object) -> Iterator[object]:
         data = line.removeprefix("data:").strip()
         if data.startswith("{"):
             yield _parse_json(data)
-
-
-def _has_langgraph_mode(event: object) -> bool:
-    """Return whether an entry is a tuple that LangGraph yields for several stream modes, of which many have no call."""
-    return type(event) is tuple and len(event) in (2, 3) and type(event[-2]) is str and event[-2] in _LANGGRAPH_MODES
 
 
 def _is_database_row(value: object) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from .._draft import Draft
 from .._fields import dig, get, is_a, is_list, is_record, items, number, text, to_json
 
@@ -46,18 +44,13 @@ def read_converse(event: object, draft: Draft) -> bool:
 # Bedrock's InvokeModel, whose bodies have the format of the model
 
 
-def read_invoked(event: object, draft: Draft) -> bool:
-    """Read a Titan, Llama, Mistral, AI21 or Claude 2 body of InvokeModel or a chunk of one."""
-    if not is_record(event):
-        return False
-    # The body of what boto3 returns is a stream that only the caller may read. Its headers contain the counts.
-    if draft.count(dig(event, "ResponseMetadata.HTTPHeaders")):
-        return True
-    return any(read(event, draft) for read in (_read_titan, _read_llama_or_claude, _read_mistral, _read_ai21))
+def read_invoke_headers(event: object, draft: Draft) -> bool:
+    """Read the headers of what boto3 returns: its body is a stream that only the caller may read."""
+    return draft.count(dig(event, "ResponseMetadata.HTTPHeaders"))
 
 
-def _read_titan(event: Mapping[str, object], draft: Draft) -> bool:
-    """Read a text, whose output is counted for each result or in the last chunk, or an embedding, which has none."""
+def read_titan(event: object, draft: Draft) -> bool:
+    """Read a text of Titan, whose output is counted for each result or in the last chunk, or an embedding."""
     prompt = number(get(event, "inputTextTokenCount"))
     results = list(items(get(event, "results")))
     words = text(get(event, "outputText"))
@@ -78,10 +71,11 @@ def _read_titan(event: Mapping[str, object], draft: Draft) -> bool:
     return True
 
 
-def _read_llama_or_claude(event: Mapping[str, object], draft: Draft) -> bool:
+def read_llama(event: object, draft: Draft) -> bool:
+    """Read a body of Llama or Claude 2 or a chunk of one."""
     counted = number(get(event, "generation_token_count", "prompt_token_count")) is not None
     words = text(get(event, "generation", "completion"))
-    if not counted and not (words and "stop_reason" in event):
+    if not is_record(event) or not (counted or (words and "stop_reason" in event)):
         return False
     draft.count(event)
     draft.finish(get(event, "stop_reason"))
@@ -89,7 +83,8 @@ def _read_llama_or_claude(event: Mapping[str, object], draft: Draft) -> bool:
     return True
 
 
-def _read_mistral(event: Mapping[str, object], draft: Draft) -> bool:
+def read_invoked_mistral(event: object, draft: Draft) -> bool:
+    """Read a body of Mistral or a chunk of one."""
     outputs = [output for output in items(get(event, "outputs")) if is_record(output) and "stop_reason" in output]
     for position, output in enumerate(outputs):
         draft.finish(output["stop_reason"], position)
@@ -97,7 +92,7 @@ def _read_mistral(event: Mapping[str, object], draft: Draft) -> bool:
     return bool(outputs)
 
 
-def _read_ai21(event: Mapping[str, object], draft: Draft) -> bool:
+def read_ai21(event: object, draft: Draft) -> bool:
     """Read a body of AI21's Jurassic, which lists its tokens instead of counting them."""
     completions = [one for one in items(get(event, "completions")) if text(dig(one, "data.text"))]
     prompt = dig(event, "prompt.tokens")
