@@ -41,9 +41,9 @@ def observe_response(run: RunState, response: T) -> T:
     """Read a response that the application gives to the run, or an exception that carries one; return the same."""
     if run.finished:
         return response
-    if isinstance(response, (str, bytes)):
+    if issubclass(type(response), (str, bytes)):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            _observe_line(run, response)
+            _observe_line(run, cast("str | bytes", response))
         return response
     call = run.ledger.begin("observed")
     if issubclass(type(response), BaseException):
