@@ -9,7 +9,7 @@ from typing import Any
 
 from .._value import value_class
 from ..records import Usage
-from ._fields import fields_of, get, is_number, is_record, items, number, parse_amount, text
+from ._fields import fields_of, get, is_a, is_number, is_record, items, number, parse_amount, text
 from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape, shape_with
 
 # Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
@@ -18,14 +18,13 @@ _AUDIO = "prompt_audio_seconds"
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
-# Every field that may have a count, with the fields in it that may.
-_FIELDS: dict[str, list[str]] = {}
-for _shape in (*SHAPES, TOTAL_ONLY):
-    for _path in (*(path for paths in _shape.paths.values() for path in paths), *_WRITTEN, _AUDIO):
-        _name, _, _inner = _path.partition(".")
-        _known = _FIELDS.setdefault(_name, [])
-        if _inner and _inner not in _known:
-            _known.append(_inner)
+# Every place that may have a count, and the same by its field: the fields in it that may.
+_PLACES = {place for shape in (*SHAPES, TOTAL_ONLY) for places in shape.paths.values() for place in places}
+_PLACES.update((*_WRITTEN, _AUDIO))
+_FIELDS = {
+    field: tuple(place.partition(".")[2] for place in _PLACES if place.startswith(f"{field}."))
+    for field in (place.partition(".")[0] for place in _PLACES)
+}
 
 
 @value_class
@@ -205,8 +204,10 @@ def reconcile(usage: Usage) -> Usage | None:
 
     Returns:
         The usage, or ``None`` if one of the counts cannot be true: a negative number, a fraction, a truth value, or
-        more than 100 million.
+        more than 100 million. Never raises.
     """
+    if not is_a(usage, Usage):
+        return None
     counts = {name: getattr(usage, name) for name in _COUNTS}
     checked: dict[str, Any] = {name: None if count is None else number(count) for name, count in counts.items()}
     if any(count is not None and checked[name] is None for name, count in counts.items()):

@@ -216,6 +216,12 @@ def test_a_count_that_cannot_be_true(wrong: Any, name: str) -> None:
     assert reconcile(replace(Usage(10, 5, 15), **{name: wrong})) is None
 
 
+def test_what_is_no_usage_is_unknown() -> None:
+    """An object of another class has no counts, and never raises."""
+    for value in (None, {"input_tokens": 1}, object()):
+        assert reconcile(value) is None  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("wrong", [-1, True, 1.5, 1_000_000_000])
 def test_a_wrong_count_of_a_provider_is_unknown(wrong: Any) -> None:
     """The other counts of the report are kept, and the reading says that one was wrong."""
