@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ldai_integrations.usage._encodings import CL100K, O200K, find_file
+from ldai_integrations.usage._encoding_files import CL100K, O200K, find_file
 
 from ._records import Record, model_of
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from ldai_integrations.usage import TextTally, count_tokens, warm_up
-from ldai_integrations.usage._encodings import O200K, encodings
+from ldai_integrations.usage._encoding_files import O200K
+from ldai_integrations.usage._encodings import encodings
 
 from ._measure import Figure, added_us, interleaved, per_unit, ratio
 

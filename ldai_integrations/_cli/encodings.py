@@ -51,9 +51,9 @@ def _parse_seconds(text: str) -> float:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from ..usage import rank_files  # and with it tiktoken, which the other commands need not wait for
+    from ..usage import encoding_files  # and with it tiktoken, which the other commands need not wait for
 
-    files = rank_files(args.dir)
+    files = encoding_files(args.dir)
     for name, path in files.items():
         print(f"{name:<12}  {path or 'not on this machine'}")
     return 0 if all(files.values()) else 1

@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..records import Usage
-from ..usage import Reading, extract, read
-from ..usage._values import amount
+from ..usage import Reading, extract, parse_amount, read
 from .body import ItemReader
 
 # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
@@ -92,7 +91,7 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
 
 def add_cost(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
     """Add the cost that a gateway sent as a header."""
-    cost = amount(headers.get(_COST_HEADER))
+    cost = parse_amount(headers.get(_COST_HEADER))
     return reading if reading is None or cost is None else replace(reading, cost=cost)
 
 

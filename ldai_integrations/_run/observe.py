@@ -41,6 +41,10 @@ def observe_response(run: RunState, response: T) -> T:
     """Read a response that the application gives to the run, or an exception that carries one; return the same."""
     if run.finished:
         return response
+    if issubclass(type(response), (str, bytes)):
+        with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
+            _observe_line(run, cast("str | bytes", response))
+        return response
     call = run.ledger.begin("observed")
     if issubclass(type(response), BaseException):
         note_failure(run, call, cast(BaseException, response))
@@ -65,10 +69,6 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
     try:
         if inspect.isawaitable(response):
             return _observe_later(run, response, call, hides_usage)
-        if isinstance(response, (str, bytes)) and call.source == "observed":
-            run.ledger.withdraw(call)
-            _observe_line(run, response)
-            return response
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
@@ -92,8 +92,9 @@ async def _observe_later(run: RunState, response: Awaitable[object], call: Provi
 
 def _observe_line(run: RunState, line: str | bytes) -> None:
     """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
-    text = beginning_of(line)
-    if not is_sse_or_json_line(text):
+    text, ledger = beginning_of(line), run.ledger
+    is_next = ledger.lines is not None and text.startswith(("{", "data:"))
+    if not is_next and not is_sse_or_json_line(text):
         if text.strip():
             run.services.diagnostics.note(
                 "observe_text",
@@ -103,9 +104,10 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
                 run.config_key,
             )
         return
-    ledger = run.ledger
     if ledger.lines is None:
-        ledger.lines = observe_events(run, ledger.begin("observed")).on_item
+        observer = _Observer(run, ledger.begin("observed"), hides_usage=False)
+        observer.read_lines()
+        ledger.lines = observer.on_item
     ledger.lines(line)
     if text[:100].strip() in ("data: [DONE]", "data:[DONE]"):
         ledger.lines = None
@@ -242,6 +244,11 @@ class _Observer(StreamHooks):
         self.binds_methods = hasattr(stream.__class__, "until_done")
         self._read_with(reader, lambda: reading_of_stream(reader, stream))
 
+    def read_lines(self) -> None:
+        """Read the lines of Server-Sent Events or JSON that :meth:`on_item` is given."""
+        reader = StreamReader()
+        self._read_with(reader, lambda: reader.reading() if reader.recognised else None)
+
     # Whole responses and bytes
 
     def _take_dict(self, response: dict[Any, object]) -> object:
@@ -310,10 +317,11 @@ class _Observer(StreamHooks):
             )
         return reader
 
-    def _read_with(self, reader: ItemReader | BodyReader, reading: Callable[[], Reading | None]) -> None:
+    def _read_with(self, reader: ItemReader | BodyReader | StreamReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
         self._call.read_with(reading)
-        self._call.measure = lambda: reader.size
+        if not isinstance(reader, StreamReader):
+            self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)
 
     def _fail_to_read(self, exc: Exception) -> None:

@@ -9,7 +9,7 @@ from operator import add
 
 from ..costs import Costs, PricedCall
 from ..records import Outcome, RunRecord, Usage
-from ..usage import Reading, estimate_prompt
+from ..usage import Reading, estimate_prompt, reconcile
 from .matching import CountedCall
 from .request import NOT_OF_TEXT
 from .state import RunState
@@ -39,7 +39,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
     priced = _priced_calls(run, calls, own, outcome)
-    usage = stated.get("tokens") or _sum(run, calls, priced)
+    usage = _stated_usage(run) or _sum(run, calls, priced)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         run.services.diagnostics.note(
             "estimated",
@@ -107,6 +107,15 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
+
+
+def _stated_usage(run: RunState) -> Usage | None:
+    """Return the tokens that user code reported on ``run.tracker``."""
+    tokens: Usage | None = run.stated.events.get("tokens")
+    known = reconcile(tokens) if tokens is not None else None
+    if tokens is not None and known is None:
+        run.note_wrong_counts("run.tracker")
+    return known
 
 
 def _outcome(
@@ -209,6 +218,8 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     """Return the usage of a call; estimate what the provider did not report."""
     reading, request = counted.reading, counted.call.request
     usage = counted.usage
+    if reading.has_wrong_counts:
+        run.note_wrong_counts("A provider")
     if counted.call.api in NOT_OF_TEXT:
         return None if usage == Usage() else usage
     if usage.output_tokens is None and reading.has_output:
@@ -236,6 +247,8 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         return None
     if not run.config.enabled:  # the output is not that of a model
         return None
+    if own is not None and own.has_wrong_counts:
+        run.note_wrong_counts("A provider")
     usage = own.usage if own is not None and own.usage is not None else Usage()
     is_error = own is not None and own.error is not None and not own.has_output
     tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None

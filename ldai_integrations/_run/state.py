@@ -20,6 +20,7 @@ from .._launchdarkly.configs import AIConfig
 from ..delivery import forks
 from ..records import RunRecord, Usage
 from ..typing import RunCompanion
+from ..usage import reconcile
 from .context import outside
 from .ledger import Ledger
 from .matching import CountedCall, count_calls
@@ -211,8 +212,27 @@ class RunState:
 
     def add_usage(self, usage: Usage) -> None:
         """Add the tokens of a provider call that the application reports itself."""
+        known = reconcile(usage)
+        if known is None:
+            self.note_wrong_counts("run.add_usage()")
+            return
         with self._lock:
-            self.stated.usage = usage if self.stated.usage is None else self.stated.usage + usage
+            self.stated.usage = known if self.stated.usage is None else self.stated.usage + known
+
+    def note_wrong_counts(self, source: str) -> None:
+        """Note that a number of tokens cannot be true, so that it is unknown.
+
+        Args:
+            source: Who gave it.
+        """
+        self.services.diagnostics.note(
+            "usage",
+            self.config_key,
+            "%s gave a number of tokens that cannot be true, in a run of %r, so it is unknown. Give whole numbers from "
+            "zero to 100 million.",
+            source,
+            self.config_key,
+        )
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""

@@ -15,8 +15,7 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from .._run.request import ProviderRequest
-from ..usage import Reading, read
-from ..usage._values import amount
+from ..usage import Reading, parse_amount, read
 from ._calls import FrameworkCalls
 
 # The formats of requests by LiteLLM's functions; the other ones take messages.
@@ -119,7 +118,7 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
     """
     reading = read(response)
     if reading is not None and details.get("stream"):
-        cost = amount(details.get("response_cost"))
+        cost = parse_amount(details.get("response_cost"))
         reading = replace(reading, model=str(details.get("model") or reading.model), cost=cost)
     usage = reading.usage if reading is not None else None
     if reading is None or usage is None:

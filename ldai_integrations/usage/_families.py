@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from ._values import text
+from ._fields import text
 
 EncodingName = Literal["o200k_base", "cl100k_base"]
 # No model has a longer name. It would only fill the cache.
@@ -61,10 +61,7 @@ class Family:
         per_responses_output, per_responses_call: ``per_output`` and ``per_output_call`` in OpenAI's Responses API.
         per_message: Tokens of each message beyond its text.
         per_tools, per_tool: Tokens for having tools at all, and for each tool beyond its JSON.
-        per_call: Tokens of a tool call and its result in the history beyond their texts.
         tool_factor: Real tokens for each token of the tools' JSON.
-        per_forced_tools: Tokens for having to call one of the tools.
-        per_format, format_factor: Tokens for being asked for a JSON schema, and for each token of that schema.
     """
 
     name: str
@@ -87,11 +84,7 @@ class Family:
     per_message: int = 0
     per_tools: int = 0
     per_tool: int = 0
-    per_call: int = 0
     tool_factor: float = 1.0
-    per_forced_tools: int = 0
-    per_format: int = 0
-    format_factor: float = 1.0
 
 
 _OPENAI = Family(name="gpt-4o", openai=True)
@@ -121,11 +114,7 @@ _CLAUDE = Family(
     per_message=2,
     per_tools=495,
     per_tool=20,
-    per_call=50,
     tool_factor=1.12,
-    per_forced_tools=100,
-    per_format=60,
-    format_factor=2.3,
 )
 _GEMINI = Family(
     name="gemini",
@@ -137,7 +126,7 @@ _GEMINI = Family(
     tool_factor=0.5,
 )
 _THINKING_GEMINI = replace(
-    _GEMINI, hides_reasoning=True, priming=1, per_call=15, per_output_call=8, per_output_argument=3, tool_factor=1.0
+    _GEMINI, hides_reasoning=True, priming=1, per_output_call=8, per_output_argument=3, tool_factor=1.0
 )
 _OTHER = Family(name="other")
 
@@ -175,12 +164,10 @@ FAMILIES = (
         tool_factor=1.47,
     ),
     _of(_CLAUDE, "claude 4.5", r"claude-([a-z]+-)?4[.-]([5-9]|\d\d)(?!\d)"),
-    _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310, per_forced_tools=0),
+    _of(_CLAUDE, "claude 4", r"claude-([a-z]+-)?4", per_tools=310),
     _of(_CLAUDE, "claude 3 haiku", r"claude-3.*haiku", factor=1.15, per_tools=260, tool_factor=1.15),
-    _of(
-        _CLAUDE, "claude 3 opus", r"claude-3-opus", factor=1.15, per_tools=527, per_forced_tools=-217, tool_factor=1.15
-    ),
-    _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, per_forced_tools=0, tool_factor=1.15),
+    _of(_CLAUDE, "claude 3 opus", r"claude-3-opus", factor=1.15, per_tools=527, tool_factor=1.15),
+    _of(_CLAUDE, "claude 3", r"claude", factor=1.15, per_tools=310, tool_factor=1.15),
     _of(_THINKING_GEMINI, "gemini 3", r"gemini-([3-9]|flash-latest|pro-latest)"),
     _of(_THINKING_GEMINI, "gemini 2.5", r"gemini-2[.-]5"),
     _of(_GEMINI, "gemini 2.0", r"gemini-2", image=ImagePrice(base=258, per_tile=258, crops=True)),
@@ -242,7 +229,6 @@ class OpenAIRules:
     Attributes:
         per_call: A tool call in the history.
         parallel_calls, per_parallel_call: Tool calls made at once, together and each, instead of ``per_call``.
-        assistant_text: A message of the model without tool calls.
         tools, tools_without_system: What surrounds tools below a system message, and without one.
         schema, schema_without_system: The same for the schema of the answer.
         forced_tool: A function that must be called; its name is added.
@@ -254,7 +240,6 @@ class OpenAIRules:
     per_call: int = 4
     parallel_calls: int = 23
     per_parallel_call: int = 3
-    assistant_text: int = 0
     tools: int = -1
     tools_without_system: int = 3
     schema: int = 4
@@ -266,9 +251,7 @@ class OpenAIRules:
 
 
 _CHAT = OpenAIRules()
-_CHAT_OF_GPT5 = OpenAIRules(
-    assistant_text=2, per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9
-)
+_CHAT_OF_GPT5 = OpenAIRules(per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9)
 _RESPONSES = OpenAIRules(
     per_call=5,
     parallel_calls=-6,
@@ -283,7 +266,6 @@ _RESPONSES = OpenAIRules(
 )
 _RESPONSES_OF_GPT5 = replace(
     _RESPONSES,
-    assistant_text=2,
     per_call=11,
     parallel_calls=0,
     tools=3,

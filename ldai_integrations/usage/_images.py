@@ -6,10 +6,9 @@ import base64
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 from ._families import Family, ImagePrice
-from ._values import dig, get, is_a, text
+from ._fields import dig, get, is_a, text
 
 # Enough characters of a data URL to find the size in every format, except in a JPEG with a long preamble.
 _HEAD = 65_536
@@ -51,18 +50,18 @@ def image_in(part: object) -> Image | None:
     """Return the image in a content part of OpenAI, Anthropic, Bedrock or Gemini; ``None`` if there is none."""
     kind = text(get(part, "type"))
     address = get(part, "image_url")
+    inline = get(part, "inlineData", "inline_data", "fileData", "file_data")
     if address is not None or kind in ("input_image", "computer_screenshot"):
         detail = text(get(address, "detail")) or text(get(part, "detail"))
         url = text(address) or text(get(address, "url"))
         data = url[:_HEAD].partition(",")[2] if url.startswith("data:") else ""
-        return Image(*_size(_decoded(data)), low=detail == "low")
-    inline = get(part, "inlineData", "inline_data", "fileData", "file_data")
+        return Image(*_size_of(data), low=detail == "low")
     if text(get(inline, "mimeType", "mime_type")).startswith("image/"):
-        return Image(*_size(_decoded(get(inline, "data"))))
+        return Image(*_size_of(get(inline, "data")))
     if kind == "image":
-        return Image(*_size(_decoded(dig(part, "source.data"))))
+        return Image(*_size_of(dig(part, "source.data")))
     if get(part, "image") is not None:
-        return Image(*_size(_decoded(dig(part, "image.source.bytes"))))
+        return Image(*_size_of(dig(part, "image.source.bytes")))
     return None
 
 
@@ -78,20 +77,14 @@ def _tiles(width: int, height: int, price: ImagePrice) -> int:
     return math.ceil(round(width * scale) / 512) * math.ceil(round(height * scale) / 512)
 
 
-def _decoded(data: Any) -> bytes:
-    """Return the first bytes of an image that is given as bytes or base64."""
-    if is_a(data, bytes, bytearray):
-        return bytes(data[:_HEAD])
-    head = text(data)[:_HEAD]
+def _size_of(image: object) -> tuple[int, int]:
+    """Return width and height of an image that is given as bytes or base64; zeros if they are not known."""
     try:
-        return base64.b64decode(head[: len(head) // 4 * 4])
-    except ValueError:
-        return b""
-
-
-def _size(data: bytes) -> tuple[int, int]:
-    """Return width and height from an image's first bytes; zeros if they are not there."""
-    try:
+        if is_a(image, bytes, bytearray):
+            data = bytes(image[:_HEAD])  # type: ignore[index]
+        else:
+            head = text(image)[:_HEAD]
+            data = base64.b64decode(head[: len(head) // 4 * 4])
         if data.startswith(b"\x89PNG"):
             return struct.unpack(">II", data[16:24])
         if data.startswith(b"GIF8"):
@@ -106,7 +99,7 @@ def _size(data: bytes) -> tuple[int, int]:
                     height, width = struct.unpack(">HH", data[at + 5 : at + 9])
                     return width, height
                 at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    except (struct.error, IndexError):
+    except (ValueError, struct.error, IndexError):  # not base64, or cut off
         pass
     return 0, 0
 

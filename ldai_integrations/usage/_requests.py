@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._fields import dig, get, is_a, is_list, is_record, items, plain_json, text, to_json
 from ._images import Image, image_in
-from ._values import dig, get, is_a, is_list, is_record, items, plain_json, text, to_json
 
 # Longest plain text document that is decoded, in characters of base64.
 _LONGEST_DOCUMENT = 4_194_304
@@ -96,7 +96,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class AnswerSchema:
     """A JSON schema that the answer must follow."""
 
     name: str
@@ -111,7 +111,7 @@ class Conversation:
     Attributes:
         turns: Messages, including system messages.
         tools: Functions.
-        format: The schema of the answer.
+        answer: The schema of the answer.
         forced: Name of the only function that must be called; for other APIs than OpenAI's, not empty if one must.
         searches_web: Whether the model may use OpenAI's web search.
         is_partial: Whether the provider adds what the request does not contain, for example by tools of its own.
@@ -119,7 +119,7 @@ class Conversation:
 
     turns: list[Turn] = field(default_factory=list)
     tools: list[Tool] = field(default_factory=list)
-    format: Format | None = None
+    answer: AnswerSchema | None = None
     forced: str = ""
     searches_web: bool = False
     is_partial: bool = False
@@ -162,8 +162,8 @@ def _tool_of(tool: object) -> Tool:
     return Tool(text(get(tool, "name")), text(get(tool, "description")), parameters)
 
 
-def _format_of(schema: object) -> Format:
-    return Format(text(get(schema, "name")), text(get(schema, "description")), plain_json(get(schema, "schema")))
+def _answer_of(schema: object) -> AnswerSchema:
+    return AnswerSchema(text(get(schema, "name")), text(get(schema, "description")), plain_json(get(schema, "schema")))
 
 
 def from_chat(request: object) -> Conversation:
@@ -195,7 +195,7 @@ def from_chat(request: object) -> Conversation:
             conversation.is_partial = True
     conversation.tools.extend(map(_tool_of, items(get(request, "functions"))))
     schema = dig(request, "response_format.json_schema")
-    conversation.format = _format_of(schema) if schema is not None else None
+    conversation.answer = _answer_of(schema) if schema is not None else None
     choice = get(request, "tool_choice", "function_call")
     conversation.forced = text(get(get(choice, "function"), "name")) or text(get(choice, "name"))
     return conversation
@@ -216,7 +216,7 @@ def from_responses(request: object) -> Conversation:
     _add_items(listed, conversation)
     _add_tools(items(get(request, "tools")), conversation)
     schema, choice = dig(request, "text.format"), get(request, "tool_choice")
-    conversation.format = _format_of(schema) if text(get(schema, "type")) == "json_schema" else None
+    conversation.answer = _answer_of(schema) if text(get(schema, "type")) == "json_schema" else None
     conversation.forced = text(get(choice, "name")) if text(get(choice, "type")) == "function" else ""
     return conversation
 
@@ -281,7 +281,7 @@ def from_messages(request: object) -> Conversation:
     kind = text(dig(request, "tool_choice.type"))
     conversation.forced = kind if kind in ("any", "tool") else ""
     schema = plain_json(dig(request, "output_config.format.schema", "output_format.schema"))
-    conversation.format = Format("", "", schema) if schema is not None else None
+    conversation.answer = AnswerSchema("", "", schema) if schema is not None else None
     return conversation
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,3 +160,13 @@ SHAPES = (
     LLAMA_CPP,
     VERTEX_PREDICT,
 )
+
+
+@lru_cache(512)
+def shape_with(places: frozenset[str]) -> Shape:
+    """Return the shape that names most of the places in which a usage object has counts."""
+    return max(
+        (shape for shape in SHAPES if not shape.signs.isdisjoint(places)),
+        key=lambda shape: sum(not places.isdisjoint(paths) for paths in shape.paths.values()),
+        default=TOTAL_ONLY,
+    )

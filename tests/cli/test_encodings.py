@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ldai_integrations.cli import main
-from ldai_integrations.usage import _download as download
-from ldai_integrations.usage._encodings import CL100K, O200K
+from ldai_integrations.usage import _encoding_files as download
+from ldai_integrations.usage._encoding_files import CL100K, O200K
 
 from ..usage.conftest import published as published
 
@@ -26,7 +26,7 @@ def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("DATA_GYM_CACHE_DIR", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda _package: [])
+    monkeypatch.setattr("ldai_integrations.usage._encoding_files._package_roots", lambda _package: [])
 
 
 def test_fetch_and_list(
@@ -34,7 +34,7 @@ def test_fetch_and_list(
 ) -> None:
     """Missing files are downloaded once; then the list shows their paths."""
     specs = {spec.name: spec for spec in (vars(download)["O200K"], vars(download)["CL100K"])}
-    monkeypatch.setattr("ldai_integrations.usage._counting.SPECS", specs)
+    monkeypatch.setattr("ldai_integrations.usage._encodings.SPECS", specs)
     place = tmp_path / "elsewhere"
 
     assert main(["encodings", "list", "--dir", str(place)]) == 1

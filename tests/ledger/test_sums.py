@@ -186,3 +186,38 @@ def test_two_calls_with_equal_output(
     assert record.calls == 2
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (11318, 2)
+
+
+# Numbers that cannot be true
+
+
+def test_a_wrong_count_of_a_provider(
+    provider: Provider,
+    openai: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A negative number of a gateway is unknown and estimated, and one log line names the cause."""
+    provider.serve("m", frames=whole({"prompt_tokens": IN, "completion_tokens": -1, "total_tokens": 10**9}))
+    for _ in range(2):
+        with track_ai(config_key="chat"):
+            wrap_client(openai).chat.completions.create(model="m", messages=ASK)
+    usage = assert_consistent(runs.wait(2)[-1])
+
+    assert (usage.input_tokens, usage.estimated >= {"output_tokens"}) == (IN, True)
+    assert [line for line in caplog.messages if "cannot be true" in line] == [
+        "A provider gave a number of tokens that cannot be true, in a run of 'chat', so it is unknown. Give whole "
+        "numbers from zero to 100 million."
+    ]
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 1.5, 10**9])
+def test_a_wrong_count_of_the_application(wrong: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """What the application reports with a wrong number is not counted; what adds up is."""
+    with track_ai(config_key="chat") as run:
+        run.add_usage(input_tokens=wrong, output_tokens=5)
+        run.add_usage(Usage(10, 5, 99))
+
+    assert runs.wait()[0].usage == Usage(10, 89, 99)
+    assert launchdarkly.tracking.stats().diagnostics["usage"] == 1

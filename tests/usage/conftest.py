@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ldai_integrations.usage import _download as download
-from ldai_integrations.usage._encodings import EncodingSpec
+from ldai_integrations.usage import _encoding_files as download
+from ldai_integrations.usage._encoding_files import EncodingSpec
 
 
 @pytest.fixture

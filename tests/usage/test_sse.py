@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import SSEReader, _sse
+from ldai_integrations.usage import SSEReader, _decoders
 
 CHUNKS = [
     {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}], "model": "m"},
@@ -112,7 +112,7 @@ def test_a_providers_events_that_are_encoded_twice() -> None:
 
 def test_many_lines_of_json_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is longest is one line; a longer one is left out, and the next is read again."""
-    monkeypatch.setattr(_sse, "_LONGEST", 50)
+    monkeypatch.setattr(_decoders, "_LONGEST", 50)
     reader = SSEReader()
     for text in ("Hello", " there", "x" * 60, ", how", " are you"):
         for part in (json.dumps(text)[:4], json.dumps(text)[4:] + "\n"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import extract, extract_stream, read_span
+from ldai_integrations.usage import extract, extract_stream, read, read_span, reconcile
 
 Json = dict[str, Any]
+
+NAMES = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
 
 
 def is_consistent(usage: Usage | None) -> bool:
@@ -19,6 +23,10 @@ def is_consistent(usage: Usage | None) -> bool:
     if inputs is not None and max(usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0) > inputs:
         return False
     if outputs is not None and (usage.reasoning_tokens or 0) > outputs:
+        return False
+    if inputs is not None and (usage.input_audio_tokens or 0) + (usage.input_image_tokens or 0) > inputs:
+        return False
+    if outputs is not None and (usage.output_audio_tokens or 0) + (usage.output_image_tokens or 0) > outputs:
         return False
     if inputs is None or outputs is None or total is None:
         return True
@@ -148,3 +156,110 @@ def test_spans_are_consistent_too() -> None:
 
     assert reading is not None
     assert reading.usage == Usage(110, 5, 115, cached_input_tokens=100)
+
+
+COUNTS = (0, 1, 2, 9, 10, 200, 5_000, None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counts_of_any_report_add_up(seed: int) -> None:
+    """Whatever numbers a usage has, and in whichever shape, the counts add up and are not smaller than their parts."""
+    chance = random.Random(seed)
+    for _ in range(2_000):
+        counts: dict[str, Any] = {name: chance.choice(COUNTS) for name in NAMES}
+        given = Usage(**counts)
+        chat = {
+            "prompt_tokens": given.input_tokens,
+            "completion_tokens": given.output_tokens,
+            "total_tokens": given.total_tokens,
+            "prompt_tokens_details": {
+                "cached_tokens": given.cached_input_tokens,
+                "cache_write_tokens": given.cache_write_input_tokens,
+                "audio_tokens": given.input_audio_tokens,
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": given.reasoning_tokens,
+                "audio_tokens": given.output_audio_tokens,
+            },
+        }
+        anthropic = {
+            "input_tokens": given.input_tokens,
+            "output_tokens": given.output_tokens,
+            "cache_read_input_tokens": given.cached_input_tokens,
+            "cache_creation_input_tokens": given.cache_write_input_tokens,
+        }
+        gemini = {
+            "promptTokenCount": given.input_tokens,
+            "candidatesTokenCount": given.output_tokens,
+            "thoughtsTokenCount": given.reasoning_tokens,
+            "toolUsePromptTokenCount": given.other_tokens,
+            "totalTokenCount": given.total_tokens,
+        }
+        for usage in (reconcile(given), *(extract({"usage": raw}) for raw in (chat, anthropic, gemini))):
+            assert usage is None or is_consistent(usage), given
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_consistent_counts_are_not_changed(seed: int) -> None:
+    """What adds up is the provider's own figure, and reconciling it again changes nothing."""
+    chance = random.Random(seed)
+    for _ in range(500):
+        cached, rest, text, reasoning = (chance.randint(0, 5_000) for _ in range(4))
+        usage = Usage(cached + rest, text + reasoning, cached + rest + text + reasoning, cached, None, reasoning)
+        assert reconcile(usage) == usage
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 1.5, float("nan"), 1_000_000_000])
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "total_tokens", "cached_input_tokens"])
+def test_a_count_that_cannot_be_true(wrong: Any, name: str) -> None:
+    """A usage with a number that is no count of tokens is unknown as a whole if the application reports it."""
+    assert reconcile(replace(Usage(10, 5, 15), **{name: wrong})) is None
+
+
+def test_what_is_no_usage_is_unknown() -> None:
+    """An object of another class has no counts, and never raises."""
+    for value in (None, {"input_tokens": 1}, object()):
+        assert reconcile(value) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 1.5, 1_000_000_000])
+def test_a_wrong_count_of_a_provider_is_unknown(wrong: Any) -> None:
+    """The other counts of the report are kept, and the reading says that one was wrong."""
+    usage = {"prompt_tokens": 10, "completion_tokens": wrong, "total_tokens": wrong}
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": usage}
+    reading = read(answer)
+
+    assert reading is not None
+    assert (reading.usage, reading.has_wrong_counts) == (Usage(10), True)
+    for counts in (usage, {**usage, "prompt_tokens": wrong}):
+        twice = read([answer, {**answer, "usage": counts}])
+        assert twice is not None
+        assert twice.has_wrong_counts
+    nothing = read({**answer, "usage": dict.fromkeys(usage, wrong)})
+    assert nothing is not None
+    assert (nothing.usage, nothing.has_wrong_counts) == (None, True)
+    span = read_span({"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": wrong})
+    assert span is not None
+    assert (span.usage, span.has_wrong_counts) == (Usage(10), True)
+
+
+def test_numbers_that_are_no_counts_are_not_wrong() -> None:
+    """Seconds, prices and missing numbers beside the counts are no wrong counts."""
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": None,
+        "cost": 0.1,
+        "prompt_audio_seconds": 1.5,
+    }
+    reading = read({"choices": [], "usage": usage})
+
+    assert reading is not None
+    assert (reading.usage, reading.has_wrong_counts) == (Usage(10, 5, 15), False)
+
+
+def test_parts_that_do_not_fit_are_unknown() -> None:
+    """Audio and images that are more than the whole are unknown; the whole is believed."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"audio_tokens": 11}}
+
+    assert extract({"choices": [], "usage": usage}) == Usage(10, 5, 15)

@@ -1,35 +1,39 @@
-"""Results of LangChain, LangGraph, openai-agents, pydantic-ai and LaunchDarkly's newer AI SDK."""
+"""The results of LLM frameworks and of LaunchDarkly's newer AI SDK, and the spans of instrumented provider calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from .._calls import Draft
-from .._values import dig, fields_of, get, is_list, is_record, items, number, text, to_json
-from .openai import absorb_output
+from ...records import Usage
+from .._counts import add_up
+from .._draft import Draft
+from .._fields import dig, fields_of, get, is_list, is_number, is_record, items, number, text, to_json
+from .._readings import Reading
+from .openai import add_output
 
 _AI = ("ai", "AIMessageChunk")
 # Most nodes of a graph that answer in one event.
 _MOST_NODES = 32
 
 
-def absorb_langchain(event: object, draft: Draft) -> bool:
+def read_langchain(event: object, draft: Draft) -> bool:
     """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state."""
     messages = get(event, "messages")
     if messages is not None:
-        return _messages(messages, draft)
+        return _read_messages(messages, draft)
     rows = list(items(get(event, "generations")))
     if rows and (is_list(rows[0]) or get(rows[0], "message") is not None):
-        _llm_result(event, rows, draft)
+        _read_llm_result(event, rows, draft)
         return True
-    return _message(event, draft) or (type(event) is dict and _updates(event, draft))
+    return _read_message(event, draft) or (type(event) is dict and _read_updates(event, draft))
 
 
-def _messages(messages: object, draft: Draft, place: str = "") -> bool:
+def _read_messages(messages: object, draft: Draft, place: str = "") -> bool:
     """Read what the model wrote after the last human message. Earlier calls caused the other messages."""
     if not is_list(messages):  # a node may return one message without a list
-        return _message(messages, draft, place)
-    turn: list[Any] = []
+        return _read_message(messages, draft, place)
+    turn: list[object] = []
     for message in items(messages):
         if text(get(message, "type")) == "human":
             turn.clear()
@@ -37,19 +41,19 @@ def _messages(messages: object, draft: Draft, place: str = "") -> bool:
             turn.append(message)
     known = False
     for position, message in enumerate(turn):
-        known |= _message(message, draft, f"message {position}")
+        known |= _read_message(message, draft, f"message {position}")
     return known
 
 
-def _updates(event: dict[Any, Any], draft: Draft) -> bool:
+def _read_updates(event: dict[object, object], draft: Draft) -> bool:
     """Read what LangGraph streams after each step: the changed part of the state, by the name of the node."""
     known = False
     for position, state in enumerate(list(event.values())[:_MOST_NODES]):
-        known |= type(state) is dict and _messages(state.get("messages"), draft, f"node {position}")
+        known |= type(state) is dict and _read_messages(state.get("messages"), draft, f"node {position}")
     return known
 
 
-def _llm_result(event: object, rows: list[Any], draft: Draft) -> None:
+def _read_llm_result(event: object, rows: list[object], draft: Draft) -> None:
     """Read the result of one or several prompts, each with one or several generations, which share its usage."""
     counted = False
     for position, row in enumerate(rows):
@@ -57,7 +61,7 @@ def _llm_result(event: object, rows: list[Any], draft: Draft) -> None:
         for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
             message = get(generation, "message") if choice == 0 else None
             if message is not None:
-                _message(message, draft)
+                _read_message(message, draft)
             else:
                 draft.add_text(get(generation, "text"))
             counted |= get(message, "usage_metadata") is not None
@@ -68,7 +72,7 @@ def _llm_result(event: object, rows: list[Any], draft: Draft) -> None:
         draft.count(usage)
 
 
-def _message(message: object, draft: Draft, place: str = "") -> bool:
+def _read_message(message: object, draft: Draft, place: str = "") -> bool:
     """Read a message; one without an id is known by its place."""
     message = fields_of(message)
     kind = text(get(message, "type"))
@@ -102,7 +106,7 @@ def _message(message: object, draft: Draft, place: str = "") -> bool:
     return True
 
 
-def absorb_agents(event: object, draft: Draft) -> bool:
+def read_agents(event: object, draft: Draft) -> bool:
     """Read a run result of openai-agents: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
@@ -115,7 +119,7 @@ def absorb_agents(event: object, draft: Draft) -> bool:
         # A usage object contains zeros if the provider sent none.
         counted |= number(get(usage, "total_tokens")) != 0 and draft.count(usage)
         if not known:
-            absorb_output(get(response, "output"), draft)
+            add_output(get(response, "output"), draft)
     if not draft.has_text:
         draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
@@ -125,7 +129,7 @@ def absorb_agents(event: object, draft: Draft) -> bool:
     return True
 
 
-def absorb_pydantic_ai(event: object, draft: Draft) -> bool:
+def read_pydantic_ai(event: object, draft: Draft) -> bool:
     """Read a model response of pydantic-ai; return whether it is one."""
     parts, usage = get(event, "parts"), get(event, "usage")
     if text(get(event, "kind")) != "response" or not is_list(parts) or usage is None:
@@ -151,7 +155,7 @@ def absorb_pydantic_ai(event: object, draft: Draft) -> bool:
     return True
 
 
-def absorb_launchdarkly(event: Any, draft: Draft) -> bool:
+def read_launchdarkly(event: object, draft: Draft) -> bool:
     """Read what LaunchDarkly's newer AI SDK returns, or an event of its stream; return whether it is one."""
     kind = text(get(event, "type"))
     if kind == "chunk":
@@ -169,3 +173,68 @@ def absorb_launchdarkly(event: Any, draft: Draft) -> bool:
     if not draft.call.has_content:
         draft.add_text(get(event, "response"))
     return True
+
+
+# Spans
+
+# The names of counts, the current one first: those of OpenTelemetry's GenAI conventions (development status, as of
+# semantic-conventions-genai 1.42, and before 1.27), of OpenLLMetry (``llm.usage``) and of OpenInference
+# (``llm.token_count``).
+_SPAN_COUNTS: dict[str, tuple[str, ...]] = {
+    "input_tokens": (
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.usage.prompt_tokens",
+        "llm.token_count.prompt",
+    ),
+    "output_tokens": (
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.usage.completion_tokens",
+        "llm.token_count.completion",
+    ),
+    "total_tokens": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"),
+    "cached_input_tokens": (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write_input_tokens": (
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning_tokens": (
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",
+        "llm.usage.reasoning_tokens",
+        "llm.token_count.completion_details.reasoning",
+    ),
+}
+_SPAN_MODEL = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
+_SPAN_REASONS = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
+
+
+def read_span(attributes: Mapping[str, object] | None) -> Reading | None:
+    """Read the attributes of a finished span; return ``None`` if it has no token counts.
+
+    Attributes with prompts and answers, which some instrumentations write, are not read.
+
+    The conventions include cached tokens in the input. If there are more cached tokens than input, the instrumentation
+    counted them separately, as Anthropic does, and they are added.
+    """
+    sent = {name: get(attributes, *names) for name, names in _SPAN_COUNTS.items()}
+    counts: dict[str, Any] = {name: number(value) for name, value in sent.items()}
+    if counts["input_tokens"] is None and counts["output_tokens"] is None:
+        return None
+    reasons = get(attributes, *_SPAN_REASONS)
+    reasons = [reasons] if isinstance(reasons, str) else items(reasons)
+    name = text(get(attributes, "gen_ai.response.id"))
+    return Reading(
+        usage=add_up(Usage(**counts)),
+        model=text(get(attributes, *_SPAN_MODEL)) or None,
+        finish_reasons=tuple(filter(None, map(text, reasons)))[:1],
+        ids=(name,) if name else (),
+        has_wrong_counts=any(counts[name] is None and is_number(value) for name, value in sent.items()),
+    )

@@ -1,20 +1,15 @@
-"""Counters of the tokens of a text: of a whole text, or of one that arrives in chunks."""
+"""Texts and their tokens: a whole text, or one that arrives in chunks and is kept or only counted."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from ._encodings import O200K, SPECS, count_with_tiktoken, encodings, find_file, has_old_tiktoken
+from ._encoding_files import SPECS
+from ._encodings import count_with_tiktoken, encodings, has_old_tiktoken
 from ._families import Family, family_of
-from ._values import text as plain
-
-if TYPE_CHECKING:
-    from ..typing import TokenCounter
+from ._fields import text as plain
 
 # Longest text that is counted at once, in characters: about 0.5 ms of English, 4 ms of a text without spaces. The time
 # of tiktoken is quadratic in the length of a word, and a million spaces overflow its stack.
@@ -34,6 +29,10 @@ _LOOK_BACK, _AGAIN = 4_096, 96
 # A tally joins its chunks to parts, and counts and drops the oldest part if it has more than this number: about 262,000
 # characters, or 60,000 tokens of English.
 _MOST_PARTS = 31
+# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
+# The first is about 60,000 tokens of English.
+_MOST_TEXT = 262_144
+_MOST_TEXT_OF_STREAM = 4_194_304
 # The features of a text whose weighted sum is its number of tokens, if there is no encoding.
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]{1,3}|[^\x00-\x7f]|\n+|[ \t]{2,}|[^\sA-Za-z0-9]+")
 
@@ -165,50 +164,48 @@ class TextTally:
         return round((self._counted + count_raw(waiting, self._family)) * self._family.factor)
 
 
-def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directory: Path | None = None) -> None:
-    """Load the encodings that are on this machine in a background thread; nothing is downloaded.
+class TextBudget:
+    """The number of characters that a stream may still keep."""
 
-    Call it once in each process, also in a forked child. Afterwards no count loads anything in the caller's thread.
+    __slots__ = ("characters",)
 
-    Args:
-        models: Models whose tokens will be counted; o200k_base is always loaded.
-        timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
-        directory: A further directory to search for encoding files.
-    """
-    specs = {O200K.name: O200K}
-    for model in models:
-        spec = SPECS[family_of(model).encoding]
-        specs[spec.name] = spec
-    thread = encodings.load_in_background(specs.values(), directory)
-    if timeout is not None and thread is not None:
-        thread.join(timeout)
+    def __init__(self) -> None:
+        self.characters = _MOST_TEXT_OF_STREAM
 
 
-@contextmanager
-def count_with(counter: TokenCounter) -> Iterator[None]:
-    """Count every text in the process with this counter while the block runs; for tests."""
-    former, encodings.stand_in = encodings.stand_in, counter
-    try:
-        yield
-    finally:
-        encodings.stand_in = former
-
-
-def encoding_at_hand(model: str) -> tuple[str, bool]:
-    """Return the name of the encoding that counts a model's tokens, and whether its file is on this machine.
+class BoundedText:
+    """The beginning of a growing text, and a counter of the tokens of the rest.
 
     Args:
-        model: Name of the model; an unknown one has the encoding that is used for it.
+        budget: The text that the stream may still keep.
     """
-    spec = SPECS[family_of(model).encoding]
-    return spec.name, find_file(spec) is not None
 
+    __slots__ = ("_budget", "_chunks", "_left", "rest")
 
-def rank_files(directory: Path | None = None) -> dict[str, Path | None]:
-    """Return the path of each encoding's file by the encoding's name; ``None`` if it is not on this machine.
+    def __init__(self, budget: TextBudget) -> None:
+        self._chunks: list[str] = []
+        self._left = _MOST_TEXT
+        self._budget = budget
+        #: Counts what is not kept.
+        self.rest: TextTally | None = None
 
-    Args:
-        directory: A further directory to search.
-    """
-    found = {name: find_file(spec, directory) for name, spec in SPECS.items()}
-    return {name: None if file is None else file[0] for name, file in found.items()}
+    def add(self, chunk: str) -> None:
+        """Append a chunk that is not empty."""
+        size, budget = len(chunk), self._budget
+        if size > self._left or size > budget.characters:
+            if self.rest is not None:
+                self.rest.add(chunk)
+                return
+            size = min(self._left, budget.characters)
+            self.rest = TextTally()
+            self.rest.add(chunk[size:])
+            chunk = chunk[:size]
+        self._chunks.append(chunk)
+        self._left -= size
+        budget.characters -= size
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def __str__(self) -> str:
+        return "".join(self._chunks)

@@ -1,78 +1,25 @@
-"""The provider calls of a response or a stream, while they are read."""
+"""The provider calls of a response or a stream while they are read: the functions in ``_formats/`` write to a draft."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from decimal import Decimal
 from functools import reduce
 from operator import add
 
 from ..records import Usage
-from ._counting import TextTally
-from ._counts import Counts, cost_beside, cost_in, counts_in
+from ._counts import Counts, read_cost, read_counts, read_gateway_cost
+from ._fields import get, number, text
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
-from ._values import get, number, text
+from ._tokens import BoundedText, TextBudget
 
-# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
-# The first is about 60,000 tokens of English.
-MOST_TEXT = 262_144
-_MOST_TEXT_OF_STREAM = 4_194_304
 # Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
 # Longest name of a model, a tool or a finish reason that is kept, in characters.
 _LONGEST_NAME = 256
-
-
-class BoundedText:
-    """The beginning of a growing text, and a counter of the tokens of the rest.
-
-    Args:
-        limits: What the stream may still keep.
-    """
-
-    __slots__ = ("_chunks", "_left", "_limits", "rest")
-
-    def __init__(self, limits: Limits) -> None:
-        self._chunks: list[str] = []
-        self._left = MOST_TEXT
-        self._limits = limits
-        #: Counts what is not kept.
-        self.rest: TextTally | None = None
-
-    def add(self, chunk: str) -> None:
-        """Append a chunk that is not empty."""
-        size, limits = len(chunk), self._limits
-        if size > self._left or size > limits.characters:
-            if self.rest is not None:
-                self.rest.add(chunk)
-                return
-            size = min(self._left, limits.characters)
-            self.rest = TextTally()
-            self.rest.add(chunk[size:])
-            chunk = chunk[:size]
-        self._chunks.append(chunk)
-        self._left -= size
-        limits.characters -= size
-
-    def __bool__(self) -> bool:
-        return bool(self._chunks)
-
-    def __str__(self) -> str:
-        return "".join(self._chunks)
-
-
-class Limits:
-    """The numbers of characters and of tool calls that a stream may still keep."""
-
-    __slots__ = ("characters", "tool_calls")
-
-    def __init__(self) -> None:
-        self.characters = _MOST_TEXT_OF_STREAM
-        self.tool_calls = _MOST_TOOL_CALLS
 
 
 @dataclass(slots=True)
@@ -86,6 +33,9 @@ class _ToolCall:
 class CallDraft:
     """One provider call while it is read.
 
+    Args:
+        budget: The text that the stream may still keep.
+
     Attributes:
         text, reasoning: What the model wrote.
         tool_calls: By a key that the pieces of one tool call share.
@@ -95,11 +45,13 @@ class CallDraft:
         closed: True if the provider sends nothing after this.
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
+        has_wrong_counts: Whether a usage object has a number that cannot be a count.
     """
 
-    text: BoundedText
-    reasoning: BoundedText
-    tool_calls: dict[Hashable, _ToolCall] = field(default_factory=dict)
+    budget: InitVar[TextBudget]
+    text: BoundedText = field(init=False)
+    reasoning: BoundedText = field(init=False)
+    tool_calls: dict[object, _ToolCall] = field(default_factory=dict)
     ids: dict[str, None] = field(default_factory=dict)
     model: str | None = None
     error: str | None = None
@@ -112,6 +64,10 @@ class CallDraft:
     closed: bool = False
     service_tier: str = ""
     cost: Decimal | None = None
+    has_wrong_counts: bool = False
+
+    def __post_init__(self, budget: TextBudget) -> None:
+        self.text, self.reasoning = BoundedText(budget), BoundedText(budget)
 
     @property
     def has_content(self) -> bool:
@@ -163,11 +119,12 @@ class CallDraft:
             api=api,
             service_tier=self.service_tier,
             cost=self.cost,
+            has_wrong_counts=self.has_wrong_counts,
         )
 
 
 class Draft:
-    """The calls of a response or a stream. Dialects write to it, :meth:`reading` returns the result.
+    """The calls of a response or a stream. Formats write to it, :meth:`reading` returns the result.
 
     Attributes:
         call: The call that the current event belongs to.
@@ -179,8 +136,9 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._limits = Limits()
-        self.call = self._new_call()
+        self._budget = TextBudget()
+        self._tool_calls = 0
+        self.call = CallDraft(self._budget)
         self._calls = [self.call]
         self._by_id: dict[str, CallDraft] = {}
         self.entry = ""
@@ -188,9 +146,6 @@ class Draft:
         self.pieces = 0
         self.api = "chat"
         self.has_sum = False
-
-    def _new_call(self) -> CallDraft:
-        return CallDraft(BoundedText(self._limits), BoundedText(self._limits))
 
     # The current call
 
@@ -205,7 +160,7 @@ class Draft:
             whole: This event is a whole response.
             ends: This event ends a response, which is the current one if nothing has named that before.
         """
-        name = (call_id if type(call_id) is str else text(call_id)) or (self.entry if whole else "")
+        name = text(call_id) or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
         if known is not None:
             self.call = known
@@ -213,8 +168,8 @@ class Draft:
         is_current = ends and not self.call.ids and not self.call.finished_at
         if (name or anew) and not self.call.is_empty and not is_current:
             self._switch()
-        if name:
-            self._register(name)
+        if name and (name in self._by_id or len(self._by_id) < _MOST_IDS):
+            self._by_id[name] = self.call
         return False
 
     def begin_sum(self) -> None:
@@ -229,36 +184,28 @@ class Draft:
 
     def _switch(self) -> None:
         if len(self._calls) < _MOST_CALLS:
-            self.call = self._new_call()
+            self.call = CallDraft(self._budget)
             self._calls.append(self.call)
-
-    def _register(self, name: str) -> None:
-        if name in self._by_id or len(self._by_id) < _MOST_IDS:
-            self._by_id[name] = self.call
 
     # What the current call contains
 
     def add_text(self, value: object) -> bool:
         """Add visible text; return whether there was any."""
-        chunk = value if type(value) is str or value is None else text(value)
-        if not chunk:
-            return False
-        self.call.text.add(chunk)
-        self.pieces += 1
-        return True
+        return self._add(value, self.call.text)
 
     def add_reasoning(self, value: object) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
-        chunk = value if type(value) is str or value is None else text(value)
+        return self._add(value, self.call.reasoning)
+
+    def _add(self, value: object, to: BoundedText) -> bool:
+        chunk = text(value)
         if not chunk:
             return False
-        self.call.reasoning.add(chunk)
+        to.add(chunk)
         self.pieces += 1
         return True
 
-    def call_tool(
-        self, key: Hashable | None, name: object = None, arguments: object = None, call_id: object = None
-    ) -> None:
+    def call_tool(self, key: object, name: object = None, arguments: object = None, call_id: object = None) -> None:
         """Add a tool call or a piece of one, if it contains anything.
 
         Args:
@@ -282,20 +229,26 @@ class Draft:
             calls[key, known.call_id] = calls.pop(key)
             known = None
         if known is None:
-            if self._limits.tool_calls == 0:
+            if self._tool_calls == _MOST_TOOL_CALLS:
                 return
-            self._limits.tool_calls -= 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._limits), identity)
+            self._tool_calls += 1
+            known = calls[key] = _ToolCall(title, BoundedText(self._budget), identity)
         known.name = known.name or title
         if piece:
             known.arguments.add(piece)
 
     def identify(self, response_id: object) -> None:
         """Add an id of the response."""
-        name = response_id if type(response_id) is str else text(response_id)
+        name = text(response_id)
         if name and name not in self.call.ids and len(self._by_id) < _MOST_IDS:
             self.call.ids[name] = None
             self._by_id[name] = self.call
+
+    def describe(self, response: object) -> None:
+        """Take the id, the model and the cost of a response, if it has them under these names."""
+        self.identify(get(response, "id"))
+        self.name_model(get(response, "model"))
+        self.price(response)
 
     def finish(self, reason: object, choice: int = 0) -> None:
         """Take the reason why generation ended; the first choice's last reason is kept. ``"error"`` is a failure.
@@ -303,8 +256,9 @@ class Draft:
         Call it at the end of an answer, with the name of the event if the provider gives no reason. Without an end, a
         stream that its consumer leaves is a lower bound.
         """
-        word = reason if type(reason) is str or reason is None else text(reason) or text(get(reason, "value", "name"))
-        word = word[:_LONGEST_NAME] if word else word
+        if reason is None:
+            return
+        word = (text(reason) or text(get(reason, "value", "name")))[:_LONGEST_NAME]
         if not word:
             return
         call = self.call
@@ -316,7 +270,7 @@ class Draft:
 
     def name_model(self, value: object) -> None:
         """Take the model's name."""
-        self.call.model = (value if type(value) is str else text(value))[:_LONGEST_NAME] or self.call.model
+        self.call.model = text(value)[:_LONGEST_NAME] or self.call.model
 
     def name_tier(self, value: object) -> None:
         """Take the service tier that answered."""
@@ -338,25 +292,26 @@ class Draft:
             raw: The object.
             begun: The answer has only begun, so that its output is not known yet.
         """
-        counts = counts_in(raw) if raw is not None else None
+        counts = read_counts(raw) if raw is not None else None
         if counts is None:
             return False
         if begun:
             counts = counts.without("output")
         call = self.call
-        call.cost = call.cost if (cost := cost_in(raw)) is None else cost
+        call.has_wrong_counts |= counts.has_wrong
+        call.cost = call.cost if (cost := read_cost(raw)) is None else cost
         self.name_tier(get(raw, "speed") if get(raw, "speed") == "fast" else get(raw, "service_tier"))  # Anthropic
         if any(counts.values.values()):
             call.counted_at = self.event
         if counts.shape is BEDROCK_METRICS:
             call.metrics = counts
-        else:
+        elif counts.values:
             call.counts = counts if call.counts is None else call.counts.updated(counts)
         return True
 
     def price(self, response: object) -> None:
         """Take the cost that a gateway adds beside the usage object of a response."""
-        cost = cost_beside(response)
+        cost = read_gateway_cost(response)
         self.call.cost = self.call.cost if cost is None else cost
 
     def count_delta(self, raw: object) -> None:
@@ -364,8 +319,8 @@ class Draft:
 
         A total repeats the input. A part that follows the input's contains none. An unknown input is sent as zero.
         """
-        counts = counts_in(raw)
-        if counts is None:
+        counts = read_counts(raw)
+        if not counts:
             return
         call = self.call
         call.counted_at = self.event
@@ -396,9 +351,7 @@ class Draft:
 
     def reading(self) -> Reading:
         """Return what is known so far."""
-        if len(self._calls) == 1:
-            return self.call.reading(self.api)
-        calls = [call for call in self._calls if not call.is_empty]
+        calls = [call for call in self._calls if not call.is_empty] or [self.call]
         if len(calls) == 1:
             return calls[0].reading(self.api)
         parts = tuple(call.reading(self.api) for call in calls)
@@ -414,4 +367,5 @@ class Draft:
             ids=tuple(name for part in parts for name in part.ids),
             api=self.api,
             parts=parts,
+            has_wrong_counts=any(part.has_wrong_counts for part in parts),
         )

@@ -1,4 +1,4 @@
-"""Functions that read fields of objects which a provider's library returns.
+"""The fields of objects that a provider's library returns, and the values in them.
 
 SDK objects, dicts and mocks are read the same way. A field that is missing, has the wrong type or raises when it is
 read is ``None``: a response must never break the request that it answers.
@@ -15,13 +15,13 @@ from inspect import getattr_static
 from itertools import islice
 from numbers import Real
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeGuard
 
 from .._diagnostics import raise_if_from_signal
 
-# The largest integer that every JSON reader supports (RFC 8259, section 6). No provider counts that far.
-_LARGEST = 2**53 - 1
-_LONGEST_COUNT = 16
+# No model reads or writes so many tokens in a call: the largest context has 10 million. A larger number is a mistake,
+# and would spoil every sum.
+_LARGEST = 100_000_000
 # No response has so many parts. A sequence without an end must not block a request.
 _MOST_ITEMS = 100_000
 #: How many classes the caches of this package remember.
@@ -122,7 +122,7 @@ def number(value: object) -> int | None:
         if type(value) is int:
             return value if 0 <= value <= _LARGEST else None
         if type(value) is str:
-            return int(value) if len(value) < _LONGEST_COUNT and value.isascii() and value.isdigit() else None
+            return number(int(value)) if len(value) < 10 and value.isascii() and value.isdigit() else None
         if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
             return None
         whole: Any = value  # neither ABC declares what every number in Python has
@@ -132,6 +132,11 @@ def number(value: object) -> int | None:
     except Exception as exc:  # an unknown type of number
         raise_if_from_signal(exc)
         return None
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number or a truth value, whether or not it can be a count."""
+    return is_a(value, Real, Decimal)
 
 
 def is_a(value: object, *kinds: type) -> bool:
@@ -154,8 +159,8 @@ def is_list(value: object) -> bool:
 _MOST_MONEY = 1_000_000
 
 
-def amount(value: object, *, parts: int = 1) -> Decimal | None:
-    """Return an amount in USD, zero or more, which may be written as text; ``None`` for anything else.
+def parse_amount(value: object, *, parts: int = 1) -> Decimal | None:
+    """Return an amount of money in USD, zero or more, which may be written as text; ``None`` for anything else.
 
     Args:
         value: The amount, in USD or in small parts of it.
@@ -170,7 +175,7 @@ def amount(value: object, *, parts: int = 1) -> Decimal | None:
     return found / parts if found.is_finite() and 0 <= found <= _MOST_MONEY * parts else None
 
 
-def is_record(value: object) -> bool:
+def is_record(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Return whether a value is a dict or another mapping."""
     return value is not None and is_a(value, dict, Mapping)
 
@@ -179,6 +184,8 @@ def text(value: object) -> str:
     """Return a plain string, or the empty string for anything else."""
     if type(value) is str:
         return value
+    if value is None:
+        return ""
     try:
         return str.__str__(value) if isinstance(value, str) else ""
     except Exception as exc:  # ``__class__`` may raise, or return a wrong type
@@ -188,7 +195,7 @@ def text(value: object) -> str:
 
 def items(value: object) -> Iterator[Any]:
     """Iterate over a sequence; iterate over nothing if the value is not one."""
-    if value is None:
+    if value is None or type(value) is str:
         return iter(())
     return iter(value) if type(value) is list else _items_of_foreign(value)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
-from .._calls import CallDraft, Draft
-from .._values import fields_of, get, is_list, items, number, text
+from .._draft import CallDraft, Draft
+from .._fields import dig, fields_of, get, is_list, items, number, text
 
 _TEXT = (
     "response.output_text.delta",
@@ -28,19 +28,19 @@ _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST
 # Chat completions
 
 
-def absorb_chat(event: Any, draft: Draft) -> bool:
+def read_chat(event: object, draft: Draft) -> bool:
     """Read a completion or a chunk of one."""
     if words := _only_text(event, draft.call):  # in most chunks of a stream
         draft.call.text.add(words)
         draft.pieces += 1
         return True
-    event = fields_of(event)
-    choices = event.get("choices")
-    if type(choices) is not list and not is_list(choices):
+    fields = fields_of(event)
+    choices = fields.get("choices")
+    if not is_list(choices):
         return False
-    name = text(event.get("id"))
+    name = text(fields.get("id"))
     choices = list(map(fields_of, items(choices)))
-    is_chunk = text(event.get("object")) == "chat.completion.chunk"
+    is_chunk = text(fields.get("object")) == "chat.completion.chunk"
     is_whole = not is_chunk and len(choices) > 0 and choices[0].get("message") is not None
     if is_whole:
         draft.begin(name, whole=True)
@@ -50,15 +50,15 @@ def absorb_chat(event: Any, draft: Draft) -> bool:
     repeats = is_whole and draft.call.has_content
     if not draft.call.ids:
         draft.identify(name)
-    draft.name_model(event.get("model"))
-    draft.name_tier(event.get("service_tier"))
-    usage = event.get("usage")
-    if usage is None and (groq := event.get("x_groq")) is not None:
+    draft.name_model(fields.get("model"))
+    draft.name_tier(fields.get("service_tier"))
+    usage = fields.get("usage")
+    if usage is None and (groq := fields.get("x_groq")) is not None:
         usage = get(groq, "usage")
     draft.count(usage)
-    draft.fail(event.get("error"))
+    draft.fail(fields.get("error"))
     for position, choice in enumerate(choices):
-        _choice(choice, position, draft, repeats=repeats)
+        _add_choice(choice, position, draft, repeats=repeats)
     return True
 
 
@@ -97,7 +97,7 @@ def _only_text(chunk: Any, call: CallDraft) -> str:
     return ""
 
 
-def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
+def _add_choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
     draft.count(choice.get("usage"))  # Moonshot's streams
     draft.fail(choice.get("error"))
     place = choice.get("index")
@@ -112,10 +112,12 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
         return
     part = fields_of(part)
     content = part.get("content")
-    if type(content) is str or not is_list(content):
-        draft.add_text(content)
-    else:
-        _parts(content, draft)
+    draft.add_text(content)
+    for piece in items(content):  # as Mistral sends it for reasoning models
+        draft.add_text(get(piece, "text"))
+        thinking = get(piece, "thinking")
+        for thought in items(thinking) if is_list(thinking) else (thinking,):
+            draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
     draft.add_text(part.get("refusal"))
     draft.add_reasoning(part.get("reasoning_content")) or draft.add_reasoning(part.get("reasoning"))
     for number_of_call, call in enumerate(items(part.get("tool_calls"))):
@@ -127,88 +129,72 @@ def _choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> None:
     draft.call_tool((index, "function"), get(function, "name"), get(function, "arguments"))
 
 
-def _parts(content: object, draft: Draft) -> None:
-    """Read content in parts, as Mistral sends it for reasoning models."""
-    for part in items(content):
-        draft.add_text(get(part, "text"))
-        thinking = get(part, "thinking")
-        for thought in items(thinking) if is_list(thinking) else (thinking,):
-            draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
-
-
 # Responses
 
 
-def absorb_response(event: Any, draft: Draft) -> bool:
-    """Read a response or an event of one."""
-    event = fields_of(event)
-    kind = text(event.get("type"))
-    if kind not in _TEXT and not kind.startswith("response."):
-        return _absorb_whole(event, draft)
-    draft.api = "responses"
+def read_response(event: object, draft: Draft) -> bool:
+    """Read a response of the Responses or the Realtime API or an assistant's run, or an event of one."""
+    fields = fields_of(event)
+    kind = text(fields.get("type"))
     if kind in _TEXT:
-        draft.add_text(event.get("delta"))
+        draft.add_text(fields.get("delta"))
+    elif not kind.startswith("response."):
+        return _read_whole(fields, draft)
     elif kind in _REASONING:
-        draft.add_reasoning(event.get("delta"))
+        draft.add_reasoning(fields.get("delta"))
     elif kind in _ARGUMENTS:
-        draft.call_tool(_key(event), None, event.get("delta"))
+        draft.call_tool(_key_of(fields), None, fields.get("delta"))
     elif kind in _FRAMES:
-        response = event.get("response")
+        response = fields.get("response")
         # openai-agents gives every response of other providers the same id.
         draft.begin(get(response, "id"), anew=kind == "response.created", ends=kind in _LAST)
-        _frame(response, draft)
+        _describe(response, draft)
         draft.call.closed |= kind in _LAST
         if kind in _LAST and not draft.call.has_content:
-            absorb_output(get(response, "output"), draft)
+            add_output(get(response, "output"), draft)
     elif kind == "response.output_item.added":
-        item = event.get("item")
+        item = fields.get("item")
         if text(get(item, "type")) in _CALLS:
-            draft.call_tool(_key(event), get(item, "name"), get(item, "arguments", "input"))
+            draft.call_tool(_key_of(fields), get(item, "name"), get(item, "arguments", "input"))
+    draft.api = "responses"
     return True
 
 
-def _absorb_whole(response: Any, draft: Draft) -> bool:
-    name = text(response.get("object"))
-    if name == "thread.message.delta":
-        return _absorb_message(response, draft)
+def _read_whole(response: object, draft: Draft) -> bool:
+    name = text(get(response, "object"))
+    if name == "thread.message.delta":  # what an assistant adds to a message
+        for part in items(dig(response, "delta.content")):
+            draft.add_text(dig(part, "text.value"))
+        return True
     if name not in _OBJECTS:
         # The usage of an assistant's run includes that of its steps.
         return name == "thread.run.step" and bool(draft.call.ids)
     draft.api = "responses"
-    repeats = draft.begin(response.get("id"), whole=True) and draft.call.has_content
-    _frame(response, draft)
+    repeats = draft.begin(get(response, "id"), whole=True) and draft.call.has_content
+    _describe(response, draft)
     if not repeats:
-        absorb_output(response.get("output"), draft)
+        add_output(get(response, "output"), draft)
     return True
 
 
-def _absorb_message(event: Any, draft: Draft) -> bool:
-    """Read what an assistant adds to a message."""
-    for part in items(get(event.get("delta"), "content")):
-        draft.add_text(get(get(part, "text"), "value"))
-    return True
+def _key_of(event: object) -> object:
+    index = number(get(event, "output_index"))
+    return index if index is not None else text(get(event, "item_id"))
 
 
-def _key(event: Any) -> Any:
-    index = number(event.get("output_index"))
-    return index if index is not None else text(event.get("item_id"))
-
-
-def _frame(response: Any, draft: Draft) -> None:
-    draft.identify(get(response, "id"))
-    draft.name_model(get(response, "model"))
+def _describe(response: object, draft: Draft) -> None:
+    draft.describe(response)
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"))
-    draft.price(response)
     draft.fail(get(response, "error", "last_error"))
-    draft.fail(get(get(response, "status_details"), "error"))
+    draft.fail(dig(response, "status_details.error"))
     status = text(get(response, "status"))
     if status not in _UNFINISHED:
-        draft.finish(get(get(response, "incomplete_details"), "reason") or status)
+        draft.finish(dig(response, "incomplete_details.reason") or status)
 
 
-def absorb_output(output: object, draft: Draft) -> None:
-    """Read the items that a response contains."""
+def add_output(output: object, draft: Draft) -> None:
+    """Add the items that a response contains."""
     for position, item in enumerate(items(output)):
         kind = text(get(item, "type"))
         if kind in _CALLS:
