@@ -11,11 +11,11 @@ from weakref import WeakSet
 
 from .context import bind, binder, unbind
 from .current import run_of
+from .hooks import StreamHooks
 from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
 from .state import RunState
-from .steps import StreamHooks
 from .stream import TrackedAsyncStream
 from .web import is_cancellation
 
