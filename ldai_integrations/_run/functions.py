@@ -7,20 +7,20 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from .context import bind, binder, unbind
 from .current import run_of
+from .hooks import StreamHooks
 from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
 from .state import RunState
-from .steps import StreamHooks
 from .stream import TrackedAsyncStream
 from .web import is_cancellation
 
-#: The functions that are decorated, as they were before.
-_decorated: WeakSet[object] = WeakSet()
+# The functions that are decorated, as they were before, by their ids: each request looks for its handler here.
+_decorated: dict[int, ref[object]] = {}
 
 
 class Opener(Protocol):
@@ -53,8 +53,7 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
         track = _track_plain
     injected = _run_parameter(func)
     if inspect.isroutine(func):
-        with suppress(TypeError):
-            _decorated.add(func)
+        _remember(func)
     wrapper = functools.update_wrapper(track(func, opener, injected), func)
     _set_signature(wrapper, func, injected)
     return wrapper
@@ -62,10 +61,14 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
 
 def is_bypassed(handler: object) -> bool:
     """Return whether ``track_ai`` decorates this object, so that whoever calls the object itself is not tracked."""
-    try:
-        return handler in _decorated
-    except TypeError:  # objects that have no weak references, or no hash
-        return False
+    found = _decorated.get(id(handler))
+    return found is not None and found() is handler
+
+
+def _remember(func: object) -> None:
+    key = id(func)
+    with suppress(TypeError):  # builtin functions have no weak references
+        _decorated[key] = ref(func, lambda dead: _decorated.pop(key) if _decorated.get(key) is dead else None)
 
 
 def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:

@@ -9,9 +9,9 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, binder, unbind
+from .hooks import StreamHooks
 from .observe import observe_response
 from .state import RunState
-from .steps import StreamHooks
 from .stream import track_stream
 from .vote_token import VoteToken
 from .web import content_type_of, header_of, looks_like_stream, status_of_response, streamed_body, whole_body

@@ -1,4 +1,9 @@
-"""Streams that report their items."""
+"""Streams that report their items.
+
+Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
+while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere. Streams take no times; their
+hooks do.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,93 @@ from types import MethodType
 from typing import Any
 
 from .context import unbind
+from .hooks import StreamHooks
 from .proxy import Proxy
-from .steps import Steps, StreamHooks
+from .web import is_cancellation
+
+
+class _Steps:
+    """The steps of a stream.
+
+    They are not methods of the stand-in, because reading one attribute of a stand-in takes longer than a step.
+
+    Attributes:
+        stream: The stream.
+        hooks: What happens at its items and its end.
+        run: What each step is bound to; ``None`` to bind nothing.
+        bind: Binds it.
+        unbind: Restores what ``bind`` replaced.
+        is_over: Whether the stream has ended.
+    """
+
+    __slots__ = ("bind", "hooks", "is_over", "run", "stream", "unbind")
+
+    def __init__(self, stream: Any, hooks: StreamHooks) -> None:
+        self.stream = stream
+        self.hooks = hooks
+        self.run = hooks.run
+        self.bind, self.unbind = hooks.binder
+        self.is_over = False
+
+    def take(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Take a step; return the item that the consumer gets."""
+        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = step(*args)
+            except StopIteration:
+                last = self.last_item()
+                if last is not None:
+                    return last
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self.fail(exc, args)
+                raise
+            finally:
+                if token is not None:
+                    unbind(token)
+            if not hooks.on_item(item):
+                return item
+            step, args = self.stream.__next__, ()
+
+    async def atake(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Take a step; return the item that the consumer gets."""
+        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
+        while True:
+            token = bind(run) if run is not None else None
+            try:
+                item = await step(*args)
+            except StopAsyncIteration:
+                last = self.last_item()
+                if last is not None:
+                    return last
+                await hooks.aread_rest()
+                hooks.on_end(None)
+                raise
+            except BaseException as exc:
+                self.fail(exc, args)
+                raise
+            finally:
+                if token is not None:
+                    try:
+                        unbind(token)
+                    except ValueError:  # see unbind
+                        pass
+            if not hooks.on_item(item):
+                return item
+            step, args = self.stream.__anext__, ()
+
+    def last_item(self) -> Any:
+        """Note that the stream is exhausted; return an item to append to it, once."""
+        is_over, self.is_over = self.is_over, True
+        return None if is_over else self.hooks.last_item()
+
+    def fail(self, exc: BaseException, thrown: tuple[Any, ...] = ()) -> None:
+        """Note the exception of a step, which somebody who stopped waiting may have thrown in."""
+        self.is_over = True
+        self.hooks.on_end(GeneratorExit() if exc in thrown and is_cancellation(exc) else exc)
 
 
 class _Tracked(Proxy):
@@ -17,7 +107,7 @@ class _Tracked(Proxy):
     def __init__(self, stream: object, hooks: StreamHooks) -> None:
         super().__init__(stream)
         self._self_hooks = hooks
-        self._self_steps = Steps(stream, hooks)
+        self._self_steps = _Steps(stream, hooks)
         self._self_is_closed = False
 
     def __getattr__(self, name: str) -> Any:
