@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MethodType
@@ -206,6 +207,8 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if isinstance(part, Connect):
         return _ConnectMethod(value, owner)
     if isinstance(part, CallKind):
+        if part.has_usage_option and place.include_usage and not _takes_stream_options(value):
+            part = replace(part, has_usage_option=False)
         return _TrackedMethod(value, owner, part)
     if isinstance(part, Post):
         return _PostMethod(value, owner, part)
@@ -214,3 +217,12 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if type(value) is MethodType and any(hasattr(holder, name) for name in part.tree):
         return MethodType(value.__func__, _Self(holder, replace(place, tree=part.tree)))
     return value if part.otherwise is None else _wrap_part(value, part.otherwise, owner)
+
+
+def _takes_stream_options(method: Any) -> bool:
+    """Return whether a method takes ``stream_options``. Groq's does not, and its streams report their usage anyway."""
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):  # it has no signature
+        return False
+    return any(one.name == "stream_options" or one.kind is one.VAR_KEYWORD for one in parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -162,6 +163,23 @@ def test_nothing_is_asked_where_it_makes_no_sense(provider: Provider, tracking: 
 
     assert len(provider.requests) == 6
     assert not [request for request in provider.requests if "stream_options" in request]
+
+
+def test_a_client_that_knows_no_such_option(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A client that is made like OpenAI's, but does not take the option, as Groq's, is called without it."""
+
+    class Completions:
+        def create(self, *, model: str, stream: bool) -> Any:
+            choice = {"index": 0, "delta": {"content": f"{model} {stream}"}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
+            chunk = {"object": "chat.completion.chunk", "choices": [choice], "x_groq": {"usage": usage}}
+            return iter([chunk])
+
+    client = wrap_client(SimpleNamespace(chat=SimpleNamespace(completions=Completions())), include_usage="always")
+    with track_ai(config_key="chat", tracking=tracking):
+        assert len(list(client.chat.completions.create(model="m", stream=True))) == 1
+
+    assert records[0].usage == TOLD
 
 
 @pytest.mark.parametrize(
