@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from ..usage import Reading
 from .request import ProviderRequest
+from .web import is_timeout
 
 #: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
 #: up the calls that one of its handlers makes.
@@ -48,7 +48,8 @@ class ProviderCall:
         first_answer_at: When the first visible text of its stream arrived.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
-        is_left: Whether the consumer of its stream left before the end.
+        is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
+        is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
         measure: Returns how many characters of the response have still to be read or counted.
@@ -66,6 +67,7 @@ class ProviderCall:
         "form",
         "framework",
         "is_background",
+        "is_cancelled",
         "is_left",
         "is_lookup",
         "measure",
@@ -89,6 +91,7 @@ class ProviderCall:
         self.is_background: bool = False
         self.is_lookup: bool = False
         self.is_left: bool = False
+        self.is_cancelled: bool = False
         self.form: type | None = None
         self.rest: RestOfStream | None = None
         self.wait: Callable[[float], object] | None = None
@@ -105,15 +108,14 @@ class ProviderCall:
         self._read = read
 
     def reading(self) -> Reading | None:
-        """Return what is known about the response so far; ``None`` if nothing is.
+        """Return what is known about the response so far; ``None`` if nothing is."""
+        return self._read()
 
-        Some providers send the usage so far in every chunk. It is a lower bound if nobody read the finish reason.
-        """
-        reading = self._read()
-        is_left = self.is_left or (self.ended_at is None and self.first_token_at is not None)
-        if not is_left or reading is None or reading.usage is None or reading.finish_reasons:
-            return reading
-        return replace(reading, usage=replace(reading.usage, lower_bound=True))
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether nobody waited for its end."""
+        has_not_begun = self.source == "client" and self.form is None
+        return self.is_left or (self.ended_at is None and (has_not_begun or self.first_token_at is not None))
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""
@@ -127,9 +129,18 @@ class ProviderCall:
         if self.ended_at is None:
             self.ended_at = now
 
+    def leave(self, exc: BaseException, now: float) -> None:
+        """Note the exception that says that its consumer stopped waiting."""
+        if self.ended_at is None:
+            self.is_left = True
+            self.is_cancelled = not isinstance(exc, GeneratorExit)
+        self.end(now)
+
     def fail(self, exc: BaseException, now: float) -> None:
         """Note that the call failed."""
         self.error = self.error or type(exc).__name__
+        if self.ended_at is None:
+            self.is_left = self.first_token_at is not None or is_timeout(exc)
         self.end(now)
 
     def encloses(self, other: ProviderCall) -> bool:

@@ -47,6 +47,16 @@ class CountedCall:
         """Whether the call raised an exception, or its response carries an error."""
         return bool(self._error or self.reading.error)
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the call failed, or was cancelled before anything of its answer arrived."""
+        return self.is_failed or (self.call.is_cancelled and not self.reading.has_output)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether nobody waited for the end of the answer, so that it may have more tokens than are known."""
+        return self.call.is_unfinished and not self.reading.finish_reasons
+
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
         apis = {self.call.api, report.api} - {""}

@@ -134,9 +134,9 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     """Note the exception of a call, and the usage of the response that the exception carries."""
     now = run.services.clock()
     if is_cancellation(exc):
-        call.end(now)
+        call.leave(exc, now)
         return
-    call.request = None  # a call that failed before its response began is not billed
+    call.request = None  # nothing is known of what a call that failed before its response began costs
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
         call.read_with(lambda: replace(reading, error=type(exc).__name__))
@@ -207,10 +207,10 @@ class _Observer(StreamHooks):
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""
         self._call.rest = None  # nothing more can be read of it
-        if self._call.ended_at is None:  # a block ends after the stream in it
-            self._call.is_left = exc is not None
-        if exc is None or is_cancellation(exc):
+        if exc is None:
             self._call.end(self._clock())
+        elif is_cancellation(exc):
+            self._call.leave(exc, self._clock())
         else:
             self._call.fail(exc, self._clock())
 

@@ -31,15 +31,16 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     """
     calls, (first_token_at, first_answer_at) = run.counted_calls(), run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
-    failed = [call for call in calls if call.is_failed]
-    outcome = _outcome(run, calls, failed, own)
+    outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
     model_name = config.model.name if config.model is not None else ""
     provider_name = config.provider.name if config.provider is not None else ""
     priced = _priced_calls(run, calls, own, outcome)
-    usage = _stated_usage(run) or _sum(run, calls, priced)
+    # A call that nobody saw, or whose end nobody read, may have more tokens.
+    is_partial = bool(calls) and (run.had_stray_calls or any(call.is_unfinished for call in calls))
+    usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         run.services.diagnostics.note(
             "estimated",
@@ -73,7 +74,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
             get_custom=config.model.get_custom,
             started_at=run.started_at,
         )
-        if cost is not None and calls and run.had_stray_calls:
+        if cost is not None and is_partial:
             cost = replace(cost, lower_bound=True)
     return RunRecord(
         run_id=identity.run_id,
@@ -100,7 +101,7 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         tracker=run.sdk_tracker,
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
-        failed_calls=len(failed),
+        failed_calls=sum(call.is_failed for call in calls),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
         conversation_id=str(run.conversation_id or "")[:_MOST_OF_ID],
@@ -118,9 +119,7 @@ def _stated_usage(run: RunState) -> Usage | None:
     return known
 
 
-def _outcome(
-    run: RunState, calls: Sequence[CountedCall], failed: Sequence[CountedCall], own: Reading | None
-) -> Outcome:
+def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
     """Decide in this order: what user code reported, cancelled, error, discarded, success."""
     if run.is_discarded:
         return "discarded"
@@ -136,7 +135,7 @@ def _outcome(
     if run.error_by_result is not None:
         return "error" if run.error_by_result else "success"
     status = run.output.status if run.error is None else status_of_exception(run.error)
-    if _is_error(run, calls, failed, own, status):
+    if _is_error(run, calls, own, status):
         return "error"
     if saw_generation or run.had_stray_calls:
         return "success"
@@ -148,7 +147,6 @@ def _outcome(
 def _is_error(
     run: RunState,
     calls: Sequence[CountedCall],
-    failed: Sequence[CountedCall],
     own: Reading | None,
     status: int | None,
 ) -> bool:
@@ -156,19 +154,20 @@ def _is_error(
     settings = run.services.settings
     if run.error is not None and status is None:
         return True
-    if failed and settings.caught_failures == "error" and not _is_substituted(calls, failed):
+    unanswered = [call for call in calls if call.is_unanswered]
+    if unanswered and settings.caught_failures == "error" and not _is_substituted(calls, unanswered):
         return True
     return bool(own is not None and own.error) or (status is not None and status in settings.error_statuses)
 
 
-def _is_substituted(calls: Sequence[CountedCall], failed: Sequence[CountedCall]) -> bool:
-    """Return whether a provider call succeeded after the last failed one had started.
+def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCall]) -> bool:
+    """Return whether a provider call succeeded after the last unanswered one had started.
 
     Embeddings are no substitute for text that was not generated. Nor are the calls of a handler that failed.
     """
-    last = max(failed, key=lambda call: call.call.started_at).call
+    last = max(unanswered, key=lambda call: call.call.started_at).call
     return any(
-        not call.is_failed
+        not call.is_unanswered
         and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
         and (call.call.api != "embeddings" or last.api == "embeddings")
         and (last.source != "sdk" or call.call.source == "sdk" or not last.encloses(call.call))
@@ -201,7 +200,9 @@ def _priced_calls(
     return priced
 
 
-def _sum(run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCall]) -> Usage | None:
+def _sum(
+    run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCall], *, is_partial: bool
+) -> Usage | None:
     """Add up the usage of all provider calls."""
     parts = [call.usage for call in priced if call.usage is not None]
     if not parts:
@@ -209,9 +210,7 @@ def _sum(run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCal
     total: Usage = reduce(add, parts).with_total()
     if total.input_tokens is None and len(parts) == 1 and all(call.call.source != "client" for call in calls):
         total = total.filled_from(_estimate_prompt(run) or Usage())
-    if run.had_stray_calls and calls:
-        return replace(total, lower_bound=True)
-    return total
+    return replace(total, lower_bound=True) if is_partial else total
 
 
 def _complete(run: RunState, counted: CountedCall) -> Usage | None:

@@ -24,6 +24,9 @@ _CLIENT_GONE = {
     ("starlette", "WebSocketDisconnect"),
 }
 
+# Timeouts of clients of HTTP before a request is sent.
+_NOT_CONNECTED = ("ConnectTimeout", "ConnectionTimeout", "PoolTimeout")
+
 # django.http.Http404 and PermissionDenied carry no status.
 _NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
 
@@ -33,6 +36,13 @@ def is_cancellation(exc: BaseException) -> bool:
     if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         return True
     return any(_origin(cls) in _STOPPED or _origin(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
+
+
+def is_timeout(exc: BaseException) -> bool:
+    """Return whether an exception means that nobody waited any longer for a server that may have the request."""
+    causes = (exc, exc.__cause__)
+    names = [cls.__name__ for one in causes if one is not None for cls in type(one).__mro__]
+    return any("Timeout" in name for name in names) and not any(name.startswith(_NOT_CONNECTED) for name in names)
 
 
 def status_of_exception(exc: BaseException) -> int | None:

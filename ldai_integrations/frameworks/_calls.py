@@ -169,9 +169,10 @@ class _OpenCall:
 
     def fail(self, exc: BaseException, response: object) -> None:
         if isinstance(exc, GeneratorExit) or is_cancellation(exc):
-            self.call.is_left = True
+            self.call.leave(exc, self.run.services.clock())
             self.end(response)
             return
+        self.call.fail(exc, self.run.services.clock())
         with self._guard():
             self._read(response if response is not None else exc, error=type(exc).__name__)
         self._close(type(exc).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
 from ldai_integrations.usage import estimate_output
 
-from .answers import chat
+from .answers import chat, responses, whole
 from .cases import CHAT, MESSAGES, RESPONSES
 from .makers import anthropic, openai
 from .provider import Provider
@@ -78,10 +79,9 @@ def test_a_prompt_that_the_provider_keeps_is_a_lower_bound(
 ) -> None:
     """If a request continues a conversation that the provider stored, only its own part of the prompt is counted."""
     client: Any = wrap_client(openai(provider.url))
+    provider.queued.append(lambda request: whole({**json.loads(responses(request).parts[0]), "usage": None}))
     with track_ai(config_key="chat", tracking=tracking):
-        for event in client.responses.create(**RESPONSES, **kept, stream=True):
-            if event.type == "response.output_text.delta":
-                break
+        client.responses.create(**RESPONSES, **kept)
 
     usage = records[0].usage
     assert usage is not None

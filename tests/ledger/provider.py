@@ -39,6 +39,7 @@ class Plan:
         late: How long it waits before the usage frame of a stream, in seconds.
         silent: Whether the usage frame never comes, although the connection stays open.
         pause: How long it waits before each chunk of a stream, in seconds.
+        delay: How long it waits before the body of its answer, in seconds.
         breaks_after: After how many chunks the connection breaks.
         finish_reason: Why it ends.
         encoding: The content encoding.
@@ -56,6 +57,7 @@ class Plan:
     late: float = 0.0
     silent: bool = False
     pause: float = 0.0
+    delay: float = 0.0
     breaks_after: int | None = None
     finish_reason: str = "stop"
     encoding: str = ""
@@ -124,7 +126,7 @@ class Provider:
             # Mistral reports the usage of every stream.
             asks = "/mistral/" in path or bool((request.get("stream_options") or {}).get("include_usage"))
             steps, kind = _chat(plan, request, model, number, asks=asks)
-        return 200, kind, plan.encoding, steps
+        return 200, kind, plan.encoding, [plan.delay, *steps] if plan.delay else steps
 
 
 def _step_of_loop(plan: Plan, request: dict[str, Any]) -> Plan:

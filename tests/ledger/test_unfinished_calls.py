@@ -1,0 +1,140 @@
+"""Provider calls whose answers nobody waits for: hedged requests, timeouts, and streams that are left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ldai_integrations import current_run, track_ai, wrap_client
+from ldai_integrations.records import RunRecord
+from ldai_integrations.testing import RecordingSink
+
+from ..clients import makers
+from .provider import IN, OUT, Provider
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+SLOW, SOON, LATE = "slow", 0.1, 1.0
+
+
+def handled(handler: Callable[[], Any], runs: RecordingSink) -> RunRecord:
+    """Return the record of a handler's run."""
+    track_ai(config_key="chat")(handler)()
+    return runs.wait()[0]
+
+
+def handled_async(handler: Callable[[Any], Any], provider: Provider, runs: RecordingSink) -> RunRecord:
+    """Return the record of the run of an asynchronous handler, which gets a wrapped client."""
+
+    async def call() -> None:
+        async with makers.async_openai(provider.url) as client:
+            await track_ai(config_key="chat")(handler)(wrap_client(client, include_usage="always"))
+
+    asyncio.run(call())
+    return runs.wait()[0]
+
+
+def is_exact(record: RunRecord) -> bool:
+    """Return whether a record has the tokens of one answer, and claims to know all of them."""
+    usage = record.usage
+    assert usage is not None
+    return (usage.input_tokens, usage.output_tokens, usage.lower_bound, usage.source) == (IN, OUT, False, "provider")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_faster_of_two(is_stream: bool, provider: Provider, runs: RecordingSink) -> None:
+    """The tokens of a request that lost a race are not known, so that those of the run are a lower bound."""
+    provider.serve(SLOW, **({"pause": SOON} if is_stream else {"delay": LATE}))
+
+    async def ask(client: Any, model: str) -> None:
+        answer = await client.chat.completions.create(model=model, messages=ASK, stream=is_stream)
+        if is_stream:
+            assert [chunk async for chunk in answer]
+
+    async def handler(client: Any) -> None:
+        asked = [asyncio.create_task(ask(client, model)) for model in (SLOW, "fast")]
+        _, late = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 0)
+    assert record.usage is not None
+    assert record.usage.lower_bound
+    assert record.usage.output_tokens is not None
+    assert record.usage.output_tokens >= OUT
+    assert record.cost is None or record.cost.lower_bound
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("fallback", [False, True])
+def test_a_deadline(fallback: bool, is_stream: bool, provider: Provider, runs: RecordingSink) -> None:
+    """A call that ``asyncio.wait_for`` stops before it answered is an error, unless another call answers instead."""
+    provider.serve(SLOW, delay=LATE)
+
+    async def ask(client: Any, model: str) -> object:
+        answer = await client.chat.completions.create(model=model, messages=ASK, stream=is_stream)
+        return [chunk async for chunk in answer] if is_stream else answer
+
+    async def handler(client: Any) -> object:
+        try:
+            return await asyncio.wait_for(ask(client, SLOW), SOON)
+        except asyncio.TimeoutError:
+            return await ask(client, "other") if fallback else "We are sorry."
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls) == ("success" if fallback else "error", 1 + fallback)
+    assert record.usage is not None
+    assert record.usage.lower_bound
+
+
+def test_a_timeout_of_the_client(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A provider may bill a request that timed out, so that the tokens of the fallback are a lower bound."""
+    provider.serve(SLOW, delay=LATE)
+    client = wrap_client(openai)
+
+    def handler() -> None:
+        with pytest.raises(pytest.importorskip("openai").APITimeoutError):
+            client.chat.completions.create(model=SLOW, messages=ASK, timeout=SOON)
+        client.chat.completions.create(model="other", messages=ASK)
+
+    record = handled(handler, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, OUT, True)
+
+
+@pytest.mark.parametrize("name", ["ConnectTimeout", "ConnectTimeoutError", "PoolTimeout", "InternalServerError"])
+def test_a_request_that_was_not_answered_at_all(
+    name: str, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """A request that did not reach the provider, or that it refused, is not billed."""
+    client = wrap_client(openai)
+
+    def handler() -> None:
+        current_run().observe(type(name, (Exception,), {})())
+        client.chat.completions.create(model="other", messages=ASK)
+
+    record = handled(handler, runs)
+    assert (record.calls, record.failed_calls) == (2, 1)
+    assert is_exact(record)
+
+
+def test_a_stream_that_is_left(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The tokens of a stream that is left before its end are a lower bound: the provider may go on."""
+    client = wrap_client(openai, include_usage="always")
+    provider.serve("long", words=("Hello",) * 5)
+
+    def handler() -> None:
+        stream = client.chat.completions.create(model="long", messages=ASK, stream=True)
+        for chunk in stream:
+            if chunk.choices[0].delta.content:
+                break
+        stream.close()
+
+    record = handled(handler, runs)
+    assert record.usage is not None
+    assert (record.outcome, record.usage.source, record.usage.lower_bound) == ("success", "estimate", True)
