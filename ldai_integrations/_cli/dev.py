@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _load_prices() -> Callable[[str, str], Mapping[str, Decimal]] | None:
     """Return a function that looks up list prices; ``None`` if ``genai-prices`` is not installed."""
     try:
-        from ..costs import PriceList
+        from .._prices import PriceList
 
         prices = PriceList()
     except ImportError:
