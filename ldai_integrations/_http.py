@@ -1,4 +1,4 @@
-"""Answers of servers, in a limited time and of a limited size."""
+"""Addresses of servers, and their answers: in a limited time and of a limited size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -15,6 +16,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 # per second would hold up its client for minutes.
 _HEAD_SECONDS = 15.0
 _CHUNK_BYTES = 65_536
+
+
+def split_address(url: str) -> SplitResult | None:
+    """Return the parts of an http or https address; ``None`` if the text is not one."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of brackets
+        return None
+    return parts if is_address else None
 
 
 def limit_heads(pool: urllib3.PoolManager) -> None:

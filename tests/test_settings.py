@@ -167,6 +167,16 @@ def test_services_are_turned_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None
     assert list(settings.feedback.config_keys) == ["support-bot", "order-agent"]
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:8765", "http://127.0.0.1:99999", "http://[::1", "http://127.0.0.1:x", "http://127.0.0.1:1\nX: y"]
+)
+def test_a_dev_server_without_an_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is no address is an error at set-up that names the variable."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", url)
+    with pytest.raises(ConfigurationError, match="LDAI_DEV_SERVER is"):
+        Tracking.from_env()
+
+
 def test_a_config_file_that_is_nested_too_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that no JSON reader can read is an error at set-up that names the variable."""
     file = tmp_path / "configs.json"

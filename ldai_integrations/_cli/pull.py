@@ -73,7 +73,8 @@ def _write(path: Path, flags: Mapping[str, Json]) -> None:
             raise ValueError(f"{path} is not a file with AI Configs; give another name with --output") from None
     else:
         content["flags"] = dict(flags)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    path.write_bytes(text.encode(errors="backslashreplace"))  # JSON has the same escapes for a lone surrogate
     write_schema(path)
 
 

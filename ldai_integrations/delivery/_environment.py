@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
 from .._diagnostics import Diagnostics, logger
+from .._http import split_address
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
 from ._connection import SDK_KEY, is_real_key, problem_with_key
@@ -140,8 +140,8 @@ def _check_key(key: str, *, for_dev_server: bool = False) -> str:
 
 
 def _check_address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = split_address(url)
+    if parts is None:
         raise ConfigurationError(f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ConfigurationError(

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ._events import InvalidPayloadError
-from ._http import BodyTooLargeError, BodyUnreadableError, HangUp, error
+from ._http import MAX_BYTES, SMALL_BYTES, BodyTooLargeError, BodyUnreadableError, HangUp, error
 from ._json import parse_json
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ class SDKEndpoints:
     @property
     def routes(self) -> list[Route]:
         """Return the paths of the streaming, polling and event protocols."""
+        diagnostic = self._read_body_for(self._diagnostic, limit=SMALL_BYTES)
         return [
             Route("/all", self._require_key(self._stream)),
             Route("/sdk/latest-all", self._require_key(self._poll)),
             Route("/sdk/stream", self._require_key(self._second_protocol)),
             Route("/sdk/poll", self._require_key(self._second_protocol)),
             Route("/bulk", self._require_key(self._read_body_for(self._bulk)), methods=["POST"]),
-            Route("/diagnostic", self._require_key(self._read_body_for(self._diagnostic)), methods=["POST"]),
+            Route("/diagnostic", self._require_key(diagnostic), methods=["POST"]),
         ]
 
     def _require_key(self, endpoint: Endpoint) -> Endpoint:
@@ -69,12 +70,14 @@ class SDKEndpoints:
 
         return check
 
-    def _read_body_for(self, handle: Callable[[Request, bytes], Awaitable[Response]]) -> Endpoint:
+    def _read_body_for(
+        self, handle: Callable[[Request, bytes], Awaitable[Response]], *, limit: int = MAX_BYTES
+    ) -> Endpoint:
         """Return an endpoint that reads the body and answers all errors in it."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                async with self._stores.bodies.read(request) as body:
+                async with self._stores.bodies.read(request, limit=limit) as body:
                     return await handle(request, body)
             except ClientDisconnect:
                 return self._hang_up

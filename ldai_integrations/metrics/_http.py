@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from .._http import limit_heads, read_body
+from .._http import limit_heads, read_body, split_address
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
@@ -193,8 +193,8 @@ def _check_token(token: str) -> str:
 
 
 def _check_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    parts = split_address(url)
+    if parts is None or parts.username or parts.query or parts.fragment:
         raise ConfigurationError(f"base_url is {url!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ConfigurationError(

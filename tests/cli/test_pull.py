@@ -202,6 +202,18 @@ def test_other_entries_stay(api: API) -> None:
     assert after == before
 
 
+def test_a_text_that_utf_8_cannot_encode(api: API) -> None:
+    """A half of a surrogate pair is written with an escape, and the other entries of the file stay."""
+    assert cli.main(["init"]) == 0
+    config = deepcopy(CHAT)
+    config["variations"][1]["messages"][0]["content"] = "\ud83d"
+    api.will_answer(config, TARGETING, MODEL, TOOL)
+    assert cli.main(["pull", "chat"]) == 0
+    flags = json.loads(Path("configs.json").read_text(encoding="utf-8"))["flags"]
+    assert flags["chat"]["variations"][1]["messages"][0]["content"] == "\ud83d"
+    assert len(flags) > 1
+
+
 def test_a_file_of_another_kind_is_kept(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not JSON is not overwritten."""
     Path("notes.txt").write_text("Milk.", encoding="utf-8")

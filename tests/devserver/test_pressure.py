@@ -115,6 +115,14 @@ def test_others_read_while_many_events_are_stored(server: DevServer, raw: httpx.
     assert server.status()["events"] == 100_000
 
 
+def test_a_large_diagnostic_is_not_read(server: DevServer, raw: httpx.Client) -> None:
+    """A diagnostic of 20 MB, which no SDK sends, is not parsed, which would block others. Its connection is closed."""
+    body = gzip.compress(b"[" + b"[]," * 7_000_000 + b"[]]")
+    with pytest.raises(httpx.RemoteProtocolError):
+        raw.post("/diagnostic", content=body, headers={"Content-Encoding": "gzip"}, timeout=60)
+    assert server.status()["refusedPayloads"] == 1
+
+
 def test_large_bodies_are_stored_one_after_the_other(server: DevServer, raw: httpx.Client) -> None:
     """Two payloads of 20 MB at once are stored."""
     body = json.dumps([{"kind": "custom", "key": "k", "data": "x" * 20 * MB}]).encode()

@@ -309,7 +309,19 @@ def test_what_is_no_token(token: Any) -> None:
     assert "0123456789" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["app.launchdarkly.com", "ftp://x", "https://", "http://ld.example", "https://a@b", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "app.launchdarkly.com",
+        "ftp://x",
+        "https://",
+        "http://ld.example",
+        "https://a@b",
+        "",
+        "http://127.0.0.1:99999",
+        "https://[::1",
+    ],
+)
 def test_addresses_that_cannot_be_meant(url: str) -> None:
     """An address that cannot work, or would show the token to the network, is refused."""
     with pytest.raises(ConfigurationError, match="base_url"):

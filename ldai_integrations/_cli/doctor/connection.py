@@ -19,7 +19,7 @@ from ldclient import Config, Context, LDClient
 from ldclient.config import HTTPConfig
 
 from ..._diagnostics import Diagnostics
-from ..._http import limit_heads, read_body
+from ..._http import limit_heads, read_body, split_address
 from ...delivery import (
     CONFIG_FILE,
     DEV_SERVER,
@@ -80,8 +80,7 @@ def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding
     key, url, file = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     found = []
     if url:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if split_address(url) is None:
             return None, [problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints")]
         target = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
     elif key:
