@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., object])
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class _Opener:
@@ -160,8 +161,14 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
     @overload
     def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...
 
+    # No type expresses a function without a parameter in the middle whose others keep their names. Such calls are not
+    # checked, because a mistake in a correct call would be worse.
+
     @overload
-    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[Concatenate[S, P], T]: ...
+    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[..., T]: ...
+
+    @overload
+    def __call__(self, func: Callable[Concatenate[S, U, Run, P], T]) -> Callable[..., T]: ...
 
     @overload
     def __call__(self, func: F) -> F: ...

@@ -323,6 +323,46 @@ def test_the_run_parameter_is_filled_in_and_hidden(track: Decorate) -> None:
     assert "run" not in tracked.__annotations__
 
 
+class _Bot:
+    """An object whose methods have the run at every place."""
+
+    def first(self, run: Run, question: str, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def between(self, question: str, run: Run, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def last(self, question: str, tone: str = "kind", *, run: Run) -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def by_position(self, run: Run, question: str, /, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "partial"])
+@pytest.mark.parametrize("place", ["first", "between", "last", "by_position"])
+def test_the_run_may_stand_anywhere(track: Decorate, place: str, kind: str) -> None:
+    """The arguments of the caller, by position or by name, belong to the parameters without the run."""
+    bot = _Bot()
+    method = getattr(bot, place)
+    if kind == "function":
+        ask = track(method)
+    elif kind == "method":
+        ask = functools.partial(track(getattr(_Bot, place)), bot)
+    else:
+        ask = track(functools.partial(method, tone="grim"))
+
+    tone = "grim" if kind == "partial" else "kind"
+    assert ask("Who?") == f"chat Who? {tone}"
+    assert ask("Who?", tone="dry") == "chat Who? dry"
+    if kind != "partial":
+        assert ask("Who?", "dry") == "chat Who? dry"
+    if place != "by_position":
+        assert ask(question="Who?") == f"chat Who? {tone}"
+    with pytest.raises(TypeError, match="question"):
+        ask()
+
+
 def test_annotations_that_cannot_be_evaluated_stay(track: Decorate) -> None:
     """A name that is only known to type checkers does not hinder the decorator."""
 
