@@ -507,6 +507,52 @@ def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> 
     assert ask() == "handler"
 
 
+def _method(self: object, question: str, run: Run, *, tone: str = "kind") -> str:
+    return f"{question} {tone}"
+
+
+def _variadic(*args: str, run: Run) -> str:
+    return run.model
+
+
+@pytest.mark.parametrize(
+    ("handler", "on_disabled", "problem"),
+    [
+        (_method, 7, "on_disabled is 7; give a function"),
+        (_method, lambda: None, r"on_disabled takes \(\), but the handler takes \(self, question, tone\)"),
+        (_method, lambda question: None, r"takes \(question\), but"),
+        (_method, lambda self, question, run: None, r"takes \(self, question, run\), but"),
+        (lambda: None, lambda question: None, r"takes \(question\), but the handler takes \(\)"),
+    ],
+)
+def test_an_on_disabled_that_cannot_work(handler: Callable[..., Any], on_disabled: Any, problem: str) -> None:
+    """It is refused when the handler is decorated, and not in the first outage."""
+    with pytest.raises(ConfigurationError, match=problem):
+        track_ai(config_key="chat", on_disabled=on_disabled)(handler)
+
+
+@functools.wraps(_method)
+def _filled_in(question: str) -> str:
+    return _method(None, question, run=current_run())
+
+
+@pytest.mark.parametrize(
+    ("handler", "on_disabled"),
+    [
+        (_method, lambda *_args, **_options: None),
+        (_method, lambda bot, text, **_options: None),
+        (_method, lambda self, question: None),
+        (_variadic, lambda question: None),
+        (_filled_in, lambda question: None),
+        (_method, print),
+        (_method, dict),
+    ],
+)
+def test_an_on_disabled_that_may_work(handler: Callable[..., Any], on_disabled: Any) -> None:
+    """Whatever takes the arguments of some call of the handler is accepted."""
+    track_ai(config_key="chat", on_disabled=on_disabled)(handler)
+
+
 @pytest.mark.parametrize("target", [Tracking, 7, None, "handler"])
 def test_what_cannot_be_decorated(target: Any) -> None:
     """A class or a value is refused with what to decorate instead."""

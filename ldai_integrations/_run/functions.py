@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from .context import bind, binder, unbind
 from .current import run_of
+from .options import check_on_disabled
 from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
@@ -70,7 +71,9 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
         with suppress(TypeError):
             _decorated.add(func)
     wrapper = functools.update_wrapper(track(func, opener, place), func)
-    _set_signature(wrapper, func, place)
+    signature = _set_signature(wrapper, func, place)
+    # A decorator below this one may fill in parameters that its signature still has.
+    check_on_disabled(opener.on_disabled, signature if not hasattr(func, "__wrapped__") else None)
     return wrapper
 
 
@@ -320,8 +323,10 @@ def _find_place(func: Callable[..., object]) -> RunPlace | None:
     return None
 
 
-def _set_signature(wrapper: Callable[..., object], func: Callable[..., object], place: RunPlace | None) -> None:
-    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in.
+def _set_signature(
+    wrapper: Callable[..., object], func: Callable[..., object], place: RunPlace | None
+) -> inspect.Signature | None:
+    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in, and return it.
 
     String annotations are evaluated in the module of ``func``: a framework that evaluates them on the wrapper would
     look for their names in this module.
@@ -329,15 +334,15 @@ def _set_signature(wrapper: Callable[..., object], func: Callable[..., object], 
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):  # builtins without a signature
-        return
+        return None
     filled_in = place.name if place is not None else None
     shown = [parameter for parameter in _parameters(func) if parameter.name != filled_in]
     returned = _evaluate(signature.return_annotation, func)
-    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by inspect.signature
-        parameters=shown, return_annotation=returned
-    )
+    signature = signature.replace(parameters=shown, return_annotation=returned)
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature
     if place is not None:
         wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != filled_in}
+    return signature
 
 
 def _parameters(func: Callable[..., object]) -> list[inspect.Parameter]:
