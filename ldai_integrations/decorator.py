@@ -17,7 +17,7 @@ from ._run.background import call_off_loop
 from ._run.context import bind, get_current, unbind
 from ._run.current import idle_scope, open_run, run_of
 from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
-from ._run.options import RunOptions, check_ld_context, check_variables
+from ._run.options import RunOptions, check_ld_context, check_on_disabled, check_variables
 from ._run.run import Run
 from ._run.scope import RequestScope
 from ._run.state import RunState
@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., object])
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class _Opener:
@@ -154,14 +155,21 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         options = RunOptions(config_key=config_key, mode=mode, default=default, is_error=is_error)
         check_ld_context(ld_context)
         check_variables(variables)
+        check_on_disabled(on_disabled)
         self._opener = _Opener(options, variables, ld_context, on_disabled, tracking)
         self._blocks: list[_Block] = []
 
     @overload
     def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...
 
+    # No type expresses a function without a parameter in the middle whose others keep their names. Such calls are not
+    # checked, because a mistake in a correct call would be worse.
+
     @overload
-    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[Concatenate[S, P], T]: ...
+    def __call__(self, func: Callable[Concatenate[S, Run, P], T]) -> Callable[..., T]: ...
+
+    @overload
+    def __call__(self, func: Callable[Concatenate[S, U, Run, P], T]) -> Callable[..., T]: ...
 
     @overload
     def __call__(self, func: F) -> F: ...

@@ -323,6 +323,46 @@ def test_the_run_parameter_is_filled_in_and_hidden(track: Decorate) -> None:
     assert "run" not in tracked.__annotations__
 
 
+class _Bot:
+    """An object whose methods have the run at every place."""
+
+    def first(self, run: Run, question: str, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def between(self, question: str, run: Run, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def last(self, question: str, tone: str = "kind", *, run: Run) -> str:
+        return f"{run.config_key} {question} {tone}"
+
+    def by_position(self, run: Run, question: str, /, tone: str = "kind") -> str:
+        return f"{run.config_key} {question} {tone}"
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "partial"])
+@pytest.mark.parametrize("place", ["first", "between", "last", "by_position"])
+def test_the_run_may_stand_anywhere(track: Decorate, place: str, kind: str) -> None:
+    """The arguments of the caller, by position or by name, belong to the parameters without the run."""
+    bot = _Bot()
+    method = getattr(bot, place)
+    if kind == "function":
+        ask = track(method)
+    elif kind == "method":
+        ask = functools.partial(track(getattr(_Bot, place)), bot)
+    else:
+        ask = track(functools.partial(method, tone="grim"))
+
+    tone = "grim" if kind == "partial" else "kind"
+    assert ask("Who?") == f"chat Who? {tone}"
+    assert ask("Who?", tone="dry") == "chat Who? dry"
+    if kind != "partial":
+        assert ask("Who?", "dry") == "chat Who? dry"
+    if place != "by_position":
+        assert ask(question="Who?") == f"chat Who? {tone}"
+    with pytest.raises(TypeError, match="question"):
+        ask()
+
+
 def test_annotations_that_cannot_be_evaluated_stay(track: Decorate) -> None:
     """A name that is only known to type checkers does not hinder the decorator."""
 
@@ -465,6 +505,52 @@ def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> 
     ask = track_ai(config_key="chat", tracking=tracking, on_disabled=lambda: "fallback")(handler)
 
     assert ask() == "handler"
+
+
+def _method(self: object, question: str, run: Run, *, tone: str = "kind") -> str:
+    return f"{question} {tone}"
+
+
+def _variadic(*args: str, run: Run) -> str:
+    return run.model
+
+
+@pytest.mark.parametrize(
+    ("handler", "on_disabled", "problem"),
+    [
+        (_method, 7, "on_disabled is 7; give a function"),
+        (_method, lambda: None, r"on_disabled takes \(\), but the handler takes \(self, question, tone\)"),
+        (_method, lambda question: None, r"takes \(question\), but"),
+        (_method, lambda self, question, run: None, r"takes \(self, question, run\), but"),
+        (lambda: None, lambda question: None, r"takes \(question\), but the handler takes \(\)"),
+    ],
+)
+def test_an_on_disabled_that_cannot_work(handler: Callable[..., Any], on_disabled: Any, problem: str) -> None:
+    """It is refused when the handler is decorated, and not in the first outage."""
+    with pytest.raises(ConfigurationError, match=problem):
+        track_ai(config_key="chat", on_disabled=on_disabled)(handler)
+
+
+@functools.wraps(_method)
+def _filled_in(question: str) -> str:
+    return _method(None, question, run=current_run())
+
+
+@pytest.mark.parametrize(
+    ("handler", "on_disabled"),
+    [
+        (_method, lambda *_args, **_options: None),
+        (_method, lambda bot, text, **_options: None),
+        (_method, lambda self, question: None),
+        (_variadic, lambda question: None),
+        (_filled_in, lambda question: None),
+        (_method, print),
+        (_method, dict),
+    ],
+)
+def test_an_on_disabled_that_may_work(handler: Callable[..., Any], on_disabled: Any) -> None:
+    """Whatever takes the arguments of some call of the handler is accepted."""
+    track_ai(config_key="chat", on_disabled=on_disabled)(handler)
 
 
 @pytest.mark.parametrize("target", [Tracking, 7, None, "handler"])

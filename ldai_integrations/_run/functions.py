@@ -6,12 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import ref
 
 from .context import bind, binder, unbind
 from .current import run_of
 from .hooks import StreamHooks
+from .options import check_on_disabled
 from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
@@ -21,6 +23,19 @@ from .web import is_cancellation
 
 # The functions that are decorated, as they were before, by their ids: each request looks for its handler here.
 _decorated: dict[int, ref[object]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """The place of the run among the parameters of a function.
+
+    Attributes:
+        name: The name of the parameter.
+        index: Its position; ``None`` if it can be given by name only.
+    """
+
+    name: str
+    index: int | None
 
 
 class Opener(Protocol):
@@ -51,11 +66,13 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
         track = _track_coroutine
     else:
         track = _track_plain
-    injected = _run_parameter(func)
+    place = _find_place(func)
     if inspect.isroutine(func):
         _remember(func)
-    wrapper = functools.update_wrapper(track(func, opener, injected), func)
-    _set_signature(wrapper, func, injected)
+    wrapper = functools.update_wrapper(track(func, opener, place), func)
+    signature = _set_signature(wrapper, func, place)
+    # A decorator below this one may fill in parameters that its signature still has.
+    check_on_disabled(opener.on_disabled, signature if not hasattr(func, "__wrapped__") else None)
     return wrapper
 
 
@@ -79,12 +96,12 @@ def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> No
         run.fail(exc)
 
 
-def _track_plain(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> object:
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = _call(func, opener, injected, run, args, kwargs)
+            result = _call(func, opener, place, run, args, kwargs)
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             raise
@@ -95,13 +112,13 @@ def _track_plain(func: Callable[..., object], opener: Opener, injected: str | No
     return wrapper
 
 
-def _track_coroutine(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
-            result = _call(func, opener, injected, run, args, kwargs)
+            result = _call(func, opener, place, run, args, kwargs)
             if inspect.isawaitable(result):  # on_disabled may be a plain function
                 result = await result
         except BaseException as exc:
@@ -126,9 +143,9 @@ async def flush_after_run(run: RunState) -> None:
         await run.services.flushing.aflush_after_request()
 
 
-def _track_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> Any:
-        steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
+        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         if not is_owner:
             return (yield from steps)
         # What follows is TrackedStream, written out: a call for each step would be most of its cost.
@@ -165,10 +182,12 @@ def _track_generator(func: Callable[..., object], opener: Opener, injected: str 
     return wrapper
 
 
-def _track_async_generator(func: Callable[..., object], opener: Opener, injected: str | None) -> Callable[..., object]:
+def _track_async_generator(
+    func: Callable[..., object], opener: Opener, place: RunPlace | None
+) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
-        steps, run, is_owner = _call_generator(func, opener, injected, args, kwargs)
+        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         hooks = HandlerHooks(run) if is_owner else StreamHooks()
         # What follows is TrackedAsyncStream, written out for the same reason.
         add: Callable[[Any], object] = run.output.add if is_owner else hooks.on_item
@@ -213,14 +232,14 @@ def _track_async_generator(func: Callable[..., object], opener: Opener, injected
 def _call_generator(
     func: Callable[..., object],
     opener: Opener,
-    injected: str | None,
+    place: RunPlace | None,
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> tuple[Any, RunState, bool]:
     """Create the generator of a handler; the run is bound in its steps only."""
     run, is_owner = opener.open(args, kwargs)
     try:
-        return _call(func, opener, injected, run, args, kwargs), run, is_owner
+        return _call(func, opener, place, run, args, kwargs), run, is_owner
     except BaseException as exc:
         end_after_exception(run, is_owner, exc)
         raise
@@ -229,7 +248,7 @@ def _call_generator(
 def _call(
     func: Callable[..., Any],
     opener: Opener,
-    injected: str | None,
+    place: RunPlace | None,
     run: RunState,
     args: tuple[object, ...],
     kwargs: dict[str, object],
@@ -237,7 +256,12 @@ def _call(
     """Call ``func`` with the run in its place; for a disabled AI Config, call ``on_disabled`` as the caller did."""
     if opener.on_disabled is not None and not run.config.enabled:
         return opener.on_disabled(*args, **kwargs)
-    return func(*args, **(kwargs if injected is None else {**kwargs, injected: run_of(run)}))
+    if place is None:
+        return func(*args, **kwargs)
+    index = place.index
+    if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
+        return func(*args[:index], run_of(run), *args[index:], **kwargs)
+    return func(*args, **{**kwargs, place.name: run_of(run)})
 
 
 class TrackedCallable(Proxy):
@@ -293,13 +317,19 @@ def track_object(target: object, wrapper: Callable[..., object], decorate: Calla
     return (_TrackedIterable if is_iterable else TrackedCallable)(target, wrapper, decorate)
 
 
-def _run_parameter(func: Callable[..., object]) -> str | None:
-    """Return the name of the parameter of ``func`` that is annotated ``Run``, if there is one."""
-    return next((parameter.name for parameter in _parameters(func) if parameter.annotation is Run), None)
+def _find_place(func: Callable[..., object]) -> RunPlace | None:
+    """Return the place of the parameter of ``func`` that is annotated ``Run``, if there is one."""
+    for index, parameter in enumerate(_parameters(func)):
+        if parameter.annotation is Run:
+            is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+            return RunPlace(parameter.name, index if is_positional else None)
+    return None
 
 
-def _set_signature(wrapper: Callable[..., object], func: Callable[..., object], injected: str | None) -> None:
-    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in.
+def _set_signature(
+    wrapper: Callable[..., object], func: Callable[..., object], place: RunPlace | None
+) -> inspect.Signature | None:
+    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in, and return it.
 
     String annotations are evaluated in the module of ``func``: a framework that evaluates them on the wrapper would
     look for their names in this module.
@@ -307,14 +337,15 @@ def _set_signature(wrapper: Callable[..., object], func: Callable[..., object], 
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):  # builtins without a signature
-        return
-    shown = [parameter for parameter in _parameters(func) if parameter.name != injected]
+        return None
+    filled_in = place.name if place is not None else None
+    shown = [parameter for parameter in _parameters(func) if parameter.name != filled_in]
     returned = _evaluate(signature.return_annotation, func)
-    wrapper.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by inspect.signature
-        parameters=shown, return_annotation=returned
-    )
-    if injected is not None:
-        wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != injected}
+    signature = signature.replace(parameters=shown, return_annotation=returned)
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature
+    if place is not None:
+        wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != filled_in}
+    return signature
 
 
 def _parameters(func: Callable[..., object]) -> list[inspect.Parameter]:

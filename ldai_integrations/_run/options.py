@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -81,3 +81,59 @@ def check_variables(variables: object) -> None:
     """
     if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
         raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
+
+
+def check_on_disabled(on_disabled: object, handler: inspect.Signature | None = None) -> None:
+    """Refuse, at set-up, an ``on_disabled`` that can never be called in place of a handler.
+
+    Args:
+        on_disabled: What the application gave.
+        handler: The signature of the handler for its callers, where it is known.
+
+    Raises:
+        ConfigurationError: If it is not callable, or takes no arguments with which the handler can be called.
+    """
+    if on_disabled is None:
+        return
+    if not callable(on_disabled):
+        raise ConfigurationError(
+            f"on_disabled is {on_disabled!r}; give a function that is called in place of the handler"
+        )
+    try:
+        signature = inspect.signature(on_disabled)
+    except (TypeError, ValueError):  # builtins without a signature
+        return
+    if handler is None or _has_open_end(handler):
+        return
+    if not any(_can_take(signature, *arguments) for arguments in _calls_of(handler)):
+        raise ConfigurationError(
+            f"on_disabled takes {_names_in(signature)}, but the handler takes {_names_in(handler)}; it is called with "
+            "the arguments of the handler, without the run"
+        )
+
+
+def _has_open_end(handler: inspect.Signature) -> bool:
+    return any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in handler.parameters.values())
+
+
+def _names_in(signature: inspect.Signature) -> str:
+    return f"({', '.join(signature.parameters)})"
+
+
+def _calls_of(handler: inspect.Signature) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the parameters that calls of a handler give by position and by name, with and without optional ones."""
+    for has_optional in (True, False):
+        given = [each for each in handler.parameters.values() if has_optional or each.default is each.empty]
+        by_name = [each.name for each in given if each.kind is each.KEYWORD_ONLY]
+        by_position = [each.name for each in given if each.kind is each.POSITIONAL_ONLY]
+        either = [each.name for each in given if each.kind is each.POSITIONAL_OR_KEYWORD]
+        yield by_position + either, by_name
+        yield by_position, either + by_name
+
+
+def _can_take(func: inspect.Signature, by_position: list[str], by_name: list[str]) -> bool:
+    try:
+        func.bind(*by_position, **dict.fromkeys(by_name))
+    except TypeError:
+        return False
+    return True

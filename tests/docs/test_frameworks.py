@@ -250,7 +250,7 @@ def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> Non
             run.observe(ANSWER)
             return str(run.messages()[0]["content"])
 
-    assert Chat().get("request") == "You help Acme."  # type: ignore[call-arg]
+    assert Chat().get("request") == "You help Acme."
     assert summaries(records)[0][:2] == ("chat", "success")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 
 from ldai_integrations import current_run, track_ai, wrap_client
 from ldai_integrations.records import RunRecord
@@ -25,7 +26,7 @@ def handled(handler: Callable[[], Any], runs: RecordingSink) -> RunRecord:
     return runs.wait()[0]
 
 
-def handled_async(handler: Callable[[Any], Any], provider: Provider, runs: RecordingSink) -> RunRecord:
+def handled_async(handler: Callable[[AsyncOpenAI], Any], provider: Provider, runs: RecordingSink) -> RunRecord:
     """Return the record of the run of an asynchronous handler, which gets a wrapped client."""
 
     async def call() -> None:

@@ -31,6 +31,18 @@ def with_run_after(question: str, run: Run) -> int:
 
 
 @tracked
+def with_run_last(question: str, tone: str, run: Run) -> int:
+    """Answer a question in a run that is the third parameter."""
+    return len(question + tone + run.model)
+
+
+@tracked
+def with_run_between(question: str, run: Run, tone: str = "kind") -> int:
+    """Answer a question in a run that is between other parameters."""
+    return len(question + tone + run.model)
+
+
+@tracked
 async def coroutine(run: Run, request: Request) -> bytes:
     """Answer a request."""
     return await request.body() + run.model.encode()
@@ -58,6 +70,11 @@ class Assistant:
         return run.model + question
 
     @tracked
+    def ask_in_tone(self, question: str, run: Run) -> str:
+        """Answer a question in a run that is the last parameter."""
+        return run.model + question
+
+    @tracked
     async def ask_plainly(self, question: str) -> str:
         """Answer a question."""
         return question
@@ -68,10 +85,17 @@ async def check_calls() -> None:
     assert_type(plain("Who?", loud=True), str)
     assert_type(with_run("Who?", loud=True), str)
     assert_type(with_run_after("Who?"), int)
+    assert_type(with_run_after(question="Who?"), int)
+    assert_type(with_run_last("Who?", "kind"), int)
+    assert_type(with_run_last(question="Who?", tone="kind"), int)
+    assert_type(with_run_between("Who?", tone="kind"), int)
     assert_type(await coroutine(Request({"type": "http"})), bytes)
     assert_type(generator("Who?"), Iterator[str])
     assert_type(async_generator(3), AsyncIterator[int])
     assert_type(Assistant().ask("Who?"), str)
+    assert_type(Assistant().ask(question="Who?"), str)
+    assert_type(Assistant().ask_in_tone("Who?"), str)
+    assert_type(Assistant().ask_in_tone(question="Who?"), str)
     assert_type(await Assistant().ask_plainly("Who?"), str)
     whole: Callable[[str], int] = with_run_after
     assert whole is with_run_after
@@ -82,7 +106,6 @@ def check_mistakes() -> None:
     plain(3)  # type: ignore[arg-type]
     with_run(current_run(), "Who?")  # type: ignore[arg-type, call-arg]
     generator()  # type: ignore[call-arg]
-    Assistant().ask(current_run(), "Who?")  # type: ignore[arg-type, call-arg]
 
 
 def check_blocks() -> None:
