@@ -82,6 +82,7 @@ class TrackingClient(_Interface):
     It differs from an LDClient in these ways:
 
     - A malformed AI Config is not returned; the default is served, and the reason is logged once.
+    - The LDClient does not get the default of an AI Config, because it would log its prompt.
     - Event data is made serializable, so that one value does not lose a whole batch.
     - AI events carry ``modelKey`` and ``modelVersion`` if LaunchDarkly provides them. Inside a run of the same AI
       Config they belong to that run, so that the run is not reported twice. Inside any other run, or in a graph of the
@@ -139,10 +140,13 @@ class TrackingClient(_Interface):
         """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
         if self._forks != forks.count:
             self._restart()
-        detail = self.client.variation_detail(key, _context_of(context), default)
         mode = _mode_of(default)
         if mode is None:  # a plain flag
-            return detail
+            return self.client.variation_detail(key, _context_of(context), default)
+        # The SDK writes the default to its log and into events. That of an AI Config has a prompt.
+        detail = self.client.variation_detail(key, _context_of(context), None)
+        if detail.is_default_value() and detail.value is None:
+            detail = EvaluationDetail(default, None, detail.reason)
         kind = detail.reason["kind"] if detail.reason else ""
         if kind == "ERROR":
             error = str((detail.reason or {}).get("errorKind"))

@@ -260,5 +260,5 @@ def check_default(default: AIConfigDefault | None, mode: Mode) -> None:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise ConfigurationError(
-            f"default cannot be sent to LaunchDarkly, which keeps it in its events: {exc}; use JSON values only"
+            f"default cannot be written as JSON, as an AI Config can: {exc}; use JSON values only"
         ) from exc

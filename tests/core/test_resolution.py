@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 from ldai.judge import Judge
 from ldai.models import AICompletionConfigDefault, LDMessage
+from ldclient import Config, LDClient
 
 from ldai_integrations import Tracking, track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
@@ -103,3 +106,16 @@ def test_a_default_is_rendered_anew(no_leaks: None) -> None:
             with track_ai("bot", default=default, variables={"shop": shop}) as run:
                 assert run.messages() == [{"role": "system", "content": f"You help {shop}."}]
     assert default.messages == [LDMessage(role="system", content="You help {{shop}}.")]
+
+
+def test_no_log_line_has_the_prompt_of_a_default(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """If LaunchDarkly is unreachable, neither the library nor LaunchDarkly's SDK logs the default that is served."""
+    default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="Sell marmalade.")])
+    nowhere = "http://127.0.0.1:9"
+    config = Config("sdk-none", base_uri=nowhere, stream_uri=nowhere, send_events=False)
+    with caplog.at_level(logging.INFO), closing(LDClient(config, start_wait=0)) as client:
+        with track_ai("bot", tracking=Tracking(client), default=default) as run:
+            assert run.messages() == [{"role": "system", "content": "Sell marmalade."}]
+
+    assert any(record.name.startswith("ldclient") and "bot" in record.message for record in caplog.records)
+    assert "marmalade" not in caplog.text
