@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -31,6 +32,10 @@ _SIDES = {
 }
 # The service tiers for which the prices of a list are made. Providers have different words for them.
 _STANDARD_TIERS = frozenset(("", "auto", "default", "standard", "on_demand"))
+# The path, the region and the vendor that gateways and Bedrock write before the name of a model.
+_PREFIX = re.compile(r"^(?:.*/)?(?:[a-z-]+\.)*")
+# A date or a version after the name of a model: -2024-08-06, -08-2024, -20240620, @20240620, -0613, -v1:0.
+_VERSION = re.compile(r"(?:-\d{4}-\d\d-\d\d|-\d\d-\d{4}|[-@]\d{3,8}|-v\d+(?::\d+)?)+")
 # Names come from AI Configs. The limit protects memory if there are unexpectedly many.
 _MAX_REMEMBERED = 1_000
 
@@ -181,3 +186,18 @@ def _find_first_day(all_prices: Any, prices: Any) -> date | None:
     constraint = next(found_in, None)  # none for the prices of a tier
     found: date | None = getattr(constraint, "start_date", None)
     return found
+
+
+def is_same_model(name: str, configured: str) -> bool:
+    """Return whether a request or a response names the configured model.
+
+    Providers add a date or a version to the name, and gateways write a path before it: the model ``gpt-4o`` answers as
+    ``gpt-4o-2024-08-06``, and may be called as ``openai/gpt-4o``. ``gpt-4o-mini`` is another model.
+    """
+    shorter, longer = sorted((_without_prefix(name), _without_prefix(configured)), key=len)
+    rest = longer.removeprefix(shorter)
+    return longer.startswith(shorter) and (not rest or _VERSION.fullmatch(rest) is not None)
+
+
+def _without_prefix(name: str) -> str:
+    return _PREFIX.sub("", name.lower()).removesuffix(":latest").removesuffix("-latest")

@@ -3,8 +3,9 @@
 A cost that a gateway or a provider reports for a call comes first. Otherwise, the tokens of the call are multiplied by
 their prices. The AI Config's own prices come before others: ``costPerInputToken``, ``costPerOutputToken`` and
 ``costPerCachedInputToken`` among the custom parameters of its model, in USD per token. LaunchDarkly uses these names
-for the prices of a model config. Otherwise the price is that of the model that answered, in the package
-``genai-prices`` if it is installed (extra ``[costs]``). Nothing is downloaded.
+for the prices of a model config. They are the prices of the configured model, and not those of another model that the
+application calls. Otherwise the price is that of the model that answered, in the package ``genai-prices`` if it is
+installed (extra ``[costs]``). Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from ._diagnostics import Diagnostics
-from ._prices import CustomPriceError, Price, PriceList, read_custom_price
+from ._prices import CustomPriceError, Price, PriceList, is_same_model, read_custom_price
 from .records import Cost, Usage
 
 __all__ = ["Costs", "PricedCall"]
@@ -82,10 +83,13 @@ class Costs:
     ) -> Cost | None:
         if call.cost is not None:
             return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
-        usage, price = call.usage, custom
+        usage = call.usage
         if usage is None:
             return None
-        for name in (call.model, model_name):
+        asked = call.requested_model or call.model
+        is_configured = not asked or is_same_model(asked, model_name)
+        price = custom if is_configured else None
+        for name in (call.model, model_name if is_configured else asked):
             if price is None and self._list is not None and name:
                 tier, tokens = call.service_tier, usage.input_tokens or 0
                 price = self._list.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier)
@@ -101,12 +105,14 @@ class PricedCall:
         model: The model that answered; empty if it is unknown.
         service_tier: The tier that served it, in the provider's words; empty if it is unknown.
         cost: What a gateway or the provider says that it costs, in USD.
+        requested_model: The model that was called; empty if it is unknown.
     """
 
     usage: Usage | None
     model: str = ""
     service_tier: str = ""
     cost: Decimal | None = None
+    requested_model: str = ""
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:

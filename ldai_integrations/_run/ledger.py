@@ -42,6 +42,7 @@ class ProviderCall:
         started_at: The start of the request on the run's clock, in seconds.
         ended_at: The end of the response; ``None`` while it is in progress.
         api: The format of the request, if it is known; see :class:`ProviderRequest`.
+        model: The requested model, if a wrapped client made the call.
         request: The request, if a wrapped client made it and its tokens may have to be estimated.
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
@@ -71,6 +72,7 @@ class ProviderCall:
         "is_left",
         "is_lookup",
         "measure",
+        "model",
         "request",
         "rest",
         "source",
@@ -83,6 +85,7 @@ class ProviderCall:
         self.framework: str = ""
         self.started_at: float = started_at
         self.api: str = request.api if request is not None else ""
+        self.model: str = request.model if request is not None else ""
         self.request = request
         self.ended_at: float | None = None
         self.error: str = ""

@@ -191,7 +191,8 @@ def _priced_calls(
             continue
         usage, reading = _complete(run, counted), counted.reading
         if usage is not None or reading.cost is not None or not counted.is_failed:
-            priced.append(PricedCall(usage, reading.model or "", reading.service_tier, reading.cost))
+            answered_by, asked = reading.model or "", counted.call.model
+            priced.append(PricedCall(usage, answered_by, reading.service_tier, reading.cost, asked))
     if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
         if usage is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -191,6 +192,7 @@ class Run:
         history: Iterable[Mapping[str, Any]] = (),
         tools: Collection[str] | None = None,
         api: str = "",
+        model: str = "",
     ) -> Request:
         """Return the arguments of a provider call, in the format of a client: model, prompt, tools and parameters.
 
@@ -210,6 +212,7 @@ class Run:
             tools: The names of the tools that the application implements; the other tools of the AI Config are left
                 out. By default, all are sent.
             api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
+            model: Another model than the configured one, for example for a fallback to another provider.
 
         Raises:
             ConfigurationError: If there is no such API.
@@ -218,11 +221,12 @@ class Run:
         """
         if not self._state.config.enabled:
             raise UnusableConfigError(_why_disabled(self._state))
-        if not self.model:
+        model = model or self.model
+        if not model:
             raise UnusableConfigError(f"AI Config {self.config_key!r} has no model. Choose one for its variation")
         return make_request(
             client,
-            self._prompt(self.messages(user=user, history=history), tools),
+            replace(self._prompt(self.messages(user=user, history=history), tools), model=model),
             api=api,
             subject=self.config_key,
             observe=self.observe,

@@ -53,7 +53,7 @@ def test_the_file_needs_no_server(tmp_path: Path) -> None:
     assert cli.main(["init", str(path)]) == 0
     tracking = Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})
     with track_ai(config_key="research-agent", mode="agent", tracking=tracking) as run:
-        assert run.model == "claude-sonnet-4-5"
+        assert run.model == "claude-sonnet-5"
         run.discard()
     tracking.close()
 

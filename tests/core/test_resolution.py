@@ -113,9 +113,12 @@ def test_no_log_line_has_the_prompt_of_a_default(no_leaks: None, caplog: pytest.
     default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="Sell marmalade.")])
     nowhere = "http://127.0.0.1:9"
     config = Config("sdk-none", base_uri=nowhere, stream_uri=nowhere, send_events=False)
-    with caplog.at_level(logging.INFO), closing(LDClient(config, start_wait=0)) as client:
-        with track_ai("bot", tracking=Tracking(client), default=default) as run:
-            assert run.messages() == [{"role": "system", "content": "Sell marmalade."}]
+    with (
+        caplog.at_level(logging.INFO),
+        closing(LDClient(config, start_wait=0)) as client,
+        track_ai("bot", tracking=Tracking(client), default=default) as run,
+    ):
+        assert run.messages() == [{"role": "system", "content": "Sell marmalade."}]
 
     assert any(record.name.startswith("ldclient") and "bot" in record.message for record in caplog.records)
     assert "marmalade" not in caplog.text

@@ -190,11 +190,12 @@ def cost(
     custom: Mapping[str, Any] = MappingProxyType({}),
     answered_by: str = "",
     service_tier: str = "",
+    called: str = "",
 ) -> Cost | None:
     """Return the cost of a call."""
     costs = Costs(Diagnostics()) if costs is None else costs
     return costs.of(
-        [PricedCall(usage, answered_by, service_tier)],
+        [PricedCall(usage, answered_by, service_tier, requested_model=called)],
         config_key="bot",
         model_name=model,
         provider_name=provider,
@@ -338,13 +339,64 @@ def test_an_updated_list_is_used() -> None:
 
 
 def test_the_model_that_answered_decides() -> None:
-    """A call has the price of its own model. One that is not in the list has that of the configured model."""
+    """A call has the price of the model that answered. One that is not in the list has that of the called model."""
     tokens = Usage(1_000_000, 0, 1_000_000)
     found = [
-        cost(tokens, "gpt-4o", "openai", answered_by=name) for name in ("gpt-4o-mini-2024-07-18", "our-deployment", "")
+        cost(tokens, "gpt-4o", "openai", answered_by=answered, called=called)
+        for answered, called in [
+            ("gpt-4o-mini-2024-07-18", ""),
+            ("our-deployment", "gpt-4o"),
+            ("our-deployment", "gpt-4o-mini"),
+            ("", ""),
+            ("our-deployment", ""),
+        ]
     ]
 
-    assert [one and one.input_cost for one in found] == [Decimal("0.15"), Decimal("2.5"), Decimal("2.5")]
+    assert [one and one.input_cost for one in found] == [
+        *(Decimal(price) for price in ("0.15", "2.5", "0.15", "2.5")),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("configured", "called", "answered_by", "is_configured"),
+    [
+        ("gpt-4o", "", "", True),
+        ("gpt-4o", "", "gpt-4o-2024-08-06", True),
+        ("gpt-4o", "openai/gpt-4o", "openai/gpt-4o", True),
+        ("our-deployment", "our-deployment", "gpt-4o-2024-08-06", True),
+        ("mistral-large-latest", "", "mistral-large-2411", True),
+        ("claude-3-5-sonnet", "us.anthropic.claude-3-5-sonnet-20240620-v1:0", "", True),
+        ("llama3.2", "", "llama3.2:latest", True),
+        ("gpt-4o", "", "gpt-4o-mini", False),
+        ("gpt-4", "", "gpt-4.1", False),
+        ("claude-opus-4", "", "claude-opus-4-1-20250805", False),
+        ("gpt-4o-2024-08-06", "", "gpt-4o-2024-11-20", False),
+        ("gpt-4o", "claude-sonnet-4-5", "", False),
+        ("gpt-4o", "", "claude-sonnet-4-5", False),
+        ("gpt-4o", "text-embedding-3-small", "text-embedding-3-small", False),
+    ],
+)
+def test_the_prices_of_the_ai_config_are_those_of_its_model(
+    configured: str, called: str, answered_by: str, is_configured: bool
+) -> None:
+    """A call of another model than the configured one does not have the prices of the AI Config."""
+    tokens = Usage(1000, 100, 1100)
+    found = cost(tokens, configured, "our gateway", custom=PRICES, answered_by=answered_by, called=called)
+
+    assert (found is not None and found.price_source == "ai-config") is is_configured
+
+
+def test_a_fallback_has_no_price_of_the_ai_config(served: Any, records: list[RunRecord]) -> None:
+    """If another model answers as well, the cost of the run is that of the configured model, as a lower bound."""
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o", "custom": PRICES}, "our gateway")) as run:
+        for number, model in enumerate(("gpt-4o-2024-08-06", "claude-sonnet-4-5")):
+            run.observe({"id": f"chatcmpl-{number}", "model": model, "choices": [], "usage": usage})
+
+    found = records[0].cost
+    assert found is not None
+    assert (found.total_cost, found.lower_bound) == (Decimal("0.0014"), True)
 
 
 @pytest.mark.parametrize(

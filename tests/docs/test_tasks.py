@@ -265,11 +265,33 @@ def test_several_providers(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPa
     """The handler calls the client of the provider that the AI Config names."""
     pytest.importorskip("anthropic", reason="comes with the extra [clients]")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
-    space = run_block("configs.md", "from anthropic import Anthropic")
+    space = run_block("configs.md", "clients = {")
     with space["clients"]["OpenAI"], space["clients"]["Anthropic"]:
         response = space["app"].test_client().post("/chat", json={"question": "Hi"})
     assert response.status_code == 200
     assert response.text
+
+
+def test_a_fallback(monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
+    """Another provider answers with the named model, and the run is a success that is priced without the AI Config."""
+    pytest.importorskip("anthropic", reason="comes with the extra [clients]")
+    prices = {"costPerInputToken": 1.0, "costPerOutputToken": 1.0}
+    served = ai_config("gpt-4o", provider="our gateway", messages="Be kind.")
+    served["model"]["custom"] = prices
+    with OfflineLaunchDarkly({"support-bot": served}), serving() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", f"{provider.url}/anthropic")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+        space = run_block("configs.md", "def answer_anyway")
+        with space["client"], space["other_client"]:
+            provider.fail(status=404)
+            assert space["answer_anyway"]("Hi") == "Hello there"
+
+    assert [request["model"] for request in provider.requests] == ["gpt-4o", "claude-sonnet-5"]
+    assert provider.requests[-1]["system"] == "Be kind."
+    [record] = records
+    assert (record.outcome, record.calls, record.failed_calls, record.cost) == ("success", 2, 1, None)
 
 
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
