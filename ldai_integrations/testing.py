@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from ldclient import Config, LDClient
 from ldclient.interfaces import EventProcessor
@@ -40,6 +40,7 @@ def ai_config(
     variation_key: str = "test",
     version: int = 1,
     enabled: bool = True,
+    mode: Literal["completion", "agent", "judge"] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     """Return a variation of an AI Config, in LaunchDarkly's format.
@@ -47,13 +48,15 @@ def ai_config(
     Args:
         model: Name of the model.
         messages: The prompt, with its ``{{variables}}``: ``{"role": …, "content": …}`` each, or one system message.
-        instructions: The instructions of an agent; makes it an AI Config for ``mode="agent"``.
+        instructions: The instructions of an agent.
         parameters: Parameters of the model, such as ``{"temperature": 0.2}``.
         provider: Name of the provider.
         variation_key: The key of the variation, as in records and metrics.
         version: The version of the variation.
         enabled: Whether the AI Config is switched on.
-        fields: Anything else that a variation has, such as ``tools`` or ``judgeConfiguration``.
+        mode: What the AI Config is. By default, one with instructions is an agent, and any other a completion.
+        fields: Anything else that a variation has, such as ``tools``, ``judgeConfiguration``, or the
+            ``evaluationMetricKey`` of a judge.
 
     Raises:
         ConfigurationError: If there are both messages and instructions.
@@ -61,9 +64,9 @@ def ai_config(
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
     prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
-    mode = "completion" if instructions is None else "agent"
+    meta = {"enabled": enabled, "variationKey": variation_key, "version": version}
     return {
-        "_ldMeta": {"enabled": enabled, "variationKey": variation_key, "version": version, "mode": mode},
+        "_ldMeta": {**meta, "mode": mode or ("completion" if instructions is None else "agent")},
         "model": {"name": model, "parameters": dict(parameters or {})},
         "provider": {"name": provider},
         **({"messages": prompt} if instructions is None else {"instructions": instructions}),
@@ -166,7 +169,8 @@ class OfflineLaunchDarkly:
     time can use such a block in a process. The client is closed at the end of the block.
 
     Args:
-        configs: AI Configs by their key; see :func:`ai_config`. Other keys are unknown to LaunchDarkly.
+        configs: A variation for each key of an AI Config; see :func:`ai_config`. Other keys are unknown to
+            LaunchDarkly.
         settings: Options. By default there are no flushes on signals and no judges.
         sinks: Further receivers of records, besides :attr:`sink`.
         clock: A monotonic clock in seconds, such as a :class:`Clock`.
@@ -208,8 +212,17 @@ class OfflineLaunchDarkly:
             config_key: The key of the AI Config.
             config: The variation for everybody.
             users: Other variations, by the keys of LD contexts of kind ``user``.
+
+        Raises:
+            ConfigurationError: If it is a whole flag of a flag file.
         """
         others = users or {}
+        for variation in (config, *others.values()):
+            if isinstance(variation, Mapping) and "variations" in variation:
+                raise ConfigurationError(
+                    f"{config_key!r} is a whole flag; give one of its variations, such as flag['variations'][0], or "
+                    "serve the flag file with Tracking.from_env(environ={'LDAI_CONFIG_FILE': …})"
+                )
         flag = self._data.flag(config_key).clear_targets().variations(config, *others.values()).variation_for_all(0)
         for index, user in enumerate(others, start=1):
             flag.variation_for_user(user, index)

@@ -163,6 +163,24 @@ def test_messages_or_instructions() -> None:
         ai_config(messages="Hello.", instructions="Help.")
 
 
+def test_modes() -> None:
+    """The mode of a variation follows from its prompt, unless it is given, as for a judge."""
+    judge = ai_config(mode="judge", evaluationMetricKey="$ld:ai:judge:relevance", messages="Score it.")
+    variations = [ai_config(), ai_config(instructions="Help."), judge]
+
+    assert [variation["_ldMeta"]["mode"] for variation in variations] == ["completion", "agent", "judge"]
+    assert judge["evaluationMetricKey"] == "$ld:ai:judge:relevance"
+
+
+def test_a_whole_flag_is_refused(no_leaks: None) -> None:
+    """A flag of a flag file is no variation; the error says what to give."""
+    flag = {"key": "bot", "on": True, "fallthrough": {"variation": 0}, "variations": [ai_config()]}
+    with pytest.raises(ConfigurationError, match=r"'bot' is a whole flag; give one of its variations"):
+        OfflineLaunchDarkly({"bot": flag})
+    with OfflineLaunchDarkly({"bot": flag["variations"][0]}), track_ai("bot") as run:  # type: ignore[index]
+        assert run.config.enabled
+
+
 def test_events(no_leaks: None) -> None:
     """What LaunchDarkly would get is there to look at."""
     with OfflineLaunchDarkly({"bot": ai_config()}) as launchdarkly:

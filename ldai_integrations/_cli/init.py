@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
         help="write a file with AI Configs to start from",
-        description="Write a commented file with two sample AI Configs, which `ldai dev` serves, and its JSON Schema,"
+        description="Write a commented file with sample AI Configs, which `ldai dev` serves, and its JSON Schema,"
         " with which editors complete and check it.",
     )
     parser.set_defaults(run=run)

@@ -39,7 +39,11 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
 def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
     found = meta.get("mode")
     if meta.get("enabled") and found in MODES and found != mode:
-        yield f"it is of mode {found!r} but is read as {mode!r}; use track_ai(mode={found!r}) or change the AI Config"
+        if "judge" in (found, mode):
+            remedy = "attach an AI Config of mode 'judge' as a judge, and track others only"
+        else:
+            remedy = f"use track_ai(mode={found!r}) or change the AI Config"
+        yield f"it is of mode {found!r} but is read as {mode!r}; {remedy}"
     if not isinstance(meta.get("enabled", False), bool):
         yield f"_ldMeta.enabled is {meta['enabled']!r:.40}; write true or false, without quotes"
     version = meta.get("version", 1)

@@ -155,6 +155,7 @@ class WeightedVariation(Part):
     weight: int
     """Its share in thousandths of a percent: 50000 is one half."""
     untracked: bool | None = None
+    """Whether an experiment leaves out the contexts that get it."""
 
 
 class Rollout(Part):
@@ -163,10 +164,13 @@ class Rollout(Part):
     variations: list[WeightedVariation]
     """The variations and their shares; together 100000."""
     context_kind: str | None = None
+    """The kind of the LD context whose attribute decides; `user` by default."""
     bucket_by: str | None = None
     """The attribute that decides; the key by default."""
     kind: str | None = None
+    """`experiment` for an experiment, otherwise `rollout`."""
     seed: int | None = None
+    """A number that decides how the contexts are split, in place of key and salt."""
 
 
 class Serve(Part):
@@ -184,6 +188,7 @@ class Rule(Serve):
     clauses: list[Clause]
     """The conditions, all of which must apply."""
     id: str | None = None
+    """A name of the rule, for the reason of an evaluation."""
     track_events: bool | None = None
 
 
@@ -191,7 +196,9 @@ class Prerequisite(Part):
     """Another flag and the variation that it must serve."""
 
     key: str
+    """The key of the other flag."""
     variation: int
+    """The number of the variation that it must serve; the first is 0."""
 
 
 class Migration(Part):
@@ -245,20 +252,26 @@ class SegmentTarget(Part):
     """Context keys of one kind."""
 
     values: list[str]
+    """The keys of the LD contexts."""
     context_kind: str | None = None
+    """The kind of the LD contexts; `user` by default."""
 
 
 class SegmentRule(Part):
     """A rule that adds contexts to a segment."""
 
     clauses: list[Clause]
+    """The conditions, all of which must apply."""
     weight: int | None = None
+    """The share of these contexts that it adds, in thousandths of a percent; all by default."""
     bucket_by: str | None = None
+    """The attribute that decides about the share; the key by default."""
     rollout_context_kind: str | None = None
+    """The kind of the LD context whose attribute decides; `user` by default."""
 
 
 class Segment(Part):
-    """A segment."""
+    """A segment: LD contexts to which the clause `segmentMatch` of a rule applies."""
 
     key: str
     """The key, the same as that of the entry."""
@@ -269,8 +282,11 @@ class Segment(Part):
     excluded: list[str] | None = None
     """The keys of users that are not in it, whatever its rules say."""
     included_contexts: list[SegmentTarget] | None = None
+    """LD contexts of other kinds in the segment."""
     excluded_contexts: list[SegmentTarget] | None = None
+    """LD contexts of other kinds that are not in it."""
     rules: list[SegmentRule] | None = None
+    """Rules that add LD contexts."""
     salt: str | None = None
     deleted: bool | None = None
     unbounded: bool | None = None

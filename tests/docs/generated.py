@@ -17,6 +17,13 @@ from ldai_integrations.visitors import VisitorSettings
 
 from .conftest import DOCS, ROOT
 
+#: The objects of a flag file, in the order of the page: AI Configs, then targeting.
+FORMAT = (
+    *("File", "Flag", "Variation", "Meta", "Model", "Provider", "Message", "Tool"),
+    *("JudgeConfiguration", "AttachedJudge"),
+    *("Serve", "Rollout", "WeightedVariation", "Rule", "Clause", "Target", "Prerequisite"),
+    *("Segment", "SegmentTarget", "SegmentRule"),
+)
 SCHEMA = ROOT / "ldai_integrations" / "devserver" / "configs.schema.json"
 
 
@@ -42,7 +49,7 @@ def settings_table(cls: type[Any]) -> Iterator[str]:
 def format_tables() -> Iterator[str]:
     """Yield the lines of the tables about the format of a flag file."""
     schema = build_json_schema()
-    for name in ("File", "Flag", "Serve", "Rule", "Variation", "Meta", "Model", "Provider", "Message", "Tool"):
+    for name in FORMAT:
         part = schema if name == "File" else schema["$defs"][name]
         yield f"**{name}**: {part['description']}"
         yield ""

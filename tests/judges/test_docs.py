@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from ldai_integrations import Tracking
+from ldai_integrations import Settings, Tracking
+from ldai_integrations.devserver import DevServer
+from ldai_integrations.judges import JudgeSettings
 
 from ..conftest import Events
 from .conftest import Make, one_run
@@ -25,6 +28,31 @@ def test_the_callable(make: Make, events: Events) -> None:
     tracking.flush(30)
     assert [event.metric_value for event in events.named("judge:relevance")] == [0.8]
     tracking.close()
+
+
+def test_the_flag_file(no_leaks: None, o200k: None) -> None:
+    """The judge in the file on the page scores a run. It gets its prompt, then the question and the answer."""
+    asked: list[list[dict[str, str]]] = []
+
+    def model(messages: list[dict[str, str]], _config: object) -> dict[str, float]:
+        asked.append(messages)
+        return {"score": 0.25}
+
+    [flags] = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    with DevServer(json.loads(flags)) as server:
+        settings = Settings(judges=JudgeSettings(model=model))
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url}, settings=settings)
+        one_run(tracking, "support-bot")
+        tracking.flush(30)
+        [event] = server.wait_for(1, key="$ld:ai:judge:relevance")
+        tracking.close()
+
+    assert event["metricValue"] == 0.25
+    [[prompt, question]] = asked
+    assert prompt["content"] == "Score from 0 to 1 how well the response answers the question."
+    assert question["role"] == "user"
+    assert "user: Hi?" in question["content"]
+    assert "RESPONSE TO EVALUATE:\nHello" in question["content"]
 
 
 def test_own_scores(make: Make, events: Events) -> None:

@@ -22,6 +22,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.judges import Evaluation, JudgeSettings
 from ldai_integrations.judges._loop import Job
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 from ldai_integrations.tracking import services_of
 
 from ..conftest import Events
@@ -476,3 +477,21 @@ def test_judges_that_are_no_settings() -> None:
     wrong: Any = True
     with pytest.raises(ConfigurationError, match=r"Settings\.judges is of type bool"):
         Settings(judges=wrong)
+
+
+@pytest.mark.parametrize(("mode", "read_as"), [("completion", "judge"), ("judge", "completion")])
+def test_a_wrong_mode(no_leaks: None, caplog: pytest.LogCaptureFixture, o200k: None, mode: Any, read_as: str) -> None:
+    """The log says what is wrong if a judge has another mode, and if the AI Config of a handler is a judge."""
+    judges = {"judges": [{"key": "relevance", "samplingRate": 1}]}
+    configs = {"bot": ai_config(judgeConfiguration=judges), "relevance": ai_config(mode=mode)}
+    settings = Settings(judges=JudgeSettings(model=lambda _messages, _config: SCORED), flush="never")
+    with OfflineLaunchDarkly(configs, settings=settings) as launchdarkly:
+        if read_as == "judge":
+            one_run(launchdarkly.tracking, "bot")
+            assert judged(launchdarkly.tracking)
+        else:
+            with track_ai("relevance") as run:
+                assert not run.config.enabled
+
+    remedy = "attach an AI Config of mode 'judge' as a judge, and track others only"
+    assert f"it is of mode {mode!r} but is read as {read_as!r}; {remedy}." in caplog.text
