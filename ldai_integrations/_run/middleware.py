@@ -183,7 +183,14 @@ class VoteEndpoint:
 
     def _voter(self, scope: RequestScope) -> Context:
         ld_context = scope.ld_context
-        if scope.is_anonymous(ld_context):
+        if scope.is_anonymous(ld_context) and scope.visitor is not None:
+            self._services.diagnostics.note(
+                "feedback",
+                "cookie",
+                "A vote cannot be matched with its visitor: its request has no cookie of a visitor. Send the vote from "
+                "the browser that got the answer, with its cookies. A vote of somebody else is refused.",
+            )
+        elif scope.is_anonymous(ld_context):
             self._services.diagnostics.note(
                 "feedback",
                 "ld_context",

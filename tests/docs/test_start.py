@@ -34,14 +34,15 @@ def test_the_quickstart(
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         space = run_block("quickstart.md", "app = Flask")
         with space["client"]:
-            for user in ("ada", "grace"):
+            for user in ("ada", "bob"):
                 answer = space["app"].test_client().post("/chat", json={"question": "?"}, headers={"X-User": user})
                 assert answer.status_code == 200
         assert space["tracking"].flush().complete
         fresh_process()
         metrics = dev_server.metrics("support-bot")
 
-    assert summaries(records) == [("support-bot", "success", "ada"), ("support-bot", "success", "grace")]
+    assert summaries(records) == [("support-bot", "success", "ada"), ("support-bot", "success", "bob")]
+    assert [record.variation_key for record in records] == ["friendly", "concise"]
     assert metrics["generationSuccessCount"] == 2
 
 

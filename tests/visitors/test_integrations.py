@@ -141,6 +141,17 @@ def test_a_visitor_votes(address: tuple[str, int]) -> None:
     assert browser.send("/feedback", vote(token)).status == 204
 
 
+def test_a_vote_without_the_cookie(address: tuple[str, int], caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused, and the log says that the cookie is missing, and not the middleware."""
+    browser = Browser(address)
+    browser.get("/answer")
+    token = browser.get("/answer").json()["token"]
+
+    assert Browser(address).send("/feedback", vote(token)).status == 400
+    assert "A vote cannot be matched with its visitor: its request has no cookie of a visitor." in caplog.text
+    assert "middleware" not in caplog.text
+
+
 def test_a_new_visitor_votes(address: tuple[str, int]) -> None:
     """A visitor whose browser keeps no cookies can vote, as without the option."""
     token = Browser(address).get("/answer").json()["token"]
