@@ -112,7 +112,7 @@ class OpenTelemetrySink:
 
     def _measure(self, record: RunRecord, of_span: Context) -> None:
         common = common_attributes(record)
-        self._duration.record(record.duration_ms / 1000, common, of_span)
+        self._duration.record(record.duration_ms / 1000, {**common, "ldai.outcome": record.outcome}, of_span)
         without_error = {name: value for name, value in common.items() if name != "error.type"}
         if record.time_to_first_token_ms is not None:
             self._first_chunk.record(record.time_to_first_token_ms / 1000, without_error, of_span)
