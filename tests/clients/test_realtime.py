@@ -15,6 +15,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
 from ldai_integrations.records import Usage
 
 from ..conftest import Clock
+from ..docs.conftest import run_block
 from .makers import Make, async_openai, openai
 
 # openai calls websockets in a way that its newest versions deprecate.
@@ -84,6 +85,17 @@ def _until_done(connection: Any) -> list[str]:
         if event.type == "response.done":
             break
     return kinds
+
+
+def test_the_page(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The turn on docs/clients.md is a run with the tokens of its response."""
+    replace = {
+        "wrap_client(OpenAI())": "wrap_client(ours)",
+        'config_key="support-bot"': 'config_key="chat", tracking=tracking',
+    }
+    run_block("clients.md", "client.realtime.connect", replace=replace, ours=_openai(url), tracking=tracking)
+
+    assert [record.usage for record in records] == [TOLD]
 
 
 def test_each_response_is_a_call(url: str, tracking: Tracking, records: list[RunRecord]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import django
+import django.urls
 import pytest
 from django.core.wsgi import get_wsgi_application
 from django.test import Client, override_settings
@@ -206,12 +206,17 @@ def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, record
     settings = run_block("django.md", "MIDDLEWARE =", replace={theirs: f'"{__name__}.authentication"'})
     views = run_block("django.md", "def chat_stream(request")
 
-    async def chat_async(request: Any) -> Any:
-        async with views["async_client"]:
-            return await views["chat_async"](request)
+    of_async = run_block("django.md", "def chat_async(request")
 
-    vars(shop)["views"] = SimpleNamespace(**{**views, "chat_async": chat_async})
-    urls = tuple(run_block("django.md", "urlpatterns", __package__="shop")["urlpatterns"])
+    async def chat_async(request: Any) -> Any:
+        async with of_async["async_client"]:
+            return await of_async["chat_async"](request)
+
+    vars(shop)["views"] = SimpleNamespace(**views)
+    urls = (
+        *run_block("django.md", "urlpatterns", __package__="shop")["urlpatterns"],
+        django.urls.path("chat/async", chat_async),
+    )
     with override_settings(MIDDLEWARE=settings["MIDDLEWARE"], LDAI=settings["LDAI"], ROOT_URLCONF=urls):
         assert get_wsgi_application()
         browser = Client()

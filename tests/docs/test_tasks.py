@@ -296,10 +296,16 @@ def test_a_fallback(monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -
 
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The wrapped client reports the usage of its call to the run."""
-    space = run_block("clients.md", "client = wrap_client(OpenAI()")
+    space = run_block("clients.md", "def answer(question, run: Run):\n    response =")
     with space["client"]:
         assert space["answer"]("Hello?")
     assert [record.usage.source for record in records if record.usage] == ["provider"]
+
+
+def test_a_client_instead_of_the_module(launchdarkly: DevServer) -> None:
+    """A client that is made by hand is called as the module is."""
+    space = run_block("clients.md", "import openai\n")
+    space["client"].close()
 
 
 def test_an_observed_stream(launchdarkly: DevServer, records: list[RunRecord]) -> None:
