@@ -18,8 +18,7 @@ from .proxy import Proxy
 from .response import HandlerHooks, follow
 from .run import Run
 from .state import RunState
-from .stream import TrackedAsyncStream
-from .web import is_cancellation
+from .stream import TrackedAsyncStream, end_of_step
 
 # The functions that are decorated, as they were before, by their ids: each request looks for its handler here.
 _decorated: dict[int, ref[object]] = {}
@@ -148,8 +147,9 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
         steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         if not is_owner:
             return (yield from steps)
-        # What follows is TrackedStream, written out: a call for each step would be most of its cost.
-        add, send = run.output.add, steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
+        # What follows is TrackedStream and HandlerOutput.add, written out: their calls would be most of the cost.
+        output, clock = run.output, run.services.clock
+        send = steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
         bind, unbind = binder(run)
         step, value = send, None
         while True:
@@ -160,11 +160,16 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
                 run.end(None)
                 return stop.value
             except BaseException as exc:
-                run.end(GeneratorExit() if exc is value and is_cancellation(exc) else exc)
+                run.end(end_of_step(exc, value))
                 raise
             finally:
                 unbind(token)
-            add(item)
+            if type(item) is str and len(item) < output.room:
+                output.last_item_at = clock()
+                output.room -= len(item)
+                output.chunks.append(item)
+            else:
+                output.add(item)
             try:
                 step, value = send, (yield item)
             except GeneratorExit:  # closed by the consumer, or by the garbage collector: another thread reports it
@@ -190,7 +195,7 @@ def _track_async_generator(
         steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         hooks = HandlerHooks(run) if is_owner else StreamHooks()
         # What follows is TrackedAsyncStream, written out for the same reason.
-        add: Callable[[Any], object] = run.output.add if is_owner else hooks.on_item
+        output, clock = run.output, run.services.clock
         nothing: tuple[Any, ...] = ()
         bind, unbind = hooks.binder if is_owner else binder(run)
         try:
@@ -205,14 +210,19 @@ def _track_async_generator(
                     hooks.on_end(None)
                     break
                 except BaseException as exc:
-                    hooks.on_end(GeneratorExit() if exc in sent and is_cancellation(exc) else exc)
+                    hooks.on_end(end_of_step(exc, *sent))
                     raise
                 finally:
                     try:
                         unbind(token)
                     except ValueError:  # see unbind
                         pass
-                add(item)
+                if is_owner and type(item) is str and len(item) < output.room:
+                    output.last_item_at = clock()
+                    output.room -= len(item)
+                    output.chunks.append(item)
+                elif is_owner:
+                    output.add(item)
                 try:
                     value = yield item
                     step, sent = (anext_, nothing) if value is None else (steps.asend, (value,))
@@ -223,8 +233,7 @@ def _track_async_generator(
                     step, sent = steps.athrow, (exc,)
         finally:
             hooks.on_drop()  # nothing, if the run has ended
-        if is_owner:
-            await flush_after_run(run)
+        await flush_after_run(run)
 
     return wrapper
 

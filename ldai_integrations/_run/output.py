@@ -34,7 +34,6 @@ class HandlerOutput:
     """
 
     __slots__ = (
-        "_chunks",
         "_clock",
         "_content_encoding",
         "_content_type",
@@ -42,12 +41,14 @@ class HandlerOutput:
         "_is_text",
         "_limit",
         "_reader",
-        "_size",
+        "_rest",
         "_value",
+        "chunks",
         "first_answer_at",
         "first_token_at",
         "is_whole",
         "last_item_at",
+        "room",
         "status",
         "undecodable",
     )
@@ -58,10 +59,14 @@ class HandlerOutput:
         self._content_type: str | None = None
         self._content_encoding = ""
         self._reader: BodyReader | ItemReader | None = None
-        self._chunks: list[Any] = []
-        self._size = 0
         self._value: Any = None
         self._is_text = False
+        # How much text is not kept, in characters.
+        self._rest = 0
+        #: The chunks of a text.
+        self.chunks: list[Any] = []
+        #: How much more text is kept, in characters; 0 while the output is not known to be text.
+        self.room: int = 0
         #: The encoding of a compressed body that cannot be read; empty if there is none.
         self.undecodable: str = ""
         #: The HTTP status; ``None`` if it is not known.
@@ -101,9 +106,7 @@ class HandlerOutput:
         self.last_item_at = self._clock()
         try:
             if self._is_text:
-                self._size += len(item)
-                if self._size < _MOST_TEXT:
-                    self._chunks.append(item)
+                self._add_text(item)
             elif item or not isinstance(item, _TEXTS):
                 self._read(item)
         except Exception as exc:  # the item is of a kind that cannot be read, and not part of the text
@@ -133,7 +136,7 @@ class HandlerOutput:
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:
-            texts = [chunk for chunk in self._chunks if isinstance(chunk, _TEXTS)]
+            texts = [chunk for chunk in self.chunks if isinstance(chunk, _TEXTS)]
             encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
             return b"".join(encoded).decode("utf-8", "replace")
         reading = self._reader.reading() if self._reader is not None else None
@@ -155,19 +158,22 @@ class HandlerOutput:
         if not text:
             return None
         tokens = count_tokens(text, model=model)
-        return round(tokens * self._size / len(text)) if self._size > _MOST_TEXT else tokens
+        return round(tokens * self.chars / len(text)) if self._rest else tokens
 
     @property
     def chars(self) -> int:
         """How many characters may have to be read or counted."""
         if self._reader is not None:
             return self._reader.size
-        return len(self._value) if isinstance(self._value, str) else self._size
+        if self._is_text:
+            return sum(map(len, self.chunks)) + self._rest
+        return len(self._value) if isinstance(self._value, str) else 0
 
     def release(self) -> None:
         """Forget the output once the run is reported."""
         self._reader, self._value, self._is_text = None, None, False
-        self._chunks.clear()
+        self.chunks.clear()
+        self.room = 0
 
     @property
     def _is_error_page(self) -> bool:
@@ -182,10 +188,20 @@ class HandlerOutput:
             return
         if self._is_text:
             self.first_token_at = self.first_answer_at = self.last_item_at
-            self._chunks, self._size = [item], len(item)
+            self.room = _MOST_TEXT
+            self._add_text(item)
         elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
             self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
+
+    def _add_text(self, item: Any) -> None:
+        size = len(item)
+        if size < self.room:
+            self.room -= size
+            self.chunks.append(item)
+        else:
+            self.room = 0
+            self._rest += size
 
     def _begin(self, item: object) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""

@@ -96,9 +96,14 @@ class _Steps:
         return None if is_over else self.hooks.last_item()
 
     def fail(self, exc: BaseException, thrown: tuple[Any, ...] = ()) -> None:
-        """Note the exception of a step, which somebody who stopped waiting may have thrown in."""
+        """Note the exception of a step, to which something may have been passed."""
         self.is_over = True
-        self.hooks.on_end(GeneratorExit() if exc in thrown and is_cancellation(exc) else exc)
+        self.hooks.on_end(end_of_step(exc, *thrown))
+
+
+def end_of_step(exc: BaseException, *passed: object) -> BaseException:
+    """Return the exception that ends a stream; ``GeneratorExit`` if somebody who stopped waiting has thrown it in."""
+    return GeneratorExit() if any(exc is one for one in passed) and is_cancellation(exc) else exc
 
 
 class _Tracked(Proxy):
