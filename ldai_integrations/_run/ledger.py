@@ -101,11 +101,6 @@ class ProviderCall:
         self._read: Callable[[], Reading | None] = _read_nothing
         self.measure: Callable[[], int] = int
 
-    @property
-    def reporter(self) -> str:
-        """Who reports it: each framework is a source of its own, because one may call models through another."""
-        return self.framework or self.source
-
     def read_with(self, read: Callable[[], Reading | None]) -> None:
         """Set the function that returns what is known about the response so far."""
         self._read = read

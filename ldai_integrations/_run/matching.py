@@ -35,7 +35,7 @@ class CountedCall:
         self.call = call
         self.reading = reading
         self._error = call.error
-        self._matched: set[str] = {call.reporter}
+        self._matched: set[str] = {_reporter_of(call)}
 
     @property
     def usage(self) -> Usage:
@@ -60,13 +60,13 @@ class CountedCall:
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
         apis = {self.call.api, report.api} - {""}
-        if report.reporter in self._matched or (len(apis) == 2 and "embeddings" in apis):
+        if _reporter_of(report) in self._matched or (len(apis) == 2 and "embeddings" in apis):
             return False
         return report.source != "sdk" or report.encloses(self.call)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
-        self._matched.add(report.reporter)
+        self._matched.add(_reporter_of(report))
         mine = self.reading
         self.reading = replace(
             mine,
@@ -85,6 +85,11 @@ class CountedCall:
     def mark_lower_bound(self) -> None:
         """Note that the run has more tokens than its known calls."""
         self.reading = replace(self.reading, usage=replace(self.usage, lower_bound=True))
+
+
+def _reporter_of(call: ProviderCall) -> str:
+    """Return who reports a call: each framework is a source of its own, because one may call models through another."""
+    return call.framework or call.source
 
 
 def count_calls(ledger: Ledger) -> list[CountedCall]:
@@ -108,7 +113,7 @@ def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
     """
     calls: dict[str, list[ProviderCall]] = {}
     for call in ledger:
-        calls.setdefault(call.framework or call.source, []).append(call)
+        calls.setdefault(_reporter_of(call), []).append(call)
     first_begun = reversed(calls.values())
     return sorted(first_begun, key=lambda of_source: SOURCES.index(of_source[0].source))
 

@@ -118,6 +118,8 @@ class RequestScope:
         self.open_runs: set[OpenRun] = set()
         self.resolved: Resolved = {}
         self.is_request: bool = request is not None
+        #: Whether the application provides LD contexts for its requests.
+        self.has_source: bool = ld_context_from is not None
         self._request = request
         self._ld_context_from = ld_context_from
 
@@ -128,11 +130,6 @@ class RequestScope:
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Pickle as ``None``: another process does not take part in this request."""
         return _no_scope, ()
-
-    @property
-    def has_source(self) -> bool:
-        """Whether the application provides LD contexts for its requests."""
-        return self._ld_context_from is not None
 
     @property
     def ld_context(self) -> Context:

@@ -362,7 +362,7 @@ class RunState:
     def counted_calls(self) -> list[CountedCall]:
         """Return every provider call once. The first time decides, after the end of the run."""
         if self._counted is None:
-            self._counted = count_calls(self.ledger) if self.ledger else []
+            self._counted = count_calls(self.ledger)
         return self._counted
 
     def release(self) -> None:
