@@ -194,11 +194,12 @@ def sent(launchdarkly: OfflineLaunchDarkly) -> list[tuple[str, Any, Any]]:
     return found
 
 
+@pytest.mark.parametrize("gathers", [False, True], ids=["in sequence", "gathered"])
 @pytest.mark.parametrize(
     ("path", "fails"), [(["triage", "refund", "answer"], False), (["triage"], False), (["triage", "refund"], True)]
 )
 def test_the_events_are_those_of_the_managed_graph(
-    path: list[str], fails: bool, launchdarkly: OfflineLaunchDarkly
+    path: list[str], fails: bool, gathers: bool, launchdarkly: OfflineLaunchDarkly
 ) -> None:
     """A graph and its nodes send what ``ManagedAgentGraph`` of the AI SDK sends, and the handoffs besides."""
     tokens = {key: TokenUsage(total=100 + 1, input=100, output=1) for key in path}
@@ -220,12 +221,23 @@ def test_the_events_are_those_of_the_managed_graph(
     asyncio.run(ManagedAgentGraph(graph, Runner()).run("Hi"))
     theirs = sent(launchdarkly)
     anna = Context.create("anna")
-    with contextlib.suppress(ConnectionError), track_graph("support-flow", ld_context=lambda: anna):
-        for key in path:
-            if key in tokens:
-                node(key, 100)()
-            else:
-                failing(key)()
+    agents = [node(key, 100) if key in tokens else failing(key) for key in path]
+
+    async def in_thread(agent: Any) -> None:
+        await asyncio.to_thread(agent)
+
+    @track_graph("support-flow", ld_context=lambda: anna)
+    async def flow() -> None:
+        first, *others = agents
+        first()
+        if gathers:
+            await asyncio.gather(*map(in_thread, others))
+        else:
+            for agent in others:
+                agent()
+
+    with contextlib.suppress(ConnectionError):
+        asyncio.run(flow())
     ours = [event for event in sent(launchdarkly) if "handoff" not in event[0]]
 
     assert sorted(ours, key=repr) == sorted(theirs, key=repr)

@@ -35,8 +35,6 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
-    model_name = config.model.name if config.model is not None else ""
-    provider_name = config.provider.name if config.provider is not None else ""
     priced = _priced_calls(run, calls, own, outcome)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
     is_partial = bool(calls) and (run.had_stray_calls or any(call.is_unfinished for call in calls))
@@ -69,8 +67,8 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         cost = costs.of(
             priced,
             config_key=run.config_key,
-            model_name=model_name,
-            provider_name=provider_name,
+            model_name=run.model,
+            provider_name=run.provider,
             get_custom=config.model.get_custom,
             started_at=run.started_at,
         )
@@ -82,10 +80,10 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         mode=run.options.mode,
         variation_key=identity.variation_key,
         version=identity.version,
-        model_name=model_name,
+        model_name=run.model,
         response_model=next((reading.model for reading in reversed(readings) if reading.model), ""),
         finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
-        provider_name=provider_name,
+        provider_name=run.provider,
         enabled=config.enabled,
         started_at=run.started_at,
         duration_ms=stated.get("duration", _ms(_seconds(run, ended_at, outcome))),

@@ -9,14 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from ldai.tracker import LDAIConfigTracker
-from ldclient import Context, LDClient
+from ldclient import Context
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import ExtendingClient, TrackingClient
+from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig
+from .._launchdarkly.tracker import make_tracker
 from ..delivery import forks
 from ..records import RunRecord, Usage
 from ..typing import RunCompanion
@@ -63,6 +64,8 @@ class RunState:
     _config: AIConfig | None = None
     _sdk_tracker: LDAIConfigTracker | None = None
     _identity: TrackerIdentity | None = None
+    # The names of the model and its provider, as one of LaunchDarkly's trackers states them.
+    _stated_names: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -118,8 +121,18 @@ class RunState:
     @property
     def model(self) -> str:
         """The name of the configured model; empty if there is none."""
+        if self._stated_names is not None:
+            return self._stated_names[0]
         model = self.config.model
         return model.name if model is not None else ""
+
+    @property
+    def provider(self) -> str:
+        """The name of the configured provider; empty if there is none."""
+        if self._stated_names is not None:
+            return self._stated_names[1]
+        provider = self.config.provider
+        return provider.name if provider is not None else ""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -148,13 +161,14 @@ class RunState:
                 if self._sdk_tracker is None:
                     tracker = config.create_tracker()
                     if self.graph_key or parent_id:
-                        provider = config.provider.name if config.provider is not None else ""
-                        tracker = self._new_tracker(
+                        tracker = make_tracker(
+                            self.ld_client,
                             TrackerIdentity.of(tracker),
                             self.ld_context,
-                            self.model,
-                            provider,
-                            {"parentRunId": parent_id},
+                            model_name=self.model,
+                            provider_name=self.provider,
+                            graph_key=self.graph_key,
+                            fields={"parentRunId": parent_id},
                         )
                     self._sdk_tracker = tracker
         return self._sdk_tracker
@@ -307,12 +321,21 @@ class RunState:
         run_id = self.id if self._sdk_tracker is not None else data["runId"]
         version = int(data.get("version") or 1)
         identity = TrackerIdentity(run_id, self.config_key, str(data["variationKey"]), version)
-        fields = {"parentRunId": self.parent_run_id, "environmentId": data.get("environmentId")}
+        fields = {name: data.get(name) for name in ("environmentId", "modelKey", "modelVersion")}
+        fields["parentRunId"] = self.parent_run_id
+        names = str(data.get("modelName", "")), str(data.get("providerName", ""))
         with self._lock:
             self.graph_key = self.graph_key or str(data.get("graphKey", ""))
-            model, provider = str(data.get("modelName", "")), str(data.get("providerName", ""))
-            self._sdk_tracker = self._new_tracker(identity, ld_context, model, provider, fields)
-            self._identity, self._ld_context = identity, ld_context
+            self._sdk_tracker = make_tracker(
+                self.ld_client,
+                identity,
+                ld_context,
+                model_name=names[0],
+                provider_name=names[1],
+                graph_key=self.graph_key,
+                fields=fields,
+            )
+            self._identity, self._ld_context, self._stated_names = identity, ld_context, names
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge, or of the application itself, under a metric."""
@@ -396,17 +419,3 @@ class RunState:
             return
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
-
-    def _new_tracker(
-        self,
-        identity: TrackerIdentity,
-        ld_context: Context,
-        model: str,
-        provider: str,
-        fields: Mapping[str, object],
-    ) -> LDAIConfigTracker:
-        """Return a tracker whose events have the key of the graph, and some fields besides."""
-        fields = {name: value for name, value in fields.items() if value}
-        client = ExtendingClient(self.ld_client, fields) if fields else self.ld_client
-        graph_key = self.graph_key or None
-        return LDAIConfigTracker(cast(LDClient, client), *identity, ld_context, model, provider, graph_key=graph_key)

@@ -33,18 +33,21 @@ class Handler:
 
     async def __call__(self, served: Any, question: str, *_: Any) -> dict[str, Any]:
         """Answer at once, after a second, or not at all."""
-        if question == "fail":
-            raise RuntimeError("no")
-        if question == "wait":
+        is_judge = "evaluationMetricKey" in served
+        if "wait" in question and not is_judge:
             tell_ready()
             await asyncio.sleep(1)
-        is_judge = "evaluationMetricKey" in served
+        if "fail" in question:
+            raise RuntimeError("no")
         return {"output": '{"score": 0.75, "reasoning": "Good"}' if is_judge else "Hello", "usage": USAGE}
 
     async def stream(self, _served: Any, question: str, *_: Any) -> AsyncIterator[dict[str, Any]]:
         """Answer in parts."""
 
         async def events() -> AsyncIterator[dict[str, Any]]:
+            if question == "wait":
+                tell_ready()
+                await asyncio.sleep(1)
             for _ in range(2000 if question == "endless" else 2):
                 await asyncio.sleep(0.01)
                 yield {"type": "chunk", "text": "Hello "}

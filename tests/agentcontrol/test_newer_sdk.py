@@ -355,7 +355,10 @@ def test_the_variation_of_the_sdk(launchdarkly: OfflineLaunchDarkly) -> None:
 
     @track_ai(config_key="chat", tracking=launchdarkly.tracking, ld_context=lambda: Context.create("ben"))
     def view(run: Run) -> str:
-        launchdarkly.serve("chat", ai_config("gpt-4o", messages="Be brief.", variation_key="large"))
+        assert run.config.enabled
+        large = ai_config("gpt-4o", messages="Be brief.", variation_key="large")
+        large["_ldMeta"] |= {"modelKey": "OpenAI.gpt-4o", "modelVersion": 7}
+        launchdarkly.serve("chat", large)
         call(_config().invoke("Hi", USER))
         return run.id
 
@@ -363,9 +366,11 @@ def test_the_variation_of_the_sdk(launchdarkly: OfflineLaunchDarkly) -> None:
 
     record = _record(launchdarkly)
     assert (record.run_id, record.variation_key, record.ld_context) == (run_id, "large", Context.from_dict(USER))
+    assert (record.model_name, record.provider_name) == ("gpt-4o", "OpenAI")
     launchdarkly.tracking.flush()
     events = [event for event in launchdarkly.events.custom if "generation" in event.key]
     assert [(event.context.key, event.data["variationKey"]) for event in events] == [("anna", "large")]
+    assert (events[0].data["modelKey"], events[0].data["modelVersion"]) == ("OpenAI.gpt-4o", 7)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -115,3 +115,43 @@ def test_every_run_arrives_once(server: str, launchdarkly: DevServer, tmp_path: 
     }, program.log()
     scores = [event for event in launchdarkly.events() if event.get("key") == "$ld:ai:judge:relevance"]
     assert [event["metricValue"] for event in scores] == [0.75] * TIMES
+
+
+#: What is asked for before SIGTERM: a part of the answer, and the runs. The client leaves the endless stream.
+LATE = {
+    "/invoke/wait": ("Hello", {("chat", "success"): 1}),
+    "/stream/wait": ("Hello Hello ", {("chat", "success"): 1}),
+    "/invoke/wait-and-fail": ("Internal Server Error", {("chat", "error"): 1}),
+    "/stream/endless": ("", {("chat", "cancelled"): 1}),
+    "/judged/wait": ("Hello", {("judged", "success"): 1, ("relevance", "success"): 1}),
+    "/graph/wait": (
+        "Hello",
+        {("flow", "invocation_success"): 1, ("triage", "success"): 1, ("answer", "success"): 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("path", LATE)
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_run_that_is_open_at_sigterm(server: str, path: str, launchdarkly: DevServer, tmp_path: Path) -> None:
+    """A request that is being answered at SIGTERM is answered, or left by its client, and its runs arrive once."""
+    expected, runs = LATE[path]
+    with (
+        serve(SERVERS[server], launchdarkly, tmp_path, OTEL_SDK_DISABLED="true") as (program, address),
+        closing(http.client.HTTPConnection(*address, timeout=30)) as connection,
+    ):
+        connection.request("GET", path, headers={"Connection": "close"})
+        if path == "/stream/endless":
+            response = connection.getresponse()
+            assert response.read(6) == b"Hello "
+            program.send(signal.SIGTERM)
+            response.close()
+            connection.close()
+        else:
+            program.await_ready()
+            program.send(signal.SIGTERM)
+            assert expected in connection.getresponse().read().decode()
+        status = program.end()
+
+    assert status in (0, -signal.SIGTERM), program.log()
+    assert runs_of(launchdarkly) == runs, program.log()

@@ -30,6 +30,19 @@ def anthropic(url: str) -> Any:
     return _package("anthropic").Anthropic(api_key="none", base_url=f"{url}/anthropic", max_retries=1)
 
 
+def anthropic_bedrock(url: str) -> Any:
+    """Make Anthropic's for Bedrock, which signs its requests with botocore."""
+    _package("botocore")
+    keys = {"aws_access_key": "none", "aws_secret_key": "none", "aws_region": "us-east-1"}
+    return _package("anthropic").AnthropicBedrock(base_url=f"{url}/bedrock", max_retries=1, **keys)
+
+
+def anthropic_vertex(url: str) -> Any:
+    """Make Anthropic's for Vertex AI."""
+    client = _package("anthropic").AnthropicVertex
+    return client(region="us-east5", project_id="p", access_token="none", base_url=f"{url}/vertex", max_retries=1)
+
+
 def async_anthropic(url: str) -> Any:
     """Make Anthropic's, async."""
     return _package("anthropic").AsyncAnthropic(api_key="none", base_url=f"{url}/anthropic", max_retries=1)

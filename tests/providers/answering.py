@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Callable
@@ -133,6 +134,12 @@ def _messages(body: Body) -> Answer:
     )
 
 
+def _invoke_stream(body: Body) -> Answer:
+    """Answer as Bedrock does, with the events of the Messages API in Amazon's encoding."""
+    events = (part.partition(b"data: ")[2] for part in _messages({**body, "stream": True}).parts)
+    return Answer([encode("chunk", {"bytes": base64.b64encode(event).decode()}) for event in events], AMAZON)
+
+
 def _gemini(body: Body, *, stream: bool = False) -> Answer:
     number = next(_numbers)
     usage = {"promptTokenCount": INPUT, "candidatesTokenCount": OUTPUT, "totalTokenCount": TOTAL}
@@ -198,6 +205,10 @@ _ANSWERS: tuple[tuple[str, Callable[[Body], Answer]], ...] = (
     ("/chat/completions", _chat),
     ("/responses", _responses),
     ("/messages", _messages),
+    ("/invoke", _messages),
+    ("/invoke-with-response-stream", _invoke_stream),
+    (":rawPredict", _messages),
+    (":streamRawPredict", _messages),
     (":generateContent", _gemini),
     (":streamGenerateContent", lambda body: _gemini(body, stream=True)),
     ("/v2/chat", _cohere),

@@ -57,6 +57,12 @@ def check_messages(body: Body) -> None:
     _check_typed_dict("anthropic.types.message_create_params", "MessageCreateParams", known)
 
 
+def check_messages_in_cloud(body: Body) -> None:
+    """Check a request to Anthropic's Messages API on Bedrock or Vertex AI: the model is in the path."""
+    assert "model" not in body
+    check_messages({"model": "m", **{name: value for name, value in body.items() if name != "anthropic_version"}})
+
+
 def check_gemini(body: Body) -> None:
     """Check a request to Gemini's generateContent."""
     from google.genai import types
@@ -139,6 +145,10 @@ CHECKS: tuple[tuple[str, Callable[[Body], None]], ...] = (
     ("/chat/completions", check_chat),
     ("/responses", check_responses),
     ("/messages", check_messages),
+    ("/invoke", check_messages_in_cloud),
+    ("/invoke-with-response-stream", check_messages_in_cloud),
+    (":rawPredict", check_messages_in_cloud),
+    (":streamRawPredict", check_messages_in_cloud),
     (":generateContent", check_gemini),
     (":streamGenerateContent", check_gemini),
     ("/v2/chat", check_cohere),

@@ -326,6 +326,21 @@ def test_parameters_have_the_names_of_the_api(
     assert "because the API 'converse' of the client BedrockRuntime does not have it" in caplog.text
 
 
+def test_an_unknown_parameter(
+    case: Case, client: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A parameter that no API has is not sent to any provider, and logged once by its name."""
+    _serve(launchdarkly, case, parameters={**PARAMETERS, "notAParameter": 1})
+
+    for _ in range(2):
+        answer = _run(launchdarkly, lambda run: run.request(client, user="Oslo?", api=case.api).send())
+        assert answer.text == "Hello there"
+
+    _check(case, provider.requests[-1])
+    assert "notAParameter" not in json.dumps(provider.requests[-1])
+    assert caplog.text.count("The parameter 'notAParameter' of AI Config 'chat' is not sent") == 1
+
+
 def test_only_the_tools_that_the_application_implements(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
     """``tools=`` leaves out tools that somebody has attached and the application does not implement."""
     _serve(launchdarkly, CASES["openai"], tools={"weather": TOOL, "other": {**TOOL, "name": "other"}})
