@@ -26,7 +26,8 @@ def blocks(page: Path) -> Iterator[ast.Module]:
 
 def undefined(tree: ast.Module) -> set[str]:
     """Return the names that a module uses, and neither defines nor imports anywhere."""
-    used, known = set(), set(dir(builtins)) | {"__name__"}
+    used: set[str] = set()
+    known = set(dir(builtins)) | {"__name__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
