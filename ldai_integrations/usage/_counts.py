@@ -10,7 +10,7 @@ from typing import Any
 from .._value import value_class
 from ..records import Usage
 from ._fields import fields_of, get, is_a, is_number, is_record, items, number, parse_amount, text
-from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape, shape_with
+from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape, places_in, shape_with
 
 # Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
 _WRITTEN = ("cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens")
@@ -161,9 +161,8 @@ def _counts_by_place(usage: object) -> tuple[dict[str, int], bool]:
 
 
 def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
-    """Return each count of a shape from the first of its places that has one."""
-    places = {name: next((path for path in paths if path in found), None) for name, paths in shape.paths.items()}
-    return {name: found[place] for name, place in places.items() if place is not None}
+    """Return the counts of a shape."""
+    return {name: found[place] for name, place in places_in(frozenset(found), shape).items()}
 
 
 def _add_modalities(values: dict[str, int], side: str, details: object) -> None:
@@ -283,11 +282,11 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
 
 def _fit_parts(usage: Usage) -> Usage:
     """Return a usage whose parts fit into its input and output; of parts that do not, the wholes are believed."""
-    fitted: dict[str, Any] = {}
-    if usage.output_tokens is not None and (usage.reasoning_tokens or 0) > usage.output_tokens:
-        fitted["reasoning_tokens"] = usage.output_tokens
-    for side, whole in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-        audio, image = f"{side}_audio_tokens", f"{side}_image_tokens"
-        if whole is not None and (getattr(usage, audio) or 0) + (getattr(usage, image) or 0) > whole:
-            fitted[audio] = fitted[image] = None
-    return replace(usage, **fitted) if fitted else usage
+    inputs, outputs = usage.input_tokens, usage.output_tokens
+    if outputs is not None and (usage.reasoning_tokens or 0) > outputs:
+        usage = replace(usage, reasoning_tokens=outputs)
+    if inputs is not None and (usage.input_audio_tokens or 0) + (usage.input_image_tokens or 0) > inputs:
+        usage = replace(usage, input_audio_tokens=None, input_image_tokens=None)
+    if outputs is not None and (usage.output_audio_tokens or 0) + (usage.output_image_tokens or 0) > outputs:
+        usage = replace(usage, output_audio_tokens=None, output_image_tokens=None)
+    return usage

@@ -128,6 +128,8 @@ def _count_turn(turn: Turn, family: Family, rules: OpenAIRules) -> int:
         tokens += rules.per_call
     elif turn.calls:
         tokens += rules.parallel_calls + rules.per_parallel_call * len(turn.calls)
+    elif turn.role == "assistant":
+        tokens += rules.assistant_text
     return tokens + sum(image.tokens(family) for image in turn.images)
 
 

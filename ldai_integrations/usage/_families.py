@@ -229,6 +229,7 @@ class OpenAIRules:
     Attributes:
         per_call: A tool call in the history.
         parallel_calls, per_parallel_call: Tool calls made at once, together and each, instead of ``per_call``.
+        assistant_text: A message of the model without tool calls.
         tools, tools_without_system: What surrounds tools below a system message, and without one.
         schema, schema_without_system: The same for the schema of the answer.
         forced_tool: A function that must be called; its name is added.
@@ -240,6 +241,7 @@ class OpenAIRules:
     per_call: int = 4
     parallel_calls: int = 23
     per_parallel_call: int = 3
+    assistant_text: int = 0
     tools: int = -1
     tools_without_system: int = 3
     schema: int = 4
@@ -251,7 +253,9 @@ class OpenAIRules:
 
 
 _CHAT = OpenAIRules()
-_CHAT_OF_GPT5 = OpenAIRules(per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9)
+_CHAT_OF_GPT5 = OpenAIRules(
+    assistant_text=2, per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9
+)
 _RESPONSES = OpenAIRules(
     per_call=5,
     parallel_calls=-6,
@@ -266,6 +270,7 @@ _RESPONSES = OpenAIRules(
 )
 _RESPONSES_OF_GPT5 = replace(
     _RESPONSES,
+    assistant_text=2,
     per_call=11,
     parallel_calls=0,
     tools=3,

@@ -170,3 +170,10 @@ def shape_with(places: frozenset[str]) -> Shape:
         key=lambda shape: sum(not places.isdisjoint(paths) for paths in shape.paths.values()),
         default=TOTAL_ONLY,
     )
+
+
+@lru_cache(512)
+def places_in(places: frozenset[str], shape: Shape) -> Mapping[str, str]:
+    """Return the first place of each count of a shape that is among the given ones."""
+    found = {name: [path for path in paths if path in places] for name, paths in shape.paths.items()}
+    return {name: paths[0] for name, paths in found.items() if paths}
