@@ -188,6 +188,8 @@ def _priced_calls(
         if counted.call.source == "span" and run.stated.usage is not None:  # the handler reports tokens itself
             continue
         usage, reading = _complete(run, counted), counted.reading
+        if usage is not None and outcome == "cancelled":
+            usage = _without_output(usage)
         if usage is not None or reading.cost is not None or not counted.is_failed:
             answered_by, asked = reading.model or "", counted.call.model
             priced.append(PricedCall(usage, answered_by, reading.service_tier, reading.cost, asked))
@@ -229,6 +231,13 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
         if estimate is not None:
             usage = estimate if usage == Usage() else usage.filled_from(estimate)
     return None if usage == Usage() else usage
+
+
+def _without_output(usage: Usage) -> Usage:
+    """Return the usage of a call that was left. If no output was seen, it is 0, and what is billed may be more."""
+    if usage.input_tokens is None or usage.output_tokens is not None or usage.total_tokens is not None:
+        return usage
+    return replace(usage, output_tokens=0, estimated=usage.estimated | {"output_tokens"}, lower_bound=True)
 
 
 def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:

@@ -492,3 +492,24 @@ def test_usage_so_far_is_a_lower_bound(closes: bool, provider: Provider, openai:
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.lower_bound) == (IN, True)
     kept[0].close()
+
+
+def test_a_run_that_is_left_before_the_first_word(openai: Any, runs: RecordingSink) -> None:
+    """Its output is 0, input and output add up to the total, and the usage is a lower bound: more may be billed."""
+
+    @track_ai("chat")
+    def words() -> Iterator[str]:
+        stream = wrap_client(openai).chat.completions.create(**ASK)
+        yield ""
+        yield from text_until_finish(stream)
+
+    steps = words()
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]  # a generator
+
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls) == ("cancelled", 1)
+    assert record.usage is not None
+    assert record.usage.input_tokens
+    assert (record.usage.output_tokens, record.usage.total_tokens) == (0, record.usage.input_tokens)
+    assert (record.usage.lower_bound, record.usage.source) == (True, "estimate")
