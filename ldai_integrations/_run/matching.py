@@ -49,8 +49,12 @@ class CountedCall:
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the call failed, or was cancelled before anything of its answer arrived."""
-        return self.is_failed or (self.call.is_cancelled and not self.reading.has_output)
+        """Whether the call failed, or was cancelled before anything of its answer arrived.
+
+        Of a cancelled call, a framework may have passed on what it does not report.
+        """
+        is_stopped = self.call.is_cancelled and self.call.source == "client" and not self.reading.has_output
+        return self.is_failed or is_stopped
 
     @property
     def is_unfinished(self) -> bool:

@@ -30,8 +30,9 @@ def handled_async(handler: Callable[[AsyncOpenAI], Any], provider: Provider, run
     """Return the record of the run of an asynchronous handler, which gets a wrapped client."""
 
     async def call() -> None:
+        tracked: Any = track_ai(config_key="chat")(handler)
         async with makers.async_openai(provider.url) as client:
-            await track_ai(config_key="chat")(handler)(wrap_client(client, include_usage="always"))
+            await tracked(wrap_client(client, include_usage="always"))
 
     asyncio.run(call())
     return runs.wait()[0]
