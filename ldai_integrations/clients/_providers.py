@@ -92,6 +92,7 @@ _RESPONSES: Tree = {
     "create": _RESPOND,
     "parse": CallKind("responses", parses=True),
     "retrieve": _RETRIEVE,
+    "compact": _RESPOND,
     "stream": Through({"create": _RESPOND, "retrieve": _RETRIEVE}),
 }
 _EMBED = CallKind("embeddings")

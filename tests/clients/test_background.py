@@ -315,3 +315,13 @@ def test_a_run_that_needs_a_tool(
         runs.submit_tool_outputs_and_poll(run_id=run.id, thread_id="thread_1", tool_outputs=output, poll_interval_ms=1)
 
     assert totals(records[0]) == (TOLD, 1)
+
+
+def test_a_compaction(response: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A compaction of a conversation is a call, with the tokens that OpenAI bills for it."""
+    client: Any = wrap_client(openai(provider.url))
+    provider.queued.append(response("completed", object="response.compaction", output=[]))
+    with track_ai(config_key="chat", tracking=tracking):
+        client.responses.compact(model="gpt-5", input="Hi")
+
+    assert totals(records[0]) == (TOLD, 1)
