@@ -266,6 +266,7 @@ class _Observer(StreamHooks):
         reading, call = read(response), self._call
         if reading is None and call.source != "client":
             self._ledger.withdraw(call)
+            self._note_unknown(response)
             return
         call.read_with(lambda: reading)
         call.end(self._clock())
@@ -323,6 +324,17 @@ class _Observer(StreamHooks):
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)
+
+    def _note_unknown(self, response: object) -> None:
+        name, key = type(response).__name__, self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "observe_unknown",
+            f"{key}: {name}",
+            "run.observe() was given a %s that has no provider's format, in a run of %r; it is not counted. Give it "
+            "the provider's response or stream: of an HTTP response, what json() returns, or its lines.",
+            name,
+            key,
+        )
 
     def _fail_to_read(self, exc: Exception) -> None:
         raise_if_from_signal(exc)

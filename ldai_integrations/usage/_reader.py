@@ -110,6 +110,9 @@ def is_response(value: object) -> bool:
         value: The parsed JSON. Never raises.
     """
     event = _unwrap(value)
+    if type(event) is list and len(event) > 1 and is_response(event[0]):  # Gemini's stream, which may be an array
+        reading = read(event)
+        return reading is not None and len(reading.calls) == 1
     if type(event) is not dict:
         return False
     return is_a(event.get("error"), dict) or any(read_format(event, Draft()) for read_format in NESTED)

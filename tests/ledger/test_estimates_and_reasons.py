@@ -222,3 +222,17 @@ def test_other_text(
     assert launchdarkly.tracking.stats().diagnostics == {"observe_text": 2}
     (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
     assert "run.observe()" in line.getMessage()
+
+
+@pytest.mark.parametrize("value", [object(), {"answer": "Hello"}, ["Hello"]], ids=["object", "dict", "list"])
+def test_other_objects(
+    value: object, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An object without a provider's format, such as a response of an HTTP library, is refused with a diagnostic."""
+    with track_ai(config_key="chat") as run:
+        assert run.observe(value) is value
+    record = runs.wait()[0]
+    assert (record.usage, record.calls) == (None, 0)
+    assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
+    (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
+    assert type(value).__name__ in line.getMessage()

@@ -561,6 +561,7 @@ def test_what_is_a_providers_line(line: Any, expected: bool) -> None:
     assert is_provider_line(line) is expected
 
 
+_PART = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}
 _OLLAMA = {"model": "llama3", "response": "Hi", "done": True, "prompt_eval_count": 3, "eval_count": 4}
 
 
@@ -572,9 +573,20 @@ _OLLAMA = {"model": "llama3", "response": "Hi", "done": True, "prompt_eval_count
         ({"status": "done", "result": _OLLAMA}, False),
         ({"status": "failed", "error": "no"}, False),
         ([_OLLAMA], False),
+        ([completion("a", "Hi"), completion("b", "Hi")], False),
+        ([{"responseId": "g", **_PART}, {"responseId": "g", **_PART}], True),
         (None, False),
     ],
-    ids=["response", "error", "stored response", "stored error", "list", "nothing"],
+    ids=[
+        "response",
+        "error",
+        "stored response",
+        "stored error",
+        "list",
+        "history",
+        "array of events",
+        "nothing",
+    ],
 )
 def test_the_response_of_a_provider(value: Any, expected: bool) -> None:
     """A page that contains a response, or the text of an error, is no response itself."""
