@@ -24,12 +24,14 @@ class Kind:
         accepts: Returns whether a value is one of them.
         parse: Reads one from the text of a variable, or raises ValueError.
         is_secret: Whether a value must not be shown.
+        in_variable: The values in words where a variable gives them, if they are written in another way there.
     """
 
     text: str
     accepts: Callable[[Any], bool]
     parse: Callable[[str], object]
     is_secret: bool = False
+    in_variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Option:
             value = None
         if value is None or not self.kind.accepts(value):
             shown = "not usable" if self.kind.is_secret else repr(text)
-            raise ConfigurationError(f"{self.variable} is {shown}; use {self.kind.text}")
+            raise ConfigurationError(f"{self.variable} is {shown}; use {self.kind.in_variable or self.kind.text}")
         return value
 
 
@@ -99,7 +101,12 @@ def choice(words: Iterable[str]) -> Kind:
 
 def switch() -> Kind:
     """Return the kind of an option that is on or off."""
-    return Kind("True or False", lambda value: isinstance(value, bool), lambda text: _WORDS.get(text.lower()))
+    return Kind(
+        "True or False",
+        lambda value: isinstance(value, bool),
+        lambda text: _WORDS.get(text.lower()),
+        in_variable="on or off",
+    )
 
 
 def seconds(low: float, high: float, *, above: bool = False) -> Kind:
@@ -145,7 +152,12 @@ def statuses(low: int, high: int) -> Kind:
     def accepts(value: object) -> bool:
         return isinstance(value, Collection) and all(isinstance(item, int) and low <= item <= high for item in value)
 
-    return Kind(f"a set, list or range of statuses, {low} to {high} (429,500-599 in the variable)", accepts, parse)
+    return Kind(
+        f"a set, list or range of statuses, {low} to {high} (429,500-599 in the variable)",
+        accepts,
+        parse,
+        in_variable=f"statuses such as 429,500-599, each from {low} to {high}",
+    )
 
 
 def names(known: Collection[str]) -> Kind:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._options import Kind, check_options, option, pattern, seconds, split, switch, whole
+from ._options import Kind, check_options, option, options_of, pattern, seconds, split, switch, whole
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class FeedbackSettings:
                 f"FeedbackSettings.config_keys is {keys!r}; give the keys of the AI Configs that are voted on, in a set"
             )
         check_options(self)
-        _check_store(self.store)
+        _check_store(_name_of(self, "store"), self.store)
         if self.secret is not None:
-            _check_secrets("FeedbackSettings", self.secrets)
+            _check_secrets(_name_of(self, "secret"), self.secrets)
 
     @property
     def secrets(self) -> list[Secret]:
@@ -152,7 +152,7 @@ class VisitorSettings:
     def __post_init__(self) -> None:
         check_options(self)
         if self.secret is not None:
-            _check_secrets("VisitorSettings", self.secrets)
+            _check_secrets(_name_of(self, "secret"), self.secrets)
 
     @property
     def secrets(self) -> list[Secret]:
@@ -166,21 +166,25 @@ def feedback_from_environment() -> FeedbackSettings | None:
     return FeedbackSettings(config_keys=keys) if keys else None
 
 
-def _check_store(store: object) -> None:
+def _name_of(settings: FeedbackSettings | VisitorSettings, field: str) -> str:
+    """Return the name of a setting for an error: that of the variable if the value comes from it."""
+    value, found = getattr(settings, field), options_of(settings)[field]
+    return found.variable if value is not None and value == found.read() else f"{type(settings).__name__}.{field}"
+
+
+def _check_store(name: str, store: object) -> None:
     """Refuse a store that cannot work, without showing an address, which may contain a password."""
     if isinstance(store, str):
         if not store.startswith(_STORES) or not store.removeprefix(SQLITE).strip():
-            raise ConfigurationError(
-                "FeedbackSettings.store is no address of a store; use sqlite:///votes.db or redis://host:6379/0"
-            )
+            raise ConfigurationError(f"{name} is no address of a store; use sqlite:///votes.db or redis://host:6379/0")
         if store == f"{SQLITE}:memory:":  # each call opens the store anew, and would find it empty
             raise ConfigurationError(
-                "FeedbackSettings.store is an SQLite database in memory, which counts nothing; name a file, or leave "
+                f"{name} is an SQLite database in memory, which counts nothing; name a file, or leave "
                 "store out for the memory of this process"
             )
     elif store is not None and not all(callable(getattr(store, name, None)) for name in ("keep", "discard", "count")):
         raise ConfigurationError(
-            f"FeedbackSettings.store is of type {type(store).__name__}, which has no keep, discard and count; "
+            f"{name} is of type {type(store).__name__}, which has no keep, discard and count; "
             "see ldai_integrations.typing.FeedbackStore"
         )
 
@@ -191,11 +195,11 @@ def _secrets_in(secret: Secret | Sequence[Secret] | None) -> list[Secret]:
     return [secret] if isinstance(secret, (str, bytes)) else list(secret)
 
 
-def _check_secrets(of: str, secrets: Sequence[object]) -> None:
+def _check_secrets(name: str, secrets: Sequence[object]) -> None:
     """Refuse secrets that can be guessed, without showing them."""
     if not secrets or not all(isinstance(item, (str, bytes)) and len(item) >= _MIN_SECRET_CHARS for item in secrets):
         raise ConfigurationError(
-            f"{of}.secret is empty, shorter than {_MIN_SECRET_CHARS} characters or no text. Make one with "
+            f"{name} is empty, shorter than {_MIN_SECRET_CHARS} characters or no text. Make one with "
             "python -c 'import secrets; print(secrets.token_urlsafe(32))', keep it out of the code, and give every "
             "process the same"
         )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Literal, get_args
 
-from ._options import Option, check_options, choice, names, option, seconds, statuses, switch, whole
-from ._service_settings import FeedbackSettings, JudgeSettings, VisitorSettings, feedback_from_environment
+from ._options import Option, check_options, choice, names, option, options_of, seconds, statuses, switch, whole
+from ._service_settings import (
+    FEEDBACK_CONFIG_KEYS,
+    FeedbackSettings,
+    JudgeSettings,
+    VisitorSettings,
+    feedback_from_environment,
+)
 from .exceptions import ConfigurationError
 
 FlushWhen = Literal["auto", "request", "shutdown", "never"]
@@ -20,6 +28,8 @@ Framework = Literal[
 _FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 _JUDGES = Option("LDAI_JUDGES", True, switch())
 _VISITORS = Option("LDAI_VISITORS", False, switch())
+# The variables that are no option of a class.
+_VARIABLES = ("LDAI_DEV_SERVER", "LDAI_CONFIG_FILE", FEEDBACK_CONFIG_KEYS, _JUDGES.variable, _VISITORS.variable)
 
 
 def _judges_from_environment() -> JudgeSettings | None:
@@ -100,3 +110,25 @@ class Settings:
                 f"Settings.visitors is of type {type(self.visitors).__name__}; "
                 "give a ldai_integrations.visitors.VisitorSettings"
             )
+
+
+def find_mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the variables that have no effect, although they look as if they had, each with what to do.
+
+    Args:
+        settings: The settings that are used.
+    """
+    given = {name for name, value in os.environ.items() if name.startswith("LDAI_") and value.strip()}
+    classes = (Settings, FeedbackSettings, JudgeSettings, VisitorSettings)
+    known = {*_VARIABLES, *(found.variable for cls in classes for found in options_of(cls).values())}
+    for name in sorted(given - known):
+        for similar in get_close_matches(name, known, n=1, cutoff=0.85):
+            yield name, f"{similar} is similar; correct the name"
+    for cls, service, needed in (
+        (FeedbackSettings, settings.feedback, FEEDBACK_CONFIG_KEYS),
+        (VisitorSettings, settings.visitors, _VISITORS.variable),
+    ):
+        if service is None and needed not in given:
+            for found in options_of(cls).values():
+                if found.variable in given:
+                    yield found.variable, f"set {needed} as well"

@@ -38,7 +38,7 @@ from .feedback import Feedback
 from .frameworks import connect, connected
 from .judges import Judges
 from .records import FlushReport, Stats
-from .settings import Settings
+from .settings import Settings, find_mistakes
 from .sinks import LaunchDarklySink
 from .typing import Sink
 from .usage import warm_up
@@ -87,6 +87,8 @@ class Tracking:
         self.client = client
         self.settings: Settings = settings if settings is not None else Settings()
         self._diagnostics = diagnostics = Diagnostics()
+        for variable, remedy in find_mistakes(self.settings):
+            diagnostics.note("variable_name", variable, "The variable %s has no effect: %s.", variable, remedy)
         self._owns_client = False
         self._dev_warnings: DevWarnings | None = None
         self._is_closed = False

@@ -111,10 +111,10 @@ def test_both_ways_to_create_a_tracking(client: LDClient, monkeypatch: pytest.Mo
         ("LDAI_FLUSH_TIMEOUT", "soon", "LDAI_FLUSH_TIMEOUT is 'soon'; use seconds, more than 0 and at most 60"),
         ("LDAI_FLUSH_TIMEOUT", "nan", "LDAI_FLUSH_TIMEOUT is 'nan'; use seconds"),
         ("LDAI_USAGE_WAIT", "11", "LDAI_USAGE_WAIT is '11'; use seconds, 0 to 10"),
-        ("LDAI_COSTS", "maybe", "LDAI_COSTS is 'maybe'; use True or False"),
-        ("LDAI_ERROR_STATUSES", "200", "LDAI_ERROR_STATUSES is '200'; use a set, list or range of statuses"),
+        ("LDAI_COSTS", "maybe", "LDAI_COSTS is 'maybe'; use on or off"),
+        ("LDAI_ERROR_STATUSES", "200", "LDAI_ERROR_STATUSES is '200'; use statuses such as 429,500-599, each "),
         ("LDAI_FRAMEWORKS", "langchian", "LDAI_FRAMEWORKS is 'langchian'; use a collection of langchain, "),
-        ("LDAI_JUDGES", "x", "LDAI_JUDGES is 'x'; use True or False"),
+        ("LDAI_JUDGES", "x", "LDAI_JUDGES is 'x'; use on or off"),
         ("LDAI_JUDGES_QUEUE", "1.5", "LDAI_JUDGES_QUEUE is '1.5'; use a whole number, 0 to 10,000"),
     ],
 )
@@ -142,6 +142,54 @@ def test_a_wrong_value(cls: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         make(cls, **options)
     assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("LDAI_FEEDBACK_SECRET", "short", "LDAI_FEEDBACK_SECRET is empty, shorter than 16 characters"),
+        ("LDAI_FEEDBACK_STORE", "votes.db", "LDAI_FEEDBACK_STORE is no address of a store"),
+        ("LDAI_VISITORS_SECRET", "short", "LDAI_VISITORS_SECRET is empty, shorter than 16 characters"),
+    ],
+)
+def test_a_wrong_secret_or_store(variable: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable if the value comes from it, and else the setting."""
+    monkeypatch.setenv("LDAI_FEEDBACK_CONFIG_KEYS", "chat")
+    monkeypatch.setenv("LDAI_VISITORS", "on")
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigurationError) as refusal:
+        Settings()
+    assert str(refusal.value).startswith(message)
+    monkeypatch.delenv(variable)
+    with pytest.raises(ConfigurationError, match=r"^FeedbackSettings\.secret is empty"):
+        FeedbackSettings(config_keys={"chat"}, secret="other")
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"LDAI_FLUSH_TIMOUT": "3"}, "The variable LDAI_FLUSH_TIMOUT has no effect: LDAI_FLUSH_TIMEOUT is similar"),
+        ({"LDAI_VISITORS_SECRET": "a" * 16}, "The variable LDAI_VISITORS_SECRET has no effect: set LDAI_VISITORS"),
+        ({"LDAI_FEEDBACK_HEADER": "X-T"}, "The variable LDAI_FEEDBACK_HEADER has no effect: set LDAI_FEEDBACK_CONFIG"),
+        ({"LDAI_VISITORS_SECRET": "a" * 16, "LDAI_VISITORS": "on", "LDAI_MY_OWN_NAME": "3", "LDAI_FLUSH": "auto"}, ""),
+        ({"LDAI_VISITORS_SECRET": "a" * 16, "LDAI_VISITORS": "off", "LDAI_JUDGES_QUEUE": "2"}, ""),
+    ],
+)
+def test_a_variable_without_effect(
+    environ: dict[str, str],
+    message: str,
+    client: LDClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A misspelled variable, and one that needs another one, are logged with what to do."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    Tracking(client).close()
+
+    found = [line for line in caplog.messages if line.startswith("The variable")]
+    assert len(found) == (1 if message else 0)
+    assert not message or found[0].startswith(message)
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

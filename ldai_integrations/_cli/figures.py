@@ -71,8 +71,7 @@ def _field(name: str, label: str, unit: Unit, field: str) -> Figure:
 FIGURES = (
     Figure("generations", "Generations", "count", lambda metrics: metrics.generations),
     _field("successes", "  succeeded", "count", "generation_success_count"),
-    # If the number of successes is known and the number of errors is absent, there are no errors.
-    Figure("errors", "  failed", "count", lambda m: 0 if m.error_rate == 0 else m.generation_error_count),
+    Figure("errors", "  failed", "count", lambda metrics: metrics.errors),
     Figure("error_rate", "Error rate", "share", lambda metrics: metrics.error_rate),
     Figure("duration", "Duration, mean", "ms", lambda metrics: metrics.mean_duration_ms),
     _field("first_token", "First token, mean", "ms", "time_to_first_token_ms"),

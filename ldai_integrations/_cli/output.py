@@ -95,7 +95,13 @@ def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns:
 
 def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) -> dict[str, object]:
     found = {name: getattr(metrics, name) for name in (*_FIELDS, *_COMPUTED)}
-    values = {name: format_money(value) if isinstance(value, Decimal) else value for name, value in found.items()}
+    found["generation_error_count"] = metrics.errors  # as in the table
+    values: dict[str, object] = {}
+    for name, value in found.items():
+        if isinstance(value, Decimal):
+            values[name] = format_money(value)
+        else:  # a mean has digits of binary fractions, such as 0.7300000000000001
+            values[name] = round(value, 12) if isinstance(value, float) else value
     return {**values, "approximate": sorted(metrics.approximate)}
 
 

@@ -76,13 +76,17 @@ class Metrics:
         return sum(counts) if counts else self.generation_count
 
     @property
+    def errors(self) -> int | None:
+        """The number of generations that failed. LaunchDarkly sends none if all succeeded."""
+        return (
+            0 if self.generation_error_count is None and self.generation_success_count else self.generation_error_count
+        )
+
+    @property
     def error_rate(self) -> float | None:
-        """The share of errors, 0 to 1. If the number of successes is known, an absent number of errors means none."""
-        successes, errors = self.generation_success_count, self.generation_error_count
-        if errors is None and successes is None:
-            return None
-        attempts = (successes or 0) + (errors or 0)
-        return (errors or 0) / attempts if attempts else None
+        """The share of errors, 0 to 1."""
+        attempts = (self.generation_success_count or 0) + (self.errors or 0)
+        return (self.errors or 0) / attempts if attempts else None
 
     @property
     def mean_duration_ms(self) -> float | None:

@@ -118,6 +118,15 @@ def test_json(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     assert total.keys() == small.keys()
 
 
+def test_errors_that_are_not_sent(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """If LaunchDarkly sends successes and no errors, JSON says 0 as the table does; scores have no binary digits."""
+    api.will_answer({"generationSuccessCount": 3, "judgeRelevance": 0.7300000000000001})
+    assert ask("--json") == 0
+
+    [total] = json.loads(capsys.readouterr().out)["metrics"]
+    assert (total["generation_error_count"], total["error_rate"], total["judge_relevance"]) == (0, 0.0, 0.73)
+
+
 def test_csv(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """CSV has a header and one line per variation; an unknown figure is empty."""
     api.will_answer({**FULL, "inputCost": 1e-7, "thumbsUp": None})

@@ -66,7 +66,8 @@ def test_what_is_computed() -> None:
     """Rates and means are computed as the Monitoring tab does."""
     metrics = Metrics(generation_success_count=380, generation_error_count=20, duration_ms=600_000)
     assert (metrics.generations, metrics.error_rate, metrics.mean_duration_ms) == (400, 0.05, 1500)
-    assert Metrics(generation_success_count=3).error_rate == 0
+    assert (Metrics(generation_success_count=3).errors, Metrics(generation_success_count=3).error_rate) == (0, 0)
+    assert Metrics().errors is None
     assert Metrics(generation_error_count=3).error_rate == 1
     assert Metrics(generation_error_count=0).error_rate is None
     assert Metrics(generation_count=7).generations == 7
