@@ -219,11 +219,15 @@ def reconcile(usage: Usage) -> Usage | None:
     """
     if not is_a(usage, Usage):
         return None
-    counts = {name: getattr(usage, name) for name in _COUNTS}
-    checked: dict[str, Any] = {name: None if count is None else number(count) for name, count in counts.items()}
-    if any(count is not None and checked[name] is None for name, count in counts.items()):
-        return None
-    return add_up(replace(usage, **checked)).with_total()
+    other_types: dict[str, Any] = {}
+    for name in _COUNTS:
+        value = getattr(usage, name)
+        count = number(value)
+        if count is None and value is not None:
+            return None
+        if count is not value:  # such as 12.0
+            other_types[name] = count
+    return add_up(replace(usage, **other_types) if other_types else usage).with_total()
 
 
 _COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name.endswith("_tokens"))
@@ -250,9 +254,9 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
             output_tokens += reasoning
         total = None if total is None else max(total, (input_tokens or 0) + (output_tokens or 0))
         return _fit_parts(replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total))
-    is_consistent = total == input_tokens + output_tokens and max(cached, written) <= input_tokens
-    if is_consistent and reasoning <= output_tokens and not other:
-        return _fit_parts(usage)
+    is_sum = total == input_tokens + output_tokens or (total is None and not cache_apart)
+    if is_sum and max(cached, written) <= input_tokens and reasoning <= output_tokens and not other:
+        return _fit_parts(usage.with_total())
     # What the total contains besides; unknown without a total.
     hidden = None if total is None else total - input_tokens - output_tokens
     if other and hidden == 0:
