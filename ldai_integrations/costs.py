@@ -83,7 +83,7 @@ class Costs:
     ) -> Cost | None:
         if call.cost is not None:
             return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
-        usage = call.usage
+        usage = call.billed or call.usage
         if usage is None:
             return None
         asked = call.requested_model or call.model
@@ -106,6 +106,7 @@ class PricedCall:
         service_tier: The tier that served it, in the provider's words; empty if it is unknown.
         cost: What a gateway or the provider says that it costs, in USD.
         requested_model: The model that was called; empty if it is unknown.
+        billed: The tokens that the provider bills, if they are not its usage.
     """
 
     usage: Usage | None
@@ -113,6 +114,7 @@ class PricedCall:
     service_tier: str = ""
     cost: Decimal | None = None
     requested_model: str = ""
+    billed: Usage | None = None
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:

@@ -36,17 +36,12 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
     priced = _priced_calls(run, calls, own, outcome)
+    is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
-    is_partial = bool(calls) and (run.had_stray_calls or any(call.is_unfinished for call in calls))
+    is_partial = bool(calls) and (run.had_stray_calls or is_unfinished)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
-        run.services.diagnostics.note(
-            "estimated",
-            run.config_key,
-            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
-            "wrap_client(client, include_usage=True).",
-            run.config_key,
-        )
+        _note_estimate(run, is_unfinished=is_unfinished)
     readings = [call.reading for call in calls] if own is None else [own]
     if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
@@ -106,6 +101,21 @@ def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunReco
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
+
+
+def _note_estimate(run: RunState, *, is_unfinished: bool) -> None:
+    """Say once for each AI Config how its tokens become exact."""
+    if is_unfinished:
+        text = (
+            "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
+            "bound. Read streams until their finish reason."
+        )
+    else:
+        text = (
+            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
+            "wrap_client(client, include_usage=True)."
+        )
+    run.services.diagnostics.note("estimated", run.config_key, text, run.config_key)
 
 
 def _stated_usage(run: RunState) -> Usage | None:
@@ -192,12 +202,12 @@ def _priced_calls(
             usage = _without_output(usage)
         if usage is not None or reading.cost is not None or not counted.is_failed:
             answered_by, asked = reading.model or "", counted.call.model
-            priced.append(PricedCall(usage, answered_by, reading.service_tier, reading.cost, asked))
+            priced.append(PricedCall(usage, answered_by, reading.service_tier, reading.cost, asked, reading.billed))
     if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
         if usage is not None:
-            model, tier, cost = (own.model, own.service_tier, own.cost) if own is not None else ("", "", None)
-            priced = [PricedCall(usage, model or "", tier, cost)]
+            seen = own if own is not None else Reading()
+            priced = [PricedCall(usage, seen.model or "", seen.service_tier, seen.cost, billed=seen.billed)]
     return priced
 
 

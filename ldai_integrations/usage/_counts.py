@@ -190,6 +190,13 @@ def read_cost(raw: object) -> Decimal | None:
     return found + upstream if upstream is not None else None
 
 
+def read_billed(raw: object) -> Usage | None:
+    """Return the tokens that Cohere bills. They do not include a preamble that it adds to the prompt."""
+    billed = fields_of(get(raw, "billed_units"))
+    input_tokens, output_tokens = number(billed.get("input_tokens")), number(billed.get("output_tokens"))
+    return None if input_tokens is None and output_tokens is None else Usage(input_tokens, output_tokens)
+
+
 def read_gateway_cost(response: object) -> Decimal | None:
     """Return the cost in USD that Vercel's AI Gateway adds to a response, or ``None`` if there is none.
 

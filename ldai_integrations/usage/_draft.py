@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 
 from ..records import Usage
-from ._counts import Counts, read_cost, read_counts, read_gateway_cost
+from ._counts import Counts, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import get, number, text
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
@@ -45,6 +45,7 @@ class CallDraft:
         closed: True if the provider sends nothing after this.
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
+        billed: The tokens that Cohere bills.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
     """
 
@@ -64,6 +65,7 @@ class CallDraft:
     closed: bool = False
     service_tier: str = ""
     cost: Decimal | None = None
+    billed: Usage | None = None
     has_wrong_counts: bool = False
 
     def __post_init__(self, budget: TextBudget) -> None:
@@ -119,6 +121,7 @@ class CallDraft:
             api=api,
             service_tier=self.service_tier,
             cost=self.cost,
+            billed=self.billed,
             has_wrong_counts=self.has_wrong_counts,
         )
 
@@ -300,6 +303,8 @@ class Draft:
         call = self.call
         call.has_wrong_counts |= counts.has_wrong
         call.cost = call.cost if (cost := read_cost(raw)) is None else cost
+        if counts.shape is COHERE:
+            call.billed = read_billed(raw)
         self.name_tier(get(raw, "speed") if get(raw, "speed") == "fast" else get(raw, "service_tier"))  # Anthropic
         if any(counts.values.values()):
             call.counted_at = self.event

@@ -48,6 +48,7 @@ class Reading:
         parts: The readings of the single calls, if there are several.
         service_tier: The tier that served the request, in the provider's words and in lower case.
         cost: What a gateway or the provider says that the call costs, in USD.
+        billed: The tokens that the provider bills, if it bills fewer than the usage has, as Cohere does.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
     """
@@ -65,6 +66,7 @@ class Reading:
     parts: tuple[Reading, ...] = ()
     service_tier: str = ""
     cost: Decimal | None = None
+    billed: Usage | None = None
     has_wrong_counts: bool = False
 
     @property

@@ -536,6 +536,28 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
     assert records[0].input_cost == Decimal("3.5")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_cohere_bills_fewer_tokens_than_it_reports(served: Any, records: list[RunRecord], streamed: bool) -> None:
+    """Cohere adds a preamble to the prompt: the record has its tokens, and the cost is that of the billed ones."""
+    usage = {
+        "tokens": {"input_tokens": 968, "output_tokens": 20},
+        "billed_units": {"input_tokens": 62, "output_tokens": 20},
+    }
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
+    answer: Any = {"id": "c-1", "finish_reason": "COMPLETE", "message": message, "usage": usage}
+    events = [
+        {"type": "message-start", "id": "c-1", "delta": {"message": {"role": "assistant", "content": []}}},
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}},
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}},
+    ]
+    with track_ai(config_key="bot", tracking=served({"name": "command-a", "custom": PRICES})) as run:
+        list(run.observe(iter(events))) if streamed else run.observe(answer)
+
+    assert records[0].usage is not None
+    assert (records[0].usage.input_tokens, records[0].usage.output_tokens) == (968, 20)
+    assert records[0].input_cost == 62 * Decimal(str(PRICES["costPerInputToken"]))
+
+
 def test_memory_is_bounded() -> None:
     """However many models are asked for, few are remembered."""
     costs = Costs(Diagnostics())

@@ -449,8 +449,10 @@ class TestUsageThatNeverComes:
         assert runs.wait()[0].outcome == "success"
 
 
-def test_a_stream_that_is_left_before_its_end(provider: Provider, openai: Any, runs: RecordingSink) -> None:
-    """A consumer that stops in the middle of the text does not wait for the rest of it."""
+def test_a_stream_that_is_left_before_its_end(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A consumer that stops in the middle of the text does not wait for the rest of it, and the log says so."""
     provider.serve(words=tuple("many words") * 5, pause=0.05)
     client = wrap_client(openai, include_usage="always")
 
@@ -467,7 +469,9 @@ def test_a_stream_that_is_left_before_its_end(provider: Provider, openai: Any, r
     assert time.perf_counter() - start < 1.5
     usage = runs.wait()[0].usage
     assert usage is not None
-    assert usage.source == "estimate"
+    assert (usage.source, usage.lower_bound) == ("estimate", True)
+    assert "was not read to its end in a run of 'chat'" in caplog.text
+    assert "include_usage" not in caplog.text
 
 
 @pytest.mark.parametrize("closes", [True, False])
