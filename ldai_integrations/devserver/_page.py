@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).with_name("static")
 LIVE_SECONDS = 0.5  # changes within this time are sent together
-HEARTBEAT_SECONDS = 10.0  # a run without an outcome gets a warning although no event comes
+HEARTBEAT_SECONDS = 10.0  # a run without an outcome is counted although no event comes
 RUNS = 50
 RUNS_QUERY = ("config_key", "warnings", "limit", "before")
 MAX_RUNS = 500
