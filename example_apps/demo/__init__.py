@@ -26,9 +26,10 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="see it work: example apps, requests, and every figure compared",
-        description="Start a Flask app, a FastAPI app, a model server and the dev server, send requests, and compare"
-        " every reported figure with what was sent. With LAUNCHDARKLY_SDK_KEY and OPENAI_API_KEY, the apps use"
-        " LaunchDarkly and OpenAI instead.",
+        description="Start a Flask app, a FastAPI app, a model server and the dev server, send\n"
+        "requests, and compare every reported figure with what was sent. With\n"
+        "LAUNCHDARKLY_SDK_KEY and OPENAI_API_KEY, the apps use LaunchDarkly and OpenAI\n"
+        "instead.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

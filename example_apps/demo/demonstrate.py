@@ -41,7 +41,7 @@ def demonstrate(*, serve: bool) -> int:
         The exit status: 0 if every figure agrees, 1 if a figure differs or a process does not start, 130 if Ctrl-C or
         SIGTERM ends the demo before all figures are checked. Ctrl-C after that does not change the status.
     """
-    console = Console()
+    console = Console(highlight=False)
     for number in SIGNALS:  # a shell makes its background jobs ignore SIGINT
         signal.signal(number, _interrupt)
     try:
@@ -69,7 +69,8 @@ def run(console: Console, directory: Path, *, serve: bool) -> int:
         "Starting the apps with " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
     )
     with running(directory, os.environ) as services:
-        show.print_page(console, services)
+        if serve:  # otherwise the address would be of no use at the end
+            show.print_page(console, services)
         exchanges = send(console, services)
         differences = check_real(console, exchanges) if real else check(console, services, exchanges)
         if serve:

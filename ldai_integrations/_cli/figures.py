@@ -60,7 +60,8 @@ def format_number(number: Number, unit: Unit) -> str:
     if unit == "ms":
         return f"{number:,.0f} ms"
     if unit == "USD":
-        return f"${number:,.2f}" if number >= 1 or not number else f"${number:.6f}".rstrip("0")
+        whole, _, decimals = f"{number:,.6f}".partition(".")  # of every amount, so that the rows add up
+        return f"${whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
     return f"{number:,}"
 
 

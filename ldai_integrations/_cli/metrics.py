@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 from urllib.parse import quote
 
@@ -26,8 +27,9 @@ _LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
 
 _EPILOG = f"""\
 figures for --fail-if:
-  {", ".join(BY_NAME)}
-  "errors > 5%" compares the error rate, "errors > 5" the number of errors; units: %, ms, s, USD
+{fill(", ".join(BY_NAME), 78, initial_indent="  ", subsequent_indent="  ")}
+  "errors > 5%" compares the error rate, "errors > 5" the number of errors;
+  units: %, ms, s, USD
 
 exit status:
   0  success, and no --fail-if is met

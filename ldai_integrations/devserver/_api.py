@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ._checks import list_ai_configs
 from ._events import FILTERS
 from ._faults import Fault
 from ._http import BodyTooLargeError, error
@@ -35,6 +36,9 @@ SECONDS_BELOW = 10**11
 MAX_EVENTS = 1000
 MAX_FAULTS_BYTES = 2**20
 MAX_WARNING_BYTES = 2**16
+
+# The most keys of AI Configs that an error names.
+MAX_KEYS = 20
 
 
 class MetricsEndpoints:
@@ -86,7 +90,8 @@ class MetricsEndpoints:
             return error(400, "invalid_request", "to must not be before from, or more than 100 days after it")
         flag = self._flags.payload["flags"].get(key)
         if flag is None and not self._events.count({"config_key": key}):
-            return error(404, "not_found", "there is no AI Config with this key, and no event of one")
+            known = ", ".join(config.key for config in list_ai_configs(self._flags.payload["flags"])[:MAX_KEYS])
+            return error(404, "not_found", f"there is no AI Config with this key, and no event of one; known: {known}")
         return JSONResponse(
             compute(self._events, key, prices=self._stores.prices_of(flag), since_ms=since, until_ms=until)
         )

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).with_name("static")
 LIVE_SECONDS = 0.5  # changes within this time are sent together
-HEARTBEAT_SECONDS = 10.0  # a run without an outcome gets a warning although no event comes
+HEARTBEAT_SECONDS = 10.0  # a run without an outcome is counted although no event comes
 RUNS = 50
+RUNS_QUERY = ("config_key", "warnings", "limit", "before")
 MAX_RUNS = 500
 MAX_BUCKETS = 200
 MAX_STEP_MS = 7 * 24 * 3600 * 1000
@@ -163,12 +164,16 @@ class PageEndpoints:
 
     def _runs(self, request: Request) -> Response:
         query = request.query_params
+        if unknown := sorted(query.keys() - RUNS_QUERY):
+            return error(400, "invalid_request", f"{unknown[0]!r:.100} is unknown; use {', '.join(RUNS_QUERY)}")
+        if "config_key" not in query:
+            return error(400, "invalid_request", "config_key is required: the key of an AI Config")
         try:
             limit = read_number(query, "limit", RUNS, most=MAX_RUNS)
             before = read_number(query, "before", 2**62, most=2**62)
         except ValueError as problem:
             return error(400, "invalid_request", str(problem))
-        config_key, only_warnings = query.get("config_key", ""), "warnings" in query
+        config_key, only_warnings = query["config_key"], "warnings" in query
         runs = list_runs(self._stores.events, config_key, before=before, limit=limit, only_warnings=only_warnings)
         return JSONResponse({"runs": runs})
 

@@ -20,11 +20,8 @@ MAX_CONFIGS = 200
 MAX_TREE = 200
 
 _WITHOUT_OUTCOME = "succeeded = 0 AND failed = 0 AND started_ms < :overdue_ms"
-# The first line must equal the condition of the partial index. Otherwise SQLite does not use it.
-_TO_WARN_OF = f"""
-(variation_key = '' OR (succeeded = 0 AND failed = 0))
-AND (variation_key = '' OR ({_WITHOUT_OUTCOME}))
-"""
+# This must equal the condition of the partial index. Otherwise SQLite does not use it.
+_INDEXED = "(variation_key = '' OR (succeeded = 0 AND failed = 0))"
 _LIST = """
 SELECT run_id, variation_key, version, started_ms, last_id, succeeded, failed FROM runs
 WHERE config_key = :config_key AND last_id > :after AND last_id < :before {condition}
@@ -52,9 +49,10 @@ _COUNTS = """
 SELECT config_key, count(*), max(last_id) FROM runs WHERE config_key IS NOT NULL
 GROUP BY config_key ORDER BY max(last_id) DESC LIMIT :most
 """
-_WARNINGS = f"""
+_COUNTS_OF_SOME = f"""
 SELECT config_key, count(CASE WHEN variation_key = '' THEN 1 END), count(CASE WHEN {_WITHOUT_OUTCOME} THEN 1 END)
-FROM runs WHERE config_key IS NOT NULL AND {_TO_WARN_OF} GROUP BY config_key
+FROM runs WHERE config_key IS NOT NULL AND {_INDEXED} AND (variation_key = '' OR ({_WITHOUT_OUTCOME}))
+GROUP BY config_key
 """
 _READS = """
 SELECT count(*) FROM events
@@ -73,13 +71,12 @@ def list_runs(
         after: Only runs with an event above this id.
         before: Only runs without an event from this id on: the ``lastId`` of the last run of the previous page.
         limit: The maximum number.
-        only_warnings: Only runs that got a default, or that have no outcome a minute after their start.
+        only_warnings: Only runs that got a default.
     """
-    condition = f"AND {_TO_WARN_OF}" if only_warnings else ""
-    overdue = {"overdue_ms": _overdue_ms()} if only_warnings else {}
+    condition = f"AND {_INDEXED} AND variation_key = ''" if only_warnings else ""
     names = "runId", "variationKey", "version", "startedMs", "lastId", "successes", "errors"
     rows = events.select(
-        _LIST.format(condition=condition), config_key=config_key, after=after, before=before, limit=limit, **overdue
+        _LIST.format(condition=condition), config_key=config_key, after=after, before=before, limit=limit
     )
     found = {row[0]: {**dict(zip(names, row, strict=True)), "modelName": "", "values": {}} for row in rows}
     for run_id, key, count, total, model in events.select(_VALUES, run_ids=json.dumps(list(found))):
@@ -100,14 +97,15 @@ def list_configs(events: EventStore, flags: Mapping[str, Any], list_prices: List
 
     Returns:
         For each ``configKey``, ``mode`` (``None`` if no flag has it), ``runs``, ``lastId`` (of its newest event),
-        ``defaults`` (runs that got a default), ``withoutOutcome`` and ``problems``. ``prices`` are USD per token, by
-        variation; ``listPriced`` names the variations whose prices come from the price list.
+        ``defaults`` (runs that got a default), ``withoutOutcome`` (cancelled, or without an outcome a minute after
+        their start) and ``problems``. ``prices`` are USD per token, by variation; ``listPriced`` names the variations
+        whose prices come from the price list.
     """
     counts = {
         key: {"runs": count, "lastId": last_id, "defaults": 0, "withoutOutcome": 0}
         for key, count, last_id in events.select(_COUNTS, most=MAX_CONFIGS)
     }
-    for key, defaults, without_outcome in events.select(_WARNINGS, overdue_ms=_overdue_ms()):
+    for key, defaults, without_outcome in events.select(_COUNTS_OF_SOME, overdue_ms=_overdue_ms()):
         if key in counts:
             counts[key] |= {"defaults": defaults, "withoutOutcome": without_outcome}
     modes = {config.key: config.mode for config in list_ai_configs(flags)}

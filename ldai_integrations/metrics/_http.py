@@ -36,7 +36,7 @@ _REMEDIES = {
     400: "check env, the keys and the time range",
     401: "give an API access token (api-…) that is valid; SDK keys do not work here",
     403: "give the access token a role that may read this project's AI Configs",
-    404: "check the keys of the AI Config and the project, and that the token belongs to this LaunchDarkly instance",
+    404: "check the keys of the AI Config and the project",
     429: "wait, or ask less often; the limits are shared by all tokens of the account",
 }
 
@@ -103,6 +103,8 @@ class Connection:
         status = response.status
         said = _read_message(body).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
+        if status == 404 and urlsplit(self.base_url).hostname not in _LOOPBACK:  # the dev server accepts any token
+            remedy += ", and that the token belongs to this LaunchDarkly instance"
         wait = _read_wait(response)
         if wait is not None:
             remedy = f"try again in {wait:.0f} s; the limits are shared by all tokens of the account"

@@ -238,13 +238,13 @@ def test_a_refused_key(
 
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the dev server does not run, the remedy is the command that starts it."""
+    """If the dev server does not run, this is one problem, and the remedy is the command that starts it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     monkeypatch.setenv("LDAI_DEV_SERVER", url)
     found = examine(capsys, "chat", status=1)
 
-    assert (found["dev server"].level, found["connection"].level) == ("problem", "problem")
+    assert [about for about, finding in found.items() if finding.level == "problem"] == ["dev server"]
     assert found["dev server"].remedy == "start it: ldai dev --configs FILE"
 
 
@@ -294,6 +294,17 @@ def test_a_missing_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     assert (found.level, found.text) == ("problem", "nope.json does not exist")
     assert found.remedy == "create it with `ldai init nope.json`, or correct LDAI_CONFIG_FILE"
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [("chatt", "did you mean 'chat'?"), ("nobody", "check the key, and where AI Configs come from; ")],
+)
+def test_an_unknown_key(configured: DevServer, key: str, remedy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy for an unknown key is a similar one, or names those that there are."""
+    found = examine(capsys, key, status=1)[f"AI Config {key!r}"]
+    assert found.remedy.startswith(remedy)
+    assert "chat" in found.remedy
 
 
 def test_an_unknown_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,15 @@ def test_json(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     assert total.keys() == small.keys()
 
 
+def test_costs_add_up(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every amount has the same precision, so that the parts in the table add up to the sum."""
+    api.will_answer({"inputCost": 0.042118, "outputCost": 2.094512, "generationSuccessCount": 1})
+    assert ask() == 0
+
+    output = capsys.readouterr().out
+    assert [amount in output for amount in ("$0.042118", "$2.094512", "$2.13663 ")] == [True] * 3
+
+
 def test_errors_that_are_not_sent(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """If LaunchDarkly sends successes and no errors, JSON says 0 as the table does; scores have no binary digits."""
     api.will_answer({"generationSuccessCount": 3, "judgeRelevance": 0.7300000000000001})

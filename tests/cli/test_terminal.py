@@ -41,6 +41,18 @@ def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -
         assert process.wait(60) in (0, 1)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line of a help is longer than a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_the_table_on_a_terminal(no_color: str, dev_server: DevServer) -> None:

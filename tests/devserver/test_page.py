@@ -192,8 +192,8 @@ def test_newest_ai_config_is_the_default(raw: httpx.Client) -> None:
         *(("/dev/monitor", query) for query in ({"step_ms": "x"}, {"step_ms": 1}, {"buckets": 0}, {"buckets": 201})),
         *(("/dev/monitor", query) for query in ({"step_ms": "9" * 5000}, {"buckets": "-1"}, {"buckets": "²"})),
         ("/dev/monitor/live", {"buckets": "all"}),
-        ("/dev/runs", {"limit": 501}),
-        ("/dev/runs", {"before": "now"}),
+        ("/dev/runs", {"config_key": "chat", "limit": 501}),
+        ("/dev/runs", {"config_key": "chat", "before": "now"}),
     ],
 )
 def test_wrong_numbers_are_refused(path: str, query: Json, raw: httpx.Client) -> None:
@@ -201,6 +201,19 @@ def test_wrong_numbers_are_refused(path: str, query: Json, raw: httpx.Client) ->
     answer = raw.get(path, params=query)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert "must be a whole number" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "config_key is required: the key of an AI Config"),
+        ({"config_key": "chat", "warning": 1}, "'warning' is unknown; use config_key, warnings, limit, before"),
+    ],
+)
+def test_wrong_queries_of_runs_are_refused(query: Json, message: str, raw: httpx.Client) -> None:
+    """A list of runs needs the key of an AI Config, and takes no other parameters than those that it knows."""
+    answer = raw.get("/dev/runs", params=query)
+    assert (answer.status_code, answer.json()["message"]) == (400, message)
 
 
 def test_malformed_events_do_no_harm(raw: httpx.Client) -> None:
@@ -298,8 +311,8 @@ def test_runs_come_in_pages(raw: httpx.Client) -> None:
 
 
 def test_runs_with_warnings(raw: httpx.Client) -> None:
-    """Runs without an outcome a minute after their start, and runs that got a default, are counted and can be listed
-    separately. A run that has just begun is not one of them."""
+    """Runs that got a default are counted, and can be listed separately. Runs without an outcome a minute after their
+    start are counted only, because a cancelled run is normal. A run that has just begun is not one of them."""
     raw.post(
         "/bulk",
         json=[
@@ -314,7 +327,7 @@ def test_runs_with_warnings(raw: httpx.Client) -> None:
     chat = config(monitor(raw, config_key="chat"))
     assert (chat["runs"], chat["withoutOutcome"], chat["defaults"]) == (5, 1, 1)
     listed = raw.get("/dev/runs", params={"config_key": "chat", "warnings": 1}).json()["runs"]
-    assert [run["runId"] for run in listed] == ["default", "cancelled"]
+    assert [run["runId"] for run in listed] == ["default"]
 
 
 def test_a_run_of_a_graph(server: DevServer, raw: httpx.Client) -> None:

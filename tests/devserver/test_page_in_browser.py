@@ -263,28 +263,28 @@ def test_a_run_shows_its_tree(page: Page, raw: httpx.Client) -> None:
     page.one("#runs .disclose").send_keys(Keys.ENTER)
     page.until(lambda: page.texts(".tree li"))
 
-    assert page.texts(".tree li li li") == ["judge No outcome"]
+    assert page.texts(".tree li li li") == ["judge Cancelled or no outcome"]
     assert page.one(".tree [aria-current]").text == "chat"
     assert page.texts(".facts dt")[-1] == "Graph"
     assert page.texts(".facts dd")[-1] == "flow"
-    assert page.texts(".tree .badge") == ["Success", "Error", "No outcome"]
+    assert page.texts(".tree .badge") == ["Success", "Error", "Cancelled or no outcome"]
 
 
 def test_warnings_list_their_runs(page: Page, raw: httpx.Client) -> None:
-    """There are warnings for a run without an outcome, a default and a wrong mode. A click lists the runs."""
+    """There are warnings for a default and a wrong mode, and a click lists the runs. A cancelled run is no warning."""
     post(raw, "fine", key="$ld:ai:generation:success")
     post(raw, "cancelled")
     post(raw, "default", key="$ld:ai:generation:success", variationKey="")
     raw.post("/bulk", json=[{"kind": "custom", "key": "$ld:ai:usage:agent-config", "data": "chat", "metricValue": 1}])
     page.open()
     picture(page.browser, "page-warnings")
-    starts = "1 run without an outcome", "1 run served the caller's default", "Read with the wrong mode"
+    starts = "1 run served the caller's default", "Read with the wrong mode"
     for text, start in zip(page.texts("#warnings li"), starts, strict=True):
         assert text.startswith(f"chat {start}")
     assert len(page.texts("#runs .run")) == 3
     page.one("#warnings button").click()
-    page.until(lambda: len(page.texts("#runs .run")) == 2)
-    assert {"No outcome", "Success"} == set(page.texts("#runs .run td:nth-of-type(2)"))
+    page.until(lambda: len(page.texts("#runs .run")) == 1)
+    assert page.one("#without-outcome").text.startswith("1 run was cancelled, or sent neither success nor error")
     assert "default served" in page.texts("#runs .run td:nth-of-type(1)")
 
 
@@ -325,7 +325,7 @@ def test_no_sideways_scrolling(page: Page, tracked: LDAIClient, raw: httpx.Clien
 
 def test_deleted_events_leave_the_page(page: Page, tracked: LDAIClient, raw: httpx.Client) -> None:
     """If the events are deleted, an open page deletes them, too, and shows later ones."""
-    post(raw, "cancelled")
+    post(raw, "default", variationKey="")
     page.open()
     page.one("#only-warnings").click()
     page.until(lambda: len(page.texts("#runs .run")) == 1)

@@ -184,7 +184,9 @@ def test_a_server_that_hangs_up_for_good(dev_server: DevServer, client: MetricsC
 
 def test_what_the_dev_server_refuses(dev_server: DevServer, client: MetricsClient, window: dict[str, Any]) -> None:
     """An unknown AI Config is an error with the remedy, as with LaunchDarkly."""
-    with pytest.raises(MetricsError, match=r"HTTP 404 .*check the keys"):
+    with pytest.raises(
+        MetricsError, match=r"HTTP 404 .*known: .*chat.*check the keys of the AI Config and the project$"
+    ):
         client.metrics("nobody", **window)
 
 

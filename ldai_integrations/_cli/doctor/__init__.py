@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 PROBLEM_FOUND = 1
 
 _EPILOG = """\
-The client that evaluates the AI Config sends nothing. Only --send-event sends something: one custom event with the
-name "ldai-doctor" of an anonymous context, which does not count in the metrics of any AI Config.
+The client that evaluates the AI Config sends nothing. Only --send-event sends
+something: one custom event with the name "ldai-doctor" of an anonymous context,
+which does not count in the metrics of any AI Config.
 
 exit status:
   0  no problem; there may be warnings
@@ -30,7 +31,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="find out why nothing arrives",
-        description="Find out why AI Configs or their metrics do not arrive. Set the variables of your application.",
+        description="Find out why AI Configs or their metrics do not arrive.\nSet the variables of your application.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

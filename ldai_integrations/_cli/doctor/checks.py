@@ -30,7 +30,11 @@ def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding
     if target is None:
         return
     yield from check_key(target)
-    yield from check_hosts(target)
+    hosts = list(check_hosts(target))
+    yield from hosts
+    if target.url and any(finding.level == "problem" for finding in hosts):
+        yield skipped("connection", "the dev server cannot be reached", "do what the line above says, and try again")
+        return
     yield from _check_ai_config(target, args.config_key, ld_context)
     yield from find_warnings(target)
     if not target.sends_events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from ldclient import Context, LDClient
@@ -13,6 +14,8 @@ from ..._launchdarkly.variations import MODES, problem_with
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
+# How many keys of AI Configs a remedy names.
+_MOST_KEYS = 10
 # For each provider name of LaunchDarkly, in lower case: the module to import and the package to install.
 _PACKAGES = {
     "openai": ("openai", "openai"),
@@ -47,17 +50,25 @@ def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Fi
     reason: Mapping[str, Any] = detail.reason or {}
     about = f"AI Config {key!r}"
     if reason.get("errorKind") == "FLAG_NOT_FOUND":
-        yield problem(
-            about,
-            "does not exist in this environment",
-            "check the key, and that the SDK key belongs to the environment of the AI Config",
-        )
+        yield problem(about, "does not exist here", _advise_on_key(client, key, ld_context))
     elif reason.get("kind") == "ERROR":
         yield problem(about, f"cannot be evaluated ({reason.get('errorKind')})", "check its targeting")
     elif detail.value is None:
         yield problem(about, "is off and has no variation for this case", "turn its targeting on")
     else:
         yield from _check_value(about, detail.value, reason)
+
+
+def _advise_on_key(client: LDClient, key: str, ld_context: Context) -> str:
+    """Return what to do about a key that does not exist: name a similar one, or all."""
+    served = client.all_flags_state(ld_context).to_values_map()
+    known = sorted(name for name, value in served.items() if isinstance(value, dict) and "_ldMeta" in value)
+    if similar := get_close_matches(key, known, n=1):
+        return f"did you mean {similar[0]!r}?"
+    if not known:
+        return "there are no AI Configs at all: check that the SDK key belongs to their environment, or the file"
+    more = f" and {len(known) - _MOST_KEYS} more" if len(known) > _MOST_KEYS else ""
+    return f"check the key, and where AI Configs come from; there are {', '.join(known[:_MOST_KEYS])}{more}"
 
 
 def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[Finding]:

@@ -53,5 +53,5 @@ const NO_OUTCOME_AFTER_MS = 60_000; // as on the server
 export function outcome(run, now) {
   if (run.errors) return ["error", "Error"];
   if (run.successes) return ["success", "Success"];
-  return now - run.startedMs > NO_OUTCOME_AFTER_MS ? ["warning", "No outcome"] : ["open", "Not yet"];
+  return now - run.startedMs > NO_OUTCOME_AFTER_MS ? ["open", "Cancelled or no outcome"] : ["open", "Not yet"];
 }

@@ -9,7 +9,7 @@ const PAGE = 50;
 const HEAD = [["Started"], ["Variation"], ["Outcome"], ["Duration"], ["First token", "more"], ["Tokens", "more"],
   ["Feedback", "more"], ["Scores", "more"], ["Model", "more"]];
 
-const hasWarning = (run, now) => run.variationKey === "" || outcome(run, now)[0] === "warning";
+const hasWarning = (run) => run.variationKey === "";
 
 const byStart = (one, other) => other.startedMs - one.startedMs || other.lastId - one.lastId;
 
@@ -57,7 +57,7 @@ class Row {
 
   // Cells without changes are not replaced, so that a selection of text in them stays.
   #fill(now) {
-    const filled = `${this.run.lastId} ${outcome(this.run, now)[0]}`;
+    const filled = `${this.run.lastId} ${outcome(this.run, now)[1]}`;
     if (filled === this.#filled) return;
     this.#filled = filled;
     const [started, ...rest] = [this.#button, ...cells(this.run, now)];
@@ -121,8 +121,18 @@ export class Runs {
     }
     this.#place(shown, now);
     byId("no-runs").hidden = shown.length > 0;
+    byId("no-runs").textContent = this.#model.cursor === null ? "Loading …" : "No runs.";
+    this.#explain(this.#model.config?.withoutOutcome ?? 0);
     byId("runs").hidden = shown.length === 0;
     byId("older").hidden = this.#noOlder || shown.length < PAGE;
+  }
+
+  // A client that closes the connection is normal, so that this is no warning.
+  #explain(withoutOutcome) {
+    byId("without-outcome").hidden = withoutOutcome === 0;
+    const runs = withoutOutcome === 1 ? "1 run was" : `${count(withoutOutcome)} runs were`;
+    byId("without-outcome").textContent = `${runs} cancelled, or sent neither success nor error within a minute: the`
+      + " client closed the connection, the application did not report an outcome, or the event was lost.";
   }
 
   // Rows that are already in their place are not moved, so that the focus and the scroll position stay.
@@ -140,11 +150,11 @@ export class Runs {
 
   // Runs are sorted by their start, so that a run does not move when another of its events arrives.
   #shown() {
-    const [now, runs] = [Date.now(), [...this.#model.runs.values()]];
+    const runs = [...this.#model.runs.values()];
     if (this.#warnings === null) return runs.sort(byStart);
-    for (const run of runs) if (hasWarning(run, now)) this.#warnings.set(run.runId, run);
+    for (const run of runs) if (hasWarning(run)) this.#warnings.set(run.runId, run);
     const found = [...this.#warnings.values()].map((run) => this.#model.runs.get(run.runId) ?? run);
-    return found.filter((run) => hasWarning(run, now)).sort(byStart);
+    return found.filter((run) => hasWarning(run)).sort(byStart);
   }
 
   async #load(before = null) {

@@ -5,12 +5,7 @@ import {count, when} from "./format.js";
 
 const runs = (number) => (number === 1 ? "1 run" : `${count(number)} runs`);
 
-function* warningsOf({withoutOutcome, defaults, problems}) {
-  if (withoutOutcome) {
-    yield `${runs(withoutOutcome)} without an outcome: no success or error event arrived within a minute. Either the`
-      + " client closed the connection, or the application did not call track_success() or track_error(), or the event"
-      + " was lost.";
-  }
+function* warningsOf({defaults, problems}) {
   if (defaults) {
     yield `${runs(defaults)} served the caller's default instead of a variation. Either the client was not ready, or the`
       + " AI Config is not in the flag file, or its variation has no variationKey.";
