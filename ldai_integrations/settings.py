@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Literal, get_args
 
-from ._options import Option, check_options, choice, names, option, options_of, seconds, statuses, switch, whole
+from ._options import Option, check_options, choice, names, option, seconds, statuses, switch, whole
 from ._service_settings import (
-    FEEDBACK_CONFIG_KEYS,
     FeedbackSettings,
     JudgeSettings,
     VisitorSettings,
@@ -28,8 +25,6 @@ Framework = Literal[
 _FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 _JUDGES = Option("LDAI_JUDGES", True, switch())
 _VISITORS = Option("LDAI_VISITORS", False, switch())
-# The variables that are no option of a class.
-_VARIABLES = ("LDAI_DEV_SERVER", "LDAI_CONFIG_FILE", FEEDBACK_CONFIG_KEYS, _JUDGES.variable, _VISITORS.variable)
 
 
 def _judges_from_environment() -> JudgeSettings | None:
@@ -110,25 +105,3 @@ class Settings:
                 f"Settings.visitors is of type {type(self.visitors).__name__}; "
                 "give a ldai_integrations.visitors.VisitorSettings"
             )
-
-
-def find_mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the variables that have no effect, although they look as if they had, each with what to do.
-
-    Args:
-        settings: The settings that are used.
-    """
-    given = {name for name, value in os.environ.items() if name.startswith("LDAI_") and value.strip()}
-    classes = (Settings, FeedbackSettings, JudgeSettings, VisitorSettings)
-    known = {*_VARIABLES, *(found.variable for cls in classes for found in options_of(cls).values())}
-    for name in sorted(given - known):
-        for similar in get_close_matches(name, known, n=1, cutoff=0.85):
-            yield name, f"{similar} is similar; correct the name"
-    for cls, service, needed in (
-        (FeedbackSettings, settings.feedback, FEEDBACK_CONFIG_KEYS),
-        (VisitorSettings, settings.visitors, _VISITORS.variable),
-    ):
-        if service is None and needed not in given:
-            for found in options_of(cls).values():
-                if found.variable in given:
-                    yield found.variable, f"set {needed} as well"

@@ -23,6 +23,7 @@ from ._run.lifetime import Flushing, Start
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
 from ._run.scope import Services
+from ._variables import find_mistakes
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
@@ -38,7 +39,7 @@ from .feedback import Feedback
 from .frameworks import connect, connected
 from .judges import Judges
 from .records import FlushReport, Stats
-from .settings import Settings, find_mistakes
+from .settings import Settings
 from .sinks import LaunchDarklySink
 from .typing import Sink
 from .usage import warm_up
