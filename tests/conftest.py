@@ -56,8 +56,8 @@ def always_chat(_request: object) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have a worker more than there are cores: one of them mostly waits for a server or a process."""
-    return 1 + (os.cpu_count() or 1)
+    """Have two workers more than there are cores: tests also wait for servers, processes and timeouts."""
+    return 2 + (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
