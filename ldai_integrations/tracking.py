@@ -161,6 +161,7 @@ class Tracking:
         cls, environ: Mapping[str, str] | None = None, settings: Settings | None = None, sinks: Iterable[Sink] = ()
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
+        settings = settings if settings is not None else Settings()  # an error here must leave no client behind
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)

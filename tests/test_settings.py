@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,13 @@ def test_a_config_file_whose_enabled_is_no_switch(
     said = re.escape(f"{place}._ldMeta.enabled is {value!r}; write true or false")
     with pytest.raises(ConfigurationError, match=said):
         Tracking.from_env()
+
+
+def test_a_wrong_variable_leaves_no_client_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a variable is wrong, from_env() does not start to connect."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", "http://127.0.0.1:9")
+    monkeypatch.setenv("LDAI_FLUSH_TIMEOUT", "soon")
+    before = set(threading.enumerate())
+    with pytest.raises(ConfigurationError, match="LDAI_FLUSH_TIMEOUT"):
+        Tracking.from_env()
+    assert set(threading.enumerate()) <= before
