@@ -50,7 +50,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def raw(server: DevServer) -> Iterator[httpx.Client]:
     """Yield an HTTP client for requests without an SDK."""
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
         yield client
 
 

@@ -17,6 +17,7 @@ from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients import makers
 from ..clients.provider import Provider
+from ..conftest import complaints
 
 DEFAULT = AICompletionConfigDefault(enabled=True, model=ModelConfig("default-model"))
 NO_MODEL = {name: value for name, value in ai_config().items() if name != "model"}
@@ -161,7 +162,7 @@ def test_nested_runs_and_graphs_without_a_tracking(
     with makers.openai(provider.url) as client:
         assert outer(wrap_client(client)) == "outer and inner"
 
-    assert len(caplog.messages) == 1
+    assert len(complaints(caplog)) == 1
 
 
 def test_outside_of_any_run(provider: Provider) -> None:
