@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import certifi
 import ldclient
 import pytest
 from ldclient import Config, LDClient
@@ -88,6 +89,17 @@ def _own_environment() -> Iterator[None]:
             if name.startswith(("LAUNCHDARKLY_", "LDAI_")) and name not in OF_TESTS:
                 patch.delenv(name)
         patch.setenv("no_proxy", "127.0.0.1,localhost")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let clients load one certificate instead of all: that takes most of the time of creating a client."""
+    path = tmp_path_factory.mktemp("certificates") / "one.pem"
+    first, end, _others = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    path.write_text(first + end, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
         yield
 
 

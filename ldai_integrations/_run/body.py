@@ -1,4 +1,4 @@
-"""Bodies and streams of text, read as they pass: JSON documents, Server-Sent Events and lines of JSON."""
+"""Bodies and streams, read as they pass: JSON documents, Server-Sent Events, lines of JSON, Amazon's event streams."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from ..usage import Reading, SSEReader, StreamReader, decoder, is_response, read
+from ..usage import AmazonDecoder, Reading, SSEReader, StreamReader, decoder, is_response, read
 from .proxy import Proxy
 
 _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
+_AMAZON_TYPE = "application/vnd.amazon.eventstream"
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
 _JSON_STARTS = ("{", "[")
 #: How many characters of JSON are parsed to recognise a line: that takes less than 1 ms. A longer one is recognised by
@@ -44,6 +45,13 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+def _amazon_decoder() -> AmazonDecoder | None:
+    try:
+        return AmazonDecoder()
+    except ImportError:
+        return None
+
+
 class BodyReader:
     """A reader of a response body that may have a provider's format.
 
@@ -59,7 +67,8 @@ class BodyReader:
         self._decoder = decoder(content_encoding) if content_encoding else None
         #: Whether the body is compressed in a way that the standard library cannot decode.
         self.is_undecodable = bool(content_encoding) and self._decoder is None
-        self._lines = SSEReader() if is_stream_type(content_type) else None
+        self._events = _amazon_decoder() if media_type(content_type) == _AMAZON_TYPE else None
+        self._lines = SSEReader() if is_stream_type(content_type) or self._events is not None else None
         self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
         self._may_be_lines = self._document is not None
         self._limit = limit
@@ -115,6 +124,8 @@ class BodyReader:
             self._compressed.append(data)
 
     def _take(self, data: bytes | str) -> bool:
+        if self._events is not None:
+            data = self._events.decode(data.encode("latin-1") if isinstance(data, str) else data)
         if self._lines is not None:
             return self._lines.feed(data)
         if self._document is not None:

@@ -7,7 +7,7 @@ that it is given, and only :func:`prefetch` uses the network.
 from __future__ import annotations
 
 from ._counts import reconcile
-from ._decoders import Decoder, SSEReader, decoder
+from ._decoders import AmazonDecoder, Decoder, SSEReader, decoder
 from ._encoding_files import Progress, prefetch
 from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
 from ._estimates import estimate_output, estimate_prompt
@@ -18,6 +18,7 @@ from ._readings import Reading, ToolCall
 from ._tokens import TextTally, count_tokens
 
 __all__ = [
+    "AmazonDecoder",
     "Decoder",
     "Progress",
     "Reading",

@@ -1,7 +1,8 @@
-"""Decoders of streamed bodies: of Server-Sent Events and lines of JSON, and of compression."""
+"""Decoders of streamed bodies: Server-Sent Events, lines of JSON, Amazon's event streams, and compression."""
 
 from __future__ import annotations
 
+import base64
 import codecs
 import io
 import json
@@ -345,3 +346,34 @@ def decoder(content_encoding: str) -> Decoder | None:
             return None
         steps.append(step)
     return Decoder(steps)
+
+
+class AmazonDecoder:
+    """A decoder of Amazon's event streams to lines of JSON, by botocore, which every client of Bedrock needs.
+
+    Raises:
+        ImportError: If botocore is not installed.
+    """
+
+    def __init__(self) -> None:
+        from botocore.eventstream import EventStreamBuffer
+
+        self._events: Any = EventStreamBuffer()
+
+    def decode(self, data: bytes) -> bytes:
+        """Take a part of the stream; return the events that it completes.
+
+        Raises:
+            Exception: What botocore raises if the data is no event stream.
+        """
+        self._events.add_data(data)
+        return b"".join(b"data: %b\n\n" % _json_of(event) for event in self._events)
+
+
+def _json_of(event: Any) -> bytes:
+    """Return an event as JSON: what InvokeModel puts into ``bytes``, and an event of Converse below its name."""
+    fields = json.loads(event.payload or b"{}")
+    inner = fields.get("bytes")
+    if isinstance(inner, str):
+        return base64.b64decode(inner)
+    return json.dumps({str(event.headers.get(":event-type")): fields}).encode()

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from ldai_integrations import RunRecord, Tracking, track_ai, wrap_client
@@ -134,7 +135,8 @@ def test_a_stream_that_breaks_off(
     rest = sse({**delta, "delta": " there"}, {"type": "response.completed", "response": states["completed"]})
     provider.queued += [lambda _: broken, response("completed") if how == "poll" else lambda _: rest]
     with track_ai(config_key="chat", tracking=tracking):
-        with pytest.raises(pytest.importorskip("openai").APIConnectionError):
+        # Older clients raise the exception of httpx.
+        with pytest.raises((pytest.importorskip("openai").APIConnectionError, httpx.RemoteProtocolError)):
             list(client.responses.create(**RESPONSES, background=True, stream=True))
         if how == "poll":
             client.responses.retrieve(states["queued"]["id"])
@@ -320,6 +322,8 @@ def test_a_run_that_needs_a_tool(
 def test_a_compaction(response: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
     """A compaction of a conversation is a call, with the tokens that OpenAI bills for it."""
     client: Any = wrap_client(openai(provider.url))
+    if not hasattr(client.responses, "compact"):
+        pytest.skip("an old client, which has no compaction")
     provider.queued.append(response("completed", object="response.compaction", output=[]))
     with track_ai(config_key="chat", tracking=tracking):
         client.responses.compact(model="gpt-5", input="Hi")

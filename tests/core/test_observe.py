@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
@@ -15,6 +16,8 @@ import pytest
 from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations.records import Usage
 
+from ..clients.answers import AMAZON
+from ..clients.event_stream import encode
 from ..conftest import Clock
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
@@ -319,3 +322,39 @@ def test_after_the_end_nothing_changes(block: track_ai, model: openai.OpenAI, re
     run.finish()
     assert len(records) == 1
     stream.close()
+
+
+EVENT_STREAMS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "Converse": [
+        ("messageStart", {"role": "assistant"}),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}}),
+        ("messageStop", {"stopReason": "end_turn"}),
+        ("metadata", {"usage": {"inputTokens": 7317, "outputTokens": 3863, "totalTokens": 11180}}),
+    ],
+    "InvokeModel": [
+        ("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()})
+        for event in (
+            {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 7317, "output_tokens": 1}}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3863}},
+            {"type": "message_stop"},
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("size", [7, 100_000])
+@pytest.mark.parametrize("api", EVENT_STREAMS)
+def test_an_event_stream_of_amazon(api: str, size: int, block: track_ai, records: list[RunRecord]) -> None:
+    """The events in the bytes of an HTTP response of Bedrock are read, wherever the bytes are cut."""
+    pytest.importorskip("botocore")
+    body = b"".join(encode(name, event) for name, event in EVENT_STREAMS[api])
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    answer = httpx.Response(200, headers={"content-type": AMAZON}, content=iter(parts))
+    with block as run:
+        assert b"".join(run.observe(answer).iter_bytes()) == body
+
+    [record] = records
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (7317, 3863, "provider")
+    assert (record.finish_reasons, record.time_to_first_token_ms is not None) == (("end_turn",), True)
