@@ -229,8 +229,10 @@ def reconcile(usage: Usage) -> Usage | None:
     other_types: dict[str, Any] = {}
     for name in _COUNTS:
         value = getattr(usage, name)
+        if value is None:
+            continue
         count = number(value)
-        if count is None and value is not None:
+        if count is None:
             return None
         if count is not value:  # such as 12.0
             other_types[name] = count
