@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -42,10 +43,15 @@ _PARTS = {
 
 def main(names: list[str]) -> int:
     """Measure one part after the other; print each figure beside its bar, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the library costs.")
+    parser.add_argument("part", nargs="*", help=f"one of {', '.join(_PARTS)}; without one, all")
+    parts = parser.parse_args(names).part
+    if unknown := sorted(set(parts) - set(_PARTS)):
+        parser.error(f"there is no part {', '.join(unknown)}; use {', '.join(_PARTS)}")
     logging.disable(logging.WARNING)
     print(f"{os.cpu_count()} processors, {_load()}", flush=True)
     missed = []
-    for name in names or _PARTS:
+    for name in parts or _PARTS:
         for figure in _PARTS[name].figures():
             print(figure, flush=True)
             if not figure.holds:
