@@ -343,6 +343,8 @@ class RunState:
 
     def fail(self, exc: BaseException) -> None:
         """Record an exception of the handler: the outcome of the run is error, or cancelled."""
+        if self.finished:  # for example, Starlette raises the exception again after it has answered with status 500
+            return
         if is_cancellation(exc):
             self.is_cancelled = True
         elif self.error is None:

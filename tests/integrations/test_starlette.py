@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -123,3 +125,24 @@ def test_the_middleware_flushes_at_shutdown(dev_server: DevServer) -> None:
     tracking.close()
 
     assert "$ld:ai:generation:success" in arrived
+
+
+def test_a_run_that_is_kept_keeps_no_exception(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Starlette raises an exception again after the answer with status 500. The run has ended, and does not keep it."""
+    kept, exceptions = [], []
+
+    class BrokenError(Exception): ...
+
+    async def endpoint(_request: Request) -> Response:
+        kept.append(current_run())
+        exceptions.append(weakref.ref(exc := BrokenError()))
+        raise exc
+
+    app = ASGITrackingMiddleware(Starlette(routes=[Route("/", endpoint)]), tracking, config_key=always_chat)
+
+    assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
+    tracking.flush(5)
+    records.clear()
+    gc.collect()
+    assert exceptions[0]() is None
+    assert kept[0].finished
