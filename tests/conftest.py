@@ -20,7 +20,7 @@ from ldclient import Config, LDClient
 from ldclient.interfaces import FeatureStore, UpdateProcessor
 from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 
-from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations import RunRecord, Settings, Tracking, track_ai
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.testing import Clock as Clock
@@ -185,7 +185,7 @@ def clock() -> Clock:
 @pytest.fixture
 def tracking(client: LDClient, o200k: None, clock: Clock) -> Iterator[Tracking]:
     """Give a Tracking without a network; what it reports is in :func:`events` and :func:`records`."""
-    tracking = Tracking(client, clock=clock)
+    tracking = Tracking(client, settings=Settings(usage_wait=5), clock=clock)  # also on a busy machine
     yield tracking
     _freeze()  # a run that the test dropped ends here, and not among the records of a later test
     tracking.flush()
