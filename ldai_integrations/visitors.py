@@ -19,8 +19,8 @@ from .exceptions import ConfigurationError
 __all__ = ["Visitor", "VisitorSettings", "Visitors"]
 
 _PURPOSE = b"ldai_integrations.visitors.v1"
-# Directives of Cache-Control with which a shared cache may store a response (RFC 9111, section 3), unless one of the
-# others is there.
+# Directives of Cache-Control (RFC 9111, section 3): with one of the first, and none of the others, a shared cache may
+# store the response.
 _SHARED = ("public", "s-maxage", "max-age")
 _NOT_SHARED = ("private", "no-store")
 

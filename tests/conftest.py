@@ -94,7 +94,7 @@ def _own_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let clients load one certificate instead of all: that takes most of the time of creating a client."""
+    """Let each client load one certificate. To load all of them takes most of the time of creating a client."""
     path = tmp_path_factory.mktemp("certificates") / "one.pem"
     first, end, _others = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
     path.write_text(first + end, encoding="utf-8")

@@ -123,7 +123,7 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
 
 
 class _PrintableFormatter(logging.Formatter):
-    """A formatter that writes what a terminal would obey as in Python code."""
+    """A formatter of log lines that escapes control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message."""

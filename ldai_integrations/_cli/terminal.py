@@ -12,7 +12,7 @@ OnProgress = Callable[[int, int], object]
 
 
 def printable(text: str) -> str:
-    """Return a text from outside without what a terminal would obey: it is written as in Python code."""
+    """Return a text from outside with its control characters escaped, as Python writes them."""
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )

@@ -31,7 +31,7 @@ _graph_run: ContextVar[tuple[object, str]] = ContextVar("ldai_integrations.graph
 if TYPE_CHECKING:
     _Interface: TypeAlias = LDClient
 else:
-    _Interface = object  # it has an LDClient, and is none
+    _Interface = object  # at run time, it is no LDClient: it contains one
 
 
 class EventRefusedError(Exception):

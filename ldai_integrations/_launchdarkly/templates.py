@@ -14,8 +14,8 @@ _Tokens = tuple[tuple[str, str], ...]
 # Parsing takes about 50 µs for each tag. These limits keep it below about 100 ms.
 MOST_TAGS = 2_000
 MOST_NESTED = 20
-# Each tag and each text is one step for each section around it and one more, because names are looked up in all of
-# them, as often as a section is repeated. A step takes about 3 µs.
+# A tag or a text takes one step, and one more for each section around it, because names are looked up in all of them.
+# Each repetition of a section counts. A step takes about 3 µs.
 MOST_STEPS = 50_000
 
 
@@ -72,7 +72,7 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
 
 
 class _Scopes(list[Any]):
-    """The values in which chevron looks up names, innermost first, which count the steps.
+    """A list of the values in which chevron looks up names, innermost first. It counts the steps.
 
     Args:
         values: The values.

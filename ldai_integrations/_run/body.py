@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -46,10 +47,8 @@ def media_type(content_type: str) -> str:
 
 
 def _amazon_decoder() -> AmazonDecoder | None:
-    try:
-        return AmazonDecoder()
-    except ImportError:
-        return None
+    # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
+    return AmazonDecoder() if "botocore" in sys.modules else None
 
 
 class BodyReader:
@@ -124,8 +123,8 @@ class BodyReader:
             self._compressed.append(data)
 
     def _take(self, data: bytes | str) -> bool:
-        if self._events is not None:
-            data = self._events.decode(data.encode("latin-1") if isinstance(data, str) else data)
+        if self._events is not None and isinstance(data, bytes):
+            data = self._events.decode(data)
         if self._lines is not None:
             return self._lines.feed(data)
         if self._document is not None:

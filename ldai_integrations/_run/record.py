@@ -152,12 +152,7 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     return "success"
 
 
-def _is_error(
-    run: RunState,
-    calls: Sequence[CountedCall],
-    own: Reading | None,
-    status: int | None,
-) -> bool:
+def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
     """Return whether an exception, a failed call, an error in the output or an HTTP status makes the run an error."""
     settings = run.services.settings
     if run.error is not None and status is None:
@@ -201,14 +196,23 @@ def _priced_calls(
         if usage is not None and outcome == "cancelled":
             usage = _without_output(usage)
         if usage is not None or reading.cost is not None or not counted.is_failed:
-            answered_by, asked = reading.model or "", counted.call.model
-            priced.append(PricedCall(usage, answered_by, reading.service_tier, reading.cost, asked, reading.billed))
+            priced.append(_priced_call(usage, reading, requested_model=counted.call.model))
     if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
         if usage is not None:
-            seen = own if own is not None else Reading()
-            priced = [PricedCall(usage, seen.model or "", seen.service_tier, seen.cost, billed=seen.billed)]
+            priced = [_priced_call(usage, own if own is not None else Reading())]
     return priced
+
+
+def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str = "") -> PricedCall:
+    return PricedCall(
+        usage,
+        model=reading.model or "",
+        service_tier=reading.service_tier,
+        cost=reading.cost,
+        requested_model=requested_model,
+        billed=reading.billed,
+    )
 
 
 def _sum(

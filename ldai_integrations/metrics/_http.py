@@ -88,7 +88,7 @@ class Connection:
             raise self._unreachable(exc) from exc
         except ValueError as exc:
             raise MetricsError(
-                f"{self.base_url} sent an answer that is not read: {exc}; check the address", status=None
+                f"{self.base_url} sent an answer that cannot be used: {exc}; check the address", status=None
             ) from exc
         if response.status != 200:
             raise self._refused(response, body)

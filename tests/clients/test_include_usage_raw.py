@@ -128,12 +128,6 @@ def test_async(call: Any, provider: Provider, tracking: Tracking, records: list[
     assert (records[0].usage, records[0].calls) == (TOLD, 1)
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tracking wait for the usage on a busy machine as well."""
-    monkeypatch.setenv("LDAI_USAGE_WAIT", "10")
-
-
 def _until_finished(lines: Any) -> list[str]:
     seen = []
     for line in lines:
@@ -160,7 +154,7 @@ def _leave_parsed(stream: Any) -> Any:
     ids=["streaming", "raw", "raw, parsed", "post", "post, raw"],
 )
 def test_a_caller_who_leaves_at_the_finish_reason(
-    patient: None, leave: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]
+    leave: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]
 ) -> None:
     """The usage that follows the finish reason is counted, although the caller reads no further."""
     client: Any = wrap_client(openai(provider.url), include_usage="always")
