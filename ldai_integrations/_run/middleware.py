@@ -10,6 +10,7 @@ from typing import Any
 from ldclient import Context
 
 from .._launchdarkly.configs import AIConfigDefault
+from ..delivery import exits
 from ..exceptions import ConfigurationError
 from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
@@ -156,14 +157,13 @@ class VoteEndpoint:
         self, request: object, fields: Mapping[str, object], client: str, *, is_multiprocess: bool | None
     ) -> Answer:
         """Take the vote of a request that was read. May wait for the store of votes."""
-        scope = self._scope_of(request)
-        return self._feedback.vote(fields, lambda: self._voter(scope), client, is_multiprocess=is_multiprocess)
+        return self._vote(self._scope_of(request), fields, client, is_multiprocess)
 
     async def avote(self, request: object, fields: Mapping[str, object], client: str) -> Answer:
         """Take the vote of a request without blocking the event loop."""
         scope = self._scope_of(request)
         _ = scope.ld_context  # determined here, where the application's own context variables are
-        return await call_off_loop(lambda: self._feedback.vote(fields, lambda: self._voter(scope), client))
+        return await call_off_loop(lambda: self._vote(scope, fields, client, None))
 
     def keep_out_of_runs(self) -> None:
         """Discard the run that a middleware has opened for this request: no generation takes place."""
@@ -171,6 +171,16 @@ class VoteEndpoint:
         while isinstance(current, RunState):
             current.is_discarded = True
             current = current.parent
+
+    def _vote(
+        self, scope: RequestScope, fields: Mapping[str, object], client: str, is_multiprocess: bool | None
+    ) -> Answer:
+        """Take a vote. The process ends before the store has it, or after its event is sent."""
+        exits.begin_report()
+        try:
+            return self._feedback.vote(fields, lambda: self._voter(scope), client, is_multiprocess=is_multiprocess)
+        finally:
+            exits.end_report()
 
     def _scope_of(self, request: object) -> RequestScope:
         scope = scope_of(get_current())

@@ -136,9 +136,9 @@ class Exits:
                 tracking.give_up()
 
     def begin_report(self) -> None:
-        """Note that this thread begins to report a run, until :meth:`end_report`.
+        """Note that this thread begins to report a run, or to take a vote, until :meth:`end_report`.
 
-        If a deadly signal is about to take effect, the run would be lost. The thread waits for the end of the process
+        If a deadly signal is about to take effect, it would be lost. The thread waits for the end of the process
         then, so that its request gets no answer, as without a flush.
         """
         self._reporting.add(threading.get_ident())
@@ -147,7 +147,7 @@ class Exits:
             time.sleep(_LAST_SECONDS)
 
     def end_report(self) -> None:
-        """Note that this thread has reported its run, or passed it on."""
+        """Note that this thread has reported what it began to report, or passed it on."""
         self._reporting.discard(threading.get_ident())
 
     def _alive(self) -> list[Flushes]:

@@ -279,12 +279,36 @@ def votes_in_child() -> None:
         token = run.feedback_token
     write_down(run.id)
     if os.fork() == 0:
-        app = flask.Flask(__name__)
-        AITracking(app, tracking, ld_context=lambda _request: voter)
-        app.register_blueprint(feedback_blueprint())
-        assert app.test_client().post("/feedback", json={"token": token, "kind": "positive"}).status_code < 300
+        client = _make_voting(voter).test_client()
+        assert client.post("/feedback", json={"token": token, "kind": "positive"}).status_code < 300
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+
+
+def votes() -> None:
+    """Vote on several threads, and write down each vote as soon as it is confirmed."""
+    voter = Context.create("ada")
+    app = _make_voting(voter)
+
+    def go_on() -> None:
+        while True:
+            with track_ai(config_key="chat", tracking=tracking, ld_context=lambda: voter) as run:
+                token = run.feedback_token
+            assert app.test_client().post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
+            write_down(run.id)
+
+    for _ in range(4):
+        threading.Thread(target=go_on, daemon=True).start()
+    time.sleep(0.5)
+    ready()
+    time.sleep(60)
+
+
+def _make_voting(voter: Context) -> flask.Flask:
+    app = flask.Flask(__name__)
+    AITracking(app, tracking, ld_context=lambda _request: voter)
+    app.register_blueprint(feedback_blueprint())
+    return app
 
 
 def _children(method: str) -> None:

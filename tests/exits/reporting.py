@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 from ldclient import Config, LDClient
 
 from ldai_integrations import Settings, Tracking, track_ai
-from ldai_integrations.feedback import FeedbackSettings
+from ldai_integrations.feedback import FeedbackSettings, SQLiteStore
 
 RUNS = Path(os.environ["RUNS"])
+
+
+class SlowStore(SQLiteStore):
+    """A store that takes some time to say what it has done."""
+
+    def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
+        """Store the vote unless the run has one."""
+        earlier = super().keep(run_id, kind, seconds=seconds)
+        time.sleep(0.1)
+        return earlier
 
 
 def make_tracking() -> Tracking:
     """Make a tracking whose client sends nothing unless it is told to, or, if the test says so, one of ours."""
     settings = Settings(
         flush_timeout=float(os.environ.get("FLUSH_TIMEOUT", "10")),
-        feedback=FeedbackSettings(config_keys={"chat"}, secret="a secret of the tests"),
+        feedback=FeedbackSettings(
+            config_keys={"chat"},
+            secret="a secret of the tests",
+            store=SlowStore(os.environ["STORE"]) if "STORE" in os.environ else None,
+            requests_per_minute=0,
+        ),
     )
     if "FROM_ENV" in os.environ:
         return Tracking.from_env(settings=settings)

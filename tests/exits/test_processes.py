@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,22 @@ def test_a_process_that_a_signal_ends(
 
     assert program.made()
     assert set(program.made()) <= set(arrived(dev_server)), program.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_votes_that_a_signal_interrupts(dev_server: DevServer, tmp_path: Path, number: int) -> None:
+    """A vote that the store has, confirmed or not, has arrived: its repetition would be confirmed and not sent."""
+    with start([_PROGRAMS, "votes"], dev_server, tmp_path, FROM_ENV="1", STORE=f"{tmp_path}/votes") as program:
+        program.await_ready()
+        assert program.end(number) == -number, program.log()
+
+    with closing(sqlite3.connect(tmp_path / "votes")) as store:
+        stored = {run for (run,) in store.execute("SELECT run_id FROM votes")}
+    told = {
+        event["data"]["runId"] for event in dev_server.events() if event.get("key") == "$ld:ai:feedback:user:positive"
+    }
+    assert len(program.made()) > 5
+    assert set(program.made()) <= stored == told, program.log()
 
 
 @pytest.mark.parametrize(("name", "outcome"), [("in_block", "cancelled"), ("ends_block", "success")])
