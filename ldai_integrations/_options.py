@@ -21,17 +21,37 @@ class Kind:
 
     Attributes:
         text: The values in words, after "use".
-        accepts: Returns whether a value is one of them.
         parse: Reads one from the text of a variable, or raises ValueError.
-        is_secret: Whether a value must not be shown.
+        accepts: Returns whether a value is one of them. None of them is ``None``.
+        problem: Returns why a value is none of them, without showing it. It replaces ``accepts`` for secrets.
         in_variable: The values in words where a variable gives them, if they are written in another way there.
     """
 
     text: str
-    accepts: Callable[[Any], bool]
     parse: Callable[[str], object]
-    is_secret: bool = False
+    accepts: Callable[[Any], bool] = bool
+    problem: Callable[[Any], str | None] | None = None
     in_variable: str = ""
+
+    def check(self, name: str, value: object, text: str = "") -> None:
+        """Refuse a value that is none of them.
+
+        Args:
+            name: The name of the setting or of the variable.
+            value: The value.
+            text: The text of the variable.
+
+        Raises:
+            ConfigurationError: It names the setting and the values that it takes.
+        """
+        if self.problem is not None:
+            problem = self.problem(value)
+        elif self.accepts(value):
+            problem = None
+        else:
+            problem = f"is {text or value!r}; use {(self.in_variable if text else None) or self.text}"
+        if problem is not None:
+            raise ConfigurationError(f"{name} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +81,14 @@ class Option:
             value = self.kind.parse(text)
         except ValueError:
             value = None
-        if value is None or not self.kind.accepts(value):
-            shown = "not usable" if self.kind.is_secret else repr(text)
-            raise ConfigurationError(f"{self.variable} is {shown}; use {self.kind.in_variable or self.kind.text}")
+        self.kind.check(self.variable, value, text)
         return value
 
 
 def option(default: T, kind: Kind, variable: str) -> T:
     """Return a field of a dataclass that has the value of a variable, or the default."""
     found = Option(variable, default, kind)
-    return cast("T", field(default_factory=found.read, metadata={"option": found}, repr=not kind.is_secret))
+    return cast("T", field(default_factory=found.read, metadata={"option": found}, repr=kind.problem is None))
 
 
 def options_of(settings: Any) -> dict[str, Option]:
@@ -86,16 +104,15 @@ def check_options(settings: Any) -> None:
     """
     for name, found in options_of(settings).items():
         value = getattr(settings, name)
-        if value is not found.default and not found.kind.accepts(value):
-            shown = "not usable" if found.kind.is_secret else repr(value)
-            raise ConfigurationError(f"{type(settings).__name__}.{name} is {shown}; use {found.kind.text}")
+        if value is not found.default:
+            found.kind.check(f"{type(settings).__name__}.{name}", value)
 
 
 def choice(words: Iterable[str]) -> Kind:
     """Return the kind of an option that is one of some words."""
     known = tuple(words)
     return Kind(
-        f"one of {', '.join(map(repr, known))}", lambda value: isinstance(value, str) and value in known, str.lower
+        f"one of {', '.join(map(repr, known))}", str.lower, lambda value: isinstance(value, str) and value in known
     )
 
 
@@ -103,8 +120,8 @@ def switch() -> Kind:
     """Return the kind of an option that is on or off."""
     return Kind(
         "True or False",
-        lambda value: isinstance(value, bool),
         lambda text: _WORDS.get(text.lower()),
+        lambda value: isinstance(value, bool),
         in_variable="on or off",
     )
 
@@ -124,7 +141,7 @@ def seconds(low: float, high: float, *, above: bool = False) -> Kind:
             return False
         return low <= value <= high and not (above and value == low)
 
-    return Kind(text, accepts, float)
+    return Kind(text, float, accepts)
 
 
 def whole(low: int, high: int | None, unit: str = "") -> Kind:
@@ -136,7 +153,7 @@ def whole(low: int, high: int | None, unit: str = "") -> Kind:
             isinstance(value, int) and not isinstance(value, bool) and low <= value and (high is None or value <= high)
         )
 
-    return Kind(f"a whole number{f' of {unit}' if unit else ''}, {values}", accepts, int)
+    return Kind(f"a whole number{f' of {unit}' if unit else ''}, {values}", int, accepts)
 
 
 def statuses(low: int, high: int) -> Kind:
@@ -154,8 +171,8 @@ def statuses(low: int, high: int) -> Kind:
 
     return Kind(
         f"a set, list or range of statuses, {low} to {high} (429,500-599 in the variable)",
-        accepts,
         parse,
+        accepts,
         in_variable=f"statuses such as 429,500-599, each from {low} to {high}",
     )
 
@@ -168,14 +185,14 @@ def names(known: Collection[str]) -> Kind:
 
     return Kind(
         f"a collection of {', '.join(known)}",
-        accepts,
         lambda text: () if text.lower() == "none" else tuple(split(text)),
+        accepts,
     )
 
 
 def pattern(form: str, text: str) -> Kind:
     """Return the kind of a text of some form."""
-    return Kind(text, lambda value: isinstance(value, str) and re.fullmatch(form, value) is not None, str)
+    return Kind(text, str, lambda value: isinstance(value, str) and re.fullmatch(form, value) is not None)
 
 
 def split(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
-from ._service_settings import Secret
+from .settings import Secret
 
 
 def make_signer(secrets: Sequence[Secret], purpose: bytes) -> Signer:

@@ -23,7 +23,6 @@ from ._run.lifetime import Flushing, Start
 from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
 from ._run.scope import Services
-from ._variables import find_mistakes
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
@@ -39,7 +38,7 @@ from .feedback import Feedback
 from .frameworks import connect, connected
 from .judges import Judges
 from .records import FlushReport, Stats
-from .settings import Settings
+from .settings import Settings, find_mistakes
 from .sinks import LaunchDarklySink
 from .typing import Sink
 from .usage import warm_up

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from itsdangerous import BadSignature
 
-from ._service_settings import Secret, VisitorSettings
 from ._signing import make_signer
 from .exceptions import ConfigurationError
+from .settings import Secret, VisitorSettings
 
 __all__ = ["Visitor", "VisitorSettings", "Visitors"]
 

@@ -180,8 +180,8 @@ def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCa
 
 def _seconds(run: RunState, ended_at: float, outcome: Outcome) -> float:
     """Return the duration of a run."""
-    of_sdk = run.sdk_calls.duration() if run.sdk_calls is not None and outcome != "cancelled" else None
-    return of_sdk if of_sdk is not None else ended_at - run.opened_at
+    of_sdk = run.sdk_calls.ended_at if run.sdk_calls is not None and outcome != "cancelled" else None
+    return (of_sdk if of_sdk is not None else ended_at) - run.opened_at
 
 
 def _priced_calls(

@@ -63,10 +63,10 @@ class SdkCalls:
             call.started_at, call.ended_at = now - (value or 0) / 1000, now
         return True
 
-    def duration(self) -> float | None:
-        """Return the time from the start of the first call to the end of the last one; ``None`` without a call.
+    @property
+    def ended_at(self) -> float | None:
+        """The end of the last call on the run's clock; ``None`` without a call.
 
         It does not include the judges that the SDK runs before it returns.
         """
-        times = [(call.started_at, call.ended_at or call.started_at) for call in self._by_id.values()]
-        return max(end for _, end in times) - min(start for start, _ in times) if times else None
+        return max((call.ended_at or call.started_at for call in self._by_id.values()), default=None)

@@ -6,7 +6,7 @@ LaunchDarkly for that run. Between the two, only the runs that have a vote are s
 
 from __future__ import annotations
 
-from .._service_settings import FeedbackSettings, Secret
+from ..settings import FeedbackSettings, Secret
 from ._feedback import Feedback
 from ._http import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from ._stores import MemoryStore, RedisStore, SQLiteStore

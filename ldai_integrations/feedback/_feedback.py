@@ -11,8 +11,8 @@ from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
 from .._identity import TrackerIdentity, add_model, model_of_token, resumption_token_of
 from .._locks import forks
-from .._service_settings import FeedbackSettings, Secret
 from ..exceptions import ConfigurationError
+from ..settings import FeedbackSettings, Secret
 from ..typing import VoteKind
 from ._http import MOST_BYTES, Answer, confirm, refuse, too_long, too_many
 from ._stores import MemoryStore, RateLimit, open_store

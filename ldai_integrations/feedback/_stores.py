@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from .._locks import ForkSafeLock
-from .._service_settings import SQLITE
 from ..exceptions import ConfigurationError
+from ..settings import SQLITE
 from ..typing import FeedbackStore
 
 _MAX_VOTES = 100_000

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from itsdangerous import BadSignature, Signer
 from ldclient import Context
 
-from .._service_settings import Secret
 from .._signing import make_signer
+from ..settings import Secret
 
 #: The longest token that is checked, in characters. A run whose keys have 256 characters, which is LaunchDarkly's
 #: limit, has one of about 1,100.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._service_settings import JudgeSettings
+from ..settings import JudgeSettings
 from ._judges import Evaluation, Judges, own_score
 from ._models import problem_with_metric, problem_with_score
 

@@ -17,7 +17,7 @@ from ldai.providers.types import JudgeResult
 from ldclient import Context
 
 from .._diagnostics import Diagnostics, describe
-from .._service_settings import JudgeSettings
+from ..settings import JudgeSettings
 from ._loop import BoundedLoop, Job
 from ._models import (
     SCHEMA,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ class _Handler:
             raise self._error
         if "evaluationMetricKey" in config:
             self.judged += 1
+            await asyncio.sleep(0.3)
             return {"output": '{"score": 0.75, "reasoning": "Good"}', "usage": {"input": 5, "output": 6, "total": 11}}
         return {"output": "Hello there", "usage": USAGE}
 
@@ -219,6 +221,7 @@ def test_judges_run_once(launchdarkly: OfflineLaunchDarkly) -> None:
         launchdarkly.tracking.flush()
 
         run_id = _record(launchdarkly).run_id
+        assert _record(launchdarkly).duration_ms < 300
         [score] = launchdarkly.events.named("judge:relevance")
         assert (score.metric_value, score.data["runId"], score.data["judgeConfigKey"]) == (0.75, run_id, "relevance")
         of_judge = [event for event in launchdarkly.events.custom if "relevance" in str(event.data) and event != score]
@@ -250,6 +253,58 @@ def test_observing_it(streamed: bool, launchdarkly: OfflineLaunchDarkly) -> None
         ("generation:success", 1),
         *TOKENS,
     ]
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_first_chunk(is_async: bool, is_left: bool, launchdarkly: OfflineLaunchDarkly) -> None:
+    """With ``run.observe``, the first token is the SDK's first chunk, also if the handler sends something before."""
+    view = _view_with_a_headline(launchdarkly)
+
+    if is_async:
+        received = asyncio.run(_consume(view, 2 if is_left else 99))
+    else:
+
+        @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+        def sync_view(run: Run) -> Generator[str, None, None]:
+            yield "One moment …"
+            for event in iterate(run.observe(_config().stream("Hi", USER))):
+                yield str(event.get("text"))
+
+        with contextlib.closing(sync_view()) as items:
+            received = list(itertools.islice(items, 2 if is_left else None))
+
+    assert received[:2] == ["One moment …", "Hello"]
+    record = _record(launchdarkly)
+    assert record.time_to_first_token_ms is not None
+    assert 9 <= record.time_to_first_token_ms <= record.duration_ms
+    assert record.outcome == ("cancelled" if is_left else "success")
+    assert record.usage is not None
+    if is_left:
+        assert "output_tokens" in record.usage.estimated
+    else:
+        assert (record.usage.input_tokens, record.usage.output_tokens) == (7317, 3863)
+
+
+def _view_with_a_headline(launchdarkly: OfflineLaunchDarkly) -> Callable[[], AsyncGenerator[str, None]]:
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    async def view(run: Run) -> AsyncGenerator[str, None]:
+        yield "One moment …"
+        async for event in run.observe(_config().stream("Hi", USER)):
+            yield str(event.get("text"))
+
+    return view
+
+
+async def _consume(view: Callable[[], AsyncGenerator[str, None]], most: int) -> list[str]:
+    """Return the first items of a handler, and close it."""
+    received: list[str] = []
+    async with contextlib.aclosing(view()) as items:
+        async for item in items:
+            received.append(item)
+            if len(received) == most:
+                break
+    return received
 
 
 def test_another_ai_config_in_a_run(launchdarkly: OfflineLaunchDarkly) -> None:
