@@ -55,7 +55,7 @@ _OF_NO_CLASS = ("LDAI_DEV_SERVER", "LDAI_CONFIG_FILE", _FEEDBACK, _JUDGES, _VISI
 
 def _problem_with_secrets(secret: Any) -> str | None:
     """Return why secrets can be guessed, without showing them."""
-    secrets = _secrets_in(secret)
+    secrets = _secrets_in(secret) if isinstance(secret, Sequence) else []
     if secrets and all(isinstance(item, (str, bytes)) and len(item) >= _MIN_SECRET_CHARS for item in secrets):
         return None
     return (

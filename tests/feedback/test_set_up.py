@@ -34,6 +34,7 @@ from .cases import SECRET
         ({"config_keys": [7]}, "config_keys is [7]"),
         ({"secret": ""}, "secret is empty, shorter"),
         ({"secret": "hunter2"}, "secret is empty, shorter"),
+        ({"secret": 20_000_000_000_000_000}, "secret is empty, shorter"),
         ({"secret": []}, "secret is empty, shorter"),
         ({"secret": [SECRET, None]}, "secret is empty, shorter"),
         ({"max_age": 0}, "max_age is 0"),
