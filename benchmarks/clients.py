@@ -15,8 +15,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ldai_integrations import Tracking, track_ai, wrap_client
-from ldai_integrations._run.hooks import StreamHooks
-from ldai_integrations._run.stream import track_stream
+from ldai_integrations._run.stream import StreamHooks, track_stream
 
 from ._launchdarkly import KEY, local_client
 from ._measure import Contestant, Figure, added_us, interleaved, per_unit, ratio

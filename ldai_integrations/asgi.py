@@ -8,9 +8,8 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import bind, innermost, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, innermost, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
-from ._run.scope import SCOPE_KEY, RequestScope
 from ._run.state import RunState
 from ._run.vote_token import VoteToken
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget

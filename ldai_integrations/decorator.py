@@ -12,18 +12,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ldclient import Context
 
+from ._functions import Opener, end_after_exception, flush_after_run, track_function
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.background import call_off_loop
 from ._run.context import bind, get_current, unbind
-from ._run.current import idle_scope, open_run, run_of
-from ._run.functions import end_after_exception, flush_after_run, track_function, track_object
 from ._run.options import RunOptions, check_ld_context, check_on_disabled, check_variables
-from ._run.run import Run
-from ._run.scope import RequestScope
+from ._run.run import Run, run_of
+from ._run.signatures import track_object
 from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .records import Mode
-from .tracking import Tracking, process, services_of
+from .tracking import Tracking
 
 __all__ = ["track_ai"]
 
@@ -32,78 +30,6 @@ P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-class _Opener:
-    """The object that opens the runs of one ``track_ai``.
-
-    Args:
-        options: The options of the runs.
-        variables: Values for the prompt, or a function that returns them for the arguments of a call.
-        ld_context: Returns the LD context for the arguments of a call.
-        on_disabled: Called in place of a handler whose AI Config is disabled.
-        tracking: The application's Tracking; without one, that of the request or of the process.
-    """
-
-    def __init__(
-        self,
-        options: RunOptions,
-        variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
-        ld_context: Callable[..., Context | None] | None,
-        on_disabled: Callable[..., object] | None,
-        tracking: Tracking | None,
-    ) -> None:
-        self._options = options
-        self._variables = variables
-        self._ld_context = ld_context
-        self.on_disabled = on_disabled
-        self._tracking = tracking
-
-    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
-        """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
-        current = get_current()
-        parent = current if isinstance(current, RunState) else None
-        scope: RequestScope | None = current if parent is None else parent.scope
-        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
-            parent, scope = None, RequestScope(services_of(self._tracking))
-        joined = parent.find_run(self._options.config_key) if parent is not None else None
-        if joined is not None:
-            joined.counts_pages = True  # the decorator says that this is a generation
-            return joined, False
-        if scope is None:
-            tracking = process.tracking or process.make_tracking()
-            scope = RequestScope(services_of(tracking)) if tracking is not None else idle_scope()
-        if not scope.services.start.is_over:
-            scope.services.start.wait()
-        source = self._ld_context
-        run = open_run(
-            scope,
-            self._options,
-            variables=self._variables_for(scope, args, kwargs),
-            ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
-            parent=parent,
-        )
-        return run, not scope.services.is_idle
-
-    async def prepare(self) -> None:
-        """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
-        current = get_current()
-        if current is None or self._tracking is not None:
-            tracking = self._tracking or process.tracking or await call_off_loop(process.make_tracking)
-            services = services_of(tracking) if tracking is not None else None
-        else:
-            services = current.services
-        if services is not None and not services.start.is_over:
-            await services.start.await_end()
-
-    def _variables_for(
-        self, scope: RequestScope, args: tuple[object, ...], kwargs: dict[str, Any]
-    ) -> Mapping[str, Any]:
-        variables: object = self._variables
-        if callable(variables):
-            with scope.services.diagnostics.guard("variables", self._options.config_key):
-                variables = dict(variables(*args, **kwargs))
-        return variables if isinstance(variables, Mapping) else {}
 
 
 class track_ai:  # noqa: N801  # a decorator is used like a function
@@ -156,7 +82,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         check_ld_context(ld_context)
         check_variables(variables)
         check_on_disabled(on_disabled)
-        self._opener = _Opener(options, variables, ld_context, on_disabled, tracking)
+        self._opener = Opener(options, variables, ld_context, on_disabled, tracking)
         self._blocks: list[_Block] = []
 
     @overload
@@ -229,7 +155,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 class _Block:
     """One ``with`` block."""
 
-    def __init__(self, opener: _Opener) -> None:
+    def __init__(self, opener: Opener) -> None:
         self._opener = opener
         #: The id of the stack frame that the block is in.
         self.frame_id = 0

@@ -9,10 +9,9 @@ from typing import Any
 from ldclient import Context
 
 from ._extras import needs_extra
-from ._run.context import bind, get_current, innermost, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, get_current, innermost, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.response import add_vote_token, follow
-from ._run.scope import SCOPE_KEY, RequestScope
 from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget

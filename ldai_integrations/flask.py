@@ -11,9 +11,9 @@ from ldclient import Context
 
 from ._extras import needs_extra
 from ._launchdarkly.configs import AIConfigDefault
+from ._run.context import SCOPE_KEY, RequestScope
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.options import check_ld_context
-from ._run.scope import SCOPE_KEY, RequestScope
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
 from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
 from .records import Mode

@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 from ldclient import Context
 
 from ._run.background import call_off_loop
-from ._run.context import bind, get_current, scope_of, unbind
+from ._run.context import RequestScope, bind, get_current, scope_of, unbind
 from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
-from ._run.scope import RequestScope
 from .exceptions import ConfigurationError
 from .tracking import Tracking, process, services_of
 

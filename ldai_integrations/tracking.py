@@ -17,12 +17,10 @@ from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
 from ._run.background import is_on_event_loop
-from ._run.context import get_current
+from ._run.context import Services, get_current
 from ._run.graph import get_graph
 from ._run.lifetime import Flushing, Start
-from ._run.open_runs import OpenRuns
 from ._run.report import Reporter
-from ._run.scope import Services
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
@@ -93,8 +91,7 @@ class Tracking:
         self._dev_warnings: DevWarnings | None = None
         self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)
-        open_runs = OpenRuns(diagnostics)
-        self._flushing = Flushing(self.settings, diagnostics, client, self._delivery, open_runs)
+        self._flushing = Flushing(self.settings, diagnostics, client, self._delivery)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
         self.ld_client: TrackingClient = TrackingClient(
             client, self._delivery, diagnostics, self._flushing.ensure_started, get_current, get_graph
@@ -105,7 +102,7 @@ class Tracking:
         launchdarkly = LaunchDarklySink(
             cancelled_as=self.settings.cancelled_as, report_estimates=self.settings.report_estimates
         )
-        self._reporter = Reporter(diagnostics, self._flushing, open_runs, (launchdarkly, *sinks))
+        self._reporter = Reporter(diagnostics, self._flushing, (launchdarkly, *sinks))
         feedback = self.settings.feedback
         self._services = Services(
             settings=self.settings,

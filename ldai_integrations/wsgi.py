@@ -9,10 +9,9 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import bind, binder, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, binder, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.response import HandlerHooks
-from ._run.scope import SCOPE_KEY, RequestScope
 from ._run.state import RunState
 from ._run.stream import TrackedStream
 from ._run.vote_token import VoteToken

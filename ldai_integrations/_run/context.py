@@ -1,21 +1,242 @@
-"""The current run or request: what the calling code belongs to."""
+"""What the calling code belongs to: a request and the run in progress; and the services of the application."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
-from .scope import RequestScope
+from ldclient import Context
+
+from ..delivery import safe_context
 
 if TYPE_CHECKING:
-    from .._diagnostics import Guard
-    from ..typing import RunBinding
+    from .._diagnostics import Diagnostics, Guard
+    from .._launchdarkly.client import TrackingClient
+    from .._launchdarkly.configs import Configs, Resolved
+    from ..costs import Costs
+    from ..feedback import Feedback
+    from ..judges import Judges
+    from ..settings import Settings
+    from ..typing import RunBinding, RunCompanion
+    from ..visitors import Visitor
+    from .lifetime import Flushing, Start
+    from .vote_token import VoteToken
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
+#: outside the request's context finds it there.
+SCOPE_KEY = "ldai_integrations.scope"
+
+
+class OpenRun(Protocol):
+    """A run that is open in a request scope."""
+
+    config_key: str
+    finished: bool
+    counts_pages: bool
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end."""
+
+
+class Reporter(Protocol):
+    """The receiver of the runs of an application."""
+
+    def open(self, run: Any) -> None:
+        """Announce a run that was opened."""
+
+    def report(self, run: Any, ended_at: float) -> None:
+        """Report a run that has ended, now or on another thread."""
+
+    def expects_calls(self, config_key: str) -> bool:
+        """Return whether an earlier run of this AI Config made a provider call that was seen."""
+
+    def leave(self, job: Callable[[], None]) -> None:
+        """Queue a job from a finalizer: takes no lock and starts no thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services that the runs of one application share.
+
+    Attributes:
+        is_idle: Whether there is no Tracking. Runs have the default of their AI Config then, and nothing is reported.
+    """
+
+    settings: Settings
+    clock: Callable[[], float]
+    diagnostics: Diagnostics
+    ld_client: TrackingClient
+    configs: Configs
+    judges: Judges
+    feedback: Feedback | None
+    costs: Costs | None
+    flushing: Flushing
+    reporter: Reporter
+    start: Start
+    is_idle: bool = False
+
+
+class RequestScope:
+    """The state of one request: its LD context, its AI Configs and its open runs.
+
+    It is cheap to create: nothing is looked up until a run asks for it. Code without a request has a scope as well.
+
+    Args:
+        services: The services of the application.
+        request: The request, as the integration passes it to ``ld_context_from``; ``None`` if there is none.
+        ld_context_from: Returns the LD context of the request.
+        vote_token: Adds a feedback token to the response, if the application wants that.
+        visitor: The visitor who sent the request, if the application recognizes visitors.
+    """
+
+    #: No sink accompanies code that is in no run.
+    companions: ClassVar[Mapping[int, RunCompanion]] = {}
+    #: Whether an event was produced that a flush after the request must send.
+    had_runs: bool = False
+    #: Whether this is the work of a judge, which is not judged itself.
+    is_judging: bool = False
+    _ld_context: Context | None = None
+    _anonymous: Context | None = None
+
+    def __init__(
+        self,
+        services: Services,
+        request: object = None,
+        ld_context_from: Callable[[Any], Context | None] | None = None,
+        vote_token: VoteToken | None = None,
+        visitor: Visitor | None = None,
+    ) -> None:
+        self.services: Services = services
+        self.visitor: Visitor | None = visitor
+        self.vote_token: VoteToken | None = vote_token
+        self.open_runs: set[OpenRun] = set()
+        self.resolved: Resolved = {}
+        self.is_request: bool = request is not None
+        #: Whether the application provides LD contexts for its requests.
+        self.has_source: bool = ld_context_from is not None
+        self._request = request
+        self._ld_context_from = ld_context_from
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> RequestScope:
+        """Return the scope itself: an application may copy its ASGI scope or WSGI environ."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Pickle as ``None``: another process does not take part in this request."""
+        return _no_scope, ()
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context of the request; it is determined once, when it is first needed."""
+        if self._ld_context is None:
+            self._ld_context = self.context_from(self._ld_context_from, self._request)
+        return self._ld_context
+
+    @property
+    def anonymous(self) -> Context:
+        """An anonymous LD context whose key stays the same for the request, and for all requests of a visitor."""
+        if self._anonymous is None:
+            key = self.visitor.key if self.visitor is not None else str(uuid.uuid4())
+            self._anonymous = Context.builder(key).anonymous(True).build()
+        return self._anonymous
+
+    def is_anonymous(self, ld_context: Context) -> bool:
+        """Return whether an LD context was created for this request, so that the next one may not have it."""
+        return ld_context is self._anonymous and (self.visitor is None or bool(self.visitor.cookie))
+
+    def is_one_time(self, ld_context: Context) -> bool:
+        """Return whether no other request can have an LD context."""
+        return ld_context is self._anonymous and self.visitor is None
+
+    def determine_contexts(self, *, is_whole: bool) -> None:
+        """Determine the LD contexts of open runs before the head of the response is sent.
+
+        A run of a middleware with one key for all requests may be that of a page, whose LD context nobody needs.
+
+        Args:
+            is_whole: Whether the body is complete, so that no provider call follows.
+        """
+        for run in tuple(self.open_runs):
+            if run.counts_pages or not is_whole:
+                _ = run.ld_context
+
+    def new_cookie(self, *, is_whole: bool, cache_control: str) -> str:
+        """Return the ``Set-Cookie`` header that the response needs; empty if it needs none.
+
+        Only a new visitor needs one, in a request with a run for an anonymous LD context.
+
+        Args:
+            is_whole: Whether the body is complete.
+            cache_control: The header of this name.
+        """
+        cookie = self.visitor.cookie_for(cache_control) if self.visitor is not None else ""
+        if cookie:
+            self.determine_contexts(is_whole=is_whole)
+        return cookie if self._anonymous is not None else ""
+
+    def context_from(self, source: Callable[..., object] | None, *args: object, **kwargs: object) -> Context:
+        """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""
+        if source is None:
+            return self.anonymous
+        exception = None
+        try:
+            found = source(*args, **kwargs)
+        except Exception as exc:
+            exception, problem = exc, f"ld_context raised {type(exc).__name__}"
+        else:
+            if found is None:
+                return self.anonymous
+            if isinstance(found, Context) and found.valid:
+                return safe_context(found, self.services.diagnostics)
+            if isinstance(found, Context):
+                problem = f"ld_context returned an invalid context: {found.error}"
+            else:
+                problem = f"ld_context returned {type(found).__name__}"
+                if hasattr(found, "close") and hasattr(found, "send"):
+                    found.close()  # a coroutine that nobody awaits would cause a warning
+        self.services.diagnostics.note(
+            "ld_context",
+            problem,
+            "%s; the request is served with an anonymous context. "
+            "Return a valid ldclient.Context whose key is not empty, or None.",
+            problem,
+            exc=exception,
+        )
+        return self.anonymous
+
+    @property
+    def id_as_parent(self) -> str:
+        """Empty: no run is in progress here."""
+        return ""
+
+    def find_run(self, config_key: str) -> None:  # the arguments are those of Run.find_run
+        """Return ``None``: no run is in progress here."""
+
+    def close(self) -> None:
+        """End every run that is still open: the request is over."""
+        if self.open_runs:
+            for run in tuple(self.open_runs):
+                run.abandon()
+        self.vote_token = None  # it refers to a run, and the run refers to this scope
+        if self._ld_context is not None:
+            self._request = None  # a tracker that is kept for later feedback must not keep the request
+
+
+def _no_scope() -> None:
+    return None
+
 
 # A run while one is in progress; otherwise the scope of the request.
 _current: ContextVar[Any] = ContextVar("ldai_integrations", default=None)

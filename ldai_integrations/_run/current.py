@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,58 +11,14 @@ from ldclient import Context
 from .._diagnostics import Diagnostics
 from .._launchdarkly.configs import Configs
 from .._options import options_of
-from ..delivery import forks
 from ..settings import Settings
-from .context import get_current
-from .graph import get_graph
-from .lifetime import Start
-from .open_runs import note_stray_call
+from .context import RequestScope, Services, get_current
+from .lifetime import Start, note_stray_call
 from .options import NO_RUN, RunOptions
-from .run import Run
-from .scope import RequestScope, Services
-from .state import RunState
+from .run import Run, run_of
+from .state import RunState, open_run
 
 _OF_NO_RUN = RunOptions(config_key=NO_RUN)
-
-
-def run_of(state: RunState) -> Run:
-    """Return the run as the application sees it; until it is reported, always the same object."""
-    run = state.public
-    if not isinstance(run, Run):
-        run = state.public = Run(state)
-    return run
-
-
-def open_run(
-    scope: RequestScope,
-    options: RunOptions,
-    *,
-    variables: Mapping[str, object],
-    ld_context: Context | None = None,
-    parent: RunState | None = None,
-) -> RunState:
-    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
-    services = scope.services
-    if services.is_idle:
-        run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
-        run.finished = True
-        return run
-    if forks.count:
-        services.flushing.ensure_started()
-    if ld_context is None and not scope.has_source:
-        # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
-        # then see a state that is not complete.
-        ld_context = scope.ld_context
-    run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
-    graph = get_graph()
-    if graph is not None:
-        run.graph_key, run.report_node = graph.key, graph.enter(run)
-    scope.open_runs.add(run)
-    scope.had_runs = True
-    if scope.vote_token is not None:
-        scope.vote_token.consider(run)
-    services.reporter.open(run)
-    return run
 
 
 class _Silent:

@@ -15,8 +15,7 @@ from ldclient import Context, LDClient
 
 from .._launchdarkly.client import ExtendingClient, TrackingClient
 from ..records import RunRecord
-from .context import get_current, outside
-from .scope import RequestScope
+from .context import RequestScope, get_current, outside
 from .state import RunState
 from .web import is_cancellation
 

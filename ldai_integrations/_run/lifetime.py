@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from ldclient import LDClient
 
@@ -16,7 +18,6 @@ from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings
 from .background import Worker, call_off_loop, is_on_event_loop, sleep
-from .open_runs import OpenRuns
 
 # Servers cancel requests that take too long, and report their shutdown at the same time. The requests need a moment to
 # end.
@@ -25,6 +26,7 @@ _UNWINDING_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
 
 _POLL_SECONDS = 0.01
+_RUN_POLL_SECONDS = 0.005
 # Each request that waits on an event loop looks this often; there may be many.
 _LOOP_POLL_SECONDS = 0.05
 
@@ -59,6 +61,87 @@ class Start:
         return self.is_over
 
 
+class OpenRun(Protocol):
+    """A run that is open."""
+
+    had_stray_calls: bool
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end."""
+
+
+class OpenRuns:
+    """The open runs of one application, which it does not keep alive. Thread-safe.
+
+    Args:
+        diagnostics: Receives provider calls that belong to no run.
+    """
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
+        self._runs: set[weakref.ref[OpenRun]] = set()
+        self._forks = forks.count
+        _all.add(self)
+
+    def add(self, run: OpenRun) -> None:
+        """Add a run that was opened."""
+        if self._forks != forks.count:  # the runs of the parent process are not ours
+            self._forks, self._runs = forks.count, set()
+        self._runs.add(weakref.ref(run, self._runs.discard))
+
+    def discard(self, run: OpenRun) -> None:
+        """Remove a run that was reported."""
+        self._runs.discard(weakref.ref(run))
+
+    def abandon(self) -> None:
+        """End all runs, because the process ends."""
+        for run in self._alive():
+            run.abandon()
+
+    def _alive(self) -> list[OpenRun]:
+        if self._forks != forks.count:
+            return []
+        return [run for reference in self._runs.copy() if (run := reference()) is not None]
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the runs that are open now have ended.
+
+        Args:
+            timeout: The longest time to wait, in seconds.
+
+        Returns:
+            False if the time was not sufficient.
+        """
+        if self._forks != forks.count:
+            return True
+        waited_for, deadline = self._runs.copy(), time.monotonic() + timeout
+        while not (ended := self._runs.isdisjoint(waited_for)) and time.monotonic() < deadline:
+            time.sleep(_RUN_POLL_SECONDS)
+        return ended
+
+    def _note_stray_call(self) -> None:
+        runs = self._alive()
+        for run in runs:
+            run.had_stray_calls = True
+        if runs:
+            self._diagnostics.note(
+                "call_outside_run",
+                "client",
+                "A model was called outside of any run while runs were open, for example on a thread without the "
+                "context of its run; the tokens of these runs are unknown. Pass the run to the thread: "
+                "executor.submit(run.bind(function), …).",
+            )
+
+
+def note_stray_call() -> None:
+    """Note, in every open run of the process, a provider call that belongs to no run."""
+    for application in tuple(_all):
+        application._note_stray_call()
+
+
+_all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()
+
+
 class Flushing:
     """The flushes of one application. Thread-safe.
 
@@ -67,20 +150,17 @@ class Flushing:
         diagnostics: Receives failures.
         client: The LDClient.
         delivery: Sends the events.
-        open_runs: The open runs of the application.
     """
 
-    def __init__(
-        self, settings: Settings, diagnostics: Diagnostics, client: LDClient, delivery: Delivery, open_runs: OpenRuns
-    ) -> None:
+    def __init__(self, settings: Settings, diagnostics: Diagnostics, client: LDClient, delivery: Delivery) -> None:
         self.diagnostics: Diagnostics = diagnostics
         self.settings: Settings = settings
         self.worker: Worker = Worker(diagnostics)
+        self.open_runs: OpenRuns = OpenRuns(diagnostics)
         #: Set once the judges exist.
         self.judges: Judges | None = None
         self._client = client
         self._delivery = delivery
-        self._open_runs = open_runs
         self._forks = forks.count
         #: Whether a flush follows each request that had a run.
         self.follows_requests: bool = settings.flush == "request" or (settings.flush == "auto" and is_serverless())
@@ -122,12 +202,12 @@ class Flushing:
         Args:
             timeout: The longest time to wait, in seconds.
         """
-        return self._open_runs.wait(timeout)
+        return self.open_runs.wait(timeout)
 
     def abandon_open_runs(self) -> None:
         """End the open runs, because the process ends; one flush follows."""
         self.follows_requests = False
-        self._open_runs.abandon()
+        self.open_runs.abandon()
 
     def give_up(self) -> None:
         """Count the evaluations that were not done in time."""

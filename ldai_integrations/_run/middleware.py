@@ -16,12 +16,10 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
-from .context import get_current, scope_of
-from .current import open_run
-from .functions import is_bypassed
+from .context import RequestScope, Services, get_current, scope_of
 from .options import RunOptions, check_ld_context, check_variables
-from .scope import RequestScope, Services
-from .state import RunState
+from .signatures import is_bypassed
+from .state import RunState, open_run
 from .vote_token import VoteToken
 
 

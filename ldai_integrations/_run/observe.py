@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar, cast
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, read
 from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
-from .hooks import StreamHooks
 from .kinds import (
     add_cost,
     add_metered,
@@ -31,7 +30,7 @@ from .ledger import ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
-from .stream import track_stream
+from .stream import StreamHooks, track_stream
 from .web import is_cancellation
 
 T = TypeVar("T")

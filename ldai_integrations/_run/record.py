@@ -19,17 +19,18 @@ from .web import status_of_exception
 _MOST_OF_ID = 256
 
 
-def build_record(run: RunState, ended_at: float, costs: Costs | None) -> RunRecord:
+def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, costs: Costs | None) -> RunRecord:
     """Build the record of a finished run; estimate tokens that no provider reported.
 
     What user code reported on ``run.tracker`` replaces what was measured.
 
     Args:
         run: A finished run.
+        calls: Its provider calls, each of them once.
         ended_at: The end of the run on its clock, in seconds.
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
-    calls, (first_token_at, first_answer_at) = run.counted_calls(), run.ledger.first_times()
+    first_token_at, first_answer_at = run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:

@@ -13,12 +13,14 @@ from ..delivery import exits, forks
 from ..exceptions import ConfigurationError
 from ..records import RunRecord, RunTexts
 from ..typing import RunCompanion, Sink
-from .current import run_of
+from .graph import get_graph
 from .lifetime import Flushing
-from .open_runs import OpenRuns
+from .matching import count_calls
 from .record import build_record
-from .scores import Destination, drop, evaluations_of, texts_of
+from .run import run_of
+from .scores import Destination, drop
 from .state import RunState
+from .texts import evaluations_of, texts_of
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100
@@ -31,23 +33,20 @@ class Reporter:
 
     Args:
         diagnostics: Receives failures.
-        flushing: Has the background thread.
-        open_runs: The open runs of the application.
+        flushing: Has the background thread and the open runs.
         sinks: The sink for LaunchDarkly, then those of the application.
 
     Raises:
         ConfigurationError: If a sink has no ``emit``.
     """
 
-    def __init__(
-        self, diagnostics: Diagnostics, flushing: Flushing, open_runs: OpenRuns, sinks: tuple[Sink, ...]
-    ) -> None:
+    def __init__(self, diagnostics: Diagnostics, flushing: Flushing, sinks: tuple[Sink, ...]) -> None:
         for sink in sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise ConfigurationError(f"sink {sink!r} has no emit(record) method; see ldai_integrations.typing.Sink")
         self._diagnostics = diagnostics
         self._flushing = flushing
-        self._open_runs = open_runs
+        self._open_runs = flushing.open_runs
         self._sinks = sinks
         self._openers: list[tuple[int, Any]] = [
             (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "accompany", None))
@@ -65,6 +64,9 @@ class Reporter:
     def open(self, run: RunState) -> None:
         """Take a run that was opened, and announce it."""
         self._open_runs.add(run)
+        graph = get_graph()
+        if graph is not None:
+            run.graph_key, run.report_node = graph.key, graph.enter(run)
         if not self._flushing.worker.is_started:
             self._flushing.worker.start()  # for what finalizers may leave to it
         if self._openers:
@@ -131,7 +133,8 @@ class Reporter:
     def _report(self, run: RunState, ended_at: float, *, until: float = 0.0) -> None:
         run.ledger.wait_for_reports(until)
         try:
-            record = build_record(run, ended_at, run.services.costs if self._has_receivers else None)
+            calls = count_calls(run.ledger)
+            record = build_record(run, calls, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
             self._drop(run)
@@ -140,9 +143,9 @@ class Reporter:
             return
         if record.calls:
             self._keys_with_calls.add(run.config_key)
-        evaluations = evaluations_of(run, record) if run.judge_keys and run.sdk_calls is None else []
+        evaluations = evaluations_of(run, record, calls) if run.judge_keys and run.sdk_calls is None else []
         is_reported = record.enabled and record.outcome != "discarded"
-        texts = texts_of(run) if is_reported and run.exports_texts else None
+        texts = texts_of(run, calls) if is_reported and run.exports_texts else None
         run.release()
         if is_reported:
             self._emit(run, record, texts)

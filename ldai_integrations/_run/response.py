@@ -9,10 +9,9 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, binder, unbind
-from .hooks import StreamHooks
 from .observe import observe_response
 from .state import RunState
-from .stream import track_stream
+from .stream import StreamHooks, track_stream
 from .vote_token import VoteToken
 from .web import content_type_of, header_of, looks_like_stream, status_of_response, streamed_body, whole_body
 
@@ -20,7 +19,7 @@ from .web import content_type_of, header_of, looks_like_stream, status_of_respon
 class HandlerHooks(StreamHooks):
     """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run.
 
-    They do not take the items of decorated generators: ``functions.py`` adds these to ``run.output`` itself.
+    They do not take the items of decorated generators: ``_functions.py`` adds these to ``run.output`` itself.
 
     Args:
         run: The run; ``None`` if only a token is added.

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from .background import call_off_loop, is_on_event_loop
+from .context import Services
 from .ledger import ProviderCall
-from .scope import Services
 
 
 def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:

@@ -19,7 +19,6 @@ from ..typing import ModelParameters, Score
 from .context import bound_to
 from .observe import observe_response
 from .options import NO_RUN
-from .scores import score_run
 from .state import RunState
 
 P = ParamSpec("P")
@@ -315,7 +314,11 @@ class Run:
                 the run, off the request, within the limits of :class:`~ldai_integrations.judges.JudgeSettings`; it may
                 be a coroutine function.
         """
-        score_run(self._state, metric_key, score)
+        problem = self._state.scores.add(metric_key, score)
+        if problem is not None:
+            self._state.services.diagnostics.note(
+                "evaluate", self.config_key, "A score for a run of %r was not recorded: %s.", self.config_key, problem
+            )
 
     def fail(self, exc: BaseException) -> None:
         """Record an exception that the handler catches: the outcome of the run is error, or cancelled."""
@@ -337,6 +340,14 @@ class Run:
     def finish(self) -> None:
         """End the run and report it; only the first call counts. The code that opens a run finishes it."""
         self._state.end()
+
+
+def run_of(state: RunState) -> Run:
+    """Return the run as the application sees it; until it is reported, always the same object."""
+    run = state.public
+    if not isinstance(run, Run):
+        run = state.public = Run(state)
+    return run
 
 
 def _why_disabled(run: RunState) -> str:

@@ -1,35 +1,70 @@
-"""Scores of a run, those of its judges and of the application, and the texts that judges and sinks read."""
+"""The scores of a run: those of its judges and of the application."""
 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from ldai.providers.types import JudgeResult
 
-from ..judges import Evaluation, own_score, problem_with_metric, problem_with_score
-from ..records import RunRecord, RunTexts
+from ..judges import own_score, problem_with_metric, problem_with_score
+from ..records import RunRecord
 from ..typing import RunCompanion, Score
-from .context import bind
-from .scope import RequestScope, Services
-from .state import RunState
+from .context import RequestScope, Services, bind
 
 
-def score_run(run: RunState, metric_key: str, score: Score) -> None:
-    """Take a score that the application gives a run; something that cannot be a score is logged and counted."""
-    problem = problem_with_metric(metric_key)
-    if problem is None and not callable(score):
-        problem = problem_with_score(score)
-        problem = None if problem is None else f"the score {problem}"
-    if problem is None and not run.scores.claim("", metric_key):
-        problem = f"the run has a score for {metric_key!r} already, and a run has one score per metric"
-    if problem is None:
-        run.scores.hold(metric_key, score)
-        return
-    run.services.diagnostics.note(
-        "evaluate", run.config_key, "A score for a run of %r was not recorded: %s.", run.config_key, problem
-    )
+class Scores:
+    """The scores of one run. Thread-safe.
+
+    Scores that the application gives are kept until the run is over. No score is sent twice.
+    """
+
+    __slots__ = ("_claimed", "_held", "_send")
+
+    def __init__(self) -> None:
+        self._claimed: set[tuple[str, str]] = set()
+        self._held: list[tuple[str, Score]] = []
+        self._send: Callable[[str, Score], None] | None = None
+
+    def claim(self, judge_key: str, metric_key: str) -> bool:
+        """Return whether this is the first score of a judge, or of the application itself, under a metric."""
+        before = len(self._claimed)
+        self._claimed.add((judge_key, metric_key))
+        return len(self._claimed) > before
+
+    def given_by(self, judge_key: str) -> bool:
+        """Return whether the application has asked a judge itself."""
+        return any(judge_key == key for key, _metric in self._claimed)
+
+    def add(self, metric_key: str, score: Score) -> str | None:
+        """Take a score of the application: it is sent when the run is over, or at once if it is.
+
+        Returns:
+            What is wrong with it; ``None`` if it was taken.
+        """
+        problem = problem_with_metric(metric_key)
+        if problem is None and not callable(score):
+            problem = problem_with_score(score)
+            problem = None if problem is None else f"the score {problem}"
+        if problem is None and not self.claim("", metric_key):
+            problem = f"the run has a score for {metric_key!r} already, and a run has one score per metric"
+        if problem is None:
+            self._held.append((metric_key, score))
+            self._hand_over()
+        return problem
+
+    def open(self, send: Callable[[str, Score], None]) -> None:
+        """Send the kept scores, and all that follow, with ``send``."""
+        self._send = send
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._send is not None and self._held:
+            try:
+                held = self._held.pop(0)
+            except IndexError:  # another thread was faster
+                return
+            self._send(*held)
 
 
 class Destination:
@@ -77,80 +112,3 @@ class Destination:
 
 def drop(_metric_key: str, _score: Score) -> None:
     """Ignore a score of a run that is not reported."""
-
-
-def evaluations_of(run: RunState, record: RunRecord) -> list[Evaluation]:
-    """Return the evaluations for the judges of a run; none unless the run was a success."""
-    judges = [key for key in run.judge_keys if not run.scores.given_by(key)]
-    if not judges or not record.enabled or record.outcome != "success":
-        return []
-    services = run.services
-    with services.diagnostics.guard("judge_text", run.config_key):
-        question, answer = _question(run), "\n\n".join(_completions_of(run))
-        problem = _problem_with_texts(question, answer, services.judges.max_chars)
-        if problem is None:
-            return [_evaluation(run, record, key, question, answer) for key in judges]
-        services.diagnostics.note(
-            "judge_text", f"{run.config_key}: {problem}", "A run of %r is not judged: %s.", run.config_key, problem
-        )
-    return []
-
-
-def _question(run: RunState) -> str:
-    """Return the messages that the model was given, one per line; empty if it is not known what the user asked."""
-    turns = _prompt_of(run)
-    if not turns:
-        turns = _turns_of(run.configured_messages())
-        if not run.variables and all(role == "system" for role, _text in turns):
-            return ""
-    return "\n".join(f"{role}: {text}" for role, text in turns)
-
-
-def _problem_with_texts(question: str, answer: str, max_chars: int) -> str | None:
-    if not question:
-        return "what the user asked is not known; call the model through wrap_client, or with run.messages(user=…)"
-    if not answer.strip():
-        return "its answer has no text that can be read; give the response to run.observe()"
-    if len(question) + len(answer) > max_chars:
-        return "its texts are longer than JudgeSettings.max_chars"
-    return None
-
-
-def _evaluation(run: RunState, record: RunRecord, judge_key: str, question: str, answer: str) -> Evaluation:
-    destination, scores = Destination(run.services, run.companions.values(), record), run.scores
-
-    def track_once(result: JudgeResult) -> None:
-        if scores.claim(judge_key, result.metric_key or ""):
-            destination.track(result)
-
-    return Evaluation(
-        judge_key=judge_key,
-        ld_context=run.ld_context,
-        variables=run.variables,
-        asked=question,
-        answered=answer,
-        contextvars=destination.contextvars(),
-        track=track_once,
-    )
-
-
-def texts_of(run: RunState) -> RunTexts:
-    """Return what the model was given last, and everything that it answered."""
-    return RunTexts(prompt=tuple(_prompt_of(run)), completions=tuple(_completions_of(run)))
-
-
-def _prompt_of(run: RunState) -> list[tuple[str, str]]:
-    """Return the role and the text of the messages of the last request; empty if they are not known."""
-    return run.ledger.turns_of_last_request() or _turns_of(run.prompt or ())
-
-
-def _completions_of(run: RunState) -> list[str]:
-    """Return the text of each provider call; without one, the text of the handler's output."""
-    calls = run.counted_calls()
-    texts = [call.reading.text for call in calls] if calls else [run.output.text()]
-    return [text for text in texts if text]
-
-
-def _turns_of(messages: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the role and the text of each message of an AI Config."""
-    return [(str(message["role"]), str(message["content"])) for message in messages]

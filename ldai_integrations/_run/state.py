@@ -22,22 +22,21 @@ from ..delivery import forks
 from ..records import RunRecord, Usage
 from ..typing import RunCompanion
 from ..usage import reconcile
-from .context import outside
+from .context import RequestScope, Services, outside
 from .ledger import Ledger
-from .matching import CountedCall, count_calls
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
-from .scope import RequestScope, Services
+from .scores import Scores
 from .sdk_calls import SdkCalls
-from .stated import Scores, Stated
+from .stated import Stated
 from .web import is_cancellation
 
 
 class RunState:
     """The state of one run. Its methods may be called from any thread; after the end of the run they change nothing."""
 
-    #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.current.run_of`.
+    #: The run as the application sees it, once it asks; see :func:`~ldai_integrations._run.run.run_of`.
     public: object = None
     finished: bool = False
     is_cancelled: bool = False
@@ -60,7 +59,6 @@ class RunState:
     report_node: Callable[[RunRecord | None], object] | None = None
     #: What sinks have for this run, by the index of the sink.
     companions: Mapping[int, RunCompanion] = MappingProxyType({})
-    _counted: list[CountedCall] | None = None
     _config: AIConfig | None = None
     _sdk_tracker: LDAIConfigTracker | None = None
     _identity: TrackerIdentity | None = None
@@ -161,15 +159,7 @@ class RunState:
                 if self._sdk_tracker is None:
                     tracker = config.create_tracker()
                     if self.graph_key or parent_id:
-                        tracker = make_tracker(
-                            self.ld_client,
-                            TrackerIdentity.of(tracker),
-                            self.ld_context,
-                            model_name=self.model,
-                            provider_name=self.provider,
-                            graph_key=self.graph_key,
-                            fields={"parentRunId": parent_id},
-                        )
+                        tracker = self._make_tracker(TrackerIdentity.of(tracker), {"parentRunId": parent_id})
                     self._sdk_tracker = tracker
         return self._sdk_tracker
 
@@ -323,19 +313,22 @@ class RunState:
         identity = TrackerIdentity(run_id, self.config_key, str(data["variationKey"]), version)
         fields = {name: data.get(name) for name in ("environmentId", "modelKey", "modelVersion")}
         fields["parentRunId"] = self.parent_run_id
-        names = str(data.get("modelName", "")), str(data.get("providerName", ""))
         with self._lock:
             self.graph_key = self.graph_key or str(data.get("graphKey", ""))
-            self._sdk_tracker = make_tracker(
-                self.ld_client,
-                identity,
-                ld_context,
-                model_name=names[0],
-                provider_name=names[1],
-                graph_key=self.graph_key,
-                fields=fields,
-            )
-            self._identity, self._ld_context, self._stated_names = identity, ld_context, names
+            self._stated_names = str(data.get("modelName", "")), str(data.get("providerName", ""))
+            self._identity, self._ld_context = identity, ld_context
+            self._sdk_tracker = self._make_tracker(identity, fields)
+
+    def _make_tracker(self, identity: TrackerIdentity, fields: Mapping[str, object]) -> LDAIConfigTracker:
+        return make_tracker(
+            self.ld_client,
+            identity,
+            self.ld_context,
+            model_name=self.model,
+            provider_name=self.provider,
+            graph_key=self.graph_key,
+            fields=fields,
+        )
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge, or of the application itself, under a metric."""
@@ -384,17 +377,11 @@ class RunState:
         if not self.finished:
             self.services.reporter.leave(self.end if is_complete else self.abandon)
 
-    def counted_calls(self) -> list[CountedCall]:
-        """Return every provider call once. The first time decides, after the end of the run."""
-        if self._counted is None:
-            self._counted = count_calls(self.ledger)
-        return self._counted
-
     def release(self) -> None:
         """Forget texts, callables and what refers back to the run, such as its exception, once it is reported."""
         self.ledger.release()
         self.output.release()
-        self.prompt, self.error, self.public, self._counted = None, None, None, None
+        self.prompt, self.error, self.public = None, None, None
 
     def _finish(self, ended_at: float) -> None:
         if self.ledger.has_rest:
@@ -421,3 +408,32 @@ class RunState:
             return
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
+
+
+def open_run(
+    scope: RequestScope,
+    options: RunOptions,
+    *,
+    variables: Mapping[str, object],
+    ld_context: Context | None = None,
+    parent: RunState | None = None,
+) -> RunState:
+    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
+    services = scope.services
+    if services.is_idle:
+        run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+        run.finished = True
+        return run
+    if forks.count:
+        services.flushing.ensure_started()
+    if ld_context is None and not scope.has_source:
+        # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
+        # then see a state that is not complete.
+        ld_context = scope.ld_context
+    run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+    scope.open_runs.add(run)
+    scope.had_runs = True
+    if scope.vote_token is not None:
+        scope.vote_token.consider(run)
+    services.reporter.open(run)
+    return run

@@ -4,53 +4,93 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
-from weakref import ref
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from .context import bind, binder, unbind
-from .current import run_of
-from .hooks import StreamHooks
-from .options import check_on_disabled
-from .proxy import Proxy
-from .response import HandlerHooks, follow
-from .run import Run
-from .state import RunState
-from .stream import TrackedAsyncStream, end_of_step
+from ldclient import Context
 
-# The functions that are decorated, as they were before, by their ids: each request looks for its handler here.
-_decorated: dict[int, ref[object]] = {}
+from ._run.background import call_off_loop
+from ._run.context import RequestScope, bind, binder, get_current, unbind
+from ._run.current import idle_scope
+from ._run.options import RunOptions, check_on_disabled
+from ._run.response import HandlerHooks, follow
+from ._run.run import run_of
+from ._run.signatures import RunPlace, find_place, remember_decorated, set_signature
+from ._run.state import RunState, open_run
+from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
+from .tracking import Tracking, process, services_of
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlace:
-    """The place of the run among the parameters of a function.
+class Opener:
+    """The part of one ``track_ai`` that opens its runs.
 
-    Attributes:
-        name: The name of the parameter.
-        index: Its position; ``None`` if it can be given by name only.
-    """
-
-    name: str
-    index: int | None
-
-
-class Opener(Protocol):
-    """An object that opens the runs of a decorator.
-
-    Attributes:
+    Args:
+        options: The options of the runs.
+        variables: Values for the prompt, or a function that returns them for the arguments of a call.
+        ld_context: Returns the LD context for the arguments of a call.
         on_disabled: Called in place of a handler whose AI Config is disabled.
+        tracking: The application's Tracking; without one, that of the request or of the process.
     """
 
-    on_disabled: Callable[..., Any] | None
+    def __init__(
+        self,
+        options: RunOptions,
+        variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
+        ld_context: Callable[..., Context | None] | None,
+        on_disabled: Callable[..., object] | None,
+        tracking: Tracking | None,
+    ) -> None:
+        self._options = options
+        self._variables = variables
+        self._ld_context = ld_context
+        self.on_disabled = on_disabled
+        self._tracking = tracking
 
-    def open(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[RunState, bool]:
-        """Return the run of a call, and whether the caller must finish it."""
+    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
+        """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
+        current = get_current()
+        parent = current if isinstance(current, RunState) else None
+        scope: RequestScope | None = current if parent is None else parent.scope
+        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
+            parent, scope = None, RequestScope(services_of(self._tracking))
+        joined = parent.find_run(self._options.config_key) if parent is not None else None
+        if joined is not None:
+            joined.counts_pages = True  # the decorator says that this is a generation
+            return joined, False
+        if scope is None:
+            tracking = process.tracking or process.make_tracking()
+            scope = RequestScope(services_of(tracking)) if tracking is not None else idle_scope()
+        if not scope.services.start.is_over:
+            scope.services.start.wait()
+        source = self._ld_context
+        run = open_run(
+            scope,
+            self._options,
+            variables=self._variables_for(scope, args, kwargs),
+            ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
+            parent=parent,
+        )
+        return run, not scope.services.is_idle
 
     async def prepare(self) -> None:
-        """Do what must not block the event loop, before a run is opened."""
+        """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
+        current = get_current()
+        if current is None or self._tracking is not None:
+            tracking = self._tracking or process.tracking or await call_off_loop(process.make_tracking)
+            services = services_of(tracking) if tracking is not None else None
+        else:
+            services = current.services
+        if services is not None and not services.start.is_over:
+            await services.start.await_end()
+
+    def _variables_for(
+        self, scope: RequestScope, args: tuple[object, ...], kwargs: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        variables: object = self._variables
+        if callable(variables):
+            with scope.services.diagnostics.guard("variables", self._options.config_key):
+                variables = dict(variables(*args, **kwargs))
+        return variables if isinstance(variables, Mapping) else {}
 
 
 def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:
@@ -65,26 +105,13 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
         track = _track_coroutine
     else:
         track = _track_plain
-    place = _find_place(func)
-    if inspect.isroutine(func):
-        _remember(func)
+    place = find_place(func)
+    remember_decorated(func)
     wrapper = functools.update_wrapper(track(func, opener, place), func)
-    signature = _set_signature(wrapper, func, place)
+    signature = set_signature(wrapper, func, place)
     # A decorator below this one may fill in parameters that its signature still has.
     check_on_disabled(opener.on_disabled, signature if not hasattr(func, "__wrapped__") else None)
     return wrapper
-
-
-def is_bypassed(handler: object) -> bool:
-    """Return whether ``track_ai`` decorates this object, so that whoever calls the object itself is not tracked."""
-    found = _decorated.get(id(handler))
-    return found is not None and found() is handler
-
-
-def _remember(func: object) -> None:
-    key = id(func)
-    with suppress(TypeError):  # builtin functions have no weak references
-        _decorated[key] = ref(func, lambda dead: _decorated.pop(key) if _decorated.get(key) is dead else None)
 
 
 def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:
@@ -271,108 +298,3 @@ def _call(
     if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
         return func(*args[:index], run_of(run), *args[index:], **kwargs)
     return func(*args, **{**kwargs, place.name: run_of(run)})
-
-
-class TrackedCallable(Proxy):
-    """A callable object or a ``functools.partial`` whose calls are tracked.
-
-    Frameworks look at an endpoint before they call it: Starlette calls a function as a handler of requests, and any
-    other object as an ASGI application. Everything but the call is that of the object. A copy is tracked as well.
-    """
-
-    def __init__(self, target: object, wrapper: Callable[..., object], decorate: Callable[[Any], object]) -> None:
-        super().__init__(target)
-        self._self_wrapper = wrapper
-        self._self_decorate = decorate
-
-    @property
-    def __call__(self) -> Callable[..., object]:
-        """The tracked call; ``inspect`` looks here to learn whether it must be awaited."""
-        return self._self_wrapper
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The signature without the parameter that is filled in."""
-        return inspect.signature(self._self_wrapper)
-
-    @property
-    def __annotations__(self) -> dict[str, object]:  # type: ignore[override]  # computed, as in wrapt
-        """The annotations without the parameter that is filled in, for ``typing.get_type_hints``."""
-        signature = self.__signature__
-        kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-        kinds["return"] = signature.return_annotation
-        return {name: kind for name, kind in kinds.items() if kind is not inspect.Signature.empty}
-
-    def _self_wrap(self, other: object) -> object:
-        return self._self_decorate(other)
-
-
-class _TrackedIterable(TrackedCallable):
-    """A callable object that can be iterated as well. Other objects must not look as if they could."""
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self.__wrapped__)
-
-
-def track_object(target: object, wrapper: Callable[..., object], decorate: Callable[[Any], object]) -> TrackedCallable:
-    """Return a stand-in for a callable object whose calls are tracked.
-
-    Args:
-        target: The object.
-        wrapper: Its tracked call, from :func:`track_function`.
-        decorate: Decorates a copy of the object.
-    """
-    is_iterable = hasattr(type(target), "__iter__") or hasattr(type(target), "__getitem__")
-    return (_TrackedIterable if is_iterable else TrackedCallable)(target, wrapper, decorate)
-
-
-def _find_place(func: Callable[..., object]) -> RunPlace | None:
-    """Return the place of the parameter of ``func`` that is annotated ``Run``, if there is one."""
-    for index, parameter in enumerate(_parameters(func)):
-        if parameter.annotation is Run:
-            is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-            return RunPlace(parameter.name, index if is_positional else None)
-    return None
-
-
-def _set_signature(
-    wrapper: Callable[..., object], func: Callable[..., object], place: RunPlace | None
-) -> inspect.Signature | None:
-    """Give ``wrapper`` the signature of ``func`` without the parameter that is filled in, and return it.
-
-    String annotations are evaluated in the module of ``func``: a framework that evaluates them on the wrapper would
-    look for their names in this module.
-    """
-    try:
-        signature = inspect.signature(func)
-    except (TypeError, ValueError):  # builtins without a signature
-        return None
-    filled_in = place.name if place is not None else None
-    shown = [parameter for parameter in _parameters(func) if parameter.name != filled_in]
-    returned = _evaluate(signature.return_annotation, func)
-    signature = signature.replace(parameters=shown, return_annotation=returned)
-    wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature
-    if place is not None:
-        wrapper.__annotations__ = {name: kind for name, kind in wrapper.__annotations__.items() if name != filled_in}
-    return signature
-
-
-def _parameters(func: Callable[..., object]) -> list[inspect.Parameter]:
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [parameter.replace(annotation=_evaluate(parameter.annotation, func)) for parameter in parameters]
-
-
-def _evaluate(annotation: object, func: Callable[..., object]) -> object:
-    """Evaluate a string annotation in the module of a function, a partial or an object; keep it if that fails."""
-    if not isinstance(annotation, str):
-        return annotation
-    target = inspect.unwrap(func)
-    owners: tuple[object, ...] = (target, getattr(target, "func", None), type(target).__call__)
-    names: dict[str, object] = next((owner.__globals__ for owner in owners if hasattr(owner, "__globals__")), {})
-    try:
-        return eval(annotation, names)  # what typing.get_type_hints does, one annotation at a time
-    except Exception:
-        return annotation
