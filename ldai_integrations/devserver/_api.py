@@ -1,34 +1,27 @@
 """Two JSON APIs: LaunchDarkly's paths for AI Config metrics, and the server's own under ``/dev``.
 
-Starlette runs endpoints that are plain functions in worker threads, so they may read the database.
+FastAPI runs endpoints that are plain functions in worker threads, so they may read the database.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeAlias
 
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
 
 from ._checks import list_ai_configs
-from ._events import FILTERS
-from ._faults import Fault
-from ._http import BodyTooLargeError, error
+from ._faults import Fault, make_fault
+from ._http import BodyTooLargeError, describe_body
 from ._json import parse_json
 from ._metrics import compute_metrics, compute_metrics_by_variation, compute_percentiles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.requests import Request
-
-    from ._stores import Stores
+from ._stores import ServerStores, Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
-PREFIX = "/api/v2/projects/{project}/ai-configs/{config}"
 MAX_RANGE_MS = 100 * 24 * 3600 * 1000  # LaunchDarkly's own limit
 MAX_INTEGER = 2**63 - 1  # SQLite's limit
 # In milliseconds this is a day of 1973, and in seconds a year that nobody means.
@@ -36,142 +29,147 @@ SECONDS_BELOW = 10**11
 MAX_EVENTS = 1000
 MAX_FAULTS_BYTES = 2**20
 MAX_WARNING_BYTES = 2**16
-
 # The most keys of AI Configs that an error names.
 MAX_KEYS = 20
 
+Key: TypeAlias = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9._-]+$"})]
+Compute: TypeAlias = Callable[..., object]
 
-class MetricsEndpoints:
-    """The metrics of one AI Config, in total and by variation, for any project and environment."""
 
-    def __init__(self, stores: Stores) -> None:
-        """Connect the endpoints to the stores.
+async def _check_token(authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    if not authorization or authorization.startswith("sdk-"):
+        raise HTTPException(401, "Send an API access token in Authorization; an SDK key does not work here.")
 
-        Args:
-            stores: Contain the AI Configs and the events.
-        """
-        self._stores = stores
-        self._flags = stores.flags
-        self._events = stores.events
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return LaunchDarkly's two paths, and one of this server for what they do not have."""
-        return [
-            Route(f"{PREFIX}/metrics", partial(self._answer, compute=compute_metrics)),
-            Route(f"{PREFIX}/metrics-by-variation", partial(self._answer, compute=compute_metrics_by_variation)),
-            Route("/dev/percentiles/{config}", partial(self._answer, compute=compute_percentiles)),
-        ]
-
-    def _answer(self, request: Request, *, compute: Callable[..., object]) -> Response:
-        """Check the request as LaunchDarkly does, and compute the metrics."""
-        query, key = request.query_params, request.path_params["config"]
-        token = request.headers.get("authorization", "")
-        if not token or token.startswith("sdk-"):
-            return error(
-                401, "unauthorized", "Send an API access token in Authorization; an SDK key does not work here."
-            )
-        if not query.get("env"):
-            return error(400, "invalid_request", "env is required")
-        if query.keys() & {"contextKind", "contextKey"}:
-            return error(400, "invalid_request", "this server cannot select by context")
-        try:
-            since, until = int(query["from"]), int(query["to"])
-        except (KeyError, ValueError):
-            return error(400, "invalid_request", "from and to are required: milliseconds since the epoch")
-        if 0 < until < SECONDS_BELOW:
-            # Code that prints zeros for what is missing often shows the status only, so that it is logged, too.
-            logger.warning(
-                "A request for the metrics of %r gives its time range in seconds. Give milliseconds: multiply by 1000.",
-                key,
-            )
-            return error(400, "invalid_request", "from and to are in seconds; give milliseconds: multiply by 1000")
-        if not 0 <= since <= until <= min(since + MAX_RANGE_MS, MAX_INTEGER):
-            return error(400, "invalid_request", "to must not be before from, or more than 100 days after it")
-        flag = self._flags.payload["flags"].get(key)
-        if flag is None and not self._events.count({"config_key": key}):
-            known = ", ".join(config.key for config in list_ai_configs(self._flags.payload["flags"])[:MAX_KEYS])
-            return error(404, "not_found", f"there is no AI Config with this key, and no event of one; known: {known}")
-        return JSONResponse(
-            compute(self._events, key, prices=self._stores.prices_of(flag), since_ms=since, until_ms=until)
+def _check_query(
+    request: Request,
+    stores: ServerStores,
+    config: Key,
+    env: Annotated[str, Query(min_length=1)],  # noqa: ARG001  # all environments are the same
+    since: Annotated[int, Query(alias="from", ge=0, le=MAX_INTEGER)],
+    until: Annotated[int, Query(alias="to", ge=0, le=MAX_INTEGER)],
+) -> Callable[[Compute], JSONResponse]:
+    """Check the request as LaunchDarkly does; return what answers it with computed figures."""
+    if request.query_params.keys() & {"contextKind", "contextKey"}:
+        raise HTTPException(400, "this server cannot select by context")
+    if 0 < until < SECONDS_BELOW:
+        # Code that prints zeros for what is missing often shows the status only, so that it is logged, too.
+        logger.warning(
+            "A request for the metrics of %r gives its time range in seconds. Give milliseconds: multiply by 1000.",
+            config,
         )
+        raise HTTPException(400, "from and to are in seconds; give milliseconds: multiply by 1000")
+    if not since <= until <= since + MAX_RANGE_MS:
+        raise HTTPException(400, "to must not be before from, or more than 100 days after it")
+    flags = stores.flags.payload["flags"]
+    if config not in flags and not stores.events.count({"config_key": config}):
+        known = ", ".join(found.key for found in list_ai_configs(flags)[:MAX_KEYS])
+        raise HTTPException(404, f"there is no AI Config with this key, and no event of one; known: {known}")
+    prices = stores.prices_of(flags.get(config))
+    return lambda compute: JSONResponse(compute(stores.events, config, prices=prices, since_ms=since, until_ms=until))
 
 
-class InspectionEndpoints:
-    """Paths that list, count and delete events, and set faults."""
+Answer: TypeAlias = Annotated[Callable[[Compute], JSONResponse], Depends(_check_query)]
+metrics = APIRouter(dependencies=[Depends(_check_token)])
 
-    def __init__(self, stores: Stores) -> None:
-        """Connect the endpoints to the stores.
 
-        Args:
-            stores: Contain the events and the faults.
-        """
-        self._stores = stores
+@metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics")
+def read_metrics(project: Key, answer: Answer) -> JSONResponse:  # noqa: ARG001  # all projects are the same
+    """Return the metrics of an AI Config."""
+    return answer(compute_metrics)
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return the paths under ``/dev``."""
-        return [
-            Route("/dev/events", self._list_events, methods=["GET"]),
-            Route("/dev/events", self._delete_events, methods=["DELETE"]),
-            Route("/dev/totals", self._totals),
-            Route("/dev/status", self._status),
-            Route("/dev/faults", self._list_faults, methods=["GET"]),
-            Route("/dev/faults", self._put_faults, methods=["PUT"]),
-            Route("/dev/warnings", self._list_warnings, methods=["GET"]),
-            Route("/dev/warnings", self._add_warning, methods=["POST"]),
-        ]
 
-    def _list_events(self, request: Request) -> Response:
-        query = request.query_params
-        try:
-            since, limit = int(query.get("since", 0)), int(query.get("limit", MAX_EVENTS))
-        except ValueError:
-            since = limit = -1
-        if not 0 <= since <= MAX_INTEGER:
-            return error(400, "invalid_request", f"since and limit must be whole numbers up to {MAX_INTEGER}")
-        filters = {name: query.get(name) for name in FILTERS}
-        limit = max(0, min(limit, MAX_EVENTS))
-        rows = self._stores.events.rows(filters, since=since, limit=limit)
-        last = rows[-1][0] if rows else since
-        body = f'{{"events":[{",".join(raw for _, raw in rows)}],"last":{last}}}'
-        return Response(body, media_type="application/json")
+@metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics-by-variation")
+def read_metrics_by_variation(project: Key, answer: Answer) -> JSONResponse:  # noqa: ARG001
+    """Return the metrics of each variation."""
+    return answer(compute_metrics_by_variation)
 
-    def _delete_events(self, _request: Request) -> Response:
-        self._stores.events.clear()
-        return Response(status_code=204)
 
-    def _totals(self, _request: Request) -> Response:
-        return JSONResponse({"totals": self._stores.events.totals()})
+@metrics.get("/dev/percentiles/{config}")
+def read_percentiles(answer: Answer) -> JSONResponse:
+    """Return the percentiles of the times."""
+    return answer(compute_percentiles)
 
-    def _status(self, _request: Request) -> Response:
-        return JSONResponse(self._stores.status())
 
-    def _list_faults(self, _request: Request) -> Response:
-        return JSONResponse(self._stores.faults.to_json())
+inspection = APIRouter(prefix="/dev")
 
-    async def _put_faults(self, request: Request) -> Response:
-        try:
-            async with self._stores.bodies.read(request, limit=MAX_FAULTS_BYTES) as body:
-                faults = parse_json(body)
-            if not isinstance(faults, list):
-                raise ValueError("the body must be an array of faults")
-            self._stores.faults.replace([Fault.from_json(fault) for fault in faults])
-        except BodyTooLargeError:
-            return error(400, "invalid_request", f"the body is larger than {MAX_FAULTS_BYTES} bytes")
-        except ValueError as problem:
-            return error(400, "invalid_request", str(problem))
-        return self._list_faults(request)
 
-    def _list_warnings(self, _request: Request) -> Response:
-        return JSONResponse({"warnings": self._stores.warnings.to_json()})
+@inspection.get("/events")
+def list_events(
+    stores: ServerStores,
+    kind: str | None = None,
+    key: str | None = None,
+    config_key: str | None = None,
+    run_id: str | None = None,
+    since: Annotated[int, Query(ge=0, le=MAX_INTEGER)] = 0,
+    limit: int = MAX_EVENTS,
+) -> Response:
+    """List events, oldest first."""
+    filters = {"kind": kind, "key": key, "config_key": config_key, "run_id": run_id}
+    rows = stores.events.rows(filters, since=since, limit=max(0, min(limit, MAX_EVENTS)))
+    last = rows[-1][0] if rows else since
+    return Response(f'{{"events":[{",".join(raw for _, raw in rows)}],"last":{last}}}', media_type="application/json")
 
-    async def _add_warning(self, request: Request) -> Response:
-        try:
-            async with self._stores.bodies.read(request, limit=MAX_WARNING_BYTES) as body:
-                self._stores.warnings.add(body)
-        except BodyTooLargeError:
-            return error(400, "invalid_request", f"the body is larger than {MAX_WARNING_BYTES} bytes")
-        except (ValueError, RecursionError) as problem:
-            return error(400, "invalid_request", str(problem))
-        return Response(status_code=204)
+
+@inspection.delete("/events", status_code=204)
+def delete_events(stores: ServerStores) -> None:
+    """Delete all events."""
+    stores.events.clear()
+
+
+@inspection.get("/totals")
+def count_events(stores: ServerStores) -> JSONResponse:
+    """Return count and sum of the custom events."""
+    return JSONResponse({"totals": stores.events.totals()})
+
+
+@inspection.get("/status")
+def count_arrivals(stores: ServerStores) -> JSONResponse:
+    """Count what has arrived, and what was lost."""
+    return JSONResponse(stores.status())
+
+
+@inspection.get("/faults")
+def list_faults(stores: ServerStores) -> list[Fault]:
+    """List the faults."""
+    return stores.faults.pending()
+
+
+@inspection.put("/faults", openapi_extra=describe_body({"type": "array", "items": Fault.model_json_schema()}))
+async def replace_faults(request: Request, stores: ServerStores) -> list[Fault]:
+    """Replace the faults."""
+    async with _read_body(request, stores, MAX_FAULTS_BYTES) as body:
+        faults = parse_json(body)
+        if not isinstance(faults, list):
+            raise ValueError("the body must be an array of faults")
+        stores.faults.replace([make_fault(fault) for fault in faults])
+    return stores.faults.pending()
+
+
+@inspection.get("/warnings")
+def list_warnings(stores: ServerStores) -> JSONResponse:
+    """List the warnings of applications."""
+    return JSONResponse({"warnings": stores.warnings.to_json()})
+
+
+_TEXT = {"type": "string"}
+_WARNING = {"type": "object", "required": ["kind", "text"], "properties": {"kind": _TEXT, "text": _TEXT}}
+
+
+@inspection.post("/warnings", status_code=204, openapi_extra=describe_body(_WARNING))
+async def add_warning(request: Request, stores: ServerStores) -> None:
+    """Receive a warning of an application."""
+    async with _read_body(request, stores, MAX_WARNING_BYTES) as body:
+        stores.warnings.add(parse_json(body))
+
+
+@contextlib.asynccontextmanager
+async def _read_body(request: Request, stores: Stores, limit: int) -> AsyncIterator[bytes]:
+    """Read a body, and answer 400 if it or what it contains is wrong."""
+    try:
+        async with stores.bodies.read(request, limit=limit) as body:
+            yield body
+    except BodyTooLargeError:
+        raise HTTPException(400, f"the body is larger than {limit} bytes") from None
+    except ValueError as problem:
+        raise HTTPException(400, str(problem)) from problem

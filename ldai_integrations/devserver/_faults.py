@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 if TYPE_CHECKING:
@@ -18,67 +18,43 @@ if TYPE_CHECKING:
 
 MAX_DELAY_MS = 24 * 3600 * 1000
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "path": (str,),
-    "status": (int, type(None)),
-    "count": (int, type(None)),
-    "delay_ms": (int, float),
-    "close": (bool,),
-    "handled": (bool,),
-}
 
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault of the next requests for a path.
-
-    Attributes:
-        path: Exact path, such as ``/bulk``.
-        status: Answer with this status, 200 to 599.
-        count: The number of requests; ``None`` for all from now on.
-        delay_ms: Wait this long first, in milliseconds.
-        close: Close the connection instead of answering. Without ``status`` and ``close``, a fault is only a delay.
-        handled: Let the server handle the request first, so that only its answer is lost. Not for ``/all``, which
-            never ends.
-    """
+class Fault(BaseModel, strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """A fault of the next requests for a path."""
 
     path: str
-    status: int | None = None
-    count: int | None = 1
-    delay_ms: float = 0
+    """Exact path, such as ``/bulk``."""
+    status: int | None = Field(None, ge=200, le=599)
+    """Answer with this status."""
+    count: int | None = Field(1, ge=1)
+    """The number of requests; ``None`` for all from now on."""
+    delay_ms: float = Field(0, ge=0, le=MAX_DELAY_MS)
+    """Wait this long first, in milliseconds."""
     close: bool = False
+    """Close the connection instead of answering. Without ``status`` and ``close``, a fault is only a delay."""
     handled: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        for name, types in _TYPES.items():
-            value = getattr(self, name)
-            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-                raise ValueError(f"fault: {name} must not be {value!r:.40}")
-        if self.status is not None and not 200 <= self.status <= 599:
-            raise ValueError(f"fault: status must be from 200 to 599, not {self.status}")
-        if self.count is not None and self.count < 1:
-            raise ValueError(f"fault: count must be at least 1, not {self.count}")
-        if not 0 <= self.delay_ms <= MAX_DELAY_MS:
-            raise ValueError(f"fault: delay_ms must be from 0 to {MAX_DELAY_MS}")
-        if (self.close and self.status is not None) or (self.handled and self.only_delays):
-            raise ValueError("fault: give either status or close; handled needs one of them")
+    """Let the server handle the request first, so that only its answer is lost. Not for ``/all``, which never ends."""
 
     @property
     def only_delays(self) -> bool:
         """Return whether the request gets its usual answer, only later."""
         return self.status is None and not self.close
 
-    @classmethod
-    def from_json(cls, value: object) -> Fault:
-        """Read a fault from JSON.
 
-        Raises:
-            ValueError: A field is unknown or has a wrong value.
-        """
-        if not isinstance(value, dict) or "path" not in value or value.keys() - _TYPES.keys():
-            raise ValueError(f"fault: must be an object with path and any of {', '.join(_TYPES)}")
-        return cls(**value)
+def make_fault(fields: Mapping[str, object]) -> Fault:
+    """Return a fault with these fields.
+
+    Raises:
+        ValueError: A field is unknown or has a wrong value, or two contradict each other.
+    """
+    try:
+        fault = Fault.model_validate(fields)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise ValueError(f"fault: {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
+    if (fault.close and fault.status is not None) or (fault.handled and fault.only_delays):
+        raise ValueError("fault: give either status or close; handled needs one of them")
+    return fault
 
 
 class FaultList:
@@ -105,15 +81,15 @@ class FaultList:
             for index, fault in enumerate(self._faults):
                 if fault.path == path:
                     if fault.count is not None:
-                        left = [replace(fault, count=fault.count - 1)] if fault.count > 1 else []
+                        left = [fault.model_copy(update={"count": fault.count - 1})] if fault.count > 1 else []
                         self._faults[index : index + 1] = left
                     return fault
         return None
 
-    def to_json(self) -> list[dict[str, object]]:
+    def pending(self) -> list[Fault]:
         """Return the pending faults."""
         with self._lock:
-            return [asdict(fault) for fault in self._faults]
+            return list(self._faults)
 
 
 class FaultInjector:

@@ -1,4 +1,4 @@
-"""The parts of HTTP that all endpoints share: errors, request bodies, query numbers, and two middlewares."""
+"""The parts of HTTP that all endpoints share: errors, request bodies, and two middlewares."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import contextlib
 import ipaddress
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,7 +25,6 @@ MAX_BYTES = 32 * 2**20
 SMALL_BYTES = 2**20
 # All bodies that are being read may hold this much together, beyond the small part of each.
 MAX_HELD_BYTES = 4 * MAX_BYTES
-MAX_DIGITS = 20
 
 _SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -34,9 +35,28 @@ _SECURITY_HEADERS = {
 }
 
 
-def error(status: int, code: str, message: str) -> JSONResponse:
+class Error(BaseModel):
+    """An error in LaunchDarkly's format."""
+
+    code: str
+    message: str
+
+
+def error(status: int, message: str) -> JSONResponse:
     """Return an error in LaunchDarkly's format."""
+    code = "invalid_request" if status == 400 else HTTPStatus(status).phrase.lower().replace(" ", "_")
     return JSONResponse({"code": code, "message": message}, status_code=status)
+
+
+def describe_body(schema: Mapping[str, object]) -> dict[str, Any]:
+    """Return the description of a JSON body that an endpoint reads itself."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+class EventStream(StreamingResponse):
+    """A response of server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 class HangUp(Response):
@@ -125,19 +145,6 @@ def _gunzip(body: bytearray, limit: int) -> bytes:
     return plain
 
 
-def read_number(query: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int) -> int:
-    """Return a number from a query.
-
-    Raises:
-        ValueError: It is not a whole number, or out of range.
-    """
-    text = query.get(name, str(default))
-    number = int(text) if text.isdecimal() and len(text) < MAX_DIGITS else -1
-    if not least <= number <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}")
-    return number
-
-
 class LoopbackGuard:
     """A middleware that refuses requests that a foreign web page may have caused.
 
@@ -164,7 +171,7 @@ class LoopbackGuard:
         else:
             await self.app(scope, receive, send)
             return
-        await error(403, "forbidden", refusal)(scope, receive, send)
+        await error(403, refusal)(scope, receive, send)
 
 
 def is_loopback(netloc: str) -> bool:

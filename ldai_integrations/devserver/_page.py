@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
 
+from ._events import Cursor
 from ._figures import Span, find_changed_buckets, read_cells
-from ._http import error, read_number
+from ._http import EventStream
 from ._runs import list_configs, list_runs, list_tree
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from ._events import Cursor
-    from ._stores import Stores
+from ._stores import ServerStores, Stores
 
 STATIC = Path(__file__).with_name("static")
 LIVE_SECONDS = 0.5  # changes within this time are sent together
 HEARTBEAT_SECONDS = 10.0  # a run without an outcome is counted although no event comes
 RUNS = 50
-RUNS_QUERY = ("config_key", "warnings", "limit", "before")
 MAX_RUNS = 500
 MAX_BUCKETS = 200
 MAX_STEP_MS = 7 * 24 * 3600 * 1000
@@ -51,22 +46,17 @@ class View:
     If the page names no AI Config, it gets the one with the newest event.
     """
 
-    def __init__(self, stores: Stores, query: Mapping[str, str]) -> None:
-        """Read the query.
+    def __init__(self, stores: Stores, config_key: str, span: Span) -> None:
+        """Store what to show.
 
         Args:
             stores: Contain the data.
-            query: ``config_key``, ``step_ms`` and ``buckets``.
-
-        Raises:
-            ValueError: A value is not a number, or out of range.
+            config_key: Key of the AI Config; empty if the page names none.
+            span: The range of time.
         """
         self._stores = stores
-        self._config_key = query.get("config_key", "")
-        self._span = Span(
-            read_number(query, "step_ms", 60_000, least=1000, most=MAX_STEP_MS),
-            read_number(query, "buckets", 60, most=MAX_BUCKETS),
-        )
+        self._config_key = config_key
+        self._span = span
 
     def read_update(self, known: str | None) -> Update:
         """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second."""
@@ -104,78 +94,77 @@ def _read_id(cursor: str | None, now: Cursor) -> int:
     return int(number) if era == now.era and number.isdecimal() and len(number) < 20 and int(number) <= now.id else 0
 
 
-class PageEndpoints:
-    """The page, its files, and the data that it reads."""
+async def _make_view(
+    stores: ServerStores,
+    config_key: str = "",
+    step_ms: Annotated[int, Query(ge=1000, le=MAX_STEP_MS)] = 60_000,
+    buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 60,
+) -> View:
+    return View(stores, config_key, Span(step_ms, buckets))
 
-    def __init__(self, stores: Stores, *, stopping: asyncio.Event) -> None:
-        """Connect the endpoints to the stores.
 
-        Args:
-            stores: Contain the data.
-            stopping: Ends every live stream.
-        """
-        self._stores = stores
-        self._stopping = stopping
+RequestedView: TypeAlias = Annotated[View, Depends(_make_view)]
+page = APIRouter()
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Return the paths."""
-        return [
-            Route("/", self._page),
-            Mount("/static", StaticFiles(directory=STATIC)),
-            Route("/dev/monitor", self._monitor),
-            Route("/dev/monitor/live", self._live),
-            Route("/dev/runs", self._runs),
-            Route("/dev/runs/tree", self._tree),
-        ]
 
-    def _page(self, _request: Request) -> Response:
-        return FileResponse(STATIC / "index.html")
+@page.get("/", response_class=HTMLResponse)
+def show_page() -> FileResponse:
+    """Show the page."""
+    return FileResponse(STATIC / "index.html")
 
-    def _monitor(self, request: Request) -> Response:
-        try:
-            view = View(self._stores, request.query_params)
-        except ValueError as problem:
-            return error(400, "invalid_request", str(problem))
-        update = view.read_update(request.query_params.get("since"))
-        return Response(update.body, media_type="application/json")
 
-    async def _live(self, request: Request) -> Response:
-        try:
-            view = View(self._stores, request.query_params)
-        except ValueError as problem:
-            return error(400, "invalid_request", str(problem))
-        known = request.headers.get("last-event-id", request.query_params.get("since"))
-        return StreamingResponse(self._stream_updates(view, known), media_type="text/event-stream")
+@page.get("/dev/monitor")
+def read_monitor(view: RequestedView, since: str | None = None) -> Response:
+    """Return the data of the page."""
+    return Response(view.read_update(since).body, media_type="application/json")
 
-    async def _stream_updates(self, view: View, known: str | None) -> AsyncIterator[bytes]:
-        """Yield what the page does not have yet, and then each change."""
-        loop = asyncio.get_running_loop()
-        seen, sent = object(), 0.0
-        while not self._stopping.is_set():
-            state = self._stores.events.cursor, self._stores.flags.etag, self._stores.warnings.version
-            if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
-                seen, sent = state, loop.time()
-                update = await asyncio.to_thread(view.read_update, known)
-                known = update.cursor
-                yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), LIVE_SECONDS)
 
-    def _runs(self, request: Request) -> Response:
-        query = request.query_params
-        if unknown := sorted(query.keys() - RUNS_QUERY):
-            return error(400, "invalid_request", f"{unknown[0]!r:.100} is unknown; use {', '.join(RUNS_QUERY)}")
-        if "config_key" not in query:
-            return error(400, "invalid_request", "config_key is required: the key of an AI Config")
-        try:
-            limit = read_number(query, "limit", RUNS, most=MAX_RUNS)
-            before = read_number(query, "before", 2**62, most=2**62)
-        except ValueError as problem:
-            return error(400, "invalid_request", str(problem))
-        config_key, only_warnings = query["config_key"], "warnings" in query
-        runs = list_runs(self._stores.events, config_key, before=before, limit=limit, only_warnings=only_warnings)
-        return JSONResponse({"runs": runs})
+@page.get("/dev/monitor/live", response_class=EventStream)
+async def follow_monitor(
+    stores: ServerStores,
+    view: RequestedView,
+    since: str | None = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> EventStream:
+    """Send the data of the page, and then each change."""
+    return EventStream(_stream_updates(stores, view, since if last_event_id is None else last_event_id))
 
-    def _tree(self, request: Request) -> Response:
-        return JSONResponse({"runs": list_tree(self._stores.events, request.query_params.get("run_id", ""))})
+
+async def _stream_updates(stores: Stores, view: View, known: str | None) -> AsyncIterator[bytes]:
+    """Yield what the page does not have yet, and then each change."""
+    loop = asyncio.get_running_loop()
+    seen, sent = object(), 0.0
+    while not stores.stopping.is_set():
+        state = stores.events.cursor, stores.flags.etag, stores.warnings.version
+        if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
+            seen, sent = state, loop.time()
+            update = await asyncio.to_thread(view.read_update, known)
+            known = update.cursor
+            yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
+
+
+class RunsQuery(BaseModel, extra="forbid"):
+    """The runs that a page asks for."""
+
+    config_key: str
+    warnings: str | None = None
+    limit: int = Field(RUNS, ge=1, le=MAX_RUNS)
+    before: int = Field(2**62, ge=1, le=2**62)
+
+
+@page.get("/dev/runs")
+def read_runs(stores: ServerStores, query: Annotated[RunsQuery, Query()]) -> JSONResponse:
+    """List runs of an AI Config; with ``warnings``, those that got a default."""
+    only_warnings = query.warnings is not None
+    runs = list_runs(
+        stores.events, query.config_key, before=query.before, limit=query.limit, only_warnings=only_warnings
+    )
+    return JSONResponse({"runs": runs})
+
+
+@page.get("/dev/runs/tree")
+def read_tree(stores: ServerStores, run_id: str = "") -> JSONResponse:
+    """List a run with those around it and in it."""
+    return JSONResponse({"runs": list_tree(stores.events, run_id)})

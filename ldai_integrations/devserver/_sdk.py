@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hmac
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from typing import Annotated
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from fastapi.responses import Response
 
 from ._events import InvalidPayloadError
-from ._http import MAX_BYTES, SMALL_BYTES, BodyTooLargeError, BodyUnreadableError, HangUp, error
+from ._http import (
+    MAX_BYTES,
+    SMALL_BYTES,
+    BodyTooLargeError,
+    BodyUnreadableError,
+    EventStream,
+    describe_body,
+    error,
+)
 from ._json import parse_json
-
-if TYPE_CHECKING:
-    from ._stores import Stores
+from ._stores import ServerStores, Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
@@ -28,106 +34,83 @@ ENVIRONMENT = {"X-LD-EnvID": "ldai-dev"}
 # The largest integer that every JSON reader takes exactly.
 MAX_DROPPED = 2**53
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+
+async def _check_key(stores: ServerStores, authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    if stores.sdk_key is not None and not hmac.compare_digest(authorization.encode(), stores.sdk_key.encode()):
+        raise HTTPException(401, "This server was started with another SDK key.")
 
 
-class SDKEndpoints:
-    """Paths that send flags to SDKs and receive their events."""
+sdk = APIRouter(dependencies=[Depends(_check_key)])
 
-    def __init__(self, stores: Stores, *, hang_up: HangUp, sdk_key: str | None) -> None:
-        """Connect the endpoints to the stores.
 
-        Args:
-            stores: Contain the flags, and receive the events.
-            hang_up: The response to a body that is too large.
-            sdk_key: The only accepted key; ``None`` accepts any.
-        """
-        self._stores = stores
-        self._hang_up = hang_up
-        self._sdk_key = sdk_key
+@sdk.get("/all", response_class=EventStream)
+async def stream_flags(stores: ServerStores) -> EventStream:
+    """Send the flags, and then each change."""
+    return EventStream(stores.streams.stream(), headers={**ENVIRONMENT, "Cache-Control": "no-cache"})
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return the paths of the streaming, polling and event protocols."""
-        diagnostic = self._read_body_for(self._diagnostic, limit=SMALL_BYTES)
-        return [
-            Route("/all", self._require_key(self._stream)),
-            Route("/sdk/latest-all", self._require_key(self._poll)),
-            Route("/sdk/stream", self._require_key(self._second_protocol)),
-            Route("/sdk/poll", self._require_key(self._second_protocol)),
-            Route("/bulk", self._require_key(self._read_body_for(self._bulk)), methods=["POST"]),
-            Route("/diagnostic", self._require_key(diagnostic), methods=["POST"]),
-        ]
 
-    def _require_key(self, endpoint: Endpoint) -> Endpoint:
-        """Return an endpoint that checks the SDK key first."""
+@sdk.get("/sdk/latest-all", responses={304: {"description": "The flags have not changed"}})
+async def send_flags(request: Request, stores: ServerStores) -> Response:
+    """Send the flags."""
+    headers = {**ENVIRONMENT, "ETag": stores.flags.etag, "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == stores.flags.etag:
+        return Response(status_code=304, headers=headers)
+    body = stores.flags.body
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, compresslevel=1)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, media_type="application/json", headers=headers)
 
-        async def check(request: Request) -> Response:
-            given = request.headers.get("authorization", "").encode()
-            if self._sdk_key is not None and not hmac.compare_digest(given, self._sdk_key.encode()):
-                return error(401, "unauthorized", "This server was started with another SDK key.")
-            return await endpoint(request)
 
-        return check
+@sdk.get("/sdk/stream")
+@sdk.get("/sdk/poll")
+async def refuse_second_protocol() -> Response:
+    """Make SDKs that try LaunchDarkly's newer protocol fall back to the first one."""
+    response = error(404, "This server supports the first flag delivery protocol only.")
+    response.headers["X-LD-FD-Fallback"] = "true"
+    return response
 
-    def _read_body_for(
-        self, handle: Callable[[Request, bytes], Awaitable[Response]], *, limit: int = MAX_BYTES
-    ) -> Endpoint:
-        """Return an endpoint that reads the body and answers all errors in it."""
 
-        async def endpoint(request: Request) -> Response:
-            try:
-                async with self._stores.bodies.read(request, limit=limit) as body:
-                    return await handle(request, body)
-            except ClientDisconnect:
-                return self._hang_up
-            except BodyTooLargeError:
-                self._report_refusal(
-                    request, "the body is over the limit, or others use the memory. The connection was closed"
-                )
-                return self._hang_up
-            except (BodyUnreadableError, InvalidPayloadError) as problem:
-                self._report_refusal(request, str(problem))
-                return error(400, "invalid_request", str(problem))
+@sdk.post("/bulk", status_code=202, openapi_extra=describe_body({"type": "array", "items": {"type": "object"}}))
+async def receive_events(request: Request, stores: ServerStores) -> Response:
+    """Receive events."""
+    payload_id = request.headers.get("x-launchdarkly-payload-id") or uuid.uuid4().hex
+    async with _read_body(request, stores, MAX_BYTES) as body:
+        await asyncio.to_thread(stores.events.add, payload_id, body)
+    return Response(status_code=202)
 
-        return endpoint
 
-    def _report_refusal(self, request: Request, reason: str) -> None:
-        self._stores.refused_payloads += 1
-        logger.warning("Refused a request of an SDK to %s: %s.", request.url.path, reason)
-
-    async def _stream(self, _request: Request) -> Response:
-        headers = {**ENVIRONMENT, "Cache-Control": "no-cache"}
-        return StreamingResponse(self._stores.streams.stream(), media_type="text/event-stream", headers=headers)
-
-    async def _poll(self, request: Request) -> Response:
-        headers = {**ENVIRONMENT, "ETag": self._stores.flags.etag, "Vary": "Accept-Encoding"}
-        if request.headers.get("if-none-match") == self._stores.flags.etag:
-            return Response(status_code=304, headers=headers)
-        body = self._stores.flags.body
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            body = gzip.compress(body, compresslevel=1)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, media_type="application/json", headers=headers)
-
-    async def _second_protocol(self, _request: Request) -> Response:
-        """Make SDKs that try LaunchDarkly's newer protocol fall back to the first one."""
-        response = error(404, "not_found", "This server supports the first flag delivery protocol only.")
-        response.headers["X-LD-FD-Fallback"] = "true"
-        return response
-
-    async def _bulk(self, request: Request, body: bytes) -> Response:
-        payload_id = request.headers.get("x-launchdarkly-payload-id") or uuid.uuid4().hex
-        await asyncio.to_thread(self._stores.events.add, payload_id, body)
-        return Response(status_code=202)
-
-    async def _diagnostic(self, _request: Request, body: bytes) -> Response:
+@sdk.post("/diagnostic", status_code=202, openapi_extra=describe_body({}))
+async def receive_diagnostic(request: Request, stores: ServerStores) -> Response:
+    """Receive a diagnostic."""
+    async with _read_body(request, stores, SMALL_BYTES) as body:
         try:
             report = parse_json(body)
         except ValueError as problem:
             raise InvalidPayloadError("the diagnostic is not valid JSON") from problem
-        dropped = report.get("droppedEvents") if isinstance(report, dict) else None
-        if isinstance(dropped, int) and 0 < dropped <= MAX_DROPPED:
-            self._stores.dropped_events += dropped
-            logger.warning("An SDK dropped %d events before sending them, because its buffer was full.", dropped)
-        return Response(status_code=202)
+    dropped = report.get("droppedEvents") if isinstance(report, dict) else None
+    if isinstance(dropped, int) and 0 < dropped <= MAX_DROPPED:
+        stores.dropped_events += dropped
+        logger.warning("An SDK dropped %d events before sending them, because its buffer was full.", dropped)
+    return Response(status_code=202)
+
+
+@contextlib.asynccontextmanager
+async def _read_body(request: Request, stores: Stores, limit: int) -> AsyncIterator[bytes]:
+    """Read a body, and report one that cannot be used."""
+    try:
+        async with stores.bodies.read(request, limit=limit) as body:
+            yield body
+    except BodyTooLargeError:
+        _report_refusal(
+            request, stores, "the body is over the limit, or others use the memory. The connection was closed"
+        )
+        raise
+    except (BodyUnreadableError, InvalidPayloadError) as problem:
+        _report_refusal(request, stores, str(problem))
+        raise HTTPException(400, str(problem)) from problem
+
+
+def _report_refusal(request: Request, stores: Stores, reason: str) -> None:
+    stores.refused_payloads += 1
+    logger.warning("Refused a request of an SDK to %s: %s.", request.url.path, reason)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.requests import ClientDisconnect
+from starlette.staticfiles import StaticFiles
 
-from ._api import InspectionEndpoints, MetricsEndpoints
+from ._api import inspection, metrics
 from ._checks import AIConfig, FlagFileError, Payload, Problem, check_mapping, list_ai_configs
 from ._events import Event, EventStore
-from ._faults import Fault, FaultInjector
+from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
 from ._flags import FlagStore, FlagStreams
-from ._http import HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
+from ._http import BodyTooLargeError, Error, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
 from ._metrics import compute_metrics, compute_metrics_by_variation
-from ._openapi import DESCRIPTION
-from ._page import PageEndpoints
+from ._page import STATIC, page
 from ._prices import ListPrices
-from ._sdk import SDKEndpoints
+from ._sdk import sdk
 from ._stores import Stores
 from ._thread import ServerThread
 
@@ -115,8 +116,9 @@ class DevServer:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._address = listener.getsockname()[:2]
             events = opened.enter_context(contextlib.closing(EventStore(self._db)))
-            self._stores = Stores(self._flags, FlagStreams(self._flags), events, self._list_prices)
-            self._stopping = asyncio.Event()
+            self._stores = Stores(
+                self._flags, FlagStreams(self._flags), events, sdk_key=self._sdk_key, list_prices=self._list_prices
+            )
             self._thread = ServerThread(listener, stop=self._end_responses)
             self._thread.start(self._build_app())
             opened.callback(self._thread.stop)
@@ -229,27 +231,42 @@ class DevServer:
         Raises:
             ValueError: A value is out of range, or two values contradict each other.
         """
-        self._stores.faults.add(Fault(path, status, count, delay * 1000, close, handled))
+        fault = {"path": path, "status": status, "count": count, "close": close, "handled": handled}
+        self._stores.faults.add(make_fault({**fault, "delay_ms": delay * 1000}))
 
     def clear(self) -> None:
         """Delete all events, losses, faults and warnings; the flags stay."""
         self._stores.clear()
 
     def _build_app(self) -> ASGIApp:
-        stores, stopping, hang_up = self._stores, self._stopping, HangUp(self._thread.abort)
-        self._routes: list[BaseRoute] = [
-            *SDKEndpoints(stores, hang_up=hang_up, sdk_key=self._sdk_key).routes,
-            *MetricsEndpoints(stores).routes,
-            *InspectionEndpoints(stores).routes,
-            *PageEndpoints(stores, stopping=stopping).routes,
-            DESCRIPTION,
-        ]
-        router = Starlette(routes=self._routes, exception_handlers={HTTPException: _answer_http_error})
-        app = FaultInjector(SecurityHeaders(router), faults=stores.faults, hang_up=hang_up, stopping=stopping)
-        return LoopbackGuard(app)
+        stores, hang_up = self._stores, HangUp(self._thread.abort)
+
+        async def close_connection(_request: Request, _failure: Exception) -> Response:
+            return hang_up
+
+        app = FastAPI(
+            title="The dev server of ldai-integrations",
+            version="1",
+            docs_url=None,
+            redoc_url=None,
+            responses={"default": {"model": Error, "description": "An error"}},
+            exception_handlers={
+                HTTPException: _answer_http_error,
+                RequestValidationError: _answer_wrong_query,
+                BodyTooLargeError: close_connection,
+                ClientDisconnect: close_connection,
+            },
+        )
+        app.state.stores = stores
+        for router in (sdk, metrics, inspection, page):
+            app.include_router(router)
+        app.mount("/static", StaticFiles(directory=STATIC))
+        return LoopbackGuard(
+            FaultInjector(SecurityHeaders(app), faults=stores.faults, hang_up=hang_up, stopping=stores.stopping)
+        )
 
     def _end_responses(self) -> None:
-        self._stopping.set()
+        self._stores.stopping.set()
         self._stores.streams.close()
 
     def _serve(self, payload: Payload) -> list[str]:
@@ -269,13 +286,27 @@ class DevServer:
             logger.info("%s: %s", file.path.name, ", ".join(changed))
 
 
-def _answer_http_error(request: Request, failure: Exception) -> Response:
-    """Answer Starlette's own errors, such as an unknown path, in LaunchDarkly's format."""
+async def _answer_http_error(request: Request, failure: Exception) -> Response:
+    """Answer in LaunchDarkly's format. Starlette's own errors, such as an unknown path, get the path."""
     assert isinstance(failure, HTTPException)
-    code = failure.detail.lower().replace(" ", "_")
-    answer = error(failure.status_code, code, f"{failure.detail}: {request.method} {request.url.path}")
+    is_own = failure.detail == HTTPStatus(failure.status_code).phrase
+    path = f": {request.method} {request.url.path}" if is_own else ""
+    answer = error(failure.status_code, f"{failure.detail}{path}")
     answer.headers.update(failure.headers or {})
     return answer
+
+
+async def _answer_wrong_query(_request: Request, failure: Exception) -> Response:
+    """Answer a query with a value that is missing, unknown or out of range."""
+    assert isinstance(failure, RequestValidationError)
+    detail = failure.errors()[0]
+    name = detail["loc"][-1]
+    match detail["type"]:
+        case "missing" | "string_too_short":
+            return error(400, f"{name} is required")
+        case "extra_forbidden":
+            return error(400, f"{name!r:.100} is unknown; see /openapi.json")
+    return error(400, f"{name} must be a whole number. {detail['msg']}")  # no other type has values that are wrong
 
 
 def _log_problems(problems: list[Problem]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
 from ._events import EventStore
 from ._faults import FaultList
@@ -22,7 +26,9 @@ class Stores:
         flags: The flags being served.
         streams: The open streams that get the flags.
         events: The events received.
+        sdk_key: The only accepted SDK key; ``None`` accepts any.
         list_prices: The price list, for variations without prices; ``None`` if there is none.
+        stopping: Is set when the server stops.
         faults: The faults of the next requests.
         bodies: The request bodies that are being read.
         warnings: The warnings that applications have sent.
@@ -33,7 +39,9 @@ class Stores:
     flags: FlagStore
     streams: FlagStreams
     events: EventStore
+    sdk_key: str | None = None
     list_prices: ListPrices | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     faults: FaultList = field(default_factory=FaultList)
     bodies: Bodies = field(default_factory=Bodies)
     warnings: Warnings = field(default_factory=Warnings)
@@ -59,3 +67,12 @@ class Stores:
         self.faults.replace([])
         self.warnings.clear()
         self.dropped_events = self.refused_payloads = 0
+
+
+async def _stores_of(connection: HTTPConnection) -> Stores:
+    stores: Stores = connection.app.state.stores
+    return stores
+
+
+#: A parameter of an endpoint that gets the state of its server.
+ServerStores: TypeAlias = Annotated[Stores, Depends(_stores_of)]

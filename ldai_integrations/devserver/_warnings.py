@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 
@@ -33,16 +32,15 @@ class Warnings:
         self._found: dict[str, ApplicationWarning] = {}
         self.version = 0
 
-    def add(self, body: bytes) -> None:
+    def add(self, content: object) -> None:
         """Add a warning, or the time at which it has arrived again.
 
         Args:
-            body: JSON with ``kind`` and ``text``.
+            content: An object with ``kind`` and ``text``.
 
         Raises:
             ValueError: It is something else.
         """
-        content = json.loads(body)
         match content:
             case {"kind": str(kind), "text": str(text)}:
                 text = text[:MAX_CHARS]

@@ -17,8 +17,9 @@ has a field, its value is used. If a range that has it has no number of generati
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
@@ -125,13 +126,13 @@ def metrics_from_json(value: object) -> Metrics:
     if not isinstance(value, Mapping):
         raise ValueError(f"the metrics are of type {type(value).__name__}")
     found: dict[str, Any] = {}
-    for name, (key, convert) in _FIELDS.items():
+    for name, key in _FIELDS.items():
         number = value.get(key)
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise ValueError(f"{key} is no number")
-        found[name] = convert(number)
+        found[name] = _CONVERT.get(name, float)(number)
     return Metrics(**found)
 
 
@@ -198,26 +199,6 @@ def _to_usd(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-# The names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics"). LaunchDarkly may send a fraction for a
-# count or for milliseconds.
-_FIELDS: dict[str, tuple[str, Callable[[float], object]]] = {
-    "input_tokens": ("inputTokens", round),
-    "output_tokens": ("outputTokens", round),
-    "total_tokens": ("totalTokens", round),
-    "generation_count": ("generationCount", round),
-    "generation_success_count": ("generationSuccessCount", round),
-    "generation_error_count": ("generationErrorCount", round),
-    "thumbs_up": ("thumbsUp", round),
-    "thumbs_down": ("thumbsDown", round),
-    "duration_ms": ("durationMs", round),
-    "time_to_first_token_ms": ("timeToFirstTokenMs", round),
-    "satisfaction_rating": ("satisfactionRating", float),
-    "input_cost": ("inputCost", _to_usd),
-    "output_cost": ("outputCost", _to_usd),
-    "judge_accuracy": ("judgeAccuracy", float),
-    "judge_relevance": ("judgeRelevance", float),
-    "judge_toxicity": ("judgeToxicity", float),
-}
 _SUMS = (
     "input_tokens",
     "output_tokens",
@@ -232,3 +213,14 @@ _SUMS = (
 # Each cost, and the tokens that it is for.
 _COSTS = {"input_cost": "input_tokens", "output_cost": "output_tokens"}
 _MEANS = ("time_to_first_token_ms", "judge_accuracy", "judge_relevance", "judge_toxicity")
+# LaunchDarkly may send a fraction for a count or for milliseconds. Every other value is a float.
+_CONVERT: dict[str, Callable[[float], object]] = {
+    **dict.fromkeys((*_SUMS, "time_to_first_token_ms"), round),
+    **dict.fromkeys(_COSTS, _to_usd),
+}
+# The names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics"): ours in camel case.
+_FIELDS = {
+    field.name: re.sub("_(.)", lambda letter: letter[1].upper(), field.name)
+    for field in fields(Metrics)
+    if field.name != "approximate"
+}
