@@ -25,7 +25,8 @@ class ProviderRequest:
 
     Attributes:
         api: The format of the request: an ``api`` of :func:`~ldai_integrations.usage.estimate_prompt`,
-            ``"completions"``, ``"cohere"`` or ``"invoke"``, or one of :data:`NOT_OF_TEXT`.
+            ``"completions"``, ``"cohere"``, ``"invoke"``, ``"interactions"`` or ``"conversations"``, or one of
+            :data:`NOT_OF_TEXT`.
         arguments: The arguments.
         chars: The length of its texts, if they have been counted.
     """
@@ -138,4 +139,22 @@ def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
     return {"input": next((text for text in texts if text), None)}, "embeddings"
 
 
-_TO_KNOWN_FORMAT = {"completions": _completions, "cohere": _cohere, "invoke": _invoke}
+def _interactions(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
+    """Read a request of Gemini's Interactions API, which names OpenAI's parameters in its own way."""
+    names = {"system_instruction": "instructions", "previous_interaction_id": "previous_response_id"}
+    return {names.get(name, name): value for name, value in request.items()}, "responses"
+
+
+def _conversations(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
+    """Read a request of Mistral's Conversations API. The server adds the conversation, or what the agent says."""
+    stored = request.get("conversation_id") or request.get("agent_id")
+    return {**request, "input": request.get("inputs"), "previous_response_id": stored}, "responses"
+
+
+_TO_KNOWN_FORMAT = {
+    "completions": _completions,
+    "cohere": _cohere,
+    "invoke": _invoke,
+    "interactions": _interactions,
+    "conversations": _conversations,
+}

@@ -1,4 +1,4 @@
-"""Connections on which a provider sends the events of any number of responses: OpenAI's Realtime API."""
+"""Connections on which a provider sends the events of any number of responses: OpenAI's Realtime and Responses APIs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from .._run.request import ProviderRequest
 from ._calls import run_of_call
 from ._providers import CallKind
 
-_RESPONSE = CallKind("realtime")
+_TRANSCRIPTION = CallKind("audio")
+# The transcript of what a user said. A model of its own writes it, and OpenAI bills it as well.
+_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+# Events that end what they belong to.
+_LAST = ("response.completed", "response.incomplete", "response.failed", "response.done", "error", _TRANSCRIBED)
 
 
 class _WithMethods(Proxy):
@@ -25,22 +29,32 @@ class _WithMethods(Proxy):
 
 
 class ConnectionManager(_WithMethods):
-    """A manager that opens a connection whose events are read."""
+    """A manager that opens a connection whose events are read.
+
+    Args:
+        inner: The manager of the provider's library.
+        kind: What each response on the connection is.
+    """
+
+    def __init__(self, inner: object, kind: CallKind) -> None:
+        super().__init__(inner)
+        self._self_kind = kind
 
     def __enter__(self) -> object:
-        return _Connection(self.__wrapped__.__enter__())
+        return _Connection(self.__wrapped__.__enter__(), self._self_kind)
 
     def enter(self) -> object:
         """Open the connection; in an async client, return an awaitable of it."""
         entered = self.__wrapped__.enter()
-        return _enter_later(entered) if hasattr(entered, "__await__") else _Connection(entered)
+        return (
+            self._self_enter_later(entered) if hasattr(entered, "__await__") else _Connection(entered, self._self_kind)
+        )
 
     async def __aenter__(self) -> object:
-        return _Connection(await self.__wrapped__.__aenter__())
+        return _Connection(await self.__wrapped__.__aenter__(), self._self_kind)
 
-
-async def _enter_later(entered: Any) -> object:
-    return _Connection(await entered)
+    async def _self_enter_later(self, entered: Any) -> object:
+        return _Connection(await entered, self._self_kind)
 
 
 class _Connection(_WithMethods):
@@ -49,8 +63,9 @@ class _Connection(_WithMethods):
     All methods that receive events do so through ``parse_event``.
     """
 
-    def __init__(self, inner: object) -> None:
+    def __init__(self, inner: object, kind: CallKind) -> None:
         super().__init__(inner)
+        self._self_kind = kind
         self._self_open: dict[str, ObservedEvents] = {}
 
     def __iter__(self) -> Any:
@@ -62,20 +77,37 @@ class _Connection(_WithMethods):
     def parse_event(self, data: Any) -> Any:
         """Parse an event, and read it."""
         event = self.__wrapped__.parse_event(data)
-        kind, response = getattr(event, "type", ""), getattr(event, "response", None)
-        response_id = getattr(event, "response_id", None) or getattr(response, "id", None)
-        if response_id is None:
-            return event
+        kind, key = getattr(event, "type", ""), self._self_response_of(event)
         if kind == "response.created":
-            run = run_of_call(_RESPONSE)
-            if run is not None:
-                self._self_open[response_id] = observe_events(
-                    run, run.ledger.begin("client", ProviderRequest(_RESPONSE.api, {}))
-                )
-        events = self._self_open.get(response_id)
+            self._self_begin(key, self._self_kind)
+        elif kind == _TRANSCRIBED or (kind == "error" and key not in self._self_open and self._self_fails):
+            self._self_begin(key, _TRANSCRIPTION if kind == _TRANSCRIBED else self._self_kind)
+        events = self._self_open.get(key)
         if events is not None:
             events.on_item(event)
-            if kind == "response.done":
+            if kind in _LAST:
                 events.on_end(None)
-                del self._self_open[response_id]
+                del self._self_open[key]
         return event
+
+    @property
+    def _self_fails(self) -> bool:
+        """Whether an error event ends a response. One of the Realtime API is about what the application sent."""
+        return self._self_kind.api == "responses"
+
+    def _self_response_of(self, event: Any) -> str:
+        """Return the id of the response that an event belongs to, or another key that no response has.
+
+        The Responses API names a response in its first and its last event only, and sends one after the other.
+        """
+        kind = getattr(event, "type", "")
+        response_id = getattr(event, "response_id", None) or getattr(getattr(event, "response", None), "id", None)
+        if response_id is None and (kind.startswith("response.") or (kind == "error" and self._self_fails)):
+            response_id = next(iter(self._self_open), None)
+        return response_id or ""
+
+    def _self_begin(self, key: str, kind: CallKind) -> None:
+        run = run_of_call(kind)
+        if run is not None:
+            call = run.ledger.begin("client", ProviderRequest(kind.api, {}))
+            self._self_open[key] = observe_events(run, call)

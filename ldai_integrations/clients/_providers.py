@@ -61,8 +61,15 @@ class Another:
     """A method that makes another client like this one."""
 
 
+@dataclass(frozen=True, slots=True)
 class Connect:
-    """A method that opens a connection on which the provider sends the events of any number of responses."""
+    """A method that opens a connection on which the provider sends the events of any number of responses.
+
+    Attributes:
+        response: What each response is.
+    """
+
+    response: CallKind
 
 
 Tree: TypeAlias = "Mapping[str, Part]"
@@ -93,6 +100,7 @@ _RESPONSES: Tree = {
     "parse": CallKind("responses", parses=True),
     "retrieve": _RETRIEVE,
     "compact": _RESPOND,
+    "connect": Connect(_RESPOND),
     "stream": Through({"create": _RESPOND, "retrieve": _RETRIEVE}),
 }
 _EMBED = CallKind("embeddings")
@@ -114,7 +122,7 @@ _THREADS: Tree = {
     "create_and_run_poll": Through({"create_and_run": _START, "runs": _RUNS}),
     "create_and_run_stream": Through(_SEND_RUN),
 }
-_REALTIME: Tree = {"connect": Connect()}
+_REALTIME: Tree = {"connect": Connect(CallKind("realtime"))}
 
 OPENAI: dict[str, Part] = {
     "chat": {"completions": _COMPLETIONS},
@@ -164,7 +172,12 @@ _MODELS: Tree = {
     "generate_content_stream": Through({"_generate_content_stream": _GENERATE}, _GENERATE),
     "embed_content": CallKind("embeddings"),
 }
-GENAI: dict[str, Part] = {"models": _MODELS, "chats": {"create": Through({"_modules": _MODELS})}}
+_INTERACTIONS: Tree = {"create": CallKind("interactions"), "get": CallKind("interactions", looks_up=True)}
+GENAI: dict[str, Part] = {
+    "models": _MODELS,
+    "chats": {"create": Through({"_modules": _MODELS})},
+    "interactions": _INTERACTIONS,
+}
 GENAI["aio"] = GENAI
 
 _MISTRAL_CHAT = _named(
@@ -172,7 +185,17 @@ _MISTRAL_CHAT = _named(
     *("complete", "complete_async", "stream", "stream_async"),
     *("parse", "parse_async", "parse_stream", "parse_stream_async"),
 )
+_CONVERSATIONS = _named(
+    CallKind("conversations"),
+    *("start", "start_async", "start_stream", "start_stream_async"),
+    *("append", "append_async", "append_stream", "append_stream_async"),
+    *("restart", "restart_async", "restart_stream", "restart_stream_async"),
+)
+_RUN_CONVERSATION = Through(_CONVERSATIONS)
 MISTRAL: Tree = {
+    "beta": {
+        "conversations": {**_CONVERSATIONS, "run_async": _RUN_CONVERSATION, "run_stream_async": _RUN_CONVERSATION}
+    },
     "chat": _MISTRAL_CHAT,
     "agents": _MISTRAL_CHAT,
     "fim": _named(CallKind("completions"), "complete", "complete_async", "stream", "stream_async"),

@@ -182,8 +182,12 @@ class _Self(Wrapped):
 class _ConnectMethod(_Method):
     """A method that opens a connection."""
 
+    def __init__(self, inner: object, owner: Wrapped, connect: Connect) -> None:
+        super().__init__(inner, owner)
+        self._self_connect = connect
+
     def __call__(self, *args: object, **kwargs: object) -> object:
-        return ConnectionManager(self.__wrapped__(*args, **kwargs))
+        return ConnectionManager(self.__wrapped__(*args, **kwargs), self._self_connect.response)
 
 
 class _AnotherClient(_Method):
@@ -205,7 +209,7 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if isinstance(part, Another):
         return _AnotherClient(value, owner)
     if isinstance(part, Connect):
-        return _ConnectMethod(value, owner)
+        return _ConnectMethod(value, owner, part)
     if isinstance(part, CallKind):
         if part.has_usage_option and place.include_usage and not _takes_stream_options(value):
             part = replace(part, has_usage_option=False)

@@ -10,11 +10,24 @@ from typing import Any
 from .._value import value_class
 from ..records import Usage
 from ._fields import fields_of, get, is_a, is_number, is_record, items, number, parse_amount, text
-from ._shapes import ANTHROPIC, GEMINI, OPENAI_CHAT, SHAPES, TOTAL_ONLY, Shape, places_in, shape_with
+from ._shapes import (
+    ANTHROPIC,
+    GEMINI,
+    GEMINI_INTERACTIONS,
+    OPENAI_CHAT,
+    SHAPES,
+    TOTAL_ONLY,
+    Shape,
+    places_in,
+    shape_with,
+)
 
 # Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
 _WRITTEN = ("cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens")
 _AUDIO = "prompt_audio_seconds"
+# Where Google's APIs list the parts of a count.
+_INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
+_OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
@@ -128,9 +141,9 @@ def read_counts(raw: object) -> Counts | None:
             together = sum(one.get(name, 0) for one in passes)
             if together > values.get(name, 0):
                 values[name] = together
-    elif shape is GEMINI:
-        _add_modalities(values, "input", get(raw, "promptTokensDetails", "prompt_tokens_details"))
-        _add_modalities(values, "output", get(raw, "candidatesTokensDetails", "candidates_tokens_details"))
+    elif shape in (GEMINI, GEMINI_INTERACTIONS):
+        _add_modalities(values, "input", get(raw, *_INPUT_PARTS))
+        _add_modalities(values, "output", get(raw, *_OUTPUT_PARTS))
     elif shape is OPENAI_CHAT and found.get(_AUDIO):
         values["audio"] = 1
     return Counts(shape, values, has_wrong)
@@ -168,7 +181,7 @@ def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
 def _add_modalities(values: dict[str, int], side: str, details: object) -> None:
     """Add Gemini's tokens of audio and images, which it lists by modality."""
     for one in items(details):
-        modality, count = get(one, "modality"), number(get(one, "tokenCount", "token_count"))
+        modality, count = get(one, "modality"), number(get(one, "tokenCount", "token_count", "tokens"))
         kind = (text(modality) or text(get(modality, "value"))).lower()
         if kind in ("audio", "image") and count:
             values[f"{side}_{kind}"] = values.get(f"{side}_{kind}", 0) + count

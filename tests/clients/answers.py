@@ -210,6 +210,46 @@ def mistral_embeddings(request: dict[str, Any]) -> Answer:
     return whole({"id": "emb-1", "object": "list", "data": data, "model": "mistral-embed", "usage": usage})
 
 
+_INTERACTION_USAGE = {"total_input_tokens": 20, "total_output_tokens": 9, "total_tokens": 29}
+
+
+def interaction(request: dict[str, Any]) -> Answer:
+    """Answer as Gemini's Interactions API does."""
+    body: dict[str, Any] = {"id": "int-1", "object": "interaction", "status": "completed", "model": "gemini-2.5-flash"}
+    done = {**body, "usage": _INTERACTION_USAGE}
+    step = {"type": "model_output", "content": [{"type": "text", "text": "Hello there"}]}
+    if not request.get("stream"):
+        return whole({**done, "steps": [step]})
+    begun = {**body, "status": "in_progress"}
+    return sse(
+        {"event_type": "interaction.created", "interaction": begun},
+        {"event_type": "interaction.status_update", "interaction_id": "int-1", "status": "in_progress"},
+        {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hello"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": " there"}},
+        {"event_type": "step.stop", "index": 0},
+        {"event_type": "interaction.completed", "interaction": done},
+    )
+
+
+def conversation(request: dict[str, Any]) -> Answer:
+    """Answer as Mistral's Conversations API does."""
+    usage = {**_CHAT_USAGE, "connector_tokens": None, "connectors": None}
+    entry = {"object": "entry", "type": "message.output", "id": "msg-1", "role": "assistant", "content": "Hello there"}
+    entry["model"] = "mistral-small-latest"
+    if not request.get("stream"):
+        body = {"object": "conversation.response", "conversation_id": "conv-1", "outputs": [entry], "usage": usage}
+        return whole(body)
+    piece = {"id": "msg-1", "role": "assistant", "output_index": 0, "content_index": 0, "model": entry["model"]}
+    return sse(
+        {"type": "conversation.response.started", "conversation_id": "conv-1"},
+        {"type": "message.output.delta", **piece, "content": "Hello"},
+        {"type": "message.output.delta", **piece, "content": " there"},
+        {"type": "conversation.response.done", "usage": usage},
+        named=True,
+    )
+
+
 _BILLED = {"billed_units": _USAGE, "tokens": _USAGE}
 
 
@@ -305,6 +345,9 @@ ANSWERS: tuple[tuple[str, Answering], ...] = (
     (":generateContent", gemini),
     (":streamGenerateContent", gemini_stream),
     ("mbedContents", gemini_embeddings),
+    ("/interactions", interaction),
+    ("/mistral/v1/conversations", conversation),
+    ("/mistral/v1/conversations/conv-1", conversation),
     ("/mistral/v1/chat/completions", mistral),
     ("/mistral/v1/embeddings", mistral_embeddings),
     ("/cohere/v2/chat", cohere_v2),

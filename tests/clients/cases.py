@@ -24,6 +24,8 @@ RESPONSES: dict[str, Any] = {"model": "gpt-4o-mini", "input": "Hi"}
 MESSAGES: dict[str, Any] = {"model": "claude-for-tests", "max_tokens": 64, "messages": ASK}
 GENERATE: dict[str, Any] = {"model": "gemini-2.5-flash", "contents": "Hi"}
 MISTRAL: dict[str, Any] = {"model": "mistral-small-latest", "messages": ASK}
+CONVERSATION: dict[str, Any] = {"model": "mistral-small-latest", "inputs": "Hi"}
+INTERACTION: dict[str, Any] = {"model": "gemini-2.5-flash", "input": "Hi"}
 COHERE: dict[str, Any] = {"model": "command-r", "messages": ASK}
 CLAUDE: dict[str, Any] = {"modelId": "anthropic.claude-for-tests", "body": json.dumps({"messages": ASK})}
 
@@ -235,6 +237,36 @@ def _mistral_stream(client: Any, tick: Tick) -> str:
         return _joined(stream, tick, _data)
 
 
+def _entry(event: Any) -> Any:
+    return event.data.content if event.event == "message.output.delta" else ""
+
+
+def _conversation_stream(client: Any, tick: Tick) -> str:
+    with client.beta.conversations.append_stream(conversation_id="conv-1", inputs="Hi") as stream:
+        return _joined(stream, tick, _entry)
+
+
+async def _async_conversation(client: Any, tick: Tick) -> Any:
+    return (await client.beta.conversations.start_async(**CONVERSATION)).outputs[0].content
+
+
+async def _async_conversation_stream(client: Any, tick: Tick) -> str:
+    async with await client.beta.conversations.start_stream_async(**CONVERSATION) as stream:
+        return await _ajoined(stream, tick, _entry)
+
+
+def _step(event: Any) -> Any:
+    return event.delta.text if event.event_type == "step.delta" else ""
+
+
+async def _async_interaction(client: Any, tick: Tick) -> Any:
+    return (await client.aio.interactions.create(**INTERACTION)).steps[0].content[0].text
+
+
+async def _async_interaction_stream(client: Any, tick: Tick) -> str:
+    return await _ajoined(await client.aio.interactions.create(**INTERACTION, stream=True), tick, _step)
+
+
 def _cohere_raw_stream(client: Any, tick: Tick) -> str:
     with client.with_raw_response.chat_stream(**COHERE) as response:
         return _joined(response.data, tick, _cohere)
@@ -341,6 +373,27 @@ CASES = [
     Case("async generate_content", makers.genai, _async_generate),
     Case("async generate_content_stream", makers.genai, _async_generate_stream, first_token=-1),
     Case("async gemini chat", makers.genai, _async_gemini_chat),
+    Case(
+        "interaction",
+        makers.genai_interactions,
+        lambda client, _: client.interactions.create(**INTERACTION).steps[0].content[0].text,
+    ),
+    Case(
+        "interaction stream",
+        makers.genai_interactions,
+        lambda client, tick: _joined(client.interactions.create(**INTERACTION, stream=True), tick, _step),
+        first_token=-1,
+    ),
+    Case("async interaction", makers.genai_interactions, _async_interaction),
+    Case("async interaction stream", makers.genai_interactions, _async_interaction_stream, first_token=-1),
+    Case(
+        "conversation",
+        makers.mistral,
+        lambda client, _: client.beta.conversations.start(**CONVERSATION).outputs[0].content,
+    ),
+    Case("conversation stream", makers.mistral, _conversation_stream, first_token=1),
+    Case("async conversation", makers.mistral, _async_conversation),
+    Case("async conversation stream", makers.mistral, _async_conversation_stream, first_token=1),
     Case("mistral", makers.mistral, lambda client, _: _content(client.chat.complete(**MISTRAL))),
     Case("mistral stream", makers.mistral, _mistral_stream, first_token=1),
     Case("async mistral", makers.mistral, _async_mistral),

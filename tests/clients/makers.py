@@ -54,6 +54,14 @@ def genai(url: str) -> Any:
     return _package("google.genai").Client(api_key="none", http_options=options)
 
 
+def genai_interactions(url: str) -> Any:
+    """Make Google's, if it is new enough to have the Interactions API."""
+    client = genai(url)
+    if not hasattr(client, "interactions"):
+        pytest.skip("an old client, which has no interactions")
+    return client
+
+
 def mistral(url: str) -> Any:
     """Make Mistral's, which is sync and async."""
     _package("mistralai")

@@ -16,7 +16,7 @@ from ldai_integrations.records import Usage
 
 from .answers import Answer, sse, whole
 from .cases import RESPONSES
-from .makers import async_openai, openai
+from .makers import async_openai, genai_interactions, openai
 from .provider import Provider
 
 TOLD = Usage(input_tokens=7317, output_tokens=3863, total_tokens=11180)
@@ -327,5 +327,22 @@ def test_a_compaction(response: Any, provider: Provider, tracking: Tracking, rec
     provider.queued.append(response("completed", object="response.compaction", output=[]))
     with track_ai(config_key="chat", tracking=tracking):
         client.responses.compact(model="gpt-5", input="Hi")
+
+    assert totals(records[0]) == (TOLD, 1)
+
+
+def test_an_interaction(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """An interaction of Gemini in the background is one call, however often it is looked up."""
+    client: Any = wrap_client(genai_interactions(provider.url))
+    body = {"id": f"int_background{next(_numbers)}", "object": "interaction", "model": "gemini-2.5-flash"}
+    usage = {"total_input_tokens": 7317, "total_output_tokens": 3863, "total_tokens": 11180}
+    done = {"status": "completed", "steps": [], "usage": usage}
+    states: list[dict[str, Any]] = [{"status": "queued"}, {"status": "in_progress"}, done, done]
+    answers = iter([whole({**body, **state}) for state in states])
+    provider.queued += [lambda _request: next(answers)] * len(states)
+    with track_ai(config_key="chat", tracking=tracking):
+        started = client.interactions.create(model="gemini-2.5-flash", input="Hi", background=True)
+        for _ in states[1:]:
+            client.interactions.get(id=started.id)
 
     assert totals(records[0]) == (TOLD, 1)

@@ -1,4 +1,4 @@
-"""Connections of OpenAI's Realtime API: each response on them is a call."""
+"""Connections of OpenAI's Realtime and Responses APIs: each response on them is a call."""
 
 from __future__ import annotations
 
@@ -43,7 +43,32 @@ def _events(asked: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "response.output_audio_transcript.delta", **place, "delta": " there"},
         {"type": "response.done", "response": done},
     ]
+    if how == "transcribes":
+        heard = {"item_id": "item_0", "content_index": 0, "transcript": "Hello"}
+        usage = {"type": "tokens", "input_tokens": 131, "output_tokens": 17, "total_tokens": 148}
+        kind = "conversation.item.input_audio_transcription.completed"
+        events.insert(2, {"type": kind, **heard, "usage": usage})
+        events.insert(2, {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}})
     return [{"event_id": f"event_{next(_numbers)}", **event} for event in events]
+
+
+def _events_of_responses(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Answer ``response.create`` as the Responses API does, which names the response in its first and last event."""
+    how = asked.get("instructions", "")
+    if how == "refuse":
+        error = {"type": "invalid_request_error", "code": "previous_response_not_found", "message": "no"}
+        return [{"type": "error", "status": 400, "error": error}]
+    head: dict[str, Any] = {"id": f"resp_{next(_numbers)}", "object": "response", "output": [], "usage": None}
+    counts = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+    status = how or "completed"
+    place = {"item_id": "item_1", "output_index": 0, "content_index": 0, "logprobs": []}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**head, "status": "in_progress"}},
+        {"type": "response.output_text.delta", **place, "delta": "Hello"},
+        {"type": "response.output_text.delta", **place, "delta": " there"},
+        {"type": f"response.{status}", "response": {**head, "status": status, "usage": counts}},
+    ]
+    return [{"sequence_number": number, **event} for number, event in enumerate(events)]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +79,11 @@ def url() -> Iterator[str]:
     )
 
     def serve(connection: Any) -> None:
+        if connection.request.path.startswith("/openai/v1/responses"):
+            for message in connection:
+                for event in _events_of_responses(json.loads(message)):
+                    connection.send(json.dumps(event))
+            return
         connection.send(json.dumps({"type": "session.created", "event_id": "event_0", "session": {"id": "sess_1"}}))
         for message in connection:
             asked = json.loads(message)
@@ -225,3 +255,46 @@ def test_a_connection_without_a_response(url: str, tracking: Tracking, records: 
         assert connection.recv().type == other.recv().type == "session.created"
 
     assert records[0].calls == 0
+
+
+def test_what_the_user_said_is_transcribed(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The transcription of a user's speech is billed as well, and an error about a message does not end a response."""
+    client: Any = wrap_client(_openai(url))
+    with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
+        connection.response.create(response={"metadata": {"how": "transcribes"}})
+        _until_done(connection)
+
+    usage = records[0].usage
+    assert (records[0].calls, records[0].outcome) == (2, "success")
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.lower_bound) == (7317 + 131, 3863 + 17, False)
+
+
+def _responses(url: str) -> Any:
+    client: Any = wrap_client(_openai(url))
+    if not hasattr(client.responses, "connect"):
+        pytest.skip("this version of openai has no connections of the Responses API")
+    return client.responses.connect()
+
+
+def test_connections_of_the_responses_api(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """Each response is a call with its tokens and the time to its first text, and a failed one is a failed call."""
+    with track_ai(config_key="chat", tracking=tracking), _responses(url) as connection:
+        for status in ("failed", "incomplete", "completed"):
+            connection.response.create(model="gpt-5", input="Hi", instructions=status)
+            while connection.recv().type != f"response.{status}":
+                pass
+
+    record = records[0]
+    assert (record.usage, record.calls, record.failed_calls) == (TOLD + TOLD + TOLD, 3, 1)
+    assert (record.outcome, record.finish_reasons) == ("success", ("failed", "incomplete", "completed"))
+    assert record.time_to_first_token_ms is not None
+
+
+def test_a_refusal_of_the_responses_api(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """An error in place of a response is a failed call."""
+    with track_ai(config_key="chat", tracking=tracking), _responses(url) as connection:
+        connection.response.create(model="gpt-5", input="Hi", instructions="refuse")
+        assert connection.recv().type == "error"
+
+    assert (records[0].usage, records[0].calls, records[0].failed_calls) == (None, 1, 1)

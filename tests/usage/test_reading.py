@@ -132,6 +132,20 @@ def test_a_chunk_is_read_alike_whatever_it_is_made_of(beside: str, kind: Any) ->
     assert short.reading().text.startswith("word word ")
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.mcp_call_arguments.delta", "delta": "{", "output_index": 0},
+        {"type": "response.code_interpreter_call_code.delta", "delta": "x = 1", "output_index": 0},
+        {"choices": [{"delta": {"audio": {"id": "a", "transcript": "Hi"}}}]},
+    ],
+    ids=["mcp", "code", "a transcript"],
+)
+def test_what_a_model_writes_for_tools_and_says_counts_as_a_first_token(event: Any) -> None:
+    """The code and the arguments for the provider's own tools are deltas, and so is the transcript of speech."""
+    assert StreamReader().feed(event) is True
+
+
 @pytest.mark.parametrize("body", STREAMED, ids=name)
 def test_only_content_counts_as_a_first_token(body: Body) -> None:
     """Role-only, empty and usage frames carry nothing; the event with the first word does."""

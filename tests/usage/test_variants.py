@@ -302,6 +302,16 @@ STARTED = {"type": "message_start", "message": {**message({**WORDS, "output_toke
             TOLD,
             id="speech",
         ),
+        pytest.param(
+            [chunk("Hi"), {"id": "c", "error": {"code": 502, "message": "no"}, "usage": CHAT}],
+            TOLD,
+            id="openrouter's error with the usage so far",
+        ),
+        pytest.param(
+            [chunk("Hi"), chunk(error={"code": 502}, usage=None), {**chunk(), "choices": [], "usage": CHAT}],
+            TOLD,
+            id="an error before the usage",
+        ),
     ],
 )
 def test_a_stream(events: list[Any], expected: Usage | None) -> None:

@@ -44,7 +44,7 @@ _USAGE = (
 
 
 def read_error(event: object, draft: Draft) -> bool:
-    """Read an error event."""
+    """Read an error event, which may have the usage of what was generated before (OpenRouter)."""
     error = get(event, "error")
     if text(get(event, "type")) == "error":
         draft.fail(error if error is not None and not text(error) else {"code": get(event, "code")})
@@ -57,6 +57,7 @@ def read_error(event: object, draft: Draft) -> bool:
         if name is None:
             return False
         draft.fail({"type": name})
+    draft.count(get(event, "usage"))
     return True
 
 
@@ -118,6 +119,7 @@ FORMATS: tuple[Format, ...] = (
     frameworks.read_pydantic_ai,
     frameworks.read_launchdarkly,
     vendors.read_gemini_interaction,
+    vendors.read_mistral_conversation,
     vendors.read_vertex_embeddings,
     read_error,
     read_usage,

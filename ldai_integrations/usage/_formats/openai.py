@@ -17,7 +17,12 @@ _TEXT = (
     "transcript.text.delta",
 )
 _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-_ARGUMENTS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
+_ARGUMENTS = (
+    "response.function_call_arguments.delta",
+    "response.custom_tool_call_input.delta",
+    "response.mcp_call_arguments.delta",
+    "response.code_interpreter_call_code.delta",
+)
 _CALLS = ("function_call", "custom_tool_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
 _OBJECTS = ("response", "realtime.response", "thread.run")
@@ -118,7 +123,7 @@ def _add_choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> N
         thinking = get(piece, "thinking")
         for thought in items(thinking) if is_list(thinking) else (thinking,):
             draft.add_reasoning(thought) or draft.add_reasoning(get(thought, "text"))
-    draft.add_text(part.get("refusal"))
+    draft.add_text(part.get("refusal")) or draft.add_text(get(part.get("audio"), "transcript"))
     draft.add_reasoning(part.get("reasoning_content")) or draft.add_reasoning(part.get("reasoning"))
     for number_of_call, call in enumerate(items(part.get("tool_calls"))):
         place = number(get(call, "index"))
@@ -189,6 +194,8 @@ def _describe(response: object, draft: Draft) -> None:
     draft.fail(get(response, "error", "last_error"))
     draft.fail(dig(response, "status_details.error"))
     status = text(get(response, "status"))
+    if status == "failed":
+        draft.fail({"type": status})
     if status not in _UNFINISHED:
         draft.finish(dig(response, "incomplete_details.reason") or status)
 

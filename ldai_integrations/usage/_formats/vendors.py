@@ -1,4 +1,4 @@
-"""The formats of Anthropic, Gemini and Cohere, wherever their models are served."""
+"""The formats of Anthropic, Gemini, Mistral and Cohere, wherever their models are served."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .._shapes import GEMINI
 # Anthropic's events without content that is read.
 _ANTHROPIC_MARKS = ("content_block_stop", "ping")
 _ANTHROPIC_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+# The states of an interaction that goes on.
+_INTERACTING = ("in_progress", "queued", "idle")
 # Google's words for the tiers.
 _GEMINI_TIERS = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
 _COHERE_V2 = frozenset(
@@ -126,22 +128,49 @@ def read_gemini_interaction(event: object, draft: Draft) -> bool:
     if kind in ("step.delta", "content.delta"):
         delta = get(event, "delta")
         draft.add_text(get(delta, "text")) or draft.add_reasoning(dig(delta, "content.text"))
-        return True
-    whole = event if text(get(event, "object")) == "interaction" else None
-    interaction = whole if whole is not None else get(event, "interaction")
-    if interaction is None and not kind.startswith(("interaction.", "step.")):
-        return False
-    if whole is not None:
-        draft.begin(get(whole, "id"), whole=True)
-    draft.describe(interaction)
-    draft.count(get(interaction, "usage")) or draft.count(dig(event, "metadata.usage"))
-    status = text(get(interaction, "status"))
-    if status != "in_progress":
-        draft.finish(status)
-    for step in items(get(whole, "steps", "outputs")):
-        for part in items(get(step, "content")):
-            draft.add_text(get(part, "text"))
+        draft.call_tool(number(get(event, "index")) or 0, None, get(delta, "arguments"))
+    elif kind == "step.start":
+        step = get(event, "step")
+        if text(get(step, "type")) == "function_call":
+            draft.call_tool(number(get(event, "index")) or 0, get(step, "name"), "", get(step, "id"))
+    elif kind.startswith(("interaction.", "step.", "content.")):
+        interaction = get(event, "interaction")
+        is_last = kind in ("interaction.completed", "interaction.complete")
+        draft.begin(get(interaction, "id"), anew=kind == "interaction.created", ends=is_last)
+        _describe_interaction(interaction, draft)
+    else:
+        return _read_whole_interaction(event, draft)
+    draft.count(get(event, "usage")) or draft.count(dig(event, "metadata.total_usage", "metadata.usage"))
     return True
+
+
+def _read_whole_interaction(interaction: object, draft: Draft) -> bool:
+    steps = get(interaction, "steps", "outputs")
+    # google-genai keeps no mark of the kind.
+    is_known = is_list(steps) and text(get(interaction, "status")) and get(interaction, "id") is not None
+    if text(get(interaction, "object")) != "interaction" and not is_known:
+        return False
+    repeats = draft.begin(get(interaction, "id"), whole=True) and draft.call.has_content
+    _describe_interaction(interaction, draft)
+    for step in items(steps) if not repeats else ():
+        if text(get(step, "type")) == "function_call":
+            draft.call_tool(None, get(step, "name"), to_json(get(step, "arguments")))
+        is_thought = text(get(step, "type")) == "thought"
+        for part in items(get(step, "summary" if is_thought else "content")):
+            words = get(part, "text")
+            draft.add_reasoning(words) if is_thought else draft.add_text(words)
+    return True
+
+
+def _describe_interaction(interaction: object, draft: Draft) -> None:
+    draft.describe(interaction)
+    draft.name_tier(get(interaction, "service_tier"))
+    draft.count(get(interaction, "usage"))
+    status = text(get(interaction, "status"))
+    if status == "failed":
+        draft.fail(next(items(get(interaction, "errors")), {"type": status}))
+    if status not in _INTERACTING:
+        draft.finish(status)
 
 
 def read_vertex_embeddings(event: object, draft: Draft) -> bool:
@@ -152,6 +181,43 @@ def read_vertex_embeddings(event: object, draft: Draft) -> bool:
     if together:
         draft.count({"prompt_tokens": together, "total_tokens": together})
     return together > 0
+
+
+# Mistral
+
+
+def read_mistral_conversation(event: object, draft: Draft) -> bool:
+    """Read a response of Mistral's Conversations API or an event of one. Its chat has OpenAI's format."""
+    kind = text(get(event, "type"))
+    if text(get(event, "object")) == "conversation.response":
+        draft.begin(whole=True)
+        for entry in items(get(event, "outputs")):
+            _add_entry(text(get(entry, "type")), entry, draft)
+    elif kind.startswith("conversation.response."):
+        draft.begin(anew=kind == "conversation.response.started")
+        if kind == "conversation.response.done":
+            draft.finish(kind)
+        elif kind == "conversation.response.error":
+            draft.fail({"code": get(event, "code")})
+    elif kind in ("message.output.delta", "function.call.delta"):
+        _add_entry(kind.removesuffix(".delta"), event, draft, key=get(event, "id"))
+    else:
+        return False
+    draft.count(get(event, "usage"))
+    return True
+
+
+def _add_entry(kind: str, entry: object, draft: Draft, key: object = None) -> None:
+    """Add an entry of a conversation, or a piece of one that shares a key with the others."""
+    draft.name_model(get(entry, "model"))
+    if kind == "message.output":
+        content = get(entry, "content")
+        draft.add_text(content)
+        for part in items(content):
+            draft.add_text(get(part, "text"))
+    elif kind == "function.call":
+        arguments = get(entry, "arguments")
+        draft.call_tool(key, get(entry, "name"), text(arguments) or to_json(arguments))
 
 
 # Cohere
