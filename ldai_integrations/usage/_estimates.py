@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 from ..records import Usage
-from ._families import Family, OpenAIRules, family_of, openai_rules
+from ._families import Family, family_of
 from ._fields import dig, get, is_list, is_record, items, number, plain_json, to_json
 from ._fields import text as plain
-from ._requests import Conversation, Tool, Turn, from_chat, from_converse, from_generate, from_messages, from_responses
+from ._requests import Conversation, Tool, read_request
 from ._tokens import count_for, count_raw, count_tokens
 
 API = Literal["chat", "responses", "messages", "converse", "generate", "embeddings"]
 
-_CONVERSATION_OF: dict[str, Callable[[object], Conversation]] = {
-    "chat": from_chat,
-    "responses": from_responses,
-    "messages": from_messages,
-    "converse": from_converse,
-    "generate": from_generate,
-}
+_CONVERSATIONS = frozenset(("chat", "responses", "messages", "converse", "generate"))
 # Keywords of a JSON schema that restrict the answer without being shown to OpenAI's models.
 _NOT_SHOWN = frozenset(
     (
@@ -37,9 +31,8 @@ _NOT_SHOWN = frozenset(
         "required",
     )
 )
-# A schema may contain itself. No real schema is deeper or larger.
+# How deep a schema is written. It may contain itself, so that a reference counts as three levels.
 _DEEPEST = 8
-_MOST_TYPES = 2_000
 
 
 # Requests
@@ -65,17 +58,11 @@ def estimate_prompt(request: object, *, model: str | None, api: API) -> Usage | 
         tokens = _count_embedded(request, model)
         estimated = frozenset(("input_tokens", "total_tokens"))
         return Usage(input_tokens=tokens, total_tokens=tokens, estimated=estimated) if tokens else None
-    read = _CONVERSATION_OF.get(api)
-    conversation = read(request) if read is not None else Conversation()
+    conversation = read_request(request) if api in _CONVERSATIONS else Conversation()
     if not conversation.turns:
         return None
-    family = family_of(model)
-    is_openai = family.openai and api in ("chat", "responses")
-    tokens = _count_for_openai(conversation, family, api) if is_openai else _count_for_others(conversation, family)
-    if not tokens:
-        return None
     return Usage(
-        input_tokens=tokens,
+        input_tokens=_count_conversation(conversation, family_of(model), api),
         estimated=frozenset(("input_tokens",)),
         lower_bound=conversation.is_partial or any(turn.is_partial for turn in conversation.turns),
     )
@@ -90,47 +77,37 @@ def _count_embedded(request: object, model: str | None) -> int:
     return sum(len(one) if is_list(one) else count_tokens(plain(one), model=model) for one in inputs)
 
 
-def _count_for_openai(conversation: Conversation, family: Family, api: str) -> int:
-    """Count the text that OpenAI's models are shown, which is known exactly for plain text."""
-    rules = openai_rules(family, api)
-    tokens = family.priming + sum(_count_turn(turn, family, rules) for turn in conversation.turns)
+def _count_conversation(conversation: Conversation, family: Family, api: str) -> int:
+    """Count the texts of a prompt, and add the measured constants of the family."""
+    tokens = float(family.priming)
+    for turn in conversation.turns:
+        if family.openai or turn.role != "system":
+            tokens += family.per_message
+        tokens += count_for(turn.text, family) + sum(image.tokens(family) for image in turn.images)
+        tokens += sum(count_for(word, family) + family.per_word for word in turn.words if word)
     if conversation.searches_web:
-        tokens += rules.web_search
-    if conversation.forced:
-        tokens += rules.forced_tool + count_raw(conversation.forced, family)
-    parts = []
+        tokens += family.web_search
+    frame = 0
     if conversation.tools:
-        parts.append(_namespace(conversation.tools))
+        tokens += _count_tools(conversation.tools, family)
+        frame += family.per_tools
     if (answer := conversation.answer) is not None:
         description = f"// {answer.description}\n" if answer.description else ""
-        parts.append(f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema))}")
-    if not parts:
-        return tokens
-    # Tools and schema stand below the text of the system message, and their tokens depend on its end.
-    system = next((turn.text for turn in conversation.turns if turn.role in ("system", "developer")), None)
-    if system is None:
-        tokens += rules.tools_without_system if conversation.tools else rules.schema_without_system
-        return tokens + count_raw("\n\n".join(parts), family)
-    tokens += rules.tools if conversation.tools else rules.schema
-    return tokens + count_raw("\n\n".join((system, *parts)), family) - count_raw(system, family)
+        written = f"# Response Formats\n\n## {answer.name}\n\n{description}{to_json(_shown(answer.schema))}"
+        tokens += count_for(written, family)
+        frame += family.per_schema
+    if family.openai and (conversation.tools or answer is not None):  # these stand in a system message
+        has_system = any(turn.role in ("system", "developer") for turn in conversation.turns)
+        frame += 0 if has_system else family.per_message
+    return round(tokens + (0 if api == "responses" else frame))
 
 
-def _count_turn(turn: Turn, family: Family, rules: OpenAIRules) -> int:
-    role = turn.role if turn.result_of is None else f"functions.{turn.result_of}"
-    tokens = 3 + count_raw(role, family) + count_raw(turn.text, family)
-    if turn.result_of is not None:
-        tokens += 1
-    if turn.name:
-        tokens += 1 + count_raw(turn.name, family)
-    for name, arguments in turn.calls:
-        tokens += count_raw(name, family) + count_raw(arguments, family)
-    if len(turn.calls) == 1:
-        tokens += rules.per_call
-    elif turn.calls:
-        tokens += rules.parallel_calls + rules.per_parallel_call * len(turn.calls)
-    elif turn.role == "assistant":
-        tokens += rules.assistant_text
-    return tokens + sum(image.tokens(family) for image in turn.images)
+def _count_tools(tools: Iterable[Tool], family: Family) -> float:
+    """Count the functions in the form in which the model is shown them, or in JSON if the form is not public."""
+    if family.openai:
+        return count_raw(_namespace(tools), family)
+    written = ({"name": tool.name, "description": tool.description, "parameters": tool.schema} for tool in tools)
+    return sum(family.per_tool + count_raw(to_json(one), family) * family.tool_factor for one in written)
 
 
 def _shown(schema: object) -> object:
@@ -147,8 +124,8 @@ def _namespace(tools: Iterable[Tool]) -> str:
     """
     written = "# Tools\n\n## functions\n\nnamespace functions {\n\n"
     for tool in tools:
-        schema = tool.parameters
-        argument = f"_: {_about(schema)}{_Types(schema).of(schema)}" if get(schema, "properties") else ""
+        schema = tool.schema
+        argument = f"_: {_about(schema)}{_type_of(schema, schema)}" if get(schema, "properties") else ""
         written += f"{_about({'description': tool.description})}type {tool.name} = ({argument}) => any;\n\n"
     return written + "} // namespace functions"
 
@@ -159,66 +136,29 @@ def _about(schema: object) -> str:
     return "".join(f"// {one.strip()}\n" for one in words if one)
 
 
-class _Types:
-    """A writer of the parts of one JSON schema as TypeScript types."""
-
-    def __init__(self, root: object) -> None:
-        self._root = root
-        self._left = _MOST_TYPES
-
-    def of(self, schema: object, depth: int = 0) -> str:
-        """Return the type that a schema describes."""
-        schema = self._resolved(schema)
-        self._left -= 1
-        if depth > _DEEPEST or self._left < 0:
-            return "any"
-        kind, properties = get(schema, "type"), get(schema, "properties")
-        if is_record(properties) and properties:
-            required = set(map(plain, items(get(schema, "required"))))
-            lines = []
-            for name, value in properties.items():
-                inner = self._resolved(value)
-                default = get(inner, "default")
-                end = "," if default is None else f", // default: {to_json([default])[1:-1]}"
-                optional = "" if name in required else "?"
-                lines.append(f"{_about(inner)}{name}{optional}: {self.of(inner, depth + 1)}{end}\n")
-            return "{\n" + "".join(lines) + "}"
-        choices, union = get(schema, "enum"), get(schema, "anyOf", "oneOf", "allOf")
-        if is_list(choices):
-            return " | ".join(to_json([one])[1:-1] for one in choices)
-        if is_list(union) or is_list(kind):
-            types = [self.of(one, depth + 1) for one in union] if is_list(union) else list(map(plain, kind))
-            return types[0] if len(types) == 1 else "".join(f"\n | {one}" for one in types)
-        if kind == "array":
-            return f"{self.of(get(schema, 'items'), depth + 1)}[]"
-        return "number" if kind == "integer" else plain(kind) or "any"
-
-    def _resolved(self, schema: object) -> object:
-        """Follow a reference within the schema."""
-        reference = plain(get(schema, "$ref"))
-        if not reference.startswith("#/"):
-            return schema
-        found = self._root
-        for name in reference[2:].split("/"):
-            found = get(found, name)
-        return found
-
-
-def _count_for_others(conversation: Conversation, family: Family) -> int:
-    """Count the texts for models whose full prompts are not public, and add measured constants."""
-    tokens = float(family.priming)
-    for turn in conversation.turns:
-        tokens += count_for(turn.text, family) + sum(image.tokens(family) for image in turn.images)
-        tokens += sum(count_for(name, family) + count_for(arguments, family) for name, arguments in turn.calls)
-        tokens += family.per_message if turn.role != "system" else 0
-    if conversation.tools:
-        tokens += family.per_tools
-    for tool in conversation.tools:
-        written = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-        tokens += family.per_tool + count_raw(to_json(written), family) * family.tool_factor
-    if conversation.answer is not None:
-        tokens += count_for(to_json(conversation.answer.schema), family)
-    return round(tokens)
+def _type_of(schema: object, root: object, depth: int = 0) -> str:
+    """Return the TypeScript type that a part of a JSON schema describes."""
+    if reference := plain(get(schema, "$ref")):
+        schema = dig(root, reference.removeprefix("#/").replace("/", "."))
+        depth += 2
+    if depth > _DEEPEST:
+        return "any"
+    kind, properties = get(schema, "type"), get(schema, "properties")
+    if is_record(properties) and properties:
+        required = set(map(plain, items(get(schema, "required"))))
+        lines = (
+            f"{_about(value)}{name}{'' if name in required else '?'}: {_type_of(value, root, depth + 1)},\n"
+            for name, value in properties.items()
+        )
+        return "{\n" + "".join(lines) + "}"
+    choices, union = get(schema, "enum"), get(schema, "anyOf", "oneOf", "allOf")
+    if is_list(choices):
+        return " | ".join(map(to_json, choices))
+    if is_list(union):
+        return "".join(f"\n | {_type_of(one, root, depth + 1)}" for one in union)
+    if kind == "array":
+        return f"{_type_of(get(schema, 'items'), root, depth + 1)}[]"
+    return "number" if kind == "integer" else plain(kind) or "any"
 
 
 # Answers
@@ -257,10 +197,8 @@ def estimate_output(
         has_input = get(request, "input") is not None or is_record(get(request, "prompt"))
         api = "responses" if has_input and get(request, "messages") is None else "chat"
     tokens = count_for(answer, family)
-    if calls and family.splits_arguments:
-        tokens += _count_split_calls(calls, family) - _count_forced_part(calls[0][0], family, request, answer)
-    elif calls:
-        tokens += _count_json_calls(calls, family, request, api)
+    if calls:
+        tokens += _count_calls(calls, family, request)
     elif answer and family.openai:
         tokens += family.per_responses_output if api == "responses" else family.per_output
         if next(items(get(request, "tools")), None) is not None:
@@ -273,45 +211,25 @@ def estimate_output(
     )
 
 
-def _count_json_calls(calls: list[tuple[str, str]], family: Family, request: object, api: str) -> float:
-    """Count tool calls that are written as a name and a JSON object, or as the object only if they are forced."""
-    rules = openai_rules(family, api)
-    tokens = sum(count_for(arguments, family) for _, arguments in calls)
-    if plain(dig(request, "tool_choice.type")) == "function":
-        return tokens + rules.forced_output_call
-    tokens += sum(count_for(name, family) for name, _ in calls)
-    if family.openai and len(calls) > 1:
-        return tokens + rules.parallel_output_calls + 6 * len(calls)
-    in_responses = family.openai and api == "responses"
-    return tokens + len(calls) * (family.per_responses_call if in_responses else family.per_output_call)
-
-
-def _count_split_calls(calls: list[tuple[str, str]], family: Family) -> float:
-    """Count tool calls whose arguments are written one by one."""
-    tokens = float(family.per_output_calls + family.per_output_call * len(calls))
-    for name, written in calls:
-        arguments = plain_json(written)
-        if not isinstance(arguments, dict):  # cut off
-            arguments = {"": written}
-        tokens += count_for(name, family)
-        for parameter, value in arguments.items():
-            tokens += family.per_output_argument + count_for(parameter, family) + count_for(to_json(value), family)
-    return tokens
-
-
-def _count_forced_part(name: str, family: Family, request: object, answer: str) -> float:
-    """Count what Claude does not write itself because the request forces it to call a tool.
-
-    If the request is not known, an answer that is only a tool call was probably forced: a model that may choose mostly
-    writes some text first.
-    """
-    if not family.forced_call:
-        return 0
+def _count_calls(calls: list[tuple[str, str]], family: Family, request: object) -> float:
+    """Count tool calls, without what the model need not write because the request forces it to call a tool."""
     kind, choice = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
-    is_this_tool = kind == "tool" or get(choice, "tool") is not None or (request is None and not answer)
-    tokens = count_for(name, family) if is_this_tool else 0
-    if is_this_tool or kind == "any" or get(choice, "any") is not None:
-        tokens += family.forced_call
-    if dig(request, "tool_choice.disable_parallel_tool_use") is True:
-        tokens += 10
-    return tokens
+    is_named = kind in ("function", "tool") or get(choice, "tool") is not None
+    is_forced = is_named or kind == "any" or get(choice, "any") is not None
+    tokens = float(family.per_output_calls + family.per_output_call * len(calls))
+    tokens += family.parallel_output_calls if len(calls) > 1 else 0
+    tokens -= family.forced_call if is_forced else 0
+    tokens -= 10 if dig(request, "tool_choice.disable_parallel_tool_use") is True else 0  # Claude's
+    tokens += 0 if is_named else sum(count_for(name, family) for name, _ in calls)
+    return tokens + sum(_count_arguments(arguments, family) for _, arguments in calls)
+
+
+def _count_arguments(written: str, family: Family) -> float:
+    """Count the arguments of a tool call, which some models write one by one and others as a JSON object."""
+    arguments = plain_json(written) if family.splits_arguments else None
+    if not isinstance(arguments, dict):
+        return count_for(written, family)
+    return sum(
+        family.per_output_argument + count_for(name, family) + count_for(to_json(value), family)
+        for name, value in arguments.items()
+    )

@@ -52,16 +52,20 @@ class Family:
         hides_reasoning: Whether output contains reasoning that the response does not show.
         image: What an image costs.
         priming: Tokens of a prompt before any message.
+        per_message: Tokens of each message beyond its text.
+        per_word: Tokens of a name, and of the arguments of a tool call, in a message.
+        per_tools, per_schema: Tokens for having tools at all, and for a schema of the answer, beyond what is written.
+        per_tool: Tokens for each tool beyond its JSON.
+        tool_factor: Real tokens for each token of the tools' JSON.
+        web_search: Tokens that describe OpenAI's web search, not what it finds.
         per_output: Tokens of an answer beyond its visible text.
+        per_responses_output: The same in OpenAI's Responses API.
         per_reasoning: Tokens of shown reasoning beyond its text.
         splits_arguments: Whether the arguments of a tool call are written one by one instead of as JSON.
         per_output_calls, per_output_call, per_output_argument: Tokens beyond names and values for calling tools at all,
             for each tool call, and for each argument that is written by itself.
+        parallel_output_calls: Tokens for calling several tools at once.
         forced_call: Tokens that an answer saves if the request forces it to call a tool.
-        per_responses_output, per_responses_call: ``per_output`` and ``per_output_call`` in OpenAI's Responses API.
-        per_message: Tokens of each message beyond its text.
-        per_tools, per_tool: Tokens for having tools at all, and for each tool beyond its JSON.
-        tool_factor: Real tokens for each token of the tools' JSON.
     """
 
     name: str
@@ -72,33 +76,45 @@ class Family:
     hides_reasoning: bool = False
     image: ImagePrice = ImagePrice()
     priming: int = 3
+    per_message: int = 0
+    per_word: int = 0
+    per_tools: int = 0
+    per_schema: int = 0
+    per_tool: int = 0
+    tool_factor: float = 1.0
+    web_search: int = 0
     per_output: int = 0
+    per_responses_output: int = 1
     per_reasoning: int = 0
     splits_arguments: bool = False
     per_output_calls: int = 0
     per_output_call: int = 7
     per_output_argument: int = 0
+    parallel_output_calls: int = 0
     forced_call: int = 0
-    per_responses_output: int = 1
-    per_responses_call: int = 8
-    per_message: int = 0
-    per_tools: int = 0
-    per_tool: int = 0
-    tool_factor: float = 1.0
 
 
-_OPENAI = Family(name="gpt-4o", openai=True)
+_OPENAI = Family(
+    name="gpt-4o",
+    openai=True,
+    per_message=4,
+    per_word=2,
+    per_schema=4,
+    web_search=294,
+    parallel_output_calls=14,
+    forced_call=7,
+)
 _O_SERIES = replace(
     _OPENAI,
     hides_reasoning=True,
     priming=2,
     per_output=10,
     per_output_call=16,
+    forced_call=16,
     per_responses_output=6,
-    per_responses_call=11,
     image=ImagePrice(base=75, per_tile=150),
 )
-_GPT5 = replace(_O_SERIES, per_output=9, image=ImagePrice(base=70, per_tile=140))
+_GPT5 = replace(_O_SERIES, per_output=9, per_tools=84, web_search=4_295, image=ImagePrice(base=70, per_tile=140))
 _CLAUDE = Family(
     name="claude",
     factor=1.13,
@@ -113,6 +129,7 @@ _CLAUDE = Family(
     priming=5,
     per_message=2,
     per_tools=495,
+    per_schema=170,
     per_tool=20,
     tool_factor=1.12,
 )
@@ -148,7 +165,14 @@ FAMILIES = (
     _of(_OPENAI, "gpt-4.1 nano", r"gpt-?4[.-]?1-nano", image=ImagePrice(per_patch=2.46)),
     _of(_OPENAI, "gpt-4o mini", r"gpt-?4o-mini", image=ImagePrice(base=2_833, per_tile=5_667)),
     _of(_OPENAI, "gpt-4o", r"gpt-?4o|gpt-?4[.-]?[15](?!\d)|gpt-(audio|realtime|image)|computer-use|omni-"),
-    _of(_OPENAI, "gpt-4 of 2023", r"gpt-?4(-32k)?(-0[36]1[34])?$", encoding="cl100k_base", per_output_call=4),
+    _of(
+        _OPENAI,
+        "gpt-4 of 2023",
+        r"gpt-?4(-32k)?(-0[36]1[34])?$",
+        encoding="cl100k_base",
+        per_output_call=4,
+        forced_call=4,
+    ),
     _of(_OPENAI, "gpt-4", r"gpt-?4|gpt-?3|(davinci|babbage)-002|davinci:|text-davinci", encoding="cl100k_base"),
     _of(_O_SERIES, "o4-mini", r"\bo4-mini", per_output=20, image=ImagePrice(per_patch=1.72)),
     _of(_O_SERIES, "o-series", r"\bo[1-9]\b(?!\.)"),
@@ -220,71 +244,3 @@ def family_of(model: object) -> Family:
 def _family_of(name: str) -> Family:
     written = name.lower().replace("_", "-").replace(" ", "-")
     return next(family for pattern, family in _COMPILED if pattern.search(written))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIRules:
-    """What one of OpenAI's APIs adds to texts, for some of its models, in tokens.
-
-    Attributes:
-        per_call: A tool call in the history.
-        parallel_calls, per_parallel_call: Tool calls made at once, together and each, instead of ``per_call``.
-        assistant_text: A message of the model without tool calls.
-        tools, tools_without_system: What surrounds tools below a system message, and without one.
-        schema, schema_without_system: The same for the schema of the answer.
-        forced_tool: A function that must be called; its name is added.
-        web_search: The description of OpenAI's web search, not what it finds.
-        forced_output_call: An answer of a function that had to be called, beyond its arguments.
-        parallel_output_calls: An answer of several tool calls, beyond six for each and their texts.
-    """
-
-    per_call: int = 4
-    parallel_calls: int = 23
-    per_parallel_call: int = 3
-    assistant_text: int = 0
-    tools: int = -1
-    tools_without_system: int = 3
-    schema: int = 4
-    schema_without_system: int = 8
-    forced_tool: int = 7
-    web_search: int = 0
-    forced_output_call: int = 0
-    parallel_output_calls: int = 16
-
-
-_CHAT = OpenAIRules()
-_CHAT_OF_GPT5 = OpenAIRules(
-    assistant_text=2, per_call=10, parallel_calls=29, tools=84, tools_without_system=84, forced_tool=-9
-)
-_RESPONSES = OpenAIRules(
-    per_call=5,
-    parallel_calls=-6,
-    per_parallel_call=7,
-    tools=-3,
-    tools_without_system=-3,
-    schema=1,
-    schema_without_system=1,
-    web_search=294,
-    forced_output_call=1,
-    parallel_output_calls=19,
-)
-_RESPONSES_OF_GPT5 = replace(
-    _RESPONSES,
-    assistant_text=2,
-    per_call=11,
-    parallel_calls=0,
-    tools=3,
-    tools_without_system=2,
-    schema=0,
-    schema_without_system=0,
-    forced_tool=-9,
-    web_search=4_295,
-)
-
-
-def openai_rules(family: Family, api: str) -> OpenAIRules:
-    """Return the rules of an API of OpenAI for one of its families: ``"responses"``, or ``"chat"`` for other names."""
-    is_gpt5 = family.name.startswith("gpt-5")
-    if api == "responses":
-        return _RESPONSES_OF_GPT5 if is_gpt5 else _RESPONSES
-    return _CHAT_OF_GPT5 if is_gpt5 else _CHAT

@@ -54,23 +54,11 @@ def result(number: int) -> Json:
 
 
 def test_a_call_and_its_result() -> None:
-    """A call costs its frame, name and arguments; its result the function's name and what it gave."""
+    """A call costs its frame, name and arguments; its result what it gave."""
     words = count_tokens("get_weather") + count_tokens('{"city":"Graz"}')
 
-    assert tokens(USER, call(1)) - tokens(USER) == 3 + 1 + 5 + words
-    given = count_tokens("functions.get_weather") + count_tokens("sunny")
-    assert tokens(USER, call(1), result(1)) - tokens(USER, call(1)) == 3 + 1 + given
-
-
-def test_calls_made_at_once_share_a_frame() -> None:
-    """Calls that stand together cost less than the same calls one after the other."""
-    together = tokens(USER, call(1), call(2), result(1), result(2))
-    apart = tokens(USER, call(1), result(1), call(2), result(2))
-
-    assert apart - together == 2 * 9 - (2 * 7 - 2)
-    assert tokens(USER, call(1), call(2), call(3)) - tokens(USER, call(1), call(2)) == 7 + count_tokens(
-        "get_weather"
-    ) + count_tokens('{"city":"Graz"}')
+    assert tokens(USER, call(1)) - tokens(USER) == 4 + 2 * 2 + words
+    assert tokens(USER, call(1), result(1)) - tokens(USER, call(1)) == 4 + count_tokens("sunny")
 
 
 @pytest.mark.parametrize(
