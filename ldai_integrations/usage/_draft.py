@@ -127,7 +127,7 @@ class CallDraft:
 
 
 class Draft:
-    """The calls of a response or a stream. Formats write to it, :meth:`reading` returns the result.
+    """The calls of a response or a stream. The functions in ``_formats/`` write to it.
 
     Attributes:
         call: The call that the current event belongs to.
@@ -341,12 +341,12 @@ class Draft:
         return any(call.has_usage for call in self._calls)
 
     @property
-    def has_text(self) -> bool:
-        """Whether any call has visible text."""
+    def answered(self) -> bool:
+        """Whether any visible text was read. Reasoning and tool calls are not visible text."""
         return any(call.text for call in self._calls)
 
     def usage(self) -> Usage | None:
-        """Return the usage of all calls together: a lower bound if a call that has content has no usage."""
+        """Return the provider's usage so far; if a call that has content has none, it is a lower bound."""
         known = [usage for usage in (call.usage() for call in self._calls) if usage is not None]
         if not known:
             return None
@@ -355,7 +355,7 @@ class Draft:
         return replace(total, lower_bound=True) if is_partial else total
 
     def reading(self) -> Reading:
-        """Return what is known so far."""
+        """Return everything that is known so far; more events may follow."""
         calls = [call for call in self._calls if not call.is_empty] or [self.call]
         if len(calls) == 1:
             return calls[0].reading(self.api)
