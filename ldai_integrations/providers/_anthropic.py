@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
-from ._prompt import Image, Prompt, arguments_of, calls_in, merged, text_of
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 # The API has no default. This is more than answers of a chat usually have, and within the limit of every model.
 _MAX_TOKENS = 4096
@@ -23,12 +23,12 @@ class MessagesApi(Api):
     names: ClassVar = {"stop": "stop_sequences"}
     max_temperature = 1.0
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call."""
         accepts = accepts_argument(client, self.call)
         parameters, omitted = self.convert_parameters(prompt, accepts)
         messages = merged(map(self._turn, prompt.turns))
-        arguments: dict[str, Any] = {"model": prompt.model, "max_tokens": _MAX_TOKENS, "messages": messages}
+        arguments: Json = {"model": prompt.model, "max_tokens": _MAX_TOKENS, "messages": messages}
         if not messages:  # it needs one
             arguments["messages"] = [{"role": "user", "content": prompt.system}]
         elif prompt.system:
@@ -44,14 +44,14 @@ class MessagesApi(Api):
             omitted.append("response_format")
         return arguments, omitted
 
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools."""
         return [
             {"name": tool.name, "description": tool.description, "input_schema": dict(tool.schema)}
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Ask for a stream."""
         return {**arguments, "stream": True}
 
@@ -70,11 +70,11 @@ class MessagesApi(Api):
         is_text = event.type == "content_block_delta" and event.delta.type == "text_delta"
         return str(event.delta.text) if is_text else ""
 
-    def text_part(self, text: str) -> dict[str, Any]:
+    def text_part(self, text: str) -> Json:
         """Return a text in a message."""
         return {"type": "text", "text": text}
 
-    def image_part(self, image: Image) -> dict[str, Any] | None:
+    def image_part(self, image: Image) -> Json | None:
         """Return an image in a message of a user."""
         if image.data is not None:
             media_type, data = image.data
@@ -86,7 +86,7 @@ class MessagesApi(Api):
             return None
         return {"type": "image", "source": source}
 
-    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    def _turn(self, message: Fields) -> tuple[str, list[Json]]:
         if message.get("role") == "tool":
             text = text_of(message.get("content"))
             result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id", ""), "content": text}
@@ -99,13 +99,13 @@ class MessagesApi(Api):
         return str(message.get("role", "user")), [*extra.get("thinking", ()), *self.parts(message), *used]
 
 
-def _thought(block: Any) -> dict[str, Any] | None:
+def _thought(block: Any) -> Json | None:
     if block.type == "thinking":
         return {"type": "thinking", "thinking": block.thinking, "signature": block.signature}
     return {"type": "redacted_thinking", "data": block.data} if block.type == "redacted_thinking" else None
 
 
-def _tool_choice(choice: Any) -> dict[str, Any] | None:
+def _tool_choice(choice: Any) -> Json | None:
     name = forced_tool(choice)
     if name:
         return {"type": "tool", "name": name}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from ._prompt import Image, Prompt, common_name, image_in, is_text, parts_in, text_of, type_of
+from ._prompt import Fields, Image, Json, Prompt, common_name, image_in, is_text, parts_in, text_of, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class ToolCall:
 
     id: str
     name: str
-    arguments: Mapping[str, Any]
-    extra: Mapping[str, Any] | None = None
+    arguments: Fields
+    extra: Fields | None = None
 
-    def result(self, content: object) -> dict[str, Any]:
+    def result(self, content: object) -> Json:
         """Return the message that tells the model what the tool returned, for the history of the next request.
 
         Args:
@@ -53,12 +53,12 @@ class Answer:
     text: str
     tool_calls: tuple[ToolCall, ...]
     response: Any
-    extra: Mapping[str, Any] | None = None
+    extra: Fields | None = None
 
     @property
-    def message(self) -> dict[str, Any]:
+    def message(self) -> Json:
         """The message of the assistant, for the history of the next request, whichever provider answers it."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        message: Json = {"role": "assistant", "content": self.text}
         if self.tool_calls:
             message["tool_calls"] = [
                 {
@@ -89,14 +89,14 @@ class Api(ABC):
     max_temperature: ClassVar[float] = 2.0
 
     @abstractmethod
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call, and the names of the parameters that the API does not have."""
 
     @abstractmethod
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools of a prompt, as the API wants them."""
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Return the arguments with which :attr:`stream_call` returns a stream."""
         return arguments
 
@@ -112,15 +112,15 @@ class Api(ABC):
         """Return the iterable of events in what :attr:`stream_call` returned."""
         return stream
 
-    def text_part(self, text: str) -> dict[str, Any]:
+    def text_part(self, text: str) -> Json:
         """Return a text in a message."""
         return {"text": text}
 
-    def image_part(self, image: Image) -> dict[str, Any] | None:  # noqa: ARG002
+    def image_part(self, image: Image) -> Json | None:  # noqa: ARG002
         """Return an image in a message of a user; ``None`` if the API does not accept it."""
         return None
 
-    def parts(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def parts(self, message: Fields) -> list[Json]:
         """Return the texts and the images of a message."""
         parts = [self._part(message, part) for part in parts_in(message)]
         return [part for part in parts if part is not None]
@@ -134,21 +134,21 @@ class Api(ABC):
             if not is_text(part) and self._part(message, part) is None
         ]
 
-    def _part(self, message: Mapping[str, Any], part: Any) -> dict[str, Any] | None:
+    def _part(self, message: Fields, part: object) -> Json | None:
         text = text_of([part])
         if text:
             return self.text_part(text)
         image = image_in(part) if message.get("role") == "user" else None
         return self.image_part(image) if image is not None else None
 
-    def convert_parameters(self, prompt: Prompt, accepts: Callable[[str], bool]) -> tuple[dict[str, Any], list[str]]:
+    def convert_parameters(self, prompt: Prompt, accepts: Callable[[str], bool]) -> tuple[Json, list[str]]:
         """Return the parameters under the API's names, and the names of those that it does not have.
 
         Args:
             prompt: The prompt.
             accepts: Returns whether the API accepts a parameter of a name.
         """
-        converted: dict[str, Any] = {}
+        converted: Json = {}
         omitted: list[str] = []
         for name, value in prompt.parameters.items():
             common = common_name(name)
@@ -167,7 +167,7 @@ class Api(ABC):
         return value
 
 
-def accepts_argument(client: Any, path: str) -> Callable[[str], bool]:
+def accepts_argument(client: object, path: str) -> Callable[[str], bool]:
     """Return a function that returns whether a method of a client has a parameter of a name."""
     if not has_method(client, path):  # a client of an unknown provider
         return lambda _name: True
@@ -176,13 +176,13 @@ def accepts_argument(client: Any, path: str) -> Callable[[str], bool]:
     return lambda name: takes_all or name in parameters
 
 
-def forced_tool(tool_choice: Any) -> str:
+def forced_tool(tool_choice: object) -> str:
     """Return the name of the tool that the model must call; empty if it may choose."""
     function = tool_choice.get("function") if isinstance(tool_choice, Mapping) else None
     return str(function.get("name", "")) if isinstance(function, Mapping) else ""
 
 
-def has_method(value: Any, path: str) -> bool:
+def has_method(value: object, path: str) -> bool:
     """Return whether a client has a method."""
     for name in path.split("."):
         value = getattr(value, name, None)

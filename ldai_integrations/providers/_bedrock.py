@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from ._api import Answer, Api, ToolCall, forced_tool
-from ._prompt import Image, Prompt, Tool, arguments_of, calls_in, merged, text_of
+from ._prompt import Fields, Image, Json, Prompt, Tool, arguments_of, calls_in, merged, text_of
 
 _NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
 _IMAGES = ("png", "jpeg", "gif", "webp")
-_CHOICES: dict[str, dict[str, Any]] = {"auto": {"auto": {}}, "required": {"any": {}}}
+_CHOICES: dict[str, Json] = {"auto": {"auto": {}}, "required": {"any": {}}}
 
 
 class ConverseApi(Api):
@@ -22,11 +21,11 @@ class ConverseApi(Api):
     names = _NAMES
     max_temperature = 1.0
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call."""
         parameters, omitted = self.convert_parameters(prompt, set(_NAMES.values()).__contains__)
         messages = merged(map(self._turn, prompt.turns))
-        arguments: dict[str, Any] = {"modelId": prompt.model, "messages": messages}
+        arguments: Json = {"modelId": prompt.model, "messages": messages}
         if not messages:  # it needs one
             arguments["messages"] = [{"role": "user", "content": [{"text": prompt.system}]}]
         elif prompt.system:
@@ -44,7 +43,7 @@ class ConverseApi(Api):
             omitted.append("response_format")
         return arguments, omitted
 
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools."""
         return [{"toolSpec": _tool_spec(tool)} for tool in prompt.tools]
 
@@ -63,13 +62,13 @@ class ConverseApi(Api):
         """Return the text in an event."""
         return str(event.get("contentBlockDelta", {}).get("delta", {}).get("text", ""))
 
-    def image_part(self, image: Image) -> dict[str, Any] | None:
+    def image_part(self, image: Image) -> Json | None:
         """Return an image in a message of a user, which the API accepts as bytes only."""
         media_type, data = image.data or ("", b"")
         form = media_type.removeprefix("image/")
         return {"image": {"format": form, "source": {"bytes": data}}} if form in _IMAGES else None
 
-    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    def _turn(self, message: Fields) -> tuple[str, list[Json]]:
         if message.get("role") == "tool":
             content = [{"text": text_of(message.get("content"))}]
             return "user", [{"toolResult": {"toolUseId": message.get("tool_call_id", ""), "content": content}}]
@@ -80,11 +79,11 @@ class ConverseApi(Api):
         return str(message.get("role", "user")), [*self.parts(message), *used]
 
 
-def _tool_spec(tool: Tool) -> dict[str, Any]:
+def _tool_spec(tool: Tool) -> Json:
     described = {"description": tool.description} if tool.description else {}  # an empty one is refused
     return {"name": tool.name, "inputSchema": {"json": dict(tool.schema)}, **described}
 
 
-def _members_of(client: Any) -> Mapping[str, Any]:
-    members: Mapping[str, Any] = client.meta.service_model.operation_model("Converse").input_shape.members
+def _members_of(client: Any) -> Fields:
+    members: Fields = client.meta.service_model.operation_model("Converse").input_shape.members
     return members

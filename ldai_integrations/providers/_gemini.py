@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, forced_tool
-from ._prompt import Image, Prompt, arguments_of, calls_in, merged, text_of
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 # https://ai.google.dev/api/generate-content#generationconfig, and the fields of a request beside it.
 _CONFIG = {
@@ -26,7 +25,7 @@ class GenerateContentApi(Api):
     call, stream_call = "models.generate_content", "models.generate_content_stream"
     names: ClassVar = {"max_tokens": "max_output_tokens", "stop": "stop_sequences", "n": "candidate_count"}
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:  # noqa: ARG002  # as the others
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:  # noqa: ARG002  # as the others
         """Return the arguments of a call."""
         config, omitted = self.convert_parameters(prompt, _CONFIG.__contains__)
         contents = merged(map(self._turn, prompt.turns), content="parts")
@@ -47,7 +46,7 @@ class GenerateContentApi(Api):
             config["response_json_schema"] = dict(prompt.schema)
         return {"model": prompt.model, "contents": contents, "config": config}, omitted
 
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return one tool with the declarations of all functions."""
         declarations = [
             {"name": tool.name, "description": tool.description, "parameters_json_schema": dict(tool.schema)}
@@ -70,7 +69,7 @@ class GenerateContentApi(Api):
         """Return the text in a part of a stream."""
         return "".join(part.text for part in _parts_of(event) if part.text and not part.thought)
 
-    def image_part(self, image: Image) -> dict[str, Any] | None:
+    def image_part(self, image: Image) -> Json | None:
         """Return an image in a message of a user."""
         if image.data is not None:
             media_type, data = image.data
@@ -81,13 +80,13 @@ class GenerateContentApi(Api):
         guessed, _ = mimetypes.guess_type(name)  # Vertex AI needs it
         return {"file_data": {"file_uri": image.url, **({"mime_type": guessed} if guessed else {})}}
 
-    def _turn(self, message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    def _turn(self, message: Fields) -> tuple[str, list[Json]]:
         if message.get("role") == "tool":
             result = {"result": text_of(message.get("content"))}
             return "user", [{"function_response": {"name": message.get("name", ""), "response": result}}]
         parts = self.parts(message)
         for _, name, arguments, call in calls_in(message):
-            part: dict[str, Any] = {"function_call": {"name": name, "args": arguments}}
+            part: Json = {"function_call": {"name": name, "args": arguments}}
             signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
             if signature:
                 part["thought_signature"] = base64.b64decode(signature)
@@ -101,7 +100,7 @@ def _parts_of(response: Any) -> list[Any]:
     return list(content.parts or ()) if content is not None else []
 
 
-def _signature_of(part: Any) -> dict[str, Any] | None:
+def _signature_of(part: Any) -> Json | None:
     """Return the signature of a call, which newer models want back, named as in Google's OpenAI-compatible API.
 
     https://ai.google.dev/gemini-api/docs/thought-signatures

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
-from ._prompt import Prompt, arguments_of, text_of
+from ._prompt import Fields, Json, Prompt, arguments_of, text_of
 from ._servers import has_newer_options, leaves_usage_open
 
 
@@ -16,7 +16,7 @@ class ChatApi(Api):
     name = "chat"
     call = stream_call = "chat.completions.create"
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call."""
         parameters, omitted = self.convert_parameters(prompt, accepts_argument(client, self.call))
         if "max_tokens" in parameters and has_newer_options(client):  # newer models accept no other name
@@ -29,7 +29,7 @@ class ChatApi(Api):
             arguments["response_format"] = self._response_format(prompt)
         return arguments, omitted
 
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools as functions."""
         return [
             {
@@ -39,7 +39,7 @@ class ChatApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:
         """Ask for a stream, and for its usage where the server is known to accept that."""
         streaming = {**arguments, "stream": True}
         given = arguments.get("stream_options") or {}
@@ -62,7 +62,7 @@ class ChatApi(Api):
         """Return the text in a chunk."""
         return text_of(event.choices[0].delta.content) if event.choices else ""
 
-    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _message(self, message: Fields) -> Json:
         dropped = {"extra_content", "name"} if message.get("role") == "tool" else {"extra_content"}
         own = {name: value for name, value in message.items() if name not in dropped}
         if message.get("tool_calls"):
@@ -72,7 +72,7 @@ class ChatApi(Api):
             ]
         return own
 
-    def _tool_choice(self, choice: Any) -> dict[str, Any]:
+    def _tool_choice(self, choice: Any) -> Json:
         return {} if choice is None else {"tool_choice": choice}
 
     def _response_format(self, prompt: Prompt) -> Any:
@@ -88,7 +88,7 @@ class MistralApi(ChatApi):
     names: ClassVar = {"seed": "random_seed"}
     max_temperature = 1.5
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Return the arguments unchanged: streams have a method of their own."""
         return arguments
 
@@ -105,14 +105,14 @@ class CohereApi(ChatApi):
     names: ClassVar = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
     max_temperature = 1.0
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call. The API refuses a format of the answer together with tools."""
         arguments, omitted = super().arguments(prompt, client)
         if prompt.tools and arguments.pop("response_format", None) is not None:
             omitted.append("response_format")
         return arguments, omitted
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Return the arguments unchanged: streams have a method of their own."""
         return arguments
 
@@ -125,7 +125,7 @@ class CohereApi(ChatApi):
         """Return the text in an event."""
         return event.delta.message.content.text or "" if event.type == "content-delta" else ""
 
-    def _tool_choice(self, choice: Any) -> dict[str, Any]:
+    def _tool_choice(self, choice: Any) -> Json:
         if forced_tool(choice):  # it cannot name one
             choice = "required"
         return {"tool_choice": choice.upper()} if choice in ("required", "none") else {}

@@ -7,7 +7,11 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+#: An object of JSON, or the arguments of a function; and one that is only read.
+Json: TypeAlias = dict[str, Any]
+Fields: TypeAlias = Mapping[str, Any]
 
 # Names that providers and LaunchDarkly use for the same parameter, in snake_case.
 _SAME = {
@@ -36,7 +40,7 @@ class Tool:
 
     name: str
     description: str = ""
-    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    schema: Fields = field(default_factory=lambda: {"type": "object", "properties": {}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,11 @@ class Prompt:
     """
 
     model: str
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[Fields]
     tools: tuple[Tool, ...] = ()
     tool_choice: Any = None
-    response_format: Mapping[str, Any] | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    response_format: Fields | None = None
+    parameters: Fields = field(default_factory=dict)
 
     @property
     def system(self) -> str:
@@ -90,27 +94,27 @@ class Prompt:
         return "\n\n".join(text_of(message.get("content")) for message in self._with_role("system", "developer"))
 
     @property
-    def turns(self) -> list[Mapping[str, Any]]:
+    def turns(self) -> list[Fields]:
         """The messages of the conversation, without system messages."""
         return [message for message in self.messages if message.get("role") not in ("system", "developer")]
 
     @property
-    def schema(self) -> Mapping[str, Any] | None:
+    def schema(self) -> Fields | None:
         """The JSON Schema of the answer; ``None`` if it has none."""
         described = (self.response_format or {}).get("json_schema")
         schema = described.get("schema") if isinstance(described, Mapping) else None
         return schema if isinstance(schema, Mapping) else None
 
-    def _with_role(self, *roles: str) -> list[Mapping[str, Any]]:
+    def _with_role(self, *roles: str) -> list[Fields]:
         return [message for message in self.messages if message.get("role") in roles]
 
 
 def prompt_of(
     model: str,
-    messages: Sequence[Mapping[str, Any]],
-    parameters: Mapping[str, Any],
+    messages: Sequence[Fields],
+    parameters: Fields,
     *,
-    tools: Mapping[str, Mapping[str, Any]],
+    tools: Mapping[str, Fields],
     only: Collection[str] | None = None,
 ) -> Prompt:
     """Return the prompt of an AI Config.
@@ -145,7 +149,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def text_of(content: Any) -> str:
+def text_of(content: object) -> str:
     """Return the text of a message: a string, or the text parts of a list, which are mappings or objects."""
     if isinstance(content, str):
         return content
@@ -153,7 +157,7 @@ def text_of(content: Any) -> str:
     return "".join(str(_field(part, "text") or "") for part in parts if is_text(part))
 
 
-def parts_in(message: Mapping[str, Any]) -> Sequence[Any]:
+def parts_in(message: Fields) -> Sequence[Any]:
     """Return the parts of a message; a string is one part."""
     content = message.get("content")
     if isinstance(content, str):
@@ -161,12 +165,12 @@ def parts_in(message: Mapping[str, Any]) -> Sequence[Any]:
     return content if isinstance(content, (list, tuple)) else ()
 
 
-def is_text(part: Any) -> bool:
+def is_text(part: object) -> bool:
     """Return whether a part of a message is a text that the user sees, and not for example a thought."""
     return type_of(part) in _TEXTS
 
 
-def type_of(part: Any) -> str:
+def type_of(part: object) -> str:
     """Return the type of a part of a message."""
     named = _field(part, "type")
     if isinstance(named, str):
@@ -174,7 +178,7 @@ def type_of(part: Any) -> str:
     return "text" if isinstance(part, Mapping) and "text" in part else type(part).__name__
 
 
-def image_in(part: Any) -> Image | None:
+def image_in(part: object) -> Image | None:
     """Return the image in a part of a message; ``None`` if there is none."""
     given = part.get("image_url") if isinstance(part, Mapping) else None
     if isinstance(given, Mapping):
@@ -184,14 +188,14 @@ def image_in(part: Any) -> Image | None:
     return Image(url, detail if isinstance(detail, str) else "auto") if isinstance(url, str) else None
 
 
-def calls_in(message: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], Mapping[str, Any]]]:
+def calls_in(message: Fields) -> Iterator[tuple[str, str, Json, Fields]]:
     """Iterate over the tool calls of a message: the id, the name, the arguments, and the whole entry."""
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         yield str(call.get("id", "")), str(function.get("name", "")), arguments_of(function.get("arguments")), call
 
 
-def arguments_of(value: Any) -> dict[str, Any]:
+def arguments_of(value: object) -> Json:
     """Return the arguments of a tool call, which providers send as JSON text or as an object."""
     if isinstance(value, str):
         try:
@@ -201,9 +205,9 @@ def arguments_of(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def merged(turns: Iterable[tuple[str, list[Any]]], *, content: str = "content") -> list[dict[str, Any]]:
+def merged(turns: Iterable[tuple[str, list[Any]]], *, content: str = "content") -> list[Json]:
     """Return messages in which roles alternate: some providers refuse two messages of one role in a row."""
-    messages: list[dict[str, Any]] = []
+    messages: list[Json] = []
     for role, parts in turns:
         if messages and messages[-1]["role"] == role:
             messages[-1][content].extend(parts)
@@ -212,7 +216,7 @@ def merged(turns: Iterable[tuple[str, list[Any]]], *, content: str = "content") 
     return messages
 
 
-def _tools_in(entries: Any) -> Iterator[Tool]:
+def _tools_in(entries: object) -> Iterator[Tool]:
     """Read tools as LaunchDarkly keeps them, flat, or as OpenAI's chat API wants them, in a ``function``."""
     for entry in entries if isinstance(entries, (list, tuple)) else ():
         tool = entry.get("function", entry) if isinstance(entry, Mapping) else None
@@ -223,9 +227,9 @@ def _tools_in(entries: Any) -> Iterator[Tool]:
         yield Tool(tool["name"], str(tool.get("description") or ""), **given)
 
 
-def _field(part: Any, name: str) -> Any:
+def _field(part: object, name: str) -> Any:
     return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
 
 
-def _mapping(value: Any) -> Mapping[str, Any] | None:
+def _mapping(value: object) -> Fields | None:
     return value if isinstance(value, Mapping) and value else None

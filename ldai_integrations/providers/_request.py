@@ -14,7 +14,7 @@ from ._api import Answer, Api, has_method
 from ._bedrock import ConverseApi
 from ._gemini import GenerateContentApi
 from ._openai import ChatApi, CohereApi, MistralApi
-from ._prompt import Prompt
+from ._prompt import Fields, Json, Prompt
 from ._responses import ResponsesApi
 
 # In the order in which the method of an API identifies a client. Several providers have something called Responses, so
@@ -38,7 +38,7 @@ class Request(Mapping[str, Any]):
     in the same way for every provider.
     """
 
-    def __init__(self, api: Api, client: Any, arguments: dict[str, Any], observe: Callable[[Any], Any]) -> None:
+    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any]) -> None:
         self._api = api
         self._client = client
         self._arguments = arguments
@@ -102,12 +102,12 @@ class Request(Mapping[str, Any]):
         return self._atexts(await self._acall(path, self._streaming))
 
     @property
-    def _whole(self) -> dict[str, Any]:
+    def _whole(self) -> Json:
         """The arguments of a call without a stream, for which servers refuse options of streams."""
         return {name: value for name, value in self._arguments.items() if name != "stream_options"}
 
     @property
-    def _streaming(self) -> dict[str, Any]:
+    def _streaming(self) -> Json:
         """The arguments of a call that returns a stream."""
         return self._api.arguments_of_stream(self._client, self._arguments)
 
@@ -134,7 +134,7 @@ class Request(Mapping[str, Any]):
             if hasattr(events, "close"):
                 events.close()
 
-    def _call(self, path: str, arguments: Mapping[str, Any]) -> Any:
+    def _call(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
         try:
             response = method(**arguments)
@@ -147,7 +147,7 @@ class Request(Mapping[str, Any]):
             raise ConfigurationError("The client is asynchronous; use asend() or astream()")
         return self._observe(response)
 
-    async def _acall(self, path: str, arguments: Mapping[str, Any]) -> Any:
+    async def _acall(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
         try:
             response = method(**arguments)
@@ -162,7 +162,7 @@ class Request(Mapping[str, Any]):
         return self._observe(response)
 
 
-def find_api(client: Any, name: str, diagnostics: Diagnostics) -> Api:
+def find_api(client: object, name: str, diagnostics: Diagnostics) -> Api:
     """Return the API that a client is called with.
 
     Args:
@@ -188,7 +188,7 @@ def find_api(client: Any, name: str, diagnostics: Diagnostics) -> Api:
 
 
 def make_request(
-    client: Any,
+    client: object,
     prompt: Prompt,
     *,
     api: str,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
-from ._prompt import Image, Prompt, arguments_of, text_of
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, text_of
 
 
 class ResponsesApi(Api):
@@ -16,12 +16,12 @@ class ResponsesApi(Api):
     call = stream_call = "responses.create"
     names: ClassVar = {"max_tokens": "max_output_tokens"}
 
-    def arguments(self, prompt: Prompt, client: Any) -> tuple[dict[str, Any], list[str]]:
+    def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call."""
         accepts = accepts_argument(client, self.call)
         parameters, omitted = self.convert_parameters(prompt, lambda name: name == "reasoning_effort" or accepts(name))
         effort = parameters.pop("reasoning_effort", None)
-        arguments: dict[str, Any] = {
+        arguments: Json = {
             "model": prompt.model,
             "input": [item for turn in prompt.turns for item in self._items_of(turn)],
         }
@@ -37,7 +37,7 @@ class ResponsesApi(Api):
             arguments["text"] = {"format": _format_of(prompt.response_format)}
         return arguments, omitted
 
-    def tools(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools as functions, which are flat in this API."""
         return [
             {
@@ -50,7 +50,7 @@ class ResponsesApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Ask for a stream."""
         return {**arguments, "stream": True}
 
@@ -68,15 +68,15 @@ class ResponsesApi(Api):
         """Return the text in an event."""
         return event.delta if event.type == "response.output_text.delta" else ""
 
-    def text_part(self, text: str) -> dict[str, Any]:
+    def text_part(self, text: str) -> Json:
         """Return a text in a message."""
         return {"type": "input_text", "text": text}
 
-    def image_part(self, image: Image) -> dict[str, Any]:
+    def image_part(self, image: Image) -> Json:
         """Return an image in a message of a user."""
         return {"type": "input_image", "image_url": image.url, "detail": image.detail}
 
-    def _items_of(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _items_of(self, message: Fields) -> Iterator[Json]:
         text = text_of(message.get("content"))
         if message.get("role") == "tool":
             yield {"type": "function_call_output", "call_id": message.get("tool_call_id", ""), "output": text}
@@ -91,7 +91,7 @@ class ResponsesApi(Api):
             yield {"type": "function_call", "call_id": call["id"], **arguments}
 
 
-def _format_of(response_format: Mapping[str, Any]) -> dict[str, Any]:
+def _format_of(response_format: Fields) -> Json:
     """Return a response format, whose schema is not nested in this API."""
     described = response_format.get("json_schema")
     nested = dict(described) if isinstance(described, Mapping) else {}

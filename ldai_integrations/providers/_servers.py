@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 _AZURE_WITH_OPTIONS = "2024-09"
 
 
-def has_newer_options(client: Any) -> bool:
+def has_newer_options(client: object) -> bool:
     """Return whether a client's server is known to accept ``stream_options`` and ``max_completion_tokens``.
 
     The servers of OpenAI do, and those of Azure since a version of their API. Other servers may refuse them.
