@@ -16,6 +16,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 # per second would hold up its client for minutes.
 _HEAD_SECONDS = 15.0
 _CHUNK_BYTES = 65_536
+#: The hosts that plain http may reach: nobody reads keys on the way.
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def split_address(url: str) -> SplitResult | None:

@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import ldclient
 from ldclient import LDClient
@@ -24,6 +23,7 @@ from ._run.report import Reporter
 from .costs import Costs
 from .delivery import (
     NOT_CONFIGURED,
+    DevWarnings,
     client_from_env,
     connection_of,
     delivery_of,
@@ -40,9 +40,6 @@ from .settings import Settings, find_mistakes
 from .sinks import LaunchDarklySink
 from .typing import Sink
 from .usage import warm_up
-
-if TYPE_CHECKING:
-    from .delivery._dev_warnings import DevWarnings
 
 __all__ = ["Tracking"]
 

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .init import DEFAULT_FILE, sample
-from .terminal import fail, printable
+from .terminal import fail, number, printable
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
 
 DEFAULT_PORT = 8765
+PORT = number(int, lambda port: 0 <= port <= 65535, "a port, 0 to 65535")
 
 
 def add_to(commands: Any) -> None:
@@ -41,9 +42,7 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help=f"JSON flag file; edits take effect at once. Default: {DEFAULT_FILE} if it exists, otherwise a sample",
     )
-    parser.add_argument(
-        "--port", type=_parse_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port"
-    )
+    parser.add_argument("--port", type=PORT, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
     parser.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
     parser.add_argument("--sdk-key", metavar="KEY", help="the only accepted SDK key; default: any")
@@ -92,13 +91,6 @@ def _load_prices() -> Callable[[str, str], Mapping[str, Decimal]] | None:
         return {side: price for side, price in sides.items() if price is not None}
 
     return look_up
-
-
-def _parse_port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: choose one from 0 to 65535")
-    return port
 
 
 def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path | None, *, list_prices: bool) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConfigurationError
-from .terminal import tell
+from .terminal import number, tell
 
 if TYPE_CHECKING:
     from ..usage import Progress
 
 _DEFAULT_TIMEOUT = 120.0
+SECONDS = number(float, lambda seconds: 0 < seconds <= 86_400, "a number of seconds, more than 0 and at most a day")
 
 
 def add_to(commands: Any) -> None:
@@ -32,7 +33,7 @@ def add_to(commands: Any) -> None:
     fetching.set_defaults(run=_prefetch)
     fetching.add_argument(
         "--timeout",
-        type=_parse_seconds,
+        type=SECONDS,
         default=_DEFAULT_TIMEOUT,
         metavar="SECONDS",
         help="maximum time for all files, default %(default)g",
@@ -41,13 +42,6 @@ def add_to(commands: Any) -> None:
         action.add_argument(
             "--dir", type=Path, metavar="DIRECTORY", help="their directory; default: the one that tiktoken uses"
         )
-
-
-def _parse_seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text} is not a time: choose seconds from more than 0 to 86400")
-    return seconds
 
 
 def _list(args: argparse.Namespace) -> int:

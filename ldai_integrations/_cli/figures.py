@@ -34,15 +34,18 @@ class Figure:
         name: Its name in ``--fail-if``.
         label: Its label in the table.
         unit: Its unit; a share is between 0 and 1.
-        read: Returns its value in some metrics; ``None`` is unknown.
-        field: The field of :class:`Metrics` with its value; empty if it is computed.
+        field: The attribute of :class:`Metrics` with its value.
     """
 
     name: str
     label: str
     unit: Unit
-    read: Callable[[Metrics], Number | None]
-    field: str = ""
+    field: str
+
+    def read(self, metrics: Metrics) -> Number | None:
+        """Return the value in some metrics; ``None`` is unknown."""
+        number: Number | None = getattr(metrics, self.field)
+        return number
 
     def format(self, metrics: Metrics) -> str:
         """Format the value for people; an approximate mean is marked."""
@@ -65,29 +68,25 @@ def format_number(number: Number, unit: Unit) -> str:
     return f"{number:,}"
 
 
-def _field(name: str, label: str, unit: Unit, field: str) -> Figure:
-    return Figure(name, label, unit, lambda metrics: getattr(metrics, field), field)
-
-
 FIGURES = (
-    Figure("generations", "Generations", "count", lambda metrics: metrics.generations),
-    _field("successes", "  succeeded", "count", "generation_success_count"),
-    Figure("errors", "  failed", "count", lambda metrics: metrics.errors),
-    Figure("error_rate", "Error rate", "share", lambda metrics: metrics.error_rate),
-    Figure("duration", "Duration, mean", "ms", lambda metrics: metrics.mean_duration_ms),
-    _field("first_token", "First token, mean", "ms", "time_to_first_token_ms"),
-    _field("input_tokens", "Input tokens", "count", "input_tokens"),
-    _field("output_tokens", "Output tokens", "count", "output_tokens"),
-    _field("total_tokens", "Total tokens", "count", "total_tokens"),
-    _field("input_cost", "Input cost", "USD", "input_cost"),
-    _field("output_cost", "Output cost", "USD", "output_cost"),
-    Figure("cost", "Cost", "USD", lambda metrics: metrics.total_cost),
-    _field("satisfaction", "Satisfaction", "share", "satisfaction_rating"),
-    _field("thumbs_up", "  thumbs up", "count", "thumbs_up"),
-    _field("thumbs_down", "  thumbs down", "count", "thumbs_down"),
-    _field("accuracy", "Judge: accuracy", "share", "judge_accuracy"),
-    _field("relevance", "Judge: relevance", "share", "judge_relevance"),
-    _field("toxicity", "Judge: toxicity", "share", "judge_toxicity"),
+    Figure("generations", "Generations", "count", "generations"),
+    Figure("successes", "  succeeded", "count", "generation_success_count"),
+    Figure("errors", "  failed", "count", "errors"),
+    Figure("error_rate", "Error rate", "share", "error_rate"),
+    Figure("duration", "Duration, mean", "ms", "mean_duration_ms"),
+    Figure("first_token", "First token, mean", "ms", "time_to_first_token_ms"),
+    Figure("input_tokens", "Input tokens", "count", "input_tokens"),
+    Figure("output_tokens", "Output tokens", "count", "output_tokens"),
+    Figure("total_tokens", "Total tokens", "count", "total_tokens"),
+    Figure("input_cost", "Input cost", "USD", "input_cost"),
+    Figure("output_cost", "Output cost", "USD", "output_cost"),
+    Figure("cost", "Cost", "USD", "total_cost"),
+    Figure("satisfaction", "Satisfaction", "share", "satisfaction_rating"),
+    Figure("thumbs_up", "  thumbs up", "count", "thumbs_up"),
+    Figure("thumbs_down", "  thumbs down", "count", "thumbs_down"),
+    Figure("accuracy", "Judge: accuracy", "share", "judge_accuracy"),
+    Figure("relevance", "Judge: relevance", "share", "judge_relevance"),
+    Figure("toxicity", "Judge: toxicity", "share", "judge_toxicity"),
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 

@@ -17,11 +17,12 @@ from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
 from .output import Percentiles, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
-from .terminal import fail, show_progress, tell
+from .terminal import fail, number, show_progress, tell
 
 TOTAL = "all"
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
+HOURS = number(float, lambda hours: 0 < hours <= 24 * 3660, "a number of hours, more than 0 and at most ten years")
 _POINTS = 24
 _LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
 
@@ -49,7 +50,7 @@ def add_to(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("config_key", metavar="KEY", help="key of the AI Config")
-    parser.add_argument("--hours", type=_parse_hours, metavar="N", help="the last N hours; default 24")
+    parser.add_argument("--hours", type=HOURS, metavar="N", help="the last N hours; default 24")
     parser.add_argument("--from", dest="start", type=_parse_time, metavar="TIME", help="ISO 8601, UTC without offset")
     parser.add_argument("--to", dest="end", type=_parse_time, metavar="TIME", help="the end, which is not included")
     parser.add_argument("--by-variation", action="store_true", help="show each variation, too")
@@ -208,13 +209,3 @@ def _parse_time(text: str) -> datetime:
             f"{text!r} is not a date or time; write 2026-11-20 or 2026-11-20T08:30+01:00 (UTC without an offset)"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-
-
-def _parse_hours(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found <= 24 * 3660:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours, more than 0 and at most ten years")
-    return found

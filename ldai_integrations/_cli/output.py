@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ..metrics import Metrics, MetricsPoint
-from .figures import FIGURES, UNKNOWN
+from .figures import BY_NAME, FIGURES, UNKNOWN
 from .terminal import printable
 
 _FIELDS = [field.name for field in fields(Metrics) if field.name != "approximate"]
@@ -105,15 +105,9 @@ def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) ->
     return {**values, "approximate": sorted(metrics.approximate)}
 
 
-# Title and value of each panel of the plot; an unknown value is a gap.
-_PANELS: tuple[tuple[str, Callable[[Metrics], int | float | Decimal | None], float], ...] = (
-    ("Generations", lambda metrics: metrics.generations, 1),
-    ("Error rate, %", lambda metrics: metrics.error_rate, 100),
-    ("Tokens", lambda metrics: metrics.total_tokens, 1),
-    ("Duration, mean, ms", lambda metrics: metrics.mean_duration_ms, 1),
-    ("First token, mean, ms", lambda metrics: metrics.time_to_first_token_ms, 1),
-    ("Cost, USD", lambda metrics: metrics.total_cost, 1),
-)
+# The figure of each panel of the plot, and its unit in the title; an unknown value is a gap.
+_PANELS = ("generations", "error_rate", "total_tokens", "duration", "first_token", "cost")
+_UNITS = {"count": "", "share": ", %", "ms": ", ms", "USD": ", USD"}
 
 
 def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
@@ -139,11 +133,12 @@ def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
     times = [_read_time((point.start_ms + point.end_ms) // 2) for point in points]
     names = dict.fromkeys(name for point in points for name in point.variations)
     empty = Metrics()
-    for axes, (label, read, factor) in zip(figure.subplots(2, 3).flat, _PANELS, strict=True):
-        axes.set_title(label, loc="left", fontsize=10)
+    for axes, shown in zip(figure.subplots(2, 3).flat, map(BY_NAME.__getitem__, _PANELS), strict=True):
+        axes.set_title(f"{shown.label}{_UNITS[shown.unit]}", loc="left", fontsize=10)
+        factor = 100 if shown.unit == "share" else 1
         known = False
         for name in names:
-            values = [read(point.variations.get(name, empty)) for point in points]
+            values = [shown.read(point.variations.get(name, empty)) for point in points]
             known = known or any(value is not None for value in values)
             heights = [float("nan") if value is None else float(value) * factor for value in values]
             axes.plot(times, heights, marker="o", markersize=3, label=name or "(default served)")

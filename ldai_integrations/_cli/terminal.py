@@ -1,10 +1,14 @@
-"""What people read: texts without control characters, messages and progress bars."""
+"""What people write and read: numbers, texts without control characters, messages and progress bars."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 COULD_NOT_RUN = 2
 
@@ -16,6 +20,27 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str) -> Callable[[str], T]:
+    """Return the type of an argument that is a number, for ``argparse``.
+
+    Args:
+        convert: Reads the number, or raises ValueError.
+        accepts: Returns whether it is in its range.
+        what: What the argument is, and its range.
+    """
+
+    def parse(text: str) -> T:
+        try:
+            found = convert(text)
+            if accepts(found):
+                return found
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+
+    return parse
 
 
 def tell(message: str) -> None:

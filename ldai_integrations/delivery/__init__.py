@@ -6,7 +6,8 @@ from .._locks import forks
 from ._config_file import file_source
 from ._connection import SDK_KEY, connection_of, has_answered, is_real_key, problem_with_key, report_connection
 from ._delivery import Delivery, delivery_of
-from ._environment import CONFIG_FILE, DEV_SERVER, NOT_CONFIGURED, client_from_env, is_serverless, watch_dev_server
+from ._dev_server import DEV_SERVER, DevWarnings, watch_dev_server
+from ._environment import CONFIG_FILE, NOT_CONFIGURED, SERVERLESS, client_from_env, is_serverless
 from ._exit import exits
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
@@ -18,7 +19,9 @@ __all__ = [
     "DEV_SERVER",
     "NOT_CONFIGURED",
     "SDK_KEY",
+    "SERVERLESS",
     "Delivery",
+    "DevWarnings",
     "SpoolingEventProcessor",
     "client_from_env",
     "connection_of",

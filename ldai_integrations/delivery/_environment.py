@@ -10,16 +10,16 @@ from typing import Any
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
-from .._diagnostics import Diagnostics, logger
-from .._http import split_address
+from .._diagnostics import logger
+from .._http import LOOPBACK, split_address
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
-from ._connection import SDK_KEY, is_real_key, problem_with_key
-from ._dev_warnings import DevWarnings
+from ._connection import SDK_KEY, problem_with_key
+from ._dev_server import DEV_SERVER
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError, without_timeout_warning
 
-DEV_SERVER, CONFIG_FILE = "LDAI_DEV_SERVER", "LDAI_CONFIG_FILE"
+CONFIG_FILE = "LDAI_CONFIG_FILE"
 
 NOT_CONFIGURED = (
     "There is no LaunchDarkly to track with. Set one of the environment variables "
@@ -29,25 +29,23 @@ NOT_CONFIGURED = (
     "or make a Tracking(client) with an LDClient of your own."
 )
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-
 # After this time a batch is posted again, under the same id. The SDK's default is 15 s.
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 
-# The platform itself sets each of these in the process that serves requests.
-_SERVERLESS_VARIABLES = (
-    # AWS Lambda: reserved; docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Defined runtime
-    # environment variables".
-    "AWS_LAMBDA_FUNCTION_NAME",
-    # Google Cloud Run services and Cloud Run functions (2nd gen. Cloud Functions):
-    # cloud.google.com/run/docs/container-contract, "Environment variables". Jobs have CLOUD_RUN_JOB instead.
-    "K_SERVICE",
-    # Azure Functions: learn.microsoft.com/azure/azure-functions/functions-app-settings.
-    "FUNCTIONS_WORKER_RUNTIME",
-    # Vercel: vercel.com/docs/environment-variables/system-environment-variables, at build and run time, if the
-    # project exposes system variables.
-    "VERCEL",
-)
+#: The platforms that may freeze a process as soon as it has answered a request. Each sets its variable there.
+SERVERLESS = {
+    # Reserved; docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Defined runtime environment
+    # variables".
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    # Services, and functions of the 2nd generation: cloud.google.com/run/docs/container-contract, "Environment
+    # variables". Jobs have CLOUD_RUN_JOB instead.
+    "K_SERVICE": "Cloud Run",
+    # learn.microsoft.com/azure/azure-functions/functions-app-settings.
+    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
+    # vercel.com/docs/environment-variables/system-environment-variables, at build and run time, if the project
+    # exposes system variables.
+    "VERCEL": "Vercel",
+}
 
 
 def is_serverless(environ: Mapping[str, str] | None = None) -> bool:
@@ -57,7 +55,7 @@ def is_serverless(environ: Mapping[str, str] | None = None) -> bool:
         environ: The variables to read instead of ``os.environ``.
     """
     env = os.environ if environ is None else environ
-    return any(env.get(name) for name in _SERVERLESS_VARIABLES)
+    return any(env.get(name) for name in SERVERLESS)
 
 
 def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
@@ -80,34 +78,6 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     if file:
         return _start(_config_of_file(Path(file)))
     raise TrackingNotConfiguredError(NOT_CONFIGURED)
-
-
-def watch_dev_server(environ: Mapping[str, str] | None, diagnostics: Diagnostics) -> DevWarnings | None:
-    """Show the library's warnings on the page of the dev server, and warn if it takes the place of LaunchDarkly.
-
-    Args:
-        environ: The variables to read instead of ``os.environ``.
-        diagnostics: Where the warning is noted.
-
-    Returns:
-        What shows the warnings, or ``None`` without a dev server.
-    """
-    env = os.environ if environ is None else environ
-    key, server = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
-    if not server:
-        return None
-    warnings = DevWarnings(server.rstrip("/"))
-    if is_real_key(key):
-        diagnostics.note(
-            "dev_server",
-            "",
-            "%s is set, so LaunchDarkly is not used, although %s has the key of an environment: AI Configs come from "
-            "the dev server, and events go there. Unset %s in production.",
-            DEV_SERVER,
-            SDK_KEY,
-            DEV_SERVER,
-        )
-    return warnings
 
 
 def _make(key: str, **uris: Any) -> LDClient:
@@ -143,7 +113,7 @@ def _check_address(url: str) -> str:
     parts = split_address(url)
     if parts is None:
         raise ConfigurationError(f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(
             f"{DEV_SERVER} is {url!r}: over plain http the SDK key would be readable on the network; "
             "use https, or run `ldai dev` on this machine"

@@ -112,9 +112,10 @@ def list_events(
 
 
 @inspection.delete("/events", status_code=204)
-def delete_events(stores: ServerStores) -> None:
+def delete_events(stores: ServerStores) -> Response:
     """Delete all events."""
     stores.events.clear()
+    return Response(status_code=204)
 
 
 @inspection.get("/totals")
@@ -157,10 +158,11 @@ _WARNING = {"type": "object", "required": ["kind", "text"], "properties": {"kind
 
 
 @inspection.post("/warnings", status_code=204, openapi_extra=describe_body(_WARNING))
-async def add_warning(request: Request, stores: ServerStores) -> None:
+async def add_warning(request: Request, stores: ServerStores) -> Response:
     """Receive a warning of an application."""
     async with _read_body(request, stores, MAX_WARNING_BYTES) as body:
         stores.warnings.add(parse_json(body))
+    return Response(status_code=204)
 
 
 @contextlib.asynccontextmanager

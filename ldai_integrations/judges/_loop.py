@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -45,25 +44,25 @@ class BoundedLoop:
     """
 
     def __init__(self, *, places: int, queue: int, seconds: float, at_end: Callable[[], None]) -> None:
-        self._places, self._queue, self._seconds, self._at_end = places, queue, seconds, at_end
+        self._most, self._seconds, self._at_end = places + queue, seconds, at_end
+        self._places = asyncio.Semaphore(places)
         self._lock = threading.Lock()
-        self._waiting: deque[Job] = deque()
-        self._running = 0
-        self._ended = False
-        self._unsettled: set[Future[None]] = set()
+        self._jobs = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled: set[Future[None]] = set()
+        self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over = asyncio.Event()
 
     def submit(self, job: Job) -> bool:
         """Queue a job; return False if too many wait already."""
         with self._lock:
-            if self._running + len(self._waiting) >= self._places + self._queue:
+            if self._jobs >= self._most:
                 return False
             loop = self._loop = self._loop or self._begin()
-            self._waiting.append(job)
+            self._jobs += 1
             self._unsettled.add(job.settled)
-            loop.call_soon_threadsafe(self._start_waiting)
+            loop.call_soon_threadsafe(self._start, job)
         return True
 
     @property
@@ -96,34 +95,28 @@ class BoundedLoop:
 
     def _stop_if_idle(self) -> None:
         with self._lock:
-            if self._ended and self._loop is not None and not self._running and not self._waiting:
+            if self._ended and not self._jobs:
                 self._over.set()
 
-    def _start_waiting(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting or self._running >= self._places:
-                    return
-                self._running += 1
-                job = self._waiting.popleft()
-            task = asyncio.ensure_future(self._run(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _start(self, job: Job) -> None:
+        task = asyncio.ensure_future(self._run(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, job: Job) -> None:
         """Run a job, which occupies a place until it ends, but wait for its result only as long as allowed."""
         try:
-            work = job.context.run(lambda: asyncio.ensure_future(job.work()))
-            done, _ = await asyncio.wait({work}, timeout=self._seconds)
-            self._settle(job, work if done else None)
-            if not done:
-                work.cancel()
-                await asyncio.wait({work})
-                _ = work.cancelled() or work.exception()  # the timeout is reported already
+            async with self._places:
+                work = job.context.run(lambda: asyncio.ensure_future(job.work()))
+                done, _ = await asyncio.wait({work}, timeout=self._seconds)
+                self._settle(job, work if done else None)
+                if not done:
+                    work.cancel()
+                    await asyncio.wait({work})
+                    _ = work.cancelled() or work.exception()  # the timeout is reported already
         finally:
             with self._lock:
-                self._running -= 1
-            self._start_waiting()
+                self._jobs -= 1
             self._stop_if_idle()
 
     def _settle(self, job: Job, work: asyncio.Future[Any] | None) -> None:

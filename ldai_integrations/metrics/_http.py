@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from .._http import limit_heads, read_body, split_address
+from .._http import LOOPBACK, limit_heads, read_body, split_address
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
@@ -24,7 +24,6 @@ HOSTS = {
     "eu": "https://app.eu.launchdarkly.com",
     "federal": "https://app.launchdarkly.us",
 }
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 _TRIES = 5  # of one request, including the first
@@ -103,7 +102,7 @@ class Connection:
         status = response.status
         said = _read_message(body).replace(self._token, "…")
         remedy = _REMEDIES.get(status, "check the address and https://status.launchdarkly.com")
-        if status == 404 and urlsplit(self.base_url).hostname not in _LOOPBACK:  # the dev server accepts any token
+        if status == 404 and urlsplit(self.base_url).hostname not in LOOPBACK:  # the dev server accepts any token
             remedy += ", and that the token belongs to this LaunchDarkly instance"
         wait = _read_wait(response)
         if wait is not None:
@@ -198,7 +197,7 @@ def _check_url(url: str) -> str:
     parts = split_address(url)
     if parts is None or parts.username or parts.query or parts.fragment:
         raise ConfigurationError(f"base_url is {url!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(
             f"base_url is {url!r}: over plain http the access token would be readable on the network; use https"
         )

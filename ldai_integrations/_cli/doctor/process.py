@@ -9,18 +9,12 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from ...delivery import SERVERLESS
 from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
 _MISSING = "(not installed)"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-# The platforms that may stop the process as soon as a request is answered.
-_SERVERLESS = {
-    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
-    "K_SERVICE": "Cloud Run",
-    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
-    "VERCEL": "Vercel",
-}
 _FORKED = "loads the application before it forks: each worker restarts the LaunchDarkly client with its first run"
 _NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
 
@@ -37,7 +31,7 @@ def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Findi
 
 def _check_serverless(environ: Mapping[str, str]) -> Iterator[Finding]:
     flush = environ.get("LDAI_FLUSH", "").strip().lower()
-    for variable, name in _SERVERLESS.items():
+    for variable, name in SERVERLESS.items():
         if not environ.get(variable):
             continue
         if flush in ("shutdown", "never"):

@@ -1,0 +1,70 @@
+"""A dev server in the place of LaunchDarkly, which shows the warnings of the library on its page."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+
+import urllib3
+
+from .._diagnostics import Diagnostics, receivers
+from ._connection import SDK_KEY, is_real_key
+
+DEV_SERVER = "LDAI_DEV_SERVER"
+_SECONDS = 2.0
+
+
+def watch_dev_server(environ: Mapping[str, str] | None, diagnostics: Diagnostics) -> DevWarnings | None:
+    """Show the library's warnings on the page of the dev server, and warn if it takes the place of LaunchDarkly.
+
+    Args:
+        environ: The variables to read instead of ``os.environ``.
+        diagnostics: Where the warning is noted.
+
+    Returns:
+        What shows the warnings, or ``None`` without a dev server.
+    """
+    env = os.environ if environ is None else environ
+    key, server = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
+    if not server:
+        return None
+    warnings = DevWarnings(server.rstrip("/"))
+    if is_real_key(key):
+        diagnostics.note(
+            "dev_server",
+            "",
+            "%s is set, so LaunchDarkly is not used, although %s has the key of an environment: AI Configs come from "
+            "the dev server, and events go there. Unset %s in production.",
+            DEV_SERVER,
+            SDK_KEY,
+            DEV_SERVER,
+        )
+    return warnings
+
+
+class DevWarnings:
+    """A receiver of the library's log lines that shows them on the page of a dev server.
+
+    A line is sent once, as it is logged: it names AI Configs and settings, and contains no prompt, answer or key.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/dev/warnings"
+        receivers.append(self.send)
+
+    def send(self, kind: str, text: str) -> None:
+        """Send one line, on another thread."""
+        thread = threading.Thread(target=self._post, args=(kind, text), name="ldai-dev-warning")
+        with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
+            thread.start()
+
+    def close(self) -> None:
+        """Send no more lines."""
+        with suppress(ValueError):
+            receivers.remove(self.send)
+
+    def _post(self, kind: str, text: str) -> None:
+        with suppress(urllib3.exceptions.HTTPError), urllib3.PoolManager() as pool:  # it is only a page
+            pool.request("POST", self._url, json={"kind": kind, "text": text}, timeout=_SECONDS, retries=False)
