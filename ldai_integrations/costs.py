@@ -93,7 +93,8 @@ class Costs:
             if price is None and self._list is not None and name:
                 tier, tokens = call.service_tier, usage.input_tokens or 0
                 price = self._list.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier)
-        return compute_cost(usage, price) if price is not None else None
+        cost = compute_cost(usage, price) if price is not None else None
+        return replace(cost, lower_bound=True) if cost is not None and call.has_fees else cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class PricedCall:
         cost: What a gateway or the provider says that it costs, in USD.
         requested_model: The model that was called; empty if it is unknown.
         billed: The tokens that the provider bills, if they are not its usage.
+        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
     """
 
     usage: Usage | None
@@ -115,6 +117,7 @@ class PricedCall:
     cost: Decimal | None = None
     requested_model: str = ""
     billed: Usage | None = None
+    has_fees: bool = False
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:

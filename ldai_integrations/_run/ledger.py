@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from ..usage import Reading
 from .request import ProviderRequest
-from .web import is_timeout
+from .web import is_unanswered
 
 #: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
 #: up the calls that one of its handlers makes.
@@ -134,11 +134,17 @@ class ProviderCall:
             self.is_cancelled = not isinstance(exc, GeneratorExit)
         self.end(now)
 
-    def fail(self, exc: BaseException, now: float) -> None:
-        """Note that the call failed."""
+    def fail(self, exc: BaseException, now: float, *, has_begun: bool = False) -> None:
+        """Note that the call failed.
+
+        Args:
+            exc: The exception.
+            now: The time on the run's clock.
+            has_begun: The provider had accepted the request and begun its answer.
+        """
         self.error = self.error or type(exc).__name__
         if self.ended_at is None:
-            self.is_left = self.first_token_at is not None or is_timeout(exc)
+            self.is_left = has_begun or self.first_token_at is not None or is_unanswered(exc)
         self.end(now)
 
     def encloses(self, other: ProviderCall) -> bool:

@@ -211,7 +211,7 @@ class _Observer(StreamHooks):
         elif is_cancellation(exc):
             self._call.leave(exc, self._clock())
         else:
-            self._call.fail(exc, self._clock())
+            self._call.fail(exc, self._clock(), has_begun=True)
 
     def on_enter(self, entered: object) -> object:
         """Take the stream that a manager gives: its request starts when it is entered."""

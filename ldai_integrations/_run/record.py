@@ -15,6 +15,8 @@ from .request import NOT_OF_TEXT
 from .state import RunState
 from .web import status_of_exception
 
+# APIs whose answers are no generated text.
+_WITHOUT_TEXT = NOT_OF_TEXT - {"realtime"} | {"embeddings"}
 # An id may come from a header, which may have any length.
 _MOST_OF_ID = 256
 
@@ -167,13 +169,14 @@ def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, 
 def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCall]) -> bool:
     """Return whether a provider call succeeded after the last unanswered one had started.
 
-    Embeddings are no substitute for text that was not generated. Nor are the calls of a handler that failed.
+    Embeddings, speech and images are no substitute for text that was not generated. Nor are the calls of a handler that
+    failed.
     """
     last = max(unanswered, key=lambda call: call.call.started_at).call
     return any(
         not call.is_unanswered
         and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
-        and (call.call.api != "embeddings" or last.api == "embeddings")
+        and (call.call.api not in _WITHOUT_TEXT or call.call.api == last.api)
         and (last.source != "sdk" or call.call.source == "sdk" or not last.encloses(call.call))
         for call in calls
     )
@@ -213,6 +216,7 @@ def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str 
         cost=reading.cost,
         requested_model=requested_model,
         billed=reading.billed,
+        has_fees=reading.has_fees,
     )
 
 

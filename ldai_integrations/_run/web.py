@@ -24,8 +24,15 @@ _CLIENT_GONE = {
     ("starlette", "WebSocketDisconnect"),
 }
 
-# Timeouts of clients of HTTP before a request is sent.
-_NOT_CONNECTED = ("ConnectTimeout", "ConnectionTimeout", "PoolTimeout")
+# Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
+# Python itself, aiohttp and botocore.
+_NOT_CONNECTED = ("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError")
+_BROKEN = {
+    *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
+    *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
+}
+
+_MOST_CAUSES = 8
 
 # django.http.Http404 and PermissionDenied carry no status.
 _NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
@@ -38,11 +45,16 @@ def is_cancellation(exc: BaseException) -> bool:
     return any(_origin(cls) in _STOPPED or _origin(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
 
 
-def is_timeout(exc: BaseException) -> bool:
-    """Return whether an exception means that nobody waited any longer for a server that may have the request."""
-    causes = (exc, exc.__cause__)
-    names = [cls.__name__ for one in causes if one is not None for cls in type(one).__mro__]
-    return any("Timeout" in name for name in names) and not any(name.startswith(_NOT_CONNECTED) for name in names)
+def is_unanswered(exc: BaseException) -> bool:
+    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
+    names, cause = [], exc
+    for _ in range(_MOST_CAUSES):
+        names += [cls.__name__ for cls in type(cause).__mro__]
+        if cause.__cause__ is None:
+            break
+        cause = cause.__cause__
+    has_left = any("Timeout" in name or name in _BROKEN for name in names)
+    return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
 
 
 def status_of_exception(exc: BaseException) -> int | None:

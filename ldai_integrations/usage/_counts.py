@@ -9,7 +9,7 @@ from typing import Any
 
 from .._value import value_class
 from ..records import Usage
-from ._fields import fields_of, get, is_a, is_number, is_record, items, number, parse_amount, text
+from ._fields import dig, fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
 from ._shapes import (
     ANTHROPIC,
     GEMINI,
@@ -28,6 +28,15 @@ _AUDIO = "prompt_audio_seconds"
 # Where Google's APIs list the parts of a count.
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
 _OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
+# What has a price of its own besides the tokens: of Anthropic, Perplexity, xAI, Mistral, Gemini's interactions, Cohere.
+_FEES = (
+    "server_tool_use.web_search_requests",
+    "num_search_queries",
+    "num_sources_used",
+    "connectors",
+    "grounding_tool_count",
+    "billed_units.search_units",
+)
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
@@ -201,6 +210,17 @@ def read_cost(raw: object) -> Decimal | None:
     # OpenRouter, with the application's own provider key: what the provider charges comes on top.
     upstream = parse_amount(get(usage.get("cost_details"), "upstream_inference_cost"))
     return found + upstream if upstream is not None else None
+
+
+def has_fees(raw: object) -> bool:
+    """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
+    for place in _FEES:
+        found = dig(raw, place)
+        if is_record(found) or is_list(found):
+            found = next((1 for _ in found), None)
+        if number(found):
+            return True
+    return False
 
 
 def read_billed(raw: object) -> Usage | None:

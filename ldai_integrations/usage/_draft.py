@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 
 from ..records import Usage
-from ._counts import Counts, read_billed, read_cost, read_counts, read_gateway_cost
+from ._counts import Counts, has_fees, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import get, number, text
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
@@ -47,6 +47,7 @@ class CallDraft:
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
+        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
     """
 
     budget: InitVar[TextBudget]
@@ -67,6 +68,7 @@ class CallDraft:
     cost: Decimal | None = None
     billed: Usage | None = None
     has_wrong_counts: bool = False
+    has_fees: bool = False
 
     def __post_init__(self, budget: TextBudget) -> None:
         self.text, self.reasoning = BoundedText(budget), BoundedText(budget)
@@ -123,6 +125,7 @@ class CallDraft:
             cost=self.cost,
             billed=self.billed,
             has_wrong_counts=self.has_wrong_counts,
+            has_fees=self.has_fees,
         )
 
 
@@ -302,6 +305,7 @@ class Draft:
             counts = counts.without("output")
         call = self.call
         call.has_wrong_counts |= counts.has_wrong
+        call.has_fees |= has_fees(raw)
         call.cost = call.cost if (cost := read_cost(raw)) is None else cost
         if counts.shape is COHERE:
             call.billed = read_billed(raw)

@@ -51,6 +51,7 @@ class Reading:
         billed: The tokens that the provider bills, if it bills fewer than the usage has, as Cohere does.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
+        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
     """
 
     usage: Usage | None = None
@@ -68,6 +69,7 @@ class Reading:
     cost: Decimal | None = None
     billed: Usage | None = None
     has_wrong_counts: bool = False
+    has_fees: bool = False
 
     @property
     def calls(self) -> tuple[Reading, ...]:

@@ -536,6 +536,37 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
     assert records[0].input_cost == Decimal("3.5")
 
 
+CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
+TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+SEARCHED: dict[str, Any] = {
+    "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
+    "openai": {"object": "response", "id": "r", "output": [{"type": "web_search_call"}], "usage": TOKENS},
+    "gemini": {
+        "candidates": [{"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["news"]}}],
+        "usageMetadata": {"promptTokenCount": 7317, "candidatesTokenCount": 3863, "totalTokenCount": 11180},
+    },
+    "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": {"web_search": 1}}},
+    "perplexity": {"choices": [], "usage": {**CHAT_TOKENS, "num_search_queries": 1}},
+}
+PLAIN: dict[str, Any] = {
+    "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
+    "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
+    "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
+}
+
+
+@pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
+def test_what_the_providers_own_tools_cost(answer: Any, served: Any, records: list[RunRecord]) -> None:
+    """A search has a price of its own, so that the cost of the tokens is a lower bound of the bill."""
+    with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
+        run.observe(answer)
+
+    record = records[0]
+    assert record.cost is not None
+    assert record.usage is not None
+    assert (record.cost.lower_bound, record.usage.lower_bound) == (answer in SEARCHED.values(), False)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_cohere_bills_fewer_tokens_than_it_reports(served: Any, records: list[RunRecord], streamed: bool) -> None:
     """Cohere adds a preamble to the prompt: the record has its tokens, and the cost is that of the billed ones."""

@@ -40,7 +40,8 @@ class Plan:
         silent: Whether the usage frame never comes, although the connection stays open.
         pause: How long it waits before each chunk of a stream, in seconds.
         delay: How long it waits before the body of its answer, in seconds.
-        breaks_after: After how many chunks the connection breaks.
+        breaks_after: After how many chunks of a stream the connection breaks.
+        hangs_up: Whether the connection breaks before the body.
         finish_reason: Why it ends.
         encoding: The content encoding.
         usage_in_every_chunk: Whether each chunk of a stream has the usage so far.
@@ -59,6 +60,7 @@ class Plan:
     pause: float = 0.0
     delay: float = 0.0
     breaks_after: int | None = None
+    hangs_up: bool = False
     finish_reason: str = "stop"
     encoding: str = ""
     usage_in_every_chunk: bool = False
@@ -126,7 +128,12 @@ class Provider:
             # Mistral reports the usage of every stream.
             asks = "/mistral/" in path or bool((request.get("stream_options") or {}).get("include_usage"))
             steps, kind = _chat(plan, request, model, number, asks=asks)
-        return 200, kind, plan.encoding, [plan.delay, *steps] if plan.delay else steps
+        return 200, kind, plan.encoding, _with_faults(plan, steps)
+
+
+def _with_faults(plan: Plan, steps: list[Step]) -> list[Step]:
+    steps = [_BREAK] if plan.hangs_up else steps
+    return [plan.delay, *steps] if plan.delay else steps
 
 
 def _step_of_loop(plan: Plan, request: dict[str, Any]) -> Plan:

@@ -273,17 +273,24 @@ def test_a_claude_stream_that_breaks_off(provider: Provider, anthropic: Any, run
     assert record.usage.output_tokens < 10
 
 
-@pytest.mark.parametrize("order", ["embedding first", "embedding last"])
-def test_an_embedding_is_no_substitute(order: str, provider: Provider, openai: Any, runs: RecordingSink) -> None:
-    """An embedding that succeeds after a failed chat does not make the run a success."""
+@pytest.mark.parametrize("other", ["embedding", "speech"])
+@pytest.mark.parametrize("order", ["other first", "other last"])
+def test_another_kind_of_call_is_no_substitute(
+    order: str, other: str, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """An embedding that succeeds after a failed chat does not make the run a success, and neither does speech."""
     provider.serve("down", status=503)
     client = wrap_client(openai)
+    others: dict[str, Callable[[], Any]] = {
+        "embedding": lambda: client.embeddings.create(model="text-embedding-3-small", input="Hi"),
+        "speech": lambda: client.audio.speech.create(model="tts-1", voice="alloy", input=SORRY),
+    }
     with track_ai(config_key="chat"):
         steps: list[Callable[[], Any]] = [
-            lambda: client.embeddings.create(model="text-embedding-3-small", input="Hi"),
+            others[other],
             lambda: apologise(lambda model: ask_openai(client, model), "down"),
         ]
-        for step in steps if order == "embedding first" else steps[::-1]:
+        for step in steps if order == "other first" else steps[::-1]:
             step()
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)

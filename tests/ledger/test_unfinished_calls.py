@@ -109,7 +109,27 @@ def test_a_timeout_of_the_client(provider: Provider, openai: Any, runs: Recordin
     assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, OUT, True)
 
 
-@pytest.mark.parametrize("name", ["ConnectTimeout", "ConnectTimeoutError", "PoolTimeout", "InternalServerError"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_connection_that_breaks(is_stream: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A provider may bill a request whose connection broke, so that the tokens of the fallback are a lower bound."""
+    provider.serve("broken", hangs_up=True)
+    client = wrap_client(openai)
+
+    def handler() -> None:
+        with pytest.raises(Exception, match=r"(?i)connection"):
+            list(client.chat.completions.create(model="broken", messages=ASK, stream=is_stream))
+        client.chat.completions.create(model="other", messages=ASK)
+
+    record = handled(handler, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound
+    assert record.usage.output_tokens == OUT
+
+
+@pytest.mark.parametrize(
+    "name", ["ConnectTimeout", "ConnectTimeoutError", "ConnectError", "PoolTimeout", "InternalServerError"]
+)
 def test_a_request_that_was_not_answered_at_all(
     name: str, provider: Provider, openai: Any, runs: RecordingSink
 ) -> None:

@@ -24,6 +24,8 @@ _ARGUMENTS = (
     "response.code_interpreter_call_code.delta",
 )
 _CALLS = ("function_call", "custom_tool_call")
+# OpenAI's own tools that have a price for each use.
+_PAID = ("web_search_call", "file_search_call", "code_interpreter_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
 _OBJECTS = ("response", "realtime.response", "thread.run")
 _UNFINISHED = ("in_progress", "queued", "requires_action", "cancelling")
@@ -191,6 +193,7 @@ def _describe(response: object, draft: Draft) -> None:
     draft.describe(response)
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"))
+    draft.call.has_fees |= any(text(get(item, "type")) in _PAID for item in items(get(response, "output")))
     draft.fail(get(response, "error", "last_error"))
     draft.fail(dig(response, "status_details.error"))
     status = text(get(response, "status"))

@@ -110,6 +110,8 @@ def read_gemini(event: object, draft: Draft) -> bool:
     for position, candidate in enumerate(items(candidates)):
         draft.finish(get(candidate, "finishReason", "finish_reason"), position)
         contents.append(get(candidate, "content"))
+        searched = dig(candidate, "groundingMetadata.webSearchQueries", "grounding_metadata.web_search_queries")
+        draft.call.has_fees |= next(items(searched), None) is not None
     for part in (part for content in contents for part in items(get(content, "parts"))):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
