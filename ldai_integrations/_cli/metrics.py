@@ -15,7 +15,7 @@ from ..exceptions import LDAIIntegrationError
 from ..metrics import Metrics, MetricsClient
 from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
-from .output import Percentiles, print_csv, print_json, print_table, save_plot
+from .output import FurtherFigures, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
 from .terminal import fail, number, show_progress, tell
 
@@ -134,19 +134,19 @@ def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
     return columns
 
 
-def _read_percentiles(query: _Query) -> Percentiles:
-    """Return the percentiles of the times by column, which only the dev server has."""
+def _read_further_figures(query: _Query) -> dict[str, FurtherFigures]:
+    """Return the figures by column that only the dev server has."""
     if not query.access.is_dev_server:
         return {}
     connection = Connection(query.access.base_url, query.access.token, timeout=30.0, max_wait=0.0)
     start, end = (str(round(moment.timestamp() * 1000)) for moment in (query.start, query.end))
     found: Any = connection.get(
-        f"/dev/percentiles/{quote(query.config_key, safe='')}", {"env": query.env, "from": start, "to": end}
+        f"/dev/figures/{quote(query.config_key, safe='')}", {"env": query.env, "from": start, "to": end}
     )
     return {
-        TOTAL if one["variationKey"] is None else one["variationKey"]: {
-            name: times for name, times in one.items() if name != "variationKey"
-        }
+        TOTAL if one["variationKey"] is None else one["variationKey"]: FurtherFigures(
+            one["percentiles"], one["scores"], one["withoutOutcome"]
+        )
         for one in found
     }
 
@@ -154,12 +154,12 @@ def _read_percentiles(query: _Query) -> Percentiles:
 def _print_columns(args: argparse.Namespace, query: _Query, columns: Mapping[str, Metrics]) -> None:
     about = {"config_key": query.config_key, "env": query.env}
     if args.json:
-        print_json(about, query.start, query.end, columns, _read_percentiles(query))
+        print_json(about, query.start, query.end, columns, _read_further_figures(query))
     elif args.csv:
         print_csv(about, query.start, query.end, columns)
     else:
-        percentiles = _read_percentiles(query)
-        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns, percentiles)
+        further = _read_further_figures(query)
+        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns, further)
 
 
 def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -15,17 +15,34 @@ from ..metrics import Metrics, MetricsPoint
 from .figures import BY_NAME, FIGURES, UNKNOWN
 from .terminal import printable
 
-_FIELDS = [field.name for field in fields(Metrics) if field.name != "approximate"]
+_FIELDS = [one.name for one in fields(Metrics) if one.name != "approximate"]
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
 
 
-#: For each column, percentiles by the name of a time: ``{"all": {"durationMs": {"p50": 120, …}}}``.
-Percentiles = Mapping[str, Mapping[str, Mapping[str, int]]]
 _TIMES = {"durationMs": "Duration", "timeToFirstTokenMs": "First token"}
 
 
+@dataclass(frozen=True)
+class FurtherFigures:
+    """The figures of a column that only the dev server has.
+
+    Attributes:
+        percentiles: For each time, such as ``durationMs``, its percentiles by their names.
+        scores: The means of scores without a field of their own in the metrics, by the key of the metric.
+        without_outcome: The number of runs that were cancelled, or have no outcome.
+    """
+
+    percentiles: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    without_outcome: int = 0
+
+
 def print_table(
-    title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics], percentiles: Percentiles
+    title: str,
+    start: datetime,
+    end: datetime,
+    columns: Mapping[str, Metrics],
+    further: Mapping[str, FurtherFigures],
 ) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
@@ -44,19 +61,25 @@ def print_table(
     table.add_column("")
     for name in columns:
         table.add_column(Text(printable(name) or "(default served)"), justify="right", overflow="fold")
-    for figure in FIGURES:
-        cells = [figure.format(metrics) for metrics in columns.values()]
+    rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
+    for label, cells in [*rows, *_further_rows([further.get(name) for name in columns])]:
         if any(cell != UNKNOWN for cell in cells):
-            table.add_row(figure.label, *cells)
-    for name, label in _TIMES.items():
-        cells = [_format_percentiles(percentiles.get(column, {}).get(name)) for column in columns]
-        if any(cell != UNKNOWN for cell in cells):
-            table.add_row(f"{label}, p50 / p95 / p99", *cells)
+            table.add_row(Text(label), *cells)
     if not table.row_count:
         table.add_row("no events in this time", *["" for _ in columns])
     console.print(table, highlight=False)
     if any(metrics.approximate for metrics in columns.values()):
         console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
+
+
+def _further_rows(columns: Sequence[FurtherFigures | None]) -> Iterator[tuple[str, list[str]]]:
+    """Yield label and cells of the rows that only the dev server has."""
+    known = [column or FurtherFigures() for column in columns]
+    yield "Cancelled or no outcome", [f"{one.without_outcome:,}" if one.without_outcome else UNKNOWN for one in known]
+    for name, label in _TIMES.items():
+        yield f"{label}, p50 / p95 / p99", [_format_percentiles(one.percentiles.get(name)) for one in known]
+    for key in sorted({key for one in known for key in one.scores}):
+        yield f"{printable(key)}, mean", [f"{one.scores[key]:,.4g}" if key in one.scores else UNKNOWN for one in known]
 
 
 def _format_percentiles(times: Mapping[str, int] | None) -> str:
@@ -68,14 +91,14 @@ def print_json(
     start: datetime,
     end: datetime,
     columns: Mapping[str, Metrics],
-    percentiles: Percentiles,
+    further: Mapping[str, FurtherFigures],
 ) -> None:
-    """Print one object; an unknown figure is null. Percentiles are there if they are known."""
+    """Print one object; an unknown figure is null. Figures that only the dev server has are there if it is asked."""
     found = [
         {
             "variation": name,
             **_read_fields(metrics, float),
-            **({"percentiles": percentiles[name]} if name in percentiles else {}),
+            **(asdict(further[name]) if name in further else {}),
         }
         for name, metrics in columns.items()
     ]

@@ -17,7 +17,7 @@ from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
 from ._http import BodyTooLargeError, describe_body
 from ._json import parse_json
-from ._metrics import compute_metrics, compute_metrics_by_variation, compute_percentiles
+from ._metrics import compute_further_figures, compute_metrics, compute_metrics_by_variation
 from ._stores import ServerStores, Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")
@@ -85,10 +85,10 @@ def read_metrics_by_variation(project: Key, answer: Answer) -> JSONResponse:  # 
     return answer(compute_metrics_by_variation)
 
 
-@metrics.get("/dev/percentiles/{config}")
-def read_percentiles(answer: Answer) -> JSONResponse:
-    """Return the percentiles of the times."""
-    return answer(compute_percentiles)
+@metrics.get("/dev/figures/{config}")
+def read_further_figures(answer: Answer) -> JSONResponse:
+    """Return the figures that LaunchDarkly's paths do not have: percentiles, scores, and runs without an outcome."""
+    return answer(compute_further_figures)
 
 
 inspection = APIRouter(prefix="/dev")

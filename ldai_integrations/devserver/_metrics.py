@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ._prices import NO_PRICES, Prices
+from ._runs import count_without_outcome
 
 if TYPE_CHECKING:
     from ._events import EventStore
@@ -114,7 +115,7 @@ def compute_metrics_by_variation(
     return found
 
 
-def compute_percentiles(
+def compute_further_figures(
     events: EventStore,
     config_key: str,
     *,
@@ -122,27 +123,46 @@ def compute_percentiles(
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the percentiles of the times of an AI Config, which LaunchDarkly's REST API does not have.
+    """Return the figures of an AI Config that LaunchDarkly's REST API does not have.
 
     A percentile is the smallest value that this share of all values does not exceed, as on the page. The arguments are
     those of :func:`compute_metrics`.
 
     Returns:
-        ``variationKey`` (``None`` for all variations together) and for each time ``p50``, ``p95`` and ``p99``.
+        For all variations together, whose ``variationKey`` is ``None``, and for each: ``percentiles`` of the times,
+        ``scores`` (the means of metrics with other keys than those of :data:`MEANS`, by key), and ``withoutOutcome``
+        (the number of runs that were cancelled, or have no outcome a minute after their start).
     """
-    rows = events.select(_TIMES, config_key=config_key, since_ms=since_ms, until_ms=until_ms)
-    found: dict[str | None, dict[str, list[float]]] = {None: {}}
-    for variation_key, key, value in rows:
-        for variation in (None, variation_key):
-            found.setdefault(variation, {}).setdefault(_TIME_FIELDS[key], []).append(value)
-    return [
-        {"variationKey": variation, **{name: _percentiles_of(values) for name, values in times.items()}}
-        for variation, times in found.items()
-    ]
+    window = {"since_ms": since_ms, "until_ms": until_ms}
+    found: dict[str | None, dict[str, Any]] = {}
+
+    def of(variation_key: str | None) -> dict[str, Any]:
+        return found.setdefault(variation_key, {"percentiles": {}, "scores": {}, "withoutOutcome": 0})
+
+    times: dict[tuple[str | None, str], list[float]] = {}
+    for variation_key, key, value in events.select(_TIMES, config_key=config_key, **window):
+        for one in (None, variation_key):
+            times.setdefault((one, _TIME_FIELDS[key]), []).append(value)
+    for (variation_key, name), values in times.items():
+        of(variation_key)["percentiles"][name] = _percentiles_of(values)
+    scores = [(None, *row[1:]) for row in events.select(f"{SELECT} GROUP BY key", config_key=config_key, **window)]
+    scores += events.select(f"{SELECT} GROUP BY variation_key, key", config_key=config_key, **window)
+    for variation_key, key, _, mean in scores:
+        if _is_score(key) and key not in MEANS.values():
+            of(variation_key)["scores"][key] = mean
+    for variation_key, count in count_without_outcome(events, config_key, **window):
+        of(variation_key)["withoutOutcome"] += count
+        of(None)["withoutOutcome"] += count
+    return [{"variationKey": variation_key, **figures} for variation_key, figures in found.items()]
 
 
 def _percentiles_of(values: Sequence[float]) -> dict[str, int]:
     return {f"p{share}": round(values[math.ceil(len(values) * share / 100) - 1]) for share in PERCENTILES}
+
+
+def _is_score(key: str) -> bool:
+    """Return whether an event is the score of a judge, or of a metric that the application tracks under its own key."""
+    return key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
 
 
 def _add_costs(variations: Sequence[Metrics]) -> Metrics:

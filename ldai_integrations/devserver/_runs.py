@@ -38,6 +38,7 @@ _TREE = """
 WITH RECURSIVE ancestors (run_id, parent_run_id) AS (
     SELECT run_id, parent_run_id FROM runs WHERE run_id = :run_id
     UNION SELECT runs.run_id, runs.parent_run_id FROM runs JOIN ancestors ON runs.run_id = ancestors.parent_run_id
+    LIMIT :most
 ), tree (run_id) AS (
     SELECT run_id FROM ancestors
     UNION SELECT runs.run_id FROM runs JOIN tree ON runs.parent_run_id = tree.run_id LIMIT :most
@@ -53,6 +54,12 @@ _COUNTS_OF_SOME = f"""
 SELECT config_key, count(CASE WHEN variation_key = '' THEN 1 END), count(CASE WHEN {_WITHOUT_OUTCOME} THEN 1 END)
 FROM runs WHERE config_key IS NOT NULL AND {_INDEXED} AND (variation_key = '' OR ({_WITHOUT_OUTCOME}))
 GROUP BY config_key
+"""
+_WITHOUT_OUTCOME_IN_TIME = f"""
+SELECT variation_key, count(*) FROM runs
+WHERE config_key = :config_key AND {_INDEXED} AND {_WITHOUT_OUTCOME}
+  AND (:since_ms IS NULL OR started_ms >= :since_ms) AND (:until_ms IS NULL OR started_ms < :until_ms)
+GROUP BY variation_key
 """
 _READS = """
 SELECT count(*) FROM events
@@ -127,6 +134,21 @@ def list_configs(events: EventStore, flags: Mapping[str, Any], list_prices: List
             }
         )
     return found
+
+
+def count_without_outcome(
+    events: EventStore, config_key: str, *, since_ms: int | None, until_ms: int | None
+) -> list[tuple[str, int]]:
+    """Return how many runs of each variation were cancelled, or have no outcome a minute after their start.
+
+    Args:
+        events: The events.
+        config_key: Key of the AI Config.
+        since_ms: Earlier runs do not count, in milliseconds since the epoch; ``None`` for all.
+        until_ms: Runs from this time on do not count; ``None`` for all.
+    """
+    window = {"since_ms": since_ms, "until_ms": until_ms, "overdue_ms": _overdue_ms()}
+    return events.select(_WITHOUT_OUTCOME_IN_TIME, config_key=config_key, **window)
 
 
 def _find_problems(events: EventStore, flags: Mapping[str, Any], key: str, mode: str | None) -> Iterator[str]:

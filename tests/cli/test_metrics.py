@@ -313,6 +313,41 @@ def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert total["percentiles"] == {"durationMs": {"p50": 500, "p95": 950, "p99": 990}}
 
 
+def test_scores_and_cancelled_runs_of_the_dev_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the dev server, the table has the scores of the application and the runs without an outcome."""
+
+    def event(run: str, key: str, value: float) -> dict[str, Any]:
+        about = {"runId": run, "configKey": "chat", "variationKey": "small" if run == "a" else "large"}
+        return {"kind": "custom", "key": key, "creationDate": NOW_MS, "metricValue": value, "data": about}
+
+    scores = [event("a", "answer-quality", 0.25), event("b", "answer-quality", 0.75), event("b", "[b]rich[/b]", 1)]
+    cancelled = event("c", "$ld:ai:duration:total", 10)
+    ended = [event(run, "$ld:ai:generation:success", 1) for run in "ab"]
+    with DevServer({"flags": {}}) as server:
+        httpx.post(f"{server.url}/bulk", json=[*scores, cancelled, *ended], trust_env=False).raise_for_status()
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        window = ("--from", "2026-11-19", "--to", "2026-11-21", "--by-variation")
+        assert cli.main(["metrics", "chat", *window]) == 0
+        table = capsys.readouterr().out
+        assert cli.main(["metrics", "chat", *window, "--json"]) == 0
+        columns = {one["variation"]: one for one in json.loads(capsys.readouterr().out)["metrics"]}
+        assert cli.main(["metrics", "chat", "--from", "2026-11-01", "--to", "2026-11-02", "--json"]) == 0
+        [earlier] = json.loads(capsys.readouterr().out)["metrics"]
+    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in map(_split_cells, table.splitlines())}
+    assert rows["answer-quality, mean"] == ["0.5", "0.75", "0.25"]
+    assert rows["[b]rich[/b], mean"] == ["1", "1", "\u2013"]
+    assert rows["Cancelled or no outcome"] == ["1", "1", "\u2013"]
+    assert columns["all"]["scores"] == {"[b]rich[/b]": 1, "answer-quality": 0.5}
+    assert [columns[name]["without_outcome"] for name in ("all", "large", "small")] == [1, 1, 0]
+    assert "scores" not in earlier
+
+
+def _split_cells(line: str) -> list[str]:
+    return line.split("│") if "│" in line else ["", "", ""]
+
+
 def test_an_address_in_the_arguments_wins(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line takes precedence over the environment."""
     monkeypatch.setenv("LDAI_DEV_SERVER", "http://127.0.0.1:1")

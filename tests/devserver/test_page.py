@@ -378,6 +378,18 @@ def test_the_tree_of_a_run(raw: httpx.Client) -> None:
     assert tree("unknown") == {}
 
 
+def test_the_tree_of_many_runs(raw: httpx.Client) -> None:
+    """Of a very long chain of runs, the nearest ones are listed."""
+    chain = [event(SUCCESS, 1, run_id="0")]
+    for number in range(1, 1000):
+        found = event(SUCCESS, 1, run_id=str(number))
+        chain.append({**found, "data": {**found["data"], "parentRunId": str(number - 1)}})
+    raw.post("/bulk", json=chain)
+
+    found = raw.get("/dev/runs/tree", params={"run_id": "999"}).json()["runs"]
+    assert {run["runId"] for run in found} == {str(number) for number in range(800, 1000)}
+
+
 def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
     """If an agent is read as a completion, which the SDK does silently, the page gets a problem. Problems of the flag
     file are listed, too."""
@@ -474,7 +486,7 @@ def test_no_statement_reads_every_event(tmp_path: Path) -> None:
             plans[statement] = " ".join(str(row[-1]) for row in plan)
     assert len(plans) > 5
     assert {statement: plan for statement, plan in plans.items() if "SCAN events" in plan} == {}
-    assert sum("runs_to_warn_of" in plan for plan in plans.values()) == 1
+    assert sum("runs_to_warn_of" in plan for plan in plans.values()) == 2
     assert sum("events_of_reads" in plan for plan in plans.values()) == 1
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from ldai import LDAIClient
 from ldai.tracker import FeedbackKind, TokenUsage
 from ldclient import Context
+
+from ldai_integrations.devserver import DevServer
 
 from ..browser import headless, needs_browser, picture
 from .conftest import flush
@@ -27,10 +32,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import httpx
     from selenium import webdriver
-
-    from ldai_integrations.devserver import DevServer
 
     from .conftest import Connect
 
@@ -81,6 +83,10 @@ class Page:
     def totals(self) -> dict[str, str]:
         """Return the totals by their names."""
         return dict(zip(self.texts("#totals dt"), self.texts("#totals dd:not(.note)"), strict=True))
+
+    def cost_note(self) -> str:
+        """Return the text below the cost."""
+        return dict(zip(self.texts("#totals dt"), self.texts("#totals dd.note"), strict=True))["Cost"]
 
     def row(self, variation: str) -> dict[str, str]:
         """Return the figures of a variation by the names of their columns."""
@@ -134,6 +140,11 @@ def track(client: LDAIClient, ld_context: Context, duration: int, *, ok: bool = 
         tracker.track_feedback({"kind": FeedbackKind.Positive})
     else:
         tracker.track_error()
+
+
+def prices_in_list(models: list[str], model: str, _provider: str) -> dict[str, Decimal]:
+    """Return the prices of a model in a price list that has some models."""
+    return {"input": Decimal("0.001"), "output": Decimal("0.002")} if model in models else {}
 
 
 def percentile(values: list[int], percent: int) -> int:
@@ -192,6 +203,20 @@ def test_figures_are_those_of_the_sdk(page: Page, tracked: LDAIClient, server: D
         "600 ms",
     )
     assert len(page.texts("#runs .run")) == 9
+
+
+def test_where_the_prices_come_from(page: Page, tracked: LDAIClient, server: DevServer) -> None:
+    """Below the cost, the page says whether it is computed with list prices, or that there are none."""
+    page.open()
+    assert page.cost_note() == "input and output"
+
+    for listed, note in ((["gpt-4o"], "tokens without a price"), (["gpt-4o", "gpt-4o-mini"], "at list prices")):
+        with DevServer(FLAGS, list_prices=partial(prices_in_list, listed)) as other:
+            httpx.post(f"{other.url}/bulk", json=server.events(), trust_env=False)
+            shown = Page(page.browser, other.url)
+            shown.open()
+            assert shown.cost_note() == note
+            page.browser.get("about:blank")  # before the server is gone
 
 
 def test_charts_have_their_values_as_tables(page: Page, tracked: LDAIClient) -> None:
