@@ -6,9 +6,11 @@ variation in each request, and counts once in experiments.
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from itsdangerous import BadSignature
 
@@ -23,6 +25,8 @@ _PURPOSE = b"ldai_integrations.visitors.v1"
 # store the response.
 _SHARED = ("public", "s-maxage", "max-age")
 _NOT_SHARED = ("private", "no-store")
+# A browser has several cookies of one name only for several paths or domains. Each check of a signature takes 10 µs.
+_MOST_CHECKED = 8
 
 
 class Visitors:
@@ -45,6 +49,7 @@ class Visitors:
             )
         self._settings = settings
         self._signer = make_signer(secrets, _PURPOSE)
+        self._pattern = re.compile(rf"(?:^|;)\s*{re.escape(settings.cookie)}=([^;]*)")
 
     def recognize(self, cookies: str, *, is_https: bool) -> Visitor:
         """Return the visitor who sent a ``Cookie`` header; a new one if it contains no cookie of ours.
@@ -53,9 +58,9 @@ class Visitors:
             cookies: The header; empty if there is none.
             is_https: Whether the request came over https.
         """
-        for value in _values_of(cookies, self._settings.cookie):
+        for found in islice(self._pattern.finditer(cookies), _MOST_CHECKED):
             try:
-                return Visitor(self._signer.unsign(value).decode())
+                return Visitor(self._signer.unsign(found[1].strip()).decode())
             except BadSignature:
                 continue
         key = str(uuid.uuid4())
@@ -90,10 +95,3 @@ class Visitor:
         directives = {part.partition("=")[0].strip() for part in cache_control.lower().split(",")}
         is_shared = directives.isdisjoint(_NOT_SHARED) and not directives.isdisjoint(_SHARED)
         return "" if is_shared else self.cookie
-
-
-def _values_of(cookies: str, name: str) -> Iterator[str]:
-    for part in cookies.split(";"):
-        found, _, value = part.strip().partition("=")
-        if found == name:
-            yield value

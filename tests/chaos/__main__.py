@@ -37,7 +37,7 @@ def _main() -> int:
             scenario.stop()
         os._exit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # servers would inherit that SIGHUP is ignored
         signal.signal(number, stop)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         results = list(pool.map(lambda scenario: scenario.run(seconds), scenarios))

@@ -84,6 +84,14 @@ def test_every_changed_character_is_noticed() -> None:
     assert all(recognize(f"{name}={other}").cookie for other in (*changed, f"{value}=", f"{value}!"))
 
 
+def test_many_cookies_of_the_name_cost_nothing() -> None:
+    """Only the first few are checked, because each check takes time on an event loop."""
+    own = pair(recognize().cookie)
+
+    assert recognize("ldai_visitor=wrong.sign; " * 5 + own).cookie == ""
+    assert recognize("ldai_visitor=wrong.sign; " * 1_000 + own).cookie != ""
+
+
 def test_secrets_are_rotated() -> None:
     """All secrets are accepted, and the last one signs; a secret that is removed forgets its visitors."""
     visitor = recognize(secret=OLD)
