@@ -18,7 +18,7 @@ from . import show
 from .check import Report
 from .plan import CONFIG_KEYS, PLAN
 from .readback import read_bill, read_costs, read_prices, read_runs, read_table
-from .services import CONFIGS, ServiceError, Services, is_real, running
+from .services import CONFIGS, ServiceError, Services, running
 from .traffic import Exchange, send_all
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ PAUSE_SECONDS = 2.0  # between further requests
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def demonstrate(*, serve: bool) -> int:
+def demonstrate(*, serve: bool, live: bool) -> int:
     """Run the demo.
 
     Args:
         serve: Keep everything running, with a request now and then, until Ctrl-C.
+        live: Use LaunchDarkly and OpenAI.
 
     Returns:
         The exit status: 0 if every figure agrees, 1 if a figure differs or a process does not start, 130 if Ctrl-C or
@@ -46,7 +47,7 @@ def demonstrate(*, serve: bool) -> int:
         signal.signal(number, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="ldai-demo-") as directory:
-            return run(console, Path(directory), serve=serve)
+            return run(console, Path(directory), serve=serve, live=live)
     except ServiceError as error:
         console.print(str(error), style="red", markup=False)
         return 1
@@ -62,17 +63,16 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def run(console: Console, directory: Path, *, serve: bool) -> int:
+def run(console: Console, directory: Path, *, serve: bool, live: bool) -> int:
     """Start the processes, send the requests, check the figures, and return the exit status."""
-    real = is_real(os.environ)
     console.print(
-        "Starting the apps with " + ("LaunchDarkly and OpenAI." if real else "a dev server and a model server.")
+        "Starting the apps with " + ("LaunchDarkly and OpenAI." if live else "a dev server and a model server.")
     )
-    with running(directory, os.environ) as services:
+    with running(directory, os.environ, live=live) as services:
         if serve:  # otherwise the address would be of no use at the end
             show.print_page(console, services)
         exchanges = send(console, services)
-        differences = check_real(console, exchanges) if real else check(console, services, exchanges)
+        differences = check_live(console, exchanges) if live else check(console, services, exchanges)
         if serve:
             show.print_addresses(console, services)
             with suppress(KeyboardInterrupt):
@@ -137,8 +137,8 @@ def check(console: Console, services: Services, exchanges: list[Exchange]) -> li
     return differences
 
 
-def check_real(console: Console, exchanges: list[Exchange]) -> list[str]:
-    """Print what was sent to the real services, and return what was wrong with the answers."""
+def check_live(console: Console, exchanges: list[Exchange]) -> list[str]:
+    """Print what was sent to LaunchDarkly and OpenAI, and return what was wrong with the answers."""
     differences = [problem for exchange in exchanges for problem in exchange.problems()]
-    show.print_real_verdict(console, exchanges, differences)
+    show.print_live_verdict(console, exchanges, differences)
     return differences

@@ -56,18 +56,14 @@ class Services:
     database: Path | None = None
 
 
-def is_real(environ: Mapping[str, str]) -> bool:
-    """Return whether both keys are set, so that the apps use LaunchDarkly and OpenAI."""
-    return bool(environ.get("LAUNCHDARKLY_SDK_KEY") and environ.get("OPENAI_API_KEY"))
-
-
 @contextmanager
-def running(directory: Path, environ: Mapping[str, str]) -> Iterator[Services]:
-    """Run the apps and, unless both real keys are set, the two servers that they use.
+def running(directory: Path, environ: Mapping[str, str], *, live: bool = False) -> Iterator[Services]:
+    """Run the apps and, unless they are live, the two servers that they use.
 
     Args:
         directory: The directory for the database and the logs.
         environ: The environment of the processes.
+        live: Let the apps use LaunchDarkly and OpenAI.
 
     Raises:
         ServiceError: A process does not answer in time.
@@ -81,8 +77,8 @@ def running(directory: Path, environ: Mapping[str, str]) -> Iterator[Services]:
             apps = {"Flask": start("flask", FLASK, environ), "FastAPI": start("fastapi", FASTAPI, environ)}
             return {name: _ready(app, "/") for name, app in apps.items()}
 
-        if is_real(environ):
-            yield Services(start_apps(environ))
+        if live:
+            yield Services(start_apps({name: value for name, value in environ.items() if name != "LDAI_DEV_SERVER"}))
             return
         dev, model = start("dev-server", DEV_SERVER, environ), start("model-server", MODEL_SERVER, environ)
         dev_server, model_server = _ready(dev, "/dev/status"), _ready(model, "/bill")

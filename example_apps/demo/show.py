@@ -70,26 +70,26 @@ def print_verdict(console: Console, report: Report, differences: Sequence[str]) 
         " times, which are between those of the model server and those of the clients; and the tokens of the"
         f" {broken} incomplete streams, which the library estimates because no provider sends usage for them."
     )
-    _print_differences(console, differences)
+    _print_differences(console, differences, "Everything agrees.")
 
 
-def print_real_verdict(console: Console, exchanges: Sequence[Exchange], differences: Sequence[str]) -> None:
-    """Print what was sent to the real services. An SDK key cannot read the figures back."""
+def print_live_verdict(console: Console, exchanges: Sequence[Exchange], differences: Sequence[str]) -> None:
+    """Print what was sent to LaunchDarkly and OpenAI. An SDK key cannot read the figures back."""
     console.print(
         f"{len(exchanges)} requests were sent, without those that OpenAI cannot answer, such as failures on request."
         " LaunchDarkly shows the figures within two minutes, in the Monitoring tab of each AI Config. They were not"
         f" compared, because an SDK key cannot read them. Your environment needs AI Configs like those in {CONFIGS}."
     )
-    _print_differences(console, differences)
+    _print_differences(console, differences, "Every answer is as expected.")
 
 
-def _print_differences(console: Console, differences: Sequence[str]) -> None:
+def _print_differences(console: Console, differences: Sequence[str], success: str) -> None:
     for difference in differences:
         console.print(f"DIFFERENT: {difference}", style="red", markup=False)
     if differences:
         console.print(f"{len(differences)} differences.", style="bold red")
     else:
-        console.print("Everything agrees.", style="bold green")
+        console.print(success, style="bold green")
 
 
 def print_page(console: Console, services: Services, label: str = "The figures appear at") -> None:

@@ -20,7 +20,7 @@ from ldai_integrations import cli
 from ldai_integrations._example_apps.demo import demonstrate as demo
 from ldai_integrations._example_apps.demo import services
 from ldai_integrations._example_apps.demo.plan import PLAN
-from ldai_integrations._example_apps.demo.services import ROOT, ServiceError, Services, is_real, local_environ, running
+from ldai_integrations._example_apps.demo.services import ROOT, ServiceError, Services, local_environ, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .conftest import Stage
 
 STATIC = ["http.server", "--bind", "127.0.0.1", "{port}"]  # starts quickly, in the place of the apps
-REAL_KEYS = {**os.environ, "LAUNCHDARKLY_SDK_KEY": "sdk-none", "OPENAI_API_KEY": "sk-none"}
+KEYS = {**os.environ, "LAUNCHDARKLY_SDK_KEY": "sdk-none", "OPENAI_API_KEY": "sk-none"}
 
 
 @pytest.fixture
@@ -101,21 +101,30 @@ def test_difference_makes_the_check_fail(stage: Stage, console: Console, monkeyp
     assert f"{len(differences)} differences." in text_of(console)
 
 
-def test_real_services_get_only_possible_steps(stage: Stage, console: Console) -> None:
+def test_live_services_get_only_possible_steps(stage: Stage, console: Console) -> None:
     """Without a model server, steps that need it are not sent, and the answers are still checked."""
     exchanges = demo.send(console, Services(stage.services.apps))
     assert len(exchanges) == 2 * sum("#" not in (step.question or "") for step in PLAN)
-    assert demo.check_real(console, exchanges) == []
-    assert "Everything agrees." in text_of(console)
+    assert demo.check_live(console, exchanges) == []
+    assert "Every answer is as expected." in text_of(console)
     exchanges[0].status = 500
-    assert demo.check_real(console, exchanges) == [f"Flask, {PLAN[0].title}: status 500 instead of 200"]
+    assert demo.check_live(console, exchanges) == [f"Flask, {PLAN[0].title}: status 500 instead of 200"]
 
 
-def test_real_services_need_both_keys() -> None:
-    """With only one of the keys, the demo does not use a paid service."""
-    assert is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "OPENAI_API_KEY": "sk-1"})
-    assert not is_real({"LAUNCHDARKLY_SDK_KEY": "sdk-1"})
-    assert not is_real({"OPENAI_API_KEY": "sk-1", "LAUNCHDARKLY_SDK_KEY": ""})
+def test_live_services_need_both_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one of the keys, --live is an error that names it."""
+    monkeypatch.setattr(os, "environ", {**KEYS, "LAUNCHDARKLY_SDK_KEY": ""})
+    assert cli.main(["demo", "--live"]) == 2
+    assert "--live needs LAUNCHDARKLY_SDK_KEY" in capsys.readouterr().err
+
+
+def test_keys_alone_use_no_paid_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --live, the demo starts its own servers, whatever keys are set."""
+    for name in ("FLASK", "FASTAPI"):
+        monkeypatch.setattr(services, name, STATIC)
+    with running(tmp_path, KEYS) as started:
+        assert is_listening(started.dev_server)
+        assert is_listening(started.model_server)
 
 
 def test_local_apps_use_local_servers_only() -> None:
@@ -136,7 +145,7 @@ def test_error_stops_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """After an error, all processes are stopped."""
     monkeypatch.setattr(services, "FLASK", STATIC)
     monkeypatch.setattr(services, "FASTAPI", STATIC)
-    block = running(tmp_path, REAL_KEYS)
+    block = running(tmp_path, KEYS, live=True)
     started = block.__enter__()
     assert all(map(is_listening, started.apps.values()))
     assert not block.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
@@ -150,7 +159,7 @@ def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(services, "FLASK", ["stubborn", *STATIC[1:]])
     monkeypatch.setattr(services, "FASTAPI", STATIC)
     monkeypatch.setattr(services, "STOP_SECONDS", 0.2)
-    with running(tmp_path, REAL_KEYS) as started:
+    with running(tmp_path, KEYS, live=True) as started:
         pass
     assert not is_listening(started.apps["Flask"])
 
@@ -160,7 +169,7 @@ def test_process_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(services, "FLASK", ["no_such_module"])
     monkeypatch.setattr(services, "FASTAPI", STATIC)
     with pytest.raises(ServiceError, match=r"(?s)The flask does not answer.*No module named no_such_module"):
-        running(tmp_path, REAL_KEYS).__enter__()
+        running(tmp_path, KEYS, live=True).__enter__()
 
 
 @pytest.fixture
@@ -168,7 +177,7 @@ def static_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the command start simple servers, and restore the signal handlers afterwards."""
     monkeypatch.setattr(services, "FLASK", STATIC)
     monkeypatch.setattr(services, "FASTAPI", STATIC)
-    monkeypatch.setattr(os, "environ", REAL_KEYS)
+    monkeypatch.setattr(os, "environ", KEYS)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in handlers.items():
@@ -177,7 +186,7 @@ def static_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_exit_status_after_a_difference(static_apps: None, capsys: pytest.CaptureFixture[str]) -> None:
     """If the apps answer wrongly, the command prints it and fails."""
-    assert cli.main(["demo"]) == 1
+    assert cli.main(["demo", "--live"]) == 1
     assert "status 501 instead of 200" in capsys.readouterr().out
 
 
@@ -186,7 +195,7 @@ def test_exit_status_after_a_failed_start(
 ) -> None:
     """If an app cannot start, the command fails with a message, not with a traceback."""
     monkeypatch.setattr(services, "FASTAPI", ["no_such_module"])
-    assert cli.main(["demo"]) == 1
+    assert cli.main(["demo", "--live"]) == 1
     assert "The fastapi does not answer" in capsys.readouterr().out
 
 
@@ -201,6 +210,6 @@ def test_signal_before_the_check(number: int, static_apps: None, monkeypatch: py
         pytest.fail("the signal did not arrive")
 
     monkeypatch.setattr(demo, "send", send)
-    assert cli.main(["demo"]) == 130
+    assert cli.main(["demo", "--live"]) == 130
     assert len(started) == 2
     assert not any(map(is_listening, started))
