@@ -11,13 +11,12 @@ from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, environment_id_of, forks
+from ..delivery import Delivery, environment_id_of, forks, remedy_without_answer
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
 _REMEDIES = {
     "FLAG_NOT_FOUND": "there is no such AI Config in this environment; check the key and the SDK key's environment",
-    "CLIENT_NOT_READY": "LaunchDarkly is not connected yet; check the SDK key and the network",
     "USER_NOT_SPECIFIED": "the LD context is not valid; check ld_context",
     "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
 }
@@ -150,7 +149,11 @@ class TrackingClient(_Interface):
         kind = detail.reason["kind"] if detail.reason else ""
         if kind == "ERROR":
             error = str((detail.reason or {}).get("errorKind"))
-            self._note_default(key, error.lower(), _REMEDIES.get(error, "see LaunchDarkly's own log lines"))
+            remedy = _REMEDIES.get(error, "see LaunchDarkly's own log lines")
+            if error == "CLIENT_NOT_READY":
+                answer = remedy_without_answer("check the SDK key and the network")
+                remedy = f"LaunchDarkly is not connected yet; {answer}"
+            self._note_default(key, error.lower(), remedy)
             return detail
         if detail.is_default_value():
             self._note_default(key, "off", "it is off and has no variation to serve while off")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from .._locks import forks
 from ._config_file import file_source
-from ._connection import SDK_KEY, connection_of, has_answered, is_real_key, problem_with_key, report_connection
+from ._connection import (
+    DEV_SERVER,
+    SDK_KEY,
+    connection_of,
+    has_answered,
+    is_real_key,
+    problem_with_key,
+    remedy_without_answer,
+    report_connection,
+)
 from ._delivery import Delivery, delivery_of
-from ._dev_server import DEV_SERVER, DevWarnings, watch_dev_server
+from ._dev_server import DevWarnings, watch_dev_server
 from ._environment import CONFIG_FILE, NOT_CONFIGURED, SERVERLESS, client_from_env, is_serverless
 from ._exit import exits
 from ._payload import safe_context
@@ -35,6 +44,7 @@ __all__ = [
     "is_real_key",
     "is_serverless",
     "problem_with_key",
+    "remedy_without_answer",
     "report_connection",
     "safe_context",
     "watch_client",

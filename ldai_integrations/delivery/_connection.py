@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ldclient.interfaces import DataSourceErrorInfo, DataSourceState
 from .._diagnostics import Diagnostics
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
+DEV_SERVER = "LDAI_DEV_SERVER"
 
 _POLL_SECONDS = 0.01
 # What ldclient accepts. It replaces any other key by an empty one without an error.
@@ -61,6 +63,12 @@ def problem_with_key(key: str) -> KeyProblem | None:
 def is_real_key(key: str) -> bool:
     """Return whether a key has the form of LaunchDarkly's own SDK keys, unlike one that is made up for a dev server."""
     return _REAL_KEY.fullmatch(key) is not None
+
+
+def remedy_without_answer(remedy: str) -> str:
+    """Return what to do if nothing answers: start the dev server if one is configured, otherwise the given remedy."""
+    server = os.environ.get(DEV_SERVER, "").strip()
+    return f"start the dev server (`ldai dev`) at {server}, or unset {DEV_SERVER}" if server else remedy
 
 
 def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:
@@ -129,10 +137,9 @@ def _report(error: DataSourceErrorInfo | None, diagnostics: Diagnostics) -> None
     elif status:
         cause = f"it answered HTTP {status}; check the address and LaunchDarkly's status page"
     else:
-        cause = (
-            "it could not be reached; check the network, and that http_proxy and https_proxy (lower case: they apply "
-            "to 127.0.0.1 too, unless no_proxy names it) let the process through"
-        )
+        proxies = "http_proxy and https_proxy (lower case: they apply to 127.0.0.1 too, unless no_proxy names it)"
+        remedy = remedy_without_answer(f"check the network, and that {proxies} let the process through")
+        cause = f"it could not be reached; {remedy}"
     diagnostics.note(
         "connection", cause, "LaunchDarkly is not connected: %s. Default AI Configs are served until it is.", cause
     )

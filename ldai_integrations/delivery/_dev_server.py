@@ -10,9 +10,8 @@ from contextlib import suppress
 import urllib3
 
 from .._diagnostics import Diagnostics, receivers
-from ._connection import SDK_KEY, is_real_key
+from ._connection import DEV_SERVER, SDK_KEY, is_real_key
 
-DEV_SERVER = "LDAI_DEV_SERVER"
 _SECONDS = 2.0
 
 

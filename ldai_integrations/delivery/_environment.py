@@ -14,8 +14,7 @@ from .._diagnostics import logger
 from .._http import LOOPBACK, split_address
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
-from ._connection import SDK_KEY, problem_with_key
-from ._dev_server import DEV_SERVER
+from ._connection import DEV_SERVER, SDK_KEY, problem_with_key
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError, without_timeout_warning
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from .._diagnostics import Diagnostics, logger
 from ._batch import Batch
+from ._connection import remedy_without_answer
 from ._post import Answer
 
 # The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to the limit.
@@ -205,14 +206,17 @@ class Spool:
             self._asked_until = now + answer.retry_after if answer.retry_after else 0.0
             self._retry_at = max(now + seconds, self._asked_until)
         self.state = str(answer)
-        remedy = _REFUSING if answer.is_refusal else _UNAVAILABLE
+        if answer.status is None:
+            remedy = remedy_without_answer(_UNAVAILABLE)
+        else:
+            remedy = _REMEDIES.get(answer.status, _REFUSING if answer.is_refusal else _UNAVAILABLE)
         self._diagnostics.note(
             "events",
             str(answer),
             "LaunchDarkly's events endpoint does not accept events (%s): %s. They are kept, up to %d MB, and sent "
             "when it accepts them.",
             answer,
-            remedy if answer.status is None else _REMEDIES.get(answer.status, remedy),
+            remedy,
             self._max_bytes // 1_000_000,
         )
 

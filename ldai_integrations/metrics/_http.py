@@ -113,11 +113,14 @@ class Connection:
     def _unreachable(self, exc: urllib3.exceptions.HTTPError) -> MetricsError:
         reason = getattr(exc, "reason", None) or exc
         refused = isinstance(reason, urllib3.exceptions.NewConnectionError)  # which urllib3 derives from its timeout
+        remedy = "check the address, the network and https_proxy"
         if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
             cause = f"did not answer within {self._timeout:g} s, {_TRIES} times"
         else:
             cause = f"could not be reached ({type(reason).__name__})"
-        return MetricsError(f"{self.base_url} {cause}: check the address, the network and https_proxy", status=None)
+            if urlsplit(self.base_url).hostname in LOOPBACK:
+                remedy = "start the dev server (`ldai dev`), or correct the address"
+        return MetricsError(f"{self.base_url} {cause}: {remedy}", status=None)
 
 
 class _Retry(urllib3.Retry):

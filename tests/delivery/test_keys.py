@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from ldclient import Config, LDClient
+from ldclient import Config, Context, LDClient
 from ldclient.interfaces import UpdateProcessor
 
 from ldai_integrations import ConfigurationError, Settings, Tracking
@@ -74,14 +74,19 @@ def test_a_key_that_is_refused_to_a_client_of_your_own(
     gc.collect()
 
 
-def test_nobody_at_the_address(caplog: pytest.LogCaptureFixture) -> None:
-    """An address where no server answers is logged and reported by stats()."""
+def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An address where no dev server answers is logged and reported by stats(); each line says how to start one."""
     with DevServer(FLAGS) as gone:
         url = gone.url
-    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": url}, settings=Settings(flush_timeout=0.1))
+    monkeypatch.setenv("LDAI_DEV_SERVER", url)
+    tracking = Tracking.from_env(settings=Settings(flush_timeout=0.1))
     assert tracking.stats().connection == "unreachable"
-    assert any("could not be reached" in record.message for record in caplog.records)
+    tracking.client.variation("chat", Context.create("ada"), None)
     tracking.close()
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    reached = next(line for line in lines if "could not be reached" in line)
+    events = next(line for line in lines if "does not accept events (unreachable)" in line)
+    assert all(f"start the dev server (`ldai dev`) at {url}" in line for line in (reached, events))
 
 
 class _NeverReady(UpdateProcessor):
