@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Literal
 
@@ -28,6 +29,11 @@ from .usage import count_with
 __all__ = ["Clock", "Events", "OfflineLaunchDarkly", "RecordingSink", "ai_config", "counting_tokens", "recorded_runs"]
 
 Variation = Mapping[str, Any]
+
+_FIELDS = (
+    *("messages", "instructions", "parameters", "provider", "variation_key", "version", "enabled", "mode"),
+    *("tools", "judgeConfiguration", "evaluationMetricKey", "outputFormat"),
+)
 
 
 def ai_config(
@@ -59,8 +65,11 @@ def ai_config(
             ``evaluationMetricKey`` of a judge.
 
     Raises:
-        ConfigurationError: If there are both messages and instructions.
+        ConfigurationError: If there are both messages and instructions, or if a field seems to be misspelled.
     """
+    for name in fields.keys() - set(_FIELDS):
+        for similar in get_close_matches(name, _FIELDS, n=1, cutoff=0.8):
+            raise ConfigurationError(f"ai_config was given {name}; did you mean {similar}?")
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
     prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
@@ -214,11 +223,15 @@ class OfflineLaunchDarkly:
             users: Other variations, by the keys of LD contexts of kind ``user``.
 
         Raises:
-            ConfigurationError: If it is a whole flag of a flag file.
+            ConfigurationError: If it is no variation, or a whole flag of a flag file.
         """
         others = users or {}
         for variation in (config, *others.values()):
-            if isinstance(variation, Mapping) and "variations" in variation:
+            if not isinstance(variation, Mapping):
+                raise ConfigurationError(
+                    f"{config_key!r} was given a {type(variation).__name__}; give a variation, such as ai_config()"
+                )
+            if "variations" in variation:
                 raise ConfigurationError(
                     f"{config_key!r} is a whole flag; give one of its variations, such as flag['variations'][0], or "
                     "serve the flag file with Tracking.from_env(environ={'LDAI_CONFIG_FILE': …})"

@@ -22,12 +22,12 @@ from ._run.lifetime import Flushing, Start
 from ._run.report import Reporter
 from .costs import Costs
 from .delivery import (
-    NOT_CONFIGURED,
     DevWarnings,
     client_from_env,
     connection_of,
     delivery_of,
     forks,
+    not_configured,
     watch_client,
     watch_dev_server,
 )
@@ -280,8 +280,8 @@ class _Process:
             if self.tracking is None:
                 try:
                     self._created = self._of_shared_client() or Tracking._connect()
-                except TrackingNotConfiguredError:
-                    self.diagnostics.note("configuration", "", "Runs are not tracked. %s", NOT_CONFIGURED)
+                except TrackingNotConfiguredError as exc:
+                    self.diagnostics.note("configuration", "", "Runs are not tracked. %s", exc)
                 except LDAIIntegrationError as exc:
                     self.diagnostics.note("configuration", str(exc), "Runs are not tracked: %s", exc)
             return self.tracking
@@ -311,8 +311,8 @@ def _note_second(tracking: Tracking, reason: str) -> None:
     tracking._diagnostics.note(
         "second_tracking",
         "",
-        "A second Tracking was created, although %s. Its runs are counted separately. Create one Tracking for each "
-        "application, and pass it to every middleware and decorator.",
+        "A second Tracking was created, although %s. Its runs are counted separately. Create one Tracking for the "
+        "process, and pass it to every middleware and decorator.",
         reason,
     )
 
@@ -334,6 +334,6 @@ def process_tracking(tracking: Tracking | None = None) -> Tracking:
     """
     found = tracking if tracking is not None else process.make_tracking()
     if found is None:
-        raise TrackingNotConfiguredError(NOT_CONFIGURED)
+        raise TrackingNotConfiguredError(not_configured())
     found._services.start.wait()
     return found

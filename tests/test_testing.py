@@ -103,6 +103,24 @@ def test_without_configs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
 
 
+def test_settings_of_your_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixture ldai_settings gives the settings of the fixture ldai."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from ldai_integrations import Settings
+
+        @pytest.fixture
+        def ldai_settings():
+            return Settings(flush="never", judges=None, cancelled_as="error")
+
+        def test_settings(ldai):
+            assert ldai.tracking.settings.cancelled_as == "error"
+        """
+    )
+    run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
+
+
 def test_the_plugin_is_light(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of pytest that does not use the fixture does not import LaunchDarkly's SDK."""
     pytester.makepyfile(
@@ -179,6 +197,19 @@ def test_a_whole_flag_is_refused(no_leaks: None) -> None:
         OfflineLaunchDarkly({"bot": flag})
     with OfflineLaunchDarkly({"bot": flag["variations"][0]}), track_ai("bot") as run:  # type: ignore[index]
         assert run.config.enabled
+
+
+@pytest.mark.parametrize("served", [None, "gpt-4o", [ai_config()]])
+def test_what_is_no_variation_is_refused(served: dict[str, object], no_leaks: None) -> None:
+    """Only a variation can be served; the error says what to give."""
+    with pytest.raises(ConfigurationError, match=r"'bot' was given a \w+; give a variation, such as ai_config\(\)"):
+        OfflineLaunchDarkly({"bot": served})
+
+
+def test_a_misspelled_field_is_refused() -> None:
+    """A field that is nearly one that a variation has is an error."""
+    with pytest.raises(ConfigurationError, match="was given message; did you mean messages"):
+        ai_config("gpt-4o", message="You help.")
 
 
 def test_events(no_leaks: None) -> None:

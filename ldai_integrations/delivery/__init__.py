@@ -16,7 +16,7 @@ from ._connection import (
 )
 from ._delivery import Delivery, delivery_of
 from ._dev_server import DevWarnings, watch_dev_server
-from ._environment import CONFIG_FILE, NOT_CONFIGURED, SERVERLESS, client_from_env, is_serverless
+from ._environment import CONFIG_FILE, SERVERLESS, client_from_env, is_serverless, not_configured
 from ._exit import exits
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
@@ -26,7 +26,6 @@ from ._sdk import environment_id_of
 __all__ = [
     "CONFIG_FILE",
     "DEV_SERVER",
-    "NOT_CONFIGURED",
     "SDK_KEY",
     "SERVERLESS",
     "Delivery",
@@ -43,6 +42,7 @@ __all__ = [
     "has_answered",
     "is_real_key",
     "is_serverless",
+    "not_configured",
     "problem_with_key",
     "remedy_without_answer",
     "report_connection",

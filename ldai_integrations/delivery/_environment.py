@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,28 @@ from ._sdk import SdkChangedError, without_timeout_warning
 
 CONFIG_FILE = "LDAI_CONFIG_FILE"
 
-NOT_CONFIGURED = (
+_NOT_CONFIGURED = (
     "There is no LaunchDarkly to track with. Set one of the environment variables "
     f"{SDK_KEY} (an SDK key of a LaunchDarkly environment), "
     f"{DEV_SERVER} (the address that `ldai dev` prints, such as http://127.0.0.1:8765) or "
     f"{CONFIG_FILE} (a JSON file with AI Configs; nothing is reported), "
     "or make a Tracking(client) with an LDClient of your own."
 )
+
+
+def not_configured(environ: Mapping[str, str] | None = None) -> str:
+    """Return what to set, and the variables that look as if they were misspelled.
+
+    Args:
+        environ: The variables to read instead of ``os.environ``.
+    """
+    names = (SDK_KEY, DEV_SERVER, CONFIG_FILE)
+    others = sorted((os.environ if environ is None else environ).keys() - set(names))
+    similar = {name: get_close_matches(name, names, n=1, cutoff=0.85) for name in others}
+    return " ".join(
+        [_NOT_CONFIGURED, *(f"{name} is set; did you mean {match[0]}?" for name, match in similar.items() if match)]
+    )
+
 
 # After this time a batch is posted again, under the same id. The SDK's default is 15 s.
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
@@ -76,7 +92,7 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
         return _make(_check_key(key))
     if file:
         return _start(_config_of_file(Path(file)))
-    raise TrackingNotConfiguredError(NOT_CONFIGURED)
+    raise TrackingNotConfiguredError(not_configured(environ))
 
 
 def _make(key: str, **uris: Any) -> LDClient:
@@ -111,7 +127,9 @@ def _check_key(key: str, *, for_dev_server: bool = False) -> str:
 def _check_address(url: str) -> str:
     parts = split_address(url)
     if parts is None:
-        raise ConfigurationError(f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints")
+        raise ConfigurationError(
+            f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints, such as http://127.0.0.1:8765"
+        )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(
             f"{DEV_SERVER} is {url!r}: over plain http the SDK key would be readable on the network; "

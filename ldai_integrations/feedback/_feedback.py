@@ -156,6 +156,8 @@ class Feedback:
             return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
 
     def _count(self, tokens: Tokens, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
+        if not fields:
+            return refuse(400, "Send token and kind as a JSON object or as a form, with the Content-Type of it.")
         kind = fields.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
             return refuse(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")

@@ -191,7 +191,7 @@ def _check_token(token: str) -> str:
     if token.startswith(("sdk-", "mob-")):
         raise ConfigurationError(
             f"api_token begins with {token[:4]!r}: that is the key of an SDK; give an API access token (api-…), "
-            "from LaunchDarkly's Authorization page"
+            "from LaunchDarkly's Authorization page. The commands read it from LAUNCHDARKLY_ACCESS_TOKEN"
         )
     return token
 

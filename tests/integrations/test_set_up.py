@@ -79,6 +79,14 @@ def test_an_integration_without_launchdarkly(fresh_process: None, integration: s
         INTEGRATIONS[integration](None)
 
 
+@pytest.mark.parametrize("name", ["LDAI_DEVSERVER", "LDAI_DEV_SERVER_URL"])
+def test_a_misspelled_variable(fresh_process: None, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The error names a variable that looks like the one that is missing."""
+    monkeypatch.setenv(name, "http://127.0.0.1:8765")
+    with pytest.raises(TrackingNotConfiguredError, match=f"{name} is set; did you mean LDAI_DEV_SERVER?"):
+        INTEGRATIONS["asgi"](None)
+
+
 @pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
 def test_an_integration_creates_the_tracking_of_the_process(
     fresh_process: None, monkeypatch: pytest.MonkeyPatch, flag_file: Any, integration: str

@@ -23,10 +23,10 @@ from ..._http import limit_heads, read_body, split_address
 from ...delivery import (
     CONFIG_FILE,
     DEV_SERVER,
-    NOT_CONFIGURED,
     SDK_KEY,
     file_source,
     is_real_key,
+    not_configured,
     problem_with_key,
     report_connection,
 )
@@ -81,7 +81,7 @@ def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding
     found = []
     if url:
         if split_address(url) is None:
-            return None, [problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints")]
+            return None, [problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints, http://…")]
         target = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
     elif key:
         target = Target(f"LaunchDarkly, set in {SDK_KEY}", key)
@@ -91,7 +91,7 @@ def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding
             return None, found
         target = Target(f"the file {file}, set in {CONFIG_FILE}", file=file)
     else:
-        return None, [problem("LaunchDarkly", "is not configured", NOT_CONFIGURED)]
+        return None, [problem("LaunchDarkly", "is not configured", not_configured(environ))]
     return target, [ok("LaunchDarkly", f"AI Configs come from {target.name}"), *found]
 
 
