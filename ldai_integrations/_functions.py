@@ -12,10 +12,11 @@ from ldclient import Context
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, get_current, unbind
 from ._run.current import idle_scope
+from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_on_disabled
 from ._run.response import HandlerHooks, follow
 from ._run.run import run_of
-from ._run.signatures import RunPlace, find_place, remember_decorated, set_signature
+from ._run.signatures import RunPlace, find_place, set_signature
 from ._run.state import RunState, open_run
 from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
 from .tracking import Tracking, process, services_of

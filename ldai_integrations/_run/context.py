@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..typing import RunBinding, RunCompanion
     from ..visitors import Visitor
-    from .lifetime import Flushing, Start
+    from .lifetime import Flushing, OpenRun, Start
     from .vote_token import VoteToken
 
 P = ParamSpec("P")
@@ -33,21 +33,6 @@ T = TypeVar("T")
 #: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
 #: outside the request's context finds it there.
 SCOPE_KEY = "ldai_integrations.scope"
-
-
-class OpenRun(Protocol):
-    """A run that is open in a request scope."""
-
-    config_key: str
-    finished: bool
-    counts_pages: bool
-
-    @property
-    def ld_context(self) -> Context:
-        """The LD context that the AI Config is evaluated for."""
-
-    def abandon(self) -> None:
-        """End a run whose output was not consumed to its end."""
 
 
 class Reporter(Protocol):
