@@ -51,7 +51,7 @@ class Opener:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
         current = get_current()
         parent = current if isinstance(current, RunState) else None
-        scope: RequestScope | None = current if parent is None else parent.scope
+        scope = current.scope if current is not None else None
         if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
             parent, scope = None, RequestScope(services_of(self._tracking))
         joined = parent.find_run(self._options.config_key) if parent is not None else None

@@ -161,9 +161,8 @@ class _Body(TrackedStream):
     def __iter__(self) -> _Body:
         return self
 
-    def __next__(self) -> bytes:
-        item: bytes = self._self_steps.take(self._self_next or self._self_begin)
-        return item
+    def __next__(self) -> object:
+        return self._self_steps.take(self._self_next or self._self_begin)
 
     def _self_begin(self) -> bytes:
         self._self_next = iter(self.__wrapped__).__next__

@@ -18,7 +18,7 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
-from .context import RequestScope, Services, get_current, scope_of
+from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, check_ld_context, check_variables
 from .state import RunState, open_run
 from .vote_token import VoteToken
@@ -191,7 +191,7 @@ class VoteEndpoint:
             exits.end_report()
 
     def _scope_of(self, request: object) -> RequestScope:
-        scope = scope_of(get_current())
+        scope = current_scope()
         if scope is None:
             return RequestScope(self._services, request, self._ld_context)
         scope.had_runs = True  # a vote is an event to flush
