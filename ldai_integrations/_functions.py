@@ -12,10 +12,11 @@ from ldclient import Context
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, get_current, unbind
 from ._run.current import idle_scope
+from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_on_disabled
 from ._run.response import HandlerHooks, follow
 from ._run.run import run_of
-from ._run.signatures import RunPlace, find_place, remember_decorated, set_signature
+from ._run.signatures import RunPlace, find_place, set_signature
 from ._run.state import RunState, open_run
 from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
 from .tracking import Tracking, process, services_of
@@ -50,7 +51,7 @@ class Opener:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
         current = get_current()
         parent = current if isinstance(current, RunState) else None
-        scope: RequestScope | None = current if parent is None else parent.scope
+        scope = current.scope if current is not None else None
         if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
             parent, scope = None, RequestScope(services_of(self._tracking))
         joined = parent.find_run(self._options.config_key) if parent is not None else None

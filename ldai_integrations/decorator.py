@@ -6,7 +6,6 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Token
 from types import FrameType, TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -14,7 +13,7 @@ from ldclient import Context
 
 from ._functions import Opener, end_after_exception, flush_after_run, track_function
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import bind, get_current, unbind
+from ._run.context import Binding, bind, get_current, unbind
 from ._run.options import RunOptions, check_ld_context, check_on_disabled, check_variables
 from ._run.run import Run, run_of
 from ._run.signatures import track_object
@@ -162,19 +161,19 @@ class _Block:
         #: The run of the block, once it is entered.
         self.run: RunState | None = None
         self._is_owner = False
-        self._token: Token[object] | None = None
+        self._binding: Binding | None = None
 
     def enter(self) -> Run:
         """Open the run, or join one."""
         self.run, self._is_owner = self._opener.open((), {})
-        self._token = bind(self.run)
+        self._binding = bind(self.run)
         return run_of(self.run)
 
     def exit(self, exc: BaseException | None) -> None:
         """Finish the run, unless it belongs to other code."""
         assert self.run is not None
-        if self._token is not None:
-            unbind(self._token)
+        if self._binding is not None:
+            unbind(self._binding)
         if exc is not None:
             end_after_exception(self.run, self._is_owner, exc)
         elif self._is_owner:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ldclient import Context
 
 from ._run.background import call_off_loop
-from ._run.context import RequestScope, bind, get_current, scope_of, unbind
+from ._run.context import Binding, RequestScope, bind, current_scope, get_current, unbind
 from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError
@@ -108,7 +108,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
         return _Block(self._graph_key, self._scope(), self._ld_context, args, kwargs)
 
     def _scope(self) -> RequestScope | None:
-        scope = scope_of(get_current())
+        scope = current_scope()
         if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
             return RequestScope(services_of(self._tracking))
         if scope is None:
@@ -131,23 +131,23 @@ class _Block:
         self.graph: GraphRun | None = None
         self._token: Token[GraphRun | None] | None = None
         self._scope = scope
-        self._scope_token: Token[Any] | None = None
+        self._binding: Binding | None = None
         if scope is not None:
             with scope.services.diagnostics.guard("graph", graph_key):
                 found = scope.ld_context if ld_context is None else scope.context_from(ld_context, *args, **kwargs)
                 self.graph = GraphRun(scope, graph_key, found)
 
     def __enter__(self) -> None:
-        if self.graph is not None:
+        if self.graph is not None and self._scope is not None:
             self._token = bind_graph(self.graph)
             if get_current() is None:  # the agents share the LD context of the graph
-                self._scope_token = bind(self._scope)
+                self._binding = bind(self._scope)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self.graph is None or self._token is None:
             return
-        if self._scope_token is not None and self._scope is not None:
-            unbind(self._scope_token)
+        if self._binding is not None and self._scope is not None:
+            unbind(self._binding)
             self._scope.close()
         unbind_graph(self._token)
         self.graph.end(exc)

@@ -33,19 +33,7 @@ class TrackingMiddleware(ASGITrackingMiddleware):
 
         app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=lambda request: Context.create(…))
 
-    Args:
-        app: The ASGI application.
-        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the request to a key or ``None``.
-        mode: ``"completion"`` or ``"agent"``.
-        default: Used if LaunchDarkly has no usable variation.
-        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
-        ld_context: Called with the request when a run first needs its LD context. The request has no body; that of a
-            websocket is an ``HTTPConnection``.
-
-    Raises:
-        ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If no tracking is given and none can be created.
+    The request has no body; that of a websocket is an ``HTTPConnection``.
     """
 
     def __init__(

@@ -32,23 +32,8 @@ class WSGITrackingMiddleware:
 
         application = WSGITrackingMiddleware(application, tracking, config_key="support-bot")
 
-    Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
-    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
-    a provider's format. The run ends with the last byte of the body. Pages, assets and health checks are not reported.
-
-    Args:
-        app: The WSGI application.
-        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
-        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. A
-            request for which a callable returns a key is a run, whether a provider call is seen in it or not.
-        mode: ``"completion"`` or ``"agent"``.
-        default: Used if LaunchDarkly has no usable variation.
-        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
-        ld_context: Called with the environ when a run first needs the LD context of the request.
-
-    Raises:
-        ConfigurationError: If a value cannot work.
-        TrackingNotConfiguredError: If no tracking is given and none can be created.
+    Arguments and errors are those of :class:`~ldai_integrations.asgi.ASGITrackingMiddleware`. Callables get the environ
+    of the request.
     """
 
     def __init__(
@@ -176,9 +161,8 @@ class _Body(TrackedStream):
     def __iter__(self) -> _Body:
         return self
 
-    def __next__(self) -> bytes:
-        item: bytes = self._self_steps.take(self._self_next or self._self_begin)
-        return item
+    def __next__(self) -> object:
+        return self._self_steps.take(self._self_next or self._self_begin)
 
     def _self_begin(self) -> bytes:
         self._self_next = iter(self.__wrapped__).__next__
@@ -268,15 +252,10 @@ def _is_file(body: Iterable[bytes], environ: WSGIEnviron) -> bool:
 
 
 class WSGIFeedback:
-    """A WSGI application that takes votes and serves the widget; see :class:`~ldai_integrations.asgi.ASGIFeedback`.
+    """A WSGI application that takes votes and serves the widget.
 
-    Args:
-        tracking: The application's :class:`~ldai_integrations.Tracking`, with ``Settings.feedback``.
-        ld_context: Called with the environ, returns the LD context of the voter. Without it, the LD context that the
-            middleware determined for the request is used.
-
-    Raises:
-        ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
+    Arguments and errors are those of :class:`~ldai_integrations.asgi.ASGIFeedback`. ``ld_context`` is called with the
+    environ.
     """
 
     def __init__(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ldclient import Context
 
+from .._launchdarkly.client import Current
 from ..delivery import safe_context
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..typing import RunBinding, RunCompanion
     from ..visitors import Visitor
-    from .lifetime import Flushing, Start
+    from .lifetime import Flushing, OpenRun, Start
     from .vote_token import VoteToken
 
 P = ParamSpec("P")
@@ -33,21 +34,6 @@ T = TypeVar("T")
 #: The key under which a middleware leaves the request scope in the ASGI scope and the WSGI environ. Code that runs
 #: outside the request's context finds it there.
 SCOPE_KEY = "ldai_integrations.scope"
-
-
-class OpenRun(Protocol):
-    """A run that is open in a request scope."""
-
-    config_key: str
-    finished: bool
-    counts_pages: bool
-
-    @property
-    def ld_context(self) -> Context:
-        """The LD context that the AI Config is evaluated for."""
-
-    def abandon(self) -> None:
-        """End a run whose output was not consumed to its end."""
 
 
 class Reporter(Protocol):
@@ -101,7 +87,8 @@ class RequestScope:
         visitor: The visitor who sent the request, if the application recognizes visitors.
     """
 
-    #: No sink accompanies code that is in no run.
+    #: Code that is in no run has no AI Config, and no sink accompanies it.
+    config_key: ClassVar[str] = ""
     companions: ClassVar[Mapping[int, RunCompanion]] = {}
     #: Whether an event was produced that a flush after the request must send.
     had_runs: bool = False
@@ -217,6 +204,11 @@ class RequestScope:
         return self.anonymous
 
     @property
+    def scope(self) -> RequestScope:
+        """The scope itself, as a run has one."""
+        return self
+
+    @property
     def id_as_parent(self) -> str:
         """Empty: no run is in progress here."""
         return ""
@@ -238,24 +230,47 @@ def _no_scope() -> None:
     return None
 
 
-# A run while one is in progress; otherwise the scope of the request.
-_current: ContextVar[Any] = ContextVar("ldai_integrations", default=None)
+class Bound(Current, Protocol):
+    """What is current: a run while one is in progress, otherwise the scope of the request."""
 
-#: Return what is bound here: a Run, a RequestScope or ``None``.
+    @property
+    def scope(self) -> RequestScope:
+        """The request."""
+
+    @property
+    def services(self) -> Services:
+        """The services of the application."""
+
+    @property
+    def config_key(self) -> str:
+        """The key of the AI Config; empty for a request."""
+
+    @property
+    def companions(self) -> Mapping[int, RunCompanion]:
+        """What sinks have for the run."""
+
+
+_current: ContextVar[Bound | None] = ContextVar("ldai_integrations", default=None)
+#: Functions that bind and unbind.
+Binder: TypeAlias = "tuple[Callable[[Bound], Any], Callable[[Any], object]]"
+#: What :func:`bind` returns.
+Binding: TypeAlias = "Token[Bound | None] | tuple[Token[Bound | None], Callable[[], None]]"
+
+#: Return what is bound here: a RunState, a RequestScope or ``None``.
 get_current = _current.get
 
 
-def bind(current: Any) -> Any:
-    """Bind a Run or a RequestScope; return what :func:`unbind` takes."""
+def bind(current: Bound) -> Binding:
+    """Bind a run or a request; return what :func:`unbind` takes."""
     return binder(current)[0](current) if current.companions else _current.set(current)
 
 
-def unbind(bound: Any) -> None:
+def unbind(bound: Binding) -> None:
     """Restore what :func:`bind` replaced.
 
     A suspended coroutine that the garbage collector closes runs in another context, where nothing is to be restored.
     """
-    token, leave = bound if type(bound) is tuple else (bound, None)
+    token, leave = bound if isinstance(bound, tuple) else (bound, None)
     try:
         _current.reset(token)
     except ValueError:
@@ -264,7 +279,7 @@ def unbind(bound: Any) -> None:
         leave()
 
 
-def binder(current: Any) -> tuple[Callable[[Any], Any], Callable[[Any], object]]:
+def binder(current: Bound) -> Binder:
     """Return functions that bind and unbind ``current`` for code that takes many steps, such as one generator.
 
     The second one raises ``ValueError`` in another context. If no sink accompanies the run, they are as fast as the
@@ -274,7 +289,7 @@ def binder(current: Any) -> tuple[Callable[[Any], Any], Callable[[Any], object]]
         return _current.set, _current.reset
     bindings = _Bindings(current, [companion.binding for companion in current.companions.values()])
 
-    def bind_with_companions(current: Any) -> Any:
+    def bind_with_companions(current: Bound) -> Binding:
         if get_current() is current:  # code of the run has called this, and may have made something else current
             return _current.set(current)
         leave = bindings.enter()
@@ -283,7 +298,7 @@ def binder(current: Any) -> tuple[Callable[[Any], Any], Callable[[Any], object]]
     return bind_with_companions, unbind
 
 
-def outside(run: Any, call: Callable[[], T]) -> T:
+def outside(run: Bound, call: Callable[[], T]) -> T:
     """Return what a function returns that is called as if no sink accompanied the run.
 
     LaunchDarkly's own telemetry writes each evaluation, with LD context and prompts, into the span that is current.
@@ -300,7 +315,7 @@ class _Bindings:
 
     __slots__ = ("_bindings", "_run")
 
-    def __init__(self, run: Any, makers: Iterable[Callable[[], RunBinding]]) -> None:
+    def __init__(self, run: Bound, makers: Iterable[Callable[[], RunBinding]]) -> None:
         self._run = run
         self._bindings: list[RunBinding] = []
         for make in makers:
@@ -321,11 +336,10 @@ class _Bindings:
                 binding.leave(before)
 
     def _guard(self) -> Guard:
-        guard: Guard = self._run.services.diagnostics.guard("sink", self._run.config_key)
-        return guard
+        return self._run.services.diagnostics.guard("sink", self._run.config_key)
 
 
-def bound_to(current: Any, func: Callable[P, T]) -> Callable[P, T]:
+def bound_to(current: Bound, func: Callable[P, T]) -> Callable[P, T]:
     """Return a function that is called while a run or a scope is bound, on any thread or in any task."""
     if iscoroutinefunction(func):
 
@@ -350,15 +364,13 @@ def bound_to(current: Any, func: Callable[P, T]) -> Callable[P, T]:
     return bound
 
 
-def scope_of(current: Any) -> RequestScope | None:
-    """Return the request scope of a bound object, which is a run, a scope or ``None``."""
-    if current is None or isinstance(current, RequestScope):
-        return current
-    scope: RequestScope = current.scope
-    return scope
+def current_scope() -> RequestScope | None:
+    """Return the request that the calling code belongs to, if any."""
+    current = get_current()
+    return current.scope if current is not None else None
 
 
-def innermost(scope: RequestScope) -> Any:
+def innermost(scope: RequestScope) -> Bound:
     """Return what is bound here if it is a run in this scope, else the scope."""
     current = get_current()
-    return current if scope_of(current) is scope else scope
+    return current if current is not None and current.scope is scope else scope

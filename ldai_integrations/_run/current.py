@@ -12,7 +12,7 @@ from .._diagnostics import Diagnostics
 from .._launchdarkly.configs import Configs
 from .._options import options_of
 from ..settings import Settings
-from .context import RequestScope, Services, get_current
+from .context import Bound, RequestScope, Services, get_current
 from .lifetime import Start, note_stray_call
 from .options import NO_RUN, RunOptions
 from .run import Run, run_of
@@ -67,7 +67,7 @@ def current_run() -> Run:
     return run_of(run)
 
 
-def note_call_outside(current: RequestScope | RunState | None) -> None:
+def note_call_outside(current: Bound | None) -> None:
     """Count a provider call that belongs to no open run.
 
     Args:
@@ -84,8 +84,8 @@ def note_call_outside(current: RequestScope | RunState | None) -> None:
             current.config_key,
         )
         return
-    if current is not None and not current.open_runs:  # it belongs to this request, and to no other one's run
-        if current.had_runs:
+    if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run
+        if current.scope.had_runs:
             current.services.diagnostics.note(
                 "call_after_run",
                 "request",

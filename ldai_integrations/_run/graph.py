@@ -68,7 +68,7 @@ class GraphRun:
         self._scope = scope
         evaluate = partial(services.ld_client.variation, graph_key, ld_context, {})
         current = get_current()
-        variation = outside(current, evaluate) if getattr(current, "companions", None) else evaluate()
+        variation = outside(current, evaluate) if current is not None and current.companions else evaluate()
         self._graph: Mapping[str, Any] = variation if isinstance(variation, Mapping) else {}
         meta = self._graph.get("_ldMeta")
         meta = meta if isinstance(meta, Mapping) else {}

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from ldclient import LDClient
+from ldclient import Context, LDClient
 
 from .._diagnostics import Diagnostics
 from ..delivery import Delivery, ensure_started, exits, forks, has_answered, is_serverless, report_connection
@@ -64,7 +64,14 @@ class Start:
 class OpenRun(Protocol):
     """A run that is open."""
 
+    config_key: str
+    finished: bool
+    counts_pages: bool
     had_stray_calls: bool
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
 
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
+from weakref import ref
 
 from ldclient import Context
 
@@ -16,11 +18,19 @@ from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
-from .context import RequestScope, Services, get_current, scope_of
+from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, check_ld_context, check_variables
-from .signatures import is_bypassed
 from .state import RunState, open_run
 from .vote_token import VoteToken
+
+# The functions that ``track_ai`` decorates, as they were before.
+_decorated: set[ref[FunctionType]] = set()
+
+
+def remember_decorated(func: object) -> None:
+    """Remember a function that ``track_ai`` decorates, for the routes that call the function itself."""
+    if isinstance(func, FunctionType):
+        _decorated.add(ref(func, _decorated.discard))
 
 
 class RequestTracking:
@@ -99,13 +109,13 @@ class RequestTracking:
 
     def check_handler(self, handler: object) -> None:
         """Warn of a route that calls a function without the ``track_ai`` that stands above its decorator."""
-        if is_bypassed(handler):
+        if isinstance(handler, FunctionType) and ref(handler) in _decorated:
             self.services.diagnostics.note(
                 "track_ai",
-                getattr(handler, "__qualname__", ""),
+                handler.__qualname__,
                 "The route of %r calls the function without track_ai, so that its runs are not reported. Put @track_ai "
                 "directly above the function, below the decorator of the route.",
-                getattr(handler, "__qualname__", ""),
+                handler.__qualname__,
             )
 
     def _variables_of(self, request: object) -> Mapping[str, object]:
@@ -181,7 +191,7 @@ class VoteEndpoint:
             exits.end_report()
 
     def _scope_of(self, request: object) -> RequestScope:
-        scope = scope_of(get_current())
+        scope = current_scope()
         if scope is None:
             return RequestScope(self._services, request, self._ld_context)
         scope.had_runs = True  # a vote is an event to flush

@@ -227,11 +227,13 @@ class _Observer(StreamHooks):
 
     def read_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
-        read_rests(self._observed_run.services, [self._call])
+        if self._call.rest is not None:
+            read_rests(self._observed_run.services, [self._call])
 
     async def aread_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
-        await aread_rests(self._observed_run.services, [self._call])
+        if self._call.rest is not None:
+            await aread_rests(self._observed_run.services, [self._call])
 
     def _take_stream(self, stream: object) -> object:
         self.read_items(stream)

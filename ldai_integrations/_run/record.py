@@ -38,6 +38,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
+    model_name, provider_name, ld_context, tracker = run.model, run.provider, run.ld_context, run.sdk_tracker
     priced = _priced_calls(run, calls, own, outcome)
     is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
@@ -65,8 +66,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         cost = costs.of(
             priced,
             config_key=run.config_key,
-            model_name=run.model,
-            provider_name=run.provider,
+            model_name=model_name,
+            provider_name=provider_name,
             get_custom=config.model.get_custom,
             started_at=run.started_at,
         )
@@ -78,10 +79,10 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         mode=run.options.mode,
         variation_key=identity.variation_key,
         version=identity.version,
-        model_name=run.model,
+        model_name=model_name,
         response_model=next((reading.model for reading in reversed(readings) if reading.model), ""),
         finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
-        provider_name=run.provider,
+        provider_name=provider_name,
         enabled=config.enabled,
         started_at=run.started_at,
         duration_ms=stated.get("duration", _ms(_seconds(run, ended_at, outcome))),
@@ -93,8 +94,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         tool_calls=tuple(run.stated.tools or tools),
         default_served=not identity.variation_key,
         cost=cost,
-        ld_context=run.ld_context,
-        tracker=run.sdk_tracker,
+        ld_context=ld_context,
+        tracker=tracker,
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),

@@ -5,26 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
-from weakref import ref
 
 from .proxy import Proxy
 from .run import Run
-
-# The functions that are decorated, as they were before.
-_decorated: set[ref[FunctionType]] = set()
-
-
-def remember_decorated(func: object) -> None:
-    """Remember a function that ``track_ai`` decorates; it is not kept alive."""
-    if isinstance(func, FunctionType):
-        _decorated.add(ref(func, _decorated.discard))
-
-
-def is_bypassed(handler: object) -> bool:
-    """Return whether ``track_ai`` decorates this function, so that whoever calls the function itself is not tracked."""
-    return isinstance(handler, FunctionType) and ref(handler) in _decorated
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,7 +347,8 @@ class RunState:
 
     async def settle(self) -> None:
         """Read what providers still send in streams that the handler has left, before the run ends."""
-        await aread_rests(self.services, self.ledger)
+        if self.ledger.has_rest:
+            await aread_rests(self.services, self.ledger)
 
     def end(self, exc: BaseException | None = None) -> None:
         """End the run.

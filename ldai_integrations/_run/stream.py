@@ -7,11 +7,11 @@ hooks do.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import MethodType
 from typing import Any
 
-from .context import unbind
+from .context import Binder, Bound, bind, unbind
 from .proxy import Proxy
 from .web import is_cancellation
 
@@ -27,10 +27,10 @@ class StreamHooks:
         response: The HTTP response of the stream. Whoever closes it closes the stream.
     """
 
-    run: Any = None
-    binder: tuple[Any, Any] = (None, None)
+    run: Bound | None = None
+    binder: Binder = (bind, unbind)
     binds_methods: bool = False
-    response: Any = None
+    response: object = None
 
     def on_item(self, item: object) -> object:
         """Take an item; return a true value to keep it from the consumer."""
@@ -42,7 +42,7 @@ class StreamHooks:
         once.
         """
 
-    def on_enter(self, entered: object) -> Any:
+    def on_enter(self, entered: object) -> object:
         """Return what a ``with`` block gets instead of the stream that a manager gives."""
         return entered
 
@@ -53,7 +53,7 @@ class StreamHooks:
     def on_drop(self) -> None:
         """Note that the stream was garbage collected. Must take no lock, start no thread and run no user code."""
 
-    def last_item(self) -> Any:
+    def last_item(self) -> object:
         """Return an item to append to the stream; ``None`` for none."""
         return None
 
@@ -87,7 +87,7 @@ class _Steps:
         self.bind, self.unbind = hooks.binder
         self.is_over = False
 
-    def take(self, step: Callable[..., Any], *args: Any) -> Any:
+    def take(self, step: Callable[..., object], *args: object) -> object:
         """Take a step; return the item that the consumer gets."""
         run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
         while True:
@@ -110,7 +110,7 @@ class _Steps:
                 return item
             step, args = self.stream.__next__, ()
 
-    async def atake(self, step: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def atake(self, step: Callable[..., Awaitable[object]], *args: object) -> object:
         """Take a step; return the item that the consumer gets."""
         run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
         while True:
@@ -137,12 +137,12 @@ class _Steps:
                 return item
             step, args = self.stream.__anext__, ()
 
-    def last_item(self) -> Any:
+    def last_item(self) -> object:
         """Note that the stream is exhausted; return an item to append to it, once."""
         is_over, self.is_over = self.is_over, True
         return None if is_over else self.hooks.last_item()
 
-    def fail(self, exc: BaseException, thrown: tuple[Any, ...] = ()) -> None:
+    def fail(self, exc: BaseException, thrown: tuple[object, ...] = ()) -> None:
         """Note the exception of a step, to which something may have been passed."""
         self.is_over = True
         self.hooks.on_end(end_of_step(exc, *thrown))
@@ -170,7 +170,7 @@ class _Tracked(Proxy):
             return _Response(value, self._self_hooks)
         return value
 
-    def _self_wrap(self, other: object) -> Any:
+    def _self_wrap(self, other: object) -> object:
         return type(self)(other, self._self_hooks)
 
     def __del__(self) -> None:
@@ -181,7 +181,7 @@ class _Tracked(Proxy):
     def _self_left(self, exc: BaseException | None, suppressed: object) -> None:
         self._self_hooks.on_end(GeneratorExit() if exc is None else None if suppressed else exc)
 
-    async def _self_close_later(self, closing: Awaitable[Any]) -> Any:
+    async def _self_close_later(self, closing: Awaitable[object]) -> object:
         try:
             await self._self_hooks.aread_rest()
             return await closing
@@ -212,24 +212,24 @@ class _Response(Proxy):
         finally:
             self._self_hooks.on_end(GeneratorExit())
 
-    def _self_wrap(self, other: object) -> Any:
+    def _self_wrap(self, other: object) -> object:
         return other
 
 
 class TrackedStream(_Tracked):
     """A synchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         stream = self.__wrapped__
         if not hasattr(stream, "__next__"):
             return self._self_iterate()
         iterator = iter(stream)
         return self if iterator is stream else self._self_take_all(iterator.__next__)
 
-    def _self_iterate(self) -> Generator[Any, Any, None]:
+    def _self_iterate(self) -> Iterator[object]:
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
 
-    def _self_take_all(self, step: Callable[[], Any]) -> Iterator[Any]:
+    def _self_take_all(self, step: Callable[[], object]) -> Iterator[object]:
         """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__next__``."""
         steps, hooks = self._self_steps, self._self_hooks
         run, bind, unbind = steps.run, steps.bind, steps.unbind
@@ -253,19 +253,19 @@ class TrackedStream(_Tracked):
             if not hooks.on_item(item):
                 yield item
 
-    def __next__(self) -> Any:
+    def __next__(self) -> object:
         steps = self._self_steps
         return steps.take(steps.stream.__next__)
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: object) -> object:
         """Send a value into a generator."""
         return self._self_steps.take(self.__wrapped__.send, value)
 
-    def throw(self, *exc_info: object) -> Any:
+    def throw(self, *exc_info: object) -> object:
         """Raise an exception in a generator."""
         return self._self_steps.take(self.__wrapped__.throw, *exc_info)
 
-    def close(self, *args: Any, **kwargs: Any) -> Any:
+    def close(self, *args: Any, **kwargs: Any) -> object:
         """Close the stream, if it can be closed and is not closed."""
         close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
         self._self_is_closed, closing = True, None
@@ -284,7 +284,7 @@ class TrackedStream(_Tracked):
         self._self_hooks.on_end(GeneratorExit())
         return closing
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> object:
         try:
             entered = self.__wrapped__.__enter__()
         except BaseException as exc:
@@ -292,7 +292,7 @@ class TrackedStream(_Tracked):
             raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> Any:
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
         self._self_hooks.read_rest()
         suppressed = self.__wrapped__.__exit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
@@ -302,14 +302,14 @@ class TrackedStream(_Tracked):
 class TrackedAsyncStream(_Tracked):
     """An asynchronous stream, generator, iterable or manager of one that reports its items and its end."""
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[object]:
         stream = self.__wrapped__
         iterator = aiter(stream)
         if not hasattr(stream, "__anext__"):
             return type(self)(iterator, self._self_hooks)
         return self if iterator is stream else self._self_atake_all(iterator.__anext__)
 
-    async def _self_atake_all(self, step: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:
+    async def _self_atake_all(self, step: Callable[[], Awaitable[object]]) -> AsyncIterator[object]:
         """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__anext__``."""
         steps, hooks = self._self_steps, self._self_hooks
         run, bind, unbind = steps.run, steps.bind, steps.unbind
@@ -337,15 +337,15 @@ class TrackedAsyncStream(_Tracked):
             if not hooks.on_item(item):
                 yield item
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Awaitable[object]:
         steps = self._self_steps
         return steps.atake(steps.stream.__anext__)
 
-    def asend(self, value: Any) -> Awaitable[Any]:
+    def asend(self, value: object) -> Awaitable[object]:
         """Send a value into an asynchronous generator."""
         return self._self_steps.atake(self.__wrapped__.asend, value)
 
-    def athrow(self, *exc_info: object) -> Awaitable[Any]:
+    def athrow(self, *exc_info: object) -> Awaitable[object]:
         """Raise an exception in an asynchronous generator."""
         return self._self_steps.atake(self.__wrapped__.athrow, *exc_info)
 
@@ -366,11 +366,11 @@ class TrackedAsyncStream(_Tracked):
                 unbind(token)
         self._self_hooks.on_end(GeneratorExit())
 
-    def close(self, *args: object, **kwargs: object) -> Any:
+    def close(self, *args: object, **kwargs: object) -> object:
         """Close a provider's stream; openai's ``AsyncStream.close`` is a coroutine function."""
         return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> object:
         try:
             entered = await self.__wrapped__.__aenter__()
         except BaseException as exc:
@@ -378,7 +378,7 @@ class TrackedAsyncStream(_Tracked):
             raise
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> Any:
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
         await self._self_hooks.aread_rest()
         suppressed = await self.__wrapped__.__aexit__(kind, exc, traceback)
         self._self_left(exc, suppressed)
