@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from ..providers._api import has_method
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +228,6 @@ _SIGNS: tuple[tuple[str, Tree], ...] = (
 )
 
 
-def tree_of(client: Any) -> Tree | None:
+def tree_of(client: object) -> Tree | None:
     """Return the tracked methods of a client; ``None`` if it is no client of a known provider."""
-    return next((tree for path, tree in _SIGNS if _has(client, path)), None)
-
-
-def _has(value: Any, path: str) -> bool:
-    for name in path.split("."):
-        value = getattr(value, name, None)
-    return callable(value)
+    return next((tree for path, tree in _SIGNS if has_method(client, path)), None)

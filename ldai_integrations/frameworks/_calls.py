@@ -16,7 +16,6 @@ from .._run.ledger import ProviderCall
 from .._run.request import MOST_KEPT, ProviderRequest
 from .._run.state import RunState
 from .._run.web import is_cancellation
-from ..records import Usage
 from ..settings import Framework
 from ..usage import Reading, read
 
@@ -69,7 +68,7 @@ class FrameworkCalls:
         """
         failed = self._open.pop(call_id, None)
         if failed is not None:
-            failed.repeat()
+            failed.close("repeated")
         run = get_current()
         if not isinstance(run, RunState) or run.finished:
             note_call_outside(run)
@@ -165,7 +164,7 @@ class _OpenCall:
     def end(self, response: object) -> None:
         with self._guard():
             self._read(response, error=None)
-        self._close(self.call.error)
+        self.close(self.call.error)
 
     def fail(self, exc: BaseException, response: object) -> None:
         if isinstance(exc, GeneratorExit) or is_cancellation(exc):
@@ -175,12 +174,9 @@ class _OpenCall:
         self.call.fail(exc, self.run.services.clock())
         with self._guard():
             self._read(response if response is not None else exc, error=type(exc).__name__)
-        self._close(type(exc).__name__)
+        self.close(type(exc).__name__)
 
-    def repeat(self) -> None:
-        self._close("repeated")
-
-    def _close(self, error: str) -> None:
+    def close(self, error: str) -> None:
         self.call.error = error
         self.call.wait = None
         self.call.end(self.run.services.clock())
@@ -188,8 +184,10 @@ class _OpenCall:
 
     def _read(self, response: object, *, error: str | None) -> None:
         reading = response if isinstance(response, Reading) else read(response) if response is not None else None
-        if reading is not None and reading.usage is not None and not _has_tokens(reading.usage):
-            reading = replace(reading, usage=None)  # the framework's default: the provider sent none
+        usage = reading.usage if reading is not None else None
+        if reading is not None and usage is not None:
+            is_default = not (usage.input_tokens or usage.output_tokens or usage.total_tokens)
+            reading = replace(reading, usage=None if is_default else usage)  # the provider sent none
         chunks = self._chunks.reading()
         if reading is None or (chunks is not None and (reading.usage is None or chunks.usage is not None)):
             reading = chunks
@@ -211,7 +209,3 @@ class _OpenCall:
         if self.request is not None and (not is_complete or self.run.keeps_texts):
             self.call.request = self.request()
             self.run.ledger.keep_request(self.call, MOST_KEPT)
-
-
-def _has_tokens(usage: Usage) -> bool:
-    return bool(usage.input_tokens or usage.output_tokens or usage.total_tokens)

@@ -7,13 +7,14 @@ from typing import Any
 
 from google.adk.plugins.base_plugin import BasePlugin
 
+from .._diagnostics import Diagnostics
 from .._run.request import ProviderRequest
 from ._calls import FrameworkCalls
 
 __all__ = ["TrackingPlugin"]
 
-# Set by connect(), which a Tracking calls. Without one there are no runs.
-_calls: FrameworkCalls | None = None
+# A Tracking sets its own by connect(). Without one there are no runs.
+_calls = FrameworkCalls("adk", Diagnostics())
 
 
 def connect(calls: FrameworkCalls) -> None:
@@ -37,34 +38,27 @@ class TrackingPlugin(BasePlugin):
 
     async def before_model_callback(self, *, callback_context: Any, llm_request: Any) -> None:
         """Begin a call."""
-        if _calls is not None:
-            with _calls.guard():
-                _calls.begin(_CallId(callback_context.actions), partial(_request_of, llm_request))
+        with _calls.guard():
+            _calls.begin(_CallId(callback_context.actions), partial(_request_of, llm_request))
 
     async def after_model_callback(self, *, callback_context: Any, llm_response: Any) -> None:
         """Read a chunk of a stream, or end a call. ADK has responses in the format of Gemini, whoever sent them."""
-        if _calls is not None:
-            with _calls.guard():
-                response = _response_of(llm_response)
-                if llm_response.partial:
-                    _calls.add_chunk(_CallId(callback_context.actions), response)
-                else:
-                    _calls.end(_CallId(callback_context.actions), response)
+        with _calls.guard():
+            report = _calls.add_chunk if llm_response.partial else _calls.end
+            report(_CallId(callback_context.actions), _response_of(llm_response))
 
-    async def on_model_error_callback(self, *, callback_context: Any, llm_request: Any, error: Exception) -> None:
+    async def on_model_error_callback(self, *, callback_context: Any, llm_request: object, error: Exception) -> None:
         """End a call that failed."""
         del llm_request
-        if _calls is not None:
-            with _calls.guard():
-                _calls.fail(_CallId(callback_context.actions), error)
+        with _calls.guard():
+            _calls.fail(_CallId(callback_context.actions), error)
 
-    async def on_event_callback(self, *, invocation_context: Any, event: Any) -> None:
+    async def on_event_callback(self, *, invocation_context: object, event: Any) -> None:
         """Withdraw a call that another callback has answered, for example from a cache: the model was not called."""
         del invocation_context
-        if _calls is not None:
-            with _calls.guard():
-                if not event.partial:
-                    _calls.withdraw(_CallId(event.actions))
+        with _calls.guard():
+            if not event.partial:
+                _calls.withdraw(_CallId(event.actions))
 
 
 class _CallId:
@@ -90,7 +84,7 @@ def _request_of(request: Any) -> ProviderRequest:
     return ProviderRequest("generate", arguments)
 
 
-def _response_of(response: Any) -> dict[str, Any]:
+def _response_of(response: Any) -> dict[str, object]:
     candidate = {"content": response.content, "finishReason": response.finish_reason}
     usage = response.usage_metadata
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": response.model_version}

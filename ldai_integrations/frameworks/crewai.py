@@ -56,7 +56,7 @@ class _Handlers:
         self._lock = threading.Lock()
         self._begun: dict[str, None] = {}
 
-    def begin(self, _source: Any, event: Any) -> None:
+    def begin(self, _source: object, event: Any) -> None:
         with self._lock:
             if event.call_id in self._begun:
                 return
@@ -65,7 +65,7 @@ class _Handlers:
                 del self._begun[next(iter(self._begun))]
             self._calls.begin(event.call_id, partial(_request_of, event), ends_late=True)
 
-    def add_chunk(self, _source: Any, event: Any) -> None:
+    def add_chunk(self, _source: object, event: Any) -> None:
         delta: dict[str, Any] = {"content": event.chunk}
         if isinstance(event, LLMThinkingChunkEvent):
             delta = {"reasoning_content": event.chunk}
@@ -75,7 +75,7 @@ class _Handlers:
         chunk = {"object": "chat.completion.chunk", "id": event.response_id, "choices": [choice]}
         self._calls.add_chunk(event.call_id, chunk)
 
-    def end(self, source: Any, event: Any) -> None:
+    def end(self, source: object, event: Any) -> None:
         self.begin(source, event)
         with self._calls.guard():
             message: dict[str, Any] = {"content": event.response if isinstance(event.response, str) else None}
@@ -86,7 +86,7 @@ class _Handlers:
             response = {"id": event.response_id, "model": event.model, "choices": [choice], "usage": usage}
             self._calls.end(event.call_id, response)
 
-    def fail(self, source: Any, event: Any) -> None:
+    def fail(self, source: object, event: Any) -> None:
         self.begin(source, event)
         self._calls.fail(event.call_id, LLMCallError(event.error))
 

@@ -35,7 +35,7 @@ class _Callback(BaseCallback):
         if self._calls.is_open(call_id):
             self._models[call_id] = instance
 
-    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+    def on_lm_end(self, call_id: str, outputs: object, exception: BaseException | None = None) -> None:
         """End a call. Its result has no usage, which is in the history of the model."""
         model = self._models.pop(call_id, None)
         if exception is not None:

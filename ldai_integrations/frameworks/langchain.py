@@ -32,19 +32,19 @@ class _Handler(BaseCallbackHandler):
         self._calls = calls
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[Any]], *, run_id: Any, **kwargs: Any
+        self, serialized: object, messages: list[list[Any]], *, run_id: object, **kwargs: Any
     ) -> None:
         """Begin a call of a chat model."""
         del serialized
         self._calls.begin(run_id, lambda: _request_of(messages[0], kwargs.get("invocation_params") or {}))
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: Any, **kwargs: Any) -> None:
+    def on_llm_start(self, serialized: object, prompts: list[str], *, run_id: object, **kwargs: Any) -> None:
         """Begin a call of a model that completes a text."""
         del serialized
         model = _model_of(kwargs.get("invocation_params") or {})
         self._calls.begin(run_id, lambda: ProviderRequest("completions", {"model": model, "prompt": prompts[0]}))
 
-    def on_llm_new_token(self, token: str, *, chunk: Any = None, run_id: Any, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: str, *, chunk: object = None, run_id: object, **kwargs: Any) -> None:
         """Read a chunk of a stream."""
         del kwargs
         message = getattr(chunk, "message", None)
@@ -53,7 +53,7 @@ class _Handler(BaseCallbackHandler):
         elif token:
             self._calls.note_token(run_id)
 
-    def on_llm_end(self, response: Any, *, run_id: Any, **kwargs: Any) -> None:
+    def on_llm_end(self, response: Any, *, run_id: object, **kwargs: Any) -> None:
         """End a call."""
         del kwargs
         with self._calls.guard():
@@ -61,7 +61,7 @@ class _Handler(BaseCallbackHandler):
                 self._calls.withdraw(run_id)
         self._calls.end(run_id, response)
 
-    def on_llm_error(self, error: BaseException, *, run_id: Any, response: Any = None, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: object, response: object = None, **kwargs: Any) -> None:
         """End a call that failed, or whose consumer left its stream."""
         del kwargs
         self._calls.fail(run_id, error, response)

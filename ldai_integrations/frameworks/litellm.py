@@ -43,7 +43,7 @@ class _Logger(CustomLogger):
         super().__init__()
         self._calls = calls
 
-    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+    def log_pre_api_call(self, model: object, messages: object, kwargs: Any) -> None:
         """Begin a call. It is repeated under the same id after a failure."""
         del model, messages
         with self._calls.guard():
@@ -51,7 +51,7 @@ class _Logger(CustomLogger):
             api = _APIS.get(str(kwargs.get("call_type")), "chat")
             self._calls.begin(kwargs["litellm_call_id"], lambda: _request_of(api, kwargs), api=api, ends_late=True)
 
-    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    def log_post_api_call(self, kwargs: Any, response_obj: object, start_time: object, end_time: object) -> None:
         """End a call whose whole response has arrived, as the provider sent it. For a stream, it has only begun."""
         del response_obj, start_time, end_time
         if not kwargs.get("stream") and self._calls.is_open(kwargs["litellm_call_id"]):
@@ -60,7 +60,7 @@ class _Logger(CustomLogger):
                 if reading is not None and reading.usage is not None:
                     self._calls.end(kwargs["litellm_call_id"], reading)
 
-    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    def log_success_event(self, kwargs: Any, response_obj: object, start_time: object, end_time: object) -> None:
         """End a call, for example when its stream is complete."""
         del start_time, end_time
         call_id = kwargs["litellm_call_id"]
@@ -71,18 +71,18 @@ class _Logger(CustomLogger):
                     self._calls.note_token(call_id, seconds=(first - begun).total_seconds())
                 self._calls.end(call_id, _read_response(response_obj, kwargs))
 
-    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    def log_failure_event(self, kwargs: Any, response_obj: object, start_time: object, end_time: object) -> None:
         """End a call that failed."""
         del response_obj, start_time, end_time
         self._calls.fail(kwargs["litellm_call_id"], kwargs["exception"])
 
-    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    async def async_log_success_event(self, *args: Any, **kwargs: Any) -> None:
         """End an asynchronous call."""
-        self.log_success_event(kwargs, response_obj, start_time, end_time)
+        self.log_success_event(*args, **kwargs)
 
-    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    async def async_log_failure_event(self, *args: Any, **kwargs: Any) -> None:
         """End an asynchronous call that failed."""
-        self.log_failure_event(kwargs, response_obj, start_time, end_time)
+        self.log_failure_event(*args, **kwargs)
 
     def _listen(self) -> None:
         """Add the logger to the callbacks of a call's end: applications assign new lists to them at any time."""

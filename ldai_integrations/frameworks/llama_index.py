@@ -48,21 +48,21 @@ class _Spans(BaseSpanHandler):
         super().__init__()
         self._calls = calls
 
-    def outer_call(self, span_id: Any) -> str | None:
+    def outer_call(self, span_id: str) -> str | None:
         """Return the open call that a span is inside of."""
         return self._outer.get(span_id)
 
-    def new_span(self, id_: str, *_: Any, parent_span_id: Any = None, **__: Any) -> None:
+    def new_span(self, id_: str, *_: object, parent_span_id: Any = None, **__: object) -> None:
         """Note whether a new span is inside of an open call."""
         outer = parent_span_id if self._calls.is_open(parent_span_id) else self._outer.get(parent_span_id)
         if outer is not None:
             self._outer[id_] = outer
 
-    def prepare_to_exit_span(self, id_: str, *_: Any, **__: Any) -> None:
+    def prepare_to_exit_span(self, id_: str, *_: object, **__: object) -> None:
         """Forget a span."""
         self._outer.pop(id_, None)
 
-    def prepare_to_drop_span(self, id_: str, *_: Any, err: Any = None, **__: Any) -> None:
+    def prepare_to_drop_span(self, id_: str, *_: object, err: Any = None, **__: object) -> None:
         """End a call that failed."""
         self._outer.pop(id_, None)
         if err is not None:
@@ -84,7 +84,7 @@ class _Events(BaseEventHandler):
         """Return the name that LlamaIndex shows."""
         return "ldai_integrations"
 
-    def handle(self, event: Any, **_: Any) -> None:
+    def handle(self, event: Any, **_: object) -> None:
         """Report what an event says about a call."""
         with self._calls.guard():
             if isinstance(event, (LLMChatStartEvent, LLMCompletionStartEvent)):

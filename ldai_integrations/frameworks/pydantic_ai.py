@@ -24,6 +24,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from wrapt import ObjectProxy
 
+from .._diagnostics import Diagnostics
 from .._run.request import ProviderRequest
 from ..records import Usage
 from ..usage import Reading
@@ -34,7 +35,8 @@ __all__ = ["TrackedEmbeddingModel", "TrackedModel"]
 # Roles of text, in OpenAI's words; other text is the user's.
 _ROLES = {"system-prompt": "system", "text": "assistant", "thinking": "assistant"}
 
-_calls: FrameworkCalls | None = None
+# A Tracking sets its own by connect(). Without one there are no runs.
+_calls = FrameworkCalls("pydantic_ai", Diagnostics())
 
 
 def connect(calls: FrameworkCalls) -> None:
@@ -123,22 +125,19 @@ class _Call:
         self._started_at = time.perf_counter()
 
     def __enter__(self) -> _Call:
-        if _calls is not None:
-            _calls.begin(self, self._request, api=self._api)
+        _calls.begin(self, self._request, api=self._api)
         return self
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        if _calls is None:
-            return
         response = None
         with _calls.guard():
-            response = self._read(_calls)
+            response = self._read()
         if exc is None or (isinstance(self.response, _Stream) and self.response.is_cancelled):
             _calls.end(self, response)
         else:
             _calls.fail(self, exc, response)
 
-    def _read(self, calls: FrameworkCalls) -> Any:
+    def _read(self) -> Any:
         response = self.response
         if isinstance(response, EmbeddingResult):
             return _reading_of(response)
@@ -147,9 +146,9 @@ class _Call:
             response = response.get()
             if seconds is not None:
                 first = next(iter(response.parts), None)
-                calls.note_token(self, seconds=seconds, is_answer=isinstance(first, TextPart))
+                _calls.note_token(self, seconds=seconds, is_answer=isinstance(first, TextPart))
         if isinstance(response, ModelResponse) and response.state == "suspended" and not response.usage.has_values():
-            calls.withdraw(self)  # a question whether the provider has finished
+            _calls.withdraw(self)  # a question whether the provider has finished
         return response
 
 
@@ -177,7 +176,7 @@ def _reading_of(result: EmbeddingResult) -> Reading:
     return Reading(usage=usage, model=result.model_name, ids=ids)
 
 
-def _request_of(model: str, messages: list[ModelMessage], parameters: Any) -> ProviderRequest:
+def _request_of(model: str, messages: list[ModelMessage], parameters: ModelRequestParameters) -> ProviderRequest:
     """Return a request in the format of OpenAI's chat completions."""
     instructions = [message.instructions for message in messages if isinstance(message, ModelRequest)]
     turns = [{"role": "system", "content": text} for text in instructions[-1:] if text]

@@ -8,13 +8,14 @@ from typing import Any
 from strands.middleware import InvokeModelStage
 from strands.plugins import Plugin
 
+from .._diagnostics import Diagnostics
 from .._run.request import ProviderRequest
 from ._calls import FrameworkCalls
 
 __all__ = ["TrackingPlugin"]
 
-# Set by connect(), which a Tracking calls. Without one there are no runs.
-_calls: FrameworkCalls | None = None
+# A Tracking sets its own by connect(). Without one there are no runs.
+_calls = FrameworkCalls("strands", Diagnostics())
 
 
 def connect(calls: FrameworkCalls) -> None:
@@ -40,24 +41,20 @@ class TrackingPlugin(Plugin):
 
 async def _report(context: Any, call_next: Callable[[Any], AsyncGenerator[Any, None]]) -> AsyncGenerator[Any, None]:
     """Pass the events of a model call on. Strands has its chunks in the format of Bedrock, whoever sent them."""
-    call_id, is_answered = object(), False
-    calls = _calls
-    if calls is not None:
-        calls.begin(call_id, lambda: _request_of(context))
+    calls, call_id, is_answered = _calls, object(), False
+    calls.begin(call_id, lambda: _request_of(context))
     try:
         async for event in call_next(context):
-            if calls is not None and "event" in event:
+            if "event" in event:
                 is_answered = True
                 calls.add_chunk(call_id, event["event"])
             yield event
     except BaseException as exc:
-        if calls is not None:
-            calls.fail(call_id, exc)
+        calls.fail(call_id, exc)
         raise
-    if calls is not None:
-        if not is_answered:  # another middleware has answered, for example from a cache
-            calls.withdraw(call_id)
-        calls.end(call_id)
+    if not is_answered:  # another middleware has answered, for example from a cache
+        calls.withdraw(call_id)
+    calls.end(call_id)
 
 
 def _request_of(context: Any) -> ProviderRequest:

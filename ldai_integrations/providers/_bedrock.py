@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ._api import Answer, Api, ToolCall, forced_tool
-from ._prompt import Fields, Image, Json, Prompt, Tool, arguments_of, calls_in, merged, text_of
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 _NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
 _IMAGES = ("png", "jpeg", "gif", "webp")
@@ -45,7 +45,16 @@ class ConverseApi(Api):
 
     def tools(self, prompt: Prompt) -> list[Json]:
         """Return the tools."""
-        return [{"toolSpec": _tool_spec(tool)} for tool in prompt.tools]
+        return [
+            {
+                "toolSpec": {
+                    "name": tool.name,
+                    "inputSchema": {"json": dict(tool.schema)},
+                    **({"description": tool.description} if tool.description else {}),  # an empty one is refused
+                }
+            }
+            for tool in prompt.tools
+        ]
 
     def events(self, stream: Any) -> Any:
         """Return the stream in a response."""
@@ -77,11 +86,6 @@ class ConverseApi(Api):
             for call_id, name, arguments, _ in calls_in(message)
         ]
         return str(message.get("role", "user")), [*self.parts(message), *used]
-
-
-def _tool_spec(tool: Tool) -> Json:
-    described = {"description": tool.description} if tool.description else {}  # an empty one is refused
-    return {"name": tool.name, "inputSchema": {"json": dict(tool.schema)}, **described}
 
 
 def _members_of(client: Any) -> Fields:

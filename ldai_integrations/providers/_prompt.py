@@ -23,6 +23,7 @@ _SAME = {
     "k": "top_k",
 }
 _DATA_URL = re.compile(r"data:([^;,]+)(?:;[^;,]+)*;base64,(.*)", re.IGNORECASE | re.DOTALL)
+_SYSTEM = ("system", "developer")
 _TEXTS = ("text", "input_text", "output_text")
 # These are no parameters of the model. Each provider has a place of its own for them.
 _PARTS = {"tools", "tool_choice", "response_format", "model", "messages", "stream"}
@@ -91,12 +92,13 @@ class Prompt:
     @property
     def system(self) -> str:
         """The texts of all system messages."""
-        return "\n\n".join(text_of(message.get("content")) for message in self._with_role("system", "developer"))
+        written = (message for message in self.messages if message.get("role") in _SYSTEM)
+        return "\n\n".join(text_of(message.get("content")) for message in written)
 
     @property
     def turns(self) -> list[Fields]:
         """The messages of the conversation, without system messages."""
-        return [message for message in self.messages if message.get("role") not in ("system", "developer")]
+        return [message for message in self.messages if message.get("role") not in _SYSTEM]
 
     @property
     def schema(self) -> Fields | None:
@@ -104,9 +106,6 @@ class Prompt:
         described = (self.response_format or {}).get("json_schema")
         schema = described.get("schema") if isinstance(described, Mapping) else None
         return schema if isinstance(schema, Mapping) else None
-
-    def _with_role(self, *roles: str) -> list[Fields]:
-        return [message for message in self.messages if message.get("role") in roles]
 
 
 def prompt_of(

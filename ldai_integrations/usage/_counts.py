@@ -9,7 +9,7 @@ from typing import Any
 
 from .._value import value_class
 from ..records import Usage
-from ._fields import dig, fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
+from ._fields import fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
 from ._shapes import (
     ANTHROPIC,
     GEMINI,
@@ -29,14 +29,14 @@ _AUDIO = "prompt_audio_seconds"
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
 _OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
 # What has a price of its own besides the tokens: of Anthropic, Perplexity, xAI, Mistral, Gemini's interactions, Cohere.
-_FEES = (
-    "server_tool_use.web_search_requests",
-    "num_search_queries",
-    "num_sources_used",
-    "connectors",
-    "grounding_tool_count",
-    "billed_units.search_units",
-)
+_FEES = {
+    "server_tool_use": "web_search_requests",
+    "num_search_queries": "",
+    "num_sources_used": "",
+    "connectors": "",
+    "grounding_tool_count": "",
+    "billed_units": "search_units",
+}
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
@@ -214,8 +214,11 @@ def read_cost(raw: object) -> Decimal | None:
 
 def has_fees(raw: object) -> bool:
     """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
-    for place in _FEES:
-        found = dig(raw, place)
+    usage = fields_of(raw)
+    for name, inner in _FEES.items():
+        found = usage.get(name)
+        if found is not None and inner:
+            found = get(found, inner)
         if is_record(found) or is_list(found):
             found = next((1 for _ in found), None)
         if number(found):

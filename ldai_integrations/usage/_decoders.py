@@ -50,10 +50,11 @@ class SSEReader:
         self._waiting: deque[bytes | str] = deque()
         self._waiting_size = self._position = 0
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._line = io.StringIO()
+        # The current line, which is None if it is too long.
+        self._line: io.StringIO | None = io.StringIO()
+        # The data of the current event before it, and its size.
         self._data: list[str] = []
-        # The size of the current line, and of the data of the current event before it.
-        self._line_size = self._data_size = 0
+        self._data_size = 0
         self._after_return = False
         self._event = ""
         #: How much has passed, in bytes or characters.
@@ -80,7 +81,7 @@ class SSEReader:
     def is_inside_line(self) -> bool:
         """Whether what has passed ends inside a line."""
         if not self._waiting:
-            return self._line_size > 0
+            return self._line is None or self._line.tell() > 0
         return self._waiting[-1][-1:] not in ("\n", "\r", b"\n", b"\r")
 
     def feed(self, data: bytes | str) -> bool:
@@ -102,10 +103,10 @@ class SSEReader:
         """Return everything that is known so far; more bytes may follow. It may take long: not for an event loop."""
         self._read(None)
         # The last line may have no end. It is read if it is complete JSON.
-        line = self._line.getvalue()
+        line = self._line.getvalue() if self._line is not None else ""
         payload = line.removeprefix("data:").strip()
         if payload[:1] + payload[-1:] in ("{}", '""') and _parse(payload) is not None:
-            self._line, self._line_size = io.StringIO(), 0
+            self._line = io.StringIO()
             self._read_line(line)
         if self._data and _parse("\n".join(self._data)) is not None:
             self._dispatch()
@@ -115,15 +116,16 @@ class SSEReader:
         """Drop a part of the body, the event before it that has no end yet, and the rest of its last line."""
         self._waiting_size -= len(data) - self._position
         self._position, self.dropped = 0, True
-        self._line, self._data, self._data_size, self._event = io.StringIO(), [], 0, ""
-        self._line_size = 0 if data[-1:] in ("\n", b"\n") else _LONGEST + 1
+        self._data, self._data_size, self._event = [], 0, ""
+        self._line = io.StringIO() if data[-1:] in ("\n", b"\n") else None
 
     def _read(self, most: int | None) -> bool:
         """Read what waits: all of it, or a part whose events are short."""
         has_delta, left = False, most if most is not None else self._waiting_size
         size, until = (_PART, time.perf_counter() + _AT_ONCE_SECONDS) if most is not None else (_AT_ONCE, math.inf)
         while self._waiting and left > 0:
-            if most is not None and _LONGEST_AT_ONCE < self._line_size + self._data_size <= _LONGEST:
+            event_size = self._data_size + (self._line.tell() if self._line is not None else 0)
+            if most is not None and _LONGEST_AT_ONCE < event_size <= _LONGEST:
                 break
             if left != most and time.perf_counter() > until:
                 break
@@ -149,21 +151,17 @@ class SSEReader:
         first, *others = text.split("\n") if "\n" in text else (text,)
         self._keep(first)
         for following in others:
-            line = self._line.getvalue()
-            is_whole = self._line_size <= _LONGEST
-            self._line, self._line_size = io.StringIO(), 0
-            if is_whole:
-                yield line
+            line, self._line = self._line, io.StringIO()
+            if line is not None:
+                yield line.getvalue()
             self._keep(following)
 
     def _keep(self, part: str) -> None:
         """Keep a part of the current line, or drop the line if it is too long."""
-        self._line_size += len(part)
-        if self._line_size <= _LONGEST:
+        if self._line is not None and self._line.tell() + len(part) > _LONGEST:
+            self.dropped, self._line = True, None
+        if self._line is not None:
             self._line.write(part)
-        else:
-            self.dropped = True
-            self._line = io.StringIO()
 
     def _read_line(self, line: str) -> bool:
         if not line:

@@ -9,7 +9,7 @@ from operator import add
 
 from ..records import Usage
 from ._counts import Counts, has_fees, read_billed, read_cost, read_counts, read_gateway_cost
-from ._fields import get, number, text
+from ._fields import fields_of, get, number, text
 from ._readings import Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE
 from ._tokens import BoundedText, TextBudget
@@ -298,18 +298,19 @@ class Draft:
             raw: The object.
             begun: The answer has only begun, so that its output is not known yet.
         """
-        counts = read_counts(raw) if raw is not None else None
+        usage = fields_of(raw)
+        counts = read_counts(usage) if raw is not None else None
         if counts is None:
             return False
         if begun:
             counts = counts.without("output")
         call = self.call
         call.has_wrong_counts |= counts.has_wrong
-        call.has_fees |= has_fees(raw)
-        call.cost = call.cost if (cost := read_cost(raw)) is None else cost
+        call.has_fees |= has_fees(usage)
+        call.cost = call.cost if (cost := read_cost(usage)) is None else cost
         if counts.shape is COHERE:
-            call.billed = read_billed(raw)
-        self.name_tier(get(raw, "speed") if get(raw, "speed") == "fast" else get(raw, "service_tier"))  # Anthropic
+            call.billed = read_billed(usage)
+        self.name_tier("fast" if usage.get("speed") == "fast" else usage.get("service_tier"))  # Anthropic
         if any(counts.values.values()):
             call.counted_at = self.event
         if counts.shape is BEDROCK_METRICS:

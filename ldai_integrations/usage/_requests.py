@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 
-from ._fields import dig, get, is_a, is_list, is_record, items, plain_json, text, to_json
+from ._fields import dig, fields_of, get, is_a, is_list, is_record, items, plain_json, text, to_json
 from ._images import Image, image_in
 
 # Longest plain text document that is decoded, in characters of base64; they stand for three bytes in fours.
@@ -25,8 +25,6 @@ _ADDING = (
     "container",
     "cachedContent",
     "cached_content",
-    "config.cached_content",
-    "additionalModelRequestFields.tools",
 )
 
 
@@ -60,10 +58,13 @@ class Turn:
     def add(self, content: object) -> None:
         """Add content: a text, a part in the format of any provider, or a list of these."""
         for part in items(content) if is_list(content) else (content,):
-            self._add_part(part)
+            if is_a(part, str):
+                self.texts.append(text(part))
+            elif part is not None:
+                self._add_part(part)
 
     def _add_part(self, part: object) -> None:
-        words = text(part) or text(get(part, "text", "refusal"))
+        words = text(get(part, "text", "refusal"))
         call = get(part, "toolUse", "functionCall", "function_call")
         result = get(part, "toolResult", "functionResponse", "function_response")
         kind = text(get(part, "type"))
@@ -83,12 +84,12 @@ class Turn:
         elif get(part, "json") is not None:
             self.texts.append(to_json(get(part, "json")))
         elif get(part, "guardContent") is not None:
-            self._add_part(dig(part, "guardContent.text"))
+            self.add(dig(part, "guardContent.text"))
         elif words := _plain_document(part):
             self.texts.append(words)
         elif get(part, "text", "cachePoint") is None:  # an empty text and a mark for the cache cost nothing
             # A PDF, sound, film, reasoning, what a tool of the provider found, or something new.
-            self.is_partial |= not (part is None or is_a(part, str))
+            self.is_partial = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,12 @@ class Conversation:
 
 def read_request(request: object) -> Conversation:
     """Read a request of any API: the names of their fields do not mean different things."""
-    added = (dig(request, path) for path in _ADDING)
+    request = fields_of(request)
+    added = (get(request, name) for name in _ADDING)
     # A library's own mark for "not given" is none of these.
-    conversation = Conversation(is_partial=any(text(one) or is_record(one) or is_list(one) for one in added))
+    is_partial = any(text(one) or is_record(one) or is_list(one) for one in added if one is not None)
+    is_partial |= dig(request, "config.cached_content", "additionalModelRequestFields.tools") is not None
+    conversation = Conversation(is_partial=is_partial)
     instructions = dig(
         request, "system", "instructions", "systemInstruction", "system_instruction", "config.system_instruction"
     )

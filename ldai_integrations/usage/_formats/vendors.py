@@ -14,29 +14,14 @@ _ANTHROPIC_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 _INTERACTING = ("in_progress", "queued", "idle")
 # Google's words for the tiers.
 _GEMINI_TIERS = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
-_COHERE_V2 = frozenset(
-    (
-        "message-start",
-        "content-start",
-        "content-delta",
-        "content-end",
-        "tool-plan-delta",
-        "tool-call-start",
-        "tool-call-delta",
-        "tool-call-end",
-        "citation-start",
-        "citation-end",
-        "message-end",
-    )
-)
-_COHERE_V1 = (
-    "stream-start",
-    "text-generation",
-    "tool-calls-generation",
-    "tool-calls-chunk",
-    "citation-generation",
-    "search-results",
-)
+_COHERE_V2 = {
+    *("message-start", "content-start", "content-delta", "content-end", "message-end"),
+    *("tool-plan-delta", "tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end"),
+}
+_COHERE_V1 = {
+    *("stream-start", "text-generation", "tool-calls-generation", "tool-calls-chunk"),
+    *("citation-generation", "search-results"),
+}
 
 
 # Anthropic
