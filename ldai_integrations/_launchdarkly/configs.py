@@ -85,8 +85,14 @@ class Configs:
         for known, config in cache:
             if _are_same(known, variables):
                 return config
+        sdk = self._ai_client
+        evaluate = sdk.completion_config_template if mode == "completion" else sdk.agent_config_template
         try:
-            config = self._evaluate(config_key, ld_context, mode, default, variables)
+            config = cast(Any, evaluate)(config_key, ld_context, default)
+            judges = self._variations.last_judges
+            if judges is not None:
+                config = replace(config, judge_configuration=judges)
+            config = self._rendered(config, ld_context, variables)
         except Exception as exc:
             self._diagnostics.note(
                 "resolve",
@@ -105,26 +111,10 @@ class Configs:
         ours = {name: value for name, value in variables.items() if name not in _JUDGE_VARIABLES}
         config = self._ai_client.judge_config_template(judge_key, ld_context, None)
         placeholders = {name: f"{{{{{name}}}}}" for name in _JUDGE_VARIABLES}
-        return cast(AIJudgeConfig, self._rendered(config, ld_context, {**ours, **placeholders}))
+        found: AIJudgeConfig = self._rendered(config, ld_context, {**ours, **placeholders})
+        return found
 
-    def _evaluate(
-        self,
-        config_key: str,
-        ld_context: Context,
-        mode: Mode,
-        default: AIConfigDefault | None,
-        variables: Mapping[str, object],
-    ) -> AIConfig:
-        if mode == "completion":
-            config: Any = self._ai_client.completion_config_template(config_key, ld_context, cast(Any, default))
-        else:
-            config = self._ai_client.agent_config_template(config_key, ld_context, cast(Any, default))
-        judges = self._variations.last_judges
-        if judges is not None:
-            config = replace(config, judge_configuration=judges)
-        return cast(AIConfig, self._rendered(config, ld_context, variables))
-
-    def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, object]) -> object:
+    def _rendered(self, config: Any, ld_context: Context, variables: Mapping[str, object]) -> Any:
         """Fill in the prompt of an AI Config that was just evaluated; return the AI Config."""
         context = ld_context.to_dict()
         known = {**variables, "ldctx": context, "ldContext": context}

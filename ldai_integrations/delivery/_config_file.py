@@ -114,7 +114,10 @@ def read_config_file(path: Path) -> dict[Any, dict[str, dict[str, Any]]]:
         variations = flag.get("variations")
         for index, value in enumerate(variations if isinstance(variations, list) else ()):
             _check_enabled(f"flags.{key}.variations[{index}]", value)
-    served = {key: _serve(value) for key, value in values.items()}
+    # A value is served to everybody.
+    served = {
+        key: {"on": True, "fallthrough": {"variation": 0}, "variations": [value]} for key, value in values.items()
+    }
     return {
         FEATURES: {key: {"key": key, "version": 1, **flag} for key, flag in {**served, **flags}.items()},
         SEGMENTS: {key: {"key": key, "version": 1, **segment} for key, segment in segments.items()},
@@ -139,8 +142,3 @@ def _check_enabled(place: str, value: object) -> None:
         raise ConfigFileError(
             f"cannot be used: {place}._ldMeta.enabled is {enabled!r:.40}; write true or false, without quotes"
         )
-
-
-def _serve(value: object) -> dict[str, Any]:
-    """Return a flag that has one value for everybody."""
-    return {"on": True, "fallthrough": {"variation": 0}, "variations": [value]}

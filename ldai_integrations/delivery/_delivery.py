@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ldclient import Context, LDClient
@@ -81,21 +82,17 @@ class SpooledDelivery:
 
     def flush(self, timeout: float) -> FlushReport:
         """Send everything that is buffered and wait for it."""
-        deadline = time.monotonic() + timeout
-        held = wait_for_restart(self._client, timeout)
-        if held is not None:
-            return FlushReport(sent=0, pending=held, dropped=0)
-        return self._processor.deliver(max(0.0, deadline - time.monotonic()))
+        return _send_after_restart(self._client, timeout, lambda seconds: self._processor.deliver(seconds))
 
     def close(self, timeout: float) -> FlushReport:
         """Flush and close the client."""
-        deadline = time.monotonic() + timeout
-        held = wait_for_restart(self._client, timeout)
-        if held is not None:
-            return FlushReport(sent=0, pending=held, dropped=0)
-        report = self._processor.close(max(0.0, deadline - time.monotonic()))
-        _close_within(self._client, timeout)
-        return report
+
+        def close(seconds: float) -> FlushReport:
+            report = self._processor.close(seconds)
+            _close_within(self._client, timeout)
+            return report
+
+        return _send_after_restart(self._client, timeout, close)
 
     def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
         """Return the number of sent, pending and lost events."""
@@ -137,18 +134,7 @@ class PlainDelivery:
 
     def flush(self, timeout: float) -> FlushReport:
         """Send everything that is buffered and wait for it. Callers that ask meanwhile share the next flush."""
-        deadline = time.monotonic() + timeout
-        held = wait_for_restart(self._client, timeout)
-        if held is not None:
-            return FlushReport(sent=0, pending=held, dropped=0)
-        if not self._queue.is_current:
-            self._look()
-        if self._queue.sends_nothing:
-            return FlushReport(sent=0, pending=0, dropped=0)
-        done = self._queue.is_known and self._flush_shared(max(0.0, deadline - time.monotonic()))
-        if not self._queue.is_known:
-            self._client.flush()
-        return FlushReport(sent=None, pending=0 if done else None, dropped=None)
+        return _send_after_restart(self._client, timeout, self._flush)
 
     def close(self, timeout: float) -> FlushReport:
         """Flush and close the client."""
@@ -176,6 +162,16 @@ class PlainDelivery:
         self._flushing = threading.Lock()
         self._flushed_from = 0.0
 
+    def _flush(self, timeout: float) -> FlushReport:
+        if not self._queue.is_current:
+            self._look()
+        if self._queue.sends_nothing:
+            return FlushReport(sent=0, pending=0, dropped=0)
+        done = self._queue.is_known and self._flush_shared(timeout)
+        if not self._queue.is_known:
+            self._client.flush()
+        return FlushReport(sent=None, pending=0 if done else None, dropped=None)
+
     def _flush_shared(self, timeout: float) -> bool:
         asked = time.monotonic()
         if not self._flushing.acquire(timeout=timeout):
@@ -202,6 +198,15 @@ class PlainDelivery:
             if not queue.flush(deadline) or not queue.wait_until_idle(deadline):
                 return False
         return True
+
+
+def _send_after_restart(client: LDClient, timeout: float, send: Callable[[float], FlushReport]) -> FlushReport:
+    """Send in what is left of the time after a restart; report the held events if the restart does not end."""
+    deadline = time.monotonic() + timeout
+    held = wait_for_restart(client, timeout)
+    if held is not None:
+        return FlushReport(sent=0, pending=held, dropped=0)
+    return send(max(0.0, deadline - time.monotonic()))
 
 
 def _close_within(client: LDClient, timeout: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
@@ -17,7 +17,7 @@ from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
 from ._http import BodyTooLargeError, describe_body
 from ._json import parse_json
-from ._metrics import compute_further_figures, compute_metrics, compute_metrics_by_variation
+from ._metrics import Selection, compute_further_figures, compute_metrics, compute_metrics_by_variation
 from ._stores import ServerStores, Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")
@@ -33,7 +33,6 @@ MAX_WARNING_BYTES = 2**16
 MAX_KEYS = 20
 
 Key: TypeAlias = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9._-]+$"})]
-Compute: TypeAlias = Callable[..., object]
 
 
 async def _check_token(authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
@@ -48,8 +47,8 @@ def _check_query(
     env: Annotated[str, Query(min_length=1)],  # noqa: ARG001  # all environments are the same
     since: Annotated[int, Query(alias="from", ge=0, le=MAX_INTEGER)],
     until: Annotated[int, Query(alias="to", ge=0, le=MAX_INTEGER)],
-) -> Callable[[Compute], JSONResponse]:
-    """Check the request as LaunchDarkly does; return what answers it with computed figures."""
+) -> Selection:
+    """Check the request as LaunchDarkly does; return the events that it is about."""
     if request.query_params.keys() & {"contextKind", "contextKey"}:
         raise HTTPException(400, "this server cannot select by context")
     if 0 < until < SECONDS_BELOW:
@@ -65,30 +64,29 @@ def _check_query(
     if config not in flags and not stores.events.count({"config_key": config}):
         known = ", ".join(found.key for found in list_ai_configs(flags)[:MAX_KEYS])
         raise HTTPException(404, f"there is no AI Config with this key, and no event of one; known: {known}")
-    prices = stores.prices_of(flags.get(config))
-    return lambda compute: JSONResponse(compute(stores.events, config, prices=prices, since_ms=since, until_ms=until))
+    return Selection(stores.events, config, stores.prices_of(flags.get(config)), since, until)
 
 
-Answer: TypeAlias = Annotated[Callable[[Compute], JSONResponse], Depends(_check_query)]
+Asked: TypeAlias = Annotated[Selection, Depends(_check_query)]
 metrics = APIRouter(dependencies=[Depends(_check_token)])
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics")
-def read_metrics(project: Key, answer: Answer) -> JSONResponse:  # noqa: ARG001  # all projects are the same
+def read_metrics(project: Key, asked: Asked) -> JSONResponse:  # noqa: ARG001  # all projects are the same
     """Return the metrics of an AI Config."""
-    return answer(compute_metrics)
+    return JSONResponse(compute_metrics(asked))
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics-by-variation")
-def read_metrics_by_variation(project: Key, answer: Answer) -> JSONResponse:  # noqa: ARG001
+def read_metrics_by_variation(project: Key, asked: Asked) -> JSONResponse:  # noqa: ARG001
     """Return the metrics of each variation."""
-    return answer(compute_metrics_by_variation)
+    return JSONResponse(compute_metrics_by_variation(asked))
 
 
 @metrics.get("/dev/figures/{config}")
-def read_further_figures(answer: Answer) -> JSONResponse:
+def read_further_figures(asked: Asked) -> JSONResponse:
     """Return the figures that LaunchDarkly's paths do not have: percentiles, scores, and runs without an outcome."""
-    return answer(compute_further_figures)
+    return JSONResponse(compute_further_figures(asked))
 
 
 inspection = APIRouter(prefix="/dev")

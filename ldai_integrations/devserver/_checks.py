@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from ._flag_models import File, Flag, Mode, Part, Serve, Variation, describe_field
+from ._json import Json
 
 Severity = Literal["structure", "unreadable", "suspect"]
-Payload = dict[str, dict[str, dict[str, Any]]]
+Payload = dict[str, dict[str, Json]]
 KINDS = ("flags", "segments")
 MODES: tuple[Mode, ...] = get_args(Mode)
 # A flag with one of these fields in a variation is an AI Config, or was meant to be one.
@@ -235,7 +236,7 @@ class AIConfig:
     variations: tuple[str, ...]
 
 
-def list_ai_configs(flags: Mapping[str, Any]) -> list[AIConfig]:
+def list_ai_configs(flags: Json) -> list[AIConfig]:
     """Return the AI Configs among the flags, in the order of the file."""
     found = []
     for key, flag in flags.items():
@@ -249,7 +250,7 @@ def list_ai_configs(flags: Mapping[str, Any]) -> list[AIConfig]:
     return found
 
 
-def check_ai_config(key: str, flag: Mapping[str, Any]) -> list[Problem]:
+def check_ai_config(key: str, flag: Json) -> list[Problem]:
     """Return the problems of a flag as an AI Config; an empty list for any other flag."""
     variations = flag["variations"]
     if not any(isinstance(value, dict) and any(name in value for name in _AI_CONFIG_FIELDS) for value in variations):
@@ -264,7 +265,7 @@ def check_ai_config(key: str, flag: Mapping[str, Any]) -> list[Problem]:
 _Found = Iterator[tuple[str, str, Severity]]
 
 
-def _find_misspelled(source: Mapping[str, Any], part: Part, path: str = "") -> _Found:
+def _find_misspelled(source: Json, part: Part, path: str = "") -> _Found:
     """Yield the unknown fields of an object, and of the objects in it, whose names are similar to an absent field's."""
     known = {field.alias or name: name for name, field in type(part).model_fields.items()}
     for name in sorted(source.keys() - known.keys()):

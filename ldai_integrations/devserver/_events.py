@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _schema as schema
-from ._json import is_nested_too_deeply, parse_event, shorten
+from ._json import Json, is_nested_too_deeply, parse_event, shorten
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
-Event = dict[str, Any]
+Event = Json
 Filters = Mapping[str, str | None]
 
 FILTERS = {

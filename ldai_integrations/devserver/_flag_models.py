@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
+from ._json import Json
+
 Mode = Literal["completion", "agent", "judge"]
 
 
@@ -45,9 +47,9 @@ class Model(Part):
 
     name: str = Field(min_length=1)
     """The name of the model, as its provider spells it."""
-    parameters: dict[str, Any] | None = None
+    parameters: Json | None = None
     """Parameters of the call, such as `{"temperature": 0.2, "maxTokens": 400}`."""
-    custom: dict[str, Any] | None = None
+    custom: Json | None = None
     """Values of your own, for `run.custom()`; `costPerInputToken` and `costPerOutputToken` are prices in USD."""
 
 
@@ -76,7 +78,7 @@ class Tool(Part):
     """The kind of tool, `function`."""
     description: str | None = None
     """When the model should call it."""
-    parameters: dict[str, Any] | None = None
+    parameters: Json | None = None
     """A JSON Schema of its arguments."""
 
 
@@ -117,7 +119,7 @@ class Variation(Part):
     """The metric of a judge, such as `$ld:ai:judge:relevance`."""
     root: str | None = None
     """The key of the first agent of an agent graph, which has no model of its own."""
-    edges: dict[str, list[dict[str, Any]]] | None = None
+    edges: dict[str, list[Json]] | None = None
     """For each agent of the graph, those that it hands over to."""
 
 
@@ -208,7 +210,7 @@ class Migration(Part):
 
 
 # A variation with this object is an AI Config. Another flag may have any values.
-_ITEMS: dict[str, Any] = {
+_ITEMS: Json = {
     "if": {"type": "object", "required": ["_ldMeta"]},
     "then": {"$ref": "#/$defs/Variation"},
 }
@@ -303,12 +305,13 @@ class File(Part):
     """AI Configs and other flags by their keys."""
     segments: dict[str, Segment] | None = None
     """Segments by their keys, for rules."""
-    flag_values: dict[str, Any] | None = None
+    flag_values: Json | None = None
     """Flags with one value, by their keys."""
 
 
-def build_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a flag file."""
+@functools.cache
+def build_json_schema() -> Json:
+    """Return the JSON Schema of a flag file, which nobody changes."""
     _, shared = models_json_schema([(File, "validation"), (Variation, "validation")], by_alias=True)
     definitions = shared["$defs"]
     schema = {
@@ -317,7 +320,7 @@ def build_json_schema() -> dict[str, Any]:
         "anyOf": [{"required": ["flags"]}, {"required": ["flagValues"]}],
         "$defs": definitions,
     }
-    found: dict[str, Any] = _shorten(schema)
+    found: Json = _shorten(schema)
     return found
 
 
@@ -328,7 +331,7 @@ def describe_field(model: str, path: Sequence[int | str]) -> str:
         model: The name of the model at which the path begins.
         path: The names of the fields and the indexes of the items.
     """
-    schema = _json_schema()
+    schema = build_json_schema()
     node = schema if model == "File" else schema["$defs"][model]
     for part in path:
         node = next((one for one in node.get("anyOf", ()) if one.get("type") != "null" and "required" not in one), node)
@@ -339,11 +342,6 @@ def describe_field(model: str, path: Sequence[int | str]) -> str:
             node = node.get("properties", {}).get(part) or node["additionalProperties"]
     text = str(node.get("description", ""))
     return f"{text[:1].lower()}{text[1:].rstrip('.')}"
-
-
-@functools.cache
-def _json_schema() -> dict[str, Any]:
-    return build_json_schema()
 
 
 def _shorten(node: Any) -> Any:

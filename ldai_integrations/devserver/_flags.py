@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ._checks import KINDS, Payload
+from ._json import Json
 
 # The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write every 15 to 30 s.
 HEARTBEAT_SECONDS = 15.0
@@ -31,7 +31,7 @@ class Change:
     kind: str
     key: str
     version: int
-    item: dict[str, Any] | None
+    item: Json | None
 
 
 class FlagStore:
@@ -73,13 +73,13 @@ class FlagStore:
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
         return changes
 
-    def _change(self, kind: str, key: str, item: dict[str, Any] | None) -> Change:
+    def _change(self, kind: str, key: str, item: Json | None) -> Change:
         version = max(self._versions.get((kind, key), 0) + 1, item["version"] if item else 0)
         self._versions[kind, key] = version
         return Change(kind, key, version, {**item, "version": version} if item else None)
 
 
-def _without_version(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _without_version(item: Json | None) -> Json | None:
     return {name: value for name, value in item.items() if name != "version"} if item else None
 
 

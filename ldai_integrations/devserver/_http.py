@@ -129,10 +129,6 @@ def _decode(body: bytearray, encoding: str, limit: int) -> bytes:
         return bytes(body)
     if encoding.lower() != "gzip":
         raise BodyUnreadableError(f"Content-Encoding {encoding[:40]!r} is not supported, only gzip is")
-    return _gunzip(body, limit)
-
-
-def _gunzip(body: bytearray, limit: int) -> bytes:
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         plain = gzip.decompress(body, limit + 1)

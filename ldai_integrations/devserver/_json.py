@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
+
+Json: TypeAlias = dict[str, Any]
 
 # How deep the stack of a program may be that reads an event.
 _STACK = 300
@@ -22,13 +24,13 @@ def parse_json(text: bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def parse_event(text: str) -> dict[str, Any]:
+def parse_event(text: str) -> Json:
     """Parse an event that SQLite has parsed before. Python reads fewer digits of an integer."""
     try:
         event = json.loads(text)
     except ValueError:
         event = json.loads(text, parse_int=float)
-    return cast("dict[str, Any]", event)
+    return cast("Json", event)
 
 
 def is_nested_too_deeply(text: str) -> bool:

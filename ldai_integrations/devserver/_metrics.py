@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._prices import NO_PRICES, Prices
+from ._events import EventStore
+from ._json import Json
+from ._prices import Prices
 from ._runs import count_without_outcome
-
-if TYPE_CHECKING:
-    from ._events import EventStore
 
 Metrics = dict[str, float]
 
@@ -59,54 +59,47 @@ ORDER BY metric_value
 """
 
 
-def compute_metrics(
-    events: EventStore,
-    config_key: str,
-    *,
-    prices: Prices = NO_PRICES,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-) -> Metrics:
-    """Return the metrics of an AI Config over all its variations.
+@dataclass(frozen=True)
+class Selection:
+    """The events of an AI Config whose figures are computed.
 
-    Args:
+    Attributes:
         events: The events.
         config_key: Key of the AI Config.
         prices: The prices of tokens, by variation.
         since_ms: Milliseconds since the epoch, by the SDK's clock; earlier events do not count.
         until_ms: Events from this time on do not count.
     """
-    rows = events.select(f"{SELECT} GROUP BY key", config_key=config_key, since_ms=since_ms, until_ms=until_ms)
-    metrics = _name_figures(rows)
-    if prices:
-        parts = compute_metrics_by_variation(events, config_key, prices=prices, since_ms=since_ms, until_ms=until_ms)
-        metrics |= _add_costs([part["metrics"] for part in parts])
+
+    events: EventStore
+    config_key: str
+    prices: Prices
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def select(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a SELECT statement on these events."""
+        return self.events.select(statement, config_key=self.config_key, since_ms=self.since_ms, until_ms=self.until_ms)
+
+
+def compute_metrics(asked: Selection) -> Metrics:
+    """Return the metrics of an AI Config over all its variations."""
+    metrics = _name_figures(asked.select(f"{SELECT} GROUP BY key"))
+    if asked.prices:
+        metrics |= _add_costs([part["metrics"] for part in compute_metrics_by_variation(asked)])
     return metrics
 
 
-def compute_metrics_by_variation(
-    events: EventStore,
-    config_key: str,
-    *,
-    prices: Prices = NO_PRICES,
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-) -> list[dict[str, Any]]:
+def compute_metrics_by_variation(asked: Selection) -> list[Json]:
     """Return the metrics of each variation as ``{"variationKey", "metrics"}``.
 
-    The arguments are those of :func:`compute_metrics`. The variation key is empty for runs that got the caller's
-    default.
+    The variation key is empty for runs that got the caller's default.
     """
-    rows = events.select(
-        f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key",
-        config_key=config_key,
-        since_ms=since_ms,
-        until_ms=until_ms,
-    )
+    rows = asked.select(f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key")
     found = []
     for variation_key in dict.fromkeys(row[0] for row in rows):
         metrics = _name_figures([row for row in rows if row[0] == variation_key])
-        known = prices.get(variation_key)
+        known = asked.prices.get(variation_key)
         for side, price in known.by_side.items() if known is not None else ():
             tokens = metrics.get(f"{side}Tokens")
             if tokens is not None:
@@ -115,42 +108,33 @@ def compute_metrics_by_variation(
     return found
 
 
-def compute_further_figures(
-    events: EventStore,
-    config_key: str,
-    *,
-    prices: Prices = NO_PRICES,  # noqa: ARG001  # all figures have the same arguments
-    since_ms: int | None = None,
-    until_ms: int | None = None,
-) -> list[dict[str, Any]]:
+def compute_further_figures(asked: Selection) -> list[Json]:
     """Return the figures of an AI Config that LaunchDarkly's REST API does not have.
 
-    A percentile is the smallest value that this share of all values does not exceed, as on the page. The arguments are
-    those of :func:`compute_metrics`.
+    A percentile is the smallest value that this share of all values does not exceed, as on the page.
 
     Returns:
         For all variations together, whose ``variationKey`` is ``None``, and for each: ``percentiles`` of the times,
         ``scores`` (the means of metrics with other keys than those of :data:`MEANS`, by key), and ``withoutOutcome``
         (the number of runs that were cancelled, or have no outcome a minute after their start).
     """
-    window = {"since_ms": since_ms, "until_ms": until_ms}
-    found: dict[str | None, dict[str, Any]] = {}
+    found: dict[str | None, Json] = {}
 
-    def of(variation_key: str | None) -> dict[str, Any]:
+    def of(variation_key: str | None) -> Json:
         return found.setdefault(variation_key, {"percentiles": {}, "scores": {}, "withoutOutcome": 0})
 
     times: dict[tuple[str | None, str], list[float]] = {}
-    for variation_key, key, value in events.select(_TIMES, config_key=config_key, **window):
+    for variation_key, key, value in asked.select(_TIMES):
         for one in (None, variation_key):
             times.setdefault((one, _TIME_FIELDS[key]), []).append(value)
     for (variation_key, name), values in times.items():
         of(variation_key)["percentiles"][name] = _percentiles_of(values)
-    scores = [(None, *row[1:]) for row in events.select(f"{SELECT} GROUP BY key", config_key=config_key, **window)]
-    scores += events.select(f"{SELECT} GROUP BY variation_key, key", config_key=config_key, **window)
+    scores = [(None, *row[1:]) for row in asked.select(f"{SELECT} GROUP BY key")]
+    scores += asked.select(f"{SELECT} GROUP BY variation_key, key")
     for variation_key, key, _, mean in scores:
         if _is_score(key) and key not in MEANS.values():
             of(variation_key)["scores"][key] = mean
-    for variation_key, count in count_without_outcome(events, config_key, **window):
+    for variation_key, count in count_without_outcome(asked.events, asked.config_key, asked.since_ms, asked.until_ms):
         of(variation_key)["withoutOutcome"] += count
         of(None)["withoutOutcome"] += count
     return [{"variationKey": variation_key, **figures} for variation_key, figures in found.items()]

@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from ._json import Json
 
 _FIELDS = {"input": "costPerInputToken", "output": "costPerOutputToken"}
 
@@ -34,10 +36,9 @@ class TokenPrices:
 
 #: By variation key.
 Prices: TypeAlias = Mapping[str, TokenPrices]
-NO_PRICES: Prices = {}
 
 
-def read_prices(flag: Mapping[str, Any] | None, list_prices: ListPrices | None) -> Prices:
+def read_prices(flag: Json | None, list_prices: ListPrices | None) -> Prices:
     """Return the prices of a flag's variations.
 
     Args:
@@ -52,7 +53,7 @@ def read_prices(flag: Mapping[str, Any] | None, list_prices: ListPrices | None) 
     return {key: prices for key, prices in found.items() if prices.by_side}
 
 
-def _prices_of(model: Mapping[str, Any], provider: Any, list_prices: ListPrices | None) -> TokenPrices:
+def _prices_of(model: Json, provider: object, list_prices: ListPrices | None) -> TokenPrices:
     custom = model.get("custom")
     given = {side: _price_in(custom, name) for side, name in _FIELDS.items()}
     known = {side: price for side, price in given.items() if price is not None}

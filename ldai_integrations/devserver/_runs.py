@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ._checks import MODES, check_ai_config, list_ai_configs
-from ._json import shorten
+from ._json import Json, shorten
 from ._prices import ListPrices, read_prices
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ WHERE key = :key AND key >= '$ld:ai:usage:' AND key < '$ld:ai:usage;' AND json_e
 
 def list_runs(
     events: EventStore, config_key: str, *, after: int = 0, before: int = 2**62, limit: int, only_warnings: bool = False
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Return runs of an AI Config; the run with the newest event comes first.
 
     Args:
@@ -93,13 +93,13 @@ def list_runs(
     return list(found.values())
 
 
-def list_tree(events: EventStore, run_id: str) -> list[dict[str, Any]]:
+def list_tree(events: EventStore, run_id: str) -> list[Json]:
     """Return a run with the runs around it and in it, in the order of their start."""
     names = "runId", "configKey", "parentRunId", "startedMs", "successes", "errors"
     return [dict(zip(names, row, strict=True)) for row in events.select(_TREE, run_id=run_id, most=MAX_TREE)]
 
 
-def list_configs(events: EventStore, flags: Mapping[str, Any], list_prices: ListPrices | None) -> list[dict[str, Any]]:
+def list_configs(events: EventStore, flags: Json, list_prices: ListPrices | None) -> list[Json]:
     """Return the AI Configs that are served or that events name; those of the flag file come first.
 
     Returns:
@@ -137,7 +137,7 @@ def list_configs(events: EventStore, flags: Mapping[str, Any], list_prices: List
 
 
 def count_without_outcome(
-    events: EventStore, config_key: str, *, since_ms: int | None, until_ms: int | None
+    events: EventStore, config_key: str, since_ms: int | None, until_ms: int | None
 ) -> list[tuple[str, int]]:
     """Return how many runs of each variation were cancelled, or have no outcome a minute after their start.
 
@@ -151,7 +151,7 @@ def count_without_outcome(
     return events.select(_WITHOUT_OUTCOME_IN_TIME, config_key=config_key, **window)
 
 
-def _find_problems(events: EventStore, flags: Mapping[str, Any], key: str, mode: str | None) -> Iterator[str]:
+def _find_problems(events: EventStore, flags: Json, key: str, mode: str | None) -> Iterator[str]:
     """Yield the problems in the flag file, and one if the application reads the AI Config with the wrong mode."""
     if key in flags:
         yield from map(str, check_ai_config(key, flags[key]))

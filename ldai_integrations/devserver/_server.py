@@ -24,7 +24,8 @@ from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
 from ._flags import FlagStore, FlagStreams
 from ._http import BodyTooLargeError, Error, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
-from ._metrics import compute_metrics, compute_metrics_by_variation
+from ._json import Json
+from ._metrics import Selection, compute_metrics, compute_metrics_by_variation
 from ._page import STATIC, page
 from ._prices import ListPrices
 from ._sdk import sdk
@@ -180,11 +181,10 @@ class DevServer:
             by_variation: Return a list of ``{"variationKey", "metrics"}`` instead of one object.
         """
         prices = self._stores.prices_of(self._flags.payload["flags"].get(config_key))
-        if by_variation:
-            return compute_metrics_by_variation(self._stores.events, config_key, prices=prices)
-        return compute_metrics(self._stores.events, config_key, prices=prices)
+        asked = Selection(self._stores.events, config_key, prices)
+        return compute_metrics_by_variation(asked) if by_variation else compute_metrics(asked)
 
-    def totals(self) -> list[dict[str, Any]]:
+    def totals(self) -> list[Json]:
         """Return count and sum of the custom events, per AI Config, variation and event key."""
         return self._stores.events.totals()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
@@ -14,6 +13,7 @@ from ._events import EventStore
 from ._faults import FaultList
 from ._flags import FlagStore, FlagStreams
 from ._http import Bodies
+from ._json import Json
 from ._prices import ListPrices, Prices, read_prices
 from ._warnings import Warnings
 
@@ -57,7 +57,7 @@ class Stores:
             "droppedEvents": self.dropped_events,
         }
 
-    def prices_of(self, flag: Mapping[str, Any] | None) -> Prices:
+    def prices_of(self, flag: Json | None) -> Prices:
         """Return the prices of a flag's variations."""
         return read_prices(flag, self.list_prices)
 

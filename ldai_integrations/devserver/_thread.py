@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 # Open requests may take this long when the server stops.
 GRACE_SECONDS = 1
 KEEP_ALIVE_SECONDS = 300
+POLL_SECONDS = 0.001
 
 
 class ServerThread:
@@ -33,7 +35,6 @@ class ServerThread:
         """
         self._listener = listener
         self._stop = stop
-        self._ready = threading.Event()
         self._failure: BaseException | None = None
 
     def start(self, app: ASGIApp) -> None:
@@ -55,10 +56,11 @@ class ServerThread:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        self._server = _Server(config, on_ready=self._ready.set)
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="ldai-devserver", daemon=True)
         self._thread.start()
-        self._ready.wait()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(POLL_SECONDS)
         if self._failure is not None:
             raise self._failure
 
@@ -89,20 +91,7 @@ class ServerThread:
             self._failure = failure
         finally:
             self._listener.close()
-            self._ready.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._server.serve(sockets=[self._listener])
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that reports when it accepts connections."""
-
-    def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()

@@ -194,11 +194,6 @@ def _compute_mean(parts: Sequence[Metrics], name: str) -> float | None:
     return float(sum(value * weight for value, weight in values) / generations)
 
 
-def _to_usd(number: float) -> Decimal:
-    """Return USD with the digits of the JSON text, so that a sum of many stays exact."""
-    return Decimal(repr(number))
-
-
 _SUMS = (
     "input_tokens",
     "output_tokens",
@@ -213,10 +208,11 @@ _SUMS = (
 # Each cost, and the tokens that it is for.
 _COSTS = {"input_cost": "input_tokens", "output_cost": "output_tokens"}
 _MEANS = ("time_to_first_token_ms", "judge_accuracy", "judge_relevance", "judge_toxicity")
-# LaunchDarkly may send a fraction for a count or for milliseconds. Every other value is a float.
+# LaunchDarkly may send a fraction for a count or for milliseconds. A cost has the digits of the JSON text, so that the
+# sum of many stays exact. Every other value is a float.
 _CONVERT: dict[str, Callable[[float], object]] = {
     **dict.fromkeys((*_SUMS, "time_to_first_token_ms"), round),
-    **dict.fromkeys(_COSTS, _to_usd),
+    **dict.fromkeys(_COSTS, lambda number: Decimal(repr(number))),
 }
 # The names of https://launchdarkly.com/docs/api/agentcontrol (object "Metrics"): ours in camel case.
 _FIELDS = {

@@ -87,7 +87,7 @@ def test_ipv6_loopback_works() -> None:
 def test_failure_at_the_start_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """If uvicorn fails to start, the with statement raises its error."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **_options: object) -> None:
         raise RuntimeError("no event loop today")
 
     monkeypatch.setattr("uvicorn.Server.startup", fail)
