@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,8 @@ _BEDROCK_HEADERS = {
 }
 # LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
 _COST_HEADER = "x-litellm-response-cost"
+# How gateways mark an answer from their cache: Cloudflare, Helicone and Portkey (HIT or SEMANTIC HIT).
+_CACHE_HEADERS = ("cf-aig-cache-status", "helicone-cache", "x-portkey-cache-status")
 # Where the helpers of openai and anthropic that accumulate a stream keep the response so far.
 _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
@@ -89,10 +92,14 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
     return reading
 
 
-def add_cost(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
-    """Add the cost that a gateway sent as a header."""
+def add_billing(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
+    """Add what a gateway says about the bill in its headers: the cost, or that its cache answered at no cost."""
+    if reading is None:
+        return None
+    if any(str(headers.get(name)).upper().endswith("HIT") for name in _CACHE_HEADERS):
+        return replace(reading, usage=Usage(0, 0, 0), cost=Decimal(0))
     cost = parse_amount(headers.get(_COST_HEADER))
-    return reading if reading is None or cost is None else replace(reading, cost=cost)
+    return reading if cost is None else replace(reading, cost=cost)
 
 
 def metered_usage(response: Mapping[str, Any]) -> Usage | None:

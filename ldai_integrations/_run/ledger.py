@@ -144,7 +144,9 @@ class ProviderCall:
         """
         self.error = self.error or type(exc).__name__
         if self.ended_at is None:
-            self.is_left = has_begun or self.first_token_at is not None or is_unanswered(exc)
+            # A framework that cannot parse an answer, which is billed, keeps it for itself.
+            is_unread = self.source == "framework" and isinstance(exc, ValueError)
+            self.is_left = has_begun or is_unread or self.first_token_at is not None or is_unanswered(exc)
         self.end(now)
 
     def encloses(self, other: ProviderCall) -> bool:

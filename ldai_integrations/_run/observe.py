@@ -14,7 +14,7 @@ from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, read
 from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
 from .kinds import (
-    add_cost,
+    add_billing,
     add_metered,
     copy_of_body,
     is_botocore_body,
@@ -241,9 +241,10 @@ class _Observer(StreamHooks):
 
     def read_items(self, stream: object = None) -> None:
         """Read the items that :meth:`on_item` is given."""
-        self.stream, reader = stream, ItemReader()
+        self.stream, reader, http = stream, ItemReader(), self.response
         self.binds_methods = hasattr(stream.__class__, "until_done")
-        self._read_with(reader, lambda: reading_of_stream(reader, stream))
+        headers = http.headers if is_http_response(http) else {}
+        self._read_with(reader, lambda: add_billing(reading_of_stream(reader, stream), headers))
 
     def read_lines(self) -> None:
         """Read the lines of Server-Sent Events or JSON that :meth:`on_item` is given."""
@@ -294,13 +295,13 @@ class _Observer(StreamHooks):
         content_type = str(headers.get("content-type") or "application/json")
         if http.is_stream_consumed:
             reader = self._body_reader(content_type, "")
-            self._read_with(reader, lambda: add_cost(reader.reading(), headers))
+            self._read_with(reader, lambda: add_billing(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)
-        self._read_with(reader, lambda: add_cost(reader.reading(), headers))
+        self._read_with(reader, lambda: add_billing(reader.reading(), headers))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
         if self._hides_usage and is_stream_type(content_type) and not encoding:

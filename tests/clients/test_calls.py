@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from ldai_integrations import RunRecord, Tracking, current_run, track_ai, wrap_c
 from ldai_integrations.records import Usage
 
 from ..conftest import Clock
-from .answers import Answer, chat
+from .answers import Answer, chat, messages, whole
 from .cases import CASES, CHAT, EMBEDDINGS, USAGE, Case
 from .makers import Make, anthropic, bedrock, genai, openai
 from .provider import Provider
@@ -302,3 +303,17 @@ def test_a_returned_stream_of_a_wrapped_client(
     assert records == []
     assert len(list(stream)) == 5
     assert (records[0].outcome, records[0].duration_ms, totals(records[0].usage)) == ("success", 70, TOLD)
+
+
+def test_results_of_a_batch(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A run that only reads the results of a batch has no call: the batch was billed to nobody's run."""
+    batch: dict[str, Any] = {"id": "b", "type": "message_batch", "processing_status": "ended", "request_counts": {}}
+    batch["results_url"] = f"{provider.url}/anthropic/v1/messages/batches/b/results"
+    result = {"custom_id": "a", "result": {"type": "succeeded", "message": json.loads(messages({}).parts[0])}}
+    lines = Answer([json.dumps(result).encode() + b"\n"], "application/x-jsonl")
+    provider.queued += [lambda _request: whole(batch), lambda _request: lines]
+    client: Any = wrap_client(anthropic(provider.url))
+    with track_ai(config_key="chat", tracking=tracking):
+        assert [line.custom_id for line in client.messages.batches.results("b")] == ["a"]
+
+    assert (records[0].calls, records[0].usage) == (0, None)

@@ -70,3 +70,20 @@ def test_content_that_cannot_be_converted_is_not_estimated(
     assert (record.calls, record.failed_calls) == (1, int(error is not None))
     assert record.usage is None or record.usage.input_tokens is None
     assert launchdarkly.tracking.stats().diagnostics.get("framework") is None
+
+
+@pytest.mark.parametrize(("error", "is_billed"), [(ValueError("no JSON"), True), (RuntimeError("no"), False)])
+def test_an_answer_that_cannot_be_parsed(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, error: Exception, is_billed: bool
+) -> None:
+    """LangChain does not pass on an answer that it could not parse, so that the tokens of a run are a lower bound."""
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def handler() -> Any:
+        return _model(error).with_fallbacks([_model(None)]).invoke("Hi")
+
+    handler()
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound is is_billed
