@@ -1,8 +1,8 @@
 """``python -m tests.chaos --minutes N [SERVER …]``: servers under traffic while everything fails; then a table.
 
-Each server that is installed runs for its share of the time, three at a time, on loopback addresses. A receiver that
-shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated, except for those that
-a killed process (SIGKILL) had not sent yet, and votes whose store was stopped meanwhile.
+Each server that is installed runs for its share of the time, three at a time by default, on loopback addresses. A
+receiver that shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated, except
+for those that a killed process (SIGKILL) had not sent yet, and votes whose store was stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from .deployments import SERVERS
 from .scenario import Result, Scenario
 
-_AT_ONCE = 3
-
 
 def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("servers", nargs="*", metavar="SERVER", help=", ".join(SERVERS))
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--at-once", type=int, default=3, help="fewer on a busy machine, where events are sent later")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     chosen = {name: server for name, server in SERVERS.items() if not options.servers or name in options.servers}
     installed = {name: server for name, server in chosen.items() if server.is_installed}
     print(f"seed {options.seed}; not installed: {', '.join(chosen.keys() - installed.keys()) or 'none'}", flush=True)
-    seconds = options.minutes * 60 / -(-len(installed) // _AT_ONCE)
+    seconds = options.minutes * 60 / -(-len(installed) // options.at_once)
     scenarios = [Scenario(name, server, options.seed) for name, server in installed.items()]
 
     def stop(number: int, _frame: object) -> None:
@@ -39,7 +38,7 @@ def _main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # servers would inherit that SIGHUP is ignored
         signal.signal(number, stop)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(options.at_once) as pool:
         results = list(pool.map(lambda scenario: scenario.run(seconds), scenarios))
     _print(results)
     bad = [result for result in results if not result.is_good]

@@ -34,6 +34,7 @@ class Server:
         package: What has to be installed.
         workers: Whether its first process starts another worker where one has ended.
         reloads: Whether SIGHUP replaces its workers. Otherwise it ends the server.
+        hangs_up: Whether SIGHUP may be sent. granian's workers ignore SIGTERM while they load the application again.
         ends_workers: Whether a worker may be ended by SIGTERM; uWSGI lets no Python run in it then.
         forks: Whether a request may fork a process. gevent's threads would go on in it.
     """
@@ -42,6 +43,7 @@ class Server:
     package: str
     workers: bool = False
     reloads: bool = False
+    hangs_up: bool = True
     ends_workers: bool = True
     forks: bool = True
 
@@ -83,14 +85,14 @@ SERVERS = {
     "hypercorn, trio": Server((*_HYPERCORN, "--worker-class", "trio", f"{_APP}:asgi"), "hypercorn trio", reloads=True),
     "waitress": Server(("waitress", "--listen", "127.0.0.1:{port}", f"{_APP}:wsgi"), "waitress"),
     "flask run": Server(("flask", "--app", f"{_APP}:wsgi", "run", "--port", "{port}", "--no-reload"), "flask"),
-    "granian asgi": Server((*_GRANIAN, "--interface", "asgi", f"{_APP}:asgi"), "granian", reloads=True),
-    "granian wsgi": Server((*_GRANIAN, "--interface", "wsgi", f"{_APP}:wsgi"), "granian", reloads=True),
+    "granian asgi": Server((*_GRANIAN, "--interface", "asgi", f"{_APP}:asgi"), "granian", hangs_up=False),
+    "granian wsgi": Server((*_GRANIAN, "--interface", "wsgi", f"{_APP}:wsgi"), "granian", hangs_up=False),
     "daphne": Server(("daphne", "-b", "127.0.0.1", "-p", "{port}", f"{_APP}:asgi"), "daphne"),
     "uwsgi": Server(
         (
             *(_UWSGI, "--master", "--enable-threads", "--need-app", "--processes", "2", "--disable-logging"),
             *("--http-socket", "127.0.0.1:{port}", "--module", f"{_APP}:wsgi", "--home", sys.prefix),
-            *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
+            *("--py-call-uwsgi-fork-hooks", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
         ),
         "uwsgi",
         workers=True,

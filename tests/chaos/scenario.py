@@ -235,6 +235,8 @@ class Scenario:
                 continue
             if action == "_do_end_worker" and not self._server.ends_workers:
                 continue
+            if action == "_do_hang_up" and not self._server.hangs_up:
+                continue
             self.result.actions[action.removeprefix("_do_").replace("_", " ")] += 1
             self._begun.append((time.time(), action))
             getattr(self, action)()

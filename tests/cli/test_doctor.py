@@ -491,14 +491,15 @@ def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple
         ("gunicorn.conf.py", "# preload_app = True\n", []),
         ("uwsgi.ini", "[uwsgi]\nmodule = app\n", [("problem", "uWSGI")]),
         ("uwsgi.ini", "[uwsgi]\nenable-threads\n", []),
-        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("ok", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("problem", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\npy-call-uwsgi-fork-hooks = true\n", [("ok", "uWSGI")]),
         ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\nlazy-apps = true\n", []),
         ("other.ini", "[uwsgi\n", []),
         ("tox.ini", "[tox]\n", []),
     ],
 )
 def test_configurations_of_servers(name: str, text: str, expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """A server that forks after loading works; one that disables threads does not."""
+    """A server that forks after loading works; not one that disables threads, or whose workers may hang."""
     (tmp_path / name).write_text(text)
     assert check(tmp_path) == expected
 

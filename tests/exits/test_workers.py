@@ -48,7 +48,7 @@ def test_a_celery_worker_shuts_down(dev_server: DevServer, tmp_path: Path, tasks
 
 
 @pytest.mark.skipif(not _UWSGI.exists(), reason="uWSGI is not installed: it needs a compiler")
-@pytest.mark.parametrize("options", [[], ["--lazy-apps"], ["--max-requests", "3"]])
+@pytest.mark.parametrize("options", [[], ["--py-call-uwsgi-fork-hooks"], ["--lazy-apps"], ["--max-requests", "3"]])
 def test_uwsgi_is_told_to_end(dev_server: DevServer, tmp_path: Path, options: list[str]) -> None:
     """Workers that were forked after the import, and those that replace them, lose nothing."""
     port = free_port()
@@ -73,7 +73,7 @@ def test_uwsgi_is_told_to_end_while_its_workers_are_busy(dev_server: DevServer, 
     port = free_port()
     command = [str(_UWSGI), "--master", "--enable-threads", "--need-app", "--processes", "2", "--home", sys.prefix]
     command += ["--http-socket", f"127.0.0.1:{port}", "--module", "tests.exits.applications:wsgi"]
-    command += ["--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
+    command += ["--py-call-uwsgi-fork-hooks", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
     answers: list[str] = []
 
     def keep_busy() -> None:
@@ -102,7 +102,7 @@ def test_uwsgi_is_told_to_end_while_it_streams(dev_server: DevServer, tmp_path: 
     port = free_port()
     command = [str(_UWSGI), "--master", "--enable-threads", "--need-app", "--http-socket", f"127.0.0.1:{port}"]
     command += ["--module", "tests.exits.streaming:app", "--home", sys.prefix]
-    command += ["--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
+    command += ["--py-call-uwsgi-fork-hooks", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
     with start(command, dev_server, tmp_path, FRAMEWORK="flask") as program:
         assert eventually(lambda: "spawned uWSGI worker 1" in program.log(), timeout=40), program.log()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=50)

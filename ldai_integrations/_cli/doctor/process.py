@@ -122,7 +122,14 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
             max(_read_count(options, "processes"), _read_count(options, "workers"), _read_count(options, "p")) > 1
         )
         if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
-            yield ok("uWSGI", f"{path.name} {_FORKED}")
+            if _is_on(options, "py-call-uwsgi-fork-hooks"):
+                yield ok("uWSGI", f"{path.name} {_FORKED}")
+            else:
+                yield problem(
+                    "uWSGI",
+                    f"{path.name} forks workers while threads of the application may run, and such a worker may hang",
+                    "add py-call-uwsgi-fork-hooks = true, or lazy-apps = true",
+                )
 
 
 def _read_uwsgi_options(path: Path) -> dict[str, str] | None:
