@@ -115,8 +115,8 @@ def compute_further_figures(asked: Selection) -> list[Json]:
 
     Returns:
         For all variations together, whose ``variationKey`` is ``None``, and for each: ``percentiles`` of the times,
-        ``scores`` (the means of metrics with other keys than those of :data:`MEANS`, by key), and ``withoutOutcome``
-        (the number of runs that were cancelled, or have no outcome a minute after their start).
+        and ``scores``, the means of metrics with other keys than those of :data:`MEANS`. ``withoutOutcome`` is the
+        number of runs that were cancelled, or have no outcome a minute after their start.
     """
     found: dict[str | None, Json] = {}
 
