@@ -241,7 +241,8 @@ class _Observer(StreamHooks):
 
     def read_items(self, stream: object = None) -> None:
         """Read the items that :meth:`on_item` is given."""
-        self.stream, reader, http = stream, ItemReader(), self.response
+        self.stream, reader = stream, ItemReader()
+        http: Any = self.response
         self.binds_methods = hasattr(stream.__class__, "until_done")
         headers = http.headers if is_http_response(http) else {}
         self._read_with(reader, lambda: add_billing(reading_of_stream(reader, stream), headers))
