@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._diagnostics import Diagnostics
 from ..exceptions import ConfigurationError
@@ -28,6 +28,7 @@ _APIS: tuple[Api, ...] = (
     CohereApi(),
     ResponsesApi(),
 )
+_Bind: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 _BY_NAME = {api.name: api for api in _APIS}
 
 
@@ -38,11 +39,12 @@ class Request(Mapping[str, Any]):
     in the same way for every provider.
     """
 
-    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any]) -> None:
+    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any], bind: _Bind) -> None:
         self._api = api
         self._client = client
         self._arguments = arguments
         self._observe = observe
+        self._bind = bind
 
     def __getitem__(self, name: str) -> Any:
         return self._arguments[name]
@@ -68,7 +70,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(self._call(self._api.call, self._whole))
+        return self._api.answer(self._bind(self._call)(self._api.call, self._whole))
 
     def stream(self) -> Iterator[str]:
         """Call the model and return its text, piece by piece.
@@ -77,7 +79,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._texts(self._call(self._api.stream_call, self._streaming))
+        return self._texts(self._bind(self._call)(self._api.stream_call, self._streaming))
 
     async def asend(self) -> Answer:
         """Call the model with an asynchronous client and return its answer.
@@ -86,7 +88,8 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(await self._acall(self._api.async_call or self._api.call, self._whole))
+        path = self._api.async_call or self._api.call
+        return self._api.answer(await self._bind(self._acall)(path, self._whole))
 
     async def astream(self) -> AsyncIterator[str]:
         """Call the model with an asynchronous client and return an iterator over its text, piece by piece.
@@ -99,7 +102,7 @@ class Request(Mapping[str, Any]):
             Exception: What the provider's client raises.
         """
         path = self._api.async_stream_call or self._api.stream_call
-        return self._atexts(await self._acall(path, self._streaming))
+        return self._atexts(await self._bind(self._acall)(path, self._streaming))
 
     @property
     def _whole(self) -> Json:
@@ -194,6 +197,7 @@ def make_request(
     api: str,
     subject: str,
     observe: Callable[[Any], Any],
+    bind: _Bind,
     diagnostics: Diagnostics,
 ) -> Request:
     """Return the arguments of a call of a client.
@@ -204,6 +208,7 @@ def make_request(
         api: The name of an API; empty for the first whose method the client has.
         subject: The key of the AI Config.
         observe: Reads the response of a call, or the exception that it raised.
+        bind: Returns a function that runs in the run.
         diagnostics: Receives the parameters that are left out, and unknown clients.
 
     Raises:
@@ -230,4 +235,4 @@ def make_request(
             subject,
             found.name,
         )
-    return Request(found, client, arguments, observe)
+    return Request(found, client, arguments, observe, bind)
