@@ -28,6 +28,8 @@ _APIS: tuple[Api, ...] = (
     CohereApi(),
     ResponsesApi(),
 )
+_IS_ASYNCHRONOUS = "The client is asynchronous; use asend() or astream()"
+_IS_SYNCHRONOUS = "The client is not asynchronous; use send() or stream()"
 _Bind: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 _BY_NAME = {api.name: api for api in _APIS}
 
@@ -139,6 +141,8 @@ class Request(Mapping[str, Any]):
 
     def _call(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
+        if self._api.is_asynchronous(self._client, method):
+            raise ConfigurationError(_IS_ASYNCHRONOUS)
         try:
             response = method(**arguments)
         except Exception as exc:
@@ -147,11 +151,13 @@ class Request(Mapping[str, Any]):
         if inspect.isawaitable(response) or hasattr(response, "__aiter__"):
             if inspect.iscoroutine(response):
                 response.close()
-            raise ConfigurationError("The client is asynchronous; use asend() or astream()")
+            raise ConfigurationError(_IS_ASYNCHRONOUS)
         return self._observe(response)
 
     async def _acall(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
+        if self._api.is_asynchronous(self._client, method) is False:
+            raise ConfigurationError(_IS_SYNCHRONOUS)
         try:
             response = method(**arguments)
             is_asynchronous = inspect.isawaitable(response) or hasattr(response, "__aiter__")
@@ -161,7 +167,7 @@ class Request(Mapping[str, Any]):
             self._observe(exc)
             raise
         if not is_asynchronous:
-            raise ConfigurationError("The client is not asynchronous; use send() or stream()")
+            raise ConfigurationError(_IS_SYNCHRONOUS)
         return self._observe(response)
 
 
