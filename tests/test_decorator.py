@@ -457,7 +457,7 @@ def test_a_disabled_config(tracking: Tracking, records: list[RunRecord], events:
     assert decorate()(ask)("chat") == "chat: False"
     assert decorate(on_disabled=lambda name: f"no {name}")(ask)("chat") == "no chat"
     assert asyncio.run(decorate(on_disabled=afallback)(aask)("chat")) == "no chat"
-    assert [record.enabled for record in records] == [False] * 3
+    assert [(record.enabled, record.outcome) for record in records] == [(False, "discarded")] * 3
     assert [record.usage for record in records] == [None] * 3  # what they return is not the output of a model
     assert events.of_runs() == []
 

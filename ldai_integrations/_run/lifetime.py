@@ -148,7 +148,7 @@ class OpenRuns:
             time.sleep(_RUN_POLL_SECONDS)
         return ended
 
-    def note(self, call: CallOutside) -> bool:
+    def add_call_outside(self, call: CallOutside) -> bool:
         """Note a provider call that belongs to no run in every open run; return whether there are any."""
         runs = self._alive()
         for run in runs:
@@ -158,7 +158,7 @@ class OpenRuns:
 
 def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
-    noted = [application.note(call) for application in tuple(_all)]
+    noted = [application.add_call_outside(call) for application in tuple(_all)]
     return any(noted)
 
 

@@ -152,8 +152,13 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     if stated is not None:
         return "success" if stated else "error"
     has_answered = own is not None and (run.counts_pages or run.output.is_response)
-    saw_generation = bool(calls) or has_answered or run.stated.usage is not None or "tokens" in run.stated.events
-    if not saw_generation and not run.counts_pages and not run.may_miss_calls and run.error_by_result is None:
+    saw_calls = bool(calls) or run.stated.usage is not None or "tokens" in run.stated.events
+    if (
+        not (saw_calls or has_answered)
+        and not run.counts_pages
+        and not run.may_miss_calls
+        and run.error_by_result is None
+    ):
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
         return "cancelled"
@@ -162,11 +167,12 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     status = run.output.status if run.error is None else status_of_exception(run.error)
     if _is_error(run, calls, own, status):
         return "error"
-    if saw_generation or run.may_miss_calls:
+    if saw_calls or run.may_miss_calls:
         return "success"
-    if (status is not None and status >= 400) or run.services.reporter.expects_calls(run.config_key):
+    is_refused = status is not None and status >= 400
+    if not has_answered and (is_refused or run.services.reporter.expects_calls(run.config_key)):
         return "discarded"
-    return "success"
+    return "success" if run.config.enabled else "discarded"
 
 
 def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
