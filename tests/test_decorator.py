@@ -496,6 +496,26 @@ def test_on_disabled_gets_the_arguments_of_the_caller(tracking: Tracking) -> Non
     assert asyncio.run(collect(decorate(parts)(async_generator)("chat"))) == ["no chat"]
 
 
+def test_on_disabled_that_nobody_awaits() -> None:
+    """A coroutine function in place of a handler that is none is refused when the handler is decorated."""
+
+    async def unavailable() -> str:
+        return "no"
+
+    def plain() -> str:
+        return "yes"
+
+    def generator() -> Iterator[str]:
+        yield "yes"
+
+    async def async_generator() -> AsyncIterator[str]:
+        yield "yes"
+
+    for handler in (plain, generator, async_generator):
+        with pytest.raises(ConfigurationError, match="but the handler is none"):
+            track_ai(config_key="disabled", on_disabled=unavailable)(handler)
+
+
 def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> None:
     """An enabled AI Config is the handler's."""
 
