@@ -7,7 +7,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from ldclient import Context
@@ -494,6 +494,23 @@ def test_on_disabled_gets_the_arguments_of_the_caller(tracking: Tracking) -> Non
     assert asyncio.run(decorate(lambda question: "no " + question)(coroutine)("chat")) == "no chat"
     assert list(decorate(lambda question: iter(["no " + question]))(generator)("chat")) == ["no chat"]
     assert asyncio.run(collect(decorate(parts)(async_generator)("chat"))) == ["no chat"]
+
+
+def test_a_run_that_may_be_none(tracking: Tracking) -> None:
+    """A parameter annotated ``Run | None`` or ``Optional[Run]`` gets the run as well; a collection of runs does not."""
+
+    def modern(question: str, run: Run | None = None) -> str:
+        return question + (run.config_key if run is not None else "")
+
+    def older(run: Optional[Run], question: str) -> str:  # noqa: UP045
+        return modern(question, run)
+
+    def many(question: str, runs: list[Run]) -> str:
+        return question + str(len(runs))
+
+    decorate: Decorate = track_ai(config_key="chat", tracking=tracking)
+    assert decorate(modern)("Hi ") == decorate(older)("Hi ") == "Hi chat"
+    assert decorate(many)("Hi ", []) == "Hi 0"
 
 
 def test_on_disabled_that_nobody_awaits() -> None:

@@ -25,9 +25,9 @@ class RunPlace:
 
 
 def find_place(func: Callable[..., object]) -> RunPlace | None:
-    """Return the place of the parameter of ``func`` that is annotated ``Run``, if there is one."""
+    """Return the place of the parameter of ``func`` that is annotated ``Run`` or ``Run | None``, if there is one."""
     for index, parameter in enumerate(_parameters(func)):
-        if parameter.annotation is Run:
+        if parameter.annotation in (Run, Run | None):
             is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
             return RunPlace(parameter.name, index if is_positional else None)
     return None
