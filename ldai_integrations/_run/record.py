@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -46,7 +46,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     is_partial = bool(calls) and (run.may_miss_calls or is_unfinished)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
-        _note_estimate(run, is_unfinished=is_unfinished)
+        _note_estimate(run, calls, is_unfinished=is_unfinished)
     readings = [call.reading for call in calls] if own is None else [own]
     if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
         returned = run.output.reading()
@@ -120,19 +120,32 @@ def _note_calls_outside(run: RunState) -> None:
         )
 
 
-def _note_estimate(run: RunState, *, is_unfinished: bool) -> None:
+def _note_estimate(run: RunState, calls: Sequence[CountedCall], *, is_unfinished: bool) -> None:
     """Say once for each AI Config how its tokens become exact."""
     if is_unfinished:
         text = (
             "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
             "bound. Read streams until their finish reason."
         )
+    elif any(_asks_for_usage(call) for call in calls):
+        text = (
+            "A provider sent no usage for a call in a run of %r, although the call asked for it, so its tokens are "
+            "estimated. The stream ended before its usage, or the server does not report it."
+        )
     else:
         text = (
             "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
-            "wrap_client(client, include_usage=True)."
+            "wrap_client(client, include_usage='always'), or stream_options={'include_usage': True} in a call that a "
+            "run observes."
         )
     run.services.diagnostics.note("estimated", run.config_key, text, run.config_key)
+
+
+def _asks_for_usage(call: CountedCall) -> bool:
+    """Return whether a call asked for its usage, and did not get it."""
+    request = call.call.request
+    options = request.arguments.get("stream_options") if request is not None else None
+    return call.usage.output_tokens is None and isinstance(options, Mapping) and bool(options.get("include_usage"))
 
 
 def _stated_usage(run: RunState) -> Usage | None:

@@ -78,6 +78,36 @@ def test_the_input_of_a_call_is_that_of_its_request(
     assert usage.source == "estimate"
 
 
+@pytest.mark.parametrize(
+    ("include_usage", "remedy"),
+    [
+        (False, "include_usage='always'"),
+        (True, "include_usage='always'"),
+        ("always", "The stream ended before its usage"),
+    ],
+)
+def test_the_remedy_for_missing_usage(
+    include_usage: Any,
+    remedy: str,
+    provider: Provider,
+    openai: Any,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log line names what the application has not done yet, and says so if the server was asked."""
+    provider.serve(tokens=None)
+    client: Any = wrap_client(openai, include_usage=include_usage)
+    with track_ai(config_key="chat"):
+        for _chunk in client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True):
+            pass
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.source == "estimate"
+    (line,) = [one.getMessage() for one in caplog.records if "sent no usage" in one.getMessage()]
+    assert remedy in line
+    assert ("Ask for it" in line) is (include_usage != "always")
+
+
 @pytest.mark.parametrize("how", ["wrapped", "observed"])
 @pytest.mark.parametrize("caught", [False, True])
 @pytest.mark.parametrize("reason", ["length", "invalid"])
