@@ -356,15 +356,22 @@ def _why_disabled(run: RunState) -> str:
     if run.config_key == NO_RUN:
         return (
             "There is no run here: current_run() was called outside of any run, or on a thread without the context of "
-            "its run. Pass the run to the thread with executor.submit(run.bind(function), …), use "
-            "ldai_integrations.executors.ThreadPoolExecutor, or decorate this function with track_ai"
+            "its run. Pass the run to the thread with executor.submit(run.bind(function), …), or use "
+            "ldai_integrations.executors.ThreadPoolExecutor. In a handler, take the run from a parameter of the "
+            "function that track_ai decorates: run: Run"
         )
     if run.services.is_idle:
         return (
             f"AI Config {run.config_key!r} is disabled, because this process is not connected to LaunchDarkly. The log "
             "line 'Runs are not tracked' says why. Give track_ai a default= for this case, or on_disabled="
         )
+    if not run.identity.variation_key:
+        return (
+            f"LaunchDarkly has no usable variation of AI Config {run.config_key!r} for mode {run.options.mode!r}, and "
+            "there is no enabled default. The log line 'The default of AI Config … is served' says why. Give track_ai "
+            "a default= for this case, or on_disabled="
+        )
     return (
-        f"AI Config {run.config_key!r} is disabled. Check run.config.enabled before run.request(), or give track_ai "
-        "on_disabled=, or a default= for the case that LaunchDarkly has no usable variation"
+        f"AI Config {run.config_key!r} is disabled in LaunchDarkly. Check run.config.enabled before run.request(), or "
+        "give track_ai on_disabled="
     )

@@ -22,6 +22,7 @@ from ..conftest import complaints
 DEFAULT = AICompletionConfigDefault(enabled=True, model=ModelConfig("default-model"))
 NO_MODEL = {name: value for name, value in ai_config().items() if name != "model"}
 CONFIGS = {"known": ai_config("model-1"), "disabled": ai_config("model-1", enabled=False), "no model": NO_MODEL}
+CONFIGS["agent"] = ai_config("model-1", mode="agent")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "neither": {},
@@ -88,13 +89,20 @@ def test_a_handler_that_checks_nothing(situation: str, options: str, provider: P
 
 
 @pytest.mark.parametrize(
-    ("config_key", "remedy"), [("disabled", "on_disabled="), ("mistyped", "default="), ("no model", "Choose one")]
+    ("config_key", "cause", "remedy"),
+    [
+        ("disabled", "is disabled in LaunchDarkly", "on_disabled="),
+        ("mistyped", "no usable variation", "default="),
+        ("agent", "no usable variation of AI Config 'agent' for mode 'completion'", "default="),
+        ("no model", "has no model", "Choose one"),
+    ],
 )
-def test_the_text_of_the_exception(config_key: str, remedy: str, provider: Provider) -> None:
-    """The exception names the AI Config and says what to do."""
+def test_the_text_of_the_exception(config_key: str, cause: str, remedy: str, provider: Provider) -> None:
+    """The exception names the AI Config and the cause, and says what to do."""
     with OfflineLaunchDarkly(CONFIGS), track_ai(config_key) as run, makers.openai(provider.url) as client:
         with pytest.raises(LDAIIntegrationError, match=config_key) as raised:
             run.request(client)
+        assert cause in str(raised.value)
         assert remedy in str(raised.value)
 
 
