@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from ._events import Cursor
 from ._figures import Span, find_changed_buckets, read_cells
-from ._http import EventStream
+from ._http import ERRORS, EventStream
 from ._runs import list_configs, list_runs, list_tree
 from ._stores import ServerStores, Stores
 
@@ -95,7 +95,7 @@ def _read_id(cursor: str | None, now: Cursor) -> int:
 
 
 RequestedView: TypeAlias = Annotated[View, Depends()]
-page = APIRouter()
+page = APIRouter(responses=ERRORS)
 
 
 @page.get("/", response_class=HTMLResponse)
