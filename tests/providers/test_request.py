@@ -349,6 +349,7 @@ def test_only_the_tools_that_the_application_implements(provider: Provider, laun
     request = _run(launchdarkly, lambda run: run.request(client, user="Oslo?", tools=["weather"]))
 
     assert [tool["function"]["name"] for tool in request["tools"]] == ["weather"]
+    assert "tools" not in _run(launchdarkly, lambda run: run.request(client, user="Oslo?", tools=[]))
 
 
 def test_a_prompt_without_a_conversation(case: Case, client: Any, launchdarkly: OfflineLaunchDarkly) -> None:
