@@ -126,7 +126,7 @@ def test_impossible_faults_are_refused(fault: Any, raw: httpx.Client) -> None:
     ],
 )
 def test_body_that_is_not_a_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
-    """A body that is no array, too long or too deep, or has half a character or a number that is not finite, gets 400."""
+    """A body that is no array, is too long or too deep, or has half a character or an infinite number, gets 400."""
     answer = raw.put("/dev/faults", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert raw.get("/dev/faults").json() == []
