@@ -110,8 +110,8 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     remember_decorated(func)
     wrapper = functools.update_wrapper(track(func, opener, place), func)
     signature = set_signature(wrapper, func, place)
-    # A decorator below this one may fill in parameters that its signature still has.
-    check_on_disabled(opener.on_disabled, signature if not hasattr(func, "__wrapped__") else None)
+    if not hasattr(func, "__wrapped__"):  # a decorator below may fill in parameters, or return what is awaited
+        check_on_disabled(opener.on_disabled, signature, is_awaited=track is _track_coroutine)
     return wrapper
 
 

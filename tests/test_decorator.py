@@ -457,7 +457,7 @@ def test_a_disabled_config(tracking: Tracking, records: list[RunRecord], events:
     assert decorate()(ask)("chat") == "chat: False"
     assert decorate(on_disabled=lambda name: f"no {name}")(ask)("chat") == "no chat"
     assert asyncio.run(decorate(on_disabled=afallback)(aask)("chat")) == "no chat"
-    assert [record.enabled for record in records] == [False] * 3
+    assert [(record.enabled, record.outcome) for record in records] == [(False, "discarded")] * 3
     assert [record.usage for record in records] == [None] * 3  # what they return is not the output of a model
     assert events.of_runs() == []
 
@@ -494,6 +494,26 @@ def test_on_disabled_gets_the_arguments_of_the_caller(tracking: Tracking) -> Non
     assert asyncio.run(decorate(lambda question: "no " + question)(coroutine)("chat")) == "no chat"
     assert list(decorate(lambda question: iter(["no " + question]))(generator)("chat")) == ["no chat"]
     assert asyncio.run(collect(decorate(parts)(async_generator)("chat"))) == ["no chat"]
+
+
+def test_on_disabled_that_nobody_awaits() -> None:
+    """A coroutine function in place of a handler that is none is refused when the handler is decorated."""
+
+    async def unavailable() -> str:
+        return "no"
+
+    def plain() -> str:
+        return "yes"
+
+    def generator() -> Iterator[str]:
+        yield "yes"
+
+    async def async_generator() -> AsyncIterator[str]:
+        yield "yes"
+
+    for handler in (plain, generator, async_generator):
+        with pytest.raises(ConfigurationError, match="but the handler is none"):
+            track_ai(config_key="disabled", on_disabled=unavailable)(handler)
 
 
 def test_on_disabled_is_not_called_for_an_enabled_config(tracking: Tracking) -> None:

@@ -13,7 +13,7 @@ from .._launchdarkly.configs import Configs
 from .._options import options_of
 from ..settings import Settings
 from .context import Bound, RequestScope, Services, get_current
-from .lifetime import Start, note_stray_call
+from .lifetime import CallOutside, Start, note_in_open_runs
 from .options import NO_RUN, RunOptions
 from .run import Run, run_of
 from .state import RunState, open_run
@@ -67,23 +67,22 @@ def current_run() -> Run:
     return run_of(run)
 
 
-def note_call_outside(current: Bound | None) -> None:
-    """Count a provider call that belongs to no open run.
+def note_call_outside(current: Bound | None) -> CallOutside | None:
+    """Note a provider call that belongs to no open run.
 
     Args:
         current: What is bound where the call is made.
+
+    Returns:
+        The call, if it may have been one of a run.
     """
     if current is not None and current.services.is_idle:
-        return
+        return None
+    call = CallOutside()
     if isinstance(current, RunState):
-        current.services.diagnostics.note(
-            "call_after_run",
-            current.config_key,
-            "A model was called after the end of a run of %r, for example in a background task; the call is not "
-            "counted. Open a run of its own there: with track_ai(config_key=…).",
-            current.config_key,
-        )
-        return
+        current.calls_outside.append(call)
+        current.note_call_after_end()
+        return call
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run
         if current.scope.had_runs:
             current.services.diagnostics.note(
@@ -92,5 +91,5 @@ def note_call_outside(current: Bound | None) -> None:
                 "A model was called in a request whose runs had ended, for example in a background task; the call is "
                 "not counted. Open a run of its own there: with track_ai(config_key=…).",
             )
-        return
-    note_stray_call()
+        return None
+    return call if note_in_open_runs(call) else None

@@ -61,13 +61,40 @@ class Start:
         return self.is_over
 
 
+class CallOutside:
+    """A provider call that belongs to no run: it may have been one of a run that was open.
+
+    Attributes:
+        is_observed: Whether the application gave its response to a run.
+    """
+
+    def __init__(self) -> None:
+        self.is_observed: bool = False
+        self._response: Callable[[], object] = _no_response
+
+    def remember(self, response: object) -> None:
+        """Remember what the call returned; it is not kept alive if it supports weak references."""
+        try:
+            self._response = weakref.ref(response)
+        except TypeError:  # what boto3 returns
+            self._response = lambda: response
+
+    def returned(self, response: object) -> bool:
+        """Return whether the call returned this very object."""
+        return self._response() is response
+
+
+def _no_response() -> object:
+    return _no_response
+
+
 class OpenRun(Protocol):
     """A run that is open."""
 
     config_key: str
     finished: bool
     counts_pages: bool
-    had_stray_calls: bool
+    calls_outside: list[CallOutside]
 
     @property
     def ld_context(self) -> Context:
@@ -78,14 +105,9 @@ class OpenRun(Protocol):
 
 
 class OpenRuns:
-    """The open runs of one application, which it does not keep alive. Thread-safe.
+    """The open runs of one application, which it does not keep alive. Thread-safe."""
 
-    Args:
-        diagnostics: Receives provider calls that belong to no run.
-    """
-
-    def __init__(self, diagnostics: Diagnostics) -> None:
-        self._diagnostics = diagnostics
+    def __init__(self) -> None:
         self._runs: set[weakref.ref[OpenRun]] = set()
         self._forks = forks.count
         _all.add(self)
@@ -126,24 +148,18 @@ class OpenRuns:
             time.sleep(_RUN_POLL_SECONDS)
         return ended
 
-    def _note_stray_call(self) -> None:
+    def add_call_outside(self, call: CallOutside) -> bool:
+        """Note a provider call that belongs to no run in every open run; return whether there are any."""
         runs = self._alive()
         for run in runs:
-            run.had_stray_calls = True
-        if runs:
-            self._diagnostics.note(
-                "call_outside_run",
-                "client",
-                "A model was called outside of any run while runs were open, for example on a thread without the "
-                "context of its run; the tokens of these runs are unknown. Pass the run to the thread: "
-                "executor.submit(run.bind(function), …).",
-            )
+            run.calls_outside.append(call)
+        return bool(runs)
 
 
-def note_stray_call() -> None:
-    """Note, in every open run of the process, a provider call that belongs to no run."""
-    for application in tuple(_all):
-        application._note_stray_call()
+def note_in_open_runs(call: CallOutside) -> bool:
+    """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
+    noted = [application.add_call_outside(call) for application in tuple(_all)]
+    return any(noted)
 
 
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()
@@ -163,7 +179,7 @@ class Flushing:
         self.diagnostics: Diagnostics = diagnostics
         self.settings: Settings = settings
         self.worker: Worker = Worker(diagnostics)
-        self.open_runs: OpenRuns = OpenRuns(diagnostics)
+        self.open_runs: OpenRuns = OpenRuns()
         #: Set once the judges exist.
         self.judges: Judges | None = None
         self._client = client

@@ -39,6 +39,7 @@ T = TypeVar("T")
 def observe_response(run: RunState, response: T) -> T:
     """Read a response that the application gives to the run, or an exception that carries one; return the same."""
     if run.finished:
+        _note_late(run, response)
         return response
     if issubclass(type(response), (str, bytes)):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
@@ -71,6 +72,7 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
+        run.takes_from_outside(response)
         observed = _Observer(run, call, hides_usage).take(response)
         run.ledger.remember(observed)
         return observed
@@ -78,6 +80,14 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
         run.ledger.withdraw(call)
         run.services.diagnostics.failed("observe", run.config_key, exc)
         return response
+
+
+def _note_late(run: RunState, response: object) -> None:
+    """Count a response that comes after the end of its run. A wrapped client has counted its own calls."""
+    if not (run.services.is_idle or isinstance(response, (str, bytes, BaseException))):
+        with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
+            if not run.takes_from_outside(response):
+                run.note_call_after_end()
 
 
 async def _observe_later(run: RunState, response: Awaitable[object], call: ProviderCall, hides_usage: bool) -> object:

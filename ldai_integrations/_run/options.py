@@ -83,21 +83,31 @@ def check_variables(variables: object) -> None:
         raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
 
 
-def check_on_disabled(on_disabled: object, handler: inspect.Signature | None = None) -> None:
+def check_on_disabled(
+    on_disabled: object, handler: inspect.Signature | None = None, *, is_awaited: bool = True
+) -> None:
     """Refuse, at set-up, an ``on_disabled`` that can never be called in place of a handler.
 
     Args:
         on_disabled: What the application gave.
         handler: The signature of the handler for its callers, where it is known.
+        is_awaited: Whether the caller of the handler may get something to await.
 
     Raises:
-        ConfigurationError: If it is not callable, or takes no arguments with which the handler can be called.
+        ConfigurationError: If it is not callable, is a coroutine function while the handler is none, or takes no
+            arguments with which the handler can be called.
     """
     if on_disabled is None:
         return
     if not callable(on_disabled):
         raise ConfigurationError(
             f"on_disabled is {on_disabled!r}; give a function that is called in place of the handler"
+        )
+    if not is_awaited and inspect.iscoroutinefunction(on_disabled):
+        raise ConfigurationError(
+            f"on_disabled is the coroutine function {getattr(on_disabled, '__qualname__', on_disabled)!r}, "
+            "but the handler is none, so that nobody awaits its answer. "
+            "Give a plain function, or make the handler a coroutine function"
         )
     try:
         signature = inspect.signature(on_disabled)

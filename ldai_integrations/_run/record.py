@@ -34,6 +34,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     """
     first_token_at, first_answer_at = run.ledger.first_times()
     own = run.output.reading() if not calls and run.stated.usage is None else None
+    _note_calls_outside(run)
     outcome = _outcome(run, calls, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
@@ -42,7 +43,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     priced = _priced_calls(run, calls, own, outcome)
     is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
-    is_partial = bool(calls) and (run.had_stray_calls or is_unfinished)
+    is_partial = bool(calls) and (run.may_miss_calls or is_unfinished)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         _note_estimate(run, is_unfinished=is_unfinished)
@@ -107,6 +108,18 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     )
 
 
+def _note_calls_outside(run: RunState) -> None:
+    """Say once how the calls of other threads become part of their run."""
+    if run.may_miss_calls:
+        run.services.diagnostics.note(
+            "call_outside_run",
+            "client",
+            "A model was called outside of any run while runs were open, for example on a thread without the context "
+            "of its run; the tokens of these runs are unknown. Pass the run to the thread: "
+            "executor.submit(run.bind(function), …).",
+        )
+
+
 def _note_estimate(run: RunState, *, is_unfinished: bool) -> None:
     """Say once for each AI Config how its tokens become exact."""
     if is_unfinished:
@@ -139,8 +152,13 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     if stated is not None:
         return "success" if stated else "error"
     has_answered = own is not None and (run.counts_pages or run.output.is_response)
-    saw_generation = bool(calls) or has_answered or run.stated.usage is not None or "tokens" in run.stated.events
-    if not saw_generation and not run.counts_pages and not run.had_stray_calls and run.error_by_result is None:
+    saw_calls = bool(calls) or run.stated.usage is not None or "tokens" in run.stated.events
+    if (
+        not (saw_calls or has_answered)
+        and not run.counts_pages
+        and not run.may_miss_calls
+        and run.error_by_result is None
+    ):
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
         return "cancelled"
@@ -149,11 +167,12 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     status = run.output.status if run.error is None else status_of_exception(run.error)
     if _is_error(run, calls, own, status):
         return "error"
-    if saw_generation or run.had_stray_calls:
+    if saw_calls or run.may_miss_calls:
         return "success"
-    if (status is not None and status >= 400) or run.services.reporter.expects_calls(run.config_key):
+    is_refused = status is not None and status >= 400
+    if not has_answered and (is_refused or run.services.reporter.expects_calls(run.config_key)):
         return "discarded"
-    return "success"
+    return "success" if run.config.enabled else "discarded"
 
 
 def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
@@ -270,7 +289,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             "inside of the one that compresses, or use gzip.",
             run.output.undecodable,
         )
-    if run.had_stray_calls or (run.error is not None and run.output.first_token_at is None):
+    if run.may_miss_calls or (run.error is not None and run.output.first_token_at is None):
         return None
     if not run.config.enabled:  # the output is not that of a model
         return None

@@ -229,6 +229,7 @@ class Run:
             api=api,
             subject=self.config_key,
             observe=self.observe,
+            bind=self.bind,
             diagnostics=self._state.services.diagnostics,
         )
 

@@ -24,6 +24,7 @@ from ..typing import RunCompanion
 from ..usage import reconcile
 from .context import RequestScope, Services, outside
 from .ledger import Ledger
+from .lifetime import CallOutside
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
@@ -45,8 +46,6 @@ class RunState:
     is_discarded: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
     sdk_calls: SdkCalls | None = None
-    #: Whether a wrapped client was called outside of any run while this run was open.
-    had_stray_calls: bool = False
     error: BaseException | None = None
     error_by_result: bool | None = None
     #: The messages that the application got for its request to a provider.
@@ -93,6 +92,8 @@ class RunState:
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
+        #: The calls of wrapped clients that belong to no run, made while this run was open or bound.
+        self.calls_outside: list[CallOutside] = []
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
@@ -236,6 +237,29 @@ class RunState:
             "%s gave a number of tokens that cannot be true, in a run of %r, so it is unknown. Give whole numbers from "
             "zero to 100 million.",
             source,
+            self.config_key,
+        )
+
+    @property
+    def may_miss_calls(self) -> bool:
+        """Whether a wrapped client was called outside of any run while this run was open, and nobody observed that."""
+        return any(not call.is_observed for call in self.calls_outside)
+
+    def takes_from_outside(self, response: object) -> bool:
+        """Return whether a call outside of the run returned this object, which the application gives to the run."""
+        for call in self.calls_outside:
+            if call.returned(response):
+                call.is_observed = True
+                return True
+        return False
+
+    def note_call_after_end(self) -> None:
+        """Count a provider call after the end of the run."""
+        self.services.diagnostics.note(
+            "call_after_run",
+            self.config_key,
+            "A model was called after the end of a run of %r, or its response came then, for example in a background "
+            "task; the call is not counted. Open a run of its own there: with track_ai(config_key=…).",
             self.config_key,
         )
 

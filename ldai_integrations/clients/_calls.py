@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
+from .._run.lifetime import CallOutside
 from .._run.observe import note_failure, observe
 from .._run.request import ProviderRequest
 from .._run.state import RunState
@@ -23,14 +25,30 @@ ASKING = {"stream_options": {"include_usage": True}}
 _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
 
 
-def run_of_call(call: CallKind) -> RunState | None:
-    """Return the open run that a call belongs to; without one, count the call as missed."""
+def run_of_call() -> RunState | None:
+    """Return the open run that a call belongs to."""
     run = get_current()
-    if isinstance(run, RunState) and not run.finished:
-        return run
-    if not call.looks_up:
-        note_call_outside(run)
-    return None
+    return run if isinstance(run, RunState) and not run.finished else None
+
+
+def call_outside_run(
+    kind: CallKind, method: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> object:
+    """Call a provider's method outside of any open run, and return what it returns."""
+    call = note_call_outside(get_current()) if not kind.looks_up else None
+    response = method(*args, **kwargs)
+    if call is None:
+        return response
+    if inspect.iscoroutine(response):
+        response = _remember_later(call, response)
+    call.remember(response)
+    return response
+
+
+async def _remember_later(call: CallOutside, awaitable: Awaitable[object]) -> object:
+    response = await awaitable
+    call.remember(response)
+    return response
 
 
 def call_model(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
+from .._run.context import get_current
+from .._run.current import note_call_outside
 from .._run.observe import ObservedEvents, observe_events
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
@@ -107,7 +109,9 @@ class _Connection(_WithMethods):
         return response_id or ""
 
     def _self_begin(self, key: str, kind: CallKind) -> None:
-        run = run_of_call(kind)
-        if run is not None:
+        run = run_of_call()
+        if run is None:
+            note_call_outside(get_current())
+        else:
             call = run.ledger.begin("client", ProviderRequest(kind.api, {}))
             self._self_open[key] = observe_events(run, call)

@@ -10,7 +10,7 @@ from types import MethodType
 from typing import Any
 
 from .._run.proxy import Proxy
-from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, run_of_call
+from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run, run_of_call
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
 
@@ -130,9 +130,9 @@ class _TrackedMethod(_Method):
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         kind, method, place = self._self_call, self.__wrapped__, self._self_owner._self_place
-        run = run_of_call(kind)
+        run = run_of_call()
         if run is None:
-            return method(*args, **kwargs)
+            return call_outside_run(kind, method, args, kwargs)
         if not place.is_raw and kind.parses and (raw := self._self_raw_method()) is not None:
             return call_and_parse(run, kind, raw, args, kwargs)
         hides_usage = kind.has_usage_option and asks_for_usage(kwargs, place.client, place.include_usage)
@@ -155,9 +155,11 @@ class _PostMethod(_Method):
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         kind = self._self_post.call_of(args[0] if args else kwargs.get("path"))
-        run = run_of_call(kind) if kind is not None else None
-        if kind is None or run is None:
+        if kind is None:
             return self.__wrapped__(*args, **kwargs)
+        run = run_of_call()
+        if run is None:
+            return call_outside_run(kind, self.__wrapped__, args, kwargs)
         body, options, place = kwargs.get("body"), kwargs.get("options"), self._self_owner._self_place
         arguments = body if isinstance(body, Mapping) else {}
         extra = options.get("extra_json") if isinstance(options, Mapping) else None

@@ -90,6 +90,18 @@ class Api(ABC):
     #: The highest temperature that the API accepts.
     max_temperature: ClassVar[float] = 2.0
 
+    def is_asynchronous(self, client: object, method: Callable[..., object]) -> bool | None:
+        """Return whether a method of a client is awaited; ``None`` if that is known only after its call.
+
+        Clients that have only one kind of ``with`` block say it with that.
+        """
+        function = inspect.unwrap(method)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return True
+        kind = client.__class__  # that of a wrapped client is the one of the client
+        has_with, has_async_with = hasattr(kind, "__enter__"), hasattr(kind, "__aenter__")
+        return has_async_with if has_with != has_async_with else None
+
     @abstractmethod
     def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call, and the names of the parameters that the API does not have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ._api import Answer, Api, ToolCall
@@ -20,6 +21,10 @@ class ConverseApi(Api):
     call, stream_call = "converse", "converse_stream"
     names = _NAMES
     max_temperature = 1.0
+
+    def is_asynchronous(self, client: object, method: Callable[..., object]) -> bool:
+        """Return whether a method of a client is awaited: boto3's clients have no ``with`` block, and others do."""
+        return bool(super().is_asynchronous(client, method))
 
     def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call."""

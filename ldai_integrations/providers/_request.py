@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._diagnostics import Diagnostics
 from ..exceptions import ConfigurationError
@@ -29,6 +29,9 @@ _APIS: tuple[Api, ...] = (
     CohereApi(),
     ResponsesApi(),
 )
+_IS_ASYNCHRONOUS = "The client is asynchronous; use asend() or astream()"
+_IS_SYNCHRONOUS = "The client is not asynchronous; use send() or stream()"
+_Bind: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 _BY_NAME = {api.name: api for api in _APIS}
 
 
@@ -39,11 +42,12 @@ class Request(Mapping[str, Any]):
     in the same way for every provider.
     """
 
-    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any]) -> None:
+    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any], bind: _Bind) -> None:
         self._api = api
         self._client = client
         self._arguments = arguments
         self._observe = observe
+        self._bind = bind
 
     def __getitem__(self, name: str) -> Any:
         return self._arguments[name]
@@ -69,7 +73,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(self._call(self._api.call, self._whole))
+        return self._api.answer(self._bind(self._call)(self._api.call, self._whole))
 
     def stream(self) -> Iterator[str]:
         """Call the model and return an iterator over its text, piece by piece.
@@ -81,7 +85,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        events = self._api.events(self._call(self._api.stream_call, self._streaming))
+        events = self._api.events(self._bind(self._call)(self._api.stream_call, self._streaming))
         begun = list(islice(events, 1)) if self._api.is_lazy else []
         return self._texts(begun, events)
 
@@ -92,7 +96,8 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._api.answer(await self._acall(self._api.async_call or self._api.call, self._whole))
+        path = self._api.async_call or self._api.call
+        return self._api.answer(await self._bind(self._acall)(path, self._whole))
 
     async def astream(self) -> AsyncIterator[str]:
         """Call the model with an asynchronous client and return an iterator over its text, piece by piece.
@@ -104,7 +109,7 @@ class Request(Mapping[str, Any]):
             Exception: What the provider's client raises.
         """
         path = self._api.async_stream_call or self._api.stream_call
-        events = self._api.events(await self._acall(path, self._streaming))
+        events = self._api.events(await self._bind(self._acall)(path, self._streaming))
         first = await anext(aiter(events), None) if self._api.is_lazy else None
         begun = [first] if first is not None else []
         return self._atexts(begun, events)
@@ -143,6 +148,8 @@ class Request(Mapping[str, Any]):
 
     def _call(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
+        if self._api.is_asynchronous(self._client, method):
+            raise ConfigurationError(_IS_ASYNCHRONOUS)
         try:
             response = method(**arguments)
         except Exception as exc:
@@ -151,11 +158,13 @@ class Request(Mapping[str, Any]):
         if inspect.isawaitable(response) or hasattr(response, "__aiter__"):
             if inspect.iscoroutine(response):
                 response.close()
-            raise ConfigurationError("The client is asynchronous; use asend() or astream()")
+            raise ConfigurationError(_IS_ASYNCHRONOUS)
         return self._observe(response)
 
     async def _acall(self, path: str, arguments: Fields) -> Any:
         method = attrgetter(path)(self._client)
+        if self._api.is_asynchronous(self._client, method) is False:
+            raise ConfigurationError(_IS_SYNCHRONOUS)
         try:
             response = method(**arguments)
             is_asynchronous = inspect.isawaitable(response) or hasattr(response, "__aiter__")
@@ -165,7 +174,7 @@ class Request(Mapping[str, Any]):
             self._observe(exc)
             raise
         if not is_asynchronous:
-            raise ConfigurationError("The client is not asynchronous; use send() or stream()")
+            raise ConfigurationError(_IS_SYNCHRONOUS)
         return self._observe(response)
 
 
@@ -201,6 +210,7 @@ def make_request(
     api: str,
     subject: str,
     observe: Callable[[Any], Any],
+    bind: _Bind,
     diagnostics: Diagnostics,
 ) -> Request:
     """Return the arguments of a call of a client.
@@ -211,6 +221,7 @@ def make_request(
         api: The name of an API; empty for the first whose method the client has.
         subject: The key of the AI Config.
         observe: Reads the response of a call, or the exception that it raised.
+        bind: Returns a function that runs in the run.
         diagnostics: Receives the parameters that are left out, and unknown clients.
 
     Raises:
@@ -245,4 +256,4 @@ def make_request(
             subject,
             found.name,
         )
-    return Request(found, client, arguments, observe)
+    return Request(found, client, arguments, observe, bind)

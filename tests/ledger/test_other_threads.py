@@ -112,6 +112,76 @@ def test_without_bind(
     assert not [name for name, _ in launchdarkly.events.of_runs() if name.startswith("tokens")]
 
 
+@pytest.mark.parametrize("way", ["send", "stream", "observe", "observe a stream"])
+def test_a_run_that_is_passed_to_a_thread(
+    way: str, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A thread that was given the run needs no ``bind`` for ``run.request`` and ``run.observe``."""
+    client: Any = wrap_client(openai, include_usage="always")
+
+    def ask(run: Run) -> str:
+        request = run.request(client, user="Hi")
+        if way == "send":
+            return request.send().text
+        if way == "stream":
+            return "".join(request.stream())
+        options = {"stream": True, "stream_options": {"include_usage": True}} if way == "observe a stream" else {}
+        response = run.observe(client.chat.completions.create(**request, **options))
+        if not options:
+            return str(response.choices[0].message.content)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in response if chunk.choices)
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        return on_thread(lambda: ask(run))
+
+    assert handler() == "Hello there"
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.source, usage.lower_bound) == (IN, OUT, "provider", False)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("way", ["asend", "observe", "observe later"])
+def test_a_run_that_is_passed_to_another_loop(
+    way: str, provider: Provider, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """The same for an event loop on another thread."""
+    package = pytest.importorskip("openai")
+
+    async def ask(run: Run) -> str:
+        async with package.AsyncOpenAI(base_url=provider.url, api_key="none", max_retries=0) as plain:
+            client = wrap_client(plain)
+            if way == "asend":
+                return (await run.request(client, user="Hi").asend()).text
+            call = client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+            response = await run.observe(call) if way == "observe later" else run.observe(await call)
+            return str(response.choices[0].message.content)
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        return on_thread(lambda: asyncio.run(ask(run)))
+
+    assert handler() == "Hello there"
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.lower_bound) == (IN, OUT, False)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("is_wrapped", [True, False])
+def test_a_request_after_the_end(
+    is_wrapped: bool, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A request of a run that has ended calls the model, and is counted once."""
+    with track_ai(config_key="chat") as run:
+        request = run.request(wrap_client(openai) if is_wrapped else openai, user="Hi")
+        request.send()
+    assert request.send().text == "Hello there"
+    assert [record.calls for record in runs.wait()] == [1]
+    assert launchdarkly.tracking.stats().diagnostics == {"call_after_run": 1}
+
+
 def test_a_lower_bound(ask: Ask, runs: RecordingSink) -> None:
     """If other calls of the run were seen, its tokens are a lower bound."""
     with track_ai(config_key="chat"):

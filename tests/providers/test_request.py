@@ -309,6 +309,31 @@ def test_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchD
     assert _figures(_record(launchdarkly)) == (40, 18, "provider")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wraps", [True, False])
+@pytest.mark.parametrize("name", ["openai", "anthropic", "bedrock", "genai", "async_openai", "async_anthropic"])
+def test_the_wrong_kind_of_client(
+    name: str, wraps: bool, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """A method for the other kind of client raises an exception before the model is called."""
+    _serve(launchdarkly, CASES["openai"])
+    client = getattr(makers, name)(provider.url)
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        request = run.request(wrap_client(client) if wraps else client, user="Oslo?")
+        if name.startswith("async"):
+            for method in (request.send, request.stream):
+                with pytest.raises(ConfigurationError, match="use asend"):
+                    method()
+        else:
+            for async_method in (request.asend, request.astream):
+                with pytest.raises(ConfigurationError, match="use send"):
+                    asyncio.run(async_method())
+
+    assert provider.requests == []
+    record = _record(launchdarkly)
+    assert (record.calls, record.usage) == (0, None)
+
+
 def test_parameters_have_the_names_of_the_api(
     provider: Provider, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -81,7 +81,9 @@ def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding
     found = []
     if url:
         if split_address(url) is None:
-            return None, [problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints, http://…")]
+            return None, [
+                problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints, http://…")
+            ]
         target = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
     elif key:
         target = Target(f"LaunchDarkly, set in {SDK_KEY}", key)
