@@ -125,18 +125,20 @@ def compute_cost(usage: Usage, price: Price) -> Cost | None:
 
     Each input token is read from a cache, written to one, of audio, of an image, or none of these.
     """
-    read, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
     input_cost, is_input_partial = _cost_of_side(
         usage.input_tokens,
         price.input,
-        cached=[(read, price.cached_input), (written, price.cache_write)],
-        media=[(usage.input_audio_tokens, price.input_audio), (usage.input_image_tokens, price.input_image)],
+        (usage.cached_input_tokens, price.input if price.cached_input is None else price.cached_input),
+        (usage.cache_write_input_tokens, price.input if price.cache_write is None else price.cache_write),
+        (usage.input_audio_tokens, price.input_audio),
+        (usage.input_image_tokens, price.input_image),
     )
     is_embedding = usage.output_tokens is None and usage.total_tokens == usage.input_tokens
     output_cost, is_output_partial = _cost_of_side(
         0 if is_embedding else usage.output_tokens,
         price.output,
-        media=[(usage.output_audio_tokens, price.output_audio), (usage.output_image_tokens, price.output_image)],
+        (usage.output_audio_tokens, price.output_audio),
+        (usage.output_image_tokens, price.output_image),
     )
     if input_cost is None and output_cost is None:
         return None
@@ -150,28 +152,21 @@ def compute_cost(usage: Usage, price: Price) -> Cost | None:
     )
 
 
-_Part = tuple[int | None, Decimal | None]
-
-
 def _cost_of_side(
-    tokens: int | None, price: Decimal | None, *, media: Sequence[_Part], cached: Sequence[_Part] = ()
+    tokens: int | None, price: Decimal | None, *parts: tuple[int | None, Decimal | None]
 ) -> tuple[Decimal | None, bool]:
     """Return the cost of the input or of the output, and whether it is a lower bound.
 
     Args:
         tokens: All tokens.
         price: The price of those that are in no part.
-        media: The numbers and prices of tokens of audio and images. Those of a cache are taken from the others first.
-        cached: The numbers and prices of tokens of a cache.
+        parts: The numbers and the prices of tokens that may cost something else. A price that is not known is at least
+            that of the others.
     """
     if tokens is None or price is None:
         return None, tokens != 0
     cost, rest, is_partial = Decimal(0), tokens, False
-    for count, own_price in cached:
-        count = min(count or 0, rest)
-        cost += count * (price if own_price is None else own_price)
-        rest -= count
-    for count, own_price in media:
+    for count, own_price in parts:
         count = min(count or 0, rest)
         cost += count * (price if own_price is None else own_price)
         rest -= count

@@ -230,7 +230,7 @@ class TrackingClient(_Interface):
     def _note_default(self, key: str, reason: str, remedy: str) -> None:
         self.environment_id = environment_id_of(self.client)
         self._diagnostics.note(
-            "default_served", f"{key}: {reason}", "The default of AI Config %r is served: %s.", key, remedy
+            "default_served", f"{key}: {remedy}", "The default of AI Config %r is served: %s.", key, remedy
         )
         try:
             signals.default_served.send(key, reason=reason)

@@ -135,9 +135,10 @@ class RunState:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """All configured parameters of the model."""
+        """All configured parameters of the model; one that is null is not set."""
         model = self.config.model
-        return model.to_dict()["parameters"] or {} if model is not None else {}
+        given = model.to_dict()["parameters"] or {} if model is not None else {}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def ld_context(self) -> Context:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
-from ._http import BodyTooLargeError, describe_body
+from ._http import ERRORS, BodyTooLargeError, describe_body
 from ._json import parse_json
 from ._metrics import Selection, compute_further_figures, compute_metrics, compute_metrics_by_variation
 from ._stores import ServerStores, Stores
@@ -68,7 +68,7 @@ def _check_query(
 
 
 Asked: TypeAlias = Annotated[Selection, Depends(_check_query)]
-metrics = APIRouter(dependencies=[Depends(_check_token)])
+metrics = APIRouter(dependencies=[Depends(_check_token)], responses=ERRORS)
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics")
@@ -89,7 +89,7 @@ def read_further_figures(asked: Asked) -> JSONResponse:
     return JSONResponse(compute_further_figures(asked))
 
 
-inspection = APIRouter(prefix="/dev")
+inspection = APIRouter(prefix="/dev", responses=ERRORS)
 
 
 @inspection.get("/events")

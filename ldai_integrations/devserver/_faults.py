@@ -22,7 +22,7 @@ MAX_DELAY_MS = 24 * 3600 * 1000
 class Fault(BaseModel, strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True):
     """A fault of the next requests for a path."""
 
-    path: str
+    path: str = Field(pattern="^/")
     """Exact path, such as ``/bulk``."""
     status: int | None = Field(None, ge=200, le=599)
     """Answer with this status."""

@@ -42,6 +42,10 @@ class Error(BaseModel):
     message: str
 
 
+#: How routers describe the answers with an error.
+ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "An error"}}
+
+
 def error(status: int, message: str) -> JSONResponse:
     """Return an error in LaunchDarkly's format."""
     code = "invalid_request" if status == 400 else HTTPStatus(status).phrase.lower().replace(" ", "_")

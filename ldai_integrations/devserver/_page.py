@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from ._events import Cursor
 from ._figures import Span, find_changed_buckets, read_cells
-from ._http import EventStream
+from ._http import ERRORS, EventStream
 from ._runs import list_configs, list_runs, list_tree
 from ._stores import ServerStores, Stores
 
@@ -46,17 +46,17 @@ class View:
     If the page names no AI Config, it gets the one with the newest event.
     """
 
-    def __init__(
-        self,
-        stores: ServerStores,
-        config_key: str = "",
-        step_ms: Annotated[int, Query(ge=1000, le=MAX_STEP_MS)] = 60_000,
-        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 60,
-    ) -> None:
-        """Store what to show; FastAPI takes it from the query."""
+    def __init__(self, stores: Stores, config_key: str, span: Span) -> None:
+        """Store what to show.
+
+        Args:
+            stores: Contain the data.
+            config_key: Key of the AI Config; empty if the page names none.
+            span: The range of time.
+        """
         self._stores = stores
         self._config_key = config_key
-        self._span = Span(step_ms, buckets)
+        self._span = span
 
     def read_update(self, known: str | None) -> Update:
         """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second."""
@@ -94,8 +94,17 @@ def _read_id(cursor: str | None, now: Cursor) -> int:
     return int(number) if era == now.era and number.isdecimal() and len(number) < 20 and int(number) <= now.id else 0
 
 
-RequestedView: TypeAlias = Annotated[View, Depends()]
-page = APIRouter()
+async def _make_view(
+    stores: ServerStores,
+    config_key: str = "",
+    step_ms: Annotated[int, Query(ge=1000, le=MAX_STEP_MS)] = 60_000,
+    buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 60,
+) -> View:
+    return View(stores, config_key, Span(step_ms, buckets))
+
+
+RequestedView: TypeAlias = Annotated[View, Depends(_make_view)]
+page = APIRouter(responses=ERRORS)
 
 
 @page.get("/", response_class=HTMLResponse)

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 
 from ._events import InvalidPayloadError
 from ._http import (
+    ERRORS,
     MAX_BYTES,
     SMALL_BYTES,
     BodyTooLargeError,
@@ -40,7 +41,7 @@ async def _check_key(stores: ServerStores, authorization: Annotated[str, Header(
         raise HTTPException(401, "This server was started with another SDK key.")
 
 
-sdk = APIRouter(dependencies=[Depends(_check_key)])
+sdk = APIRouter(dependencies=[Depends(_check_key)], responses=ERRORS)
 
 
 @sdk.get("/all", response_class=EventStream)

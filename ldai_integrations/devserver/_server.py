@@ -23,7 +23,7 @@ from ._events import Event, EventStore
 from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
 from ._flags import FlagStore, FlagStreams
-from ._http import BodyTooLargeError, Error, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
+from ._http import BodyTooLargeError, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
 from ._json import Json
 from ._metrics import Selection, compute_metrics, compute_metrics_by_variation
 from ._page import STATIC, page
@@ -249,7 +249,10 @@ class DevServer:
             version="1",
             docs_url=None,
             redoc_url=None,
-            responses={"default": {"model": Error, "description": "An error"}},
+            # The traces and metrics of an application in this process are not about this server.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+            # include_router() would build each of them again, when the first request arrives.
+            routes=[*sdk.routes, *metrics.routes, *inspection.routes, *page.routes],
             exception_handlers={
                 HTTPException: _answer_http_error,
                 RequestValidationError: _answer_wrong_query,
@@ -258,8 +261,6 @@ class DevServer:
             },
         )
         app.state.stores = stores
-        for router in (sdk, metrics, inspection, page):
-            app.include_router(router)
         app.mount("/static", StaticFiles(directory=STATIC))
         return LoopbackGuard(
             FaultInjector(SecurityHeaders(app), faults=stores.faults, hang_up=hang_up, stopping=stores.stopping)

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
+from ._api import Answer, Api, ToolCall, accepts_argument
 from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 # The API has no default. This is more than answers of a chat usually have, and within the limit of every model.
@@ -36,8 +36,10 @@ class MessagesApi(Api):
         arguments |= parameters
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
-            choice = _tool_choice(prompt.tool_choice)
+            choice = _tool_choice(prompt)
             arguments |= {"tool_choice": choice} if choice is not None else {}
+            if choice is None and prompt.tool_choice is not None:
+                omitted.append("tool_choice")
         if prompt.schema is not None and accepts("output_config"):
             arguments["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}
         elif prompt.response_format is not None:
@@ -105,11 +107,11 @@ def _thought(block: Any) -> Json | None:
     return {"type": "redacted_thinking", "data": block.data} if block.type == "redacted_thinking" else None
 
 
-def _tool_choice(choice: Any) -> Json | None:
-    name = forced_tool(choice)
-    if name:
-        return {"type": "tool", "name": name}
-    if isinstance(choice, str):
-        return {"type": _CHOICES[choice]} if choice in _CHOICES else None
-    is_own = isinstance(choice, Mapping) and choice.get("type") in _TYPES_OF_CHOICES
-    return dict(choice) if is_own else None
+def _tool_choice(prompt: Prompt) -> Json | None:
+    choice = prompt.tool_choice
+    if isinstance(choice, Mapping) and choice.get("type") in _TYPES_OF_CHOICES:  # as this API has it, maybe with more
+        return dict(choice)
+    if prompt.forced_tool:
+        return {"type": "tool", "name": prompt.forced_tool}
+    found = _CHOICES.get(str(prompt.choice))
+    return {"type": found} if found is not None else None

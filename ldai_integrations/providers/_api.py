@@ -83,6 +83,8 @@ class Api(ABC):
     #: The method of a client for a whole response that is awaited, if it has another name.
     async_call: ClassVar[str] = ""
     async_stream_call: ClassVar[str] = ""
+    #: Whether the client sends the request of a stream only when somebody reads the stream.
+    is_lazy: ClassVar[bool] = False
     #: The API's names of parameters, where they differ from the common ones.
     names: ClassVar[Mapping[str, str]] = {}
     #: The highest temperature that the API accepts.
@@ -186,12 +188,6 @@ def accepts_argument(client: object, path: str) -> Callable[[str], bool]:
     parameters = inspect.signature(attrgetter(path)(client)).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return lambda name: takes_all or name in parameters
-
-
-def forced_tool(tool_choice: object) -> str:
-    """Return the name of the tool that the model must call; empty if it may choose."""
-    function = tool_choice.get("function") if isinstance(tool_choice, Mapping) else None
-    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
 
 
 def has_method(value: object, path: str) -> bool:

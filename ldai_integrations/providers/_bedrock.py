@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ._api import Answer, Api, ToolCall, forced_tool
+from ._api import Answer, Api, ToolCall
 from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 _NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
@@ -38,9 +38,11 @@ class ConverseApi(Api):
         arguments |= {"inferenceConfig": parameters} if parameters else {}
         if prompt.tools:
             arguments["toolConfig"] = {"tools": self.tools(prompt)}
-            name = forced_tool(prompt.tool_choice)
-            choice = {"tool": {"name": name}} if name else _CHOICES.get(str(prompt.tool_choice))
+            name = prompt.forced_tool
+            choice = {"tool": {"name": name}} if name else _CHOICES.get(str(prompt.choice))
             arguments["toolConfig"] |= {"toolChoice": choice} if choice is not None else {}
+            if choice is None and prompt.tool_choice is not None:
+                omitted.append("tool_choice")
         if prompt.schema is not None and "outputConfig" in _members_of(client):
             structure = {"jsonSchema": {"schema": json.dumps(prompt.schema), "name": "answer"}}
             arguments["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": structure}}

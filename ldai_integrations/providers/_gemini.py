@@ -6,7 +6,7 @@ import base64
 import mimetypes
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall, forced_tool
+from ._api import Answer, Api, ToolCall
 from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
 
 # https://ai.google.dev/api/generate-content#generationconfig, and the fields of a request beside it.
@@ -23,6 +23,7 @@ class GenerateContentApi(Api):
 
     name = "gemini"
     call, stream_call = "models.generate_content", "models.generate_content_stream"
+    is_lazy = True
     names: ClassVar = {"max_tokens": "max_output_tokens", "stop": "stop_sequences", "n": "candidate_count"}
 
     def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:  # noqa: ARG002  # as the others
@@ -35,13 +36,15 @@ class GenerateContentApi(Api):
             config["system_instruction"] = prompt.system
         if prompt.tools:
             config["tools"] = self.tools(prompt)
-            name = forced_tool(prompt.tool_choice)
-            mode = "ANY" if name else _MODES.get(str(prompt.tool_choice))
+            name = prompt.forced_tool
+            mode = "ANY" if name else _MODES.get(str(prompt.choice))
             if mode is not None:
                 calling = {"mode": mode, **({"allowed_function_names": [name]} if name else {})}
                 config["tool_config"] = {"function_calling_config": calling}
-        if prompt.response_format is not None:
+        if prompt.wants_json:
             config["response_mime_type"] = "application/json"
+        elif prompt.response_format is not None:
+            omitted.append("response_format")
         if prompt.schema is not None:
             config["response_json_schema"] = dict(prompt.schema)
         return {"model": prompt.model, "contents": contents, "config": config}, omitted

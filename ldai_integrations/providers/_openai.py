@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
+from ._api import Answer, Api, ToolCall, accepts_argument
 from ._prompt import Fields, Json, Prompt, arguments_of, text_of
 from ._servers import has_newer_options, leaves_usage_open
 
@@ -24,7 +24,7 @@ class ChatApi(Api):
         arguments = {"model": prompt.model, "messages": [self._message(one) for one in prompt.messages], **parameters}
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
-            arguments |= self._tool_choice(prompt.tool_choice)
+            arguments |= self._tool_choice(prompt)
         if prompt.response_format is not None:
             arguments["response_format"] = self._response_format(prompt)
         return arguments, omitted
@@ -72,8 +72,8 @@ class ChatApi(Api):
             ]
         return own
 
-    def _tool_choice(self, choice: Any) -> Json:
-        return {} if choice is None else {"tool_choice": choice}
+    def _tool_choice(self, prompt: Prompt) -> Json:
+        return {"tool_choice": prompt.choice} if prompt.choice is not None else {}
 
     def _response_format(self, prompt: Prompt) -> Any:
         return prompt.response_format
@@ -102,13 +102,14 @@ class CohereApi(ChatApi):
 
     name = "cohere"
     call, stream_call = "v2.chat", "v2.chat_stream"
+    is_lazy = True
     names: ClassVar = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
     max_temperature = 1.0
 
     def arguments(self, prompt: Prompt, client: object) -> tuple[Json, list[str]]:
         """Return the arguments of a call. The API refuses a format of the answer together with tools."""
         arguments, omitted = super().arguments(prompt, client)
-        if prompt.tools and arguments.pop("response_format", None) is not None:
+        if (prompt.tools or not prompt.wants_json) and arguments.pop("response_format", None) is not None:
             omitted.append("response_format")
         return arguments, omitted
 
@@ -125,9 +126,8 @@ class CohereApi(ChatApi):
         """Return the text in an event."""
         return event.delta.message.content.text or "" if event.type == "content-delta" else ""
 
-    def _tool_choice(self, choice: Any) -> Json:
-        if forced_tool(choice):  # it cannot name one
-            choice = "required"
+    def _tool_choice(self, prompt: Prompt) -> Json:
+        choice = "required" if prompt.forced_tool else prompt.choice  # it cannot name one
         return {"tool_choice": choice.upper()} if choice in ("required", "none") else {}
 
     def _response_format(self, prompt: Prompt) -> Any:

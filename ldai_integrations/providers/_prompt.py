@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ._values import READERS, TEXT_FORMAT
+
 #: An object of JSON, or the arguments of a function; and one that is only read.
 Json: TypeAlias = dict[str, Any]
 Fields: TypeAlias = Mapping[str, Any]
@@ -77,9 +79,11 @@ class Prompt:
         messages: All messages: ``{"role": …, "content": …}``. A message of the assistant may have ``tool_calls``, and
             one with the role ``tool`` has a ``tool_call_id``.
         tools: The tools that the model may call.
-        tool_choice: ``"auto"``, ``"none"``, ``"required"``, or ``{"type": "function", "function": {"name": …}}``.
+        tool_choice: ``"auto"``, ``"none"``, ``"required"``, ``{"type": "function", "function": {"name": …}}``, or one
+            of Anthropic's; see :attr:`choice`.
         response_format: ``{"type": "json_object"}``, ``{"type": "json_schema", "json_schema": {…}}``, or ``None``.
         parameters: The parameters of the model, by the names that the AI Config has for them.
+        unusable: The names of parameters whose values no API accepts.
     """
 
     model: str
@@ -88,6 +92,7 @@ class Prompt:
     tool_choice: Any = None
     response_format: Fields | None = None
     parameters: Fields = field(default_factory=dict)
+    unusable: tuple[str, ...] = ()
 
     @property
     def system(self) -> str:
@@ -107,6 +112,28 @@ class Prompt:
         schema = described.get("schema") if isinstance(described, Mapping) else None
         return schema if isinstance(schema, Mapping) else None
 
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer must be JSON."""
+        return (self.response_format or {}).get("type") in ("json_object", "json_schema")
+
+    @property
+    def choice(self) -> Any:
+        """The choice of a tool as OpenAI's chat API has it; one of Anthropic's is converted."""
+        if self.forced_tool:
+            return {"type": "function", "function": {"name": self.forced_tool}}
+        choice = self.tool_choice
+        if isinstance(choice, Mapping) and choice.get("type") in ("auto", "any", "none"):
+            choice = choice["type"]
+        return "required" if choice == "any" else choice
+
+    @property
+    def forced_tool(self) -> str:
+        """The name of the tool that the model must call; empty if it may choose."""
+        choice = self.tool_choice if isinstance(self.tool_choice, Mapping) else {}
+        described = choice if choice.get("type") == "tool" else choice.get("function")
+        return str(described.get("name", "")) if isinstance(described, Mapping) else ""
+
 
 def prompt_of(
     model: str,
@@ -125,15 +152,30 @@ def prompt_of(
         tools: The tools of the AI Config, by their names.
         only: The names of the tools that the application implements; ``None`` for all.
     """
-    known = {tool.name: tool for tool in _tools_in(parameters.get("tools"))}
+    parts: Json = {}
+    others: Json = {}
+    unusable = []
+    for name, value in parameters.items():
+        read = READERS.get(common_name(name))
+        usable = read(value) if read is not None else value
+        if usable is None:
+            unusable.append(name)
+        elif snake_case(name) in _PARTS:
+            parts[snake_case(name)] = usable
+        else:
+            others[name] = usable
+    if parts.get("response_format") == TEXT_FORMAT:
+        del parts["response_format"]
+    known = {tool.name: tool for tool in _tools_in(parts.get("tools"))}
     known |= {tool.name: tool for tool in _tools_in(list(tools.values()))}
     return Prompt(
         model=model,
         messages=messages,
         tools=tuple(tool for tool in known.values() if only is None or tool.name in only),
-        tool_choice=parameters.get("tool_choice"),
-        response_format=_mapping(parameters.get("response_format")),
-        parameters={name: value for name, value in parameters.items() if name not in _PARTS},
+        tool_choice=parts.get("tool_choice"),
+        response_format=parts.get("response_format"),
+        parameters=others,
+        unusable=tuple(unusable),
     )
 
 

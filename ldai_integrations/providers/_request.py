@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -75,13 +76,18 @@ class Request(Mapping[str, Any]):
         return self._api.answer(self._bind(self._call)(self._api.call, self._whole))
 
     def stream(self) -> Iterator[str]:
-        """Call the model and return its text, piece by piece.
+        """Call the model and return an iterator over its text, piece by piece.
+
+        It raises before the first piece if the provider refuses the call, so that the response can still have another
+        status.
 
         Raises:
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
-        return self._texts(self._bind(self._call)(self._api.stream_call, self._streaming))
+        events = self._api.events(self._bind(self._call)(self._api.stream_call, self._streaming))
+        begun = list(islice(events, 1)) if self._api.is_lazy else []
+        return self._texts(begun, events)
 
     async def asend(self) -> Answer:
         """Call the model with an asynchronous client and return its answer.
@@ -96,15 +102,17 @@ class Request(Mapping[str, Any]):
     async def astream(self) -> AsyncIterator[str]:
         """Call the model with an asynchronous client and return an iterator over its text, piece by piece.
 
-        Like :meth:`stream`, it raises before the first piece if the provider refuses the call, so that the response
-        can still have another status.
+        Like :meth:`stream`, it raises before the first piece if the provider refuses the call.
 
         Raises:
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
         path = self._api.async_stream_call or self._api.stream_call
-        return self._atexts(await self._bind(self._acall)(path, self._streaming))
+        events = self._api.events(await self._bind(self._acall)(path, self._streaming))
+        first = await anext(aiter(events), None) if self._api.is_lazy else None
+        begun = [first] if first is not None else []
+        return self._atexts(begun, events)
 
     @property
     def _whole(self) -> Json:
@@ -116,24 +124,23 @@ class Request(Mapping[str, Any]):
         """The arguments of a call that returns a stream."""
         return self._api.arguments_of_stream(self._client, self._arguments)
 
-    async def _atexts(self, stream: Any) -> AsyncIterator[str]:
-        events = self._api.events(stream)
+    async def _atexts(self, begun: list[Any], events: Any) -> AsyncIterator[str]:
         try:
+            for event in begun:
+                if text := self._api.text_in(event):
+                    yield text
             async for event in events:
-                text = self._api.text_in(event)
-                if text:
+                if text := self._api.text_in(event):
                     yield text
         finally:  # also if the consumer leaves
             closing = getattr(events, "aclose", getattr(events, "close", None))
             if closing is not None:
                 await closing()
 
-    def _texts(self, stream: Any) -> Iterator[str]:
-        events = self._api.events(stream)
+    def _texts(self, begun: list[Any], events: Any) -> Iterator[str]:
         try:
-            for event in events:
-                text = self._api.text_in(event)
-                if text:
+            for event in chain(begun, events):
+                if text := self._api.text_in(event):
                     yield text
         finally:  # also if the consumer leaves
             if hasattr(events, "close"):
@@ -231,6 +238,14 @@ def make_request(
             subject,
             found.name,
             client.__class__.__name__,
+        )
+    for name in prompt.unusable:
+        diagnostics.note(
+            "parameter",
+            f"{subject}: {name} (value)",
+            "The parameter %r of AI Config %r is not sent, because no API accepts its value.",
+            name,
+            subject,
         )
     for kind in found.unsent(prompt):
         diagnostics.note(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall, accepts_argument, forced_tool
+from ._api import Answer, Api, ToolCall, accepts_argument
 from ._prompt import Fields, Image, Json, Prompt, arguments_of, text_of
 
 
@@ -30,8 +30,8 @@ class ResponsesApi(Api):
         arguments |= {"reasoning": {"effort": effort}} if effort is not None else {}
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
-            name = forced_tool(prompt.tool_choice)
-            choice = {"type": "function", "name": name} if name else prompt.tool_choice
+            name = prompt.forced_tool
+            choice = {"type": "function", "name": name} if name else prompt.choice
             arguments |= {"tool_choice": choice} if choice is not None else {}
         if prompt.response_format is not None:
             arguments["text"] = {"format": _format_of(prompt.response_format)}

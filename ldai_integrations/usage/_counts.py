@@ -217,8 +217,9 @@ def has_fees(raw: object) -> bool:
     usage = fields_of(raw)
     for name, inner in _FEES.items():
         found = usage.get(name)
-        if found is not None and inner:
-            found = get(found, inner)
+        if found is None:
+            continue
+        found = get(found, inner) if inner else found
         if is_record(found) or is_list(found):
             found = next((1 for _ in found), None)
         if number(found):

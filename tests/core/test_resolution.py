@@ -98,6 +98,19 @@ def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str
     assert tracking.stats().diagnostics["default_served"] == 2
 
 
+def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """An AI Config that gets another mistake by an edit is logged again, with what to do now."""
+    agent = ai_config(instructions="Be brief.", mode="agent")
+    with OfflineLaunchDarkly({"bot": agent}) as launchdarkly:
+        for config in (agent, ai_config(messages="{{#names}} without an end"), agent):
+            launchdarkly.serve("bot", config)
+            with track_ai("bot") as run:
+                assert not run.config.enabled
+
+    served = [record.message for record in caplog.records if "is served" in record.message]
+    assert [("mode 'agent'" in text, "well-formed" in text) for text in served] == [(True, False), (False, True)]
+
+
 def test_a_default_is_rendered_anew(no_leaks: None) -> None:
     """Each run fills in the default with its own variables; the default itself stays as it is."""
     default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="You help {{shop}}.")])

@@ -96,6 +96,7 @@ def test_faults_over_http(server: DevServer, raw: httpx.Client) -> None:
         "x",
         {"status": 503},
         {"path": 3},
+        {"path": "bulk"},
         {"path": "/bulk", "status": 42},
         {"path": "/bulk", "status": "503"},
         {"path": "/bulk", "status": True},
@@ -120,12 +121,12 @@ def test_impossible_faults_are_refused(fault: Any, raw: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"{", b"{}", b'"' + b"x" * 2**20 + b'"', b"[" * 100_000, b"\xff"),
+        *(b"{", b"{}", b'"' + b"x" * 2**20 + b'"', b"[" * 100_000, b"\xff", rb'[{"path": "/\ud800"}]'),
         *(b'[{"path": "/bulk", "delay_ms": %b}]' % number for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999")),
     ],
 )
 def test_body_that_is_not_a_list_of_faults_is_refused(body: bytes, raw: httpx.Client) -> None:
-    """A body that is not an array, is too long or nested too deeply, or has a number that is not finite gets 400."""
+    """A body that is no array, is too long or too deep, or has half a character or an infinite number, gets 400."""
     answer = raw.put("/dev/faults", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert raw.get("/dev/faults").json() == []

@@ -374,6 +374,7 @@ def test_only_the_tools_that_the_application_implements(provider: Provider, laun
     request = _run(launchdarkly, lambda run: run.request(client, user="Oslo?", tools=["weather"]))
 
     assert [tool["function"]["name"] for tool in request["tools"]] == ["weather"]
+    assert "tools" not in _run(launchdarkly, lambda run: run.request(client, user="Oslo?", tools=[]))
 
 
 def test_a_prompt_without_a_conversation(case: Case, client: Any, launchdarkly: OfflineLaunchDarkly) -> None:
@@ -437,7 +438,7 @@ def test_a_failed_call(
     def handler(run: Run) -> str:
         request = run.request(client, user="Oslo?", api=case.api)
         with pytest.raises(Exception) as raised:  # noqa: PT011  # each provider has its own
-            request.send() if method == "send" else list(request.stream())
+            request.send() if method == "send" else request.stream()
         assert not isinstance(raised.value, ConfigurationError)
         return "Sorry."
 
@@ -571,6 +572,90 @@ def test_the_choice_of_a_tool_for_anthropic(
     _serve(launchdarkly, CASES["anthropic"], tools={"weather": TOOL}, parameters={"tool_choice": given})
 
     assert _request(launchdarkly, makers.anthropic(provider.url), user="Oslo?").get("tool_choice") == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "chat", "converse", "gemini", "cohere"),
+    [
+        ("any", "required", {"any": {}}, {"mode": "ANY"}, "REQUIRED"),
+        ({"type": "any"}, "required", {"any": {}}, {"mode": "ANY"}, "REQUIRED"),
+        ({"type": "auto", "disable_parallel_tool_use": True}, "auto", {"auto": {}}, {"mode": "AUTO"}, None),
+        ("none", "none", None, {"mode": "NONE"}, "NONE"),
+        (
+            {"type": "tool", "name": "weather"},
+            {"type": "function", "function": {"name": "weather"}},
+            {"tool": {"name": "weather"}},
+            {"mode": "ANY", "allowedFunctionNames": ["weather"]},
+            "REQUIRED",
+        ),
+        ("unheard-of", None, None, None, None),
+    ],
+)
+def test_the_choice_of_a_tool(
+    given: Any,
+    chat: Any,
+    converse: Any,
+    gemini: Any,
+    cohere: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    provider: Provider,
+) -> None:
+    """A choice in the words of OpenAI or Anthropic is converted for the others."""
+    sent = {}
+    for name in ("openai", "bedrock", "gemini", "cohere"):
+        case = CASES[name]
+        _serve(launchdarkly, case, tools={"weather": TOOL}, parameters={"toolChoice": given})
+        sent[name] = _request(launchdarkly, case.make(provider.url), user="Oslo?")
+
+    assert sent["openai"].get("tool_choice") == chat
+    assert sent["bedrock"]["toolConfig"].get("toolChoice") == converse
+    config = sent["gemini"]["config"].get("tool_config")
+    expected = {
+        "allowed_function_names" if key == "allowedFunctionNames" else key: value
+        for key, value in (gemini or {}).items()
+    }
+    assert (config or {"function_calling_config": {}})["function_calling_config"] == expected
+    assert sent["cohere"].get("tool_choice") == cohere
+
+
+#: What people write in LaunchDarkly: the parameters, the names of those that are left out, and what OpenAI gets.
+ODD_PARAMETERS: dict[str, tuple[dict[str, Any], set[str], dict[str, Any]]] = {
+    "numbers as text": ({"temperature": "0.2", "maxTokens": "400"}, set(), {"temperature": 0.2, "max_tokens": 400}),
+    "a fraction of a whole number": ({"maxTokens": 400.0, "seed": 1.5}, {"seed"}, {"max_tokens": 400}),
+    "no numbers": (
+        {"temperature": "hot", "top_p": {"a": 1}, "maxTokens": True, "n": 10**400, "topK": float("1e400")},
+        {"temperature", "top_p", "maxTokens", "topK", "n"},
+        {},
+    ),
+    "null": ({"temperature": None, "maxTokens": None, "stop": None, "response_format": None, "foo": None}, set(), {}),
+    "a format that asks for nothing": ({"response_format": {"type": "text"}}, set(), {}),
+    "a format without a schema": ({"responseFormat": {"type": "json_schema"}}, {"responseFormat"}, {}),
+    "no format": ({"response_format": "json"}, {"response_format"}, {}),
+    "no choice of a tool": ({"toolChoice": 5}, {"toolChoice"}, {}),
+}
+
+
+@pytest.mark.parametrize("name", ODD_PARAMETERS)
+def test_odd_parameters(
+    name: str,
+    case: Case,
+    provider: Provider,
+    launchdarkly: OfflineLaunchDarkly,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever somebody writes in LaunchDarkly, the call is made; what cannot be sent is logged by its name."""
+    parameters, left_out, sent = ODD_PARAMETERS[name]
+    _serve(launchdarkly, case, parameters=parameters)
+
+    assert _run(launchdarkly, lambda run: run.request(case.make(provider.url), user="Hi", api=case.api).send().text)
+
+    for parameter in parameters:
+        is_logged = f"The parameter {parameter!r} of AI Config 'chat' is not sent, because no API" in caplog.text
+        assert is_logged == (parameter in left_out)
+    [request] = provider.requests
+    _check(case, request)
+    if case is CASES["openai"]:
+        assert request == {"model": "model-1", "messages": request["messages"], **sent}
 
 
 def test_an_answer_without_choices(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
