@@ -80,7 +80,7 @@ def note_call_outside(current: Bound | None) -> CallOutside | None:
         return None
     call = CallOutside()
     if isinstance(current, RunState):
-        current.calls_outside.append(call)
+        current.note_call_outside(call)
         current.note_call_after_end()
         return call
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run

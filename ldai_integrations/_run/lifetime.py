@@ -94,11 +94,13 @@ class OpenRun(Protocol):
     config_key: str
     finished: bool
     counts_pages: bool
-    calls_outside: list[CallOutside]
 
     @property
     def ld_context(self) -> Context:
         """The LD context that the AI Config is evaluated for."""
+
+    def note_call_outside(self, call: CallOutside) -> None:
+        """Note a provider call that belongs to no run."""
 
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end."""
@@ -152,7 +154,7 @@ class OpenRuns:
         """Note a provider call that belongs to no run in every open run; return whether there are any."""
         runs = self._alive()
         for run in runs:
-            run.calls_outside.append(call)
+            run.note_call_outside(call)
         return bool(runs)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +33,9 @@ from .scores import Scores
 from .sdk_calls import SdkCalls
 from .stated import Stated
 from .web import is_cancellation
+
+# How many calls outside of any run a run remembers: their responses may still be given to run.observe.
+_MOST_OUTSIDE = 64
 
 
 class RunState:
@@ -92,8 +96,9 @@ class RunState:
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
-        #: The calls of wrapped clients that belong to no run, made while this run was open or bound.
-        self.calls_outside: list[CallOutside] = []
+        # The last calls of wrapped clients that belong to no run, made while this run was open or bound.
+        self._calls_outside: deque[CallOutside] = deque(maxlen=_MOST_OUTSIDE)
+        self._missed_calls = False
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
@@ -243,11 +248,18 @@ class RunState:
     @property
     def may_miss_calls(self) -> bool:
         """Whether a wrapped client was called outside of any run while this run was open, and nobody observed that."""
-        return any(not call.is_observed for call in self.calls_outside)
+        return self._missed_calls or any(not call.is_observed for call in tuple(self._calls_outside))
+
+    def note_call_outside(self, call: CallOutside) -> None:
+        """Note a call of a wrapped client that belongs to no run."""
+        outside = self._calls_outside
+        if len(outside) == _MOST_OUTSIDE and not outside[0].is_observed:
+            self._missed_calls = True  # nobody can observe it any more
+        outside.append(call)
 
     def takes_from_outside(self, response: object) -> bool:
         """Return whether a call outside of the run returned this object, which the application gives to the run."""
-        for call in self.calls_outside:
+        for call in tuple(self._calls_outside):
             if call.returned(response):
                 call.is_observed = True
                 return True

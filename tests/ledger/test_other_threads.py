@@ -295,3 +295,19 @@ def test_bound_functions_keep_their_kind(launchdarkly: OfflineLaunchDarkly) -> N
     assert (bound.__name__, bound.__doc__) == ("work", "Work.")
     assert asyncio.run(bound(3)) == (3, run)
     assert current_run() is not run
+
+
+def test_many_calls_outside_of_a_long_run(openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A run remembers the last calls outside of it only, but not that it missed none."""
+    client: Any = wrap_client(openai)
+
+    def call() -> Any:
+        return client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+
+    with track_ai("chat") as run, ThreadPoolExecutor(1) as pool:
+        pool.submit(call).result()
+        for _ in range(70):
+            run.observe(pool.submit(call).result())
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.calls, record.usage.input_tokens, record.usage.lower_bound) == (70, 70 * IN, True)
