@@ -298,7 +298,7 @@ def test_bound_functions_keep_their_kind(launchdarkly: OfflineLaunchDarkly) -> N
 
 
 def test_many_calls_outside_of_a_long_run(openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
-    """A run remembers the last calls outside of it only, but not that it missed none."""
+    """A run that forgets older calls outside of it still marks its tokens as a lower bound."""
     client: Any = wrap_client(openai)
 
     def call() -> Any:
