@@ -170,28 +170,28 @@ class Conversation:
 
 def read_request(request: object) -> Conversation:
     """Read a request of any API: the names of their fields do not mean different things."""
-    request = fields_of(request)
-    added = (get(request, name) for name in _ADDING)
+    fields = fields_of(request)
+    added = (fields.get(name) for name in _ADDING)
     # A library's own mark for "not given" is none of these.
     is_partial = any(text(one) or is_record(one) or is_list(one) for one in added if one is not None)
-    is_partial |= dig(request, "config.cached_content", "additionalModelRequestFields.tools") is not None
+    is_partial |= dig(fields, "config.cached_content", "additionalModelRequestFields.tools") is not None
     conversation = Conversation(is_partial=is_partial)
     instructions = dig(
-        request, "system", "instructions", "systemInstruction", "system_instruction", "config.system_instruction"
+        fields, "system", "instructions", "systemInstruction", "system_instruction", "config.system_instruction"
     )
     if _is_content(instructions):
         parts = get(instructions, "parts")
         conversation.add("system", instructions if parts is None else parts)
-    messages = get(request, "messages", "input", "contents")
+    messages = get(fields, "messages", "input", "contents")
     for message in items(messages) if is_list(messages) else filter(_is_content, (messages,)):
         conversation.add_message(message)
-    tools = items(dig(request, "tools", "toolConfig.tools", "config.tools"))
-    conversation.add_tools(chain(tools, items(get(request, "functions"))))
-    choice = get(request, "tool_choice")
+    tools = items(dig(fields, "tools", "toolConfig.tools", "config.tools"))
+    conversation.add_tools(chain(tools, items(get(fields, "functions"))))
+    choice = get(fields, "tool_choice")
     if text(get(choice, "type")) == "function":  # the answer begins with the name of the function
         name = text(get(choice, "name")) or text(dig(choice, "function.name"))
         conversation.add("assistant", f"functions.{name}")
-    answer = dig(request, "response_format.json_schema", "text.format", "output_config.format", "output_format")
+    answer = dig(fields, "response_format.json_schema", "text.format", "output_config.format", "output_format")
     if get(answer, "schema") is not None:
         conversation.answer = _tool_of(answer)
     return conversation
