@@ -29,13 +29,14 @@ class CountedCall:
         reading: What is known about the response.
     """
 
-    __slots__ = ("_error", "_matched", "call", "reading")
+    __slots__ = ("_error", "_forms", "call", "reading")
 
     def __init__(self, call: ProviderCall, reading: Reading) -> None:
         self.call = call
         self.reading = reading
         self._error = call.error
-        self._matched: set[str] = {_reporter_of(call)}
+        # The form of the response in the report of each source.
+        self._forms: dict[str, type | None] = {_reporter_of(call): call.form}
 
     @property
     def usage(self) -> Usage:
@@ -64,13 +65,22 @@ class CountedCall:
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
         apis = {self.call.api, report.api} - {""}
-        if _reporter_of(report) in self._matched or (len(apis) == 2 and "embeddings" in apis):
+        if _reporter_of(report) in self._forms or (len(apis) == 2 and "embeddings" in apis):
             return False
         return report.source != "sdk" or report.encloses(self.call)
 
+    def is_repeated_by(self, report: ProviderCall, reading: Reading) -> bool:
+        """Return whether the source of a report has reported the same response before, in another form.
+
+        A handler may observe a stream and then the message that was put together from it, or an object and then its
+        dict. Two streams are two calls, whatever their ids.
+        """
+        is_same_form = self._forms.get(_reporter_of(report), report.form) is report.form
+        return not is_same_form and not set(reading.ids).isdisjoint(self.reading.ids)
+
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
-        self._matched.add(_reporter_of(report))
+        self._forms[_reporter_of(report)] = report.form
         mine = self.reading
         self.reading = replace(
             mine,
@@ -136,7 +146,9 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         twin = _twin(part, call, counted)
         if twin is not None:
             twin.add(call, part)
-        elif not _is_repeated(part, call, same_source) and not _is_covered(part, call, counted):
+        elif any(known.is_repeated_by(call, part) for known in (*counted, *same_source)):
+            continue
+        elif not _is_covered(part, call, counted):
             new.append(CountedCall(call, part))
     return new
 
@@ -210,17 +222,6 @@ def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]
     is_failed = bool(report.error or reading.error)
     same += [one for one in others if one.reading.usage is None and one.is_failed == is_failed]
     return same[0] if same else None
-
-
-def _is_repeated(reading: Reading, call: ProviderCall, same_source: Iterable[CountedCall]) -> bool:
-    """Return whether the same source has reported the same response before, in another form.
-
-    A handler may observe a stream and then the message that was put together from it, or an object and then its dict.
-    Two streams are two calls, whatever their ids.
-    """
-    return any(
-        one.call.form is not call.form and not set(reading.ids).isdisjoint(one.reading.ids) for one in same_source
-    )
 
 
 def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:

@@ -14,7 +14,7 @@ from ..usage import estimate_prompt
 MOST_KEPT = 8_000_000
 
 #: APIs whose tokens are not those of texts, so that they are not estimated.
-NOT_OF_TEXT = frozenset(("images", "audio", "realtime"))
+NOT_OF_TEXT = frozenset(("images", "audio", "realtime", "rerank"))
 
 _MOST_ITEMS = 100_000
 

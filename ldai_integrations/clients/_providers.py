@@ -208,6 +208,7 @@ _COHERE = {
     **_named(CallKind("cohere"), "chat", "chat_stream"),
     **_named(CallKind("completions"), "generate", "generate_stream"),
     "embed": CallKind("embeddings"),
+    "rerank": CallKind("rerank"),
 }
 COHERE: Tree = {**_COHERE, "v2": _COHERE}
 

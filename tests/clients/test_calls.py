@@ -15,8 +15,9 @@ from ldai_integrations import RunRecord, Tracking, current_run, track_ai, wrap_c
 from ldai_integrations.records import Usage
 
 from ..conftest import Clock
-from .answers import Answer, chat, messages, whole
-from .cases import CASES, CHAT, EMBEDDINGS, USAGE, Case
+from . import makers
+from .answers import Answer, chat, cohere_v2, messages, whole
+from .cases import CASES, CHAT, COHERE, EMBEDDINGS, USAGE, Case
 from .makers import Make, anthropic, bedrock, genai, openai
 from .provider import Provider
 
@@ -317,3 +318,24 @@ def test_results_of_a_batch(provider: Provider, tracking: Tracking, records: lis
         assert [line.custom_id for line in client.messages.batches.results("b")] == ["a"]
 
     assert (records[0].calls, records[0].usage) == (0, None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reranker(fails: bool, provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A reranker is a call of its run without tokens, and no answer in place of one that failed."""
+    ranked = {"id": "r-1", "results": [], "meta": {"billed_units": {"search_units": 1}}}
+    provider.queued += [cohere_v2, lambda _request: whole(ranked)]
+    if fails:
+        provider.queued[0] = lambda _request: Answer([b"{}"], status=400)
+    client: Any = wrap_client(makers.cohere_v2(provider.url))
+    with track_ai(config_key="chat", tracking=tracking):
+        try:
+            client.chat(**COHERE)
+        except Exception:
+            assert fails
+        client.rerank(model="rerank-v3.5", query="Hi", documents=["Hello", "there"])
+
+    record = records[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (2, fails, "error" if fails else "success")
+    assert totals(record.usage) == (None if fails else TOLD)
+    assert record.cost is None or record.cost.lower_bound

@@ -276,6 +276,16 @@ def test_message_lists(form: str, with_client: bool, provider: Provider, openai:
     assert (record.calls, record.finish_reasons) == (3, ("stop", "stop", "stop"))
 
 
+def test_a_wrapped_call_in_two_forms(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A response of a wrapped client that the handler observes as a dict and as text is one call."""
+    with track_ai(config_key="chat") as run:
+        response = wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        run.observe(response.model_dump())
+        run.observe(response.model_dump_json())
+    record = runs.wait()[0]
+    assert (total(record), record.calls) == (TOKENS[0], 1)
+
+
 @pytest.mark.parametrize("form", ["object", "dict", "json"])
 def test_the_same_response_in_two_forms(form: str, provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """An object, and the dict that was made of it, are one response."""
