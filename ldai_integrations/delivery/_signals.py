@@ -20,6 +20,11 @@ ENDING_SIGNALS: tuple[int, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 )
 
+_ONLY_MAIN = (
+    "only the main thread of the main interpreter can set signal handlers; create the Tracking there, when the "
+    "application is imported (mod_wsgi: WSGIApplicationGroup %{GLOBAL})"
+)
+
 
 class UnsupportedError(Exception):
     """An explanation of why this process cannot set signal handlers, and the remedy."""
@@ -115,10 +120,7 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     try:
         signal.signal(number, handler)
     except ValueError:
-        raise UnsupportedError(
-            "a sub-interpreter cannot set signal handlers; run the application in the main interpreter "
-            "(mod_wsgi: WSGIApplicationGroup %{GLOBAL})"
-        ) from None
+        raise UnsupportedError(_ONLY_MAIN) from None
     return handler
 
 
@@ -136,9 +138,7 @@ def call_on_main_thread(call: Callable[[], None]) -> None:
         return
     pending = _find_pending_call()
     if pending is None:
-        raise UnsupportedError(
-            "only the main thread can set signal handlers; create the Tracking there, when the application is imported"
-        )
+        raise UnsupportedError(_ONLY_MAIN)
     _calls.append(call)
     if pending() != 0:
         raise UnsupportedError("the main thread has too many pending calls; create the Tracking on the main thread")

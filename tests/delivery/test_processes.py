@@ -160,3 +160,4 @@ print("done", file=sys.stderr)
     output = capfd.readouterr().err
     assert "done" in output
     assert output.count("Events may be lost when a signal ends this process") == 1
+    assert "WSGIApplicationGroup %{GLOBAL}" in output
