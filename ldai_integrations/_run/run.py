@@ -162,7 +162,14 @@ class Run:
         Returns:
             New ``{"role": …, "content": …}`` dicts, typed so that every provider's client accepts them. The
             instructions of an agent are a system message.
+
+        Raises:
+            ConfigurationError: If an argument cannot be part of a conversation.
         """
+        if user is not None and not isinstance(user, (str, list)):
+            raise ConfigurationError(f"user is of type {type(user).__name__}; give the text of the user")
+        if isinstance(history, (str, bytes, Mapping)):
+            raise ConfigurationError(f"history is of type {type(history).__name__}; give a list of messages")
         messages = [*self._state.configured_messages(), *map(dict, history)]
         if user is not None:
             messages.append({"role": "user", "content": user})
@@ -214,10 +221,14 @@ class Run:
             model: Another model than the configured one, for example for a fallback to another provider.
 
         Raises:
-            ConfigurationError: If there is no such API.
+            ConfigurationError: If there is no such API, or an argument has a type that cannot work.
             UnusableConfigError: If the AI Config is disabled or has no model. Check ``run.config.enabled`` before, or
                 give ``track_ai`` a ``default`` or ``on_disabled``.
         """
+        if isinstance(tools, str):
+            raise ConfigurationError(f"tools is the text {tools!r}; give a list of names")
+        if not isinstance(model, str):
+            raise ConfigurationError(f"model is of type {type(model).__name__}; give the name of a model")
         if not self._state.config.enabled:
             raise UnusableConfigError(_why_disabled(self._state))
         model = model or self.model

@@ -309,6 +309,29 @@ def test_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchD
     assert _figures(_record(launchdarkly)) == (40, 18, "provider")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("history", "Hi"),
+        ("history", {"role": "user", "content": "Hi"}),
+        ("tools", "weather"),
+        ("model", 5),
+        ("user", 5),
+    ],
+)
+def test_arguments_that_cannot_work(
+    name: str, value: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """An argument of the wrong type is an error that names it."""
+    _serve(launchdarkly, CASES["openai"])
+    client, arguments = makers.openai(provider.url), {name: value}
+    with (
+        track_ai(config_key="chat", tracking=launchdarkly.tracking) as run,
+        pytest.raises(ConfigurationError, match=f"{name} is "),
+    ):
+        run.request(client, **arguments)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("wraps", [True, False])
 @pytest.mark.parametrize("name", ["openai", "anthropic", "bedrock", "genai", "async_openai", "async_anthropic"])
