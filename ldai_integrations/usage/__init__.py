@@ -14,7 +14,7 @@ from ._estimates import estimate_output, estimate_prompt
 from ._fields import parse_amount
 from ._formats.frameworks import read_span
 from ._reader import StreamReader, extract, extract_stream, is_provider_line, is_response, read
-from ._readings import Reading, ToolCall
+from ._readings import CalledTool, Reading
 from ._tokens import TextTally, count_tokens
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "SSEReader",
     "StreamReader",
     "TextTally",
-    "ToolCall",
+    "CalledTool",
     "count_tokens",
     "count_with",
     "decoder",

@@ -10,7 +10,7 @@ from operator import add
 from ..records import Usage
 from ._counts import Counts, has_fees, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import fields_of, get, number, text
-from ._readings import Reading, ToolCall
+from ._readings import CalledTool, Reading
 from ._shapes import BEDROCK_METRICS, COHERE
 from ._tokens import BoundedText, TextBudget
 
@@ -113,7 +113,7 @@ class CallDraft:
         return Reading(
             usage=self.usage(),
             text=str(self.text),
-            tool_calls=tuple(ToolCall(call.name, str(call.arguments)) for call in self.tool_calls.values()),
+            tool_calls=tuple(CalledTool(call.name, str(call.arguments)) for call in self.tool_calls.values()),
             model=self.model,
             error=self.error,
             finish_reasons=(self.reason,) if self.reason else (),

@@ -178,7 +178,7 @@ def estimate_output(
     Args:
         text: The visible text.
         model: The model's name in any form.
-        tool_calls: The tool calls: :class:`ToolCall`, or any objects with ``name`` and ``arguments``.
+        tool_calls: The tool calls: :class:`CalledTool`, or any objects with ``name`` and ``arguments``.
         request: The request, if it is known. It shows what tools, a schema or a forced function add to an answer, and
             which API was used.
         api: The API if the request is not known; ``"responses"`` is OpenAI's Responses API.

@@ -18,7 +18,7 @@ _CUT = frozenset(("length", "max_tokens", "max_output_tokens"))
 
 
 @value_class
-class ToolCall:
+class CalledTool:
     """A tool that the model called.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reading:
 
     usage: Usage | None = None
     text: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[CalledTool, ...] = ()
     model: str | None = None
     error: str | None = None
     finish_reasons: tuple[str, ...] = ()

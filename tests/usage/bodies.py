@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import ToolCall
+from ldai_integrations.usage import CalledTool
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Body:
     whole: Any = None
     events: list[Any] = field(default_factory=list)
     text: str = "Hello there"
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[CalledTool, ...] = ()
     model: str | None = "some-model"
     finish_reasons: tuple[str, ...] = ("stop",)
 
 
-WEATHER = ToolCall("weather", '{"city":"Oslo"}')
+WEATHER = CalledTool("weather", '{"city":"Oslo"}')
 
 
 def _chunk(delta: Any = None, finish: str | None = None, **more: Any) -> dict[str, Any]:

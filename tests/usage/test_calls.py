@@ -11,10 +11,10 @@ import pytest
 
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import (
+    CalledTool,
     Reading,
     SSEReader,
     StreamReader,
-    ToolCall,
     extract,
     is_provider_line,
     is_response,
@@ -184,7 +184,7 @@ def test_tool_calls_belong_to_their_call() -> None:
     reading = read([with_tool("a"), with_tool("b")])
 
     assert reading is not None
-    assert [call.tool_calls for call in reading.calls] == [(ToolCall("tool_a", "{}"),), (ToolCall("tool_b", "{}"),)]
+    assert [call.tool_calls for call in reading.calls] == [(CalledTool("tool_a", "{}"),), (CalledTool("tool_b", "{}"),)]
 
 
 def test_tool_calls_with_equal_numbers() -> None:
@@ -196,7 +196,7 @@ def test_tool_calls_with_equal_numbers() -> None:
 
     reading = reading_of(piece("{", id="f"), piece("}"), piece("[", id="g"), piece("]"), piece("", id="h"))
 
-    assert reading.tool_calls == (ToolCall("f", "{}"), ToolCall("g", "[]"), ToolCall("h", ""))
+    assert reading.tool_calls == (CalledTool("f", "{}"), CalledTool("g", "[]"), CalledTool("h", ""))
 
 
 def test_a_call_without_usage_makes_the_sum_a_lower_bound() -> None:
@@ -260,7 +260,7 @@ def test_openai_agents_responses_are_calls() -> None:
     assert reading is not None
     assert [call.ids for call in reading.calls] == [("r1",), ("r2",)]
     assert [call.text for call in reading.calls] == ["", "Noon"]
-    assert reading.calls[0].tool_calls == (ToolCall("now", "{}"),)
+    assert reading.calls[0].tool_calls == (CalledTool("now", "{}"),)
 
 
 def test_a_sum_without_single_calls_has_no_ids() -> None:
@@ -292,7 +292,7 @@ def test_a_model_response_of_pydantic_ai() -> None:
     assert reading is not None
     assert (reading.ids, reading.model, reading.finish_reasons) == (("r1",), "m", ("tool_calls",))
     assert (reading.text, reading.reasoning) == ("Noon", "Hm")
-    assert reading.tool_calls == (ToolCall("now", "{}"),)
+    assert reading.tool_calls == (CalledTool("now", "{}"),)
 
 
 def test_zeros_of_pydantic_ai_are_no_usage() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from ldai_integrations import ConfigurationError
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import TextTally, ToolCall, count_tokens, estimate_output, prefetch, read, warm_up
+from ldai_integrations.usage import CalledTool, TextTally, count_tokens, estimate_output, prefetch, read, warm_up
 from ldai_integrations.usage import _encoding_files as download
 from ldai_integrations.usage._encoding_files import CL100K, O200K, cache_directory, find_file
 from ldai_integrations.usage._encodings import encodings
@@ -175,8 +175,8 @@ def test_a_text_in_one_piece_waits_to_be_counted(monkeypatch: pytest.MonkeyPatch
 def test_an_output_is_its_text_and_its_calls() -> None:
     """Tool calls are counted with the words around them; hidden reasoning makes an estimate a lower bound."""
     text = estimate_output("Hello there", model="gpt-4o")
-    call = estimate_output("", model="gpt-4o", tool_calls=[ToolCall("get_weather", '{"city": "Graz"}')])
-    calls = estimate_output("", model="gpt-4o", tool_calls=[ToolCall("f", "{}"), ToolCall("g", "{}")])
+    call = estimate_output("", model="gpt-4o", tool_calls=[CalledTool("get_weather", '{"city": "Graz"}')])
+    calls = estimate_output("", model="gpt-4o", tool_calls=[CalledTool("f", "{}"), CalledTool("g", "{}")])
 
     assert (text.output_tokens, text.source, text.lower_bound) == (2, "estimate", False)
     assert call.output_tokens is not None

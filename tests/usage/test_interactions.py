@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import Reading, StreamReader, ToolCall, read
+from ldai_integrations.usage import CalledTool, Reading, StreamReader, read
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ def test_a_function_call_of_an_interaction() -> None:
     whole = read({"id": "a", "status": "requires_action", "steps": [{**step, "arguments": {"city": "Oslo"}}]})
 
     assert whole is not None
-    assert reading.tool_calls == whole.tool_calls == (ToolCall("weather", '{"city":"Oslo"}'),)
+    assert reading.tool_calls == whole.tool_calls == (CalledTool("weather", '{"city":"Oslo"}'),)
 
 
 def test_an_interaction_that_fails() -> None:
@@ -115,7 +115,7 @@ def test_a_conversation() -> None:
         assert reading is not None
         assert reading.usage == Usage(7317, 3863, 11680, other_tokens=500)
         assert (reading.text, reading.model) == ("Hi", "m")
-        assert reading.tool_calls == (ToolCall("weather", '{"city":"Oslo"}'),)
+        assert reading.tool_calls == (CalledTool("weather", '{"city":"Oslo"}'),)
 
 
 def test_a_conversation_that_fails() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import Reading, StreamReader, ToolCall, count_tokens, estimate_output, read, warm_up
+from ldai_integrations.usage import CalledTool, Reading, StreamReader, count_tokens, estimate_output, read, warm_up
 
 
 @pytest.fixture(autouse=True)
@@ -15,14 +15,14 @@ def _exact() -> None:
     warm_up(models=["gpt-4o", "gpt-4"], timeout=60)
 
 
-_WEATHER = ToolCall("get_weather", '{"city": "Graz", "days": 3}')
+_WEATHER = CalledTool("get_weather", '{"city": "Graz", "days": 3}')
 CLAUDE, GEMINI = "claude-sonnet-4-5", "gemini-2.5-flash"
 _FORCED: dict[str, Any] = {"tool_choice": {"type": "any"}}
 _THIS_ONE: dict[str, Any] = {"tool_choice": {"type": "tool", "name": "get_weather"}}
 _FREE: dict[str, Any] = {"messages": []}
 
 
-def tokens(*calls: ToolCall, text: str = "", model: str = CLAUDE, request: Any = None) -> int:
+def tokens(*calls: CalledTool, text: str = "", model: str = CLAUDE, request: Any = None) -> int:
     """Return the estimate of an answer."""
     return estimate_output(text, model=model, tool_calls=calls, request=request).output_tokens or 0
 
@@ -30,22 +30,22 @@ def tokens(*calls: ToolCall, text: str = "", model: str = CLAUDE, request: Any =
 @pytest.mark.parametrize("model", [CLAUDE, GEMINI])
 def test_arguments_that_are_written_one_by_one(model: str) -> None:
     """Claude and Gemini write each argument by itself: how its JSON is spaced costs nothing, the next one does."""
-    spaced, packed = ToolCall("get_weather", '{ "city" : "Graz" }'), ToolCall("get_weather", '{"city":"Graz"}')
+    spaced, packed = CalledTool("get_weather", '{ "city" : "Graz" }'), CalledTool("get_weather", '{"city":"Graz"}')
 
     assert tokens(spaced, model=model) == tokens(packed, model=model) < tokens(_WEATHER, model=model)
-    assert tokens(ToolCall("get_weather", '{"city":"Graz"}'), model=model) > count_tokens("get_weather city Graz")
+    assert tokens(CalledTool("get_weather", '{"city":"Graz"}'), model=model) > count_tokens("get_weather city Graz")
     assert tokens(_WEATHER, _WEATHER, model=model) > tokens(_WEATHER, model=model)
 
 
 @pytest.mark.parametrize("arguments", [{"city": "Graz", "days": 3}, '{"city":"Graz","days":3}'])
 def test_arguments_as_a_dict_or_as_text(arguments: Any) -> None:
     """SDK objects hold either."""
-    assert tokens(ToolCall("get_weather", arguments)) == tokens(_WEATHER)
+    assert tokens(CalledTool("get_weather", arguments)) == tokens(_WEATHER)
 
 
 def test_arguments_that_were_cut_off() -> None:
     """What a stream had sent of a call when it broke off counts as it stands."""
-    whole, cut, begun = _WEATHER, ToolCall("get_weather", '{"city": "Graz", "da'), ToolCall("get_weather", "")
+    whole, cut, begun = _WEATHER, CalledTool("get_weather", '{"city": "Graz", "da'), CalledTool("get_weather", "")
 
     assert tokens(whole) > tokens(cut) > tokens(begun) > tokens() == 0
 
@@ -59,7 +59,7 @@ def test_a_forced_call_is_partly_written_already() -> None:
     assert forced > tokens(_WEATHER, request=single)
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"any": {}}}}) == forced
     assert tokens(_WEATHER, request={"toolConfig": {"toolChoice": {"auto": {}}}}) == free
-    longer = ToolCall("get_weather_of_a_far_away_place", _WEATHER.arguments)
+    longer = CalledTool("get_weather_of_a_far_away_place", _WEATHER.arguments)
     assert tokens(longer, request=_THIS_ONE) == tokens(_WEATHER, request=_THIS_ONE)
 
 
