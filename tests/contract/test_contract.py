@@ -86,12 +86,12 @@ def test_nested(integration: Integration, records: Records) -> None:
 
 
 def test_disabled(integration: Integration, records: Records) -> None:
-    """A disabled AI Config is visible to the handler, and nothing is reported of it."""
+    """A disabled AI Config is visible to the handler, and a run without a provider call is discarded."""
     answer = request(integration.address, "/disabled")
 
     assert (answer.status, json.loads(answer.body)) == (200, {"enabled": False})
-    record = records.reported()
-    assert not record.enabled
+    record = records.next()
+    assert (record.outcome, record.enabled) == ("discarded", False)
     assert events_of(integration, record.run_id) == {}
 
 

@@ -20,7 +20,7 @@ from ldai_integrations import RunRecord, Tracking, track_ai
 Decorator = Callable[[Any], Any]
 
 
-@pytest.fixture(params=["chat", "other"])
+@pytest.fixture(params=["chat", "summary"])
 def twice(request: pytest.FixtureRequest, tracking: Tracking) -> Decorator:
     """Decorate with one AI Config, and with the same or another one above it."""
 
