@@ -188,7 +188,7 @@ class SSEReader:
             return False
         spoke = self._read_payload(data)
         if event == "error":
-            self._reader.fail({})
+            self._reader.fail()
         return spoke
 
     def _read_payload(self, data: str) -> bool:

@@ -130,7 +130,7 @@ class CallDraft:
 
 
 class Draft:
-    """The calls of a response or a stream. The functions in ``_formats/`` write to it.
+    """The calls of a response or a stream. Formats write to it, :meth:`reading` returns the result.
 
     Attributes:
         call: The call that the current event belongs to.
@@ -346,12 +346,12 @@ class Draft:
         return any(call.has_usage for call in self._calls)
 
     @property
-    def answered(self) -> bool:
-        """Whether any visible text was read. Reasoning and tool calls are not visible text."""
+    def has_text(self) -> bool:
+        """Whether any call has visible text."""
         return any(call.text for call in self._calls)
 
     def usage(self) -> Usage | None:
-        """Return the provider's usage so far; if a call that has content has none, it is a lower bound."""
+        """Return the usage of all calls together: a lower bound if a call that has content has no usage."""
         known = [usage for usage in (call.usage() for call in self._calls) if usage is not None]
         if not known:
             return None
@@ -360,7 +360,7 @@ class Draft:
         return replace(total, lower_bound=True) if is_partial else total
 
     def reading(self) -> Reading:
-        """Return everything that is known so far; more events may follow."""
+        """Return what is known so far."""
         calls = [call for call in self._calls if not call.is_empty] or [self.call]
         if len(calls) == 1:
             return calls[0].reading(self.api)

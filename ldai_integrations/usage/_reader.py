@@ -134,14 +134,14 @@ def is_provider_line(item: object) -> bool:
     return reader.recognised or _MARK.match(_decoded(item)) is not None
 
 
-class StreamReader(Draft):
-    """A draft that reads the events of one stream.
+class StreamReader:
+    """A reader of the events of one stream.
 
     An event costs a few microseconds, and memory is bounded. Not for use from several threads at once.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._draft = Draft()
         # What has read the last event, and the class of that event; a dict may be an envelope.
         self._format: Format | None = None
         self._form: type | None = None
@@ -151,6 +151,11 @@ class StreamReader(Draft):
         #: the finish reason. True until the end of a stream that never sends usage.
         self.awaits_usage: bool = False
 
+    @property
+    def answered(self) -> bool:
+        """Whether any visible text was read. Reasoning and tool calls are not visible text."""
+        return self._draft.has_text
+
     def feed(self, event: object) -> bool | None:
         """Read one event: an SDK object, a dict, or a line of Server-Sent Events or NDJSON as text or bytes.
 
@@ -158,16 +163,17 @@ class StreamReader(Draft):
             Whether it contains a non-empty text, reasoning or tool delta. ``None`` if its format is unknown; then it is
             ignored.
         """
-        self.event += 1
-        pieces = self.pieces
-        known = self._format is not None and type(event) is self._form and self._format(event, self)
+        draft = self._draft
+        draft.event += 1
+        pieces = draft.pieces
+        known = self._format is not None and type(event) is self._form and self._format(event, draft)
         if not known:
             is_line = type(event) is not dict and is_a(event, str, bytes)
             for one in _events_in_lines(event) if is_line else (event,):
                 known |= self._read(one, _DEPTH)
-        call = self.call
+        call = draft.call
         self.awaits_usage = call.counted_at < call.finished_at and not call.closed
-        return self.pieces > pieces if known else None
+        return draft.pieces > pieces if known else None
 
     def _read(self, event: Any, depth: int) -> bool:
         """Read an event, or what it envelops; return whether anything has a provider's format."""
@@ -180,7 +186,7 @@ class StreamReader(Draft):
         event = _unwrap(event)
         if type(event) is dict:
             if _METRICS in event:
-                self.count(event[_METRICS])
+                self._draft.count(event[_METRICS])
                 if len(event) == 1:
                     return True
         elif type(event) in (list, tuple):
@@ -189,7 +195,7 @@ class StreamReader(Draft):
             return False
         formats = FORMATS if depth == _DEPTH else NESTED
         for read_format in formats if self._format is None else chain((self._format,), formats):
-            if read_format(event, self):
+            if read_format(event, self._draft):
                 self._format, self.recognised = read_format, True
                 self._form = None if form is dict else form
                 return True
@@ -200,17 +206,17 @@ class StreamReader(Draft):
         known = False
         for inner in _held_responses(event):
             known |= self._read(inner, depth)
-            if known and self.has_usage:
+            if known and self._draft.has_usage:
                 break
         return known
 
     def _read_each(self, events: Sequence[object], depth: int) -> bool:
         """Read a list of responses or events. A whole response without an id is a call of its own."""
         known, unknown = False, 0
-        outer = self.entry
+        outer = self._draft.entry
         for position, event in enumerate(events[:_MOST_ENTRIES] if depth else ()):
-            self.entry = f"{outer} entry {position}"
-            self.event += 1
+            self._draft.entry = f"{outer} entry {position}"
+            self._draft.event += 1
             if self._read(event, depth - 1):
                 known, unknown = True, 0
                 continue
@@ -219,8 +225,24 @@ class StreamReader(Draft):
             unknown += not is_mode
             if unknown == _MOST_UNKNOWN:
                 break
-        self.entry = outer
+        self._draft.entry = outer
         return known
+
+    def add_text(self, text: str) -> bool:
+        """Add output text of a stream that has no provider's format; return whether there was any."""
+        return self._draft.add_text(text)
+
+    def fail(self, error: object = None) -> None:
+        """Record that the stream contains an error, and the provider's error object if there is one."""
+        self._draft.fail({} if error is None else error)
+
+    def usage(self) -> Usage | None:
+        """Return the provider's usage so far."""
+        return self._draft.usage()
+
+    def reading(self) -> Reading:
+        """Return everything that is known so far; more events may follow."""
+        return self._draft.reading()
 
 
 # Envelopes

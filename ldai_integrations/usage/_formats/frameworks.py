@@ -120,7 +120,7 @@ def read_agents(event: object, draft: Draft) -> bool:
         counted |= number(get(usage, "total_tokens")) != 0 and draft.count(usage)
         if not known:
             add_output(get(response, "output"), draft)
-    if not draft.answered:
+    if not draft.has_text:
         draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
     if not counted and number(get(usage, "total_tokens")):
