@@ -72,7 +72,10 @@ async def refuse_second_protocol() -> Response:
     return response
 
 
-@sdk.post("/bulk", status_code=202, openapi_extra=describe_body({"type": "array", "items": {"type": "object"}}))
+_EVENTS = {"type": "array", "items": {"type": "object"}}
+
+
+@sdk.post("/bulk", status_code=202, response_class=Response, openapi_extra=describe_body(_EVENTS))
 async def receive_events(request: Request, stores: ServerStores) -> Response:
     """Receive events."""
     payload_id = request.headers.get("x-launchdarkly-payload-id") or uuid.uuid4().hex
@@ -81,7 +84,7 @@ async def receive_events(request: Request, stores: ServerStores) -> Response:
     return Response(status_code=202)
 
 
-@sdk.post("/diagnostic", status_code=202, openapi_extra=describe_body({}))
+@sdk.post("/diagnostic", status_code=202, response_class=Response, openapi_extra=describe_body({}))
 async def receive_diagnostic(request: Request, stores: ServerStores) -> Response:
     """Receive a diagnostic."""
     async with _read_body(request, stores, SMALL_BYTES) as body:
