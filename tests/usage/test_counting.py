@@ -118,8 +118,8 @@ def test_a_text_without_spaces(text: str, model: str) -> None:
     for start in range(0, len(text * 6), 5_000):
         tally.add((text * 6)[start : start + 5_000])
 
-    assert count_tokens(text, model=model) == pytest.approx(len(encoding.encode(text)), rel=0.001)
-    assert tally.tokens() == pytest.approx(count_tokens(text * 6, model=model), rel=0.001)
+    assert count_tokens(text, model=model) == pytest.approx(len(encoding.encode(text)), rel=0.002)
+    assert tally.tokens() == pytest.approx(count_tokens(text * 6, model=model), rel=0.002)
 
 
 @pytest.mark.usefixtures("_exact")
