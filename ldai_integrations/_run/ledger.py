@@ -144,7 +144,7 @@ class ProviderCall:
         """
         self.error = self.error or type(exc).__name__
         if self.ended_at is None:
-            # A framework that cannot parse an answer, which is billed, keeps it for itself.
+            # The provider bills an answer that a framework could not parse, and the framework does not pass it on.
             is_unread = self.source == "framework" and isinstance(exc, ValueError)
             self.is_left = has_begun or is_unread or self.first_token_at is not None or is_unanswered(exc)
         self.end(now)

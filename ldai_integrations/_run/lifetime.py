@@ -70,7 +70,7 @@ class CallOutside:
 
     def __init__(self) -> None:
         self.is_observed: bool = False
-        self._response: Callable[[], object] = _no_response
+        self._response: Callable[[], object] | None = None
 
     def remember(self, response: object) -> None:
         """Remember what the call returned; it is not kept alive if it supports weak references."""
@@ -81,11 +81,7 @@ class CallOutside:
 
     def returned(self, response: object) -> bool:
         """Return whether the call returned this very object."""
-        return self._response() is response
-
-
-def _no_response() -> object:
-    return _no_response
+        return self._response is not None and self._response() is response
 
 
 class OpenRun(Protocol):

@@ -72,7 +72,7 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
-        run.takes_from_outside(response)
+        run.adopt(response)
         observed = _Observer(run, call, hides_usage).take(response)
         run.ledger.remember(observed)
         return observed
@@ -86,7 +86,7 @@ def _note_late(run: RunState, response: object) -> None:
     """Count a response that comes after the end of its run. A wrapped client has counted its own calls."""
     if not (run.services.is_idle or isinstance(response, (str, bytes, BaseException))):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            if not run.takes_from_outside(response):
+            if not run.adopt(response):
                 run.note_call_after_end()
 
 

@@ -257,8 +257,8 @@ class RunState:
             self._missed_calls = True  # nobody can observe it any more
         outside.append(call)
 
-    def takes_from_outside(self, response: object) -> bool:
-        """Return whether a call outside of the run returned this object, which the application gives to the run."""
+    def adopt(self, response: object) -> bool:
+        """Take over the call outside of the run that returned this object; return whether there was one."""
         for call in tuple(self._calls_outside):
             if call.returned(response):
                 call.is_observed = True
