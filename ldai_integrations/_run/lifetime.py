@@ -183,6 +183,7 @@ class Flushing:
         self._client = client
         self._delivery = delivery
         self._forks = forks.count
+        self._pending_at_end = 0
         #: Whether a flush follows each request that had a run.
         self.follows_requests: bool = settings.flush == "request" or (settings.flush == "auto" and is_serverless())
 
@@ -231,14 +232,23 @@ class Flushing:
         self.open_runs.abandon()
 
     def give_up(self) -> None:
-        """Count the evaluations that were not done in time."""
+        """Log and count the evaluations and the events that were not done in time."""
         if self.judges is not None:
             self.judges.close()
+        if self._pending_at_end:
+            self.diagnostics.note(
+                "flush",
+                "exit",
+                "The process ends before %d events could be sent, and they are lost. If LaunchDarkly is slow but "
+                "reachable, raise Settings.flush_timeout (%g seconds).",
+                self._pending_at_end,
+                self.settings.flush_timeout,
+            )
 
     def flush_at_end(self, seconds: float) -> None:
         """Flush before the process ends, unless the settings say never."""
         if self.settings.flush != "never":
-            self.flush(seconds)
+            self._pending_at_end = self.flush(seconds).pending or 0
 
     # Flushes
 

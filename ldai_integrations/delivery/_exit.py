@@ -57,7 +57,7 @@ class Flushes(Protocol):
         """End the runs that nothing will continue."""
 
     def give_up(self) -> None:
-        """Count what could not be done in time."""
+        """Log and count what could not be done in time."""
 
     def flush_at_end(self, seconds: float) -> None:
         """Deliver the events within this time; return at once in a forked child that did not use it."""
@@ -131,9 +131,7 @@ class Exits:
         self._abandon_open_runs()
         self._expect_end()
         self._flush_all()
-        for tracking in self._alive():
-            with tracking.diagnostics.guard("run", "exit"):
-                tracking.give_up()
+        self._give_up()
 
     def begin_report(self) -> None:
         """Note that this thread begins to report a run, or to take a vote, until :meth:`end_report`.
@@ -170,6 +168,11 @@ class Exits:
             with tracking.diagnostics.guard("run", "exit"):
                 tracking.abandon_open_runs()
 
+    def _give_up(self) -> None:
+        for tracking in self._alive():
+            with tracking.diagnostics.guard("flush", "exit"):
+                tracking.give_up()
+
     def _end_open_runs(self) -> None:
         """Let open runs end by themselves or else cancel them, and leave half of the time for the flush."""
         begun = time.monotonic()
@@ -203,6 +206,7 @@ class Exits:
             while self._reporting and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
             self._flush_all()
+            self._give_up()
 
     def _expect_end(self) -> None:
         for tracking in self._alive():

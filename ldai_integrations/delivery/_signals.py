@@ -35,7 +35,9 @@ class ChainedHandler:
 
     The handler returns at once: it runs on the main thread between any two steps of it, where an event loop may be
     running and where a lock may be held that a flush needs. When the flush is done, the thread sends the signal again.
-    A second signal that arrives earlier takes effect immediately.
+
+    A second signal during the flush does not end the process earlier: gunicorn sends SIGTERM every second to a worker
+    that it replaces, and uvicorn passes on each of these. A handler of the application gets it at once.
 
     While the flush is under way, this handler is the first one. A handler that was set in front of it and called it
     has already seen the signal.
@@ -52,6 +54,7 @@ class ChainedHandler:
         self._flush = flush
         self._in_front: Any = self
         self._begun_in = NO_PROCESS
+        self._flushed = False
         self._done = False
 
     @property
@@ -67,9 +70,10 @@ class ChainedHandler:
     def __call__(self, _number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
         if self._begun_in == forks.count:
-            self.take_effect(frame)
+            if self._flushed or not self.is_deadly:
+                self.take_effect(frame)
             return
-        self._begun_in, self._done = forks.count, False
+        self._begun_in, self._flushed, self._done = forks.count, False, False
         self._in_front = signal.signal(self._number, self)
         try:
             # Not a Thread: its start() waits, and gevent allows no signal handler to wait.
@@ -95,6 +99,7 @@ class ChainedHandler:
 
     def _flush_first(self) -> None:
         self._flush(self.is_deadly)
+        self._flushed = True
         if not self._done:
             os.kill(os.getpid(), self._number)
 

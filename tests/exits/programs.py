@@ -200,6 +200,16 @@ def ends_meanwhile() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def repeated() -> None:
+    """Get the signal again and again while events are sent, as gunicorn's workers do that are replaced."""
+    make_runs()
+    for _ in range(3):
+        signal.raise_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(60)
+
+
 def loop_handler() -> None:
     """Let an event loop handle the signal; a second one would be one too many."""
 

@@ -158,6 +158,15 @@ def test_a_process_that_ends_while_its_events_are_sent(dev_server: DevServer, tm
     assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
 
 
+def test_a_signal_that_is_repeated_while_events_are_sent(dev_server: DevServer, tmp_path: Path) -> None:
+    """The process dies of it once all events are sent, no earlier."""
+    dev_server.inject("/bulk", delay=1)
+    with start([_PROGRAMS, "repeated"], dev_server, tmp_path) as program:
+        assert program.end() == -signal.SIGTERM, program.log()
+
+    assert sorted(arrived(dev_server)) == sorted(program.made()), program.log()
+
+
 def test_signals_are_left_alone_where_nothing_is_flushed(dev_server: DevServer, tmp_path: Path) -> None:
     """Nobody hooks into them for settings that say never."""
     program = (

@@ -43,6 +43,25 @@ def test_an_endpoint_that_hangs_is_waited_for_once(
         assert time.monotonic() - begun < 15  # it is two seconds; 31 are what the SDK's own close() takes
 
 
+@pytest.mark.parametrize(
+    ("name", "number"), [pytest.param("returns", None, marks=_NO_THREAD_AT_EXIT), ("wait", signal.SIGTERM)]
+)
+def test_events_that_cannot_be_sent_in_time_are_logged(
+    dev_server: DevServer, tmp_path: Path, name: str, number: int | None
+) -> None:
+    """One line at the end of the process says that events are lost, and which setting gives them more time."""
+    environ = {"FLUSH_TIMEOUT": "1", "FROM_ENV": "1"}
+    with start(["tests.exits.programs", name], dev_server, tmp_path, **environ) as program:
+        dev_server.inject("/bulk", count=None, delay=60)
+        if number is not None:
+            program.await_ready()
+        program.end(number)
+
+    lines = [line for line in program.log().splitlines() if line.startswith("The process ends before ")]
+    assert len(lines) == 1, program.log()
+    assert "Settings.flush_timeout (1 seconds)" in lines[0]
+
+
 def test_a_receiver_that_hangs_leaves_time_for_the_rest(dev_server: DevServer, tmp_path: Path) -> None:
     """A signal has its effect in time, with what is buffered sent, where an open run's end does not return."""
     with start(["tests.exits.programs", "receiver_hangs"], dev_server, tmp_path, FLUSH_TIMEOUT="6") as program:
