@@ -1,8 +1,13 @@
 """``python -m tests.chaos --minutes N [SERVER …]``: servers under traffic while everything fails; then a table.
 
 Each server that is installed runs for its share of the time, three at a time by default, on loopback addresses. A
-receiver that shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated, except
-for those that a killed process (SIGKILL) had not sent yet, and votes whose store was stopped meanwhile.
+receiver that shares no code with the library counts runs and votes. Exits with 1 if any was lost or duplicated. Losses
+that the documentation describes have columns of their own:
+
+- ``killed``: of a process that the test has killed (SIGKILL) before it could send them;
+- ``by server``: of a worker that its server has killed, because it did not end in time or gave no sign of life;
+- ``too late``: of a process that has logged that ``Settings.flush_timeout`` was too short;
+- ``store``: votes whose store was stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .deployments import SERVERS
 from .scenario import Result, Scenario
+
+_DOCUMENTED = ("killed", "by server", "too late", "store")
 
 
 def _main() -> int:
@@ -49,9 +56,11 @@ def _main() -> int:
 
 
 def _print(results: list[Result]) -> None:
-    print(f"{'server':28} {'runs':>7} {'votes':>6} {'lost':>5} {'duplicated':>10} {'documented':>10}  actions")
+    columns = "".join(f"{case:>11}" for case in _DOCUMENTED)
+    print(f"{'server':28} {'runs':>7} {'votes':>6} {'lost':>5} {'duplicated':>10}{columns}  actions")
     for result in results:
-        figures = f"{result.runs:7} {result.votes:6} {result.lost:5} {result.duplicated:10} {result.documented:10}"
+        documented = "".join(f"{result.documented[case]:11}" for case in _DOCUMENTED)
+        figures = f"{result.runs:7} {result.votes:6} {result.lost:5} {result.duplicated:10}{documented}"
         actions = ", ".join(f"{count} {name}" for name, count in sorted(result.actions.items()))
         print(f"{result.name:28} {figures}  {actions}")
 

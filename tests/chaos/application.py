@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -37,6 +38,9 @@ def let_the_clock_jump(file: Path) -> None:
     time.time = wrong
 
 
+handler = logging.StreamHandler()
+handler.setFormatter(logging.Formatter("%(process)d %(message)s"))
+logging.getLogger("ldai_integrations").addHandler(handler)
 let_the_clock_jump(Path(os.environ["CHAOS_CLOCK"]))
 # At import, which is before the fork of servers that preload.
 tracking = Tracking.from_env(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
+import math
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
 ROOT = Path(__file__).parents[2]
 _APP = "tests.chaos.application"
@@ -22,6 +27,10 @@ _GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning",
 _UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning")
 _HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning")
 _GRANIAN = ("granian", "--host", "127.0.0.1", "--port", "{port}", "--no-log", "--workers", "2")
+#: Why a process has not sent all its events: the test has killed it, or its server has, or its flush took too long.
+Reason = Literal["killed", "by server", "too late"]
+# What the library logs in the third case, in the format of the application.
+_LATE = r"^(\d+) The process ends before \d+ events could be sent"
 _UWSGI = str(Path(sys.executable).parent / "uwsgi")
 
 
@@ -37,6 +46,8 @@ class Server:
         hangs_up: Whether SIGHUP may be sent. granian's workers ignore SIGTERM while they load the application again.
         ends_workers: Whether a worker may be ended by SIGTERM; uWSGI lets no Python run in it then.
         forks: Whether a request may fork a process. gevent's threads would go on in it.
+        kills: The line that says that it kills a worker, which does not end in time or seems to hang.
+        patience: After how many seconds of its own end it kills its workers without a line.
     """
 
     command: tuple[str, ...]
@@ -46,6 +57,8 @@ class Server:
     hangs_up: bool = True
     ends_workers: bool = True
     forks: bool = True
+    kills: str | None = None
+    patience: float = math.inf
 
     @property
     def is_installed(self) -> bool:
@@ -55,18 +68,34 @@ class Server:
         return all(importlib.util.find_spec(package) is not None for package in self.package.split())
 
 
+_GUNICORN_KILLS = r"(?:TIMEOUT|Worker) \(pid:(\d+)\)(?:$| was sent SIGKILL)"
+_GUNICORN_PATIENCE = 30.0
+
 SERVERS = {
     "uvicorn": Server((*_UVICORN, f"{_APP}:asgi"), "uvicorn"),
     "uvicorn, uvloop": Server((*_UVICORN, "--loop", "uvloop", f"{_APP}:asgi"), "uvicorn uvloop"),
     "uvicorn, two workers": Server(
-        (*_UVICORN, "--workers", "2", f"{_APP}:asgi"), "uvicorn", workers=True, reloads=True
+        # On a busy machine it would kill workers that do not answer its health check within 5 seconds.
+        (*_UVICORN, "--workers", "2", "--timeout-worker-healthcheck", "60", f"{_APP}:asgi"),
+        "uvicorn",
+        workers=True,
+        reloads=True,
     ),
-    "gunicorn sync": Server((*_GUNICORN, f"{_APP}:wsgi"), "gunicorn", workers=True, reloads=True),
+    "gunicorn sync": Server(
+        (*_GUNICORN, f"{_APP}:wsgi"),
+        "gunicorn",
+        workers=True,
+        reloads=True,
+        kills=_GUNICORN_KILLS,
+        patience=_GUNICORN_PATIENCE,
+    ),
     "gunicorn gthread, preloaded": Server(
         (*_GUNICORN, "--preload", "--worker-class", "gthread", "--threads", "4", f"{_APP}:wsgi"),
         "gunicorn",
         workers=True,
         reloads=True,
+        kills=_GUNICORN_KILLS,
+        patience=_GUNICORN_PATIENCE,
     ),
     "gunicorn gevent": Server(
         (*_GUNICORN, "--worker-class", "gevent", f"{_APP}:wsgi"),
@@ -74,12 +103,16 @@ SERVERS = {
         workers=True,
         reloads=True,
         forks=False,
+        kills=_GUNICORN_KILLS,
+        patience=_GUNICORN_PATIENCE,
     ),
     "gunicorn uvicorn": Server(
         (*_GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker", f"{_APP}:asgi"),
         "gunicorn uvicorn_worker",
         workers=True,
         reloads=True,
+        kills=_GUNICORN_KILLS,
+        patience=_GUNICORN_PATIENCE,
     ),
     "hypercorn": Server((*_HYPERCORN, f"{_APP}:asgi"), "hypercorn", reloads=True),
     "hypercorn, trio": Server((*_HYPERCORN, "--worker-class", "trio", f"{_APP}:asgi"), "hypercorn trio", reloads=True),
@@ -98,6 +131,7 @@ SERVERS = {
         workers=True,
         reloads=True,
         ends_workers=False,
+        kills=r"worker \d+ \(pid: (\d+)\) is taking too much time to die",
     ),
 }
 
@@ -107,35 +141,53 @@ class Deployment:
 
     Args:
         server: The program.
-        folder: Its own folder for logs.
         environ: Its environment.
     """
 
-    def __init__(self, server: Server, folder: Path, environ: dict[str, str]) -> None:
+    def __init__(self, server: Server, environ: dict[str, str]) -> None:
         self.server = server
-        self.log = folder / "log"
+        #: What it has printed last.
+        self.log: deque[str] = deque(maxlen=60)
+        #: When and why a process could not send all its events, by its id.
+        self.cut_off: dict[int, tuple[float, Reason]] = {}
         self._environ = environ
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port: int = listener.getsockname()[1]
-        #: When a process was killed, by its id.
-        self.killed: dict[int, float] = {}
         self.start()
 
     def start(self) -> None:
         """Start the server; it accepts connections soon."""
         arguments = [part.format(port=self.port) for part in self.server.command]
         command = arguments if Path(arguments[0]).is_absolute() else [sys.executable, "-W", "ignore", "-m", *arguments]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, **self._environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **self._environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    def _read(self, lines: IO[str]) -> None:
+        for line in lines:
+            self.log.append(line)
+            self._note(re.search(_LATE, line), "too late")
+            if self.server.kills is not None:
+                self._note(re.search(self.server.kills, line), "by server")
+
+    def _note(self, line: re.Match[str] | None, reason: Reason) -> None:
+        if line is not None:
+            self._cut_off([int(line[1])], reason)
+
+    def _cut_off(self, pids: list[int], reason: Reason) -> None:
+        for pid in pids:
+            self.cut_off.setdefault(pid, (time.time(), reason))
 
     def answers(self) -> bool:
         """Return whether it answers a request."""
@@ -157,7 +209,7 @@ class Deployment:
         deadline = time.monotonic() + timeout
         while not self.answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise TimeoutError(f"{self.server.command} does not start:\n{self.log.read_text()[-3000:]}")
+                raise TimeoutError(f"{self.server.command} does not start:\n{''.join(self.log)}")
             time.sleep(0.05)
 
     def workers(self) -> list[int]:
@@ -169,21 +221,21 @@ class Deployment:
         workers = self.workers()
         if workers:
             pid = workers[int(choice * len(workers))]
+            if number == signal.SIGKILL:
+                self._cut_off([pid], "killed")
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            if number == signal.SIGKILL:
-                self.killed[pid] = time.time()
 
     def kill(self) -> None:
         """Kill the server and all its processes, and start it again."""
-        pids = [self.process.pid, *self.workers()]
+        self._cut_off([self.process.pid, *self.workers()], "killed")
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.killed.update(dict.fromkeys(pids, time.time()))
         self.process.wait()
         self._start_again()
 
     def end(self, number: int = signal.SIGTERM, timeout: float = 70) -> bool:
         """Ask the server to end; return False if it had to be killed."""
+        workers, begun = self.workers(), time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -191,6 +243,8 @@ class Deployment:
         except subprocess.TimeoutExpired:
             self.kill_what_is_left()
             return False
+        if time.monotonic() - begun > self.server.patience:
+            self._cut_off(workers, "by server")
         self.kill_what_is_left()
         return True
 

@@ -6,7 +6,8 @@ import gzip
 import json
 import socket
 import threading
-from collections import Counter
+import time
+from collections import defaultdict
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -23,9 +24,9 @@ class Receiver:
         self.flags = {"path": "/", "data": {"flags": flags["flags"], "segments": {}}}
         self.changed = threading.Condition()
         self.mode: Mode = "ok"
-        #: How often each run, and each vote on a run, has arrived.
-        self.runs: Counter[str] = Counter()
-        self.votes: Counter[str] = Counter()
+        #: When each run, and each vote on a run, has arrived, which may be more than once.
+        self.runs: defaultdict[str, list[float]] = defaultdict(list)
+        self.votes: defaultdict[str, list[float]] = defaultdict(list)
         self._batches: set[str] = set()
         self._connections: set[socket.socket] = set()
         self._port = 0
@@ -88,7 +89,8 @@ class Receiver:
             self._batches.add(batch)
             for event in json.loads(body):
                 if event["kind"] == "custom" and event["key"] in (_SUCCESS, _VOTE):
-                    (self.runs if event["key"] == _SUCCESS else self.votes)[event["data"]["runId"]] += 1
+                    arrived = self.runs if event["key"] == _SUCCESS else self.votes
+                    arrived[event["data"]["runId"]].append(time.time())
 
 
 class _Server(ThreadingHTTPServer):

@@ -50,8 +50,8 @@ def test_events_that_cannot_be_sent_in_time_are_logged(
     dev_server: DevServer, tmp_path: Path, name: str, number: int | None
 ) -> None:
     """One line at the end of the process says that events are lost, and which setting gives them more time."""
-    environ = {"FLUSH_TIMEOUT": "1", "FROM_ENV": "1"}
-    with start(["tests.exits.programs", name], dev_server, tmp_path, **environ) as program:
+    program_of = ["tests.exits.programs", name]
+    with start(program_of, dev_server, tmp_path, FLUSH_TIMEOUT="1", FROM_ENV="1") as program:
         dev_server.inject("/bulk", count=None, delay=60)
         if number is not None:
             program.await_ready()
