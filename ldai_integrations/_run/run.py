@@ -14,6 +14,7 @@ from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
 from ..providers._prompt import Prompt, prompt_of, snake_case
 from ..providers._request import find_api, make_request
+from ..providers._servers import server_owner
 from ..records import Usage
 from ..typing import ModelParameters, Score
 from .context import bound_to
@@ -242,7 +243,7 @@ class Run:
             replace(prompt, model=model),
             api=api,
             subject=self.config_key,
-            observe=self.observe,
+            observe=partial(observe_response, self._state, provider=server_owner(client)),
             bind=self.bind,
             diagnostics=self._state.services.diagnostics,
         )
