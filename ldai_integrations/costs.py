@@ -86,6 +86,7 @@ class Costs:
         usage = call.billed or call.usage
         if usage is None:
             return None
+        provider_name = call.provider or provider_name
         asked = call.requested_model or call.model
         is_configured = not asked or is_same_model(asked, model_name)
         price = custom if is_configured else None
@@ -107,6 +108,7 @@ class PricedCall:
         service_tier: The tier that served it, in the provider's words; empty if it is unknown.
         cost: What a gateway or the provider says that it costs, in USD.
         requested_model: The model that was called; empty if it is unknown.
+        provider: The provider that answered, if it is certainly not the configured one.
         billed: The tokens that the provider bills, if they are not its usage.
         has_fees: Whether the provider's own tools were used, which cost more than the tokens.
     """
@@ -116,6 +118,7 @@ class PricedCall:
     service_tier: str = ""
     cost: Decimal | None = None
     requested_model: str = ""
+    provider: str = ""
     billed: Usage | None = None
     has_fees: bool = False
 

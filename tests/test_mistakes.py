@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
+import celery
 import flask
 import pytest
+from asgiref.sync import sync_to_async
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -102,3 +107,79 @@ def test_a_run_that_fastapi_wants_to_fill_in() -> None:
 
     with pytest.raises(ConfigurationError, match="Put @track_ai directly above the function"):
         make()
+
+
+def answer(question: str, run: Run) -> str:
+    """Answer a question."""
+    return question + run.model
+
+
+class Retrying:
+    """A decorator that makes an object of a function, as libraries for retries do."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, func)
+        self.func = func
+        self.attempts = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        self.attempts += 1
+        return self.func(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Forget the attempts."""
+        self.attempts = 0
+
+
+class Queued:
+    """A decorator that makes a task of a function, as task queues do."""
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.func = func
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.func(*args, **kwargs)
+
+    def send(self, *args: Any, **kwargs: Any) -> Any:
+        """Let a worker call the function."""
+        return self.func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("make", [celery.Celery("shop", broker="memory://").task, Queued])
+def test_track_ai_above_a_task(make: Callable[..., Any]) -> None:
+    """It is refused when the module is imported: the worker would call the function without ``track_ai``."""
+    with pytest.raises(ConfigurationError, match=r"method (delay|send)\(\) calls the function without track_ai. Put "):
+        track_ai(config_key="chat")(make(answer))
+
+    make(track_ai(config_key="chat")(answer))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Retrying, sync_to_async, functools.partial, lambda func: Mock(side_effect=func)],
+    ids=["class", "asgiref", "partial", "mock"],
+)
+def test_track_ai_above_another_decorator(make: Callable[..., Any]) -> None:
+    """An object that calls its function only when it is called itself is tracked."""
+    assert callable(track_ai(config_key="chat")(make(answer)))
+
+
+def test_a_run_without_an_annotation(caplog: pytest.LogCaptureFixture) -> None:
+    """A log line says that the parameter is not filled in, unless it is clear that it is not meant to be."""
+
+    @track_ai(config_key="chat")
+    def view(run):  # type: ignore[no-untyped-def]  # what this test is about
+        pass
+
+    @track_ai(config_key="chat")
+    def show(run: str) -> None:
+        pass
+
+    @track_ai(config_key="chat")
+    def again(run=None):  # type: ignore[no-untyped-def]
+        pass
+
+    [line] = lines(caplog)
+    assert "view' has no annotation, so track_ai does not fill it in. Write run: Run for the run" in line

@@ -43,6 +43,7 @@ class ProviderCall:
         ended_at: The end of the response; ``None`` while it is in progress.
         api: The format of the request, if it is known; see :class:`ProviderRequest`.
         model: The requested model, if a wrapped client made the call.
+        provider: The provider whose own server was called, if that is certain.
         request: The request, if a wrapped client made it and its tokens may have to be estimated.
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
@@ -73,6 +74,7 @@ class ProviderCall:
         "is_lookup",
         "measure",
         "model",
+        "provider",
         "request",
         "rest",
         "source",
@@ -86,6 +88,7 @@ class ProviderCall:
         self.started_at: float = started_at
         self.api: str = request.api if request is not None else ""
         self.model: str = request.model if request is not None else ""
+        self.provider: str = ""
         self.request = request
         self.ended_at: float | None = None
         self.error: str = ""

@@ -36,8 +36,14 @@ from .web import is_cancellation
 T = TypeVar("T")
 
 
-def observe_response(run: RunState, response: T) -> T:
-    """Read a response that the application gives to the run, or an exception that carries one; return the same."""
+def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
+    """Read a response that the application gives to the run, or an exception that carries one; return the same.
+
+    Args:
+        run: The run.
+        response: The response.
+        provider: The provider whose own server sent it, if that is certain.
+    """
     if run.finished:
         _note_late(run, response)
         return response
@@ -46,6 +52,7 @@ def observe_response(run: RunState, response: T) -> T:
             _observe_line(run, cast("str | bytes", response))
         return response
     call = run.ledger.begin("observed")
+    call.provider = provider
     if issubclass(type(response), BaseException):
         note_failure(run, call, cast(BaseException, response))
         return response

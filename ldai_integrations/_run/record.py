@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
+from .._prices import is_same_model
 from ..costs import Costs, PricedCall
 from ..records import Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt, reconcile
@@ -233,7 +234,8 @@ def _priced_calls(
         if usage is not None and outcome == "cancelled":
             usage = _without_output(usage)
         if usage is not None or reading.cost is not None or not counted.is_failed:
-            priced.append(_priced_call(usage, reading, requested_model=counted.call.model))
+            provider = _other_provider(run, counted)
+            priced.append(_priced_call(usage, reading, requested_model=counted.call.model, provider=provider))
     if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
         if usage is not None:
@@ -241,13 +243,34 @@ def _priced_calls(
     return priced
 
 
-def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str = "") -> PricedCall:
+def _other_provider(run: RunState, counted: CountedCall) -> str:
+    """Return the provider that was called, if it is certainly not the configured one; say so once."""
+    called, configured = counted.call.provider, run.provider
+    if called in configured.casefold():
+        return ""
+    model = counted.call.model or counted.reading.model or run.model
+    if configured and is_same_model(model, run.model):
+        run.services.diagnostics.note(
+            "provider",
+            run.config_key,
+            "The provider of AI Config %r is %r, but its model was called at %s. Choose the provider in LaunchDarkly "
+            "that your client calls, or use the client of the configured provider. Costs have the prices of %s.",
+            run.config_key,
+            configured,
+            called,
+            called,
+        )
+    return called
+
+
+def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str = "", provider: str = "") -> PricedCall:
     return PricedCall(
         usage,
         model=reading.model or "",
         service_tier=reading.service_tier,
         cost=reading.cost,
         requested_model=requested_model,
+        provider=provider,
         billed=reading.billed,
         has_fees=reading.has_fees,
     )

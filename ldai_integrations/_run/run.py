@@ -14,6 +14,7 @@ from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
 from ..providers._prompt import Prompt, prompt_of, snake_case
 from ..providers._request import find_api, make_request
+from ..providers._servers import server_owner
 from ..records import Usage
 from ..typing import ModelParameters, Score
 from .context import bound_to
@@ -216,7 +217,7 @@ class Run:
             history: Earlier messages of the conversation: ``{"role": …, "content": …}``, the ``message`` of an answer,
                 and the ``result()`` of a tool call.
             tools: The names of the tools that the application implements; the other tools of the AI Config are left
-                out. By default, all are sent.
+                out. By default, all are sent. A name that no tool has is logged once if a tool is left out.
             api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
             model: Another model than the configured one, for example for a fallback to another provider.
 
@@ -234,25 +235,47 @@ class Run:
         model = model or self.model
         if not model:
             raise UnusableConfigError(f"AI Config {self.config_key!r} has no model. Choose one for its variation")
+        prompt = self._prompt(self.messages(user=user, history=history))
+        if tools is not None:
+            prompt = self._choose_tools(prompt, tools)
         return make_request(
             client,
-            replace(self._prompt(self.messages(user=user, history=history), tools), model=model),
+            replace(prompt, model=model),
             api=api,
             subject=self.config_key,
-            observe=self.observe,
+            observe=partial(observe_response, self._state, provider=server_owner(client)),
             bind=self.bind,
             diagnostics=self._state.services.diagnostics,
         )
 
-    def _prompt(self, messages: Sequence[Mapping[str, Any]], tools: Collection[str] | None = None) -> Prompt:
-        """Return the prompt with messages, and with the tools that the application implements."""
+    def _choose_tools(self, prompt: Prompt, names: Collection[str]) -> Prompt:
+        """Return the prompt with only the tools that the application implements.
+
+        An application may implement more tools than the variation has. Only if a tool is left out as well, an unknown
+        name is taken for a mistake.
+        """
+        known = [tool.name for tool in prompt.tools]
+        unknown = [str(name) for name in names if name not in known]
+        if unknown and any(name not in names for name in known):
+            self._state.services.diagnostics.note(
+                "tools",
+                self.config_key,
+                "AI Config %r has no tool %s, which tools= names. It has %s. Correct the name in tools=, or attach the "
+                "tool in LaunchDarkly.",
+                self.config_key,
+                ", ".join(map(repr, unknown)),
+                ", ".join(map(repr, known)),
+            )
+        return replace(prompt, tools=tuple(tool for tool in prompt.tools if tool.name in names))
+
+    def _prompt(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
+        """Return the prompt with messages."""
         configured = getattr(self._state.config, "tools", None) or {}
         return prompt_of(
             self.model,
             messages,
             self._state.parameters,
             tools={name: tool.to_dict() for name, tool in configured.items()},
-            only=tools,
         )
 
     def observe(self, response: T) -> T:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .._diagnostics import logger
+from ..exceptions import ConfigurationError
 from .proxy import Proxy
 from .run import Run
 
@@ -26,10 +28,18 @@ class RunPlace:
 
 def find_place(func: Callable[..., object]) -> RunPlace | None:
     """Return the place of the parameter of ``func`` that is annotated ``Run`` or ``Run | None``, if there is one."""
-    for index, parameter in enumerate(_parameters(func)):
+    parameters = _parameters(func)
+    for index, parameter in enumerate(parameters):
         if parameter.annotation in (Run, Run | None):
             is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
             return RunPlace(parameter.name, index if is_positional else None)
+    if any(one.name == "run" and one.annotation is one.default is one.empty for one in parameters):
+        logger.warning(
+            "The parameter 'run' of %r has no annotation, so track_ai does not fill it in. Write run: Run for the run, "
+            "or annotate it with another type if the caller passes it.",
+            getattr(func, "__qualname__", func.__class__.__qualname__),
+            extra={"ldai_kind": "track_ai"},
+        )
     return None
 
 
@@ -124,6 +134,36 @@ def track_object(target: object, wrapper: Callable[..., object], decorate: Calla
         target: The object.
         wrapper: Its tracked call, from :func:`track_function`.
         decorate: Decorates a copy of the object.
+
+    Raises:
+        ConfigurationError: If the object has other methods that call its function, like a task.
     """
+    other_call = _find_other_call(target)
+    if other_call:
+        raise ConfigurationError(
+            f"track_ai was put on {target!r}, whose method {other_call}() calls the function without track_ai. Put "
+            "@track_ai directly above the function, below the other decorator"
+        )
     is_iterable = hasattr(type(target), "__iter__") or hasattr(type(target), "__getitem__")
     return (_TrackedIterable if is_iterable else TrackedCallable)(target, wrapper, decorate)
+
+
+def _find_other_call(target: object) -> str:
+    """Return a method that calls the function of an object without the object's own call; empty if there is none.
+
+    A decorator of a task queue makes an object of a function. Its methods take the arguments of any function:
+    ``delay(*args, **kwargs)``. A ``functools.partial`` has none.
+    """
+    held = [value for name, value in getattr(target, "__dict__", {}).items() if not name.startswith("_")]
+    if not any(map(inspect.isfunction, [getattr(target, "__wrapped__", None), *held])):
+        return ""
+    members = {name: member for kind in reversed(target.__class__.__mro__) for name, member in vars(kind).items()}
+    return next((name for name, member in members.items() if name[0] != "_" and _takes_anything(member)), "")
+
+
+def _takes_anything(member: object) -> bool:
+    """Return whether a member of a class is a method with the parameters ``(self, *args, **kwargs)``."""
+    if not inspect.isfunction(member):
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(member).parameters.values()]
+    return kinds[1:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]

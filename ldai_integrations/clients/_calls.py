@@ -151,6 +151,7 @@ def is_given(argument: object) -> bool:
 def _begin(run: RunState, kind: CallKind, arguments: Mapping[str, object]) -> ProviderCall:
     given = {name: value for name, value in arguments.items() if is_given(value)}
     call = run.ledger.begin("client", ProviderRequest(kind.api, given))
+    call.provider = kind.provider
     call.is_lookup = kind.looks_up
     call.is_background = kind.api == "assistants" or given.get("background") is True
     if call.is_lookup or call.is_background:

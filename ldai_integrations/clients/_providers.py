@@ -22,12 +22,14 @@ class CallKind:
         has_usage_option: Whether its streams report usage only if ``stream_options`` asks for it.
         parses: Whether it parses the answer and may raise an exception that loses the usage.
         looks_up: Whether it asks for a response that another call has started.
+        provider: The provider whose own server the client calls; empty if it may be a gateway.
     """
 
     api: str
     has_usage_option: bool = False
     parses: bool = False
     looks_up: bool = False
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any
 
 from .._run.proxy import Proxy
+from ..providers._servers import server_owner
 from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run, run_of_call
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
@@ -213,6 +214,7 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if isinstance(part, Connect):
         return _ConnectMethod(value, owner, part)
     if isinstance(part, CallKind):
+        part = replace(part, provider=server_owner(place.client))
         if part.has_usage_option and place.include_usage and not _takes_stream_options(value):
             part = replace(part, has_usage_option=False)
         return _TrackedMethod(value, owner, part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -141,7 +141,6 @@ def prompt_of(
     parameters: Fields,
     *,
     tools: Mapping[str, Fields],
-    only: Collection[str] | None = None,
 ) -> Prompt:
     """Return the prompt of an AI Config.
 
@@ -150,7 +149,6 @@ def prompt_of(
         messages: The messages, with the history and what the user says.
         parameters: The parameters of the model.
         tools: The tools of the AI Config, by their names.
-        only: The names of the tools that the application implements; ``None`` for all.
     """
     parts: Json = {}
     others: Json = {}
@@ -171,7 +169,7 @@ def prompt_of(
     return Prompt(
         model=model,
         messages=messages,
-        tools=tuple(tool for tool in known.values() if only is None or tool.name in only),
+        tools=tuple(known.values()),
         tool_choice=parts.get("tool_choice"),
         response_format=parts.get("response_format"),
         parameters=others,

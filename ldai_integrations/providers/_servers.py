@@ -1,4 +1,4 @@
-"""What the servers of OpenAI's API accept."""
+"""The servers that clients call: whose they are, and what those of OpenAI's API accept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from urllib.parse import urlsplit
 # https://learn.microsoft.com/azure/ai-services/openai/api-version-lifecycle: older versions refuse ``stream_options``
 # and ``max_completion_tokens``.
 _AZURE_WITH_OPTIONS = "2024-09"
+
+
+def server_owner(client: object) -> str:
+    """Return the provider whose own server a client calls, such as ``"openai"``; empty if it may be a gateway.
+
+    The package of the client has the name of the provider, and its server a name in the domain of the provider.
+    """
+    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    packages = {kind.__module__.partition(".")[0] for kind in client.__class__.__mro__}
+    return next((label for label in host.split(".")[-2:-1] if label in packages), "")
 
 
 def has_newer_options(client: object) -> bool:

@@ -400,6 +400,23 @@ def test_only_the_tools_that_the_application_implements(provider: Provider, laun
     assert "tools" not in _run(launchdarkly, lambda run: run.request(client, user="Oslo?", tools=[]))
 
 
+@pytest.mark.parametrize(
+    ("names", "is_noted"), [(["wether"], True), (["weather", "wether"], True), (["weather", "other", "third"], False)]
+)
+def test_a_name_in_tools_that_no_tool_has(
+    launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture, names: list[str], is_noted: bool
+) -> None:
+    """It is logged once with the known names if a tool is left out. Without that, the variation has fewer tools."""
+    _serve(launchdarkly, CASES["openai"], tools={"weather": TOOL, "other": {**TOOL, "name": "other"}})
+
+    for _ in range(2):
+        _run(launchdarkly, lambda run: dict(run.request(makers.openai("http://127.0.0.1:9"), user="?", tools=names)))
+
+    text = "AI Config 'chat' has no tool 'wether', which tools= names. It has 'weather', 'other'."
+    assert caplog.text.count(text) == is_noted
+    assert launchdarkly.tracking.stats().diagnostics.get("tools", 0) == 2 * is_noted
+
+
 def test_a_prompt_without_a_conversation(case: Case, client: Any, launchdarkly: OfflineLaunchDarkly) -> None:
     """A prompt that consists of system messages only is accepted by providers that need a message."""
     launchdarkly.serve("chat", ai_config("model-1", messages="Tell a joke.", provider=case.provider))
