@@ -62,10 +62,20 @@ FLAGS = {
 def local_client() -> Iterator[tuple[LDClient, CountedEvents]]:
     """Create a client; yield it and the counter of its events."""
     events = CountedEvents()
+    with client_with_file(event_processor_class=lambda _config: events) as client:
+        yield client, events
+
+
+@contextmanager
+def client_with_file(**options: Any) -> Iterator[LDClient]:
+    """Create a client whose flags come from a file; yield it.
+
+    Args:
+        options: More options of the ``Config``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flags.json"
         path.write_text(json.dumps(FLAGS))
         source = Files.new_data_source(paths=[str(path)])
-        config = Config("benchmark", update_processor_class=source, event_processor_class=lambda _config: events)
-        with closing(LDClient(config)) as client:
-            yield client, events
+        with closing(LDClient(Config("benchmark", update_processor_class=source, **options))) as client:
+            yield client

@@ -34,14 +34,15 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
     first_token_at, first_answer_at = run.ledger.first_times()
-    own = run.output.reading() if not calls and run.stated.usage is None else None
+    added = _added_usage(run)
+    own = run.output.reading() if not calls and added is None else None
     _note_calls_outside(run)
-    outcome = _outcome(run, calls, own)
+    outcome = _outcome(run, calls, added, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     config, identity, stated = run.config, run.identity, run.stated.events
     model_name, provider_name, ld_context, tracker = run.model, run.provider, run.ld_context, run.sdk_tracker
-    priced = _priced_calls(run, calls, own, outcome)
+    priced = _priced_calls(run, calls, added, own, outcome)
     is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
     is_partial = bool(calls) and (run.may_miss_calls or is_unfinished)
@@ -149,6 +150,15 @@ def _asks_for_usage(call: CountedCall) -> bool:
     return call.usage.output_tokens is None and isinstance(options, Mapping) and bool(options.get("include_usage"))
 
 
+def _added_usage(run: RunState) -> Usage | None:
+    """Return the tokens of the provider calls that user code reported with ``run.add_usage``."""
+    known = [reconcile(usage) for usage in run.stated.usages]
+    if None in known:
+        run.note_wrong_counts("run.add_usage()")
+    parts = [usage for usage in known if usage is not None]
+    return reduce(add, parts) if parts else None
+
+
 def _stated_usage(run: RunState) -> Usage | None:
     """Return the tokens that user code reported on ``run.tracker``."""
     tokens: Usage | None = run.stated.events.get("tokens")
@@ -158,7 +168,7 @@ def _stated_usage(run: RunState) -> Usage | None:
     return known
 
 
-def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -> Outcome:
+def _outcome(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> Outcome:
     """Decide in this order: what user code reported, cancelled, error, discarded, success."""
     if run.is_discarded:
         return "discarded"
@@ -166,7 +176,7 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], own: Reading | None) -
     if stated is not None:
         return "success" if stated else "error"
     has_answered = own is not None and (run.counts_pages or run.output.is_response)
-    saw_calls = bool(calls) or run.stated.usage is not None or "tokens" in run.stated.events
+    saw_calls = bool(calls) or added is not None or "tokens" in run.stated.events
     if (
         not (saw_calls or has_answered)
         and not run.counts_pages
@@ -223,12 +233,12 @@ def _seconds(run: RunState, ended_at: float, outcome: Outcome) -> float:
 
 
 def _priced_calls(
-    run: RunState, calls: Sequence[CountedCall], own: Reading | None, outcome: Outcome
+    run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None, outcome: Outcome
 ) -> list[PricedCall]:
     """Return what is known about the usage and the cost of each provider call; estimate what a provider left out."""
-    priced = [] if run.stated.usage is None else [PricedCall(run.stated.usage)]
+    priced = [] if added is None else [PricedCall(added)]
     for counted in calls:
-        if counted.call.source == "span" and run.stated.usage is not None:  # the handler reports tokens itself
+        if counted.call.source == "span" and added is not None:  # the handler reports tokens itself
             continue
         usage, reading = _complete(run, counted), counted.reading
         if usage is not None and outcome == "cancelled":

@@ -302,7 +302,7 @@ class Run:
             output_tokens: All generated tokens.
         """
         more = usage if usage is not None else Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        self._state.add_usage(more)
+        self._state.stated.usages.append(more)
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""

@@ -20,9 +20,8 @@ from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import make_tracker
 from ..delivery import forks
-from ..records import RunRecord, Usage
+from ..records import RunRecord
 from ..typing import RunCompanion
-from ..usage import reconcile
 from .context import RequestScope, Services, outside
 from .ledger import Ledger
 from .lifetime import CallOutside
@@ -220,15 +219,6 @@ class RunState:
         return self.exports_texts or (self.config is not None and bool(self.judge_keys))
 
     # Measurements
-
-    def add_usage(self, usage: Usage) -> None:
-        """Add the tokens of a provider call that the application reports itself."""
-        known = reconcile(usage)
-        if known is None:
-            self.note_wrong_counts("run.add_usage()")
-            return
-        with self._lock:
-            self.stated.usage = known if self.stated.usage is None else self.stated.usage + known
 
     def note_wrong_counts(self, source: str) -> None:
         """Note that a number of tokens cannot be true, so that it is unknown.

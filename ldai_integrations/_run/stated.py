@@ -16,14 +16,14 @@ class Stated:
     """The figures of one run that were stated before its end.
 
     Attributes:
-        usage: The tokens of provider calls that the application reports itself.
+        usages: The tokens of provider calls that the application reports itself.
         tools: The names of the tools that the model called.
         first_token_at: When the first token arrived, on the run's clock in seconds.
         events: What LaunchDarkly's trackers have sent: ``success``, ``duration``, ``first_token``, ``tokens`` and
             ``tools``.
     """
 
-    usage: Usage | None = None
+    usages: list[Usage] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
     first_token_at: float | None = None
     events: dict[str, Any] = field(default_factory=dict)

@@ -298,8 +298,10 @@ class Draft:
             raw: The object.
             begun: The answer has only begun, so that its output is not known yet.
         """
+        if raw is None:
+            return False
         usage = fields_of(raw)
-        counts = read_counts(usage) if raw is not None else None
+        counts = read_counts(usage)
         if counts is None:
             return False
         if begun:

@@ -91,6 +91,8 @@ def get(source: object, *names: str) -> Any:
         source: A mapping, or an object with attributes.
         names: Spellings of one field, the most frequent first.
     """
+    if source is None:
+        return None
     fields = source if type(source) is dict else fields_of(source)
     for name in names:
         value = fields.get(name)
