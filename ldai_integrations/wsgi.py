@@ -32,8 +32,23 @@ class WSGITrackingMiddleware:
 
         application = WSGITrackingMiddleware(application, tracking, config_key="support-bot")
 
-    Arguments and errors are those of :class:`~ldai_integrations.asgi.ASGITrackingMiddleware`. Callables get the environ
-    of the request.
+    Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
+    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
+    a provider's format. The run ends when the body is complete or closed. Pages, assets and health checks are not reported.
+
+    Args:
+        app: The WSGI application.
+        tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
+        config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. A
+            request for which a callable returns a key is a run, whether a provider call is seen in it or not.
+        mode: ``"completion"`` or ``"agent"``.
+        default: Used if LaunchDarkly has no usable variation.
+        variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
+        ld_context: Called with the environ when a run first needs the LD context of the request.
+
+    Raises:
+        ConfigurationError: If a value cannot work.
+        TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
     def __init__(
