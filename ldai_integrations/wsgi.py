@@ -34,7 +34,8 @@ class WSGITrackingMiddleware:
 
     Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
     application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
-    a provider's format. The run ends when the body is complete or closed. Pages, assets and health checks are not reported.
+    a provider's format. The run ends when the body is complete or closed. Pages, assets and health checks are not
+    reported.
 
     Args:
         app: The WSGI application.
