@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +11,13 @@ import chevron.tokenizer
 
 _Tokens = tuple[tuple[str, str], ...]
 
-# Parsing takes about 50 µs for each tag. These limits keep it below about 100 ms.
-MOST_TAGS = 2_000
+# Limits of the prompt of one AI Config, so that the first run, which parses and renders it, takes a few milliseconds. A
+# tag takes 6 µs. chevron copies the rest of the template several times at each tag, which takes up to 0.5 ms for 1 MB.
+MOST_TAGS = 250
+MOST_COPIED = 10_000_000  # characters times tags
 MOST_NESTED = 20
 # A tag or a text takes one step, and one more for each section around it, because names are looked up in all of them.
-# Each repetition of a section counts. A step takes about 3 µs.
+# Each repetition of a section counts. A step takes about 1 µs. The application decides how long its lists are.
 MOST_STEPS = 50_000
 
 
@@ -34,13 +36,13 @@ def parse(template: str) -> _Tokens:
     Raises:
         TemplateError: If the template is malformed or exceeds a limit.
     """
-    _limit_tags(template, "{{")
-    depth = 0
+    tags = depth = 0
     try:
         tokens = []
         for kind, value in chevron.tokenizer.tokenize(template):
-            if kind == "set delimiter":  # from here on, tags begin with another text
-                _limit_tags(template, value.partition(" ")[0])
+            tags += kind != "literal"
+            if tags > MOST_TAGS:
+                raise TemplateError(f"has more than {MOST_TAGS} tags")
             depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
             if depth > MOST_NESTED:
                 raise TemplateError(f"has more than {MOST_NESTED} nested sections")
@@ -53,9 +55,17 @@ def parse(template: str) -> _Tokens:
     return tuple(tokens)
 
 
-def _limit_tags(template: str, delimiter: str) -> None:
-    if template.count(delimiter) > MOST_TAGS:
-        raise TemplateError(f"has more than {MOST_TAGS:,} tags")
+def check_size(templates: Sequence[str]) -> None:
+    """Refuse templates of one prompt that would take too long to parse.
+
+    Raises:
+        TemplateError: If they exceed a limit together.
+    """
+    tags = [template.count("{{") for template in templates]
+    if sum(tags) > MOST_TAGS:
+        raise TemplateError(f"has more than {MOST_TAGS} tags")
+    if sum(count * len(template) for count, template in zip(tags, templates, strict=True)) > MOST_COPIED:
+        raise TemplateError(f"is too long for its {sum(tags)} tags; write it without them, or in several messages")
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
@@ -66,9 +76,10 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
         TooManyStepsError: If its sections are repeated too often with these variables.
         Exception: Whatever converting a variable to text raises.
     """
-    if "{{" not in template:
-        return template
-    return str(chevron.render(parse(template), scopes=_Scopes([variables]), partials_path=None))
+    tokens = parse(template)
+    if len(tokens) == 1 and tokens[0][0] == "literal":
+        return tokens[0][1]
+    return str(chevron.render(tokens, scopes=_Scopes([variables]), partials_path=None))
 
 
 class _Scopes(list[Any]):
@@ -98,8 +109,6 @@ class _Scopes(list[Any]):
 
 def missing_variables(template: str, variables: Mapping[str, Any]) -> list[str]:
     """Return the names of variables outside of sections that are not given."""
-    if "{{" not in template:
-        return []
     return [name for name in _names_in(template) if name not in variables]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .templates import TemplateError, parse
+from .templates import TemplateError, check_size, parse
 
 MODES = ("completion", "agent", "judge")
+# Each request reads them all, which takes up to 20 µs each, so that more would take longer than about 5 ms.
+MOST_ENTRIES = 250
 
 
 def problem_with(value: Any, mode: str) -> str | None:
@@ -29,11 +31,35 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
     model = value.get("model")
     if isinstance(model, dict) and not isinstance(model.get("name"), str):
         yield "model.name is missing; choose a model for the variation"
+    yield from _size_problems(value)
     yield from _message_problems(value.get("messages"))
     instructions = value.get("instructions")
     problem = _template_problem(instructions) if isinstance(instructions, str) else None
     if problem is not None:
         yield f"instructions {problem}"
+
+
+def _size_problems(value: dict[str, Any]) -> Iterator[str]:
+    parameters = _field(value.get("model"), "parameters")
+    entries = {
+        "messages": value.get("messages"),
+        "tools": value.get("tools"),
+        "model.parameters": parameters,
+        "model.parameters.tools": _field(parameters, "tools"),
+    }
+    for name, found in entries.items():
+        if isinstance(found, (list, dict)) and len(found) > MOST_ENTRIES:
+            yield f"{name} has more than {MOST_ENTRIES} entries"
+    messages = value.get("messages")
+    texts = [_field(message, "content") for message in messages] if isinstance(messages, list) else []
+    try:
+        check_size([text for text in (*texts, value.get("instructions")) if isinstance(text, str)])
+    except TemplateError as exc:
+        yield f"its prompt {exc}"
+
+
+def _field(value: object, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:

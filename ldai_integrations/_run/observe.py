@@ -35,6 +35,9 @@ from .web import is_cancellation
 
 T = TypeVar("T")
 
+# To read an entry of a list takes about 25 µs, as long as to count this many characters. A longer list is read later.
+_LONG_LIST, _CHARS_OF_ENTRY = 100, 400
+
 
 def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
     """Read a response that the application gives to the run, or an exception that carries one; return the same.
@@ -283,6 +286,8 @@ class _Observer(StreamHooks):
         return response
 
     def _take_whole(self, response: object) -> None:
+        if type(response) in (list, tuple) and self._take_long_list(tuple(cast("list[object]", response))):
+            return
         reading, call = read(response), self._call
         if reading is None and call.source != "client":
             self._ledger.withdraw(call)
@@ -298,6 +303,16 @@ class _Observer(StreamHooks):
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None
+
+    def _take_long_list(self, entries: tuple[object, ...]) -> bool:
+        """Have a long list of responses or events read when the run is reported; return whether it is one."""
+        if len(entries) <= _LONG_LIST or read(entries[:_LONG_LIST]) is None:
+            return False
+        self._call.read_with(lambda: read(entries))
+        self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
+        self._call.end(self._clock())
+        self._ledger.keep_request(self._call, MOST_KEPT)
+        return True
 
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a botocore body: the caller gets one of the same class that reads from the given one."""

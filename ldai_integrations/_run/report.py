@@ -24,8 +24,8 @@ from .texts import evaluations_of, texts_of
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100
-# Counting this many characters takes about 1 ms.
-_LONG = 16_000
+# Counting this many characters takes about 1 ms. A message takes as long as this many characters, in addition.
+_LONG, _CHARS_OF_MESSAGE = 16_000, 100
 
 
 class Reporter:
@@ -199,7 +199,7 @@ def _chars_of(run: RunState) -> int:
     """Return how many characters may have to be read or counted for the record of a run."""
     chars = run.output.chars + run.ledger.chars
     if run.prompt and (chars or not run.ledger):  # otherwise the provider has counted it
-        chars += sum(len(str(message.get("content") or "")) for message in run.prompt)
+        chars += sum(_CHARS_OF_MESSAGE + len(str(message.get("content") or "")) for message in run.prompt)
     return chars
 
 

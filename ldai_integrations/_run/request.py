@@ -17,6 +17,8 @@ MOST_KEPT = 8_000_000
 NOT_OF_TEXT = frozenset(("images", "audio", "realtime", "rerank"))
 
 _MOST_ITEMS = 100_000
+# To copy and to count a value takes as long as to count this many characters, in addition to its text.
+_CHARS_OF_ITEM = 30
 
 
 @value_class
@@ -28,7 +30,7 @@ class ProviderRequest:
             ``"completions"``, ``"cohere"``, ``"invoke"``, ``"interactions"`` or ``"conversations"``, or one of
             :data:`NOT_OF_TEXT`.
         arguments: The arguments.
-        chars: The length of its texts, if they have been counted.
+        chars: Its size, if that is known: the length of its texts, and a little for every value.
     """
 
     api: str
@@ -80,6 +82,7 @@ class _Copy:
 
     def of(self, value: object, depth: int = 20) -> Any:
         self._items -= 1
+        self.left -= _CHARS_OF_ITEM
         if self._items < 0 or depth < 0:
             self.left = -1
         if self.left < 0:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,18 +21,9 @@ from ldai_integrations.usage._encodings import encodings
 
 from ..conftest import Decorate, EndProcess, always_chat
 from ..flags import FLAGS
-from .watchdog import MOST, WatchedLoop, watch
-
-MB = 2**20
-TEXT = ("Grüße an word, " * MB)[:MB]
-USAGE = {"prompt_tokens": 7001, "completion_tokens": 9002, "total_tokens": 16003}
-
-
-def completion(text: str, **more: Any) -> dict[str, Any]:
-    """Build a provider's response."""
-    message = {"role": "assistant", "content": text}
-    choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-    return {"id": "x", "object": "chat.completion", "model": "gpt-4o", "choices": choices, **more}
+from .conftest import Measure
+from .responses import MB, TEXT, USAGE, completion
+from .watchdog import MOST, watch
 
 
 def chunk(text: str) -> bytes:
@@ -109,22 +100,8 @@ def application(headers: dict[str, str], parts: list[bytes]) -> Any:
     return app
 
 
-@pytest.fixture
-def measure(tracking: Tracking) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], WatchedLoop]:
-    """Give a function that runs a coroutine twice and returns the second loop: the first imports and caches things."""
-
-    def measure(start: Callable[[], Coroutine[Any, Any, Any]]) -> WatchedLoop:
-        watch(start())
-        tracking.flush(30)
-        loop = watch(start())
-        tracking.flush(30)
-        return loop
-
-    return measure
-
-
 @pytest.mark.parametrize("name", BODIES)
-def test_bodies(measure: Any, tracking: Tracking, events: Any, name: str) -> None:
+def test_bodies(measure: Measure, tracking: Tracking, events: Any, name: str) -> None:
     """A large body of a request that a middleware tracks takes no time, and its usage is found."""
     headers, parts, has_usage = BODIES[name]
     app = ASGITrackingMiddleware(application(headers, parts), tracking, config_key=always_chat)
@@ -144,7 +121,9 @@ def test_bodies(measure: Any, tracking: Tracking, events: Any, name: str) -> Non
     ],
     ids=["rows", "document", "empty lines"],
 )
-def test_bodies_under_one_key(measure: Any, tracking: Tracking, events: Any, content_type: str, body: bytes) -> None:
+def test_bodies_under_one_key(
+    measure: Measure, tracking: Tracking, events: Any, content_type: str, body: bytes
+) -> None:
     """A large body that contains no answer of a model takes no time under one key for all requests."""
     app = ASGITrackingMiddleware(application({"content-type": content_type}, [body]), tracking, config_key="chat")
     loop = measure(lambda: request(app))
@@ -163,7 +142,7 @@ ITEMS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", ITEMS)
-def test_streams(measure: Any, track: Decorate, name: str) -> None:
+def test_streams(measure: Measure, track: Decorate, name: str) -> None:
     """Large items that a decorated async generator yields take no time."""
 
     @track
@@ -189,7 +168,7 @@ RESPONSES: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", RESPONSES)
-def test_responses(measure: Any, track: Decorate, name: str) -> None:
+def test_responses(measure: Measure, track: Decorate, name: str) -> None:
     """Large responses of a provider that are observed take no time."""
 
     @track
@@ -203,7 +182,7 @@ def test_responses(measure: Any, track: Decorate, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["response", "response without usage"])
-def test_records_with_receivers(measure: Any, track: Decorate, records: list[RunRecord], name: str) -> None:
+def test_records_with_receivers(measure: Measure, track: Decorate, records: list[RunRecord], name: str) -> None:
     """A receiver of the records changes nothing about that: long texts are counted elsewhere."""
 
     @track
