@@ -13,8 +13,8 @@ from ..usage import estimate_prompt
 #: How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 MOST_KEPT = 8_000_000
 
-#: APIs whose tokens are not those of texts, so that they are not estimated.
-NOT_OF_TEXT = frozenset(("images", "audio", "realtime", "rerank"))
+#: APIs whose tokens are not those of their texts, so that they are not estimated.
+NOT_OF_TEXT = frozenset(("images", "audio", "realtime", "rerank", "decisions"))
 
 _MOST_ITEMS = 100_000
 # To copy and to count a value takes as long as to count this many characters, in addition to its text.

@@ -62,13 +62,16 @@ class ConnectionManager(_WithMethods):
 class _Connection(_WithMethods):
     """A connection whose events are read. Each response is a call of the run in which it is created.
 
-    All methods that receive events do so through ``parse_event``.
+    All methods that receive events do so through ``parse_event``. A thread that only receives knows no run: its
+    responses belong to the run in which the connection was opened.
     """
 
     def __init__(self, inner: object, kind: CallKind) -> None:
         super().__init__(inner)
         self._self_kind = kind
+        self._self_run = run_of_call()
         self._self_open: dict[str, ObservedEvents] = {}
+        self._self_lanes: dict[object, str] = {}
 
     def __iter__(self) -> Any:
         return type(self.__wrapped__).__iter__(self)
@@ -82,6 +85,7 @@ class _Connection(_WithMethods):
         kind, key = getattr(event, "type", ""), self._self_response_of(event)
         if kind == "response.created":
             self._self_begin(key, self._self_kind)
+            self._self_lanes[getattr(event, "stream_id", None)] = key
         elif kind == _TRANSCRIBED or (kind == "error" and key not in self._self_open and self._self_fails):
             self._self_begin(key, _TRANSCRIPTION if kind == _TRANSCRIBED else self._self_kind)
         events = self._self_open.get(key)
@@ -100,17 +104,18 @@ class _Connection(_WithMethods):
     def _self_response_of(self, event: Any) -> str:
         """Return the id of the response that an event belongs to, or another key that no response has.
 
-        The Responses API names a response in its first and its last event only, and sends one after the other.
+        The Responses API names a response in its first and its last event only. It sends one after the other on each
+        lane of the connection.
         """
         kind = getattr(event, "type", "")
         response_id = getattr(event, "response_id", None) or getattr(getattr(event, "response", None), "id", None)
         if response_id is None and (kind.startswith("response.") or (kind == "error" and self._self_fails)):
-            response_id = next(iter(self._self_open), None)
+            response_id = self._self_lanes.get(getattr(event, "stream_id", None))
         return response_id or ""
 
     def _self_begin(self, key: str, kind: CallKind) -> None:
-        run = run_of_call()
-        if run is None:
+        run = run_of_call() or self._self_run
+        if run is None or run.finished:
             note_call_outside(get_current())
         else:
             call = run.ledger.begin("client", ProviderRequest(kind.api, {}))

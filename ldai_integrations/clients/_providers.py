@@ -86,7 +86,7 @@ _ANOTHER = Another()
 _CHAT = CallKind("chat")
 
 
-def _named(call: CallKind, *names: str) -> dict[str, Part]:
+def _named(call: Part, *names: str) -> dict[str, Part]:
     return dict.fromkeys(names, call)
 
 
@@ -110,6 +110,8 @@ _RESPONSES: Tree = {
 _EMBED = CallKind("embeddings")
 _EMBEDDINGS: Tree = _named(_EMBED, "create", "create_async")
 _IMAGE, _AUDIO = CallKind("images"), CallKind("audio")
+_DECIDE = CallKind("decisions")
+_DECISIONS: Tree = {"create": _DECIDE}
 
 # A run of an assistant is one call. It is started, and looked up until it is complete.
 _START, _LOOK = CallKind("assistants"), CallKind("assistants", looks_up=True)
@@ -133,6 +135,7 @@ OPENAI: dict[str, Part] = {
     "completions": {"create": _COMPLETE},
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
+    "decisions": _DECISIONS,
     "images": _named(_IMAGE, "generate", "edit", "create_variation"),
     "audio": dict.fromkeys(("speech", "transcriptions", "translations"), _named(_AUDIO, "create")),
     "realtime": _REALTIME,
@@ -148,6 +151,7 @@ OPENAI: dict[str, Part] = {
             "/completions": _COMPLETE,
             "/responses": _RESPOND,
             "/embeddings": _EMBED,
+            "/decisions": _DECIDE,
             **dict.fromkeys(("/images/generations", "/images/edits", "/images/variations"), _IMAGE),
             **dict.fromkeys(("/audio/speech", "/audio/transcriptions", "/audio/translations"), _AUDIO),
             "/runs": _START,
@@ -166,8 +170,9 @@ ANTHROPIC: dict[str, Part] = {
     "copy": _ANOTHER,
     "with_middleware": _ANOTHER,
 }
-# The runner keeps the client, and calls it once for each turn.
-ANTHROPIC["beta"] = {"messages": {**_MESSAGES, "tool_runner": Through({"_client": ANTHROPIC})}}
+# A runner and a thread keep the client, and call it once for each turn.
+_KEEP_CLIENT = Through({"_client": ANTHROPIC})
+ANTHROPIC["beta"] = {"messages": {**_MESSAGES, **_named(_KEEP_CLIENT, "tool_runner", "thread")}}
 
 _GENERATE = CallKind("generate")
 _MODELS: Tree = {
@@ -181,6 +186,7 @@ GENAI: dict[str, Part] = {
     "models": _MODELS,
     "chats": {"create": Through({"_modules": _MODELS})},
     "interactions": _INTERACTIONS,
+    "decisions": _DECISIONS,
 }
 GENAI["aio"] = GENAI
 
@@ -203,6 +209,11 @@ MISTRAL: Tree = {
     "chat": _MISTRAL_CHAT,
     "agents": _MISTRAL_CHAT,
     "fim": _named(CallKind("completions"), "complete", "complete_async", "stream", "stream_async"),
+    "responses": _named(_RESPOND, "create", "create_async"),
+    "audio": {
+        "transcriptions": _named(_AUDIO, "complete", "complete_async", "stream", "stream_async"),
+        "speech": _named(_AUDIO, "complete", "complete_async"),
+    },
     "embeddings": _EMBEDDINGS,
 }
 

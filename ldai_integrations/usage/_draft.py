@@ -283,8 +283,11 @@ class Draft:
         self.call.service_tier = text(value).lower() or self.call.service_tier
 
     def fail(self, error: object) -> None:
-        """Take the type or code of an error object, if there is one; never its message."""
-        if error is not None and self.call.error is None:
+        """Take the type or code of an error object, if there is one; never its message.
+
+        A field that Mistral's client has not received is an object of the class ``Unset``.
+        """
+        if error is not None and self.call.error is None and type(error).__name__ != "Unset":
             code = text(get(error, "type", "status", "code")) or text(get(error, "code"))
             if not code:
                 status = number(get(error, "code", "status_code"))

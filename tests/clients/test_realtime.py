@@ -68,7 +68,8 @@ def _events_of_responses(asked: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "response.output_text.delta", **place, "delta": " there"},
         {"type": f"response.{status}", "response": {**head, "status": status, "usage": counts}},
     ]
-    return [{"sequence_number": number, **event} for number, event in enumerate(events)]
+    lane = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
+    return [{"sequence_number": number, **lane, **event} for number, event in enumerate(events)]
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +299,54 @@ def test_a_refusal_of_the_responses_api(url: str, tracking: Tracking, records: l
         assert connection.recv().type == "error"
 
     assert (records[0].usage, records[0].calls, records[0].failed_calls) == (None, 1, 1)
+
+
+def test_a_thread_that_receives(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """What a thread receives that knows no run belongs to the run in which the connection was opened."""
+    with track_ai(config_key="chat", tracking=tracking), _responses(url) as connection:
+        connection.response.create(model="gpt-5", input="Hi")
+        thread = threading.Thread(target=lambda: next(e for e in connection if e.type == "response.completed"))
+        thread.start()
+        thread.join()
+
+    assert (records[0].usage, records[0].calls) == (TOLD, 1)
+    assert tracking.stats().diagnostics == {}
+
+
+def test_a_session_of_several_lanes(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A session, which receives on a thread of its own, reports the responses on each of its lanes."""
+    sessions = pytest.importorskip("openai.lib.responses_websocket", reason="this version of openai has no sessions")
+    limits = sessions.ResponsesWebSocketLimits(
+        max_lanes=4, max_events_per_lane=64, max_events=64, max_bytes_per_lane=100_000, max_bytes=100_000
+    )
+    with (
+        track_ai(config_key="chat", tracking=tracking),
+        _responses(url) as connection,
+        sessions.ResponsesWebSocketSession(connection, limits=limits) as session,
+    ):
+        for name in ("one", "two"):
+            lane = session.lane(name)
+            lane.send({"type": "response.create", "model": "gpt-5", "input": "Hi"})
+            assert lane.get_final_response(timeout=10).status == "completed"
+
+    assert (records[0].usage, records[0].calls) == (TOLD + TOLD, 2)
+    assert records[0].time_to_first_token_ms is not None
+
+
+def test_lanes_at_the_same_time(url: str, tracking: Tracking, clock: Clock, records: list[RunRecord]) -> None:
+    """A delta stops the time to the first token of the response on its lane, and of no other one."""
+
+    def events(lane: str) -> list[str]:
+        return [json.dumps(event) for event in _events_of_responses({"stream_id": lane})]
+
+    quiet, quick = events("quiet"), events("quick")
+    with _responses(url) as connection, track_ai(config_key="chat", tracking=tracking):
+        connection.parse_event(quiet[0])
+        with track_ai(config_key="summary", tracking=tracking):
+            connection.parse_event(quick[0])
+            clock.advance(7)
+            connection.parse_event(quick[1])
+            connection.parse_event(quick[-1])
+        connection.parse_event(quiet[-1])
+
+    assert [record.time_to_first_token_ms for record in records] == [7, None]
