@@ -102,7 +102,7 @@ class Diagnostics:
 
 
 class Guard:
-    """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is no generator."""
+    """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is not a generator."""
 
     __slots__ = ("_diagnostics", "_is_private", "_kind", "_subject")
 

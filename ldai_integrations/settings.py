@@ -73,7 +73,7 @@ def _problem_with_store(store: object) -> str | None:
     """Return why a store cannot work, without showing an address, which may contain a password."""
     if isinstance(store, str):
         if not store.startswith(_STORES) or not store.removeprefix(SQLITE).strip():
-            return "is no address of a store; use sqlite:///votes.db or redis://host:6379/0"
+            return "is not the address of a store; use sqlite:///votes.db or redis://host:6379/0"
         if store == f"{SQLITE}:memory:":  # each call opens the store anew, and would find it empty
             return (
                 "is an SQLite database in memory, which counts nothing; name a file, or leave store out for the memory "

@@ -219,11 +219,11 @@ class OfflineLaunchDarkly:
 
         Args:
             config_key: The key of the AI Config.
-            config: The variation for everybody.
+            config: The variation for all users.
             users: Other variations, by the keys of LD contexts of kind ``user``.
 
         Raises:
-            ConfigurationError: If it is no variation, or a whole flag of a flag file.
+            ConfigurationError: If it is not a variation, for example a whole flag of a flag file.
         """
         others = users or {}
         for variation in (config, *others.values()):

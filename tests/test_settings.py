@@ -149,7 +149,7 @@ def test_a_wrong_value(cls: Any, options: dict[str, Any], message: str) -> None:
     ("variable", "text", "message"),
     [
         ("LDAI_FEEDBACK_SECRET", "short", "LDAI_FEEDBACK_SECRET is empty, shorter than 16 characters"),
-        ("LDAI_FEEDBACK_STORE", "votes.db", "LDAI_FEEDBACK_STORE is no address of a store"),
+        ("LDAI_FEEDBACK_STORE", "votes.db", "LDAI_FEEDBACK_STORE is not the address of a store"),
         ("LDAI_VISITORS_SECRET", "short", "LDAI_VISITORS_SECRET is empty, shorter than 16 characters"),
     ],
 )

@@ -30,7 +30,7 @@ _SNAPSHOTS = ("current_completion_snapshot", "current_message_snapshot")
 
 @lru_cache(4_096)
 def is_model(kind: type) -> bool:
-    """Return whether a class is a pydantic model, which is no stream. It is slow to deny that it has an attribute."""
+    """Return whether a class is a pydantic model. It is not a stream, and slow to deny that it has an attribute."""
     return hasattr(kind, "__pydantic_fields__")
 
 

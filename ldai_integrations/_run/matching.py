@@ -93,7 +93,7 @@ class CountedCall:
         )
 
     def complete(self, reading: Reading) -> None:
-        """Take the complete response, which a lookup found: what broke off before is no failure."""
+        """Take the complete response, which a lookup found: what broke off before is not a failure."""
         self.reading, self._error = reading, ""
 
     def mark_lower_bound(self) -> None:

@@ -118,7 +118,7 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
             run.services.diagnostics.note(
                 "observe_text",
                 run.config_key,
-                "run.observe() was given text that is no line of a provider's stream, in a run of %r; it is not "
+                "run.observe() was given text that is not a line of a provider's stream, in a run of %r; it is not "
                 "counted. Give it the response or the stream.",
                 run.config_key,
             )

@@ -27,7 +27,7 @@ class RunOptions:
         default: What is served if LaunchDarkly has no usable variation.
         is_error: Called with the result of the handler; returns whether the run is an error.
         counts_pages: Whether a run without a provider call is reported. A middleware with one key for a whole
-            application also serves pages, assets and health checks, which are no generations.
+            application also serves pages, assets and health checks, which are not generations.
 
     Raises:
         ConfigurationError: If a value cannot work.

@@ -23,7 +23,7 @@ class SdkCalls:
     """The calls of the newer SDK in one run, as entries of its ledger.
 
     The events of a call are not sent: the run sends its own when it ends. So a call that fails before another one
-    succeeds is no failure of the run, and tokens of a wrapped client inside of the SDK count once.
+    succeeds is not a failure of the run, and tokens of a wrapped client inside the SDK count once.
 
     Args:
         ledger: The ledger of the run.

@@ -72,7 +72,7 @@ def status_of_exception(exc: BaseException) -> int | None:
 def status_of_response(result: object) -> int | None:
     """Return the HTTP status of what a handler returned, if it is a response.
 
-    Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is no response.
+    Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is not a response.
     """
     if type(result) is tuple:
         return as_status(result[1]) if len(result) in (2, 3) and _in_view() else None

@@ -243,5 +243,5 @@ _SIGNS: tuple[tuple[str, Tree], ...] = (
 
 
 def tree_of(client: object) -> Tree | None:
-    """Return the tracked methods of a client; ``None`` if it is no client of a known provider."""
+    """Return the tracked methods of a client; ``None`` if it is not a client of a known provider."""
     return next((tree for path, tree in _SIGNS if has_method(client, path)), None)

@@ -62,7 +62,7 @@ def safe_data(data: object, event_name: str, diagnostics: Diagnostics) -> object
 
 
 def safe_metric(value: object, event_name: str, diagnostics: Diagnostics) -> float | None:
-    """Return a finite number, or ``None``; a value that is no number is logged once for each event name."""
+    """Return a finite number, or ``None``; a value that is not a number is logged once for each event name."""
     if value is None or (type(value) is int and -_MAX_INT <= value < _MAX_INT):
         return value
     number = _to_finite(value)

@@ -26,14 +26,14 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, alias_generator=to_camel, use_attribute_docstrings=True)
 
     comment: Any = Field(None, alias="$comment")
-    """A remark, which everybody ignores."""
+    """A remark, which is ignored."""
 
 
 class Meta(Part):
     """What LaunchDarkly says about a variation."""
 
     enabled: bool
-    """Whether the AI Config is on for everybody who gets this variation."""
+    """Whether the AI Config is on for the users who get this variation."""
     variation_key: str = Field(min_length=1)
     """The name of the variation in records and metrics."""
     version: int = 1

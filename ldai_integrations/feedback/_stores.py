@@ -172,8 +172,8 @@ class RedisStore:
             self._redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=_TIMEOUT_SECONDS)
         except ValueError:  # its text may contain the password
             raise ConfigurationError(
-                "FeedbackSettings.store is no address of a Redis; use redis://host:6379/0, with special characters of "
-                "the password percent-encoded"
+                "FeedbackSettings.store is not the address of a Redis; use redis://host:6379/0, with special "
+                "characters of the password percent-encoded"
             ) from None
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:

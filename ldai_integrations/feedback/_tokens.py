@@ -1,6 +1,6 @@
 """Feedback tokens: LaunchDarkly's resumption token, signed for one user and a limited time.
 
-The form is ``<resumption token>.<key of an anonymous context>.<expiry>.<signature>``. Every part may stand in a header,
+The form is ``<resumption token>.<key of an anonymous context>.<expiry>.<signature>``. Every part may be in a header,
 a URL or JSON. The check needs only the secret, so any process can do it.
 """
 
@@ -52,7 +52,7 @@ class Tokens:
             resumption_token: LaunchDarkly's token.
             ld_context: The LD context of the run. Its key is part of the signature and cannot be read from the token.
             anonymous: Whether the context was made for one request only. Other requests do not have it, so the token
-                contains its random key, and everybody who has the token can vote.
+                contains its random key, and everyone who has the token can vote.
         """
         key = ld_context.key if anonymous else ""
         expiry = int(self._clock()) + self._max_age

@@ -117,7 +117,7 @@ class FrameworkCalls:
 
         Args:
             call_id: The framework's id of the call.
-            exc: The exception. A cancellation is no failure.
+            exc: The exception. A cancellation is not a failure.
             response: What the provider sent before it, as in :meth:`end`.
         """
         open_call = self._open.pop(call_id, None)

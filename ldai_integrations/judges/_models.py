@@ -160,7 +160,7 @@ def read_score(answer: object) -> float:
     """Return the score in a judge's answer.
 
     Args:
-        answer: A mapping with ``score``, or its JSON text, which may stand in a code fence.
+        answer: A mapping with ``score``, or its JSON text, which may be in a code fence.
 
     Raises:
         NoScoreError: If there is no score from 0 to 1.

@@ -131,7 +131,7 @@ def metrics_from_json(value: object) -> Metrics:
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-            raise ValueError(f"{key} is no number")
+            raise ValueError(f"{key} is not a number")
         found[name] = _CONVERT.get(name, float)(number)
     return Metrics(**found)
 

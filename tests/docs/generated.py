@@ -60,7 +60,7 @@ def format_tables() -> Iterator[str]:
                 needed = ", needed" if field in part.get("required", ()) else ""
                 yield f"| `{field}` | {_name_type(node)}{needed} | {node['description']} |"
         yield ""
-    yield "`$comment` may stand in any of these objects."
+    yield "`$comment` is allowed in any of these objects."
 
 
 def _name_type(node: dict[str, Any]) -> str:

@@ -66,6 +66,7 @@ def shown(tree: ast.Module) -> Iterator[str]:
 def problems(text: str) -> list[str]:
     """Return what is wrong with a text: words to replace, and sentences that are too long."""
     plain = re.sub(r"``?[^`]*``?|:\w+:`[^`]*`", "code", text)
+    plain = re.sub(r"\bthere (is|are|was) no\b|\bno longer\b", "lacks", plain, flags=re.IGNORECASE)
     found = [f"{word!r} in {' '.join(plain.split())!r}" for word in words_to_replace() if _contains(plain, word)]
     sentences = [sentence.split() for sentence in re.split(r"(?<=[.!?:;])\s", plain)]
     return found + [f"{len(words)} words: {' '.join(words)!r}" for words in sentences if len(words) > MOST_WORDS]

@@ -401,7 +401,7 @@ def test_only_the_tools_that_the_application_implements(provider: Provider, laun
 
 
 @pytest.mark.parametrize(
-    ("names", "is_noted"), [(["wether"], True), (["weather", "wether"], True), (["weather", "other", "third"], False)]
+    ("names", "is_noted"), [(["weathr"], True), (["weather", "weathr"], True), (["weather", "other", "third"], False)]
 )
 def test_a_name_in_tools_that_no_tool_has(
     launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture, names: list[str], is_noted: bool
@@ -412,7 +412,7 @@ def test_a_name_in_tools_that_no_tool_has(
     for _ in range(2):
         _run(launchdarkly, lambda run: dict(run.request(makers.openai("http://127.0.0.1:9"), user="?", tools=names)))
 
-    text = "AI Config 'chat' has no tool 'wether', which tools= names. It has 'weather', 'other'."
+    text = "AI Config 'chat' has no tool 'weathr', which tools= names. It has 'weather', 'other'."
     assert caplog.text.count(text) == is_noted
     assert launchdarkly.tracking.stats().diagnostics.get("tools", 0) == 2 * is_noted
 
