@@ -81,7 +81,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], bool]] = {
     "100 of each": (ai_config(messages=messages(100), parameters=parameters(100), tools=tools(100)), True),
     "250 messages": (ai_config(messages=messages(250)), True),
     "250 tools": (ai_config(tools=tools(250)), True),
-    "400 tags": (tags(400, 25_000), True),
+    "400 tags": (tags(400, 20_000), True),
     "10 tags in 300 KB": (tags(10, 300_000), True),
     "1 MB without tags": (ai_config(messages=TEXT), True),
     "10,000 messages": (ai_config(messages=messages(10_000)), False),
