@@ -151,6 +151,7 @@ class VoteEndpoint:
                 "Feedback is off; create the Tracking with settings=Settings(feedback=FeedbackSettings(…))"
             )
         services.feedback.require_secret(secrets)
+        services.feedback.look_for_workers()
         self._services = services
         self._ld_context = ld_context
         self._feedback: Feedback = services.feedback

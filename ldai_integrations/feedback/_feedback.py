@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
 from .._identity import TrackerIdentity, add_model, model_of_token, resumption_token_of
-from .._locks import forks
+from .._locks import NO_PROCESS, forks
 from ..exceptions import ConfigurationError
 from ..settings import FeedbackSettings, Secret
 from ..typing import VoteKind
 from ._http import MOST_BYTES, Answer, confirm, refuse, too_long, too_many
 from ._stores import MemoryStore, RateLimit, open_store
 from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
+from ._workers import has_other_workers
 
 if TYPE_CHECKING:
     from ldclient import Context
@@ -51,6 +51,7 @@ class Feedback:
         self._limit = RateLimit(settings.requests_per_minute if self._is_shared else 0, self._store)
         self._secrets = settings.secrets
         self._tokens = Tokens(self._secrets, max_age=settings.max_age) if self._secrets else None
+        self._looked_in = NO_PROCESS
 
     def require_secret(self, of_framework: Sequence[Secret] = ()) -> None:
         """Check at set-up that tokens can be signed.
@@ -78,6 +79,11 @@ class Feedback:
             )
         self._secrets, self._tokens = secrets, Tokens(secrets, max_age=self.settings.max_age)
 
+    def look_for_workers(self) -> None:
+        """Warn if several processes take votes without a shared store. Call it when an endpoint is made."""
+        self._looked_in = forks.count
+        self._warn_of_workers(None)
+
     def votes_on(self, config_key: str) -> bool:
         """Return whether users vote on the runs of an AI Config."""
         return config_key in self._config_keys
@@ -99,6 +105,8 @@ class Feedback:
             model: ``modelKey`` and ``modelVersion`` of the variation; another process may count the vote, which does
                 not know them.
         """
+        if self._looked_in not in (NO_PROCESS, forks.count):  # an endpoint was made before this process was forked
+            self.look_for_workers()
         if self._tokens is None:
             self._diagnostics.note(
                 "feedback",
@@ -194,10 +202,7 @@ class Feedback:
 
     def _warn_of_workers(self, is_multiprocess: bool | None) -> None:
         """Note that other workers do not see the votes of this one, as far as that can be known."""
-        if is_multiprocess is None:
-            workers = os.environ.get("WEB_CONCURRENCY", "")
-            is_multiprocess = (forks.count > 0 and not forks.are_silent) or (workers.isdecimal() and int(workers) > 1)
-        if is_multiprocess and not self._is_shared:
+        if not self._is_shared and (has_other_workers() if is_multiprocess is None else is_multiprocess):
             self._diagnostics.note(
                 "feedback",
                 "workers",

@@ -30,7 +30,7 @@ _GRANIAN = ("granian", "--host", "127.0.0.1", "--port", "{port}", "--no-log", "-
 #: Why a process has not sent all its events: the test has killed it, or its server has, or its flush took too long.
 Reason = Literal["killed", "by server", "too late"]
 # What the library logs in the third case, in the format of the application.
-_LATE = r"^(\d+) The process ends before \d+ events could be sent"
+_LATE = r"^(\d+) The process ends before LaunchDarkly has accepted \d+ events"
 _UWSGI = str(Path(sys.executable).parent / "uwsgi")
 
 

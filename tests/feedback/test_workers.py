@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,18 @@ def make_app() -> flask.Flask:
     AITracking(app, tracking, ld_context=lambda _request: Context.create("ada"))
     app.register_blueprint(feedback_blueprint())
     app.add_url_rule("/token", "token", track_ai(config_key="chat")(lambda: current_run().feedback_token))
+    return app
+
+
+def make_asgi_app() -> Any:
+    """Make the application of an ASGI server's worker."""
+    from starlette.applications import Starlette
+
+    from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
+
+    tracking = Tracking.from_env(settings=Settings(feedback=feedback_settings(store=os.environ.get("STORE"))))
+    app = Starlette(routes=feedback_routes(tracking))
+    app.add_middleware(TrackingMiddleware, tracking=tracking)
     return app
 
 
@@ -172,6 +184,61 @@ def test_workers_without_a_store_are_warned_of(
     assert all("store=" in warning for warning in warnings)
 
 
+_APPS = "tests.feedback.test_workers"
+_BIND = "127.0.0.1:{port}"
+_GUNICORN = ("gunicorn", "--bind", _BIND, f"{_APPS}:make_app()")
+_UVICORN = ("uvicorn", "--port", "{port}", "--factory", f"{_APPS}:make_asgi_app")
+_HYPERCORN = ("hypercorn", "--bind", _BIND, f"{_APPS}:make_asgi_app()")
+_GRANIAN = ("granian", "--port", "{port}", "--interface", "asgi", "--factory", f"{_APPS}:make_asgi_app")
+
+
+@contextmanager
+def serving(arguments: Sequence[str], log: Path, **environ: str) -> Iterator[int]:
+    """Start a server, and wait until it answers."""
+    pytest.importorskip(arguments[0])
+    port = free_port()
+    command = [sys.executable, "-m", *(part.format(port=port) for part in arguments)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stderr=output) as server,
+    ):
+        try:
+            assert eventually(lambda: _accepts(port), timeout=40), log.read_text()
+            yield port
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError):
+        return send(port, "/feedback/widget.js")[0] == 200
+    return False
+
+
+@pytest.mark.server
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform != "linux", reason="the process table of Linux says it")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "server",
+    [_GUNICORN, _UVICORN, _HYPERCORN, _GRANIAN, (*_GUNICORN, "--preload")],
+    ids=lambda server: " ".join(server[:: len(server) - 1]),
+)
+def test_workers_without_a_store_are_warned_of_at_start(server: tuple[str, ...], workers: int, tmp_path: Path) -> None:
+    """A server with several workers logs that a store is missing, before the first vote; with one it does not."""
+    log = tmp_path / "log"
+    with (
+        DevServer(FLAGS) as dev_server,
+        serving([*server, "--workers", str(workers)], log, LDAI_DEV_SERVER=dev_server.url) as port,
+    ):
+        if "--preload" in server:  # then the workers begin with their first run
+            send(port, "/token")
+        assert eventually(
+            lambda: "Several processes take votes" in log.read_text(), timeout=20 if workers > 1 else 1
+        ) == (workers > 1), log.read_text()
+
+
 def test_workers_with_a_store_are_not_warned_of(
     client: LDClient, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -181,15 +248,14 @@ def test_workers_with_a_store_are_not_warned_of(
 
 
 @pytest.mark.parametrize(("workers", "several"), [("4", True), ("1", False), ("many", False), (None, False)])
-def test_under_asgi_the_number_of_workers_comes_from_the_environment(
+def test_the_number_of_workers_comes_from_the_environment(
     make_asgi: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, workers: str | None, several: bool
 ) -> None:
-    """ASGI servers do not say how many processes they have. WEB_CONCURRENCY does, if it is set."""
+    """WEB_CONCURRENCY says how many workers servers start, if it is set. The warning comes before the first vote."""
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
     if workers is not None:
         monkeypatch.setenv("WEB_CONCURRENCY", workers)
-    browser, tracking = make_asgi()
-    browser.post("/feedback", json={"token": signed(), "kind": "positive"}, headers={"X-User": "ada"})
+    _, tracking = make_asgi()
     assert ("feedback" in tracking.stats().diagnostics) == several
 
 
