@@ -47,9 +47,9 @@ from .cases import SECRET
         ({"header": ""}, "header is ''"),
         ({"event": "a\nb"}, "event is"),
         ({"store": {}}, "store is of type dict"),
-        ({"store": "hunter2.db"}, "store is no address"),
-        ({"store": "sqlite:///"}, "store is no address"),
-        ({"store": "sqlite:/// "}, "store is no address"),
+        ({"store": "hunter2.db"}, "store is not the address of a store"),
+        ({"store": "sqlite:///"}, "store is not the address of a store"),
+        ({"store": "sqlite:/// "}, "store is not the address of a store"),
         ({"store": "sqlite:///:memory:"}, "in memory, which counts nothing"),
     ],
 )
