@@ -26,7 +26,6 @@ _APP = "tests.chaos.application"
 _GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--workers", "2")
 _UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning")
 _HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning")
-_GRANIAN = ("granian", "--host", "127.0.0.1", "--port", "{port}", "--no-log", "--workers", "2")
 #: Why a process has not sent all its events: the test has killed it, or its server has, or its flush took too long.
 Reason = Literal["killed", "by server", "too late"]
 # What the library logs in the third case, in the format of the application.
@@ -69,7 +68,12 @@ class Server:
 
 
 _GUNICORN_KILLS = r"(?:TIMEOUT|Worker) \(pid:(\d+)\)(?:$| was sent SIGKILL)"
-_GUNICORN_PATIENCE = 30.0
+# gunicorn's default, and what granian is told: a worker that it ends while it loads the application goes on for ever.
+_GUNICORN_PATIENCE, _GRANIAN_PATIENCE = 30, 20
+_GRANIAN = (
+    *("granian", "--host", "127.0.0.1", "--port", "{port}", "--no-log", "--workers", "2"),
+    *("--workers-kill-timeout", str(_GRANIAN_PATIENCE)),
+)
 
 SERVERS = {
     "uvicorn": Server((*_UVICORN, f"{_APP}:asgi"), "uvicorn"),
@@ -118,8 +122,12 @@ SERVERS = {
     "hypercorn, trio": Server((*_HYPERCORN, "--worker-class", "trio", f"{_APP}:asgi"), "hypercorn trio", reloads=True),
     "waitress": Server(("waitress", "--listen", "127.0.0.1:{port}", f"{_APP}:wsgi"), "waitress"),
     "flask run": Server(("flask", "--app", f"{_APP}:wsgi", "run", "--port", "{port}", "--no-reload"), "flask"),
-    "granian asgi": Server((*_GRANIAN, "--interface", "asgi", f"{_APP}:asgi"), "granian", hangs_up=False),
-    "granian wsgi": Server((*_GRANIAN, "--interface", "wsgi", f"{_APP}:wsgi"), "granian", hangs_up=False),
+    "granian asgi": Server(
+        (*_GRANIAN, "--interface", "asgi", f"{_APP}:asgi"), "granian", hangs_up=False, patience=_GRANIAN_PATIENCE
+    ),
+    "granian wsgi": Server(
+        (*_GRANIAN, "--interface", "wsgi", f"{_APP}:wsgi"), "granian", hangs_up=False, patience=_GRANIAN_PATIENCE
+    ),
     "daphne": Server(("daphne", "-b", "127.0.0.1", "-p", "{port}", f"{_APP}:asgi"), "daphne"),
     "uwsgi": Server(
         (
@@ -235,18 +243,21 @@ class Deployment:
 
     def end(self, number: int = signal.SIGTERM, timeout: float = 70) -> bool:
         """Ask the server to end; return False if it had to be killed."""
-        workers, begun = self.workers(), time.monotonic()
+        begun = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        try:
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill_what_is_left()
-            return False
-        if time.monotonic() - begun > self.server.patience:
+        workers: list[int] = []
+        while self.process.poll() is None and time.monotonic() - begun < timeout:
+            if time.monotonic() - begun < self.server.patience:
+                workers = self.workers()
+            time.sleep(0.05)
+        if time.monotonic() - begun >= self.server.patience:
             self._cut_off(workers, "by server")
+        has_ended = self.process.poll() is not None
+        if not has_ended:
+            self._cut_off([self.process.pid, *self.workers()], "killed")
         self.kill_what_is_left()
-        return True
+        return has_ended
 
     def restart(self, number: int = signal.SIGTERM) -> bool:
         """Ask the server to end, and start it again; return False if it had to be killed."""
