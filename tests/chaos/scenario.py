@@ -26,6 +26,8 @@ _CLIENTS = 3
 _UNSENT_SECONDS = 12.0
 # What a server gets for traffic, however long it takes to start.
 _LEAST_SECONDS = 5.0
+# What the last failure and the end of the server take.
+_ENDING_SECONDS = 10.0
 _OUTAGES = ("refused", "hang", "500", "429", "lost answer")
 
 
@@ -135,7 +137,7 @@ class Scenario:
 
     def run(self, seconds: float) -> Result:
         """Send traffic to a new server, let things fail, and compare what was answered with what arrived."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds - _ENDING_SECONDS
         with tempfile.TemporaryDirectory(prefix="chaos-") as name:
             folder = Path(name)
             self._clock = folder / "clock"
