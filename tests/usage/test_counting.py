@@ -287,7 +287,7 @@ def test_prefetch_refuses_a_wrong_file(nothing_loaded: Path, published: dict[str
     """What a proxy put in its place is not kept."""
     published[O200K.name] = b"<html>"
 
-    with pytest.raises(ConfigurationError, match="something else than the file for o200k_base"):
+    with pytest.raises(ConfigurationError, match="did not answer with the file for o200k_base"):
         prefetch(timeout=10)
     assert list(nothing_loaded.iterdir()) == []
 
