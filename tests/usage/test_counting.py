@@ -331,7 +331,7 @@ def test_prefetch_of_a_file_without_end(
     """What is longer than any rank file is not read to its end."""
     monkeypatch.setattr(download, "MOST_BYTES", 4)
 
-    with pytest.raises(ConfigurationError, match="something else"):
+    with pytest.raises(ConfigurationError, match="did not answer with the file"):
         prefetch(timeout=10)
 
 
