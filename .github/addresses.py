@@ -19,18 +19,29 @@ PROJECT_URLS = """project_urls =
 
 
 def write_addresses(folder: Path, address: str, tag: str) -> None:
-    """Change README.md and setup.cfg in a folder."""
+    """Change README.md and setup.cfg in a folder.
+
+    Raises:
+        ValueError: If one of the addresses has no place any more, so that the release would lack it.
+    """
     readme = folder / "README.md"
     text = readme.read_text(encoding="utf-8")
     # ``[flask]: docs/flask.md``; pictures need the file itself instead of its page.
-    text = re.sub(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+\.png)$", rf"\1{address}/raw/{tag}/\2", text, flags=re.M)
-    text = re.sub(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+)$", rf"\1{address}/blob/{tag}/\2", text, flags=re.M)
-    text = re.sub(r"^cd (\S+)  # a clone.*$", rf"git clone {address} \1 && cd \1", text, count=1, flags=re.M)
+    text = _replace(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+\.png)$", rf"\1{address}/raw/{tag}/\2", text)
+    text = _replace(r"^(\[[^\]]+\]: )(?!https?://|#)(\S+)$", rf"\1{address}/blob/{tag}/\2", text)
+    text = _replace(r"^cd (\S+)  # a clone.*$", rf"git clone {address} \1 && cd \1", text)
     readme.write_text(text, encoding="utf-8")
     config = folder / "setup.cfg"
     urls = PROJECT_URLS.format(address=address, tag=tag)
-    text = config.read_text(encoding="utf-8").replace("keywords = ", f"{urls}keywords = ", 1)
+    text = _replace(r"^keywords = ", f"{urls}keywords = ", config.read_text(encoding="utf-8"))
     config.write_text(text, encoding="utf-8")
+
+
+def _replace(pattern: str, replacement: str, text: str) -> str:
+    text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+    if not count:
+        raise ValueError(f"nothing matches {pattern}")
+    return text
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _END = object()
 def connect(tracking: Tracking | None = None, **options: Any) -> None:
     """Make the SDK send its events through a Tracking.
 
-    Events of ``config(key=…)`` inside a run of the same key then belong to that run, so that it is reported once.
+    Events of ``config(key=…)`` inside a run of the same key then belong to that run, and it is reported once.
 
     Args:
         tracking: The Tracking; that of the process by default.

@@ -29,7 +29,7 @@ REPORTED_SOURCE = "provider"
 class Costs:
     """The prices of runs. Thread-safe; never raises; takes some microseconds per run.
 
-    Make it at start, because it imports ``genai-prices`` if that is installed.
+    Create it at start, because it imports ``genai-prices`` if that is installed.
 
     Args:
         diagnostics: Where unusable prices are noted.

@@ -43,8 +43,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         with track_ai(config_key="support-bot") as run: ...
 
     Put it directly above the function, below the route. It accepts functions, coroutine functions, generators,
-    async generators, methods and callable objects, and follows what they return to its end. Below a middleware or
-    another decorator with the same config key, it joins the run that is open there.
+    async generators, methods and callable objects, and follows what they return to its end. If a middleware or another
+    decorator has opened a run with the same config key, it joins that run.
 
     Args:
         config_key: The key of the AI Config.
@@ -62,7 +62,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             environment variable provides one.
 
     Raises:
-        ConfigurationError: If a value cannot work.
+        ConfigurationError: If a value cannot work, or if it is put above the decorator of a task queue.
     """
 
     def __init__(

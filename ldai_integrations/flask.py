@@ -53,7 +53,7 @@ class AITracking:
         ld_context: Called with the :class:`flask.Request` when a run first needs the LD context of the request.
 
     Raises:
-        ConfigurationError: If a value cannot work, or the application has been initialised before.
+        ConfigurationError: If a value cannot work, or the application has been initialized before.
         TrackingNotConfiguredError: If no tracking is given and none can be created.
     """
 
@@ -81,9 +81,9 @@ class AITracking:
             self.init_app(app)
 
     def init_app(self, app: flask.Flask) -> None:
-        """Initialise an application. Each is initialised once; one extension object may serve several applications."""
+        """Initialize an application, once. One extension object may serve several applications."""
         if _EXTENSION in app.extensions:
-            raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialise it once")
+            raise ConfigurationError(f"AITracking is already on the Flask application {app.name!r}; initialize it once")
         options = {name: _of_request(value, app) for name, value in self._options.items()}
         tracking = process_tracking(self._tracking)
         requests = RequestTracking(services_of(tracking), **options, secrets=_secrets(app))

@@ -66,7 +66,7 @@ class UsageSpanProcessor(SpanProcessor):
     A span that starts inside a run and counts tokens is a provider call of that run. Its tokens are read from the GenAI
     conventions, or from the attributes of OpenLLMetry and OpenInference. No call counts twice:
 
-    - A call that a wrapped client or ``run.observe`` has seen is recognised by its response id or its tokens.
+    - A call that a wrapped client or ``run.observe`` has seen is recognized by its response id or its tokens.
     - In a run whose handler reports its tokens with ``run.add_usage``, spans are not counted.
     - If spans are nested, because a framework or a second instrumentation creates spans too, the innermost one counts.
     - The spans of :class:`OpenTelemetrySink` do not count.

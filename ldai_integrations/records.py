@@ -33,8 +33,8 @@ class Usage:
         cache_write_input_tokens: The part of the input that was written to a cache.
         reasoning_tokens: The part of the output that was reasoning.
         estimated: Names of the fields that we computed; the provider sent the others.
-        lower_bound: True where the real number is higher: content that cannot be counted, hidden reasoning, or a sum
-            in which one call did not report a count.
+        lower_bound: Whether the real number may be higher, because of content that cannot be counted, hidden reasoning,
+            or a call in the sum that did not report a count.
         other_tokens: The part of the total that is neither input nor output: what the provider's own tools put into
             the prompt, where the provider counts it separately (Gemini, Mistral).
         input_audio_tokens: The part of the input that was audio.
@@ -167,14 +167,16 @@ class Cost:
     Amounts are decimals, so that the sum of many runs is exact; ``float(cost.total_cost)`` where JSON needs a number.
 
     Attributes:
-        input_cost: Of the input tokens, those of a cache at their own price; ``None`` is unknown, never zero.
-        output_cost: Of the output tokens; ``None`` is unknown, never zero.
-        reported_cost: Of the calls whose cost the provider or a gateway reported. They are in no other amount.
+        input_cost: The cost of the input tokens, with those of a cache at their own price. ``None`` is unknown, never
+            zero.
+        output_cost: The cost of the output tokens. ``None`` is unknown, never zero.
+        reported_cost: The cost of the calls for which the provider or a gateway reported it. It is not part of the
+            other two.
         price_source: ``"ai-config"`` for the AI Config's own prices, ``"provider"`` for reported costs, else name and
             version of the price list; several are separated by commas.
-        price_date: The day from which the prices hold, where the source says so.
-        estimated: True where tokens behind it were estimated.
-        lower_bound: True where the real cost is higher: some tokens are unknown or have no price.
+        price_date: The first day of the prices, if the source says it.
+        estimated: Whether some of the tokens were estimated.
+        lower_bound: Whether the real cost may be higher: some tokens are unknown or have no price.
     """
 
     input_cost: Decimal | None = None
@@ -201,33 +203,34 @@ class RunRecord:
             nobody asked for.
         config_key: Key of the AI Config.
         mode: ``"completion"`` or ``"agent"``.
-        variation_key: Key of the served variation; empty where a default was served.
+        variation_key: Key of the served variation; empty if a default was served.
         version: Version of the served variation.
         model_name: Name of the configured model; empty if there is none.
         provider_name: Name of the configured provider; empty if there is none.
         enabled: Whether the AI Config was enabled; a disabled one is not reported.
-        started_at: Wall-clock start, seconds since the epoch.
-        duration_ms: From open to the true end, milliseconds.
-        time_to_first_token_ms: To the first text, reasoning or tool delta, milliseconds; ``None`` if not streamed.
-        time_to_first_answer_ms: To the first visible text, milliseconds: later than the first token where the model
-            reasoned or called tools before it; ``None`` if not streamed, or without text.
-        usage: Tokens; ``None`` where nothing is known.
+        started_at: The start, in seconds since the epoch.
+        duration_ms: The time from the start of the handler to the end of its result, in milliseconds.
+        time_to_first_token_ms: The time to the first text, reasoning or tool delta, in milliseconds; ``None`` if
+            nothing was streamed.
+        time_to_first_answer_ms: The time to the first visible text, in milliseconds. It is later than the first token
+            if the model reasoned or called tools before; ``None`` if nothing was streamed, or no text.
+        usage: The tokens of all calls; ``None`` if they are unknown.
         outcome: ``success``, ``error``, ``cancelled``, or ``discarded`` (no generation took place).
         error: The exception that ended the run, if one did.
         tool_calls: Names of the tools called, in order.
-        default_served: True where LaunchDarkly had no usable variation and the default was served.
-        cost: What the calls cost, by which price; ``None`` where nothing is known about it.
-        ld_context: The LaunchDarkly context the AI Config was evaluated for.
-        tracker: LaunchDarkly's own tracker for this run, for what is learned later (feedback, scores).
-        response_model: The model that answered last, as the provider names it; empty where it was not named.
+        default_served: Whether LaunchDarkly had no usable variation, so that the default was served.
+        cost: The cost of the calls, and the source of the prices; ``None`` if nothing is known about it.
+        ld_context: The LaunchDarkly context for which the AI Config was evaluated.
+        tracker: LaunchDarkly's own tracker for this run, for what comes later (feedback, scores).
+        response_model: The model that answered last, as the provider names it; empty if the provider does not.
         finish_reasons: Why generation ended, in the provider's words: one entry for each provider call, in order;
-            empty text if the provider gave no reason.
-        environment_id: Id of the LaunchDarkly environment; empty where the SDK does not know it.
+            an empty text if the provider gave no reason.
+        environment_id: Id of the LaunchDarkly environment; empty if the SDK does not know it.
         calls: How many provider calls were seen.
         failed_calls: How many of them failed.
         parent_run_id: The id of the run in which this one was opened; empty if there is none.
         graph_key: The key of the agent graph that this run is a node of; empty if there is none.
-        abandoned: True where the run is cancelled because nobody read its output to the end.
+        abandoned: Whether the run is cancelled because nobody read its output to the end.
         conversation_id: The id that the application gave the conversation; empty if there is none.
         stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
             ``tokens``, ``tools``, ``success``); they are not sent again.
@@ -266,12 +269,12 @@ class RunRecord:
 
     @property
     def input_cost(self) -> Decimal | None:
-        """Cost of the input tokens, USD; ``None`` where unknown."""
+        """The cost of the input tokens in USD; ``None`` if it is unknown."""
         return None if self.cost is None else self.cost.input_cost
 
     @property
     def output_cost(self) -> Decimal | None:
-        """Cost of the output tokens, USD; ``None`` where unknown."""
+        """The cost of the output tokens in USD; ``None`` if it is unknown."""
         return None if self.cost is None else self.cost.output_cost
 
 

@@ -33,7 +33,7 @@ class TrackingMiddleware(ASGITrackingMiddleware):
 
         app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=lambda request: Context.create(…))
 
-    The request has no body; that of a websocket is an ``HTTPConnection``.
+    The request has no body. For a websocket, it is an ``HTTPConnection``.
     """
 
     def __init__(

@@ -174,8 +174,8 @@ class OfflineLaunchDarkly:
         with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o", messages="You help.")}) as launchdarkly:
             app = create_app(launchdarkly.tracking)
 
-    Inside the block, code without a Tracking of its own uses it too, such as a bare ``@track_ai``. Only one test at a
-    time can use such a block in a process. The client is closed at the end of the block.
+    Inside the block, code without a Tracking of its own uses it too, such as ``@track_ai(config_key=…)``. Only one test
+    at a time can use such a block in a process. The client is closed at the end of the block.
 
     Args:
         configs: A variation for each key of an AI Config; see :func:`ai_config`. Other keys are unknown to
@@ -260,7 +260,7 @@ class OfflineLaunchDarkly:
 
 @contextmanager
 def recorded_runs() -> Iterator[RecordingSink]:
-    """Record every run that finishes inside of the block, of all Trackings, including runs that are not reported."""
+    """Record every run that finishes inside the block, of all Trackings, including runs that are not reported."""
     sink = RecordingSink()
 
     def keep(_config_key: str, *, record: RunRecord) -> None:

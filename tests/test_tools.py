@@ -54,6 +54,17 @@ def test_a_release_has_whole_addresses(tmp_path: Path) -> None:
     assert "Source = https://example.org/owner/name\n" in config["metadata"]["project_urls"]
 
 
+def test_a_release_without_an_address_fails(tmp_path: Path) -> None:
+    """If README.md has no place for the command that clones the repository, no release is built."""
+    text = read("README.md").replace("# a clone of this repository", "")
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    (tmp_path / "setup.cfg").write_text(read("setup.cfg"), encoding="utf-8")
+    script = runpy.run_path(str(ROOT / ".github" / "addresses.py"))
+
+    with pytest.raises(ValueError, match="a clone"):
+        script["write_addresses"](tmp_path, "https://example.org/owner/name", "v1")
+
+
 def test_every_long_suite_runs_in_ci() -> None:
     """The tests that a plain pytest leaves out are run by an environment of tox, and CI runs each of these."""
     config, tox = configparser.ConfigParser(), configparser.ConfigParser(interpolation=None)

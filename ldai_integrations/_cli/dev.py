@@ -107,7 +107,7 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
     else:
         print("  prices                those of the AI Configs; `pip install genai-prices` adds list prices")
     if os.environ.get("http_proxy") and "127.0.0.1" not in os.environ.get("no_proxy", ""):
-        print("  note                  http_proxy is set; the SDK uses it for 127.0.0.1, too: set no_proxy=127.0.0.1")
+        print("  note                  http_proxy is set; the SDK also uses it for 127.0.0.1: set no_proxy=127.0.0.1")
     print("AI Configs")
     for config in server.ai_configs:
         print(printable(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}"))

@@ -53,7 +53,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--hours", type=HOURS, metavar="N", help="the last N hours; default 24")
     parser.add_argument("--from", dest="start", type=_parse_time, metavar="TIME", help="ISO 8601, UTC without offset")
     parser.add_argument("--to", dest="end", type=_parse_time, metavar="TIME", help="the end, which is not included")
-    parser.add_argument("--by-variation", action="store_true", help="show each variation, too")
+    parser.add_argument("--by-variation", action="store_true", help="show each variation as well")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON; an unknown figure is null")
     form.add_argument("--csv", action="store_true", help="print CSV; an unknown figure is empty")

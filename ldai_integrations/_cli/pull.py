@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
         "pull",
         help="download AI Configs from LaunchDarkly",
         description="Download the current variations and the targeting of AI Configs from LaunchDarkly into a file for"
-        " `ldai dev` and LDAI_CONFIG_FILE. Other entries of the file stay. It needs an API access token.",
+        " `ldai dev` and LDAI_CONFIG_FILE. Other entries of the file are kept. It needs an API access token.",
     )
     parser.set_defaults(run=run)
     parser.add_argument("config_keys", metavar="KEY", nargs="+", help="key of an AI Config")
@@ -141,7 +141,7 @@ class _Project:
     def _get(self, path: str) -> Json:
         answer = self._connection.get(f"{self._path}/{path}", {})
         if not isinstance(answer, dict):
-            raise ValueError(f"{self._connection.base_url} sent something else than an object for {path}")
+            raise ValueError(f"{self._connection.base_url} did not send an object for {path}")
         return answer
 
     def _read_variation(self, config: Json, target: Json) -> Json:

@@ -113,7 +113,7 @@ class RequestTracking:
             self.services.diagnostics.note(
                 "track_ai",
                 handler.__qualname__,
-                "The route of %r calls the function without track_ai, so that its runs are not reported. Put @track_ai "
+                "The route of %r calls the function without track_ai, so its runs are not reported. Put @track_ai "
                 "directly above the function, below the decorator of the route.",
                 handler.__qualname__,
             )

@@ -106,7 +106,7 @@ def check_on_disabled(
     if not is_awaited and inspect.iscoroutinefunction(on_disabled):
         raise ConfigurationError(
             f"on_disabled is the coroutine function {getattr(on_disabled, '__qualname__', on_disabled)!r}, "
-            "but the handler is none, so that nobody awaits its answer. "
+            "but the handler is not one, so nobody awaits its answer. "
             "Give a plain function, or make the handler a coroutine function"
         )
     try:

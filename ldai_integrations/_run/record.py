@@ -332,7 +332,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             "encoding",
             run.output.undecodable,
             "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
-            "inside of the one that compresses, or use gzip.",
+            "inside the one that compresses, or use gzip.",
             run.output.undecodable,
         )
     if run.may_miss_calls or (run.error is not None and run.output.first_token_at is None):

@@ -174,7 +174,7 @@ class Reporter:
             self._diagnostics.note(
                 "one_time_contexts",
                 "ld_context",
-                "Each run so far had an LD context that no other request has, so that rollouts and experiments change "
+                "Each run so far had an LD context that no other request has, so rollouts and experiments change "
                 "with each request. Give ld_context=…, or Settings(visitors=VisitorSettings()).",
             )
         for index, sink in enumerate(self._sinks):

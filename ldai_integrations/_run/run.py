@@ -75,7 +75,7 @@ class Run:
     def conversation_id(self) -> str | None:
         """The id of the conversation that the run belongs to, for records and spans; LaunchDarkly does not get it.
 
-        Set it where your application knows it. A nested run has that of the run around it. The first 256 characters are
+        Set it where your application knows it. A nested run has the id of its outer run. The first 256 characters are
         kept.
         """
         return self._state.conversation_id
@@ -217,9 +217,9 @@ class Run:
             history: Earlier messages of the conversation: ``{"role": …, "content": …}``, the ``message`` of an answer,
                 and the ``result()`` of a tool call.
             tools: The names of the tools that the application implements; the other tools of the AI Config are left
-                out. By default, all are sent. A name that no tool has is logged once if a tool is left out.
+                out. By default, all are sent. If a tool is left out and a name is unknown, this is logged once.
             api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
-            model: Another model than the configured one, for example for a fallback to another provider.
+            model: Replaces the configured model, for example for a fallback to another provider.
 
         Raises:
             ConfigurationError: If there is no such API, or an argument has a type that cannot work.
@@ -283,7 +283,7 @@ class Run:
 
         Args:
             response: An SDK object, a dict, a stream, a line of a stream, an exception of a provider's library that
-                carries a response, or an awaitable of one of these.
+                has a response, or an awaitable of one of these.
 
         Returns:
             The same object. For a stream, a stand-in with the stream's protocol and type; for an awaitable, another
@@ -313,12 +313,12 @@ class Run:
         self._state.tool_call(name)
 
     def track(self, metric_key: str, value: float | None = None, data: Mapping[str, Any] | None = None) -> None:
-        """Send an event of a metric of your own, such as a purchase, for the LD context of this run.
+        """Send an event for one of your own metrics, such as a purchase, with the LD context of this run.
 
         Args:
             metric_key: The event key of a metric in LaunchDarkly.
             value: A number, for a numeric metric.
-            data: Further data of the event. The run id, the AI Config and the variation are added.
+            data: More data of the event. The run id, the AI Config and the variation are added.
         """
         state = self._state
         if not isinstance(metric_key, str) or not metric_key or isinstance(value, (bool, str)):
@@ -366,7 +366,7 @@ class Run:
     def bind(self, func: Callable[P, T]) -> Callable[P, T]:
         """Return a function that runs in this run, on any thread or in any task.
 
-        Threads of an executor do not know the run, so that the calls of wrapped clients are not counted there::
+        Without it, threads of an executor do not know the run, and calls of wrapped clients are not counted there::
 
             executor.submit(run.bind(ask), question)
         """

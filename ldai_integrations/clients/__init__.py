@@ -35,7 +35,7 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
         client: A client of ``openai``, ``anthropic``, ``google-genai``, ``mistralai`` or ``cohere``, sync or async, a
             boto3 ``bedrock-runtime`` client, or a client that has the methods of one of these.
         include_usage: Whether to ask for the usage of streams of OpenAI's chat completions and completions, if the
-            caller says nothing about ``stream_options``. The additional chunk is kept from the caller. ``True`` asks
+            caller says nothing about ``stream_options``. The caller does not see the additional chunk. ``True`` asks
             OpenAI's own servers (``*.openai.com``) and Azure (``*.openai.azure.com``, and clients of the class
             ``AzureOpenAI``) only, because others may refuse the option; ``"always"`` asks every server.
 

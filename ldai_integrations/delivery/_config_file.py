@@ -78,7 +78,8 @@ class ConfigFile(UpdateProcessor):
             (self._sink or self._store).init(data)
         except Exception as exc:  # the SDK raises various ones for flags that it cannot read
             logger.warning(
-                "An edit of the file %s is not used: it %s. Correct the file; the former AI Configs stay.",
+                "An edit of the file %s is not used: it %s. Correct the file. Until then, the AI Configs before the "
+                "edit are served.",
                 self._path,
                 exc,
             )

@@ -1,6 +1,6 @@
 """The prompt of an AI Config as a request to any provider, and what the model answers.
 
-Clients are recognised by the methods they have; no provider's package is imported.
+Clients are recognized by the methods they have; no provider's package is imported.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_wrong_file(published: dict[str, bytes], capsys: pytest.CaptureFixture[s
     published[O200K.name] = b"<html>"
 
     assert main(["encodings", "prefetch"]) == 1
-    assert "something else than the file for o200k_base" in capsys.readouterr().err
+    assert "did not answer with the file for o200k_base" in capsys.readouterr().err
 
 
 def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -288,7 +288,7 @@ def test_an_agent_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> Non
             "the project has no environment 'production'; use one of",
         ),
         ([CHAT, {**TARGETING, "environments": None}], "the project has no environment 'production'; use one of: none"),
-        ([[]], "sent something else than an object"),
+        ([[]], "did not send an object"),
         ([{**CHAT, "variations": [{"name": "Small"}]}, TARGETING], "sent an AI Config that cannot be read"),
     ],
 )

@@ -31,7 +31,8 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="find out why nothing arrives",
-        description="Find out why AI Configs or their metrics do not arrive.\nSet the variables of your application.",
+        description="Find out why AI Configs or their metrics do not arrive.\n"
+        "Run it with the environment variables of your application.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

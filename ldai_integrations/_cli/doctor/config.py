@@ -136,7 +136,7 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             "tokens",
             f"{encoding} is not on this machine: if a provider does not report tokens, the estimate is rough",
-            "pip install 'ldai-integrations[offline-tokens]', or call ldai_integrations.usage.prefetch() at build time",
+            "pip install 'ldai-integrations[offline-tokens]', or run `ldai encodings prefetch` at build time",
         )
 
 
