@@ -15,21 +15,22 @@ logger = logging.getLogger("ldai_integrations")
 #: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
 receivers: list[Callable[[str, str], None]] = []
 
-# Subjects come from the configuration (config keys, names of sinks). The limit protects memory if they do not.
-_MAX_REMEMBERED = 1_000
+# Subjects come from the configuration, such as config keys. If they do not, the limits protect the log and the memory.
+_MOST_SUBJECTS = 100
+_LONGEST_TEXT = 500
 # Asking for them takes longer than looking up their handlers.
 _SIGNALS = tuple(signal.valid_signals())
 
 
 class Diagnostics:
-    """A counter of failures by kind that logs each pair of kind and subject once.
+    """A counter of failures by kind that logs each pair of kind and subject once, up to 100 subjects of a kind.
 
     Thread-safe: a race can log a line twice, but it cannot raise.
     """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: dict[str, set[str]] = {}
 
     def note(
         self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None, level: int = 30
@@ -40,14 +41,16 @@ class Diagnostics:
             kind: What failed, as :meth:`counts` shows it: ``"sink"``, ``"ld_context"``, …
             subject: What it failed for, usually the config key. It is a fixed name and never personal data.
             message: One sentence that says what happened and what to do, in ``logging`` format.
-            args: The arguments of ``message``.
+            args: The arguments of ``message``. Long texts are cut.
             exc: The exception that caused the failure. Its traceback is logged.
             level: The ``logging`` level. The default is warning.
         """
         self._counts[kind] += 1
-        if (kind, subject) in self._seen or len(self._seen) >= _MAX_REMEMBERED:
+        seen, subject = self._seen.setdefault(kind, set()), _shorten(subject)
+        if subject in seen or len(seen) >= _MOST_SUBJECTS:
             return
-        self._seen.add((kind, subject))
+        seen.add(subject)
+        args = tuple(_shorten(arg) if isinstance(arg, str) else arg for arg in args)
         logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
             receive(kind, message % args)
@@ -65,7 +68,7 @@ class Diagnostics:
         Args:
             kind: What fails.
             subject: What it fails for.
-            is_private: Whether the text of an exception may quote a prompt or an answer.
+            is_private: Whether the text of an exception may quote a prompt, an answer or a user.
         """
         return Guard(self, kind, subject, is_private=is_private)
 
@@ -76,7 +79,8 @@ class Diagnostics:
             kind: What failed.
             subject: What it failed for.
             exc: The exception. It is raised again if a signal handler raised it.
-            is_private: Whether its text may quote a prompt or an answer. Only its type and its place are logged then.
+            is_private: Whether its text may quote a prompt, an answer or a user. Only its type and its place are logged
+                then.
         """
         raise_if_from_signal(exc)
         if is_private:
@@ -99,6 +103,10 @@ class Diagnostics:
             type(exc).__name__,
             exc=exc,
         )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 class Guard:

@@ -89,7 +89,7 @@ class Opener:
     ) -> Mapping[str, Any]:
         variables: object = self._variables
         if callable(variables):
-            with scope.services.diagnostics.guard("variables", self._options.config_key):
+            with scope.services.diagnostics.guard("variables", self._options.config_key, is_private=True):
                 variables = dict(variables(*args, **kwargs))
         return variables if isinstance(variables, Mapping) else {}
 

@@ -63,6 +63,27 @@ def test_a_failure_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) 
     assert all(record.exc_info is not None for record in caplog.records)
 
 
+def test_many_subjects_of_one_kind(caplog: pytest.LogCaptureFixture) -> None:
+    """They do not fill the log, and other problems are logged as before."""
+    diagnostics = Diagnostics()
+    for number in range(1_000):
+        diagnostics.note("content", f"part {number}", "A part %s is not sent.", number)
+    diagnostics.note("sink", "mine", "The sink failed.")
+
+    assert len(caplog.records) == 101
+    assert caplog.messages[-1] == "The sink failed."
+    assert diagnostics.counts() == {"content": 1_000, "sink": 1}
+
+
+def test_long_texts_are_cut(caplog: pytest.LogCaptureFixture) -> None:
+    """A log line has a limited length, whatever it is about."""
+    Diagnostics().note("content", "x" * 10_000, "A part of type %r is not sent.", "y" * 10_000)
+
+    [record] = caplog.records
+    assert len(record.message) < 600
+    assert len(record.__dict__["ldai_subject"]) < 600
+
+
 def test_base_exceptions_pass() -> None:
     """What ends a program or a task is not suppressed."""
     for kind in (KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -38,6 +38,21 @@ def test_a_script(tracked: Any, records: list[RunRecord], events: Events) -> Non
     assert [name for name, _ in events.of_runs()].count("generation:success") == 1
 
 
+def test_functions_that_fail(tracking: Tracking, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the line of ``ld_context`` or ``variables`` that raised an exception, and not what it says."""
+
+    def find(user: str) -> Any:
+        raise LookupError(f"no user {user}")
+
+    @track_ai(config_key="chat", tracking=tracking, ld_context=find, variables=find)
+    def ask(user: str, run: Run) -> bool:
+        return run.ld_context.anonymous
+
+    assert ask("ada@example.com")
+    assert "ada@example.com" not in caplog.text
+    assert caplog.text.count("LookupError at test_without_a_request.py:") == 2
+
+
 @pytest.mark.parametrize("order", ["task above", "task below"])
 def test_a_celery_task(tracked: Any, tracking: Tracking, records: list[RunRecord], order: str) -> None:
     """A task is a function: decorated below, or called by one that is, it is a run of its own for each message."""

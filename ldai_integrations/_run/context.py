@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeAlias,
 
 from ldclient import Context
 
+from .._diagnostics import describe, raise_if_from_signal
 from .._launchdarkly.client import Current
 from ..delivery import safe_context
 
@@ -177,11 +178,11 @@ class RequestScope:
         """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""
         if source is None:
             return self.anonymous
-        exception = None
         try:
             found = source(*args, **kwargs)
         except Exception as exc:
-            exception, problem = exc, f"ld_context raised {type(exc).__name__}"
+            raise_if_from_signal(exc)
+            problem = f"ld_context raised {describe(exc)}"  # its text may name a user
         else:
             if found is None:
                 return self.anonymous
@@ -199,7 +200,6 @@ class RequestScope:
             "%s; the request is served with an anonymous context. "
             "Return a valid ldclient.Context whose key is not empty, or None.",
             problem,
-            exc=exception,
         )
         return self.anonymous
 

@@ -95,7 +95,8 @@ class RequestTracking:
         if not self.opens_runs:
             return None
         diagnostics = self.services.diagnostics
-        with diagnostics.guard("config_key", str(getattr(self._config_key, "__name__", self._config_key))):
+        name = str(getattr(self._config_key, "__name__", self._config_key))
+        with diagnostics.guard("config_key", name, is_private=True):
             key = self._config_key(request) if callable(self._config_key) else self._config_key
             if key is None:
                 return None
@@ -121,7 +122,7 @@ class RequestTracking:
     def _variables_of(self, request: object) -> Mapping[str, object]:
         if not callable(self._variables):
             return self._variables or {}
-        with self.services.diagnostics.guard("variables", "middleware"):
+        with self.services.diagnostics.guard("variables", "middleware", is_private=True):
             return dict(self._variables(request))
         return {}
 

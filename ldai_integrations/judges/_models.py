@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import math
 import re
 import threading
 from collections import OrderedDict
@@ -185,7 +184,7 @@ def problem_with_score(score: object) -> str | None:
     """Return why a value is not a score, or ``None``."""
     if not isinstance(score, (int, float)) or isinstance(score, bool):
         return f"is of type {type(score).__name__}; it has to be a number from 0 to 1"
-    if not math.isfinite(score) or not 0 <= score <= 1:
+    if not 0 <= score <= 1:  # NaN is not, either
         return "is not from 0 to 1"
     return None
 

@@ -29,6 +29,8 @@ _APIS: tuple[Api, ...] = (
     CohereApi(),
     ResponsesApi(),
 )
+# A user of the application may have written the type of a part of a message.
+_LONGEST_TYPE = 40
 _IS_ASYNCHRONOUS = "The client is asynchronous; use asend() or astream()"
 _IS_SYNCHRONOUS = "The client is not asynchronous; use send() or stream()"
 _Bind: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -248,11 +250,12 @@ def make_request(
             subject,
         )
     for kind in found.unsent(prompt):
+        name = kind if kind.isidentifier() and len(kind) <= _LONGEST_TYPE else "unknown"
         diagnostics.note(
             "content",
-            f"{subject}: {kind}",
+            f"{subject}: {name}",
             "A part of type %r in the messages for AI Config %r is not sent, because the API %r does not have it.",
-            kind,
+            name,
             subject,
             found.name,
         )

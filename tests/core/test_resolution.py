@@ -87,6 +87,22 @@ def test_tags_with_other_delimiters_count(no_leaks: None) -> None:
         assert not run.config.enabled
 
 
+def test_names_of_python_are_not_looked_up(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """A prompt reads what a variable is about, and nothing of the program around it."""
+
+    class User:
+        name = "Ada"
+
+    served = ai_config(messages="Hi {{user.name}}")
+    with OfflineLaunchDarkly({"bot": served}) as launchdarkly:
+        with track_ai("bot", variables={"user": User}) as run:
+            assert run.messages() == [{"role": "system", "content": "Hi Ada"}]
+        launchdarkly.serve("bot", ai_config(messages="Hi {{user.__module__}}"))
+        with track_ai("bot", variables={"user": User}) as run:
+            assert not run.config.enabled
+    assert "begin with two underscores" in caplog.text
+
+
 @pytest.mark.parametrize("config_key", MALFORMED)
 def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str) -> None:
     """The default is served in its place, which is logged once, and the request goes on."""

@@ -92,7 +92,7 @@ def test_forms_of_an_answer(make: Make, events: Events, said: Any) -> None:
 @pytest.mark.parametrize(
     "said",
     ["well done", "[]", "null", "", None, 0.5, {}, {"score": None}, {"score": "1"}, {"score": True}]
-    + [{"score": bad} for bad in (-0.1, 1.1, math.nan, math.inf)]
+    + [{"score": bad} for bad in (-0.1, 1.1, math.nan, math.inf, 10**400)]
     + ["[" * 100_000],
     ids=lambda said: repr(said)[:20],
 )

@@ -807,6 +807,20 @@ def test_images(
     assert launchdarkly.tracking.stats().diagnostics["content"] == 2 * len(missing)
 
 
+def test_a_part_of_an_odd_type(
+    provider: Provider, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A type that a user of the application has made up is not logged."""
+    _serve(launchdarkly, CASES["anthropic"])
+    content = [{"type": f"my password is {number}"} for number in range(3)]
+
+    _request(launchdarkly, makers.anthropic(provider.url), history=[{"role": "user", "content": content}])
+
+    assert "password" not in caplog.text
+    assert caplog.text.count("A part of type 'unknown'") == 1
+    assert launchdarkly.tracking.stats().diagnostics["content"] == 3
+
+
 def test_an_image_that_is_none(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
     """A malformed image is left out and counted."""
     _serve(launchdarkly, CASES["bedrock"])
