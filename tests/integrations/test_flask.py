@@ -222,7 +222,7 @@ def test_an_application_is_initialised_once(tracking: Tracking) -> None:
     app = flask.Flask("shop")
     AITracking(app, tracking)
 
-    with pytest.raises(ConfigurationError, match=r"already on the Flask application 'shop'; initialise it once"):
+    with pytest.raises(ConfigurationError, match=r"already on the Flask application 'shop'; initialize it once"):
         AITracking(app, tracking)
 
 
