@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
+from ._locks import ForkSafeLock
+
 logger = logging.getLogger("ldai_integrations")
 
 #: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
@@ -25,10 +27,11 @@ _SIGNALS = tuple(signal.valid_signals())
 class Diagnostics:
     """A counter of failures by kind that logs each pair of kind and subject once, up to 100 subjects of a kind.
 
-    Thread-safe: a race can log a line twice, but it cannot raise.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
+        self._lock = ForkSafeLock()
         self._counts: Counter[str] = Counter()
         self._seen: dict[str, set[str]] = {}
 
@@ -45,11 +48,13 @@ class Diagnostics:
             exc: The exception that caused the failure. Its traceback is logged.
             level: The ``logging`` level. The default is warning.
         """
-        self._counts[kind] += 1
-        seen, subject = self._seen.setdefault(kind, set()), _shorten(subject)
-        if subject in seen or len(seen) >= _MOST_SUBJECTS:
-            return
-        seen.add(subject)
+        subject = _shorten(subject)
+        with self._lock:
+            self._counts[kind] += 1
+            seen = self._seen.setdefault(kind, set())
+            if subject in seen or len(seen) >= _MOST_SUBJECTS:
+                return
+            seen.add(subject)
         args = tuple(_shorten(arg) if isinstance(arg, str) else arg for arg in args)
         logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
