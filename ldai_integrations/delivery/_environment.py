@@ -22,11 +22,11 @@ from ._sdk import SdkChangedError, without_timeout_warning
 CONFIG_FILE = "LDAI_CONFIG_FILE"
 
 _NOT_CONFIGURED = (
-    "There is no LaunchDarkly to track with. Set one of the environment variables "
+    "LaunchDarkly is not configured. Set one of the environment variables "
     f"{SDK_KEY} (an SDK key of a LaunchDarkly environment), "
     f"{DEV_SERVER} (the address that `ldai dev` prints, such as http://127.0.0.1:8765) or "
     f"{CONFIG_FILE} (a JSON file with AI Configs; nothing is reported), "
-    "or make a Tracking(client) with an LDClient of your own."
+    "or create a Tracking(client) with your own LDClient."
 )
 
 
