@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .init import DEFAULT_FILE, sample
-from .terminal import fail, number, printable
+from .terminal import COULD_NOT_RUN, fail, number, printable, tell
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     try:
-        from ..devserver import DevServer
+        from ..devserver import DevServer, FlagFileError
     except ImportError as missing:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
     path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
@@ -66,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
                 # On Windows, Python handles Ctrl-C between two waits only.
                 while not stop.wait(0.5):
                     pass
+        except FlagFileError as refusal:
+            for problem in refusal.problems:
+                tell(str(problem))
+            return COULD_NOT_RUN
         except ValueError as problem:
             return fail(str(problem))
         except sqlite3.Error as problem:
@@ -115,7 +119,7 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
 
 
 class _PrintableFormatter(logging.Formatter):
-    """A formatter of log lines that escapes control characters."""
+    """A formatter of messages: each is one line without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message."""

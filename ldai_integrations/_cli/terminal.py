@@ -16,10 +16,8 @@ OnProgress = Callable[[int, int], object]
 
 
 def printable(text: str) -> str:
-    """Return a text from outside with its control characters escaped, as Python writes them."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
-    )
+    """Return a text from outside as one line: its control characters and ends of lines are as in Python code."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str) -> Callable[[str], T]:
@@ -44,7 +42,7 @@ def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str)
 
 
 def tell(message: str) -> None:
-    """Print a message on standard error."""
+    """Print a message on standard error, as one line."""
     print(f"ldai: {printable(message)}", file=sys.stderr)
 
 

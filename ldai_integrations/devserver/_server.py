@@ -280,7 +280,8 @@ class DevServer:
         try:
             payload, problems = file.parse(content)
         except FlagFileError as refusal:
-            logger.error("%s: edit refused, the last valid version is still served:\n%s", file.path.name, refusal)
+            for problem in refusal.problems:
+                logger.error("%s: edit refused, the last valid version is still served: %s", file.path.name, problem)
             return
         _log_problems(problems)
         if changed := self._thread.call(self._serve, payload):

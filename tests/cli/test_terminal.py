@@ -65,8 +65,8 @@ def test_the_table_on_a_terminal(no_color: str, dev_server: DevServer) -> None:
     assert max(map(len, plain.splitlines())) <= 40
 
 
-_HOSTILE = "[/red]\x1b]0;x\x07\u202e"
-_SHOWN = r"[/red]\x1b]0;x\x07\u202e"
+_HOSTILE = "[/red]\x1b]0;x\x07\u202e\nok  forged\r\u2028\x85"
+_SHOWN = r"[/red]\x1b]0;x\x07\u202e\nok  forged\r\u2028\x85"
 
 
 @pytest.fixture
@@ -100,18 +100,20 @@ def test_names_do_not_control_the_terminal(
     shown = "".join(capsys.readouterr())
     assert _SHOWN in shown
     assert "\x1b" not in shown
+    assert not any(line.startswith("ok  forged") for line in shown.splitlines())
 
 
 def test_warnings_of_applications_do_not_control_the_terminal(
     dev_server: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``ldai doctor`` shows them in the same way."""
+    """``ldai doctor`` shows them in the same way, in one line."""
     monkeypatch.setenv("LDAI_DEV_SERVER", dev_server.url)
     httpx.post(f"{dev_server.url}/dev/warnings", json={"kind": "variable", "text": _HOSTILE}, trust_env=False)
     cli.main(["doctor"])
     shown = capsys.readouterr().out
     assert _SHOWN in shown
     assert "\x1b" not in shown
+    assert not any(line.startswith("ok  forged") for line in shown.splitlines())
 
 
 def test_flag_files_do_not_control_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +124,7 @@ def test_flag_files_do_not_control_the_terminal(tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr().err
     assert _SHOWN in shown
     assert "\x1b" not in shown
+    assert not any(line.startswith("ok  forged") for line in shown.splitlines())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

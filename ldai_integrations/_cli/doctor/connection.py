@@ -113,8 +113,8 @@ def _check_file(path: Path) -> Iterator[Finding]:
         for line in read_flag_file(path):
             yield warning("file", line, remedy)
     except FlagFileError as refusal:
-        for line in str(refusal).splitlines():
-            yield problem("file", line, remedy)
+        for one in refusal.problems:
+            yield problem("file", str(one), remedy)
 
 
 def check_key(target: Target) -> Iterator[Finding]:
