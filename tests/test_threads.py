@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ldclient import Config, LDClient
 
-from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.clients import wrap_client
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.devserver import DevServer
@@ -181,11 +181,15 @@ def test_calls_of_one_run(tracking: Tracking, openai: Any, records: list[RunReco
 
 def test_properties_of_one_run(tracking: Tracking) -> None:
     """Threads that use a run for the first time at the same moment get the same id, AI Config and token."""
+
+    def properties_of(run: Run) -> set[object]:
+        found: list[object] = []
+        on_threads(lambda _: found.append((run.id, id(run.config.model))), times=1)
+        return set(found)
+
     for _ in range(20):
         with track_ai("chat", tracking=tracking) as run:
-            found: list[object] = []
-            on_threads(lambda _, run=run, found=found: found.append((run.id, id(run.config.model))), times=1)
-        assert len(set(found)) == 1
+            assert len(properties_of(run)) == 1
 
 
 def test_failures_are_counted(tracking: Tracking) -> None:
