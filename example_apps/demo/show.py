@@ -62,13 +62,16 @@ def print_verdict(console: Console, report: Report, differences: Sequence[str]) 
     broken = sum(call["state"] in ("broken", "abandoned", "open") for call in report.bill)
     console.print(
         f"{len(report.exchanges)} requests made {runs} runs. The other requests made no provider call: pages, unknown"
-        " paths, bad requests, and an AI Config that is off. Each run was compared with its request, and the table with"
-        " the model server's bill, with the prices of the models, and with the database."
+        " paths, bad requests, and an AI Config that is off."
+    )
+    console.print(
+        "Each run was compared with its request. The table was compared with the bill of the model server, the prices of"
+        " the models, and the events in the database."
     )
     console.print(
         "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every complete answer. Within bounds:"
-        " times, which are between those of the model server and those of the clients; and the tokens of the"
-        f" {broken} incomplete streams, which the library estimates because no provider sends usage for them."
+        " times, which are between those of the model server and those of the clients, and the estimated tokens of"
+        f" {broken} incomplete streams, for which no provider sends the usage."
     )
     _print_differences(console, differences, "Everything agrees.")
 
