@@ -65,8 +65,8 @@ def print_verdict(console: Console, report: Report, differences: Sequence[str]) 
         " paths, bad requests, and an AI Config that is off."
     )
     console.print(
-        "Each run was compared with its request. The table was compared with the bill of the model server, the prices of"
-        " the models, and the events in the database."
+        "Each run was compared with its request. The table was compared with the bill of the model server, the prices"
+        " of the models, and the events in the database."
     )
     console.print(
         "Exact: runs, successes, errors, tool calls, thumbs, and the tokens of every complete answer. Within bounds:"
