@@ -89,6 +89,12 @@ class CallDraft:
         known = self.ids or self.model or self.has_content or self.has_usage or self.reasoning
         return not (known or self.error or self.reason)
 
+    @property
+    def has_begun_only(self) -> bool:
+        """Whether nothing is known but the provider's id, and maybe the model."""
+        known = self.has_content or self.has_usage or self.reasoning or self.error or self.reason
+        return bool(self.ids) and not known
+
     def usage(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""
         body = self.counts.usage() if self.counts is not None else None
@@ -177,6 +183,11 @@ class Draft:
         if name and (name in self._by_id or len(self._by_id) < _MOST_IDS):
             self._by_id[name] = self.call
         return False
+
+    def rename(self, call_id: str) -> None:
+        """Know a call that has only begun by another id as well; do nothing if that id or the call is known."""
+        if call_id not in self._by_id and self.call.has_begun_only and len(self._by_id) < _MOST_IDS:
+            self._by_id[call_id] = self.call
 
     def begin_sum(self) -> None:
         """Switch to a call that stands for the sum of all calls; it has no id."""

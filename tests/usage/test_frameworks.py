@@ -93,6 +93,26 @@ def test_langchain_streams(model: Any) -> None:
     assert text_of(events) == "Hello there"
 
 
+def test_langchain_streams_of_the_responses_api() -> None:
+    """The provider names the first chunk of a response, and LangChain the others: they are one call."""
+    message = package("langchain_core.messages").AIMessageChunk
+    usage = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+    chunks = [
+        message("", id="resp_1", response_metadata={"id": "resp_1"}),
+        message("Hello", id="lc_run--1"),
+        message("", id="lc_run--1", response_metadata={"status": "completed"}, usage_metadata=usage),
+    ]
+
+    reader = StreamReader()
+    for chunk in chunks:
+        reader.feed(chunk)
+    reading = reader.reading()
+
+    assert reading is not None
+    assert (len(reading.calls), reading.finish_reasons) == (1, ("completed",))
+    assert "resp_1" in reading.ids
+
+
 def test_langgraph_states(graph: Any) -> None:
     """A final state counts every message written since the human spoke, and none from before."""
     first = graph.invoke(ASKED)

@@ -13,6 +13,8 @@ from .._readings import Reading
 from .openai import add_output
 
 _AI = ("ai", "AIMessageChunk")
+# Ids that LangChain gives to chunks begin with one of these.
+_LANGCHAIN_IDS = ("lc_run-", "run-")
 # Most nodes of a graph that answer in one event.
 _MOST_NODES = 32
 
@@ -79,8 +81,10 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
         return False
-    name = get(message, "id")
-    known = draft.begin(text(name) or place, whole=kind == "ai")
+    name = text(get(message, "id"))
+    if name.startswith(_LANGCHAIN_IDS):  # the first chunk of OpenAI's Responses API has the provider's id
+        draft.rename(name)
+    known = draft.begin(name or place, whole=kind == "ai")
     draft.identify(name)
     draft.identify(get(metadata, "id"))
     usage = get(message, "usage_metadata")
@@ -89,7 +93,7 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
     elif not draft.count(usage):
         draft.count(get(metadata, "token_usage", "usage", "usage_metadata")) or draft.count(metadata)
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
-    draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason"))
+    draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason", "status"))
     if known and kind == "ai":  # a state repeats what chunks or an earlier state contained
         return True
     content = get(message, "content")

@@ -23,6 +23,12 @@ def _claude(url: str, model: str) -> Any:
     return ChatAnthropic(model=model, base_url=url, api_key="none", max_retries=0)
 
 
+def _responses(url: str, model: str) -> Any:
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(model=model, base_url=f"{url}/v1", api_key="none", max_retries=0, use_responses_api=True)
+
+
 def _agent(url: str, model: str) -> Any:
     from langchain.agents import create_agent
 
@@ -92,6 +98,14 @@ STACKS = (
         whole=lambda url, model: _chain(url, model).invoke({"question": "Hi"}),
         stream=lambda url, model: list(_chain(url, model).stream({"question": "Hi"})),
         leave=None,
+    ),
+    Stack(
+        name="langchain, responses",
+        package="langchain_openai",
+        whole=lambda url, model: _responses(url, model).invoke("Hi"),
+        stream=lambda url, model: list(_responses(url, model).stream("Hi")),
+        leave=lambda url, model: _leave(_responses(url, model)),
+        exceptions={"early end": _LEFT},
     ),
     Stack(
         name="langchain, claude",
