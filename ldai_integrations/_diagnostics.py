@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
+from ._locks import ForkSafeLock
+
 logger = logging.getLogger("ldai_integrations")
 
 #: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
@@ -24,10 +26,11 @@ _SIGNALS = tuple(signal.valid_signals())
 class Diagnostics:
     """A counter of failures by kind that logs each pair of kind and subject once.
 
-    Thread-safe: a race can log a line twice, but it cannot raise.
+    Thread-safe: a race can log a line twice, but it cannot raise or lose a count.
     """
 
     def __init__(self) -> None:
+        self._lock = ForkSafeLock()
         self._counts: Counter[str] = Counter()
         self._seen: set[tuple[str, str]] = set()
 
@@ -44,7 +47,8 @@ class Diagnostics:
             exc: The exception that caused the failure. Its traceback is logged.
             level: The ``logging`` level. The default is warning.
         """
-        self._counts[kind] += 1
+        with self._lock:
+            self._counts[kind] += 1
         if (kind, subject) in self._seen or len(self._seen) >= _MAX_REMEMBERED:
             return
         self._seen.add((kind, subject))

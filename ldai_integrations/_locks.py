@@ -14,11 +14,12 @@ NO_PROCESS = -1
 class ForkSafeLock:
     """A lock that is free in a forked child, where the thread that held it in the parent does not exist.
 
-    It is not reentrant. The data that it protects must be usable at any time, because a fork can happen at any time.
+    It is reentrant, because a signal handler or a finalizer may interrupt the thread that holds it. The data that it
+    protects must be usable at any time, because a fork can happen at any time.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -29,7 +30,7 @@ class ForkSafeLock:
 
     def forked(self) -> None:
         """Replace the lock in a child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 class _Forks:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import signals
 from .._diagnostics import Diagnostics
+from .._locks import ForkSafeLock
 from ..delivery import exits, forks
 from ..exceptions import ConfigurationError
 from ..records import RunRecord, RunTexts
@@ -53,6 +54,7 @@ class Reporter:
         ]
         # The keys of the AI Configs of runs in which a provider call was seen.
         self._keys_with_calls: set[str] = set()
+        self._lock = ForkSafeLock()
         #: How many runs were reported.
         self.runs = 0
         self._looks_for_stable_contexts = True
@@ -164,7 +166,8 @@ class Reporter:
             self._diagnostics.failed("judge", run.config_key, exc)
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
-        self.runs += 1  # the interpreter switches no threads within this statement
+        with self._lock:
+            self.runs += 1
         if not self._looks_for_stable_contexts:
             pass
         elif record.ld_context is None or not run.scope.is_one_time(record.ld_context):
