@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ldclient import Config, LDClient
 
-from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.clients import wrap_client
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.devserver import DevServer
@@ -180,16 +180,18 @@ def test_calls_of_one_run(tracking: Tracking, openai: Any, records: list[RunReco
 
 
 def test_properties_of_one_run(tracking: Tracking) -> None:
-    """Threads that use a run for the first time at the same moment get the same id, AI Config and token."""
+    """Threads that use a run for the first time at the same moment get the same id and the same AI Config."""
+    found: list[tuple[str, int]] = []
 
-    def properties_of(run: Run) -> set[object]:
-        found: list[object] = []
-        on_threads(lambda _: found.append((run.id, id(run.config.model))), times=1)
-        return set(found)
+    def use(_number: int) -> None:
+        found.append((run.id, id(run.config.model)))
 
     for _ in range(20):
+        found.clear()
         with track_ai("chat", tracking=tracking) as run:
-            assert len(properties_of(run)) == 1
+            on_threads(use, times=1)
+        assert len(found) == THREADS
+        assert len(set(found)) == 1
 
 
 def test_failures_are_counted(tracking: Tracking) -> None:
