@@ -1,10 +1,25 @@
-"""Files that others may have put in place."""
+"""Files that others may have put in place, and their JSON."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import stat
 from pathlib import Path
+
+# No flag file is larger.
+_MOST_FLAG_BYTES = 67_108_864
+
+
+def read_flag_bytes(path: Path) -> bytes:
+    """Return the data of a file with AI Configs.
+
+    Raises:
+        OSError: The file cannot be opened or read.
+        ValueError: It is not a regular file, or too large.
+    """
+    return read_regular_file(path, most_bytes=_MOST_FLAG_BYTES)
 
 
 def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
@@ -23,3 +38,22 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def parse_json(text: bytes) -> object:
+    """Parse JSON from an untrusted source. A byte order mark is skipped.
+
+    Raises:
+        ValueError: It is not JSON, is nested too deeply, or contains a number that is not finite.
+    """
+    try:
+        return json.loads(text, parse_constant=_read_number, parse_float=_read_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _read_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number

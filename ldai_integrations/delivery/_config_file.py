@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from ldclient.interfaces import DataSourceState, FeatureStore, UpdateProcessor
 from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 
 from .._diagnostics import logger
-from .._files import read_regular_file
+from .._files import parse_json, read_flag_bytes
 
 _POLL_SECONDS = 1.0
-# No file with AI Configs is larger, in bytes.
-_MOST_BYTES = 67_108_864
 
 
 class ConfigFileError(Exception):
@@ -101,10 +98,10 @@ def read_config_file(path: Path) -> dict[Any, dict[str, dict[str, Any]]]:
         ConfigFileError: If the file cannot be used.
     """
     try:
-        content = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES).decode())
+        content = parse_json(read_flag_bytes(path))
     except FileNotFoundError as exc:
         raise ConfigFileError("does not exist") from exc
-    except (OSError, ValueError, RecursionError) as exc:
+    except (OSError, ValueError) as exc:
         raise ConfigFileError(f"cannot be read as JSON: {exc}") from exc
     if not isinstance(content, dict) or not content.keys() & {"flags", "flagValues"}:
         raise ConfigFileError('has no "flags"; use the format of LaunchDarkly\'s file data source')

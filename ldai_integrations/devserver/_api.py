@@ -13,10 +13,10 @@ from typing import Annotated, TypeAlias
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from .._files import parse_json
 from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
 from ._http import ERRORS, BodyTooLargeError, describe_body
-from ._json import parse_json
 from ._metrics import Selection, compute_further_figures, compute_metrics, compute_metrics_by_variation
 from ._stores import ServerStores, Stores
 

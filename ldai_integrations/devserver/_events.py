@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._sqlite import create_privately, refuse_code
 from . import _schema as schema
 from ._json import Json, is_nested_too_deeply, parse_event, shorten
 
@@ -53,13 +54,16 @@ class EventStore:
             path: The SQLite file, created if it does not exist; ``None`` keeps the events in memory.
 
         Raises:
-            sqlite3.Error: The file cannot be opened, or is not a database of this server.
+            sqlite3.Error: The file cannot be opened, is not a database of this server, or has triggers or views.
         """
         self._changed = threading.Condition()
         self._writing = threading.Lock()  # held by one payload until all of its events are stored
+        if path is not None:
+            create_privately(path)
         self._connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
         self._connection.text_factory = schema.decode
         try:
+            refuse_code(self._connection)
             schema.prepare(self._connection)
         except sqlite3.Error:
             self._connection.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import watchfiles
 
+from .._files import parse_json, read_flag_bytes
 from ._checks import FlagFileError, Payload, Problem, check_source
-from ._json import parse_json
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
@@ -21,6 +21,8 @@ POLL_MS = 500
 
 # No editor takes longer than this between emptying a file and writing it.
 SETTLED_SECONDS = 0.4
+
+_UNREADABLE = "cannot be read: check the path, which must be that of a regular file of at most 64 MB"
 
 
 def read_flag_file(path: Path) -> list[str]:
@@ -66,10 +68,10 @@ class FlagFile:
         return self.parse(self._read())
 
     def parse(self, content: bytes | None) -> tuple[Payload, list[Problem]]:
-        """Do the same as :meth:`load` with content that was already read; ``None`` stands for a missing file."""
+        """Do the same as :meth:`load` with content that was already read, or ``None`` if it cannot be read."""
         self._content = content
         if content is None:
-            raise FlagFileError([Problem(self.path.name, "", "cannot be read: check the path", "structure")])
+            raise FlagFileError([Problem(self.path.name, "", _UNREADABLE, "structure")])
         try:
             source = parse_json(content)
         except ValueError as error:
@@ -95,7 +97,14 @@ class FlagFile:
                 if found != former:
                     since = time.monotonic()
                 if found != self._content and (_is_json(found) or time.monotonic() - since >= SETTLED_SECONDS):
-                    reload(self, found)
+                    try:
+                        reload(self, found)
+                    except Exception as failure:  # whatever it is, the next edit must be noticed
+                        logger.error(
+                            "%s: edit not served, the last valid version is still served: %s was raised",
+                            self.path.name,
+                            type(failure).__name__,
+                        )
 
         thread = threading.Thread(target=watch, name="ldai-devserver-file", daemon=True)
         thread.start()
@@ -122,21 +131,21 @@ class FlagFile:
                 stop_event=stop,
                 recursive=False,
             )
-        except (OSError, RuntimeError) as failure:  # for example: too many watched files on this machine
+        except Exception as failure:  # for example: too many watched files on this machine
             logger.warning("%s: edits may take %d ms to be noticed: %s", self.path.name, POLL_MS, failure)
             while not stop.wait(POLL_MS / 1000):
                 yield None
 
     def _read(self) -> bytes | None:
         try:
-            return self.path.read_bytes() if self.path.is_file() else None  # nothing else, such as a pipe, is read
-        except OSError:
+            return read_flag_bytes(self.path)
+        except (OSError, ValueError, MemoryError):
             return None
 
 
 def _is_json(content: bytes | None) -> bool:
     try:
         parse_json(content or b"")
-    except ValueError:
+    except (ValueError, MemoryError):
         return False
     return True

@@ -1,27 +1,14 @@
-"""Read JSON strictly, and write numbers as JSON can carry them."""
+"""Read the JSON of events, and write numbers as JSON can carry them."""
 
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, TypeAlias, cast
 
 Json: TypeAlias = dict[str, Any]
 
 # How deep the stack of a program may be that reads an event.
 _STACK = 300
-
-
-def parse_json(text: bytes) -> object:
-    """Parse JSON from an untrusted source.
-
-    Raises:
-        ValueError: It is not JSON, is nested too deeply, or contains a number that is not finite.
-    """
-    try:
-        return json.loads(text, parse_constant=_read_number, parse_float=_read_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def parse_event(text: str) -> Json:
@@ -45,10 +32,3 @@ def is_nested_too_deeply(text: str) -> bool:
 def shorten(number: float) -> int | float:
     """Return a whole number as an integer, so that JSON shows it without ``.0``."""
     return int(number) if number.is_integer() else number
-
-
-def _read_number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is not a finite number")
-    return number

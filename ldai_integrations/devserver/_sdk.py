@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, HTTPException, Request
 from fastapi.responses import Response
 
+from .._files import parse_json
 from ._events import InvalidPayloadError
 from ._http import (
     ERRORS,
@@ -25,7 +26,6 @@ from ._http import (
     describe_body,
     error,
 )
-from ._json import parse_json
 from ._stores import ServerStores, Stores
 
 logger = logging.getLogger("ldai_integrations.devserver")

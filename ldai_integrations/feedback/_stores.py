@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from .._locks import ForkSafeLock
+from .._sqlite import create_privately, refuse_code
 from ..exceptions import ConfigurationError
 from ..settings import SQLITE
 from ..typing import FeedbackStore
@@ -17,7 +18,7 @@ from ..typing import FeedbackStore
 _MAX_VOTES = 100_000
 _MAX_CLIENTS = 10_000
 _MINUTE = 60
-# A request of a vote waits this long for SQLite or Redis. Then it is answered with 503.
+# A request of a vote waits this long for Redis, or for another process that uses SQLite. Then it is answered with 503.
 _TIMEOUT_SECONDS = 2.0
 
 _TABLES = """
@@ -96,23 +97,26 @@ class SQLiteStore:
     """A store in an SQLite file, for all processes of one machine.
 
     Each call opens the file and closes it again, in about 10 ms. So nothing is shared between threads, or by a fork.
+    The threads of one process take turns: SQLite's own waiting is not fair, and ends too early for some of many.
 
     Args:
-        path: The file. It is created if it does not exist.
+        path: The file. It is created if it does not exist, and only the user of this process may read it.
 
     Raises:
-        ConfigurationError: If the file cannot be used.
+        ConfigurationError: If the file cannot be used, or has triggers or views.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._lock = ForkSafeLock()
         try:
-            with self._open():
-                pass
+            create_privately(path)
+            with self._open() as connection:
+                refuse_code(connection)
         except sqlite3.Error as exc:
             raise ConfigurationError(
                 f"FeedbackSettings.store names the SQLite file {path!r}, which cannot be used ({exc}). Name a file in "
-                "a directory that this process may write to"
+                "a directory that this process may write to, and no other user"
             ) from exc
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
@@ -139,8 +143,11 @@ class SQLiteStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, during which no other process writes."""
-        with closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
+        """Open the file for one transaction, during which nobody else writes."""
+        with (
+            self._lock,
+            closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection,
+        ):
             connection.executescript(_TABLES)
             connection.execute("BEGIN IMMEDIATE")
             yield connection

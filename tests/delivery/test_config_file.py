@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from ldclient import Context
 
 from ldai_integrations import Tracking, track_ai
+from ldai_integrations.devserver import read_flag_file
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.testing import RecordingSink, ai_config
 
@@ -86,6 +89,9 @@ def test_edits_are_followed(tracking: Tracking, path: Path, caplog: pytest.LogCa
     [
         (None, "does not exist"),
         ("{", "cannot be read as JSON"),
+        ('{"flags": {}, "x": NaN}', "cannot be read as JSON: NaN is not a finite number"),
+        ('{"flags": {}, "x": 1e999}', "cannot be read as JSON: 1e999 is not a finite number"),
+        ("[" * 100_000, "cannot be read as JSON: it is nested too deeply"),
         ("[]", 'has no "flags"'),
         ('{"flags": []}', "has 'flags', which is not an object"),
         ('{"flags": {"chat": 3}}', "has 'chat' in 'flags', which is not an object"),
@@ -99,3 +105,11 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str | None, problem: s
 
     with pytest.raises(ConfigurationError, match=f"LDAI_CONFIG_FILE is .*, which {problem}"):
         Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})
+
+
+def test_a_byte_order_mark_is_skipped(path: Path) -> None:
+    """A file that an editor on Windows has saved with a byte order mark is read, as by ``ldai dev``."""
+    path.write_bytes(b'\xef\xbb\xbf{"flagValues": {"plain": true}}')
+    with closing(Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)})) as tracking:
+        assert tracking.client.variation("plain", Context.create("ada"), False) is True
+    assert read_flag_file(path) == []

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import sqlite3
+import sys
 import threading
 import time
 import uuid
@@ -266,4 +267,25 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.DatabaseError, match="not a database"), DevServer(FLAGS, db=text):
         pass
     with pytest.raises(sqlite3.DatabaseError, match="its schema has version 7"), DevServer(FLAGS, db=other):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_only_the_user_reads_a_new_database(tmp_path: Path) -> None:
+    """A new database, and each file that SQLite writes beside it, can be read by its user only."""
+    with DevServer(FLAGS, db=tmp_path / "events.db") as server:
+        httpx.post(f"{server.url}/bulk", json=[custom(configKey="chat")], trust_env=False)
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("events.db", "events.db-wal", "events.db-shm"), "0o600")
+
+
+def test_a_database_with_code_is_refused(tmp_path: Path) -> None:
+    """A database with triggers or views, which could change events or never end, is an error at the start."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TRIGGER lose AFTER INSERT ON events BEGIN DELETE FROM events; END")
+    connection.close()
+    with pytest.raises(sqlite3.DatabaseError, match="it has triggers or views"), DevServer(FLAGS, db=path):
         pass

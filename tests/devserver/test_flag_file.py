@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .conftest import Connect, Serve
 
 ADA = Context.create("ada")
+UNREADABLE = "flags.json: cannot be read: check the path, which must be that of a regular file of at most 64 MB"
 
 
 @pytest.fixture
@@ -99,7 +100,9 @@ def test_edit_arrives_in_under_a_second(path: Path, client: LDClient) -> None:
     assert min(map(seconds, [False, True] * 3)) < 1
 
 
+@pytest.mark.parametrize("failure", [OSError, ValueError])
 def test_edit_is_noticed_without_notifications(
+    failure: type[Exception],
     path: Path,
     serve: Serve,
     connect: Connect,
@@ -109,7 +112,7 @@ def test_edit_is_noticed_without_notifications(
     """If the system cannot report file changes, there is a warning, and an edit still arrives."""
 
     def watch(*_: Any, **__: Any) -> None:
-        raise OSError("OS file watch limit reached")
+        raise failure("OS file watch limit reached")
 
     monkeypatch.setattr("watchfiles.watch", watch)
     client = connect(serve(path))
@@ -173,11 +176,41 @@ def test_file_may_vanish_and_come_back(path: Path, client: LDClient, lines: Call
     """If the file is deleted, the server continues, and follows the file when it exists again."""
     path.unlink()
     assert eventually(lambda: lines()[-1:] == [
-        "flags.json: edit refused, the last valid version is still served: flags.json: cannot be read: check the path"
+        f"flags.json: edit refused, the last valid version is still served: {UNREADABLE}"
     ])  # fmt: skip
     assert served(client) == "small"
     write(path, edited(on=False))
     assert eventually(lambda: served(client) == "disabled")
+
+
+def test_a_huge_file_is_refused(path: Path, client: LDClient, lines: Callable[[], list[str]]) -> None:
+    """A file of more than 64 MB is not read, and the next edit is served."""
+    os.truncate(path, 100_000_000)
+    assert eventually(lambda: lines()[-1:] == [
+        f"flags.json: edit refused, the last valid version is still served: {UNREADABLE}"
+    ])  # fmt: skip
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+
+
+def test_an_edit_that_fails_does_not_end_the_watching(
+    path: Path, client: LDClient, lines: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is no memory for an edit, it is logged once, and the next edit is served."""
+    loads = json.loads
+
+    def fail(text: str | bytes, **options: Any) -> Any:
+        if isinstance(text, bytes) and b"too much" in text:
+            raise MemoryError
+        return loads(text, **options)
+
+    monkeypatch.setattr("json.loads", fail)
+    write(path, {**edited(), "$comment": "too much"})
+    said = ["flags.json: edit not served, the last valid version is still served: MemoryError was raised"]
+    assert eventually(lambda: lines() == said)
+    write(path, edited(on=False))
+    assert eventually(lambda: served(client) == "disabled")
+    assert eventually(lambda: lines() == [*said, "flags.json: chat changed"])
 
 
 def test_suspect_values_are_reported(path: Path, serving: DevServer, lines: Callable[[], list[str]]) -> None:
@@ -208,7 +241,7 @@ def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "flags.json: cannot be read: check the path"),
+        (None, UNREADABLE),
         ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[" * 100_000, "flags.json: is not JSON: it is nested too deeply"),
         ('{"flags": {}, "x": NaN}', "flags.json: is not JSON: NaN is not a finite number"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,8 +92,6 @@ def test_a_child_shares_the_store_of_its_parent(make_store: MakeStore) -> None:
 
 def test_old_rows_are_deleted(tmp_path: Path) -> None:
     """An SQLite file has no votes that have expired, and no requests of earlier minutes."""
-    import sqlite3
-
     store = SQLiteStore(str(tmp_path / "votes.db"))
     for number in range(5):
         store.keep(f"old {number}", "positive", seconds=-1)
@@ -101,6 +101,42 @@ def test_old_rows_are_deleted(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "votes.db")) as connection:
         assert connection.execute("SELECT run_id FROM votes").fetchall() == [("new",)]
         assert connection.execute("SELECT client FROM requests").fetchall() == [("new",)]
+
+
+def test_many_threads_wait_for_their_turn(tmp_path: Path) -> None:
+    """Of 100 threads that use an SQLite file of one process at once, none gets an error."""
+    store = SQLiteStore(str(tmp_path / "votes.db"))
+    with ThreadPoolExecutor(100) as pool:
+        counts = list(pool.map(lambda _: store.count("client", 7), range(300)))
+    assert sorted(counts) == list(range(1, 301))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_only_the_user_reads_a_new_file(tmp_path: Path) -> None:
+    """A new SQLite file, also behind a symbolic link, is for its user only. A file that exists keeps its mode."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "target.db")
+    (tmp_path / "old.db").touch(0o640)
+    for name in ("new.db", "link.db", "old.db"):
+        SQLiteStore(str(tmp_path / name)).count("a", 7)
+    modes = [oct((tmp_path / name).stat().st_mode & 0o777) for name in ("new.db", "target.db", "old.db")]
+    assert modes == ["0o600", "0o600", "0o640"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE TRIGGER again AFTER INSERT ON votes BEGIN DELETE FROM votes; END",
+        "CREATE VIEW more AS SELECT * FROM votes",
+    ],
+)
+def test_a_file_with_code_is_refused(code: str, tmp_path: Path) -> None:
+    """A file with triggers or views, in which votes could count again or a request hang, is an error at set-up."""
+    path = str(tmp_path / "votes.db")
+    SQLiteStore(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(code)
+    with pytest.raises(ConfigurationError, match="it has triggers or views"):
+        SQLiteStore(path)
 
 
 def test_a_file_that_cannot_be_used_is_an_error_at_set_up(tmp_path: Path) -> None:
