@@ -13,7 +13,7 @@ from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
-from ._run.options import RunOptions, check_on_disabled
+from ._run.options import RunOptions, check_on_disabled, variables_for
 from ._run.response import HandlerHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
@@ -67,7 +67,9 @@ class Opener:
         run = open_run(
             scope,
             self._options,
-            variables=self._variables_for(scope, args, kwargs),
+            variables=variables_for(
+                self._variables, scope.services.diagnostics, self._options.config_key, args, kwargs
+            ),
             ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
             parent=parent,
         )
@@ -83,15 +85,6 @@ class Opener:
             services = current.services
         if services is not None and not services.start.is_over:
             await services.start.await_end()
-
-    def _variables_for(
-        self, scope: RequestScope, args: tuple[object, ...], kwargs: dict[str, Any]
-    ) -> Mapping[str, Any]:
-        variables: object = self._variables
-        if callable(variables):
-            with scope.services.diagnostics.guard("variables", self._options.config_key, is_private=True):
-                variables = dict(variables(*args, **kwargs))
-        return variables if isinstance(variables, Mapping) else {}
 
 
 def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:

@@ -20,7 +20,7 @@ from ._run.signatures import track_object
 from ._run.state import RunState
 from .exceptions import ConfigurationError
 from .records import Mode
-from .tracking import Tracking
+from .tracking import Tracking, check_tracking
 
 __all__ = ["track_ai"]
 
@@ -81,6 +81,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         check_ld_context(ld_context)
         check_variables(variables)
         check_on_disabled(on_disabled)
+        check_tracking(tracking)
         self._opener = Opener(options, variables, ld_context, on_disabled, tracking)
         self._blocks: list[_Block] = []
 

@@ -80,7 +80,7 @@ class Tracking:
                 f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
             )
         self.client = client
-        self.settings: Settings = settings if settings is not None else Settings()
+        self.settings: Settings = _settings_from(settings)
         self._diagnostics = diagnostics = Diagnostics()
         for variable, remedy in find_mistakes(self.settings):
             diagnostics.note("variable_name", variable, "The variable %s has no effect: %s.", variable, remedy)
@@ -154,7 +154,7 @@ class Tracking:
         cls, environ: Mapping[str, str] | None = None, settings: Settings | None = None, sinks: Iterable[Sink] = ()
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
-        settings = settings if settings is not None else Settings()  # an error here must leave no client behind
+        settings = _settings_from(settings)  # an error here must leave no client behind
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)
@@ -326,12 +326,34 @@ def services_of(tracking: Tracking) -> Services:
     return tracking._services
 
 
+def _settings_from(settings: object) -> Settings:
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise ConfigurationError(f"settings is a {type(settings).__name__}; give Settings(flush_timeout=…)")
+    return settings
+
+
+def check_tracking(tracking: object) -> None:
+    """Refuse, at set-up, what is no Tracking.
+
+    Raises:
+        ConfigurationError: If it is neither a Tracking nor ``None``.
+    """
+    if tracking is not None and not isinstance(tracking, Tracking):
+        raise ConfigurationError(
+            f"tracking is a {type(tracking).__name__}; give a Tracking, such as Tracking.from_env(settings=Settings(…))"
+        )
+
+
 def process_tracking(tracking: Tracking | None = None) -> Tracking:
     """Return the given Tracking; without one, that of the process.
 
     Raises:
+        ConfigurationError: If it is no Tracking.
         TrackingNotConfiguredError: If none is given and none can be created.
     """
+    check_tracking(tracking)
     found = tracking if tracking is not None else process.make_tracking()
     if found is None:
         raise TrackingNotConfiguredError(not_configured())

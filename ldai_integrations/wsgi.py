@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,7 @@ from ._run.state import RunState
 from ._run.stream import TrackedStream
 from ._run.vote_token import VoteToken
 from ._run.web import as_status
+from .exceptions import ConfigurationError
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
@@ -63,6 +65,10 @@ class WSGITrackingMiddleware:
         variables: Mapping[str, Any] | Callable[[WSGIEnviron], Mapping[str, Any]] | None = None,
         ld_context: Callable[[WSGIEnviron], Context | None] | None = None,
     ) -> None:
+        if inspect.iscoroutinefunction(getattr(app, "__call__", app)):  # noqa: B004  # the method itself is asked
+            raise ConfigurationError(
+                f"app is the ASGI application {app!r}; use ldai_integrations.asgi.ASGITrackingMiddleware"
+            )
         self.app = app
         self._tracking = process_tracking(tracking)
         self._requests = RequestTracking(

@@ -6,7 +6,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import celery
@@ -16,9 +16,11 @@ from asgiref.sync import sync_to_async
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from ldai_integrations import ConfigurationError, Run, RunRecord, Tracking, track_ai
+from ldai_integrations import ConfigurationError, Run, RunRecord, Settings, Tracking, track_ai
+from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 EXTRAS = [
     ("flask", "flask", "flask"),
@@ -183,3 +185,20 @@ def test_a_run_without_an_annotation(caplog: pytest.LogCaptureFixture) -> None:
 
     [line] = lines(caplog)
     assert "view' has no annotation, so track_ai does not fill it in. Write run: Run for the run" in line
+
+
+def test_a_middleware_of_the_other_kind(tracking: Tracking) -> None:
+    """It names the one that is meant."""
+    with pytest.raises(ConfigurationError, match=r"use ldai_integrations\.asgi\.ASGITrackingMiddleware"):
+        WSGITrackingMiddleware(FastAPI(), tracking)  # type: ignore[arg-type]
+
+
+def test_arguments_in_the_wrong_place() -> None:
+    """What is not a Tracking, or not the settings, is refused by the code that gets it."""
+    wrong: Any = Settings()
+    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+        track_ai("chat", tracking=wrong)
+    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+        ASGITrackingMiddleware(FastAPI(), wrong)
+    with pytest.raises(ConfigurationError, match="settings is a dict; give Settings"):
+        Tracking.from_env(settings=cast(Any, {"flush": "never"}))

@@ -19,7 +19,7 @@ from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
 from .context import RequestScope, Services, current_scope, get_current
-from .options import RunOptions, check_ld_context, check_variables
+from .options import RunOptions, check_ld_context, check_variables, variables_for
 from .state import RunState, open_run
 from .vote_token import VoteToken
 
@@ -105,7 +105,8 @@ class RequestTracking:
             parent = current if isinstance(current, RunState) and current.scope is scope else None
             if parent is not None and parent.find_run(key) is not None:
                 return None
-            return open_run(scope, options, variables=self._variables_of(request), parent=parent)
+            variables = variables_for(self._variables, diagnostics, key, (request,))
+            return open_run(scope, options, variables=variables, parent=parent)
         return None
 
     def check_handler(self, handler: object) -> None:
@@ -118,13 +119,6 @@ class RequestTracking:
                 "directly above the function, below the decorator of the route.",
                 handler.__qualname__,
             )
-
-    def _variables_of(self, request: object) -> Mapping[str, object]:
-        if not callable(self._variables):
-            return self._variables or {}
-        with self.services.diagnostics.guard("variables", "middleware", is_private=True):
-            return dict(self._variables(request))
-        return {}
 
 
 class VoteEndpoint:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, get_args
 
 from ldclient import Context
 
+from .._diagnostics import Diagnostics, describe, raise_if_from_signal
 from .._launchdarkly.configs import AIConfigDefault, check_default
 from ..exceptions import ConfigurationError
 from ..records import Mode
@@ -81,6 +83,31 @@ def check_variables(variables: object) -> None:
     """
     if variables is not None and not callable(variables) and not isinstance(variables, Mapping):
         raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
+
+
+def variables_for(
+    variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
+    diagnostics: Diagnostics,
+    config_key: str,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> Mapping[str, object]:
+    """Return the variables of one run. There are none if the function that gives them raises an exception."""
+    if not callable(variables):
+        return variables or {}
+    try:
+        return dict(variables(*args, **kwargs))
+    except Exception as exc:
+        raise_if_from_signal(exc)
+        diagnostics.note(
+            "variables",
+            f"function of {config_key}",
+            "The function variables= of %r raised %s, so the prompt has no variables. It gets the arguments of the "
+            "handler without the run, or the request of a middleware, and returns a dict.",
+            config_key,
+            describe(exc),
+        )
+        return {}
 
 
 def check_on_disabled(
