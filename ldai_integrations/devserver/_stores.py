@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends
+from fastapi import Depends, Header, HTTPException
 from fastapi.requests import HTTPConnection
 
 from ._events import EventStore
@@ -76,3 +77,9 @@ async def _stores_of(connection: HTTPConnection) -> Stores:
 
 #: A parameter of an endpoint that gets the state of its server.
 ServerStores: TypeAlias = Annotated[Stores, Depends(_stores_of)]
+
+
+async def check_key(stores: ServerStores, authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    """Refuse a request without the SDK key, if the server was started with one."""
+    if stores.sdk_key is not None and not hmac.compare_digest(authorization.encode(), stores.sdk_key.encode()):
+        raise HTTPException(401, "This server was started with another SDK key.")
