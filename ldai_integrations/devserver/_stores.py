@@ -35,6 +35,7 @@ class Stores:
         warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
+        live_pages: The number of open pages.
     """
 
     flags: FlagStore
@@ -48,6 +49,7 @@ class Stores:
     warnings: Warnings = field(default_factory=Warnings)
     dropped_events: int = 0
     refused_payloads: int = 0
+    live_pages: int = 0
 
     def status(self) -> dict[str, int]:
         """Return the numbers of open streams, of what has arrived, and of known losses."""
