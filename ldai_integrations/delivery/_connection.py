@@ -15,6 +15,8 @@ from .._diagnostics import Diagnostics
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 DEV_SERVER = "LDAI_DEV_SERVER"
+# The SDK key for a dev server if none is given.
+DEV_KEY = "dev"
 
 _POLL_SECONDS = 0.01
 # What ldclient accepts. It replaces any other key by an empty one without an error.

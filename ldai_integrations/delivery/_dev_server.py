@@ -10,7 +10,7 @@ from contextlib import suppress
 import urllib3
 
 from .._diagnostics import Diagnostics, receivers
-from ._connection import DEV_SERVER, SDK_KEY, is_real_key
+from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, is_real_key
 
 _SECONDS = 2.0
 
@@ -29,7 +29,7 @@ def watch_dev_server(environ: Mapping[str, str] | None, diagnostics: Diagnostics
     key, server = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
     if not server:
         return None
-    warnings = DevWarnings(server.rstrip("/"))
+    warnings = DevWarnings(server.rstrip("/"), key or DEV_KEY)
     if is_real_key(key):
         diagnostics.note(
             "dev_server",
@@ -47,9 +47,14 @@ class DevWarnings:
     """A receiver of the library's log lines that shows them on the page of a dev server.
 
     A line is sent once, as it is logged: it names AI Configs and settings, and contains no prompt, answer or key.
+
+    Args:
+        url: The address of the dev server.
+        sdk_key: The key that a dev server with ``--sdk-key`` asks for.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sdk_key: str) -> None:
+        self._headers = {"Authorization": sdk_key}
         self._url = f"{url}/dev/warnings"
         receivers.append(self.send)
 
@@ -66,4 +71,5 @@ class DevWarnings:
 
     def _post(self, kind: str, text: str) -> None:
         with suppress(urllib3.exceptions.HTTPError), urllib3.PoolManager() as pool:  # it is only a page
-            pool.request("POST", self._url, json={"kind": kind, "text": text}, timeout=_SECONDS, retries=False)
+            warning = {"kind": kind, "text": text}
+            pool.request("POST", self._url, json=warning, headers=self._headers, timeout=_SECONDS, retries=False)

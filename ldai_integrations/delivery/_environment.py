@@ -15,7 +15,7 @@ from .._diagnostics import logger
 from .._http import LOOPBACK, split_address
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
-from ._connection import DEV_SERVER, SDK_KEY, problem_with_key
+from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, problem_with_key
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError, without_timeout_warning
 
@@ -87,7 +87,7 @@ def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
     key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     if server:
         uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _check_address(server))
-        return _make(_check_key(key, for_dev_server=True) if key else "dev", **uris)
+        return _make(_check_key(key, for_dev_server=True) if key else DEV_KEY, **uris)
     if key:
         return _make(_check_key(key))
     if file:

@@ -18,7 +18,7 @@ from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
 from ._http import ERRORS, BodyTooLargeError, describe_body
 from ._metrics import Selection, compute_further_figures, compute_metrics, compute_metrics_by_variation
-from ._stores import ServerStores, Stores
+from ._stores import ServerStores, Stores, check_key
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
@@ -90,6 +90,8 @@ def read_further_figures(asked: Asked) -> JSONResponse:
 
 
 inspection = APIRouter(prefix="/dev", responses=ERRORS)
+# What changes something needs the key of the SDK. The page only reads, and has no key.
+_WITH_KEY = [Depends(check_key)]
 
 
 @inspection.get("/events")
@@ -109,7 +111,7 @@ def list_events(
     return Response(f'{{"events":[{",".join(raw for _, raw in rows)}],"last":{last}}}', media_type="application/json")
 
 
-@inspection.delete("/events", status_code=204)
+@inspection.delete("/events", status_code=204, dependencies=_WITH_KEY)
 def delete_events(stores: ServerStores) -> Response:
     """Delete all events."""
     stores.events.clear()
@@ -134,7 +136,11 @@ def list_faults(stores: ServerStores) -> list[Fault]:
     return stores.faults.pending()
 
 
-@inspection.put("/faults", openapi_extra=describe_body({"type": "array", "items": Fault.model_json_schema()}))
+@inspection.put(
+    "/faults",
+    openapi_extra=describe_body({"type": "array", "items": Fault.model_json_schema()}),
+    dependencies=_WITH_KEY,
+)
 async def replace_faults(request: Request, stores: ServerStores) -> list[Fault]:
     """Replace the faults."""
     async with _read_body(request, stores, MAX_FAULTS_BYTES) as body:
@@ -155,7 +161,7 @@ _TEXT = {"type": "string"}
 _WARNING = {"type": "object", "required": ["kind", "text"], "properties": {"kind": _TEXT, "text": _TEXT}}
 
 
-@inspection.post("/warnings", status_code=204, openapi_extra=describe_body(_WARNING))
+@inspection.post("/warnings", status_code=204, openapi_extra=describe_body(_WARNING), dependencies=_WITH_KEY)
 async def add_warning(request: Request, stores: ServerStores) -> Response:
     """Receive a warning of an application."""
     async with _read_body(request, stores, MAX_WARNING_BYTES) as body:

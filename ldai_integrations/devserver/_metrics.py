@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from ._events import EventStore
@@ -97,8 +99,8 @@ def compute_metrics_by_variation(asked: Selection) -> list[Json]:
     """
     rows = asked.select(f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key")
     found = []
-    for variation_key in dict.fromkeys(row[0] for row in rows):
-        metrics = _name_figures([row for row in rows if row[0] == variation_key])
+    for variation_key, of_variation in groupby(rows, key=itemgetter(0)):
+        metrics = _name_figures(list(of_variation))
         known = asked.prices.get(variation_key)
         for side, price in known.by_side.items() if known is not None else ():
             tokens = metrics.get(f"{side}Tokens")

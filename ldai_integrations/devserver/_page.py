@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
@@ -22,6 +22,7 @@ from ._stores import ServerStores, Stores
 STATIC = Path(__file__).with_name("static")
 LIVE_SECONDS = 0.5  # changes within this time are sent together
 HEARTBEAT_SECONDS = 10.0  # a run without an outcome is counted although no event comes
+MAX_LIVE = 100  # pages that are open at the same time; each of them reads the database after a change
 RUNS = 50
 MAX_RUNS = 500
 MAX_BUCKETS = 200
@@ -127,6 +128,8 @@ async def follow_monitor(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventStream:
     """Send the data of the page, and then each change."""
+    if stores.live_pages >= MAX_LIVE:
+        raise HTTPException(503, f"{MAX_LIVE} pages are open, which is the limit; close some.")
     return EventStream(_stream_updates(stores, view, since if last_event_id is None else last_event_id))
 
 
@@ -134,15 +137,19 @@ async def _stream_updates(stores: Stores, view: View, known: str | None) -> Asyn
     """Yield what the page does not have yet, and then each change."""
     loop = asyncio.get_running_loop()
     seen, sent = object(), 0.0
-    while not stores.stopping.is_set():
-        state = stores.events.cursor, stores.flags.etag, stores.warnings.version
-        if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
-            seen, sent = state, loop.time()
-            update = await asyncio.to_thread(view.read_update, known)
-            known = update.cursor
-            yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
+    stores.live_pages += 1
+    try:
+        while not stores.stopping.is_set():
+            state = stores.events.cursor, stores.flags.etag, stores.warnings.version
+            if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
+                seen, sent = state, loop.time()
+                update = await asyncio.to_thread(view.read_update, known)
+                known = update.cursor
+                yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
+    finally:
+        stores.live_pages -= 1
 
 
 class RunsQuery(BaseModel, extra="forbid"):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import hmac
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
 from .._files import parse_json
@@ -26,7 +24,7 @@ from ._http import (
     describe_body,
     error,
 )
-from ._stores import ServerStores, Stores
+from ._stores import ServerStores, Stores, check_key
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
@@ -36,12 +34,7 @@ ENVIRONMENT = {"X-LD-EnvID": "ldai-dev"}
 MAX_DROPPED = 2**53
 
 
-async def _check_key(stores: ServerStores, authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
-    if stores.sdk_key is not None and not hmac.compare_digest(authorization.encode(), stores.sdk_key.encode()):
-        raise HTTPException(401, "This server was started with another SDK key.")
-
-
-sdk = APIRouter(dependencies=[Depends(_check_key)], responses=ERRORS)
+sdk = APIRouter(dependencies=[Depends(check_key)], responses=ERRORS)
 
 
 @sdk.get("/all", response_class=EventStream)

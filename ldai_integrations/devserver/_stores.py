@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends
+from fastapi import Depends, Header, HTTPException
 from fastapi.requests import HTTPConnection
 
 from ._events import EventStore
@@ -34,6 +35,7 @@ class Stores:
         warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
+        live_pages: The number of open pages.
     """
 
     flags: FlagStore
@@ -47,6 +49,7 @@ class Stores:
     warnings: Warnings = field(default_factory=Warnings)
     dropped_events: int = 0
     refused_payloads: int = 0
+    live_pages: int = 0
 
     def status(self) -> dict[str, int]:
         """Return the numbers of open streams, of what has arrived, and of known losses."""
@@ -76,3 +79,9 @@ async def _stores_of(connection: HTTPConnection) -> Stores:
 
 #: A parameter of an endpoint that gets the state of its server.
 ServerStores: TypeAlias = Annotated[Stores, Depends(_stores_of)]
+
+
+async def check_key(stores: ServerStores, authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    """Refuse a request without the SDK key, if the server was started with one."""
+    if stores.sdk_key is not None and not hmac.compare_digest(authorization.encode(), stores.sdk_key.encode()):
+        raise HTTPException(401, "This server was started with another SDK key.")

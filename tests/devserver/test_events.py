@@ -107,6 +107,25 @@ def test_wrong_key_stores_nothing() -> None:
         assert len(server.events()) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/dev/events", None),
+        ("PUT", "/dev/faults", [{"path": "/bulk", "status": 500}]),
+        ("POST", "/dev/warnings", {"kind": "variable", "text": "forged"}),
+    ],
+)
+def test_changes_need_the_key(method: str, path: str, body: object) -> None:
+    """A server with an SDK key lets nobody else delete events, set faults or add warnings."""
+    with DevServer(FLAGS, sdk_key="sdk-right") as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        client.post("/bulk", json=[custom()], headers={"Authorization": "sdk-right"})
+        for headers in ({}, {"Authorization": "sdk-wrong"}):
+            assert client.request(method, path, json=body, headers=headers).status_code == 401
+        assert len(client.get("/dev/events").json()["events"]) == 1
+        assert client.get("/dev/faults").json() == client.get("/dev/warnings").json()["warnings"] == []
+        assert client.request(method, path, json=body, headers={"Authorization": "sdk-right"}).is_success
+
+
 def test_dropped_events_are_reported(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
     """The numbers of dropped events in diagnostics are added up. Other diagnostics are accepted, too."""
     connect(server, diagnostic_opt_out=False)

@@ -18,6 +18,7 @@ import pytest
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.devserver._flags import FlagStore, FlagStreams
 
+from ..waiting import eventually
 from .samples import FLAGS, edited
 
 pytestmark = pytest.mark.soak
@@ -141,6 +142,38 @@ def test_streams_and_silent_readers_block_nobody(server: DevServer, raw: httpx.C
         for number in range(20):
             server.set_flags(edited(note="x" * (MB // 4), salt=str(number)))
         assert answers(raw) < 5
+
+
+def test_the_number_of_open_pages_is_limited(server: DevServer, raw: httpx.Client) -> None:
+    """If 100 pages are open, another one gets 503, until one of them is closed."""
+    with ExitStack() as opened:
+        pages = [opened.enter_context(open_request(server, "GET /dev/monitor/live HTTP/1.1")) for _ in range(100)]
+        for page in pages:
+            assert page.recv(100).startswith(b"HTTP/1.1 200")
+        answer = raw.get("/dev/monitor/live")
+        assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
+        pages[0].close()
+        raw.post("/bulk", json=[{"kind": "custom", "key": "k"}])
+
+        def is_answered() -> bool:
+            with raw.stream("GET", "/dev/monitor/live") as stream:
+                return stream.status_code == 200
+
+        assert eventually(is_answered)
+
+
+def test_the_metrics_of_many_variations(server: DevServer, raw: httpx.Client) -> None:
+    """The metrics of ten times as many variations take about ten times as long."""
+
+    def measure(config_key: str, count: int) -> float:
+        event = {"kind": "custom", "key": "$ld:ai:tokens:total", "metricValue": 1}
+        data = [{"configKey": config_key, "variationKey": f"v{number}"} for number in range(count)]
+        raw.post("/bulk", json=[{**event, "data": one} for one in data], timeout=60)
+        begun = time.process_time()
+        assert len(server.metrics(config_key, by_variation=True)) == count
+        return time.process_time() - begun
+
+    assert measure("many", 20_000) < 30 * max(0.05, measure("few", 2_000))
 
 
 def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:

@@ -93,6 +93,18 @@ def test_a_key_for_the_dev_server(key: str, chat: DevServer) -> None:
     tracking.close()
 
 
+@pytest.mark.parametrize(("needed", "key"), [("sdk-right", "sdk-right"), ("dev", "")])
+def test_a_dev_server_with_a_key(needed: str, key: str) -> None:
+    """A dev server that asks for the SDK key of the application gets its warnings."""
+    with DevServer({"flags": {"chat": CHAT}}, sdk_key=needed) as server:
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url, "LAUNCHDARKLY_SDK_KEY": key})
+        with track_ai("chat", tracking=tracking) as run:
+            run.messages()
+            run.discard()
+        assert eventually(lambda: kinds(server) == ["variable"])
+        tracking.close()
+
+
 def test_a_second_tracking(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
     """A second Tracking.from_env() while the first is open is one warning; one after it has closed is none."""
     environ = {"LDAI_DEV_SERVER": chat.url}
