@@ -197,7 +197,7 @@ class SpoolingEventProcessor(EventProcessor):
             if now >= forget_at:
                 forget_at = now + self._config.context_keys_flush_interval
                 self._engine.forget_contexts()
-            while self._is_due():
+            while self._is_due() and not self._closed:
                 self._form()
 
     def _is_due(self) -> bool:

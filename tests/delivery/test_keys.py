@@ -79,7 +79,7 @@ def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     with DevServer(FLAGS) as gone:
         url = gone.url
     monkeypatch.setenv("LDAI_DEV_SERVER", url)
-    tracking = Tracking.from_env(settings=Settings(flush_timeout=0.1))
+    tracking = Tracking.from_env(settings=Settings(flush_timeout=0.5))
     assert tracking.stats().connection == "unreachable"
     tracking.client.variation("chat", Context.create("ada"), None)
     tracking.close()

@@ -11,6 +11,7 @@ from ldai_integrations import Tracking
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.devserver import DevServer
 
+from ..waiting import eventually
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs
 
 
@@ -82,3 +83,22 @@ def test_what_does_not_fit_is_counted(
     assert sum("raise events_max_pending" in record.message for record in caplog.records) == 1
     stuck.set()
     processor.close(5)
+
+
+def test_a_client_that_is_closed_during_an_outage(connect: Connect, server: DevServer) -> None:
+    """Closing ends the threads, although events still waited to be formatted."""
+    before = set(threading.enumerate())
+    server.inject("/bulk", status=503, count=None)
+    client = connect(SpoolingEventProcessor)
+    processor = processor_of(client)
+    ours = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("ldai-")]
+    client.track("first", CONTEXT)
+    processor.flush()
+    assert eventually(lambda: processor.state != "idle")
+    client.track("second", CONTEXT)  # it is not formatted while the first one waits for the next try
+    processor.close(0.05)
+
+    for thread in ours:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in ours)
+    assert processor.counts()[2] == {"closed": 3}  # with the one about the LD context
