@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -16,6 +17,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 # per second would hold up its client for minutes.
 _HEAD_SECONDS = 15.0
 _CHUNK_BYTES = 65_536
+# Python takes the brackets for the host, whatever is around them.
+_BRACKETS = re.compile(r"\[[^][]*\](:[0-9]*)?")
 #: The hosts that plain http may reach: nobody reads keys on the way.
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -25,6 +28,8 @@ def split_address(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        host = parts.netloc.rpartition("@")[2]
+        is_address = is_address and ("[" not in host or _BRACKETS.fullmatch(host))
     except ValueError:  # of the port, or of brackets
         return None
     return parts if is_address else None

@@ -154,7 +154,7 @@ class _Exchange:
         with run.services.diagnostics.guard("response", run.config_key):
             self._read(message)
         is_complete = kind == "http.response.pathsend" or (
-            kind == "http.response.body" and not message.get("more_body")
+            kind in ("http.response.body", "http.response.zerocopysend") and not message.get("more_body")
         )
         if is_complete:
             await run.settle()

@@ -113,7 +113,14 @@ def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns:
     for name, metrics in columns.items():
         values = _read_fields(metrics, lambda money: format(money, "f"))
         values["approximate"] = " ".join(sorted(metrics.approximate))
-        writer.writerow([*about.values(), start.isoformat(), end.isoformat(), printable(name), *values.values()])
+        texts = [*about.values(), start.isoformat(), end.isoformat(), name]
+        writer.writerow([*map(_cell, texts), *values.values()])
+
+
+def _cell(text: str) -> str:
+    """Return a text for a cell of CSV. A spreadsheet takes one that begins with these characters for a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) -> dict[str, object]:

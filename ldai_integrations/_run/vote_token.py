@@ -104,7 +104,7 @@ class VoteToken:
         tail = _ending(self._tail)
         if not tail or tail.endswith(_BLANK_LINES):
             return b""
-        return b"\n" if tail.endswith((b"\n", b"\r")) else b"\n\n"
+        return b"\n" if tail.endswith(b"\n") else b"\n\n"  # a carriage return and a newline are one line end
 
     def _token(self) -> str:
         return "" if self._run is None else self._run.feedback_token

@@ -9,11 +9,12 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from .._http import split_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -163,10 +164,10 @@ class LoopbackGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host, origins = headers.get("host", ""), headers.getlist("origin")
         if not is_loopback(host):
             refusal = "This server accepts loopback names only: open it as http://127.0.0.1 with its port."
-        elif origin is not None and origin != f"http://{host}":
+        elif origins not in ([], [f"http://{host}"]):
             refusal = "This server accepts requests of its own pages only: the Origin header names another origin."
         else:
             await self.app(scope, receive, send)
@@ -176,12 +177,8 @@ class LoopbackGuard:
 
 def is_loopback(netloc: str) -> bool:
     """Return whether ``host`` or ``host:port`` is a loopback name or address."""
-    try:
-        parts = urlsplit(f"//{netloc}")
-        _ = parts.port
-    except ValueError:
-        return False
-    if parts.hostname is None or parts.netloc != netloc or parts.username is not None:
+    parts = split_address(f"http://{netloc}")
+    if parts is None or parts.hostname is None or parts.netloc != netloc or parts.username is not None:
         return False
     if parts.hostname == "localhost":
         return True

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,6 +30,7 @@ _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 _TRIES = 5  # of one request, including the first
 _MOST_BYTES = 33_554_432  # of an answer
 _BACKOFF_SECONDS = 0.5  # urllib3 retries at once, then after twice this, then doubles it each time: 7 s in all
+_LONGEST_RESET_SECONDS = 86_400.0  # a rate limit that lasts longer is not one
 _API_VERSION = "20240415"  # the current one; without the header, the token's own version decides
 
 _REMEDIES = {
@@ -165,13 +167,14 @@ def _read_wait(response: urllib3.BaseHTTPResponse) -> float | None:
     """
     headers, now = response.headers, time.time()
     resets = [v for k, v in headers.items() if k.lower().startswith("x-ratelimit-") and k.lower().endswith("reset")]
-    waits = [int(value) / 1000 - now for value in resets if value.isdecimal() and response.status == 429]
+    waits = [float(value) / 1000 - now for value in resets if value.isdecimal() and response.status == 429]
     after = headers.get("Retry-After", "").strip()
     if after.isdecimal():
         waits.append(float(after))
-    elif after and (moment := email.utils.parsedate_tz(after)):
-        waits.append(email.utils.mktime_tz(moment) - now)
-    return max(0.0, *waits) if waits else None
+    else:
+        with suppress(ValueError, OverflowError):  # it is no date, or one that nobody means
+            waits.append(email.utils.parsedate_to_datetime(after).timestamp() - now)
+    return min(max(0.0, *waits), _LONGEST_RESET_SECONDS) if waits else None
 
 
 def _read_message(body: bytes) -> str:

@@ -18,8 +18,8 @@ from ._tokens import BoundedText, TextBudget
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
-# Longest name of a model, a tool or a finish reason that is kept, in characters.
-_LONGEST_NAME = 256
+#: Longest name of a model, a tool or a finish reason that is kept, in characters.
+LONGEST_NAME = 256
 
 
 @dataclass(slots=True)
@@ -234,7 +234,7 @@ class Draft:
         """
         if name is None and arguments is None:
             return
-        piece, title, identity = text(arguments), text(name)[:_LONGEST_NAME], text(call_id)[:_LONGEST_NAME]
+        piece, title, identity = text(arguments), text(name)[:LONGEST_NAME], text(call_id)[:LONGEST_NAME]
         if not piece and not title:
             return
         self.pieces += 1
@@ -275,7 +275,7 @@ class Draft:
         """
         if reason is None:
             return
-        word = (text(reason) or text(get(reason, "value", "name")))[:_LONGEST_NAME]
+        word = (text(reason) or text(get(reason, "value", "name")))[:LONGEST_NAME]
         if not word:
             return
         call = self.call
@@ -287,7 +287,7 @@ class Draft:
 
     def name_model(self, value: object) -> None:
         """Take the model's name."""
-        self.call.model = text(value)[:_LONGEST_NAME] or self.call.model
+        self.call.model = text(value)[:LONGEST_NAME] or self.call.model
 
     def name_tier(self, value: object) -> None:
         """Take the service tier that answered."""

@@ -146,6 +146,18 @@ def test_csv(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["thumbs_up"], row["thumbs_down"]) == ("", "10")
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_csv_has_no_formulas(name: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """No cell with a text begins like a formula of a spreadsheet, and numbers are not changed."""
+    api.will_answer(FULL, [{"variationKey": name, "metrics": {"satisfactionRating": -1}}])
+    assert ask("--csv", "--by-variation") == 0
+
+    [_, row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["variation"] in (f"'{name}", name.encode("unicode_escape").decode())
+    assert row["variation"][0] in "'\\"
+    assert row["satisfaction_rating"] == "-1.0"
+
+
 @pytest.mark.parametrize(
     ("conditions", "status", "message"),
     [

@@ -28,6 +28,9 @@ FOREIGN_HOSTS = [
     "127.0.0.1:port",
     "[::2]:80",
     "[::1",
+    "[::1].evil.example",
+    "evil.example[::1]",
+    "[::1]evil.example:8765",
     "2130706433",
     "",
 ]
@@ -64,6 +67,13 @@ def test_foreign_origin_is_refused(origin: str, raw: httpx.Client, server: DevSe
     assert raw.delete("/dev/events", headers=headers).status_code == 403
     assert raw.put("/dev/faults", json=[], headers=headers).status_code == 403
     assert len(server.events()) == 1
+
+
+def test_a_second_origin_is_refused(raw: httpx.Client, server: DevServer) -> None:
+    """A request with two Origin headers is not one of the server's own pages."""
+    for second in ("http://evil.example", server.url):
+        answer = raw.delete("/dev/events", headers=[("Origin", server.url), ("Origin", second)])
+        assert answer.status_code == 403
 
 
 def test_own_origin_is_answered_without_cors(raw: httpx.Client, server: DevServer) -> None:

@@ -83,6 +83,8 @@ def streaming(chunks: Iterable[bytes], **headers: str) -> Any:
         ([b"data: a\n", b"\n"], b""),
         ([b"data: a", b"\r\n", b"\r", b"\n"], b""),
         ([b"data: a\n"], b"\n"),
+        ([b"data: a\r\n"], b"\n"),
+        ([b"data: a\r"], b"\n\n"),
         ([b"data: a"], b"\n\n"),
         ([], b""),
         ([b"", b""], b""),

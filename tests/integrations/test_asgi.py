@@ -275,9 +275,18 @@ def test_a_disconnect_after_the_last_byte_is_no_cancellation(tracking: Tracking,
     assert [record.outcome for record in records] == ["success"]
 
 
-def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A response that the server sends from a path ends the run."""
-    app = app_that_sends(start(), {"type": "http.response.pathsend", "path": "/dev/null"})
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"type": "http.response.pathsend", "path": "/dev/null"}],
+        [{"type": "http.response.zerocopysend", "file": 0}],
+        [{"type": "http.response.zerocopysend", "file": 0, "more_body": True}, body()],
+    ],
+    ids=["path", "file", "file and body"],
+)
+def test_a_file_ends_the_run(messages: list[Any], tracking: Tracking, records: list[RunRecord]) -> None:
+    """A response that the server sends from a path or an open file ends the run."""
+    app = app_that_sends(start(), *messages)
     call(ASGITrackingMiddleware(app, tracking, config_key=always_chat))
 
     assert [record.outcome for record in records] == ["success"]

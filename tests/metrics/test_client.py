@@ -152,6 +152,31 @@ def test_the_last_reset_counts(api: API) -> None:
     assert len(api.paths) == 1
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Ratelimit-Reset": "9" * 28},
+        {"X-Ratelimit-Reset": "9" * 400},
+        {"Retry-After": "9" * 400},
+        {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    ],
+)
+def test_a_reset_that_nobody_means(headers: dict[str, str], api: API, client: MetricsClient) -> None:
+    """A wait of more than a day, in a header that is broken, is a day in the error."""
+    api.will_answer(Answer({}, 429, headers))
+
+    with pytest.raises(MetricsError, match="try again in 86400 s"):
+        ask(client)
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 99999 23:59:59 GMT", "Fri, 31 Dec 0 23:59:59 GMT", "soon", "²"])
+def test_a_date_that_is_none(date: str, api: API, client: MetricsClient) -> None:
+    """A wait that cannot be read is none."""
+    api.will_answer(Answer({}, 429, {"Retry-After": date}), FULL)
+
+    assert ask(client).thumbs_up == 30
+
+
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_passing_failures_are_tried_again(status: int, api: API, client: MetricsClient) -> None:
@@ -321,6 +346,8 @@ def test_what_is_no_token(token: Any) -> None:
         "",
         "http://127.0.0.1:99999",
         "https://[::1",
+        "http://[::1].ld.example",
+        "http://ld.example[::1]",
     ],
 )
 def test_addresses_that_cannot_be_meant(url: str) -> None:

@@ -328,3 +328,11 @@ def test_the_account_has_both(tracking: Tracking, telemetry: Telemetry, sink: Re
     assert record.usage is not None
     assert written["gen_ai.usage.input_tokens"] == record.usage.input_tokens == 20
     assert set(spans) == {"call", "chat gpt-4o-mini"}
+
+
+def test_names_in_a_span_have_limits() -> None:
+    """Endless names of a model and of a finish reason are cut, as in a response."""
+    names = {"gen_ai.response.model": "m" * 9_999, "gen_ai.response.finish_reasons": ["s" * 9_999]}
+    reading = read_span({"gen_ai.usage.output_tokens": 1, **names})
+    assert reading is not None
+    assert (reading.model, reading.finish_reasons) == ("m" * 256, ("s" * 256,))

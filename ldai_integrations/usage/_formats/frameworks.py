@@ -7,7 +7,7 @@ from typing import Any
 
 from ...records import Usage
 from .._counts import add_up
-from .._draft import Draft
+from .._draft import LONGEST_NAME, Draft
 from .._fields import dig, fields_of, get, is_list, is_number, is_record, items, number, text, to_json
 from .._readings import Reading
 from .openai import add_output
@@ -237,8 +237,8 @@ def read_span(attributes: Mapping[str, object] | None) -> Reading | None:
     name = text(get(attributes, "gen_ai.response.id"))
     return Reading(
         usage=add_up(Usage(**counts)),
-        model=text(get(attributes, *_SPAN_MODEL)) or None,
-        finish_reasons=tuple(filter(None, map(text, reasons)))[:1],
+        model=text(get(attributes, *_SPAN_MODEL))[:LONGEST_NAME] or None,
+        finish_reasons=tuple(reason[:LONGEST_NAME] for reason in map(text, reasons) if reason)[:1],
         ids=(name,) if name else (),
         has_wrong_counts=any(counts[name] is None and is_number(value) for name, value in sent.items()),
     )
