@@ -204,9 +204,9 @@ def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, record
     vars(sys.modules["shop.ai"]).update(ai)
     theirs = '"django.contrib.auth.middleware.AuthenticationMiddleware"'
     settings = run_block("django.md", "MIDDLEWARE =", replace={theirs: f'"{__name__}.authentication"'})
-    views = run_block("django.md", "def chat_stream(request")
+    views = run_block("django.md", "def chat_stream(run: Run")
 
-    of_async = run_block("django.md", "def chat_async(request")
+    of_async = run_block("django.md", "def chat_async(run: Run")
 
     async def chat_async(request: Any) -> Any:
         async with of_async["async_client"]:
@@ -251,7 +251,7 @@ def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> Non
         company = "Acme"
 
         @track_ai(config_key="chat", tracking=tracking, variables=lambda self, request: {"company": self.company})
-        def get(self, request: str, run: Run) -> str:
+        def get(self, run: Run, request: str) -> str:
             run.observe(ANSWER)
             return str(run.messages()[0]["content"])
 

@@ -296,7 +296,7 @@ def test_a_fallback(monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -
 
 def test_a_wrapped_client(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The wrapped client reports the usage of its call to the run."""
-    space = run_block("clients.md", "def answer(question, run: Run):\n    response =")
+    space = run_block("clients.md", "def answer(run: Run, question):\n    response =")
     with space["client"]:
         assert space["answer"]("Hello?")
     assert [record.usage.source for record in records if record.usage] == ["provider"]
@@ -323,7 +323,7 @@ def test_reported_tokens(launchdarkly: DevServer, records: list[RunRecord]) -> N
 def test_serverless(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a serverless platform the run has arrived when the function returns."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "chat")
-    space = run_block("serverless.md", "def handler(event")
+    space = run_block("serverless.md", "def handler(")
     assert space["handler"]({"user": "ada", "question": "Hello?"}, None)["answer"]
 
     assert space["tracking"].stats().pending == 0
@@ -353,7 +353,7 @@ def test_migrating(client: LDClient, events: Events, launchdarkly: DevServer, fa
         before = run_block("migrating.md", "def answer_by_hand", replace={'"support-bot"': '"chat"'})
         after = run_block(
             "migrating.md",
-            "def answer(ld_context",
+            "def answer(run: Run, ld_context",
             replace={
                 "wrap_client(OpenAI())": "wrap_client(openai_client)",
                 'config_key="support-bot",': 'config_key="chat", tracking=tracking,',
