@@ -27,9 +27,9 @@ def split_address(url: str) -> SplitResult | None:
     """Return the parts of an http or https address; ``None`` if the text is not one."""
     try:
         parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         host = parts.netloc.rpartition("@")[2]
-        is_address = is_address and ("[" not in host or _BRACKETS.fullmatch(host))
+        is_host = bool(parts.hostname) and ("[" not in host or _BRACKETS.fullmatch(host) is not None)
+        is_address = is_host and parts.scheme in ("http", "https") and parts.port != 0
     except ValueError:  # of the port, or of brackets
         return None
     return parts if is_address else None
