@@ -335,7 +335,7 @@ def _settings_from(settings: object) -> Settings:
 
 
 def check_tracking(tracking: object) -> None:
-    """Refuse, at set-up, what is no Tracking.
+    """Refuse, at set-up, a value that is not a Tracking.
 
     Raises:
         ConfigurationError: If it is neither a Tracking nor ``None``.
@@ -350,7 +350,7 @@ def process_tracking(tracking: Tracking | None = None) -> Tracking:
     """Return the given Tracking; without one, that of the process.
 
     Raises:
-        ConfigurationError: If it is no Tracking.
+        ConfigurationError: If it is not a Tracking.
         TrackingNotConfiguredError: If none is given and none can be created.
     """
     check_tracking(tracking)

@@ -350,8 +350,8 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             "estimated",
             run.config_key,
             "No provider call was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap the "
-            "provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a cache "
-            "of yours, call run.discard().",
+            "provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a "
+            "cache, call run.discard().",
             run.config_key,
         )
     return None if usage == Usage() else usage
