@@ -13,7 +13,7 @@ _Tokens = tuple[tuple[str, str], ...]
 
 # Limits of the prompt of one AI Config, so that the first run, which parses and renders it, takes a few milliseconds. A
 # tag takes 6 µs. chevron copies the rest of the template several times at each tag, which takes up to 0.5 ms for 1 MB.
-MOST_TAGS = 250
+MOST_TAGS = 200
 MOST_COPIED = 10_000_000  # characters times tags
 MOST_NESTED = 20
 # A tag or a text takes one step, and one more for each section around it, because names are looked up in all of them.

@@ -9,7 +9,7 @@ from .templates import TemplateError, check_size, parse
 
 MODES = ("completion", "agent", "judge")
 # Each request reads them all, which takes up to 20 µs each, so that more would take longer than about 5 ms.
-MOST_ENTRIES = 250
+MOST_ENTRIES = 200
 
 
 def problem_with(value: Any, mode: str) -> str | None:
