@@ -28,11 +28,10 @@ def split_address(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        host = parts.netloc.rpartition("@")[2]
-        is_address = is_address and ("[" not in host or _BRACKETS.fullmatch(host))
     except ValueError:  # of the port, or of brackets
         return None
-    return parts if is_address else None
+    host = parts.netloc.rpartition("@")[2]
+    return parts if is_address and ("[" not in host or _BRACKETS.fullmatch(host)) else None
 
 
 def limit_heads(pool: urllib3.PoolManager) -> None:
