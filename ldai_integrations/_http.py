@@ -27,12 +27,11 @@ def split_address(url: str) -> SplitResult | None:
     """Return the parts of an http or https address; ``None`` if the text is not one."""
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        is_host = bool(parts.hostname) and ("[" not in host or _BRACKETS.fullmatch(host) is not None)
-        is_address = is_host and parts.scheme in ("http", "https") and parts.port != 0
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # of the port, or of brackets
         return None
-    return parts if is_address else None
+    host = parts.netloc.rpartition("@")[2]
+    return parts if is_address and ("[" not in host or _BRACKETS.fullmatch(host)) else None
 
 
 def limit_heads(pool: urllib3.PoolManager) -> None:
