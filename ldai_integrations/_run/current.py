@@ -61,7 +61,7 @@ def idle_scope() -> RequestScope:
 
 
 def current_run() -> Run:
-    """Return the run that is in progress here; outside of a run, one that does nothing."""
+    """Return the run that is in progress here; outside of a run, one that does nothing, with a disabled AI Config."""
     current = get_current()
     run = current if isinstance(current, RunState) else open_run(idle_scope(), _OF_NO_RUN, variables={})
     return run_of(run)

@@ -144,7 +144,8 @@ class Run:
 
         Args:
             client: The client of a provider.
-            api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
+            api: ``"responses"`` for OpenAI's Responses API, or another value of :meth:`request`. By default, the client
+                decides.
 
         Raises:
             ConfigurationError: If there is no such API.
@@ -218,7 +219,9 @@ class Run:
                 and the ``result()`` of a tool call.
             tools: The names of the tools that the application implements; the other tools of the AI Config are left
                 out. By default, all are sent. If a tool is left out and a name is unknown, this is logged once.
-            api: ``"responses"`` for OpenAI's Responses API. By default, the client decides.
+            api: ``"responses"`` for OpenAI's Responses API, or ``"chat"``, ``"messages"``, ``"gemini"``, ``"mistral"``,
+                ``"converse"`` or ``"cohere"`` for a client of your own that has the methods of one of these APIs. By
+                default, the client decides.
             model: Replaces the configured model, for example for a fallback to another provider.
 
         Raises:

@@ -6,13 +6,11 @@ import asyncio
 import re
 import subprocess
 import sys
-from itertools import islice
 from typing import Any
 
 import celery
 import pytest
 from fastapi.testclient import TestClient
-from flask import Flask, Response
 from ldai import LDAIClient
 from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
@@ -27,6 +25,7 @@ from ..clients import makers
 from ..clients.answers import chat
 from ..clients.provider import serving
 from ..conftest import Clock, Decorate, Events
+from ..ledger.provider import serving as breaking
 from ..waiting import eventually
 from .conftest import DOCS, ROOT, block, run_block, summaries
 
@@ -88,22 +87,24 @@ def test_how_cancelled_runs_count(client: LDClient, events: Events, as_: Any, se
     assert "duration:total" in names
 
 
-def test_an_error_in_a_stream(track: Decorate, records: list[RunRecord]) -> None:
-    """The error event makes the run an error, although the status is 200."""
-    events = run_block("streams.md", "event: error")["events"]
-    for steps in (2, 1):
-        app = Flask("page")
+@pytest.mark.parametrize("breaks_after", [None, 2])
+def test_an_error_in_a_stream(
+    records: list[RunRecord], monkeypatch: pytest.MonkeyPatch, breaks_after: int | None
+) -> None:
+    """The browser gets an error event if the provider's stream breaks off, and the run is an error."""
+    with OfflineLaunchDarkly({"support-bot": ai_config("gpt-4o-mini")}), breaking() as provider:
+        provider.serve(breaks_after=breaks_after)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        space = run_block("streams.md", "event: error")
+        with TestClient(space["app"]) as browser:
+            answer = browser.get("/events?question=this")
+            browser.portal.call(space["client"].close)  # type: ignore[union-attr]
 
-        @app.get("/")
-        @track
-        def view(steps: int = steps) -> Response:
-            return Response(islice(events(), steps), mimetype="text/event-stream")
-
-        answer = app.test_client().get("/")
-        assert answer.status_code == 200
-        assert answer.text.startswith("data: ")
-
-    assert [record.outcome for record in records] == ["error", "success"]
+    assert answer.status_code == 200
+    assert answer.text.startswith('data: {"text": ')
+    assert ("event: error\n" in answer.text) is (breaks_after is not None)
+    assert [record.outcome for record in records] == ["error" if breaks_after is not None else "success"]
 
 
 def test_a_reported_exception(track: Decorate, records: list[RunRecord]) -> None:
@@ -141,7 +142,7 @@ def test_no_launchdarkly(fresh_process: None, caplog: pytest.LogCaptureFixture) 
 def test_celery(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """Each call of the task is a run with the LD context of its arguments, and so is each retry."""
     replace = {'"redis://localhost"': '"memory://", backend="cache+memory://"'}
-    space = run_block("scripts.md", "@app.task", replace=replace)
+    space = run_block("scripts.md", "@app.task\n", replace=replace)
     app, report = space["app"], space["report"]
     assert isinstance(app, celery.Celery)
     app.conf.task_always_eager = True
@@ -156,6 +157,21 @@ def test_celery(launchdarkly: DevServer, records: list[RunRecord]) -> None:
 
     fails.delay()
     assert [record.outcome for record in records[2:]] == ["error", "error"]
+
+
+def test_retries_of_celery(records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt of a bound task is a run: an error, then a success."""
+    with OfflineLaunchDarkly({"nightly-report": ai_config()}), serving() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        replace = {'"redis://localhost"': '"memory://", backend="cache+memory://"'}
+        space = run_block("scripts.md", "bind=True", replace=replace)
+        space["app"].conf.task_always_eager = True
+        provider.fail()
+        with space["client"]:
+            assert space["digest"].delay("sales").get(timeout=10) == "Hello there (attempt 2)"
+
+    assert [(record.outcome, record.calls) for record in records] == [("error", 1), ("success", 1)]
 
 
 def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:

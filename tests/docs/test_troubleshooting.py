@@ -55,22 +55,36 @@ def heads() -> set[str]:
     return {re.split(r"[.:;](?= |$)", re.sub(r"%[rsdg]", "…", text))[0] for text in texts if text} - {"…"}
 
 
-def first_column() -> set[str]:
+def rows() -> list[tuple[str, str]]:
+    """Return the log lines and the diagnostics of each row."""
+    tables = re.findall(r"^\| log line \| diagnostic \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    cells = [row.removeprefix("| ").split(" | ") for table in tables for row in table.splitlines()]
+    return [(lines, diagnostics) for lines, diagnostics, *_ in cells]
+
+
+def diagnostics() -> set[str]:
     """Return the diagnostics that have a row on the page."""
-    tables = re.findall(r"^\| diagnostic \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()]
-    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    return {name for _, cell in rows() for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def test_every_diagnostic_has_a_row() -> None:
     """Each diagnostic that ``stats().diagnostics`` can count has a row."""
     assert len(kinds()) > 40
-    assert sorted(kinds() - first_column()) == []
+    assert sorted(kinds() - diagnostics()) == []
 
 
 def test_every_row_is_a_diagnostic() -> None:
     """Each diagnostic on the page can be counted."""
-    assert sorted(first_column() - {"sink NAME"} - kinds()) == []
+    assert sorted(diagnostics() - {"sink NAME"} - kinds()) == []
+
+
+def test_rows_of_a_diagnostic_are_together() -> None:
+    """A reader who knows the name only, as from ``ldai doctor``, finds all of its rows in one place."""
+    cells = [cell for _, cell in rows()]
+    blocks = [cell for cell, before in zip(cells, ["", *cells], strict=False) if cell != before]
+
+    assert len(cells) > 60
+    assert sorted(blocks) == sorted(set(blocks))
 
 
 def test_computed_names_are_known() -> None:

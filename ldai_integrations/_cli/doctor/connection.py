@@ -181,7 +181,7 @@ def find_warnings(target: Target) -> Iterator[Finding]:
     except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return  # check_hosts reports a server that does not answer
     for kind, text in found:
-        yield warning("application", text, f"see {kind!r} on the page Troubleshooting")
+        yield warning("application", text, f"find this line on the page Troubleshooting, at {kind!r}")
 
 
 @contextmanager
