@@ -33,7 +33,7 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
             raise ValueError(f"it is not a regular file of at most {most_bytes:,} bytes")
-        return file.read(most_bytes)
+        return file.read(found.st_size)  # Python reserves memory for all that is asked for
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

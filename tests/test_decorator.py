@@ -529,7 +529,7 @@ def test_on_disabled_that_nobody_awaits() -> None:
         yield "yes"
 
     for handler in (plain, generator, async_generator):
-        with pytest.raises(ConfigurationError, match="but the handler is none"):
+        with pytest.raises(ConfigurationError, match="but the handler is not one"):
             track_ai(config_key="disabled", on_disabled=unavailable)(handler)
 
 
