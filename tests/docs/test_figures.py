@@ -59,6 +59,12 @@ def test_every_field_of_a_usage_is_on_the_page(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(RunRecord)])
+def test_every_field_of_a_record_is_on_the_page(name: str) -> None:
+    """The table explains each field of a record."""
+    assert re.search(rf"^\| [^|]*`{name}`", PAGE, re.MULTILINE)
+
+
 def test_the_limits_are_those_of_the_code() -> None:
     """The defaults on the page are those of the settings."""
     settings = Settings()

@@ -19,6 +19,7 @@ from openai import OpenAI, OpenAIError
 from ldai_integrations import Run, RunRecord, Settings, Tracking, Usage, current_run, track_ai
 from ldai_integrations.delivery import is_serverless
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.exceptions import ConfigurationError, UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients import makers
@@ -259,6 +260,25 @@ def test_a_call_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
                 launchdarkly.serve("support-bot", ai_config(parameters=parameters))
                 assert space["answer_by_hand"]("Oslo?").choices
     assert ["tools" in request for request in provider.requests] == [True, False]
+
+
+def test_the_names_of_apis() -> None:
+    """The page has each value of ``api=``, and no other."""
+    page = (DOCS / "configs.md").read_text(encoding="utf-8")
+    configs = {"chat": ai_config()}
+    with OfflineLaunchDarkly(configs), track_ai("chat") as run, pytest.raises(ConfigurationError) as refused:
+        run.request(object(), api="soap")
+
+    names = re.findall(r"'(\w+)'", str(refused.value).partition("use one of")[2])
+    assert len(names) > 5
+    assert sorted(re.findall(r'^\| `"(\w+)"` \|', page, re.MULTILINE)) == sorted(names)
+
+
+def test_no_run() -> None:
+    """Outside of a run, current_run() returns a run with a disabled AI Config."""
+    assert not current_run().config.enabled
+    with pytest.raises(UnusableConfigError):
+        current_run().request(object())
 
 
 def test_a_conversation() -> None:
