@@ -32,8 +32,9 @@ class ASGITrackingMiddleware:
         app.add_middleware(ASGITrackingMiddleware, tracking=tracking, config_key="support-bot")
 
     Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
-    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
-    a provider's format. The run ends with the last byte of the body. Pages, assets and health checks are not reported.
+    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response is
+    in the format of a known provider. The run ends with the last byte of the body. Pages, assets and health checks are
+    not reported. If ``config_key`` is a function, each request for which it returns a key is a run.
     Events are flushed before the shutdown of the application completes.
 
     Args:

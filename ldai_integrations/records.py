@@ -215,7 +215,7 @@ class RunRecord:
         time_to_first_answer_ms: The time to the first visible text, in milliseconds. It is later than the first token
             if the model reasoned or called tools before; ``None`` if nothing was streamed, or no text.
         usage: The tokens of all calls; ``None`` if they are unknown.
-        outcome: ``success``, ``error``, ``cancelled``, or ``discarded`` (no generation took place).
+        outcome: ``success``, ``error``, ``cancelled``, or ``discarded`` (the run called no model).
         error: The exception that ended the run, if one did.
         tool_calls: Names of the tools called, in order.
         default_served: Whether LaunchDarkly had no usable variation, so that the default was served.

@@ -35,9 +35,9 @@ class WSGITrackingMiddleware:
         application = WSGITrackingMiddleware(application, tracking, config_key="support-bot")
 
     Without ``config_key``, only decorated code opens runs, and other routes cost next to nothing. With it, an existing
-    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response has
-    a provider's format. The run ends when the body is complete or closed. Pages, assets and health checks are not
-    reported.
+    application is tracked without changes: a request is a run if a provider call is seen in it, or if its response is
+    in the format of a known provider. The run ends when the body is complete or closed. Pages, assets and health checks
+    are not reported. If ``config_key`` is a function, each request for which it returns a key is a run.
 
     Args:
         app: The WSGI application.

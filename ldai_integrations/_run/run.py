@@ -363,7 +363,7 @@ class Run:
         self._state.fail(exc)
 
     def discard(self) -> None:
-        """Report nothing for this run: no generation took place, for example because the answer was cached."""
+        """Report nothing for this run: it called no model, for example because the answer was cached."""
         self._state.is_discarded = True
 
     def bind(self, func: Callable[P, T]) -> Callable[P, T]:
