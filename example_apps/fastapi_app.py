@@ -68,7 +68,7 @@ async def home() -> str:
 
 @app.post("/chat")
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
-async def chat(body: Question, run: Run) -> Response:
+async def chat(run: Run, body: Question) -> Response:
     """Answer a question in one response."""
     response = await client.chat.completions.create(**request_to_model(run, body))
     return answer(run, response.choices[0].message.content)
@@ -76,7 +76,7 @@ async def chat(body: Question, run: Run) -> Response:
 
 @app.post("/chat/stream")
 @track_ai(config_key="support-bot", variables={"shop": shop.NAME})
-async def chat_stream(body: Question, run: Run) -> Response:
+async def chat_stream(run: Run, body: Question) -> Response:
     """Answer a question word by word, as server-sent events."""
     stream = await client.chat.completions.create(
         **request_to_model(run, body),
@@ -95,7 +95,7 @@ async def chat_stream(body: Question, run: Run) -> Response:
 
 @app.post("/orders/{order_id}/help")
 @track_ai(config_key="order-agent", mode="agent", variables=lambda order_id, **_: {"order_id": order_id})
-async def order_help(order_id: str, body: Question, run: Run) -> Response:
+async def order_help(run: Run, order_id: str, body: Question) -> Response:
     """Let the agent look up an order and answer: two provider calls, one run."""
     if order_id not in shop.ORDERS:
         raise HTTPException(404, "There is no such order.")  # the model was not called, so no run is reported
@@ -113,7 +113,7 @@ async def order_help(order_id: str, body: Question, run: Run) -> Response:
 
 @app.post("/summary")
 @track_ai(config_key="summary")
-async def summary(body: Question, run: Run) -> Response:
+async def summary(run: Run, body: Question) -> Response:
     """Summarise a text. If the AI Config is off, return the beginning of the text instead."""
     if not run.config.enabled:
         return JSONResponse({"answer": body.question[:40]})  # no run is reported if the AI Config is off

@@ -78,7 +78,7 @@ def chat_stream(run: Run) -> ResponseReturnValue:
 
 @app.post("/orders/<order_id>/help")
 @track_ai(config_key="order-agent", mode="agent", variables=lambda order_id: {"order_id": order_id})
-def order_help(order_id: str, run: Run) -> ResponseReturnValue:
+def order_help(run: Run, order_id: str) -> ResponseReturnValue:
     """Let the agent look up an order and answer: two provider calls, one run."""
     if order_id not in shop.ORDERS:
         abort(404, "There is no such order.")  # the model was not called, so no run is reported

@@ -103,7 +103,7 @@ class BodyReader:
         return self._take(data)
 
     def reading(self) -> Reading | None:
-        """Return what is known so far; ``None`` if the body has no provider's format."""
+        """Return what is known so far; ``None`` if the body is not in the format of a provider."""
         while self._compressed and self._decoder is not None:
             self._take(self._decoder.decode(self._compressed.popleft()))
         if self._lines is not None:

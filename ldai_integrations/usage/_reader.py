@@ -229,7 +229,7 @@ class StreamReader:
         return known
 
     def add_text(self, text: str) -> bool:
-        """Add output text of a stream that has no provider's format; return whether there was any."""
+        """Add output text of a stream that is not in the format of a provider; return whether there was any."""
         return self._draft.add_text(text)
 
     def fail(self, error: object = None) -> None:
