@@ -365,8 +365,8 @@ class _Observer(StreamHooks):
         self._observed_run.services.diagnostics.note(
             "observe_unknown",
             f"{key}: {name}",
-            "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not counted. "
-            "Give it the provider's response or stream: of an HTTP response, what json() returns, or its lines.",
+            "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not "
+            "counted. Give it the provider's response or stream: of an HTTP response, what json() returns, or its lines.",
             name,
             key,
         )
