@@ -366,7 +366,8 @@ class _Observer(StreamHooks):
             "observe_unknown",
             f"{key}: {name}",
             "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not "
-            "counted. Give it the provider's response or stream: of an HTTP response, what json() returns, or its lines.",
+            "counted. Give it the provider's response or stream: of an HTTP response, what json() returns, or its "
+            "lines.",
             name,
             key,
         )
