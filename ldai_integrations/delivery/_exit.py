@@ -37,7 +37,7 @@ from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
 # How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush. A
-# run that ends in the last moment waits as long.
+# run that ends in the last moment is not reported.
 _LAST_SECONDS = 1.0
 _POLL_SECONDS = 0.002
 
@@ -142,7 +142,7 @@ class Exits:
         self._reporting.add(threading.get_ident())
         if self._is_last_moment_in == forks.count:
             self._reporting.discard(threading.get_ident())
-            time.sleep(_LAST_SECONDS)
+            time.sleep(_LAST_SECONDS + self._seconds)  # longer than the last flush can take
 
     def end_report(self) -> None:
         """Note that this thread has reported what it began to report, or passed it on."""

@@ -22,8 +22,9 @@ _LONGEST = 4_194_304
 _LINE = 64
 # How much one call of feed() reads, and the longest event that it parses, in bytes or characters.
 _AT_ONCE, _LONGEST_AT_ONCE = 16_384, 131_072
-# A call of feed() looks after so much whether this time has passed, in seconds: events that are short take the longest.
-_PART, _AT_ONCE_SECONDS = 512, 0.001
+# A call of feed() looks after so much whether it has used this CPU time, in seconds: short events take the longest. A
+# thread that only waits for a processor goes on, so that the first token of a short stream is seen in time.
+_PART, _AT_ONCE_SECONDS = 512, 0.002
 # How much may wait to be read, in bytes or characters.
 _MOST_WAITING = 8_388_608
 # How deep in an unknown JSON object texts are searched, and fields that never contain output.
@@ -122,12 +123,12 @@ class SSEReader:
     def _read(self, most: int | None) -> bool:
         """Read what waits: all of it, or a part whose events are short."""
         has_delta, left = False, most if most is not None else self._waiting_size
-        size, until = (_PART, time.perf_counter() + _AT_ONCE_SECONDS) if most is not None else (_AT_ONCE, math.inf)
+        size, until = (_PART, time.thread_time() + _AT_ONCE_SECONDS) if most is not None else (_AT_ONCE, math.inf)
         while self._waiting and left > 0:
             event_size = self._data_size + (self._line.tell() if self._line is not None else 0)
             if most is not None and _LONGEST_AT_ONCE < event_size <= _LONGEST:
                 break
-            if left != most and time.perf_counter() > until:
+            if left != most and time.thread_time() > until:
                 break
             part = self._waiting[0][self._position : self._position + size]
             self._position += len(part)

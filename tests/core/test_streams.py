@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import json
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from werkzeug import Response
 
-from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.usage import count_tokens
 
 from ..binding import in_run
@@ -41,6 +44,24 @@ def test_all_chunks_are_counted_in_order(track: Decorate, records: list[RunRecor
 
     assert list(track(lambda: iter(chunks))()) == chunks
     assert output_tokens(records) == count_tokens(whole)
+
+
+def test_the_first_token_on_a_busy_machine(
+    track: Decorate, records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first token of a stream that arrives in one piece is seen, although other threads take the processor."""
+    chunk = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [{"index": 0, "delta": {}}]}
+    texts = ({**chunk, "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("", "Hello", " there"))
+    body = b"".join(b"data: %b\n\n" % json.dumps({**text, "padding": "." * 500}).encode() for text in texts)
+    monkeypatch.setattr(time, "perf_counter", itertools.count().__next__)
+
+    @track
+    def handler(run: Run) -> None:
+        for _ in run.observe(iter([body])):
+            pass
+
+    handler()
+    assert records[0].time_to_first_token_ms is not None
 
 
 def test_what_may_change_is_read_at_once(track: Decorate, records: list[RunRecord]) -> None:

@@ -189,7 +189,11 @@ _BIND = "127.0.0.1:{port}"
 _GUNICORN = ("gunicorn", "--bind", _BIND, f"{_APPS}:make_app()")
 _UVICORN = ("uvicorn", "--port", "{port}", "--factory", f"{_APPS}:make_asgi_app")
 _HYPERCORN = ("hypercorn", "--bind", _BIND, f"{_APPS}:make_asgi_app()")
-_GRANIAN = ("granian", "--port", "{port}", "--interface", "asgi", "--factory", f"{_APPS}:make_asgi_app")
+# Its workers ignore a SIGTERM that comes while they load the application.
+_GRANIAN = (
+    *("granian", "--port", "{port}", "--interface", "asgi", "--workers-kill-timeout", "3"),
+    *("--factory", f"{_APPS}:make_asgi_app"),
+)
 
 
 @contextmanager
