@@ -44,7 +44,8 @@ def parse(template: str) -> _Tokens:
             if tags > MOST_TAGS:
                 raise TemplateError(f"has more than {MOST_TAGS} tags")
             depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
-            if any(name.startswith("__") for name in value.split(".")) and kind != "literal":
+            is_name = kind not in ("literal", "set delimiter")
+            if is_name and any(name.startswith("__") for name in value.split(".")):
                 raise TemplateError(f"looks up {value!r}; names that begin with two underscores are Python's own")
             if depth > MOST_NESTED:
                 raise TemplateError(f"has more than {MOST_NESTED} nested sections")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from .._http import split_address
 
 # https://learn.microsoft.com/azure/ai-services/openai/api-version-lifecycle: older versions refuse ``stream_options``
 # and ``max_completion_tokens``.
@@ -16,9 +17,8 @@ def server_owner(client: object) -> str:
 
     The package of the client has the name of the provider, and its server a name in the domain of the provider.
     """
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
     packages = {kind.__module__.partition(".")[0] for kind in client.__class__.__mro__}
-    return next((label for label in host.split(".")[-2:-1] if label in packages), "")
+    return next((label for label in _host_of(client).split(".")[-2:-1] if label in packages), "")
 
 
 def has_newer_options(client: object) -> bool:
@@ -26,13 +26,19 @@ def has_newer_options(client: object) -> bool:
 
     The servers of OpenAI do, and those of Azure since a version of their API. Other servers may refuse them.
     """
-    host = urlsplit(str(getattr(client, "base_url", ""))).hostname or ""
+    host = _host_of(client)
     is_azure_client = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in client.__class__.__mro__)
     if is_azure_client or host.endswith(".openai.azure.com"):
         query = getattr(client, "default_query", None)
         version = query.get("api-version") if isinstance(query, Mapping) else None
         return version is None or str(version) >= _AZURE_WITH_OPTIONS
     return host == "openai.com" or host.endswith(".openai.com")
+
+
+def _host_of(client: object) -> str:
+    """Return the host that a client calls; empty if it names none."""
+    address = split_address(str(getattr(client, "base_url", "")))
+    return (address.hostname or "") if address is not None else ""
 
 
 def leaves_usage_open(arguments: Mapping[str, Any]) -> bool:
