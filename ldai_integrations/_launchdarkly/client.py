@@ -14,9 +14,9 @@ from .._diagnostics import Diagnostics
 from ..delivery import Delivery, environment_id_of, forks, remedy_without_answer
 from .variations import problem_with
 
-# Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it.
+# Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it; a part of a log line.
 _REMEDIES = {
-    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; check the key and the SDK key's environment",
+    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; `ldai doctor KEY` names similar keys",
     "USER_NOT_SPECIFIED": "the LD context is not valid; check ld_context",
     "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
 }
@@ -149,20 +149,20 @@ class TrackingClient(_Interface):
         kind = detail.reason["kind"] if detail.reason else ""
         if kind == "ERROR":
             error = str((detail.reason or {}).get("errorKind"))
-            remedy = _REMEDIES.get(error, "see LaunchDarkly's own log lines")
+            remedy = _REMEDIES.get(error, "the SDK could not evaluate it; see its own log lines")
             if error == "CLIENT_NOT_READY":
                 answer = remedy_without_answer("check the SDK key and the network")
                 remedy = f"LaunchDarkly is not connected yet; {answer}"
-            self._note_default(key, error.lower(), remedy)
+            self._note_default(key, default, error.lower(), remedy)
             return detail
         if detail.is_default_value():
-            self._note_default(key, "off", "it is off and has no variation to serve while off")
+            self._note_default(key, default, "off", "it is off and has no variation to serve while off")
             return detail
         variation = (key, detail.variation_index, mode)
         if detail.value is not self._checked.get(variation):
             problem = problem_with(detail.value, mode)
             if problem is not None:
-                self._note_default(key, "malformed", problem)
+                self._note_default(key, default, "malformed", problem)
                 return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
             self._checked[variation] = detail.value
             self.environment_id = environment_id_of(self.client)
@@ -227,11 +227,12 @@ class TrackingClient(_Interface):
         if model and meta.get("variationKey"):  # events without one are about a default
             self._models[key, meta["variationKey"], int(meta.get("version", 1))] = model
 
-    def _note_default(self, key: str, reason: str, remedy: str) -> None:
+    def _note_default(self, key: str, default: Any, reason: str, remedy: str) -> None:
         self.environment_id = environment_id_of(self.client)
-        self._diagnostics.note(
-            "default_served", f"{key}: {remedy}", "The default of AI Config %r is served: %s.", key, remedy
-        )
+        text = "AI Config %r is disabled, because %s."
+        if default["_ldMeta"].get("enabled"):
+            text = "AI Config %r is served as its default, because %s."
+        self._diagnostics.note("default_served", f"{key}: {remedy}", text, key, remedy)
         try:
             signals.default_served.send(key, reason=reason)
         except Exception as exc:

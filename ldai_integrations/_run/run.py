@@ -405,8 +405,8 @@ def _why_disabled(run: RunState) -> str:
     if not run.identity.variation_key:
         return (
             f"LaunchDarkly has no usable variation of AI Config {run.config_key!r} for mode {run.options.mode!r}, and "
-            "there is no enabled default. The log line 'The default of AI Config … is served' says why. Give track_ai "
-            "a default= for this case, or on_disabled="
+            f"there is no enabled default. The log line 'AI Config {run.config_key!r} is disabled, because …' says "
+            "why. Give track_ai a default= for this case, or on_disabled="
         )
     return (
         f"AI Config {run.config_key!r} is disabled in LaunchDarkly. Check run.config.enabled before run.request(), or "

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ldai.judge import Judge
-from ldai.models import AICompletionConfigDefault, LDMessage
+from ldai.models import AICompletionConfigDefault, LDMessage, ModelConfig
 from ldclient import Config, LDClient
 
 from ldai_integrations import Tracking, track_ai
@@ -114,6 +114,19 @@ def test_a_malformed_variation_is_not_served(tracking: Tracking, config_key: str
     assert tracking.stats().diagnostics["default_served"] == 2
 
 
+def test_the_log_says_what_is_served(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """A key without an AI Config is disabled, or has its default; the log names the command that knows the keys."""
+    default = AICompletionConfigDefault(enabled=True, model=ModelConfig("spare"))
+    with OfflineLaunchDarkly({"bot": ai_config()}):
+        with track_ai("bott"):
+            pass
+        with track_ai("bott-2", default=default):
+            pass
+    why = "because there is no such AI Config in this environment; `ldai doctor KEY` names similar keys."
+    assert f"AI Config 'bott' is disabled, {why}" in caplog.messages
+    assert f"AI Config 'bott-2' is served as its default, {why}" in caplog.messages
+
+
 def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     """An AI Config that gets another mistake by an edit is logged again, with what to do now."""
     agent = ai_config(instructions="Be brief.", mode="agent")
@@ -123,7 +136,7 @@ def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture
             with track_ai("bot") as run:
                 assert not run.config.enabled
 
-    served = [record.message for record in caplog.records if "is served" in record.message]
+    served = [record.message for record in caplog.records if "is disabled" in record.message]
     assert [("mode 'agent'" in text, "well-formed" in text) for text in served] == [(True, False), (False, True)]
 
 

@@ -75,6 +75,6 @@ def test_redis_is_gone(
 
     assert model_of(cached) == "gpt-4o-mini"
     assert model_of(uncached) == ""
-    assert any("The default of AI Config 'chat' is served" in line for line in caplog.messages)
+    assert any("AI Config 'chat' is disabled, because" in line for line in caplog.messages)
     assert cached.flush(60).complete
     assert uncached.flush(60).complete
