@@ -114,6 +114,8 @@ def chain(number: int, flush: Callable[[bool], None]) -> ChainedHandler | None:
     Raises:
         UnsupportedError: If this interpreter cannot set signal handlers.
     """
+    if not _is_main_interpreter():  # mod_wsgi accepts handlers here, and never calls them
+        raise UnsupportedError(_ONLY_MAIN)
     previous = signal.getsignal(number)
     if isinstance(previous, ChainedHandler) or previous in (None, signal.SIG_IGN):
         return None
@@ -153,20 +155,31 @@ _calls: deque[Callable[[], None]] = deque()
 
 
 @cache
+def _is_main_interpreter() -> bool:
+    """Return whether this is the main interpreter of the process; True where that is unknown."""
+    try:
+        import ctypes
+
+        current, number = ctypes.pythonapi.PyInterpreterState_Get, ctypes.pythonapi.PyInterpreterState_GetID
+    except (ImportError, AttributeError):
+        return True
+    current.restype, number.argtypes, number.restype = ctypes.c_void_p, [ctypes.c_void_p], ctypes.c_int64
+    return bool(number(current()) == 0)
+
+
+@cache
 def _find_pending_call() -> Callable[[], int] | None:
     """Return a function that asks for a pending call of the main thread, or ``None`` where there is no such thing.
 
     ``Py_AddPendingCall`` is part of CPython's documented C API (docs.python.org/3/c-api/init.html). It always
     addresses the main interpreter, so a sub-interpreter must not use it.
     """
+    if not _is_main_interpreter():
+        return None
     try:
         import ctypes
 
-        api = ctypes.pythonapi
-        current, number = api.PyInterpreterState_Get, api.PyInterpreterState_GetID
-        current.restype, number.argtypes, number.restype = ctypes.c_void_p, [ctypes.c_void_p], ctypes.c_int64
-        is_main = number(current()) == 0
-        add = api.Py_AddPendingCall
+        add = ctypes.pythonapi.Py_AddPendingCall
     except (ImportError, AttributeError):
         return None
 
@@ -176,7 +189,7 @@ def _find_pending_call() -> Callable[[], int] | None:
         return 0
 
     callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(make_calls)
-    return (lambda: int(add(callback, None))) if is_main else None
+    return lambda: int(add(callback, None))
 
 
 def _has_foreign_handler(number: int) -> bool:

@@ -1,10 +1,11 @@
-"""The prefork pools of Celery and uWSGI lose no run either."""
+"""The prefork pools of Celery and uWSGI, and the processes of Apache, lose no run either."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ _CELERY = [
 ]
 # Built for this very Python, as its worker loads the interpreter.
 _UWSGI = Path(sys.executable).parent / "uwsgi"
+_MOD_WSGI = Path(sys.executable).parent / "mod_wsgi-express"
 
 
 @pytest.mark.skipif(find_spec("celery") is None, reason="Celery is not installed")
@@ -118,3 +120,30 @@ def test_uwsgi_is_told_to_end_while_it_streams(dev_server: DevServer, tmp_path: 
         assert program.end() == 0, program.log()
 
     assert outcomes(dev_server) == {run_id: "cancelled" if leaves else "success"}, program.log()
+
+
+@pytest.mark.skipif(not _MOD_WSGI.exists(), reason="mod_wsgi is not installed: it needs a compiler and Apache")
+@pytest.mark.skipif(os.geteuid() == 0, reason="Apache runs no application as root")
+@pytest.mark.parametrize("group", ["%{GLOBAL}", "its-own"])
+def test_apache_is_told_to_end(dev_server: DevServer, tmp_path: Path, group: str) -> None:
+    """In the main interpreter no run is lost. In a sub-interpreter, the log says what to do."""
+    port = free_port()
+    command = [str(_MOD_WSGI), "start-server", "--application-type", "module", "tests.exits.applications"]
+    command += ["--callable-object", "wsgi", "--application-group", group, "--working-directory", str(ROOT)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--server-root", str(tmp_path / "apache")]
+    command += ["--processes", "2", "--log-to-terminal", "--shutdown-timeout", "20"]
+    with start(command, dev_server, tmp_path) as program:
+        assert eventually(lambda: is_open(port), timeout=40), program.log()
+        answers = [ask(("127.0.0.1", port)) for _ in range(10)]
+        program.send(signal.SIGTERM)
+        program.end()
+        if group == "%{GLOBAL}":
+            assert sorted(arrived(dev_server)) == sorted(answers), program.log()
+        else:
+            assert "WSGIApplicationGroup %{GLOBAL}" in program.log()
+
+
+def is_open(port: int) -> bool:
+    """Return whether a server listens on a port of this machine."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
