@@ -133,7 +133,7 @@ def _judge(record: RunRecord, tokens: tuple[int, int], calls: int, problems: lis
     is_certain = usage is not None and usage.source == "provider" and not usage.lower_bound
     if record.outcome != "success":
         return Cell("wrong", f"the outcome is {record.outcome}")
-    if exception is not None and record.calls == 0 and not is_certain:
+    if exception is not None and (record.calls == 0 or usage is None) and not is_certain:
         return Cell("not visible", exception)
     if record.calls != calls:
         return Cell("wrong", f"{record.calls} calls instead of {calls}")

@@ -15,6 +15,7 @@ from flask import Flask
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config, recorded_runs
 
 from ..ledger.provider import IN, OUT, Provider
+from .cells import PATTERNS
 from .stacks import STACKS, Stack
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text(encoding="utf-8")
@@ -80,3 +81,5 @@ def test_the_table_of_what_is_exact() -> None:
     for module, stacks in by_module.items():
         exceptions = {name for stack in stacks for name in stack.exceptions}
         assert exceptions == {name for name, text in shown[module].items() if text not in ("exact", "-")}, module
+        impossible = {pattern for pattern in PATTERNS if not any(stack.use(pattern) for stack in stacks)}
+        assert impossible == {name for name, text in shown[module].items() if text == "-"}, module

@@ -26,11 +26,17 @@ def _agent(llm: Any) -> Any:
     )
 
 
-def _crew(llm: Any) -> Any:
+def _crew(llm: Any, **options: Any) -> Any:
     from crewai import Crew, Task
 
     agent = _agent(llm)
-    return Crew(agents=[agent], tasks=[Task(description="Say hi", expected_output="a word", agent=agent)])
+    return Crew(agents=[agent], tasks=[Task(description="Say hi", expected_output="a word", agent=agent)], **options)
+
+
+def _leave(crew: Any) -> None:
+    stream = crew.kickoff()
+    next(iter(stream))
+    stream.close()
 
 
 STACKS = (
@@ -46,6 +52,7 @@ STACKS = (
         whole=lambda url, model: _crew(_llm(url, model)).kickoff(),
         stream=lambda url, model: _crew(_llm(url, model, stream=True)).kickoff(),
         tools=lambda url, model: _crew(_llm(url, model)).kickoff(),
+        leave=lambda url, model: _leave(_crew(_llm(url, model, stream=True), stream=True)),
     ),
     Stack(
         name="crewai, async",

@@ -11,6 +11,8 @@ from .stack import Stack, given, wait
 _FIRST_TOKEN = "The spans of openai-agents do not tell when the first token arrived: it is unknown."
 _REASON = "The spans of openai-agents do not tell why a chat completion ended: it is unknown."
 
+_LEFT = "A span of a stream that is left has no output, and that of the Responses API no input either."
+
 
 @asynccontextmanager
 async def agent(url: str, model: str, kind: str, *, wrap: Any = given, **options: Any) -> AsyncIterator[Any]:
@@ -45,6 +47,17 @@ async def _stream(url: str, model: str, kind: str) -> None:
             pass
 
 
+async def _leave(url: str, model: str, kind: str) -> None:
+    import agents
+
+    async with agent(url, model, kind) as found:
+        result = agents.Runner.run_streamed(found, "Hi")
+        async for event in result.stream_events():
+            if event.type == "raw_response_event":
+                break
+        result.cancel()
+
+
 def _stack(name: str, kind: str, exceptions: dict[str, str]) -> Stack:
     return Stack(
         name=name,
@@ -53,11 +66,16 @@ def _stack(name: str, kind: str, exceptions: dict[str, str]) -> Stack:
         whole=lambda url, model: wait(_run(url, model, kind)),
         stream=lambda url, model: wait(_stream(url, model, kind)),
         tools=lambda url, model: wait(_run(url, model, kind)),
+        leave=lambda url, model: wait(_leave(url, model, kind)),
         exceptions=exceptions,
     )
 
 
 STACKS = (
-    _stack("openai-agents", "OpenAIChatCompletionsModel", {"first token": _FIRST_TOKEN, "finish reason": _REASON}),
-    _stack("openai-agents, responses", "OpenAIResponsesModel", {"first token": _FIRST_TOKEN}),
+    _stack(
+        "openai-agents",
+        "OpenAIChatCompletionsModel",
+        {"first token": _FIRST_TOKEN, "finish reason": _REASON, "early end": _LEFT},
+    ),
+    _stack("openai-agents, responses", "OpenAIResponsesModel", {"first token": _FIRST_TOKEN, "early end": _LEFT}),
 )
