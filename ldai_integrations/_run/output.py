@@ -113,9 +113,11 @@ class HandlerOutput:
             raise_if_from_signal(exc)
 
     def take(self, value: object) -> None:
-        """Take the value that a handler returned; it is read when the run is reported."""
+        """Take the value that a handler returned; a document is read when the run is reported."""
         if self._reader is None and not self._is_text and not self._is_error_page:
             self._value = value
+            if isinstance(value, (str, bytes)):
+                self._reader = _reader_of_text(value, self._limit)
 
     def reading(self) -> Reading | None:
         """Return what the output contains in a provider's format; ``None`` if it has none."""
@@ -158,7 +160,7 @@ class HandlerOutput:
         if not text:
             return None
         tokens = count_tokens(text, model=model)
-        return round(tokens * self.chars / len(text)) if self._rest else tokens
+        return round(tokens * self.chars / (self.chars - self._rest)) if self._rest else tokens
 
     @property
     def chars(self) -> int:
@@ -200,8 +202,10 @@ class HandlerOutput:
             self.room -= size
             self.chunks.append(item)
         else:
+            if self.room:
+                self.chunks.append(item[: self.room])
+            self._rest += size - self.room
             self.room = 0
-            self._rest += size
 
     def _begin(self, item: object) -> bool:
         """Choose a reader by the first item; return whether the output is read at all."""
@@ -231,6 +235,20 @@ def _is_event(text: str) -> bool:
     """Return whether the first item of a stream without a content type is an event, and no text such as ``:) Hi``."""
     line, end, _rest = text.partition("\n")
     return is_sse_or_json_line(line) if end else is_json_line(line)
+
+
+def _reader_of_text(text: str | bytes, limit: int) -> BodyReader | ItemReader | None:
+    """Return a reader of a text that a handler returned; ``None`` if the text is not in the format of a provider."""
+    beginning = beginning_of(text)
+    reader: BodyReader | ItemReader
+    if beginning.lstrip().startswith(("{", "[")):
+        reader = BodyReader("application/json", limit=limit)
+    elif _is_event(beginning):
+        reader = ItemReader()
+    else:
+        return None
+    reader.feed(text)
+    return reader
 
 
 def _leaves(value: object) -> Iterator[str]:

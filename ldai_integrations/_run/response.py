@@ -205,7 +205,5 @@ def _replace_body(response: object, hooks: HandlerHooks) -> bool:
     if place is None:
         return False
     holder, name = place
-    body = getattr(holder, name)
-    iterator = aiter(body) if hasattr(body, "__aiter__") else iter(body)
-    setattr(holder, name, track_stream(iterator, hooks))
+    setattr(holder, name, track_stream(getattr(holder, name), hooks))
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations.usage import count_tokens
 
 from ..conftest import Clock
 from ..waiting import eventually
@@ -104,3 +106,102 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     del response
 
     assert eventually(lambda: [record.outcome for record in records] == ["cancelled"])
+
+
+class Closable:
+    """An iterable whose iterator is another object, as the bodies of some HTTP clients are."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.calls.append("begun")
+        yield b"Hello "
+        yield b"there"
+
+    def close(self) -> None:
+        """Note that the server has closed it."""
+        self.calls.append("closed")
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_body_is_closed(tracking: Tracking, records: list[RunRecord], is_read: bool) -> None:
+    """The server begins and closes the handler's own iterable, as it does without the decorator."""
+    app, body = flask.Flask(__name__), Closable()
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def view() -> flask.Response:
+        return flask.Response(body)
+
+    with app.test_request_context("/"):
+        response = view()
+        assert body.calls == []
+        parts = response.iter_encoded()
+        assert next(iter(parts)) == b"Hello "
+        if is_read:
+            list(parts)
+        response.close()
+
+    assert body.calls == ["begun", "closed"]
+    assert [record.outcome for record in records] == ["success" if is_read else "cancelled"]
+
+
+_ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "model": "gpt-4o",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello there"}}],
+    "usage": {"prompt_tokens": 70001, "completion_tokens": 9007, "total_tokens": 79008},
+}
+_LINES = [
+    {"model": "llama3", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+    {"model": "llama3", "done": True, "done_reason": "stop", "prompt_eval_count": 70001, "eval_count": 9007},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(_ANSWER),
+        json.dumps({"result": _ANSWER}, indent=2),
+        json.dumps(_ANSWER).encode(),
+        "".join(json.dumps(line) + "\n" for line in _LINES),
+        f"data: {json.dumps(_ANSWER)}\n\ndata: [DONE]\n\n",
+    ],
+    ids=["JSON", "JSON in lines", "bytes", "lines of JSON", "events"],
+)
+def test_a_providers_answer_as_text(tracking: Tracking, records: list[RunRecord], text: str | bytes) -> None:
+    """A handler may return what a provider sent as text: its usage is read, and its JSON is no output of a model."""
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: text)() == text
+
+    [record] = records
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (70001, 9007)
+    assert (record.usage.source, record.finish_reasons) == ("provider", ("stop",))
+
+
+@pytest.mark.parametrize("text", ["[1] Paris", "{Hello}", '{"answer": "Hello"}', "data: none"])
+def test_other_text_is_counted(tracking: Tracking, records: list[RunRecord], text: str, o200k: None) -> None:
+    """Text that only looks like a provider's answer is the output of the handler, and is counted."""
+    track_ai(config_key="chat", tracking=tracking)(lambda: text)()
+
+    [record] = records
+    assert record.usage is not None
+    assert record.usage.output_tokens == count_tokens(text)
+    assert record.usage.source == "estimate"
+
+
+@pytest.mark.parametrize("word", ["word ", "你好"])
+@pytest.mark.parametrize("encode", [str, str.encode], ids=["text", "bytes"])
+def test_a_long_piece_of_text_is_counted(
+    tracking: Tracking, records: list[RunRecord], word: str, encode: Callable[[str], Any], o200k: None
+) -> None:
+    """Of a piece that is too long to be kept, the rest is extrapolated."""
+    piece = encode(word * 200_000)
+    response = track_ai(config_key="chat", tracking=tracking)(lambda: (part for part in [piece, piece]))()
+    assert list(response) == [piece, piece]
+
+    assert eventually(lambda: len(records) == 1)
+    [record] = records
+    assert record.usage is not None
+    assert record.usage.output_tokens == pytest.approx(2 * count_tokens(word * 200_000), rel=0.02)
