@@ -36,8 +36,7 @@ from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_
 
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
-# How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush. A
-# run that ends in the last moment is not reported.
+# How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush.
 _LAST_SECONDS = 1.0
 _POLL_SECONDS = 0.002
 
@@ -134,10 +133,10 @@ class Exits:
         self._give_up()
 
     def begin_report(self) -> None:
-        """Note that this thread begins to report a run, or to take a vote, until :meth:`end_report`.
+        """Note that this thread begins to end a run, or to take a vote, until :meth:`end_report`.
 
-        If a deadly signal is about to take effect, it would be lost. The thread waits for the end of the process
-        then, so that its request gets no answer, as without a flush.
+        In the last moment before a deadly signal takes effect, it waits for the end of the process instead, so that
+        its request gets no answer, as without a flush. Its run is cancelled; its vote would be lost.
         """
         self._reporting.add(threading.get_ident())
         if self._is_last_moment_in == forks.count:
@@ -145,16 +144,16 @@ class Exits:
             time.sleep(_LAST_SECONDS + self._seconds)  # longer than the last flush can take
 
     def end_report(self) -> None:
-        """Note that this thread has reported what it began to report, or passed it on."""
+        """Note that this thread has ended its run, or taken its vote."""
         self._reporting.discard(threading.get_ident())
 
     def _alive(self) -> list[Flushes]:
         return [tracking for reference in list(self._watched) if (tracking := reference()) is not None]
 
-    def _flush_all(self) -> None:
-        """Flush all trackings at the same time, within the time of one; never raise."""
+    def _flush_all(self, part: float = 1.0) -> None:
+        """Flush all trackings at the same time, within this part of the time that is left; never raise."""
         begun = time.monotonic()
-        deadline = begun + self.seconds_left(self._seconds)
+        deadline = begun + part * self.seconds_left(self._seconds)
         trackings = self._alive()
         # With several, a first round starts them all, so that the wait for the first is also one for the others.
         for is_last in (False, True) if len(trackings) > 1 else (True,):
@@ -173,17 +172,26 @@ class Exits:
             with tracking.diagnostics.guard("flush", "exit"):
                 tracking.give_up()
 
-    def _end_open_runs(self) -> None:
-        """Let open runs end by themselves or else cancel them, and leave half of the time for the flush."""
+    def _wait_for_open_runs(self) -> None:
+        """Let the open runs end by themselves, for a limited time."""
         begun = time.monotonic()
-        seconds = self.seconds_left(self._seconds)
-        deadline = begun + min(_LAST_SECONDS, seconds / 2)
+        deadline = begun + min(_LAST_SECONDS, self.seconds_left(self._seconds) / 2)
         for tracking in self._alive():
             tracking.wait_for_open_runs(deadline - time.monotonic())
+        self.has_waited(time.monotonic() - begun)
+
+    def _begin_last_moment(self) -> None:
+        """Let no run end by itself from now on, and cancel those that are open."""
+        begun = time.monotonic()
+        self._is_last_moment_in = forks.count
+        deadline = begun + _LAST_SECONDS / 2
+        while self._reporting and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        # On a thread, because a receiver of the application's may hang.
         ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
         with suppress(RuntimeError):  # the interpreter is shutting down, and atexit does it
             ending.start()
-            ending.join(max(0.0, begun + seconds - time.monotonic()) / 2)
+            ending.join(self.seconds_left(self._seconds) / 2)
         self.has_waited(time.monotonic() - begun)
 
     def _handle_signals(self, diagnostics: Diagnostics) -> None:
@@ -196,17 +204,15 @@ class Exits:
             _report_unsupported(diagnostics, exc)
 
     def _before_signal(self, is_deadly: bool) -> None:
-        if is_deadly:
-            self._end_open_runs()
-        self._expect_end()
-        self._flush_all()
-        if is_deadly:
-            self._is_last_moment_in = forks.count
-            deadline = time.monotonic() + _LAST_SECONDS / 2
-            while self._reporting and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
+        if not is_deadly:
+            self._expect_end()
             self._flush_all()
-            self._give_up()
+            return
+        self._wait_for_open_runs()
+        self._flush_all(part=0.5)  # meanwhile runs may still end
+        self._begin_last_moment()
+        self._flush_all()
+        self._give_up()
 
     def _expect_end(self) -> None:
         for tracking in self._alive():

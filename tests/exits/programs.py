@@ -143,6 +143,24 @@ def ends_block() -> None:
     time.sleep(60)
 
 
+def end_one_by_one() -> None:
+    """Come to the end of many runs at different times after the signal, and tell of each that has ended."""
+
+    def run_for(seconds: float) -> None:
+        with track_ai(config_key="chat", tracking=tracking) as run:
+            is_open.wait()
+            time.sleep(seconds)
+        write_down(run.id)
+
+    is_open = threading.Barrier(17)
+    for number in range(16):
+        threading.Thread(target=run_for, args=(0.25 * number,), daemon=True).start()
+    ready()
+    is_open.wait()
+    while True:
+        time.sleep(0.05)  # Python does not see a signal that comes while a longer sleep begins
+
+
 def receiver_hangs() -> None:
     """Have a receiver that does not return, in the middle of a run."""
     make_runs()
