@@ -10,7 +10,7 @@ from typing import Any
 from .. import signals
 from .._diagnostics import Diagnostics
 from .._locks import ForkSafeLock
-from ..delivery import exits, forks
+from ..delivery import forks
 from ..exceptions import ConfigurationError
 from ..records import RunRecord, RunTexts
 from ..typing import RunCompanion, Sink
@@ -89,13 +89,6 @@ class Reporter:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
-        exits.begin_report()
-        try:
-            self._report_in_time(run, ended_at)
-        finally:
-            exits.end_report()
-
-    def _report_in_time(self, run: RunState, ended_at: float) -> None:
         until = time.monotonic() + run.services.settings.usage_wait
         if not (
             self._may_wait(run) and self._flushing.worker.submit(partial(self._report, run, ended_at, until=until))

@@ -19,7 +19,7 @@ from .._identity import TrackerIdentity
 from .._launchdarkly.client import TrackingClient
 from .._launchdarkly.configs import AIConfig
 from .._launchdarkly.tracker import make_tracker
-from ..delivery import forks
+from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
@@ -389,16 +389,21 @@ class RunState:
             return
         if exc is not None:
             self.fail(exc)
-        if not self.finished:
-            self._finish(self.services.clock())
+        ended_at = self.services.clock()
+        self._read_rest()
+        exits.begin_report()
+        try:
+            self._finish(ended_at)
+        finally:
+            exits.end_report()
 
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end: it ended with the last item."""
         if not self.finished:
-            self.is_abandoned = not self.is_cancelled
-            self.is_cancelled = True
             last = self.output.last_item_at
-            self._finish(last if last is not None else self.services.clock())
+            ended_at = last if last is not None else self.services.clock()
+            self._read_rest()
+            self._finish(ended_at, is_abandoned=True)
 
     def leave(self, *, is_complete: bool = False) -> None:
         """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
@@ -411,13 +416,17 @@ class RunState:
         self.output.release()
         self.prompt, self.error, self.public = None, None, None
 
-    def _finish(self, ended_at: float) -> None:
+    def _read_rest(self) -> None:
         if self.ledger.has_rest:
             read_rests(self.services, self.ledger)
+
+    def _finish(self, ended_at: float, *, is_abandoned: bool = False) -> None:
         with self._lock:
             if self.finished:
                 return
             self.finished = True
+            if is_abandoned:
+                self.is_abandoned, self.is_cancelled = not self.is_cancelled, True
         self.scope.open_runs.discard(self)
         self.services.reporter.report(self, ended_at)
 

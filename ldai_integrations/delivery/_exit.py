@@ -27,7 +27,8 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from .._diagnostics import Diagnostics
@@ -36,10 +37,11 @@ from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_
 
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
-# How long runs may take to end by themselves after a deadly signal, which is at most half of the time for the flush. A
-# run that ends in the last moment is not reported.
-_LAST_SECONDS = 1.0
+# After a deadly signal: how long open runs may take to end, and how long a run that ends may take to be reported.
+_OPEN_RUN_SECONDS, _REPORT_SECONDS = 1.0, 0.5
 _POLL_SECONDS = 0.002
+# How much longer than all flushes a thread waits for the end of the process.
+_MARGIN_SECONDS = 1.0
 
 
 class Flushes(Protocol):
@@ -66,18 +68,20 @@ class Flushes(Protocol):
 class Exits:
     """The hooks into the end of this process, for all its trackings, which they do not keep alive.
 
-    The hooks of one shutdown share the time of one flush, so that an endpoint that hangs delays it only once.
+    The hooks of one shutdown share the time of one flush, so that an endpoint that hangs delays it only once. A signal
+    is deadly if nobody handles it, so that it kills the process. The last moment of the process is the time of the last
+    flush before that.
     """
 
     def __init__(self) -> None:
         self._watched: set[weakref.ref[Flushes]] = set()
-        self._armed_in = NO_PROCESS
         self._handlers: list[ChainedHandler] = []
-        self._seconds = 0.0
-        self._waited = 0.0
-        self._waited_at = 0.0
-        self._is_last_moment_in = NO_PROCESS
+        # How long the hooks may take together, how long they have taken so far, and when that was noted.
+        self._seconds, self._waited, self._waited_at = 0.0, 0.0, 0.0
+        # The threads that end a run or take a vote now.
         self._reporting: set[int] = set()
+        # In which process, by its number of forks, the hooks are set, and in which the last moment has begun.
+        self._armed_in, self._last_moment_in = NO_PROCESS, NO_PROCESS
 
     def watch(self, tracking: Flushes, *, seconds: float) -> None:
         """Flush a tracking before the process ends. Call it again in a forked child.
@@ -134,34 +138,43 @@ class Exits:
         self._give_up()
 
     def begin_report(self) -> None:
-        """Note that this thread begins to report a run, or to take a vote, until :meth:`end_report`.
+        """Note that this thread begins to end a run, or to take a vote, until :meth:`end_report`.
 
-        If a deadly signal is about to take effect, it would be lost. The thread waits for the end of the process
-        then, so that its request gets no answer, as without a flush.
+        In the last moment of the process the thread waits here for the end, so that its request gets no answer, as
+        without a flush: its run is cancelled meanwhile, and a vote could not be sent any more.
         """
         self._reporting.add(threading.get_ident())
-        if self._is_last_moment_in == forks.count:
+        if self._last_moment_in == forks.count:
             self._reporting.discard(threading.get_ident())
-            time.sleep(_LAST_SECONDS + self._seconds)  # longer than the last flush can take
+            time.sleep(self._seconds + _MARGIN_SECONDS)
 
     def end_report(self) -> None:
-        """Note that this thread has reported what it began to report, or passed it on."""
+        """Note that this thread has ended its run, or taken its vote."""
         self._reporting.discard(threading.get_ident())
 
     def _alive(self) -> list[Flushes]:
         return [tracking for reference in list(self._watched) if (tracking := reference()) is not None]
 
-    def _flush_all(self) -> None:
-        """Flush all trackings at the same time, within the time of one; never raise."""
+    @contextmanager
+    def _waiting(self, share: float = 1.0) -> Iterator[float]:
+        """Give a step of the shutdown its deadline, after this share of the time that is left, and note the wait."""
         begun = time.monotonic()
-        deadline = begun + self.seconds_left(self._seconds)
-        trackings = self._alive()
-        # With several, a first round starts them all, so that the wait for the first is also one for the others.
-        for is_last in (False, True) if len(trackings) > 1 else (True,):
-            for tracking in trackings:
-                with tracking.diagnostics.guard("flush", "exit"):
-                    tracking.flush_at_end(max(0.0, deadline - time.monotonic()) if is_last else 0.0)
+        yield begun + share * self.seconds_left(self._seconds)
         self.has_waited(time.monotonic() - begun)
+
+    def _flush_all(self, share: float = 1.0) -> None:
+        """Flush all trackings at the same time, within the time of one; never raise."""
+        trackings = self._alive()
+        with self._waiting(share) as deadline:
+            # With several, a first round starts them all, so that the wait for the first is also one for the others.
+            for is_last in (False, True) if len(trackings) > 1 else (True,):
+                for tracking in trackings:
+                    with tracking.diagnostics.guard("flush", "exit"):
+                        tracking.flush_at_end(_until(deadline) if is_last else 0.0)
+
+    def _expect_end(self) -> None:
+        for tracking in self._alive():
+            tracking.expect_end()
 
     def _abandon_open_runs(self) -> None:
         for tracking in self._alive():
@@ -173,19 +186,6 @@ class Exits:
             with tracking.diagnostics.guard("flush", "exit"):
                 tracking.give_up()
 
-    def _end_open_runs(self) -> None:
-        """Let open runs end by themselves or else cancel them, and leave half of the time for the flush."""
-        begun = time.monotonic()
-        seconds = self.seconds_left(self._seconds)
-        deadline = begun + min(_LAST_SECONDS, seconds / 2)
-        for tracking in self._alive():
-            tracking.wait_for_open_runs(deadline - time.monotonic())
-        ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
-        with suppress(RuntimeError):  # the interpreter is shutting down, and atexit does it
-            ending.start()
-            ending.join(max(0.0, begun + seconds - time.monotonic()) / 2)
-        self.has_waited(time.monotonic() - begun)
-
     def _handle_signals(self, diagnostics: Diagnostics) -> None:
         try:
             for number in ENDING_SIGNALS:
@@ -196,27 +196,49 @@ class Exits:
             _report_unsupported(diagnostics, exc)
 
     def _before_signal(self, is_deadly: bool) -> None:
-        if is_deadly:
-            self._end_open_runs()
-        self._expect_end()
-        self._flush_all()
-        if is_deadly:
-            self._is_last_moment_in = forks.count
-            deadline = time.monotonic() + _LAST_SECONDS / 2
-            while self._reporting and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            self._flush_all()
-            self._give_up()
+        """Flush before a signal has its effect. Before a deadly one, end the open runs too, and log what is lost.
 
-    def _expect_end(self) -> None:
-        for tracking in self._alive():
-            tracking.expect_end()
+        Each step before the last flush leaves half of the time to the steps that follow.
+        """
+        if not is_deadly:
+            self._expect_end()
+            self._flush_all()
+            return
+        self._wait_for_open_runs()
+        self._flush_all(0.5)  # most events, while requests are still answered
+        self._begin_last_moment()
+        self._flush_all()
+        self._give_up()
+
+    def _wait_for_open_runs(self) -> None:
+        """Let the runs end by themselves that are open now."""
+        with self._waiting(0.5) as deadline:
+            deadline = min(deadline, time.monotonic() + _OPEN_RUN_SECONDS)
+            for tracking in self._alive():
+                tracking.wait_for_open_runs(_until(deadline))
+
+    def _begin_last_moment(self) -> None:
+        """Let no thread go on that ends a run from now on, and cancel the runs that are open."""
+        self._last_moment_in = forks.count
+        with self._waiting(0.5) as deadline:
+            reported = min(deadline, time.monotonic() + _REPORT_SECONDS)
+            while self._reporting and time.monotonic() < reported:
+                time.sleep(_POLL_SECONDS)
+            # On a thread, because a receiver of the application's may hang.
+            ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
+            with suppress(RuntimeError):  # the interpreter is shutting down, and atexit does it
+                ending.start()
+                ending.join(_until(deadline))
 
     def _at_exit(self) -> None:
         self.end()
         for handler in self._handlers:
             if handler.is_pending and handler.is_deadly:
                 handler.take_effect()
+
+
+def _until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _report_unsupported(diagnostics: Diagnostics, exc: UnsupportedError) -> None:

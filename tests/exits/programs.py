@@ -32,11 +32,17 @@ def make_runs(count: int = 5) -> None:
         write_down(make_run(tracking))
 
 
+def stay() -> None:
+    """Wait for the end in short steps: Python does not see a signal that comes in the moment when a sleep begins."""
+    while True:
+        time.sleep(0.05)
+
+
 def wait() -> None:
     """Make runs, and wait for what the test does."""
     make_runs()
     ready()
-    time.sleep(60)
+    stay()
 
 
 # Ends of one process
@@ -131,7 +137,7 @@ def in_block() -> None:
         run.add_usage(input_tokens=3)
         write_down(run.id)
         ready()
-        time.sleep(60)
+        stay()
 
 
 def ends_block() -> None:
@@ -140,7 +146,24 @@ def ends_block() -> None:
         write_down(run.id)
         ready()
         time.sleep(0.3)
-    time.sleep(60)
+    stay()
+
+
+def end_one_by_one() -> None:
+    """Come to the end of many runs at different times after the signal, and tell of each that has ended."""
+
+    def run_for(seconds: float) -> None:
+        with track_ai(config_key="chat", tracking=tracking) as run:
+            is_open.wait()
+            time.sleep(seconds)
+        write_down(run.id)
+
+    is_open = threading.Barrier(17)
+    for number in range(16):
+        threading.Thread(target=run_for, args=(0.25 * number,), daemon=True).start()
+    ready()
+    is_open.wait()
+    stay()
 
 
 def receiver_hangs() -> None:
@@ -207,7 +230,7 @@ def repeated() -> None:
         signal.raise_signal(signal.SIGTERM)
     time.sleep(0.3)
     signal.raise_signal(signal.SIGTERM)
-    time.sleep(60)
+    stay()
 
 
 def loop_handler() -> None:
@@ -311,7 +334,7 @@ def votes() -> None:
         threading.Thread(target=go_on, daemon=True).start()
     time.sleep(0.5)
     ready()
-    time.sleep(60)
+    stay()
 
 
 def _make_voting(voter: Context) -> flask.Flask:

@@ -128,6 +128,19 @@ def test_a_signal_that_kills_in_the_middle_of_a_run(
     assert outcomes(dev_server) == dict.fromkeys(program.made(), outcome), program.log()
 
 
+def test_a_signal_that_kills_while_runs_end(dev_server: DevServer, tmp_path: Path) -> None:
+    """A run that is over when its thread goes on has its own outcome; the others are cancelled."""
+    with start([_PROGRAMS, "end_one_by_one"], dev_server, tmp_path, FROM_ENV="1") as program:
+        program.await_ready()
+        dev_server.inject("/bulk", count=None, delay=1)
+        assert program.end(signal.SIGTERM) == -signal.SIGTERM, program.log()
+
+    told = outcomes(dev_server)
+    assert len(told) == 16
+    assert set(program.made()) == {run for run, outcome in told.items() if outcome == "success"}, program.log()
+    assert set(told.values()) == {"success", "cancelled"}
+
+
 def test_a_handler_that_was_put_in_front_of_ours(dev_server: DevServer, tmp_path: Path) -> None:
     """It is told of a signal once, whatever is sent before the signal has its effect, and nothing is sent twice."""
     with start([_PROGRAMS, "wrapped"], dev_server, tmp_path) as program:
