@@ -134,7 +134,7 @@ def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
 
 def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
     """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
-    reading = call.reading()
+    reading = call.read()
     if call.is_lookup:
         return [] if reading is None else _looked_up(call, reading, same_source)
     if reading is None:

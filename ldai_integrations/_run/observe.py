@@ -158,7 +158,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     call.request = None  # nothing is known of what a call that failed before its response began costs
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
-        call.read_with(lambda: replace(reading, error=type(exc).__name__))
+        call.read = lambda: replace(reading, error=type(exc).__name__)
     call.fail(exc, now)
 
 
@@ -293,7 +293,7 @@ class _Observer(StreamHooks):
             self._ledger.withdraw(call)
             self._note_unknown(response)
             return
-        call.read_with(lambda: reading)
+        call.read = lambda: reading
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
         is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
@@ -308,7 +308,7 @@ class _Observer(StreamHooks):
         """Have a long list of responses or events read when the run is reported; return whether it is one."""
         if len(entries) <= _LONG_LIST or read(entries[:_LONG_LIST]) is None:
             return False
-        self._call.read_with(lambda: read(entries))
+        self._call.read = lambda: read(entries)
         self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
         self._call.end(self._clock())
         self._ledger.keep_request(self._call, MOST_KEPT)
@@ -355,7 +355,7 @@ class _Observer(StreamHooks):
 
     def _read_with(self, reader: ItemReader | BodyReader | StreamReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
-        self._call.read_with(reading)
+        self._call.read = reading
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)

@@ -55,9 +55,9 @@ class SdkCalls:
             call.error = _ERRORS[event_name]
         elif event_name in _TOKENS:
             count: dict[str, Any] = {_TOKENS[event_name]: round(value or 0)}
-            known = call.reading() or Reading(usage=Usage())
+            known = call.read() or Reading(usage=Usage())
             reading = replace(known, usage=replace(known.usage or Usage(), **count))
-            call.read_with(lambda: reading)
+            call.read = lambda: reading
         else:
             now = self._clock()
             call.started_at, call.ended_at = now - (value or 0) / 1000, now
