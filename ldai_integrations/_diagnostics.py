@@ -35,9 +35,7 @@ class Diagnostics:
         self._counts: Counter[str] = Counter()
         self._seen: dict[str, set[str]] = {}
 
-    def note(
-        self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None, level: int = 30
-    ) -> None:
+    def note(self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None) -> None:
         """Count a failure, and log it if this kind is new for this subject.
 
         Args:
@@ -46,7 +44,6 @@ class Diagnostics:
             message: One sentence that says what happened and what to do, in ``logging`` format.
             args: The arguments of ``message``. Long texts are cut.
             exc: The exception that caused the failure. Its traceback is logged.
-            level: The ``logging`` level. The default is warning.
         """
         subject = _shorten(subject)
         with self._lock:
@@ -56,7 +53,7 @@ class Diagnostics:
                 return
             seen.add(subject)
         args = tuple(_shorten(arg) if isinstance(arg, str) else arg for arg in args)
-        logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
+        logger.warning(message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
             receive(kind, message % args)
 

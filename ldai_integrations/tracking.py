@@ -15,7 +15,7 @@ from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
-from ._run.background import is_on_event_loop
+from ._run.background import call_off_loop, is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.graph import get_graph
 from ._run.lifetime import Flushing, Start
@@ -186,7 +186,7 @@ class Tracking:
 
     async def aflush(self, timeout: float | None = None) -> FlushReport:
         """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
-        return await self._flushing.aflush(timeout)
+        return await call_off_loop(lambda: self._flushing.flush(timeout))
 
     def close(self) -> FlushReport:
         """Flush, and close the LDClient if :meth:`from_env` created it. May be called again.

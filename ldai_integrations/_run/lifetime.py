@@ -278,10 +278,6 @@ class Flushing:
             reports = self.worker.unfinished  # before the flush, which does not see the events of a later report
         return _add_pending(self._delivery.flush(max(0.0, deadline - time.monotonic())), reports)
 
-    async def aflush(self, timeout: float | None = None) -> FlushReport:
-        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
-        return await call_off_loop(lambda: self.flush(timeout))
-
     def flush_after_request(self) -> None:
         """Flush after a request that had a run, if settings or platform ask for it. Not for an event loop."""
         if self.follows_requests:

@@ -96,10 +96,6 @@ class CountedCall:
         """Take the complete response, which a lookup found: what broke off before is not a failure."""
         self.reading, self._error = reading, ""
 
-    def mark_lower_bound(self) -> None:
-        """Note that the run has more tokens than its known calls."""
-        self.reading = replace(self.reading, usage=replace(self.usage, lower_bound=True))
-
 
 def _reporter_of(call: ProviderCall) -> str:
     """Return who reports a call: each framework is a source of its own, because one may call models through another."""
@@ -247,7 +243,7 @@ def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCal
         rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
         unknown.reading = replace(unknown.reading, usage=rest)
     else:
-        free[0].mark_lower_bound()
+        free[0].reading = replace(free[0].reading, usage=replace(free[0].usage, lower_bound=True))
     return True
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, StreamReader, read
+from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
 from .kinds import (
     add_billing,
@@ -21,7 +21,6 @@ from .kinds import (
     is_http_response,
     is_model,
     is_stream,
-    metered_usage,
     must_stay,
     raw_response_of,
     reading_of_stream,
@@ -83,7 +82,7 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
             run.ledger.withdraw(call)
             return response
         run.adopt(response)
-        observed = _Observer(run, call, hides_usage).take(response)
+        observed = Observer(run, call, hides_usage).take(response)
         run.ledger.remember(observed)
         return observed
     except Exception as exc:
@@ -124,7 +123,7 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
             )
         return
     if ledger.lines is None:
-        observer = _Observer(run, ledger.begin("observed"), hides_usage=False)
+        observer = Observer(run, ledger.begin("observed"), hides_usage=False)
         observer.read_lines()
         ledger.lines = observer.on_item
     ledger.lines(line)
@@ -132,19 +131,9 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
         ledger.lines = None
 
 
-class ObservedEvents(Protocol):
-    """The events of one provider call, as somebody else receives them."""
-
-    def on_item(self, item: object) -> object:
-        """Read an event."""
-
-    def on_end(self, exc: BaseException | None) -> None:
-        """Note the last event, or the exception that ended the events."""
-
-
-def observe_events(run: RunState, call: ProviderCall) -> ObservedEvents:
+def observe_events(run: RunState, call: ProviderCall) -> Observer:
     """Return what reads the events of a call, which come one by one."""
-    observer = _Observer(run, call, hides_usage=False)
+    observer = Observer(run, call, hides_usage=False)
     observer.read_items()
     return observer
 
@@ -162,7 +151,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     call.fail(exc, now)
 
 
-class _Observer(StreamHooks):
+class Observer(StreamHooks):
     """The hooks that read one provider call."""
 
     def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
@@ -317,7 +306,7 @@ class _Observer(StreamHooks):
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a botocore body: the caller gets one of the same class that reads from the given one."""
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
-        metered = metered_usage(response)
+        metered = extract({"ResponseMetadata": response.get("ResponseMetadata")})  # the headers of InvokeModel
         self._read_with(reader, lambda: add_metered(reader.reading(), metered))
         return copy_of_body(body, self.on_item)
 

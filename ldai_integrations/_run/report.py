@@ -91,19 +91,15 @@ class Reporter:
             return  # opened before a fork: it belongs to the parent process
         exits.begin_report()
         try:
-            self._report_in_time(run, ended_at)
+            until = time.monotonic() + run.services.settings.usage_wait
+            later = partial(self._report, run, ended_at, until=until)
+            if not (self._may_wait(run) and self._flushing.worker.submit(later)):
+                self._report(run, ended_at)
+            self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
+            if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
+                self._flushing.flush_after_request()
         finally:
             exits.end_report()
-
-    def _report_in_time(self, run: RunState, ended_at: float) -> None:
-        until = time.monotonic() + run.services.settings.usage_wait
-        if not (
-            self._may_wait(run) and self._flushing.worker.submit(partial(self._report, run, ended_at, until=until))
-        ):
-            self._report(run, ended_at)
-        self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
-        if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
-            self._flushing.flush_after_request()
 
     @property
     def _has_receivers(self) -> bool:

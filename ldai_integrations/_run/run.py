@@ -124,8 +124,7 @@ class Run:
     @property
     def provider(self) -> str:
         """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
-        provider = self.config.provider
-        return provider.name if provider is not None else ""
+        return self._state.provider
 
     def custom(self, name: str) -> Any:
         """Return a custom parameter of the configured model; ``None`` if there is none of that name."""

@@ -51,11 +51,6 @@ class VoteToken:
         return cls(feedback) if feedback is not None and wanted else None
 
     @property
-    def has_run(self) -> bool:
-        """Whether there is something to vote on."""
-        return self._run is not None
-
-    @property
     def header(self) -> str | None:
         """The name of the header that is added; ``None`` if none is."""
         return self._feedback.settings.header

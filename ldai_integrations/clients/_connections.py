@@ -7,7 +7,7 @@ from typing import Any
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
-from .._run.observe import ObservedEvents, observe_events
+from .._run.observe import Observer, observe_events
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
 from ._calls import run_of_call
@@ -70,7 +70,7 @@ class _Connection(_WithMethods):
         super().__init__(inner)
         self._self_kind = kind
         self._self_run = run_of_call()
-        self._self_open: dict[str, ObservedEvents] = {}
+        self._self_open: dict[str, Observer] = {}
         self._self_lanes: dict[object, str] = {}
 
     def __iter__(self) -> Any:
