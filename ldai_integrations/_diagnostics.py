@@ -7,6 +7,7 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
@@ -72,7 +73,7 @@ class Diagnostics:
             subject: What it fails for.
             is_private: Whether the text of an exception may quote a prompt, an answer or a user.
         """
-        return Guard(self, kind, subject, is_private=is_private)
+        return Guard(self, kind, subject, is_private)
 
     def failed(self, kind: str, subject: str, exc: BaseException, *, is_private: bool = False) -> None:
         """Log and count a caught exception.
@@ -111,16 +112,14 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
+@dataclass(slots=True, eq=False)
 class Guard:
     """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is not a generator."""
 
-    __slots__ = ("_diagnostics", "_is_private", "_kind", "_subject")
-
-    def __init__(self, diagnostics: Diagnostics, kind: str, subject: str, *, is_private: bool) -> None:
-        self._diagnostics = diagnostics
-        self._is_private = is_private
-        self._kind = kind
-        self._subject = subject
+    diagnostics: Diagnostics
+    kind: str
+    subject: str
+    is_private: bool
 
     def __enter__(self) -> None:
         pass
@@ -128,7 +127,7 @@ class Guard:
     def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> bool:
         if not isinstance(exc, Exception):
             return False
-        self._diagnostics.failed(self._kind, self._subject, exc, is_private=self._is_private)
+        self.diagnostics.failed(self.kind, self.subject, exc, is_private=self.is_private)
         return True
 
 

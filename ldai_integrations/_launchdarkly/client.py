@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ldclient import Context, LDClient
@@ -239,25 +240,25 @@ class TrackingClient(_Interface):
             self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ExtendingClient:
     """A client for a tracker that adds fields to its events, such as the ``parentRunId`` of a nested run.
 
     LaunchDarkly ignores the fields that it does not know. The dev server shows the ``parentRunId``.
 
-    Args:
+    Attributes:
         client: The client object of the library.
         fields: The fields, which come before those of the tracker.
     """
 
-    def __init__(self, client: TrackingClient, fields: Mapping[str, object]) -> None:
-        self._client = client
-        self._fields = fields
+    client: TrackingClient
+    fields: Mapping[str, object]
 
     def track(
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event with the fields."""
-        self._client.track(event_name, context, {**self._fields, **data}, metric_value)
+        self.client.track(event_name, context, {**self.fields, **data}, metric_value)
 
 
 def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:

@@ -122,10 +122,11 @@ class OpenRuns:
 
     def abandon(self) -> None:
         """End all runs, because the process ends."""
-        for run in self._alive():
+        for run in self.alive():
             run.abandon()
 
-    def _alive(self) -> list[OpenRun]:
+    def alive(self) -> list[OpenRun]:
+        """Return the runs that are open."""
         if self._forks != forks.count:
             return []
         return [run for reference in self._runs.copy() if (run := reference()) is not None]
@@ -146,18 +147,13 @@ class OpenRuns:
             time.sleep(_RUN_POLL_SECONDS)
         return ended
 
-    def add_call_outside(self, call: CallOutside) -> bool:
-        """Note a provider call that belongs to no run in every open run; return whether there are any."""
-        runs = self._alive()
-        for run in runs:
-            run.note_call_outside(call)
-        return bool(runs)
-
 
 def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
-    noted = [application.add_call_outside(call) for application in tuple(_all)]
-    return any(noted)
+    runs = [run for application in tuple(_all) for run in application.alive()]
+    for run in runs:
+        run.note_call_outside(call)
+    return bool(runs)
 
 
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()

@@ -260,11 +260,8 @@ def _are_comparable(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
     Frameworks give responses ids of their own (``run-…``) beside the provider's (``chatcmpl-…``).
     """
-    return bool(one and other) and _kind_of(one[0]) == _kind_of(other[0])
-
-
-def _kind_of(response_id: str) -> str:
-    return "".join(takewhile(str.isalpha, response_id))
+    kinds = {"".join(takewhile(str.isalpha, ids[0])) for ids in (one, other) if ids}
+    return bool(one and other) and len(kinds) == 1
 
 
 def _tokens(usage: Usage) -> tuple[int | None, int | None]:
