@@ -50,8 +50,6 @@ StartResponse = Callable[..., Callable[[bytes], object]]
 #: A WSGI application.
 WSGIApp = Callable[[WSGIEnviron, StartResponse], Iterable[bytes]]
 
-Variables = Mapping[str, Any]
-
 #: LaunchDarkly's words for a thumb up and a thumb down.
 VoteKind = Literal["positive", "negative"]
 #: ``{"score": 0.0 to 1.0, …}``, or JSON text of it.

@@ -263,10 +263,7 @@ class _UsageFilter:
 
 def _has_only_usage(event: bytes) -> bool:
     lines = (line.removeprefix(b"data:") for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        chunk = json.loads(b"\n".join(lines))
-    except (ValueError, RecursionError):
-        return False
+    chunk = _parse(b"\n".join(lines))
     return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 

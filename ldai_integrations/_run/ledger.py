@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..usage import Reading
@@ -140,22 +140,20 @@ class ProviderCall:
         self.request, self.rest, self.wait, self.read = None, None, None, _read_nothing
 
 
+@dataclass(slots=True, eq=False)
 class Ledger:
     """The provider calls of one run. Calls may be added from any thread.
 
-    Args:
+    Attributes:
         clock: A monotonic clock, in seconds.
+        lines: Takes the next line of a provider's stream whose lines are observed one by one.
     """
 
-    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "lines")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._calls: list[ProviderCall] = []
-        self._known: dict[int, Callable[[], Any]] = {}
-        self._request_chars = 0
-        #: Takes the next line of a provider's stream whose lines are observed one by one.
-        self.lines: Callable[[Any], object] | None = None
+    clock: Callable[[], float]
+    lines: Callable[[Any], object] | None = None
+    _calls: list[ProviderCall] = field(default_factory=list)
+    _known: dict[int, Callable[[], Any]] = field(default_factory=dict)
+    _request_chars: int = 0
 
     def __iter__(self) -> Iterator[ProviderCall]:
         return iter(tuple(self._calls))
@@ -165,7 +163,7 @@ class Ledger:
 
     def begin(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
         """Add a call that starts now."""
-        call = ProviderCall(source, self._clock(), request)
+        call = ProviderCall(source, self.clock(), request)
         if request is not None:
             call.api, call.model = request.api, request.model
         self._calls.append(call)

@@ -196,11 +196,8 @@ def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directo
         timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
         directory: A further directory to search for encoding files.
     """
-    specs = {O200K.name: O200K}
-    for model in models:
-        spec = SPECS[family_of(model).encoding]
-        specs[spec.name] = spec
-    thread = encodings.load_in_background(specs.values(), directory)
+    names = dict.fromkeys((O200K.name, *(family_of(model).encoding for model in models)))
+    thread = encodings.load_in_background([SPECS[name] for name in names], directory)
     if timeout is not None and thread is not None:
         thread.join(timeout)
 

@@ -60,11 +60,6 @@ class Target:
     url: str = ""
     file: str = ""
 
-    @property
-    def sends_events(self) -> bool:
-        """Return whether events are sent."""
-        return not self.file
-
     def config(self, *, send_events: bool) -> Config:
         """Return the configuration for an LDClient."""
         options: dict[str, Any] = {"http": _HTTP, "diagnostic_opt_out": True, "send_events": send_events}

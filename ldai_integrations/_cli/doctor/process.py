@@ -118,9 +118,7 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
                 f"{path.name} disables threads, which LaunchDarkly's SDK needs",
                 "add enable-threads = true",
             )
-        has_workers = (
-            max(_read_count(options, "processes"), _read_count(options, "workers"), _read_count(options, "p")) > 1
-        )
+        has_workers = any(_read_count(options, name) > 1 for name in ("processes", "workers", "p"))
         if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
             if _is_on(options, "py-call-uwsgi-fork-hooks"):
                 yield ok("uWSGI", f"{path.name} {_FORKED}")
