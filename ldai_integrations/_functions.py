@@ -11,7 +11,7 @@ from typing import Any
 from ldclient import Context
 
 from ._run.background import call_off_loop
-from ._run.context import RequestScope, bind, binder, get_current, unbind
+from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_on_disabled, variables_for
@@ -43,18 +43,12 @@ class Opener:
 
     def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
-        current = get_current()
-        parent = current if isinstance(current, RunState) else None
-        scope = current.scope if current is not None else None
-        if self.tracking is not None and (scope is None or scope.services is not services_of(self.tracking)):
-            parent, scope = None, RequestScope(services_of(self.tracking))
+        current, scope = get_current(), find_scope(self.tracking)
+        parent = current if isinstance(current, RunState) and current.scope is scope else None
         joined = parent.find_run(self.options.config_key) if parent is not None else None
         if joined is not None:
             joined.counts_pages = True  # the decorator says that this is a generation
             return joined, False
-        if scope is None:
-            tracking = process.tracking or process.make_tracking()
-            scope = RequestScope(services_of(tracking)) if tracking is not None else idle_scope()
         if not scope.services.start.is_over:
             scope.services.start.wait()
         key, diagnostics = self.options.config_key, scope.services.diagnostics
@@ -73,6 +67,18 @@ class Opener:
             services = current.services
         if services is not None and not services.start.is_over:
             await services.start.await_end()
+
+
+def find_scope(tracking: Tracking | None) -> RequestScope:
+    """Return the scope of the current request, if it belongs to the given Tracking; otherwise one without a request."""
+    scope = current_scope()
+    if tracking is None and scope is not None:
+        return scope
+    tracking = tracking or process.tracking or process.make_tracking()
+    if tracking is None:
+        return idle_scope()
+    services = services_of(tracking)
+    return scope if scope is not None and scope.services is services else RequestScope(services)
 
 
 def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:

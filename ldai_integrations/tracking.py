@@ -240,11 +240,7 @@ class _Process:
     @property
     def tracking(self) -> Tracking | None:
         """The first open Tracking. Reading it is cheap."""
-        for reference in self._trackings:
-            tracking = reference()
-            if tracking is not None:
-                return tracking
-        return None
+        return next((tracking for reference in self._trackings if (tracking := reference()) is not None), None)
 
     def add(self, tracking: Tracking) -> None:
         """Add a Tracking that was created."""
@@ -258,8 +254,7 @@ class _Process:
             _note_second(tracking, "Tracking.from_env() has connected this process to LaunchDarkly before")
 
     def _open(self) -> list[Tracking]:
-        found = (reference() for reference in self._trackings)
-        return [tracking for tracking in found if tracking is not None]
+        return [tracking for reference in self._trackings if (tracking := reference()) is not None]
 
     def discard(self, tracking: Tracking) -> None:
         """Remove a Tracking that was closed."""

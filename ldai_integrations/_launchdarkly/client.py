@@ -147,9 +147,9 @@ class TrackingClient(_Interface):
         detail = self.client.variation_detail(key, _context_of(context), None)
         if detail.is_default_value() and detail.value is None:
             detail = EvaluationDetail(default, None, detail.reason)
-        kind = detail.reason["kind"] if detail.reason else ""
-        if kind == "ERROR":
-            error = str((detail.reason or {}).get("errorKind"))
+        reason: Mapping[str, Any] = detail.reason or {}
+        if reason.get("kind") == "ERROR":
+            error = str(reason.get("errorKind"))
             remedy = _REMEDIES.get(error, "the SDK could not evaluate it; see its own log lines")
             if error == "CLIENT_NOT_READY":
                 answer = remedy_without_answer("check the SDK key and the network")

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from ..usage import Reading
 from .request import ProviderRequest
@@ -20,13 +20,21 @@ from .web import is_unanswered
 #: up the calls that one of its handlers makes.
 Source = Literal["client", "framework", "observed", "span", "sdk"]
 #: The sources in this order.
-SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span", "sdk")
+SOURCES: tuple[Source, ...] = get_args(Source)
 # The SDK reports the duration of a call in whole milliseconds.
 _ROUNDED = 0.001
 
 
 def _read_nothing() -> None:
     return None
+
+
+def refer_to(value: object) -> Callable[[], object]:
+    """Return a function that returns a value, which it does not keep alive if that supports weak references."""
+    try:
+        return weakref.ref(value)
+    except TypeError:  # dicts, and the streams that boto3 puts into them
+        return lambda: value
 
 
 class RestOfStream(Protocol):
@@ -152,7 +160,7 @@ class Ledger:
     clock: Callable[[], float]
     lines: Callable[[Any], object] | None = None
     _calls: list[ProviderCall] = field(default_factory=list)
-    _known: dict[int, Callable[[], Any]] = field(default_factory=dict)
+    _known: dict[int, Callable[[], object]] = field(default_factory=dict)
     _request_chars: int = 0
 
     def __iter__(self) -> Iterator[ProviderCall]:
@@ -176,10 +184,7 @@ class Ledger:
 
     def remember(self, response: object) -> None:
         """Remember an object that has been read; it is not kept alive if it supports weak references."""
-        try:
-            self._known[id(response)] = weakref.ref(response)
-        except TypeError:  # dicts, and the streams that boto3 puts into them
-            self._known[id(response)] = lambda: response
+        self._known[id(response)] = refer_to(response)
 
     def knows(self, response: object) -> bool:
         """Return whether this very object has been read."""

@@ -18,6 +18,7 @@ from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings
 from .background import Worker, call_off_loop, is_on_event_loop, sleep
+from .ledger import refer_to
 
 # Servers cancel requests that take too long, and report their shutdown at the same time. The requests need a moment to
 # end.
@@ -62,22 +63,15 @@ class Start:
 
 
 class CallOutside:
-    """A provider call that belongs to no run: it may have been one of a run that was open.
+    """A provider call that belongs to no run: it may have been one of a run that was open."""
 
-    Attributes:
-        is_observed: Whether the application gave its response to a run.
-    """
-
-    def __init__(self) -> None:
-        self.is_observed: bool = False
-        self._response: Callable[[], object] | None = None
+    #: Whether the application gave its response to a run.
+    is_observed: bool = False
+    _response: Callable[[], object] | None = None
 
     def remember(self, response: object) -> None:
         """Remember what the call returned; it is not kept alive if it supports weak references."""
-        try:
-            self._response = weakref.ref(response)
-        except TypeError:  # what boto3 returns
-            self._response = lambda: response
+        self._response = refer_to(response)
 
     def returned(self, response: object) -> bool:
         """Return whether the call returned this very object."""

@@ -106,8 +106,9 @@ class HandlerOutput:
             reading = read(self._value)
         else:
             return None
-        is_provider = reading is not None and (reading.usage is not None or reading.model is not None)
-        return reading if is_provider or (reading is not None and reading.error) else None
+        if reading is None or (reading.usage is None and reading.model is None and not reading.error):
+            return None
+        return reading
 
     @property
     def is_response(self) -> bool:

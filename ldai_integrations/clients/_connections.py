@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any
 
 from .._run.context import get_current
@@ -24,10 +23,7 @@ class _WithMethods(Proxy):
     """A stand-in whose methods call each other, and return ``self``, as those of the stand-in."""
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        if type(value) is MethodType and value.__self__ is self.__wrapped__:
-            return MethodType(value.__func__, self)
-        return value
+        return self._self_bind(getattr(self.__wrapped__, name))
 
 
 class ConnectionManager(_WithMethods):
