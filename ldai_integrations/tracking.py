@@ -121,11 +121,7 @@ class Tracking:
 
     @classmethod
     def from_env(
-        cls,
-        *,
-        settings: Settings | None = None,
-        sinks: Iterable[Sink] = (),
-        environ: Mapping[str, str] | None = None,
+        cls, *, settings: Settings | None = None, sinks: Iterable[Sink] = (), environ: Mapping[str, str] | None = None
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, and wait for AI Configs.
 

@@ -171,11 +171,7 @@ class TrackingClient(_Interface):
         return detail
 
     def track(
-        self,
-        event_name: str,
-        context: Context | Mapping[str, Any],
-        data: object = None,
-        metric_value: Any = None,
+        self, event_name: str, context: Context | Mapping[str, Any], data: object = None, metric_value: Any = None
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         try:

@@ -10,11 +10,7 @@ from ..records import Usage
 from ..usage import Reading
 from .ledger import Ledger, ProviderCall
 
-_TOKENS = {
-    "tokens:input": "input_tokens",
-    "tokens:output": "output_tokens",
-    "tokens:total": "total_tokens",
-}
+_TOKENS = {"tokens:input": "input_tokens", "tokens:output": "output_tokens", "tokens:total": "total_tokens"}
 # The error of a call, by the event about its outcome.
 _ERRORS = {"generation:success": "", "generation:error": "error"}
 

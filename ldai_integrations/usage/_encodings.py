@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import base64
-import logging
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._diagnostics import logger
 from ._encoding_files import O200K, SPECS, EncodingSpec, find_file
 from ._families import family_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import tiktoken
 
     from ..typing import TokenCounter
-
-logger = logging.getLogger("ldai_integrations")
 
 # Longest time that the end of the process waits for threads that count, in seconds. One count takes about 20 ms.
 _LONGEST_WAIT = 1.0
