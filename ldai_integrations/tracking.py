@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections import Counter
@@ -151,6 +152,7 @@ class Tracking:
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
         settings = _settings_from(settings)  # an error here must leave no client behind
+        environ = os.environ if environ is None else environ
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)
