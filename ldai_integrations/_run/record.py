@@ -40,8 +40,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     outcome = _outcome(run, calls, added, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    config, identity, stated = run.config, run.identity, run.stated.events
-    model_name, provider_name, ld_context, tracker = run.model, run.provider, run.ld_context, run.sdk_tracker
+    identity, stated = run.identity, run.stated.events
     priced = _priced_calls(run, calls, added, own, outcome)
     is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
@@ -50,11 +49,9 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         _note_estimate(run, calls, is_unfinished=is_unfinished)
     readings = [call.reading for call in calls] if own is None else [own]
-    if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
-        returned = run.output.reading()
-        tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
-    else:
-        tools = [tool.name for reading in readings for tool in reading.tool_calls]
+    # Spans do not name the tools.
+    with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
+    tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls]
     if not run.output.is_whole and all(call.call.source == "sdk" for call in calls):  # the SDK has no such time
         first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
     if run.stated.first_token_at is not None:
@@ -68,11 +65,11 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         mode=run.options.mode,
         variation_key=identity.variation_key,
         version=identity.version,
-        model_name=model_name,
+        model_name=run.model,
         response_model=next((reading.model for reading in reversed(readings) if reading.model), ""),
         finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
-        provider_name=provider_name,
-        enabled=config.enabled,
+        provider_name=run.provider,
+        enabled=run.config.enabled,
         started_at=run.started_at,
         duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
         time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
@@ -83,8 +80,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         tool_calls=tuple(run.stated.tools or tools),
         default_served=not identity.variation_key,
         cost=_cost(run, priced, usage, costs, is_partial=is_partial),
-        ld_context=ld_context,
-        tracker=tracker,
+        ld_context=run.ld_context,
+        tracker=run.sdk_tracker,
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),

@@ -308,7 +308,9 @@ class Run:
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""
-        self._state.first_token()
+        stated = self._state.stated
+        if stated.first_token_at is None:
+            stated.first_token_at = self._state.services.clock()
 
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool. Replaces the tool calls that are found in responses."""

@@ -264,11 +264,6 @@ class RunState:
             self.config_key,
         )
 
-    def first_token(self) -> None:
-        """Stop the time to the first token; only the first call counts."""
-        if self.stated.first_token_at is None:
-            self.stated.first_token_at = self.services.clock()
-
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool."""
         if self.finished:
