@@ -7,6 +7,7 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 
@@ -35,9 +36,7 @@ class Diagnostics:
         self._counts: Counter[str] = Counter()
         self._seen: dict[str, set[str]] = {}
 
-    def note(
-        self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None, level: int = 30
-    ) -> None:
+    def note(self, kind: str, subject: str, message: str, *args: object, exc: BaseException | None = None) -> None:
         """Count a failure, and log it if this kind is new for this subject.
 
         Args:
@@ -46,7 +45,6 @@ class Diagnostics:
             message: One sentence that says what happened and what to do, in ``logging`` format.
             args: The arguments of ``message``. Long texts are cut.
             exc: The exception that caused the failure. Its traceback is logged.
-            level: The ``logging`` level. The default is warning.
         """
         subject = _shorten(subject)
         with self._lock:
@@ -56,7 +54,7 @@ class Diagnostics:
                 return
             seen.add(subject)
         args = tuple(_shorten(arg) if isinstance(arg, str) else arg for arg in args)
-        logger.log(level, message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
+        logger.warning(message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
             receive(kind, message % args)
 
@@ -75,7 +73,7 @@ class Diagnostics:
             subject: What it fails for.
             is_private: Whether the text of an exception may quote a prompt, an answer or a user.
         """
-        return Guard(self, kind, subject, is_private=is_private)
+        return Guard(self, kind, subject, is_private)
 
     def failed(self, kind: str, subject: str, exc: BaseException, *, is_private: bool = False) -> None:
         """Log and count a caught exception.
@@ -114,16 +112,14 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
+@dataclass(slots=True, eq=False)
 class Guard:
     """The context manager of :meth:`Diagnostics.guard`. Every run enters several, so it is not a generator."""
 
-    __slots__ = ("_diagnostics", "_is_private", "_kind", "_subject")
-
-    def __init__(self, diagnostics: Diagnostics, kind: str, subject: str, *, is_private: bool) -> None:
-        self._diagnostics = diagnostics
-        self._is_private = is_private
-        self._kind = kind
-        self._subject = subject
+    diagnostics: Diagnostics
+    kind: str
+    subject: str
+    is_private: bool
 
     def __enter__(self) -> None:
         pass
@@ -131,7 +127,7 @@ class Guard:
     def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> bool:
         if not isinstance(exc, Exception):
             return False
-        self._diagnostics.failed(self._kind, self._subject, exc, is_private=self._is_private)
+        self.diagnostics.failed(self.kind, self.subject, exc, is_private=self.is_private)
         return True
 
 

@@ -29,15 +29,12 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         OSError: The file cannot be opened or read.
         ValueError: It is not a regular file, or larger.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | without_waiting)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
             raise ValueError(f"it is not a regular file of at most {most_bytes:,} bytes")
         return file.read(found.st_size)  # Python reserves memory for all that is asked for
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: bytes) -> object:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ldclient import Context
 
 from ._run.background import call_off_loop
-from ._run.context import RequestScope, bind, binder, get_current, unbind
+from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_on_disabled, variables_for
@@ -22,10 +23,11 @@ from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
 from .tracking import Tracking, process, services_of
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Opener:
     """The part of one ``track_ai`` that opens its runs.
 
-    Args:
+    Attributes:
         options: The options of the runs.
         variables: Values for the prompt, or a function that returns them for the arguments of a call.
         ld_context: Returns the LD context for the arguments of a call.
@@ -33,58 +35,50 @@ class Opener:
         tracking: The application's Tracking; without one, that of the request or of the process.
     """
 
-    def __init__(
-        self,
-        options: RunOptions,
-        variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
-        ld_context: Callable[..., Context | None] | None,
-        on_disabled: Callable[..., object] | None,
-        tracking: Tracking | None,
-    ) -> None:
-        self._options = options
-        self._variables = variables
-        self._ld_context = ld_context
-        self.on_disabled = on_disabled
-        self._tracking = tracking
+    options: RunOptions
+    variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None
+    ld_context: Callable[..., Context | None] | None
+    on_disabled: Callable[..., object] | None
+    tracking: Tracking | None
 
     def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
-        current = get_current()
-        parent = current if isinstance(current, RunState) else None
-        scope = current.scope if current is not None else None
-        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
-            parent, scope = None, RequestScope(services_of(self._tracking))
-        joined = parent.find_run(self._options.config_key) if parent is not None else None
+        current, scope = get_current(), find_scope(self.tracking)
+        parent = current if isinstance(current, RunState) and current.scope is scope else None
+        joined = parent.find_run(self.options.config_key) if parent is not None else None
         if joined is not None:
             joined.counts_pages = True  # the decorator says that this is a generation
             return joined, False
-        if scope is None:
-            tracking = process.tracking or process.make_tracking()
-            scope = RequestScope(services_of(tracking)) if tracking is not None else idle_scope()
         if not scope.services.start.is_over:
             scope.services.start.wait()
-        source = self._ld_context
-        run = open_run(
-            scope,
-            self._options,
-            variables=variables_for(
-                self._variables, scope.services.diagnostics, self._options.config_key, args, kwargs
-            ),
-            ld_context=scope.context_from(source, *args, **kwargs) if source is not None else None,
-            parent=parent,
-        )
+        key, diagnostics = self.options.config_key, scope.services.diagnostics
+        variables = variables_for(self.variables, diagnostics, key, args, kwargs)
+        ld_context = scope.context_from(self.ld_context, *args, **kwargs) if self.ld_context is not None else None
+        run = open_run(scope, self.options, variables=variables, ld_context=ld_context, parent=parent)
         return run, not scope.services.is_idle
 
     async def prepare(self) -> None:
         """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
         current = get_current()
-        if current is None or self._tracking is not None:
-            tracking = self._tracking or process.tracking or await call_off_loop(process.make_tracking)
+        if current is None or self.tracking is not None:
+            tracking = self.tracking or process.tracking or await call_off_loop(process.make_tracking)
             services = services_of(tracking) if tracking is not None else None
         else:
             services = current.services
         if services is not None and not services.start.is_over:
             await services.start.await_end()
+
+
+def find_scope(tracking: Tracking | None) -> RequestScope:
+    """Return the scope of the current request, if it belongs to the given Tracking; otherwise one without a request."""
+    scope = current_scope()
+    if tracking is None and scope is not None:
+        return scope
+    tracking = tracking or process.tracking or process.make_tracking()
+    if tracking is None:
+        return idle_scope()
+    services = services_of(tracking)
+    return scope if scope is not None and scope.services is services else RequestScope(services)
 
 
 def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:

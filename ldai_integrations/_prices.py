@@ -140,7 +140,10 @@ class PriceList:
         found = known[key]
         if found is None or isinstance(found, Price):
             return found if service_tier in _STANDARD_TIERS else None
-        context = next((one for one in _contexts_of(service_tier) if _has_variant(found, one)), None)
+        # The list has a tier under one of these names.
+        contexts = [{name: service_tier} for name in ("service_tier", "speed", "processing") if service_tier]
+        variants = [dict(variant.when) for variant in found.price_variants or ()]
+        context = next((one for one in contexts if one in variants), None)
         if context is None and service_tier not in _STANDARD_TIERS:
             return None
         return self._price_of(snapshot, found, input_tokens, at, context or {})
@@ -150,16 +153,6 @@ class PriceList:
         per_token = {side: _convert_to_token(getattr(prices, name), input_tokens) for side, name in _SIDES.items()}
         day = snapshot.timestamp.date() if snapshot.from_auto_update else _find_first_day(model.prices, prices)
         return Price(**per_token, source=self._source, day=day)
-
-
-def _contexts_of(service_tier: str) -> list[dict[str, str]]:
-    """Return how the list may name a tier."""
-    return [{name: service_tier} for name in ("service_tier", "speed", "processing")] if service_tier else []
-
-
-def _has_variant(model: Any, context: dict[str, str]) -> bool:
-    """Return whether a model has prices of its own for a tier."""
-    return any(dict(variant.when) == context for variant in model.price_variants or ())
 
 
 def _has_fixed_price(model: Any) -> bool:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -116,7 +117,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""
-        return self._add(_Block(self._opener), sys._getframe(1)).enter()
+        return self._add(sys._getframe(1)).enter()
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Finish the run, with the exception that left the block if one did."""
@@ -126,7 +127,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     def __aenter__(self) -> Coroutine[Any, Any, Run]:
         """Do what ``with`` does, without blocking the event loop."""
-        return self._add(_Block(self._opener), sys._getframe(1)).aenter()
+        return self._add(sys._getframe(1)).aenter()
 
     def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -134,8 +135,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         """Finish the run, with the exception that left the block if one did."""
         return self._pop(sys._getframe(1)).aexit(exc)
 
-    def _add(self, block: _Block, frame: FrameType) -> _Block:
-        block.frame_id = id(frame)
+    def _add(self, frame: FrameType) -> _Block:
+        block = _Block(self._opener, id(frame))
         self._blocks.append(block)
         return block
 
@@ -152,21 +153,25 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         return block
 
 
+@dataclass(slots=True, eq=False)
 class _Block:
-    """One ``with`` block."""
+    """One ``with`` block.
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
-        #: The id of the stack frame that the block is in.
-        self.frame_id = 0
-        #: The run of the block, once it is entered.
-        self.run: RunState | None = None
-        self._is_owner = False
-        self._binding: Binding | None = None
+    Attributes:
+        opener: Opens its run.
+        frame_id: The id of the stack frame that the block is in.
+        run: The run of the block, once it is entered.
+    """
+
+    opener: Opener
+    frame_id: int
+    run: RunState | None = None
+    _is_owner: bool = False
+    _binding: Binding | None = None
 
     def enter(self) -> Run:
         """Open the run, or join one."""
-        self.run, self._is_owner = self._opener.open((), {})
+        self.run, self._is_owner = self.opener.open((), {})
         self._binding = bind(self.run)
         return run_of(self.run)
 
@@ -182,7 +187,7 @@ class _Block:
 
     async def aenter(self) -> Run:
         """Open the run without blocking the event loop."""
-        await self._opener.prepare()
+        await self.opener.prepare()
         return self.enter()
 
     async def aexit(self, exc: BaseException | None) -> None:

@@ -43,8 +43,7 @@ class TrackingMiddleware:
 
     Place it below the middleware that its callables need: below ``AuthenticationMiddleware`` if they read
     ``request.user``.
-    Events are flushed when the process ends, and after each request with ``Settings(flush="request")``. Before
-    Django 5.0, ASGI requests whose client has disconnected continue to their end, like their runs.
+    Events are flushed when the process ends, and after each request with ``Settings(flush="request")``.
 
     Every entry of ``settings.LDAI`` is optional. Those marked † may be a dotted path:
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextvars import Token
+from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ldclient import Context
 
+from ._functions import find_scope
 from ._run.background import call_off_loop
-from ._run.context import Binding, RequestScope, bind, current_scope, get_current, unbind
+from ._run.context import Binding, RequestScope, bind, get_current, unbind
 from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError
-from .tracking import Tracking, process, services_of
+from .tracking import Tracking, process
 
 __all__ = ["track_graph"]
 
@@ -105,49 +107,34 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
         block.__exit__(kind, exc, tb)
 
     def _block(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> _Block:
-        return _Block(self._graph_key, self._scope(), self._ld_context, args, kwargs)
-
-    def _scope(self) -> RequestScope | None:
-        scope = current_scope()
-        if self._tracking is not None and (scope is None or scope.services is not services_of(self._tracking)):
-            return RequestScope(services_of(self._tracking))
-        if scope is None:
-            tracking = process.tracking or process.make_tracking()
-            return RequestScope(services_of(tracking)) if tracking is not None else None
-        return None if scope.services.is_idle else scope
+        scope, graph, source = find_scope(self._tracking), None, self._ld_context
+        if not scope.services.is_idle:
+            with scope.services.diagnostics.guard("graph", self._graph_key):
+                ld_context = scope.ld_context if source is None else scope.context_from(source, *args, **kwargs)
+                graph = GraphRun(scope, self._graph_key, ld_context)
+        return _Block(scope, graph)
 
 
+@dataclass(slots=True, eq=False)
 class _Block:
     """One execution of a graph; nothing happens without a Tracking."""
 
-    def __init__(
-        self,
-        graph_key: str,
-        scope: RequestScope | None,
-        ld_context: Callable[..., Context | None] | None,
-        args: tuple[object, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.graph: GraphRun | None = None
-        self._token: Token[GraphRun | None] | None = None
-        self._scope = scope
-        self._binding: Binding | None = None
-        if scope is not None:
-            with scope.services.diagnostics.guard("graph", graph_key):
-                found = scope.ld_context if ld_context is None else scope.context_from(ld_context, *args, **kwargs)
-                self.graph = GraphRun(scope, graph_key, found)
+    scope: RequestScope
+    graph: GraphRun | None
+    _token: Token[GraphRun | None] | None = None
+    _binding: Binding | None = None
 
     def __enter__(self) -> None:
-        if self.graph is not None and self._scope is not None:
+        if self.graph is not None:
             self._token = bind_graph(self.graph)
             if get_current() is None:  # the agents share the LD context of the graph
-                self._binding = bind(self._scope)
+                self._binding = bind(self.scope)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self.graph is None or self._token is None:
             return
-        if self._binding is not None and self._scope is not None:
+        if self._binding is not None:
             unbind(self._binding)
-            self._scope.close()
+            self.scope.close()
         unbind_graph(self._token)
         self.graph.end(exc)

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from ._extras import needs_extra
 from ._run.context import get_current
 from ._run.state import RunState
-from .usage import Reading, read_span
+from .usage import read_span
 
 with needs_extra("otel"):
     from opentelemetry.sdk.trace import SpanProcessor
@@ -100,7 +100,9 @@ class UsageSpanProcessor(SpanProcessor):
         with run.services.diagnostics.guard("span", run.config_key):
             reading = read_span(span.attributes)
             if reading is not None and _spans[run].is_call(span_id):
-                _add_call(run, reading)
+                call = run.ledger.begin("span")
+                call.read = lambda: reading
+                call.end(run.services.clock())
 
     def shutdown(self) -> None:
         """Do nothing: there is nothing to send."""
@@ -111,12 +113,6 @@ class UsageSpanProcessor(SpanProcessor):
 
     def _on_ending(self, span: Span) -> None:
         """Do nothing; newer SDKs call it, and its name is theirs."""
-
-
-def _add_call(run: RunState, reading: Reading) -> None:
-    call = run.ledger.begin("span")
-    call.read_with(lambda: reading)
-    call.end(run.services.clock())
 
 
 def _id_of(span: ReadableSpan) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -119,7 +119,7 @@ class Usage:
         left, right = self._completed(other), other._completed(self)
         sums: dict[str, int | None] = {}
         lower_bound = left.lower_bound or right.lower_bound
-        for name in _COUNTS:
+        for name in COUNTS:
             known = [count for count in (getattr(left, name), getattr(right, name)) if count is not None]
             sums[name] = sum(known) if known else None
             lower_bound |= len(known) == 1 and name in ("input_tokens", "output_tokens")
@@ -144,20 +144,8 @@ class Usage:
         return self.with_total()
 
 
-# The counts of a usage, which add up.
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cached_input_tokens",
-    "cache_write_input_tokens",
-    "reasoning_tokens",
-    "other_tokens",
-    "input_audio_tokens",
-    "input_image_tokens",
-    "output_audio_tokens",
-    "output_image_tokens",
-)
+#: The names of the counts of a usage, which add up.
+COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

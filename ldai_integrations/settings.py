@@ -216,14 +216,6 @@ def _feedback_from_environment() -> FeedbackSettings | None:
     return FeedbackSettings(config_keys=keys) if keys else None
 
 
-def _judges_from_environment() -> JudgeSettings | None:
-    return JudgeSettings() if Option(_JUDGES, True, switch()).read() else None
-
-
-def _visitors_from_environment() -> VisitorSettings | None:
-    return VisitorSettings() if Option(_VISITORS, False, switch()).read() else None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The options of a :class:`~ldai_integrations.Tracking`, checked when they are made.
@@ -274,8 +266,12 @@ class Settings:
     usage_wait: float = option(0.5, seconds(0, 10), "LDAI_USAGE_WAIT")
     frameworks: Collection[Framework] = option(_FRAMEWORKS, names(_FRAMEWORKS), "LDAI_FRAMEWORKS")
     feedback: FeedbackSettings | None = field(default_factory=_feedback_from_environment)
-    judges: JudgeSettings | None = field(default_factory=_judges_from_environment)
-    visitors: VisitorSettings | None = field(default_factory=_visitors_from_environment)
+    judges: JudgeSettings | None = field(
+        default_factory=lambda: JudgeSettings() if Option(_JUDGES, True, switch()).read() else None
+    )
+    visitors: VisitorSettings | None = field(
+        default_factory=lambda: VisitorSettings() if Option(_VISITORS, False, switch()).read() else None
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -90,10 +90,7 @@ def lifespan(
 
 
 def feedback_routes(
-    tracking: Tracking,
-    path: str = "/feedback",
-    *,
-    ld_context: Callable[[Request], Context | None] | None = None,
+    tracking: Tracking, path: str = "/feedback", *, ld_context: Callable[[Request], Context | None] | None = None
 ) -> list[Route]:
     """Return the routes that take votes and serve the widget.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections import Counter
@@ -15,7 +16,7 @@ from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
 from ._locks import ForkSafeLock, no_fork
-from ._run.background import is_on_event_loop
+from ._run.background import call_off_loop, is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.graph import get_graph
 from ._run.lifetime import Flushing, Start
@@ -121,11 +122,7 @@ class Tracking:
 
     @classmethod
     def from_env(
-        cls,
-        *,
-        settings: Settings | None = None,
-        sinks: Iterable[Sink] = (),
-        environ: Mapping[str, str] | None = None,
+        cls, *, settings: Settings | None = None, sinks: Iterable[Sink] = (), environ: Mapping[str, str] | None = None
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, and wait for AI Configs.
 
@@ -155,6 +152,7 @@ class Tracking:
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
         settings = _settings_from(settings)  # an error here must leave no client behind
+        environ = os.environ if environ is None else environ
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)
@@ -186,7 +184,7 @@ class Tracking:
 
     async def aflush(self, timeout: float | None = None) -> FlushReport:
         """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
-        return await self._flushing.aflush(timeout)
+        return await call_off_loop(lambda: self._flushing.flush(timeout))
 
     def close(self) -> FlushReport:
         """Flush, and close the LDClient if :meth:`from_env` created it. May be called again.
@@ -240,11 +238,7 @@ class _Process:
     @property
     def tracking(self) -> Tracking | None:
         """The first open Tracking. Reading it is cheap."""
-        for reference in self._trackings:
-            tracking = reference()
-            if tracking is not None:
-                return tracking
-        return None
+        return next((tracking for reference in self._trackings if (tracking := reference()) is not None), None)
 
     def add(self, tracking: Tracking) -> None:
         """Add a Tracking that was created."""
@@ -258,8 +252,7 @@ class _Process:
             _note_second(tracking, "Tracking.from_env() has connected this process to LaunchDarkly before")
 
     def _open(self) -> list[Tracking]:
-        found = (reference() for reference in self._trackings)
-        return [tracking for tracking in found if tracking is not None]
+        return [tracking for reference in self._trackings if (tracking := reference()) is not None]
 
     def discard(self, tracking: Tracking) -> None:
         """Remove a Tracking that was closed."""

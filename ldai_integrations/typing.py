@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 if TYPE_CHECKING:
     from ldai.models import AIJudgeConfig
 
-    from .records import Mode, RunRecord, RunTexts, Usage
+    from .records import Mode, RunRecord, RunTexts
 
 __all__ = [
     "ASGIApp",
@@ -27,7 +27,6 @@ __all__ = [
     "Sink",
     "StartResponse",
     "TokenCounter",
-    "UsageExtractor",
     "VoteKind",
     "WSGIApp",
     "WSGIEnviron",
@@ -50,8 +49,6 @@ WSGIEnviron = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 #: A WSGI application.
 WSGIApp = Callable[[WSGIEnviron, StartResponse], Iterable[bytes]]
-
-Variables = Mapping[str, Any]
 
 #: LaunchDarkly's words for a thumb up and a thumb down.
 VoteKind = Literal["positive", "negative"]
@@ -143,13 +140,6 @@ class TokenCounter(Protocol):
 
     def __call__(self, text: str, /) -> int:
         """Return the number of tokens, zero or more."""
-
-
-class UsageExtractor(Protocol):
-    """A function that finds the usage in a provider's response. It returns ``None`` for responses it does not know."""
-
-    def __call__(self, response: Any, /) -> Usage | None:
-        """Return the usage of ``response``."""
 
 
 class FeedbackStore(Protocol):

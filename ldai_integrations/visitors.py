@@ -63,13 +63,10 @@ class Visitors:
                 return Visitor(self._signer.unsign(found[1].strip()).decode())
             except BadSignature:
                 continue
-        key = str(uuid.uuid4())
-        return Visitor(key, self._cookie(key, is_secure=is_https or self._settings.always_secure))
-
-    def _cookie(self, key: str, *, is_secure: bool) -> str:
-        value = self._signer.sign(key).decode()
-        attributes = f"Max-Age={self._settings.max_age}; Path=/; HttpOnly; SameSite=Lax"
-        return f"{self._settings.cookie}={value}; {attributes}{'; Secure' if is_secure else ''}"
+        key, settings = str(uuid.uuid4()), self._settings
+        attributes = f"Max-Age={settings.max_age}; Path=/; HttpOnly; SameSite=Lax"
+        secure = "; Secure" if is_https or settings.always_secure else ""
+        return Visitor(key, f"{settings.cookie}={self._signer.sign(key).decode()}; {attributes}{secure}")
 
 
 @dataclass(frozen=True, slots=True)

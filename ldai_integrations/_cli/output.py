@@ -38,11 +38,7 @@ class FurtherFigures:
 
 
 def print_table(
-    title: str,
-    start: datetime,
-    end: datetime,
-    columns: Mapping[str, Metrics],
-    further: Mapping[str, FurtherFigures],
+    title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics], further: Mapping[str, FurtherFigures]
 ) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
@@ -95,11 +91,7 @@ def print_json(
 ) -> None:
     """Print one object; an unknown figure is null. Figures that only the dev server has are there if it is asked."""
     found = [
-        {
-            "variation": name,
-            **_read_fields(metrics, float),
-            **(asdict(further[name]) if name in further else {}),
-        }
+        {"variation": name, **_read_fields(metrics, float), **(asdict(further[name]) if name in further else {})}
         for name, metrics in columns.items()
     ]
     json.dump({**about, "from": start.isoformat(), "to": end.isoformat(), "metrics": found}, sys.stdout, indent=2)

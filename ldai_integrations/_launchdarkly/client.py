@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ldclient import Context, LDClient
@@ -146,9 +147,9 @@ class TrackingClient(_Interface):
         detail = self.client.variation_detail(key, _context_of(context), None)
         if detail.is_default_value() and detail.value is None:
             detail = EvaluationDetail(default, None, detail.reason)
-        kind = detail.reason["kind"] if detail.reason else ""
-        if kind == "ERROR":
-            error = str((detail.reason or {}).get("errorKind"))
+        reason: Mapping[str, Any] = detail.reason or {}
+        if reason.get("kind") == "ERROR":
+            error = str(reason.get("errorKind"))
             remedy = _REMEDIES.get(error, "the SDK could not evaluate it; see its own log lines")
             if error == "CLIENT_NOT_READY":
                 answer = remedy_without_answer("check the SDK key and the network")
@@ -170,11 +171,7 @@ class TrackingClient(_Interface):
         return detail
 
     def track(
-        self,
-        event_name: str,
-        context: Context | Mapping[str, Any],
-        data: object = None,
-        metric_value: Any = None,
+        self, event_name: str, context: Context | Mapping[str, Any], data: object = None, metric_value: Any = None
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
         try:
@@ -239,25 +236,25 @@ class TrackingClient(_Interface):
             self._diagnostics.note("signal", key, "A receiver of default_served raised; fix the receiver.", exc=exc)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ExtendingClient:
     """A client for a tracker that adds fields to its events, such as the ``parentRunId`` of a nested run.
 
     LaunchDarkly ignores the fields that it does not know. The dev server shows the ``parentRunId``.
 
-    Args:
+    Attributes:
         client: The client object of the library.
         fields: The fields, which come before those of the tracker.
     """
 
-    def __init__(self, client: TrackingClient, fields: Mapping[str, object]) -> None:
-        self._client = client
-        self._fields = fields
+    client: TrackingClient
+    fields: Mapping[str, object]
 
     def track(
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event with the fields."""
-        self._client.track(event_name, context, {**self._fields, **data}, metric_value)
+        self.client.track(event_name, context, {**self.fields, **data}, metric_value)
 
 
 def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ldai import AIAgentConfig, AICompletionConfig
 from ldai.providers.types import LDAIMetrics
 from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
-from ldclient import Context, LDClient
-
-from .._identity import TrackerIdentity
-from .client import ExtendingClient, TrackingClient
 
 if TYPE_CHECKING:
     from ldai.models import JudgeConfiguration, LDMessage, LDTool, ModelConfig, ProviderConfig
@@ -156,33 +152,6 @@ if TYPE_CHECKING:  # pyright finds the classes of ldai, which has no py.typed, o
     _Messages: TypeAlias = "list[LDMessage] | None"
     _Tools: TypeAlias = "dict[str, LDTool] | None"
     _Judges: TypeAlias = "JudgeConfiguration | None"
-
-
-def make_tracker(
-    client: TrackingClient,
-    identity: TrackerIdentity,
-    ld_context: Context,
-    *,
-    model_name: str,
-    provider_name: str,
-    graph_key: str,
-    fields: Mapping[str, object],
-) -> LDAIConfigTracker:
-    """Return a tracker of the AI SDK.
-
-    Args:
-        client: The client object of the library.
-        identity: The run and its variation.
-        ld_context: The LD context of the events.
-        model_name: The name of the model.
-        provider_name: The name of the provider.
-        graph_key: The key of the agent graph; empty if there is none.
-        fields: Further fields of each event; those without a value are left out.
-    """
-    known = {name: value for name, value in fields.items() if value}
-    sending = cast(LDClient, ExtendingClient(client, known)) if known else client
-    graph = graph_key or None
-    return LDAIConfigTracker(sending, *identity, ld_context, model_name, provider_name, graph_key=graph)
 
 
 class RunConfig(Protocol):

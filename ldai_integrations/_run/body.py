@@ -46,11 +46,6 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _amazon_decoder() -> AmazonDecoder | None:
-    # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
-    return AmazonDecoder() if "botocore" in sys.modules else None
-
-
 class BodyReader:
     """A reader of a response body that may have a provider's format.
 
@@ -66,7 +61,9 @@ class BodyReader:
         self._decoder = decoder(content_encoding) if content_encoding else None
         #: Whether the body is compressed in a way that the standard library cannot decode.
         self.is_undecodable = bool(content_encoding) and self._decoder is None
-        self._events = _amazon_decoder() if media_type(content_type) == _AMAZON_TYPE else None
+        # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
+        is_amazon = media_type(content_type) == _AMAZON_TYPE and "botocore" in sys.modules
+        self._events = AmazonDecoder() if is_amazon else None
         self._lines = SSEReader() if is_stream_type(content_type) or self._events is not None else None
         self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
         self._may_be_lines = self._document is not None
@@ -266,10 +263,7 @@ class _UsageFilter:
 
 def _has_only_usage(event: bytes) -> bool:
     lines = (line.removeprefix(b"data:") for line in event.splitlines() if line.startswith(b"data:"))
-    try:
-        chunk = json.loads(b"\n".join(lines))
-    except (ValueError, RecursionError):
-        return False
+    chunk = _parse(b"\n".join(lines))
     return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 

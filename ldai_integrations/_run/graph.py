@@ -137,7 +137,8 @@ class GraphRun:
     def _report(self, nodes: list[_Node]) -> None:
         done, tracker = self._reported_by_sdk, self._new_tracker()
         assert self._ended_at is not None
-        outcome = _last_of(nodes).outcome if nodes else "success"
+        last = max(nodes, key=lambda node: node.ended_at or 0.0, default=None)
+        outcome = last.record.outcome if last is not None and last.record is not None else "success"
         if self._error is not None:
             outcome = "cancelled" if is_cancellation(self._error) else "error"
         if "outcome" not in done and outcome == "success":
@@ -206,12 +207,6 @@ def _source_of(node: _Node, earlier: list[_Node]) -> _Node | None:
         return callers[-1]
     ended = [other for other in earlier if other.ended_at is not None and other.ended_at <= node.opened_at]
     return max(ended, key=lambda other: other.ended_at or 0.0, default=None)
-
-
-def _last_of(nodes: list[_Node]) -> RunRecord:
-    last = max(nodes, key=lambda node: node.ended_at or 0.0).record
-    assert last is not None
-    return last
 
 
 _current: ContextVar[GraphRun | None] = ContextVar("ldai_integrations.graph", default=None)

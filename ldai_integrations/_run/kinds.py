@@ -10,16 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from ..records import Usage
-from ..usage import Reading, extract, parse_amount, read
+from ..usage import Reading, parse_amount, read
 from .body import ItemReader
 
-# https://docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html, and the metrics at the end of its streams.
-_BEDROCK_HEADERS = {
-    "x-amzn-bedrock-input-token-count": "inputTokenCount",
-    "x-amzn-bedrock-output-token-count": "outputTokenCount",
-    "x-amzn-bedrock-cache-read-input-token-count": "cacheReadInputTokenCount",
-    "x-amzn-bedrock-cache-write-input-token-count": "cacheWriteInputTokenCount",
-}
 # LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
 _COST_HEADER = "x-litellm-response-cost"
 # How gateways mark an answer from their cache: Cloudflare, Helicone and Portkey (HIT or SEMANTIC HIT).
@@ -100,13 +93,6 @@ def add_billing(reading: Reading | None, headers: Mapping[str, Any]) -> Reading 
         return replace(reading, usage=Usage(0, 0, 0), cost=Decimal(0))
     cost = parse_amount(headers.get(_COST_HEADER))
     return reading if cost is None else replace(reading, cost=cost)
-
-
-def metered_usage(response: Mapping[str, Any]) -> Usage | None:
-    """Return the figures in the headers of an InvokeModel response."""
-    headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
-    counts = {name: int(headers[key]) for key, name in _BEDROCK_HEADERS.items() if str(headers.get(key)).isdigit()}
-    return extract({"amazon-bedrock-invocationMetrics": counts}) if counts else None
 
 
 def add_metered(reading: Reading | None, metered: Usage | None) -> Reading | None:

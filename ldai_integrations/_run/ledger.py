@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args
 
 from ..usage import Reading
 from .request import ProviderRequest
@@ -19,9 +20,21 @@ from .web import is_unanswered
 #: up the calls that one of its handlers makes.
 Source = Literal["client", "framework", "observed", "span", "sdk"]
 #: The sources in this order.
-SOURCES: tuple[Source, ...] = ("client", "framework", "observed", "span", "sdk")
+SOURCES: tuple[Source, ...] = get_args(Source)
 # The SDK reports the duration of a call in whole milliseconds.
 _ROUNDED = 0.001
+
+
+def _read_nothing() -> None:
+    return None
+
+
+def refer_to(value: object) -> Callable[[], object]:
+    """Return a function that returns a value, which it does not keep alive if that supports weak references."""
+    try:
+        return weakref.ref(value)
+    except TypeError:  # dicts, and the streams that boto3 puts into them
+        return lambda: value
 
 
 class RestOfStream(Protocol):
@@ -33,18 +46,19 @@ class RestOfStream(Protocol):
         """Read an item of the stream."""
 
 
+@dataclass(slots=True, eq=False)
 class ProviderCall:
     """One request to a model, as one source reports it.
 
     Attributes:
         source: Who reports it.
-        framework: The name of the framework, if one reports it.
         started_at: The start of the request on the run's clock, in seconds.
-        ended_at: The end of the response; ``None`` while it is in progress.
+        request: The request, if a wrapped client made it and its tokens may have to be estimated.
         api: The format of the request, if it is known; see :class:`ProviderRequest`.
         model: The requested model, if a wrapped client made the call.
         provider: The provider whose own server was called, if that is certain.
-        request: The request, if a wrapped client made it and its tokens may have to be estimated.
+        framework: The name of the framework, if one reports it.
+        ended_at: The end of the response; ``None`` while it is in progress.
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
@@ -54,63 +68,32 @@ class ProviderCall:
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
-        measure: Returns how many characters of the response have still to be read or counted.
         wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
             ``None`` if there is nothing to wait for.
+        read: Returns what is known about the response so far; ``None`` if nothing is.
+        measure: Returns how many characters of the response have still to be read or counted.
     """
 
-    __slots__ = (
-        "_read",
-        "api",
-        "ended_at",
-        "error",
-        "first_answer_at",
-        "first_token_at",
-        "form",
-        "framework",
-        "is_background",
-        "is_cancelled",
-        "is_left",
-        "is_lookup",
-        "measure",
-        "model",
-        "provider",
-        "request",
-        "rest",
-        "source",
-        "started_at",
-        "wait",
-    )
-
-    def __init__(self, source: Source, started_at: float, request: ProviderRequest | None = None) -> None:
-        self.source = source
-        self.framework: str = ""
-        self.started_at: float = started_at
-        self.api: str = request.api if request is not None else ""
-        self.model: str = request.model if request is not None else ""
-        self.provider: str = ""
-        self.request = request
-        self.ended_at: float | None = None
-        self.error: str = ""
-        self.first_token_at: float | None = None
-        self.first_answer_at: float | None = None
-        self.is_background: bool = False
-        self.is_lookup: bool = False
-        self.is_left: bool = False
-        self.is_cancelled: bool = False
-        self.form: type | None = None
-        self.rest: RestOfStream | None = None
-        self.wait: Callable[[float], object] | None = None
-        self._read: Callable[[], Reading | None] = _read_nothing
-        self.measure: Callable[[], int] = int
-
-    def read_with(self, read: Callable[[], Reading | None]) -> None:
-        """Set the function that returns what is known about the response so far."""
-        self._read = read
-
-    def reading(self) -> Reading | None:
-        """Return what is known about the response so far; ``None`` if nothing is."""
-        return self._read()
+    source: Source
+    started_at: float
+    request: ProviderRequest | None = None
+    api: str = ""
+    model: str = ""
+    provider: str = ""
+    framework: str = ""
+    ended_at: float | None = None
+    error: str = ""
+    first_token_at: float | None = None
+    first_answer_at: float | None = None
+    is_background: bool = False
+    is_lookup: bool = False
+    is_left: bool = False
+    is_cancelled: bool = False
+    form: type | None = None
+    rest: RestOfStream | None = None
+    wait: Callable[[float], object] | None = None
+    read: Callable[[], Reading | None] = _read_nothing
+    measure: Callable[[], int] = int
 
     @property
     def is_unfinished(self) -> bool:
@@ -162,25 +145,23 @@ class ProviderCall:
 
     def release(self) -> None:
         """Forget request and response once the run is reported."""
-        self.request, self.rest, self.wait, self._read = None, None, None, _read_nothing
+        self.request, self.rest, self.wait, self.read = None, None, None, _read_nothing
 
 
+@dataclass(slots=True, eq=False)
 class Ledger:
     """The provider calls of one run. Calls may be added from any thread.
 
-    Args:
+    Attributes:
         clock: A monotonic clock, in seconds.
+        lines: Takes the next line of a provider's stream whose lines are observed one by one.
     """
 
-    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "lines")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._calls: list[ProviderCall] = []
-        self._known: dict[int, Callable[[], Any]] = {}
-        self._request_chars = 0
-        #: Takes the next line of a provider's stream whose lines are observed one by one.
-        self.lines: Callable[[Any], object] | None = None
+    clock: Callable[[], float]
+    lines: Callable[[Any], object] | None = None
+    _calls: list[ProviderCall] = field(default_factory=list)
+    _known: dict[int, Callable[[], object]] = field(default_factory=dict)
+    _request_chars: int = 0
 
     def __iter__(self) -> Iterator[ProviderCall]:
         return iter(tuple(self._calls))
@@ -190,7 +171,9 @@ class Ledger:
 
     def begin(self, source: Source, request: ProviderRequest | None = None) -> ProviderCall:
         """Add a call that starts now."""
-        call = ProviderCall(source, self._clock(), request)
+        call = ProviderCall(source, self.clock(), request)
+        if request is not None:
+            call.api, call.model = request.api, request.model
         self._calls.append(call)
         return call
 
@@ -201,10 +184,7 @@ class Ledger:
 
     def remember(self, response: object) -> None:
         """Remember an object that has been read; it is not kept alive if it supports weak references."""
-        try:
-            self._known[id(response)] = weakref.ref(response)
-        except TypeError:  # dicts, and the streams that boto3 puts into them
-            self._known[id(response)] = lambda: response
+        self._known[id(response)] = refer_to(response)
 
     def knows(self, response: object) -> bool:
         """Return whether this very object has been read."""
@@ -265,7 +245,3 @@ class Ledger:
             call.release()
         self._known.clear()
         self.lines = None
-
-
-def _read_nothing() -> None:
-    return None

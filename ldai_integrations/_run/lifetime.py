@@ -18,6 +18,7 @@ from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings
 from .background import Worker, call_off_loop, is_on_event_loop, sleep
+from .ledger import refer_to
 
 # Servers cancel requests that take too long, and report their shutdown at the same time. The requests need a moment to
 # end.
@@ -62,22 +63,15 @@ class Start:
 
 
 class CallOutside:
-    """A provider call that belongs to no run: it may have been one of a run that was open.
+    """A provider call that belongs to no run: it may have been one of a run that was open."""
 
-    Attributes:
-        is_observed: Whether the application gave its response to a run.
-    """
-
-    def __init__(self) -> None:
-        self.is_observed: bool = False
-        self._response: Callable[[], object] | None = None
+    #: Whether the application gave its response to a run.
+    is_observed: bool = False
+    _response: Callable[[], object] | None = None
 
     def remember(self, response: object) -> None:
         """Remember what the call returned; it is not kept alive if it supports weak references."""
-        try:
-            self._response = weakref.ref(response)
-        except TypeError:  # what boto3 returns
-            self._response = lambda: response
+        self._response = refer_to(response)
 
     def returned(self, response: object) -> bool:
         """Return whether the call returned this very object."""
@@ -122,10 +116,11 @@ class OpenRuns:
 
     def abandon(self) -> None:
         """End all runs, because the process ends."""
-        for run in self._alive():
+        for run in self.alive():
             run.abandon()
 
-    def _alive(self) -> list[OpenRun]:
+    def alive(self) -> list[OpenRun]:
+        """Return the runs that are open."""
         if self._forks != forks.count:
             return []
         return [run for reference in self._runs.copy() if (run := reference()) is not None]
@@ -146,18 +141,13 @@ class OpenRuns:
             time.sleep(_RUN_POLL_SECONDS)
         return ended
 
-    def add_call_outside(self, call: CallOutside) -> bool:
-        """Note a provider call that belongs to no run in every open run; return whether there are any."""
-        runs = self._alive()
-        for run in runs:
-            run.note_call_outside(call)
-        return bool(runs)
-
 
 def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
-    noted = [application.add_call_outside(call) for application in tuple(_all)]
-    return any(noted)
+    runs = [run for application in tuple(_all) for run in application.alive()]
+    for run in runs:
+        run.note_call_outside(call)
+    return bool(runs)
 
 
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()
@@ -277,10 +267,6 @@ class Flushing:
         if not self.is_forked and not self.worker.join(seconds / 2):
             reports = self.worker.unfinished  # before the flush, which does not see the events of a later report
         return _add_pending(self._delivery.flush(max(0.0, deadline - time.monotonic())), reports)
-
-    async def aflush(self, timeout: float | None = None) -> FlushReport:
-        """Do the same as :meth:`flush` from a coroutine, without blocking its event loop."""
-        return await call_off_loop(lambda: self.flush(timeout))
 
     def flush_after_request(self) -> None:
         """Flush after a request that had a run, if settings or platform ask for it. Not for an event loop."""

@@ -96,10 +96,6 @@ class CountedCall:
         """Take the complete response, which a lookup found: what broke off before is not a failure."""
         self.reading, self._error = reading, ""
 
-    def mark_lower_bound(self) -> None:
-        """Note that the run has more tokens than its known calls."""
-        self.reading = replace(self.reading, usage=replace(self.usage, lower_bound=True))
-
 
 def _reporter_of(call: ProviderCall) -> str:
     """Return who reports a call: each framework is a source of its own, because one may call models through another."""
@@ -134,7 +130,7 @@ def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
 
 def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
     """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
-    reading = call.reading()
+    reading = call.read()
     if call.is_lookup:
         return [] if reading is None else _looked_up(call, reading, same_source)
     if reading is None:
@@ -247,7 +243,7 @@ def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCal
         rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
         unknown.reading = replace(unknown.reading, usage=rest)
     else:
-        free[0].mark_lower_bound()
+        free[0].reading = replace(free[0].reading, usage=replace(free[0].usage, lower_bound=True))
     return True
 
 
@@ -264,11 +260,8 @@ def _are_comparable(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
     Frameworks give responses ids of their own (``run-…``) beside the provider's (``chatcmpl-…``).
     """
-    return bool(one and other) and _kind_of(one[0]) == _kind_of(other[0])
-
-
-def _kind_of(response_id: str) -> str:
-    return "".join(takewhile(str.isalpha, response_id))
+    kinds = {"".join(takewhile(str.isalpha, ids[0])) for ids in (one, other) if ids}
+    return bool(one and other) and len(kinds) == 1
 
 
 def _tokens(usage: Usage) -> tuple[int | None, int | None]:

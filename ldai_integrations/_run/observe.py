@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, StreamReader, read
+from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
 from .kinds import (
     add_billing,
@@ -21,7 +21,6 @@ from .kinds import (
     is_http_response,
     is_model,
     is_stream,
-    metered_usage,
     must_stay,
     raw_response_of,
     reading_of_stream,
@@ -83,7 +82,7 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
             run.ledger.withdraw(call)
             return response
         run.adopt(response)
-        observed = _Observer(run, call, hides_usage).take(response)
+        observed = Observer(run, call, hides_usage).take(response)
         run.ledger.remember(observed)
         return observed
     except Exception as exc:
@@ -124,7 +123,7 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
             )
         return
     if ledger.lines is None:
-        observer = _Observer(run, ledger.begin("observed"), hides_usage=False)
+        observer = Observer(run, ledger.begin("observed"), hides_usage=False)
         observer.read_lines()
         ledger.lines = observer.on_item
     ledger.lines(line)
@@ -132,19 +131,9 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
         ledger.lines = None
 
 
-class ObservedEvents(Protocol):
-    """The events of one provider call, as somebody else receives them."""
-
-    def on_item(self, item: object) -> object:
-        """Read an event."""
-
-    def on_end(self, exc: BaseException | None) -> None:
-        """Note the last event, or the exception that ended the events."""
-
-
-def observe_events(run: RunState, call: ProviderCall) -> ObservedEvents:
+def observe_events(run: RunState, call: ProviderCall) -> Observer:
     """Return what reads the events of a call, which come one by one."""
-    observer = _Observer(run, call, hides_usage=False)
+    observer = Observer(run, call, hides_usage=False)
     observer.read_items()
     return observer
 
@@ -158,11 +147,11 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     call.request = None  # nothing is known of what a call that failed before its response began costs
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
-        call.read_with(lambda: replace(reading, error=type(exc).__name__))
+        call.read = lambda: replace(reading, error=type(exc).__name__)
     call.fail(exc, now)
 
 
-class _Observer(StreamHooks):
+class Observer(StreamHooks):
     """The hooks that read one provider call."""
 
     def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
@@ -293,7 +282,7 @@ class _Observer(StreamHooks):
             self._ledger.withdraw(call)
             self._note_unknown(response)
             return
-        call.read_with(lambda: reading)
+        call.read = lambda: reading
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
         is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
@@ -308,7 +297,7 @@ class _Observer(StreamHooks):
         """Have a long list of responses or events read when the run is reported; return whether it is one."""
         if len(entries) <= _LONG_LIST or read(entries[:_LONG_LIST]) is None:
             return False
-        self._call.read_with(lambda: read(entries))
+        self._call.read = lambda: read(entries)
         self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
         self._call.end(self._clock())
         self._ledger.keep_request(self._call, MOST_KEPT)
@@ -317,7 +306,7 @@ class _Observer(StreamHooks):
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a botocore body: the caller gets one of the same class that reads from the given one."""
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
-        metered = metered_usage(response)
+        metered = extract({"ResponseMetadata": response.get("ResponseMetadata")})  # the headers of InvokeModel
         self._read_with(reader, lambda: add_metered(reader.reading(), metered))
         return copy_of_body(body, self.on_item)
 
@@ -355,7 +344,7 @@ class _Observer(StreamHooks):
 
     def _read_with(self, reader: ItemReader | BodyReader | StreamReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
-        self._call.read_with(reading)
+        self._call.read = reading
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)

@@ -140,17 +140,15 @@ def check_on_disabled(
         signature = inspect.signature(on_disabled)
     except (TypeError, ValueError):  # builtins without a signature
         return
-    if handler is None or _has_open_end(handler):
+    if handler is None or any(
+        each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in handler.parameters.values()
+    ):
         return
     if not any(_can_take(signature, *arguments) for arguments in _calls_of(handler)):
         raise ConfigurationError(
             f"on_disabled takes {_names_in(signature)}, but the handler takes {_names_in(handler)}; it is called with "
             "the arguments of the handler, without the run"
         )
-
-
-def _has_open_end(handler: inspect.Signature) -> bool:
-    return any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in handler.parameters.values())
 
 
 def _names_in(signature: inspect.Signature) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._diagnostics import raise_if_from_signal
@@ -25,60 +26,40 @@ _MOST_TEXT = 262_144
 _TEXTS = (str, bytes, bytearray, memoryview)
 
 
+@dataclass(slots=True, eq=False)
 class HandlerOutput:
     """The output of one handler. Used only if no provider call was seen.
 
-    Args:
+    Attributes:
         clock: A monotonic clock, in seconds.
         limit: How much of a JSON document is kept, in bytes.
+        chunks: The chunks of a text.
+        room: How much more text is kept, in characters; 0 while the output is not known to be text.
+        undecodable: The encoding of a compressed body that cannot be read; empty if there is none.
+        status: The HTTP status; ``None`` if it is not known.
+        is_whole: Whether the output is not streamed, so that it has no first token.
+        first_token_at: When the first item with content passed, in seconds.
+        first_answer_at: When the first visible text passed, in seconds.
+        last_item_at: When the last item passed, or the handler returned, in seconds.
     """
 
-    __slots__ = (
-        "_clock",
-        "_content_encoding",
-        "_content_type",
-        "_decoder",
-        "_is_text",
-        "_limit",
-        "_reader",
-        "_rest",
-        "_value",
-        "chunks",
-        "first_answer_at",
-        "first_token_at",
-        "is_whole",
-        "last_item_at",
-        "room",
-        "status",
-        "undecodable",
-    )
-
-    def __init__(self, clock: Callable[[], float], limit: int) -> None:
-        self._clock = clock
-        self._limit = limit
-        self._content_type: str | None = None
-        self._content_encoding = ""
-        self._reader: BodyReader | ItemReader | None = None
-        self._value: Any = None
-        self._is_text = False
-        # How much text is not kept, in characters.
-        self._rest = 0
-        #: The chunks of a text.
-        self.chunks: list[Any] = []
-        #: How much more text is kept, in characters; 0 while the output is not known to be text.
-        self.room: int = 0
-        #: The encoding of a compressed body that cannot be read; empty if there is none.
-        self.undecodable: str = ""
-        #: The HTTP status; ``None`` if it is not known.
-        self.status: int | None = None
-        #: Whether the output is not streamed, so that it has no first token.
-        self.is_whole: bool = False
-        #: When the first item with content passed, in seconds.
-        self.first_token_at: float | None = None
-        #: When the first visible text passed, in seconds.
-        self.first_answer_at: float | None = None
-        #: When the last item passed, or the handler returned, in seconds.
-        self.last_item_at: float | None = None
+    clock: Callable[[], float]
+    limit: int
+    chunks: list[Any] = field(default_factory=list)
+    room: int = 0
+    undecodable: str = ""
+    status: int | None = None
+    is_whole: bool = False
+    first_token_at: float | None = None
+    first_answer_at: float | None = None
+    last_item_at: float | None = None
+    _content_type: str | None = None
+    _content_encoding: str = ""
+    _reader: BodyReader | ItemReader | None = None
+    _value: Any = None
+    _is_text: bool = False
+    # How much text is not kept, in characters.
+    _rest: int = 0
 
     def respond(
         self, status: int | None, content_type: str | None, *, content_encoding: str = "", is_whole: bool = False
@@ -103,7 +84,7 @@ class HandlerOutput:
 
         It never raises, whatever a handler puts out.
         """
-        self.last_item_at = self._clock()
+        self.last_item_at = self.clock()
         try:
             if self._is_text:
                 self._add_text(item)
@@ -117,7 +98,7 @@ class HandlerOutput:
         if self._reader is None and not self._is_text and not self._is_error_page:
             self._value = value
             if isinstance(value, (str, bytes)):
-                self._reader = _reader_of_text(value, self._limit)
+                self._reader = _reader_of_text(value, self.limit)
 
     def reading(self) -> Reading | None:
         """Return what the output contains in a provider's format; ``None`` if it has none."""
@@ -127,8 +108,9 @@ class HandlerOutput:
             reading = read(self._value)
         else:
             return None
-        is_provider = reading is not None and (reading.usage is not None or reading.model is not None)
-        return reading if is_provider or (reading is not None and reading.error) else None
+        if reading is None or (reading.usage is None and reading.model is None and not reading.error):
+            return None
+        return reading
 
     @property
     def is_response(self) -> bool:
@@ -213,7 +195,7 @@ class HandlerOutput:
         if not isinstance(item, _TEXTS):
             self._reader = ItemReader()
         elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
-            reader = BodyReader(content_type, self._content_encoding, limit=self._limit)
+            reader = BodyReader(content_type, self._content_encoding, limit=self.limit)
             if reader.is_undecodable:
                 self.undecodable = self._content_encoding
             self._reader = reader

@@ -81,6 +81,11 @@ class Proxy(_Base):  # type: ignore[misc]  # see above
     def __reduce_ex__(self, protocol: object) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
+    def _self_bind(self, value: Any) -> Any:
+        """Return a method of the wrapped object as one of the stand-in; return any other value unchanged."""
+        is_own = type(value) is MethodType and value.__self__ is self.__wrapped__
+        return MethodType(value.__func__, self) if is_own else value
+
     def _self_wrap(self, other: object) -> Any:
         """Return a stand-in like this one for a copy of the wrapped object."""
         raise NotImplementedError

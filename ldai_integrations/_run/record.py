@@ -9,7 +9,7 @@ from operator import add
 
 from .._prices import is_same_model
 from ..costs import Costs, PricedCall
-from ..records import Outcome, RunRecord, Usage
+from ..records import Cost, Outcome, RunRecord, Usage
 from ..usage import Reading, estimate_prompt, reconcile
 from .matching import CountedCall
 from .request import NOT_OF_TEXT
@@ -40,8 +40,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     outcome = _outcome(run, calls, added, own)
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
-    config, identity, stated = run.config, run.identity, run.stated.events
-    model_name, provider_name, ld_context, tracker = run.model, run.provider, run.ld_context, run.sdk_tracker
+    identity, stated = run.identity, run.stated.events
     priced = _priced_calls(run, calls, added, own, outcome)
     is_unfinished = any(call.is_unfinished for call in calls)
     # A call that nobody saw, or whose end nobody read, may have more tokens.
@@ -50,45 +49,29 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         _note_estimate(run, calls, is_unfinished=is_unfinished)
     readings = [call.reading for call in calls] if own is None else [own]
-    if calls and all(call.call.source == "span" for call in calls):  # spans do not name the tools
-        returned = run.output.reading()
-        tools = [tool.name for tool in returned.tool_calls] if returned is not None else []
-    else:
-        tools = [tool.name for reading in readings for tool in reading.tool_calls]
+    # Spans do not name the tools.
+    with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
+    tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls]
     if not run.output.is_whole and all(call.call.source == "sdk" for call in calls):  # the SDK has no such time
         first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
     if run.stated.first_token_at is not None:
         first_token_at = run.stated.first_token_at
         first_answer_at = max(first_token_at, first_answer_at) if first_answer_at is not None else None
-    cost = None
-    if costs is not None and config.model is not None:
-        if "tokens" in stated:
-            priced = [PricedCall(usage)]
-        elif len(priced) == 1:
-            priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
-        cost = costs.of(
-            priced,
-            config_key=run.config_key,
-            model_name=model_name,
-            provider_name=provider_name,
-            get_custom=config.model.get_custom,
-            started_at=run.started_at,
-        )
-        if cost is not None and is_partial:
-            cost = replace(cost, lower_bound=True)
+    if run.sdk_calls is not None and outcome != "cancelled":
+        ended_at = run.sdk_calls.ended_at or ended_at
     return RunRecord(
         run_id=identity.run_id,
         config_key=run.config_key,
         mode=run.options.mode,
         variation_key=identity.variation_key,
         version=identity.version,
-        model_name=model_name,
+        model_name=run.model,
         response_model=next((reading.model for reading in reversed(readings) if reading.model), ""),
         finish_reasons=tuple(reading.finish_reasons[-1] if reading.finish_reasons else "" for reading in readings),
-        provider_name=provider_name,
-        enabled=config.enabled,
+        provider_name=run.provider,
+        enabled=run.config.enabled,
         started_at=run.started_at,
-        duration_ms=stated.get("duration", _ms(_seconds(run, ended_at, outcome))),
+        duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
         time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
         time_to_first_answer_ms=_since_opened(run, first_answer_at),
         usage=usage,
@@ -96,9 +79,9 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         error=run.error,
         tool_calls=tuple(run.stated.tools or tools),
         default_served=not identity.variation_key,
-        cost=cost,
-        ld_context=ld_context,
-        tracker=tracker,
+        cost=_cost(run, priced, usage, costs, is_partial=is_partial),
+        ld_context=run.ld_context,
+        tracker=run.sdk_tracker,
         environment_id=run.services.ld_client.environment_id,
         calls=len(calls),
         failed_calls=sum(call.is_failed for call in calls),
@@ -226,12 +209,6 @@ def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCa
     )
 
 
-def _seconds(run: RunState, ended_at: float, outcome: Outcome) -> float:
-    """Return the duration of a run."""
-    of_sdk = run.sdk_calls.ended_at if run.sdk_calls is not None and outcome != "cancelled" else None
-    return (of_sdk if of_sdk is not None else ended_at) - run.opened_at
-
-
 def _priced_calls(
     run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None, outcome: Outcome
 ) -> list[PricedCall]:
@@ -286,6 +263,28 @@ def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str 
     )
 
 
+def _cost(
+    run: RunState, priced: list[PricedCall], usage: Usage | None, costs: Costs | None, *, is_partial: bool
+) -> Cost | None:
+    """Return the cost of a run; ``None`` if nobody wants to know it, or if nothing is known about it."""
+    model = run.config.model
+    if costs is None or model is None:
+        return None
+    if "tokens" in run.stated.events:
+        priced = [PricedCall(usage)]
+    elif len(priced) == 1:
+        priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
+    cost = costs.of(
+        priced,
+        config_key=run.config_key,
+        model_name=run.model,
+        provider_name=run.provider,
+        get_custom=model.get_custom,
+        started_at=run.started_at,
+    )
+    return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
+
+
 def _sum(
     run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCall], *, is_partial: bool
 ) -> Usage | None:
@@ -295,7 +294,9 @@ def _sum(
         return None
     total: Usage = reduce(add, parts).with_total()
     if total.input_tokens is None and len(parts) == 1 and all(call.call.source != "client" for call in calls):
-        total = total.filled_from(_estimate_prompt(run) or Usage())
+        # Other prompts than the one that run.messages() returned are not known.
+        prompt = estimate_prompt({"messages": run.prompt}, model=run.model, api="chat") if run.prompt else None
+        total = total.filled_from(prompt or Usage())
     return replace(total, lower_bound=True) if is_partial else total
 
 
@@ -355,13 +356,6 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             run.config_key,
         )
     return None if usage == Usage() else usage
-
-
-def _estimate_prompt(run: RunState) -> Usage | None:
-    """Estimate the prompt that ``run.messages()`` returned; other prompts are not known."""
-    if not run.prompt:
-        return None
-    return estimate_prompt({"messages": run.prompt}, model=run.model, api="chat")
 
 
 def _since_opened(run: RunState, at: float | None) -> int | None:

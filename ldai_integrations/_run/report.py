@@ -90,9 +90,8 @@ class Reporter:
         if run.forks != forks.count:
             return  # opened before a fork: it belongs to the parent process
         until = time.monotonic() + run.services.settings.usage_wait
-        if not (
-            self._may_wait(run) and self._flushing.worker.submit(partial(self._report, run, ended_at, until=until))
-        ):
+        later = partial(self._report, run, ended_at, until=until)
+        if not (self._may_wait(run) and self._flushing.worker.submit(later)):
             self._report(run, ended_at)
         self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
         if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
@@ -151,12 +150,10 @@ class Reporter:
         if signals.run_finished.receivers:
             with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
-        try:
+        with self._diagnostics.guard("judge", run.config_key):
             run.scores.open(Destination(run.services, run.companions.values(), record).send if is_reported else drop)
             for evaluation in evaluations:
                 run.services.judges.judge(evaluation)
-        except Exception as exc:
-            self._diagnostics.failed("judge", run.config_key, exc)
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         with self._lock:
@@ -175,19 +172,16 @@ class Reporter:
             )
         for index, sink in enumerate(self._sinks):
             companion = run.companions.get(index)
-            try:
+            with self._diagnostics.guard(_name_of(sink), record.config_key):
                 if companion is None:
                     sink.emit(record)
                 else:
                     companion.emit(record, texts if companion.wants_texts else None)
-            except Exception as exc:
-                self._diagnostics.failed(_name_of(sink), record.config_key, exc)
 
     def _drop(self, run: RunState) -> None:
         """End a run that is not reported for the sinks that accompany it."""
         for index, companion in run.companions.items():
-            sink = self._sinks[index]
-            with self._diagnostics.guard(_name_of(sink), run.config_key):
+            with self._diagnostics.guard(_name_of(self._sinks[index]), run.config_key):
                 companion.drop()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._value import value_class
@@ -61,7 +61,9 @@ class ProviderRequest:
             content = request.get(name)
             one = isinstance(content, (str, Mapping))
             turns = [content] if one else content if isinstance(content, (list, tuple)) else []
-            lines += [(_role(turn), _plain(turn)) for turn in turns]
+            for turn in turns:
+                role = turn.get("role", "user") if isinstance(turn, Mapping) else "user"
+                lines.append((str(role), _plain(turn)))
         return [(role, text) for role, text in lines if text]
 
     def estimate(self, model: str) -> Usage | None:
@@ -96,10 +98,6 @@ class _Copy:
         return value
 
 
-def _role(turn: object) -> str:
-    return str(turn.get("role", "user")) if isinstance(turn, Mapping) else "user"
-
-
 def _plain(value: object) -> str:
     """Return the text of a message or of its parts."""
     if isinstance(value, str):
@@ -109,11 +107,6 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return next((text for text in (_plain(value.get(name)) for name in ("content", "parts", "text")) if text), "")
     return ""
-
-
-def _completions(request: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
-    """Read a completion request: its prompt has as many tokens as its text, like the input of an embedding."""
-    return {"input": request.get("prompt")}, "embeddings"
 
 
 def _cohere(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
@@ -133,7 +126,7 @@ def _invoke(request: Mapping[str, Any]) -> tuple[Mapping[str, object], str]:
     try:
         body = json.loads(request["body"])
     except (KeyError, TypeError, ValueError, RecursionError):
-        return {}, "chat"
+        body = None
     if not isinstance(body, dict):
         return {}, "chat"
     if "messages" in body:
@@ -154,8 +147,9 @@ def _conversations(request: Mapping[str, Any]) -> tuple[Mapping[str, object], st
     return {**request, "input": request.get("inputs"), "previous_response_id": stored}, "responses"
 
 
-_TO_KNOWN_FORMAT = {
-    "completions": _completions,
+_TO_KNOWN_FORMAT: Mapping[str, Callable[[Mapping[str, Any]], tuple[Mapping[str, object], str]]] = {
+    # The prompt has as many tokens as its text, like the input of an embedding.
+    "completions": lambda request: ({"input": request.get("prompt")}, "embeddings"),
     "cohere": _cohere,
     "invoke": _invoke,
     "interactions": _interactions,

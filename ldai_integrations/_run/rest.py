@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from .background import call_off_loop, is_on_event_loop
@@ -54,8 +55,12 @@ def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
         except Exception as exc:  # the connection may break, or be closed by the consumer
             _note_rest(services, exc)
 
-    if not _call_at_most(seconds, read_on):
-        _interrupt(rest.stream)
+    thread = threading.Thread(target=read_on, name="ldai-read-rest", daemon=True)
+    with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            _interrupt(rest.stream)
     call.rest = None
 
 
@@ -81,10 +86,8 @@ def _interrupt(stream: object) -> None:
     """End a read of botocore's stream on another thread; closing the stream would wait for it."""
     shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
     if shutdown is not None:
-        try:
+        with suppress(OSError, ValueError):  # the connection has just ended
             shutdown()
-        except (OSError, ValueError):  # the connection has just ended
-            pass
 
 
 def _note_rest(services: Services, exc: Exception) -> None:
@@ -104,25 +107,5 @@ async def _wait_at_most(seconds: float, awaitable: Awaitable[object]) -> None:
         with anyio.move_on_after(seconds):
             await awaitable
         return
-    try:
+    with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(awaitable, seconds)
-    except asyncio.TimeoutError:
-        pass
-
-
-def _call_at_most(seconds: float, call: Callable[[], object]) -> bool:
-    """Call a function on a thread and wait for it for a limited time; return whether it has returned."""
-    done = threading.Event()
-    thread = threading.Thread(target=partial(_call_and_set, call, done), name="ldai-read-rest", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is shutting down and starts no more threads
-        return False
-    return done.wait(seconds)
-
-
-def _call_and_set(call: Callable[[], object], done: threading.Event) -> None:
-    try:
-        call()
-    finally:
-        done.set()

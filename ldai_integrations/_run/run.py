@@ -124,8 +124,7 @@ class Run:
     @property
     def provider(self) -> str:
         """The name of the configured provider, such as ``"OpenAI"``; empty if there is none."""
-        provider = self.config.provider
-        return provider.name if provider is not None else ""
+        return self._state.provider
 
     def custom(self, name: str) -> Any:
         """Return a custom parameter of the configured model; ``None`` if there is none of that name."""
@@ -309,7 +308,9 @@ class Run:
 
     def first_token(self) -> None:
         """Stop the time to the first token; only the first call counts."""
-        self._state.first_token()
+        stated = self._state.stated
+        if stated.first_token_at is None:
+            stated.first_token_at = self._state.services.clock()
 
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool. Replaces the tool calls that are found in responses."""

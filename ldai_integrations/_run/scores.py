@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from ldai.providers.types import JudgeResult
 
@@ -13,18 +14,16 @@ from ..typing import RunCompanion, Score
 from .context import RequestScope, Services, bind
 
 
+@dataclass(slots=True, eq=False)
 class Scores:
     """The scores of one run. Thread-safe.
 
     Scores that the application gives are kept until the run is over. No score is sent twice.
     """
 
-    __slots__ = ("_claimed", "_held", "_send")
-
-    def __init__(self) -> None:
-        self._claimed: set[tuple[str, str]] = set()
-        self._held: list[tuple[str, Score]] = []
-        self._send: Callable[[str, Score], None] | None = None
+    _claimed: set[tuple[str, str]] = field(default_factory=set)
+    _held: list[tuple[str, Score]] = field(default_factory=list)
+    _send: Callable[[str, Score], None] | None = None
 
     def claim(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge, or of the application itself, under a metric."""

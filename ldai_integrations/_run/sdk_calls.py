@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..records import Usage
 from ..usage import Reading
 from .ledger import Ledger, ProviderCall
 
-_TOKENS = {
-    "tokens:input": "input_tokens",
-    "tokens:output": "output_tokens",
-    "tokens:total": "total_tokens",
-}
+_TOKENS = {"tokens:input": "input_tokens", "tokens:output": "output_tokens", "tokens:total": "total_tokens"}
 # The error of a call, by the event about its outcome.
 _ERRORS = {"generation:success": "", "generation:error": "error"}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class SdkCalls:
     """The calls of the newer SDK in one run, as entries of its ledger.
 
     The events of a call are not sent: the run sends its own when it ends. So a call that fails before another one
     succeeds is not a failure of the run, and tokens of a wrapped client inside the SDK count once.
 
-    Args:
+    Attributes:
         ledger: The ledger of the run.
         clock: The clock of the run, in seconds.
     """
 
-    __slots__ = ("_by_id", "_clock", "_ledger")
-
-    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
-        self._ledger = ledger
-        self._clock = clock
-        self._by_id: dict[object, ProviderCall] = {}
+    ledger: Ledger
+    clock: Callable[[], float]
+    _by_id: dict[object, ProviderCall] = field(default_factory=dict)
 
     def take_event(self, event_name: str, data: Mapping[str, Any], value: float | None) -> bool:
         """Note what an event says about a call; return whether it is about one.
@@ -49,17 +43,17 @@ class SdkCalls:
             return False
         call = self._by_id.get(data.get("runId"))
         if call is None:
-            call = self._by_id[data.get("runId")] = self._ledger.begin("sdk")
+            call = self._by_id[data.get("runId")] = self.ledger.begin("sdk")
             call.end(call.started_at)
         if event_name in _ERRORS:
             call.error = _ERRORS[event_name]
         elif event_name in _TOKENS:
             count: dict[str, Any] = {_TOKENS[event_name]: round(value or 0)}
-            known = call.reading() or Reading(usage=Usage())
+            known = call.read() or Reading(usage=Usage())
             reading = replace(known, usage=replace(known.usage or Usage(), **count))
-            call.read_with(lambda: reading)
+            call.read = lambda: reading
         else:
-            now = self._clock()
+            now = self.clock()
             call.started_at, call.ended_at = now - (value or 0) / 1000, now
         return True
 

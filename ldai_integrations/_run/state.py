@@ -10,15 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from ldai.tracker import LDAIConfigTracker
-from ldclient import Context
+from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import TrackingClient
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
-from .._launchdarkly.tracker import make_tracker
 from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
@@ -265,11 +264,6 @@ class RunState:
             self.config_key,
         )
 
-    def first_token(self) -> None:
-        """Stop the time to the first token; only the first call counts."""
-        if self.stated.first_token_at is None:
-            self.stated.first_token_at = self.services.clock()
-
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool."""
         if self.finished:
@@ -347,15 +341,11 @@ class RunState:
             self._sdk_tracker = self._make_tracker(identity, fields)
 
     def _make_tracker(self, identity: TrackerIdentity, fields: Mapping[str, object]) -> LDAIConfigTracker:
-        return make_tracker(
-            self.ld_client,
-            identity,
-            self.ld_context,
-            model_name=self.model,
-            provider_name=self.provider,
-            graph_key=self.graph_key,
-            fields=fields,
-        )
+        """Return a tracker of the AI SDK whose events have more fields, as far as these have a value."""
+        known = {name: value for name, value in fields.items() if value}
+        client = cast(LDClient, ExtendingClient(self.ld_client, known)) if known else self.ld_client
+        graph_key = self.graph_key or None
+        return LDAIConfigTracker(client, *identity, self.ld_context, self.model, self.provider, graph_key=graph_key)
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge, or of the application itself, under a metric."""

@@ -8,7 +8,6 @@ hooks do.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from types import MethodType
 from typing import Any
 
 from .context import Binder, Bound, bind, unbind
@@ -163,12 +162,10 @@ class _Tracked(Proxy):
         self._self_is_closed = False
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        if self._self_hooks.binds_methods and type(value) is MethodType and value.__self__ is self.__wrapped__:
-            return MethodType(value.__func__, self)
-        if name == "response" and value is self._self_hooks.response is not None:
-            return _Response(value, self._self_hooks)
-        return value
+        value, hooks = getattr(self.__wrapped__, name), self._self_hooks
+        if name == "response" and value is hooks.response is not None:
+            return _Response(value, hooks)
+        return self._self_bind(value) if hooks.binds_methods else value
 
     def _self_wrap(self, other: object) -> object:
         return type(self)(other, self._self_hooks)

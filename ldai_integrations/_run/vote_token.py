@@ -51,11 +51,6 @@ class VoteToken:
         return cls(feedback) if feedback is not None and wanted else None
 
     @property
-    def has_run(self) -> bool:
-        """Whether there is something to vote on."""
-        return self._run is not None
-
-    @property
     def header(self) -> str | None:
         """The name of the header that is added; ``None`` if none is."""
         return self._feedback.settings.header
@@ -97,14 +92,12 @@ class VoteToken:
         self.streams = False
         if not token:
             return b""
-        return self._apart() + f"event: {self._feedback.settings.event}\ndata: {token}\n\n".encode()
-
-    def _apart(self) -> bytes:
-        """Return the line ends that complete the last event of the application."""
+        event = f"event: {self._feedback.settings.event}\ndata: {token}\n\n".encode()
         tail = _ending(self._tail)
         if not tail or tail.endswith(_BLANK_LINES):
-            return b""
-        return b"\n" if tail.endswith(b"\n") else b"\n\n"  # a carriage return and a newline are one line end
+            return event
+        # Complete the last event of the application. A carriage return and a newline are one line end.
+        return (b"\n" if tail.endswith(b"\n") else b"\n\n") + event
 
     def _token(self) -> str:
         return "" if self._run is None else self._run.feedback_token

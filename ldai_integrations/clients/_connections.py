@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
-from .._run.observe import ObservedEvents, observe_events
+from .._run.observe import Observer, observe_events
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
 from ._calls import run_of_call
@@ -24,10 +23,7 @@ class _WithMethods(Proxy):
     """A stand-in whose methods call each other, and return ``self``, as those of the stand-in."""
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self.__wrapped__, name)
-        if type(value) is MethodType and value.__self__ is self.__wrapped__:
-            return MethodType(value.__func__, self)
-        return value
+        return self._self_bind(getattr(self.__wrapped__, name))
 
 
 class ConnectionManager(_WithMethods):
@@ -70,7 +66,7 @@ class _Connection(_WithMethods):
         super().__init__(inner)
         self._self_kind = kind
         self._self_run = run_of_call()
-        self._self_open: dict[str, ObservedEvents] = {}
+        self._self_open: dict[str, Observer] = {}
         self._self_lanes: dict[object, str] = {}
 
     def __iter__(self) -> Any:

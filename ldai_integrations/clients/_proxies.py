@@ -106,11 +106,12 @@ def wrap(inner: object, place: Place) -> Wrapped:
 
 
 class _Method(Proxy):
-    """A method of a client. Subclasses define its call."""
+    """A method of a client, and what it is. Subclasses define its call."""
 
-    def __init__(self, inner: object, owner: Wrapped) -> None:
+    def __init__(self, inner: object, owner: Wrapped, part: Part) -> None:
         super().__init__(inner)
         self._self_owner = owner
+        self._self_part: Any = part
 
     def __copy__(self) -> object:
         return self
@@ -125,12 +126,9 @@ class _Method(Proxy):
 class _TrackedMethod(_Method):
     """A method that calls a model. The call is added to the ledger of the current run."""
 
-    def __init__(self, inner: object, owner: Wrapped, call: CallKind) -> None:
-        super().__init__(inner, owner)
-        self._self_call = call
-
     def __call__(self, *args: object, **kwargs: object) -> object:
-        kind, method, place = self._self_call, self.__wrapped__, self._self_owner._self_place
+        kind: CallKind = self._self_part
+        method, place = self.__wrapped__, self._self_owner._self_place
         run = run_of_call()
         if run is None:
             return call_outside_run(kind, method, args, kwargs)
@@ -150,12 +148,8 @@ class _TrackedMethod(_Method):
 class _PostMethod(_Method):
     """A method that sends requests to any path; the ones to models are tracked."""
 
-    def __init__(self, inner: object, owner: Wrapped, post: Post) -> None:
-        super().__init__(inner, owner)
-        self._self_post = post
-
     def __call__(self, *args: object, **kwargs: object) -> object:
-        kind = self._self_post.call_of(args[0] if args else kwargs.get("path"))
+        kind = self._self_part.call_of(args[0] if args else kwargs.get("path"))
         if kind is None:
             return self.__wrapped__(*args, **kwargs)
         run = run_of_call()
@@ -176,21 +170,14 @@ class _Self(Wrapped):
     """The ``self`` of a method that calls other methods: these are the tracked ones."""
 
     def __getattr__(self, name: str) -> Any:
-        value = super().__getattr__(name)
-        if type(value) is MethodType and value.__self__ is self.__wrapped__:
-            return MethodType(value.__func__, self)
-        return value
+        return self._self_bind(super().__getattr__(name))
 
 
 class _ConnectMethod(_Method):
     """A method that opens a connection."""
 
-    def __init__(self, inner: object, owner: Wrapped, connect: Connect) -> None:
-        super().__init__(inner, owner)
-        self._self_connect = connect
-
     def __call__(self, *args: object, **kwargs: object) -> object:
-        return ConnectionManager(self.__wrapped__(*args, **kwargs), self._self_connect.response)
+        return ConnectionManager(self.__wrapped__(*args, **kwargs), self._self_part.response)
 
 
 class _AnotherClient(_Method):
@@ -210,7 +197,7 @@ def _wrap_part(value: object, part: Part, owner: Wrapped) -> object:
     if isinstance(part, Mapping):
         return wrap(value, replace(place, tree=part))
     if isinstance(part, Another):
-        return _AnotherClient(value, owner)
+        return _AnotherClient(value, owner, part)
     if isinstance(part, Connect):
         return _ConnectMethod(value, owner, part)
     if isinstance(part, CallKind):

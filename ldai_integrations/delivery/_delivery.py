@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from ldclient import Context, LDClient
 
@@ -22,35 +22,6 @@ _FLUSH_EVERY = 1_000
 _MAX_YIELD_SECONDS = 0.005
 
 
-class Delivery(Protocol):
-    """The delivery of one client's events. Thread-safe."""
-
-    @property
-    def accepts_events(self) -> bool:
-        """Whether there is room for an event; False if the client is closed."""
-
-    def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
-        """Send an event, with every value made finite and serialisable."""
-
-    def flush(self, timeout: float) -> FlushReport:
-        """Send everything that is buffered and wait up to ``timeout`` seconds for it; not on an event loop.
-
-        In a forked child that has not used the client there is nothing to send.
-        """
-
-    def close(self, timeout: float) -> FlushReport:
-        """Flush and close the client, in about ``timeout`` seconds at most."""
-
-    def counts(self) -> tuple[int | None, int | None, dict[str, int]]:
-        """Return the number of sent and pending events, and of lost events by reason, as far as they are known."""
-
-    def endpoint(self) -> str | None:
-        """Return the last answer of the events endpoint, if it is known."""
-
-    def diagnostics(self) -> dict[str, int]:
-        """Return how often each kind of failure has happened here."""
-
-
 def delivery_of(client: LDClient, diagnostics: Diagnostics) -> Delivery:
     """Return the delivery that suits an LDClient's event processor."""
     if isinstance(processor_of(client), SpoolingEventProcessor):
@@ -59,12 +30,15 @@ def delivery_of(client: LDClient, diagnostics: Diagnostics) -> Delivery:
 
 
 class SpooledDelivery:
-    """The delivery of a client with a :class:`SpoolingEventProcessor`, which replaces values on its own thread."""
+    """The delivery of a client with a :class:`SpoolingEventProcessor`, which replaces values on its own thread.
+
+    Thread-safe.
+    """
 
     def __init__(self, client: LDClient) -> None:
         self._client = client
         self._last: SpoolingEventProcessor = processor_of(client)
-        self.track = client.track
+        self.track: Callable[..., None] = client.track
 
     @property
     def _processor(self) -> SpoolingEventProcessor:
@@ -81,7 +55,10 @@ class SpooledDelivery:
         return not isinstance(processor, SpoolingEventProcessor) or processor.accepts_events
 
     def flush(self, timeout: float) -> FlushReport:
-        """Send everything that is buffered and wait for it."""
+        """Send everything that is buffered and wait for it; not on an event loop.
+
+        In a forked child that has not used the client there is nothing to send.
+        """
         return _send_after_restart(self._client, timeout, lambda seconds: self._processor.deliver(seconds))
 
     def close(self, timeout: float) -> FlushReport:
@@ -109,7 +86,10 @@ class SpooledDelivery:
 
 
 class PlainDelivery:
-    """The delivery of a client with the SDK's own event processor, which does not say what became of the events."""
+    """The delivery of a client with the SDK's own event processor, which does not say what became of the events.
+
+    Thread-safe.
+    """
 
     def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:
         self._client, self._diagnostics = client, diagnostics
@@ -133,7 +113,11 @@ class PlainDelivery:
             time.sleep((2 * len(queue.waiting) / queue.capacity - 1) * _MAX_YIELD_SECONDS)
 
     def flush(self, timeout: float) -> FlushReport:
-        """Send everything that is buffered and wait for it. Callers that ask meanwhile share the next flush."""
+        """Send everything that is buffered and wait for it; not on an event loop.
+
+        Callers that ask meanwhile share the next flush. In a forked child that has not used the client there is nothing
+        to send.
+        """
         return _send_after_restart(self._client, timeout, self._flush)
 
     def close(self, timeout: float) -> FlushReport:
@@ -198,6 +182,10 @@ class PlainDelivery:
             if not queue.flush(deadline) or not queue.wait_until_idle(deadline):
                 return False
         return True
+
+
+#: The delivery of one client's events.
+Delivery: TypeAlias = SpooledDelivery | PlainDelivery
 
 
 def _send_after_restart(client: LDClient, timeout: float, send: Callable[[float], FlushReport]) -> FlushReport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,18 +14,17 @@ from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, is_real_key
 _SECONDS = 2.0
 
 
-def watch_dev_server(environ: Mapping[str, str] | None, diagnostics: Diagnostics) -> DevWarnings | None:
+def watch_dev_server(environ: Mapping[str, str], diagnostics: Diagnostics) -> DevWarnings | None:
     """Show the library's warnings on the page of the dev server, and warn if it takes the place of LaunchDarkly.
 
     Args:
-        environ: The variables to read instead of ``os.environ``.
+        environ: The environment variables.
         diagnostics: Where the warning is noted.
 
     Returns:
         What shows the warnings, or ``None`` without a dev server.
     """
-    env = os.environ if environ is None else environ
-    key, server = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
+    key, server = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
     if not server:
         return None
     warnings = DevWarnings(server.rstrip("/"), key or DEV_KEY)

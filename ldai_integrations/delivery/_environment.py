@@ -30,14 +30,10 @@ _NOT_CONFIGURED = (
 )
 
 
-def not_configured(environ: Mapping[str, str] | None = None) -> str:
-    """Return what to set, and the variables that look as if they were misspelled.
-
-    Args:
-        environ: The variables to read instead of ``os.environ``.
-    """
+def not_configured(environ: Mapping[str, str] = os.environ) -> str:
+    """Return what to set, and the variables that look as if they were misspelled."""
     names = (SDK_KEY, DEV_SERVER, CONFIG_FILE)
-    others = sorted((os.environ if environ is None else environ).keys() - set(names))
+    others = sorted(environ.keys() - set(names))
     similar = {name: get_close_matches(name, names, n=1, cutoff=0.85) for name in others}
     return " ".join(
         [_NOT_CONFIGURED, *(f"{name} is set; did you mean {match[0]}?" for name, match in similar.items() if match)]
@@ -63,28 +59,19 @@ SERVERLESS = {
 }
 
 
-def is_serverless(environ: Mapping[str, str] | None = None) -> bool:
-    """Return whether the platform may freeze the process as soon as it has answered a request.
-
-    Args:
-        environ: The variables to read instead of ``os.environ``.
-    """
-    env = os.environ if environ is None else environ
-    return any(env.get(name) for name in SERVERLESS)
+def is_serverless(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the platform may freeze the process as soon as it has answered a request."""
+    return any(environ.get(name) for name in SERVERLESS)
 
 
-def client_from_env(environ: Mapping[str, str] | None = None) -> LDClient:
+def client_from_env(environ: Mapping[str, str]) -> LDClient:
     """Make the LDClient that the environment describes, without a wait for its connection.
-
-    Args:
-        environ: The variables to read instead of ``os.environ``.
 
     Raises:
         TrackingNotConfiguredError: If none of the three variables is set.
         ConfigurationError: If one has a value that cannot work.
     """
-    env = os.environ if environ is None else environ
-    key, server, file = (env.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
+    key, server, file = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     if server:
         uris = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), _check_address(server))
         return _make(_check_key(key, for_dev_server=True) if key else DEV_KEY, **uris)

@@ -11,11 +11,12 @@ Every statement reads a few thousand entries of one index only, so that events c
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._json import shorten
+from ._json import Json, shorten
 
 if TYPE_CHECKING:
     from ._events import EventStore
@@ -74,15 +75,7 @@ class Span:
         return range(now - self.buckets + 1, now + 1)
 
 
-@dataclass
-class _Cell:
-    """The values of one variation in one bucket, by event key."""
-
-    values: dict[str, tuple[int, float]] = field(default_factory=dict)
-    times: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
-
-
-def read_cells(events: EventStore, config_key: str, *, step_ms: int, buckets: Iterable[int]) -> list[dict[str, object]]:
+def read_cells(events: EventStore, config_key: str, *, step_ms: int, buckets: Iterable[int]) -> list[Json]:
     """Return the cells of some buckets, without empty ones.
 
     Args:
@@ -96,21 +89,18 @@ def read_cells(events: EventStore, config_key: str, *, step_ms: int, buckets: It
         key: pairs of a value and its count).
     """
     keys = [key for (key,) in events.select(_KEYS, config_key=config_key, most=MAX_KEYS)]
-    found: list[dict[str, object]] = []
+    found: list[Json] = []
     for bucket in buckets:
         window = {"since_ms": bucket * step_ms, "until_ms": (bucket + 1) * step_ms}
-        cells: dict[str, _Cell] = {}
+        cells: defaultdict[str, Json] = defaultdict(lambda: {"values": {}, "times": defaultdict(list)})
         for key in keys:
             for variation, count, total in events.select(_SUMS, config_key=config_key, key=key, **window):
-                cells.setdefault(variation, _Cell()).values[key] = (count, shorten(total))
+                cells[variation]["values"][key] = (count, shorten(total))
             if key in TIMES:
                 for variation, value, count in events.select(_TIMES, config_key=config_key, key=key, **window):
                     # An event may have been stored since the sums were read.
-                    cells.setdefault(variation, _Cell()).times.setdefault(key, []).append((value, count))
-        found += [
-            {"variationKey": variation, "bucket": bucket, "values": cell.values, "times": cell.times}
-            for variation, cell in cells.items()
-        ]
+                    cells[variation]["times"][key].append((value, count))
+        found += [{"variationKey": variation, "bucket": bucket, **cell} for variation, cell in cells.items()]
     return found
 
 

@@ -210,10 +210,7 @@ class Migration(Part):
 
 
 # A variation with this object is an AI Config. Another flag may have any values.
-_ITEMS: Json = {
-    "if": {"type": "object", "required": ["_ldMeta"]},
-    "then": {"$ref": "#/$defs/Variation"},
-}
+_ITEMS: Json = {"if": {"type": "object", "required": ["_ldMeta"]}, "then": {"$ref": "#/$defs/Variation"}}
 
 
 class Flag(Part):

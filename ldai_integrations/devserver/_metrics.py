@@ -130,25 +130,19 @@ def compute_further_figures(asked: Selection) -> list[Json]:
         for one in (None, variation_key):
             times.setdefault((one, _TIME_FIELDS[key]), []).append(value)
     for (variation_key, name), values in times.items():
-        of(variation_key)["percentiles"][name] = _percentiles_of(values)
+        at = {f"p{share}": values[math.ceil(len(values) * share / 100) - 1] for share in PERCENTILES}
+        of(variation_key)["percentiles"][name] = {label: round(value) for label, value in at.items()}
     scores = [(None, *row[1:]) for row in asked.select(f"{SELECT} GROUP BY key")]
     scores += asked.select(f"{SELECT} GROUP BY variation_key, key")
     for variation_key, key, _, mean in scores:
-        if _is_score(key) and key not in MEANS.values():
+        # The score of a judge, or of a metric that the application tracks under its own key.
+        is_score = key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
+        if is_score and key not in MEANS.values():
             of(variation_key)["scores"][key] = mean
     for variation_key, count in count_without_outcome(asked.events, asked.config_key, asked.since_ms, asked.until_ms):
         of(variation_key)["withoutOutcome"] += count
         of(None)["withoutOutcome"] += count
     return [{"variationKey": variation_key, **figures} for variation_key, figures in found.items()]
-
-
-def _percentiles_of(values: Sequence[float]) -> dict[str, int]:
-    return {f"p{share}": round(values[math.ceil(len(values) * share / 100) - 1]) for share in PERCENTILES}
-
-
-def _is_score(key: str) -> bool:
-    """Return whether an event is the score of a judge, or of a metric that the application tracks under its own key."""
-    return key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
 
 
 def _add_costs(variations: Sequence[Metrics]) -> Metrics:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -41,48 +42,44 @@ class Update(NamedTuple):
     body: bytes
 
 
+@dataclass
 class View:
     """The part of the data that one page shows: an AI Config and a range of time.
 
-    If the page names no AI Config, it gets the one with the newest event.
+    Attributes:
+        stores: Contain the data.
+        config_key: Key of the AI Config; empty if the page names none. Then it gets the one with the newest event.
+        span: The range of time.
     """
 
-    def __init__(self, stores: Stores, config_key: str, span: Span) -> None:
-        """Store what to show.
-
-        Args:
-            stores: Contain the data.
-            config_key: Key of the AI Config; empty if the page names none.
-            span: The range of time.
-        """
-        self._stores = stores
-        self._config_key = config_key
-        self._span = span
+    stores: Stores
+    config_key: str
+    span: Span
 
     def read_update(self, known: str | None) -> Update:
         """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second."""
-        events, flags = self._stores.events, self._stores.flags.payload["flags"]
+        events, flags = self.stores.events, self.stores.flags.payload["flags"]
         now = events.cursor
-        configs = list_configs(events, flags, self._stores.list_prices)
-        since = _read_id(known, now) if self._config_key else 0
+        configs = list_configs(events, flags, self.stores.list_prices)
+        since = _read_id(known, now) if self.config_key else 0
         newest = max(configs, key=lambda config: int(config["lastId"]), default={"configKey": ""})
-        config_key = self._config_key or str(newest["configKey"])
+        config_key = self.config_key or str(newest["configKey"])
         if any(config["runs"] for config in configs):  # before the first run, the page may change its AI Config
-            self._config_key = config_key
-        numbers = self._span.numbers()
-        changed = find_changed_buckets(events, config_key, since=since, span=self._span) if since else numbers
+            self.config_key = config_key
+        numbers = self.span.numbers()
+        changed = find_changed_buckets(events, config_key, since=since, span=self.span) if since else numbers
         runs = list_runs(events, config_key, after=since, limit=RUNS)
         cursor = f"{now.era}.{now.id}"
         data = {
             "cursor": cursor,
             "complete": not since,
             "configKey": config_key,
-            "stepMs": self._span.step_ms,
+            "stepMs": self.span.step_ms,
             "firstBucket": numbers.start,
             "buckets": len(numbers),
             "configs": configs,
-            "warnings": self._stores.warnings.to_json(),
-            "cells": read_cells(events, config_key, step_ms=self._span.step_ms, buckets=changed),
+            "warnings": self.stores.warnings.to_json(),
+            "cells": read_cells(events, config_key, step_ms=self.span.step_ms, buckets=changed),
             "runs": runs,
             "allRuns": len(runs) < RUNS,
         }

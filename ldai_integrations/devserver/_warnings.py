@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 MOST = 100
 MAX_CHARS = 1000
-
-
-@dataclass(frozen=True)
-class ApplicationWarning:
-    """A warning of an application's library.
-
-    Attributes:
-        kind: Its name in ``Tracking.stats().diagnostics``.
-        text: The line of the log.
-        received_ms: When it has arrived last, in milliseconds since the epoch.
-    """
-
-    kind: str
-    text: str
-    received_ms: int
 
 
 class Warnings:
@@ -29,14 +13,15 @@ class Warnings:
 
     def __init__(self) -> None:
         """Start without warnings."""
-        self._found: dict[str, ApplicationWarning] = {}
+        self._found: dict[str, dict[str, object]] = {}
         self.version = 0
 
     def add(self, content: object) -> None:
         """Add a warning, or the time at which it has arrived again.
 
         Args:
-            content: An object with ``kind`` and ``text``.
+            content: An object with ``kind``, its name in ``Tracking.stats().diagnostics``, and ``text``, the line of
+                the log.
 
         Raises:
             ValueError: It is something else.
@@ -45,7 +30,8 @@ class Warnings:
             case {"kind": str(kind), "text": str(text)}:
                 text = text[:MAX_CHARS]
                 found = {key: one for key, one in self._found.items() if key != text}
-                self._found = {text: ApplicationWarning(kind[:MAX_CHARS], text, int(time.time() * 1000)), **found}
+                warning = {"kind": kind[:MAX_CHARS], "text": text, "receivedMs": int(time.time() * 1000)}
+                self._found = {text: warning, **found}
             case _:
                 raise ValueError('a warning has the form {"kind": …, "text": …}')
         while len(self._found) > MOST:
@@ -58,7 +44,5 @@ class Warnings:
         self.version += 1
 
     def to_json(self) -> list[dict[str, object]]:
-        """Return the warnings, the newest one first."""
-        return [
-            {"kind": one.kind, "text": one.text, "receivedMs": one.received_ms} for one in list(self._found.values())
-        ]
+        """Return the warnings, the newest one first, with the time at which each has arrived last."""
+        return list(self._found.values())

@@ -89,12 +89,7 @@ class Feedback:
         return config_key in self._config_keys
 
     def token(
-        self,
-        tracker: LDAIConfigTracker,
-        ld_context: Context,
-        *,
-        anonymous: bool,
-        model: Mapping[str, object],
+        self, tracker: LDAIConfigTracker, ld_context: Context, *, anonymous: bool, model: Mapping[str, object]
     ) -> str:
         """Return the token of a run; an empty one, which is logged, if there cannot be a token.
 

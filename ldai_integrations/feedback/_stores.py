@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from .._locks import ForkSafeLock
@@ -206,19 +207,19 @@ def _vote_key(run_id: str) -> str:
     return f"ldai:vote:{run_id}"
 
 
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """A limit on the requests of each client in each minute. Thread-safe.
 
-    Args:
+    Attributes:
         per_minute: How many requests one client may send; 0 for any number.
         store: Where they are counted.
         clock: Returns seconds since the epoch, which all processes count alike.
     """
 
-    def __init__(self, per_minute: int, store: FeedbackStore, *, clock: Callable[[], float] = time.time) -> None:
-        self._per_minute = per_minute
-        self._store = store
-        self._clock = clock
+    per_minute: int
+    store: FeedbackStore
+    clock: Callable[[], float] = time.time
 
     def seconds_to_wait(self, client: str) -> int:
         """Count a request, and return 0 or, if it is one too many, the seconds until the next one is allowed.
@@ -227,10 +228,10 @@ class RateLimit:
             client: The address of the client. It is empty if the server does not know it (on a Unix socket). Then it
                 stands for all clients and is not limited.
         """
-        if not self._per_minute or not client:
+        if not self.per_minute or not client:
             return 0
-        now = self._clock()
+        now = self.clock()
         minute = int(now / _MINUTE)
-        if self._store.count(client, minute) <= self._per_minute:
+        if self.store.count(client, minute) <= self.per_minute:
             return 0
         return max(1, round((minute + 1) * _MINUTE - now))

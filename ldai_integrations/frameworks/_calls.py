@@ -151,7 +151,7 @@ class _OpenCall:
         self.call: ProviderCall = run.ledger.begin("framework")
         self.call.framework, self.call.api = calls.name, api
         self._chunks = ItemReader()
-        self.call.read_with(self._read_so_far)
+        self.call.read = self._read_so_far
 
     def add_chunk(self, chunk: object) -> None:
         if self._chunks.feed(chunk):
@@ -193,7 +193,7 @@ class _OpenCall:
             reading = chunks
         if reading is not None:
             known = replace(reading, error=error or reading.error)
-            self.call.read_with(lambda: known)
+            self.call.read = lambda: known
         self._keep_request(reading)
 
     def _read_so_far(self) -> Reading | None:

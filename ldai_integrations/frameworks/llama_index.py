@@ -95,10 +95,8 @@ class _Events(BaseEventHandler):
                 self._calls.end(event.span_id, getattr(event.response, "raw", None))
             elif isinstance(event, ExceptionEvent):
                 self._calls.fail(event.span_id, event.exception)
-            elif isinstance(event, EmbeddingStartEvent):
-                self._begin_embedding(event)
-            elif isinstance(event, EmbeddingEndEvent):
-                self._end_embedding(event)
+            elif isinstance(event, (EmbeddingStartEvent, EmbeddingEndEvent)):
+                self._embed(event)
 
     def _begin(self, event: Any) -> None:
         """Begin a call. A call that it is inside of was none: one method of a model calls another one."""
@@ -107,16 +105,15 @@ class _Events(BaseEventHandler):
         self._calls.withdraw(self._spans.outer_call(event.span_id))
         self._calls.begin(event.span_id, lambda: _request_of(event))
 
-    def _begin_embedding(self, event: Any) -> None:
-        """Begin the first of the batches that a span embeds, which may begin before the others end."""
-        if not self._calls.is_open(event.span_id):
-            self._calls.begin(event.span_id, api="embeddings")
+    def _embed(self, event: Any) -> None:
+        """Begin or end one of the batches that a span embeds, some of which may begin before the others end.
 
-    def _end_embedding(self, event: Any) -> None:
-        """End a batch. LlamaIndex drops the usage, so that the tokens of its texts are counted."""
+        LlamaIndex drops the usage, so that the tokens of the texts are counted.
+        """
         if not self._calls.is_open(event.span_id):
             self._calls.begin(event.span_id, api="embeddings")
-        self._calls.end(event.span_id, request=lambda: ProviderRequest("embeddings", {"input": event.chunks}))
+        if isinstance(event, EmbeddingEndEvent):
+            self._calls.end(event.span_id, request=lambda: ProviderRequest("embeddings", {"input": event.chunks}))
 
 
 def _request_of(event: Any) -> ProviderRequest:

@@ -10,14 +10,7 @@ from urllib.parse import quote
 
 from ..exceptions import ConfigurationError, MetricsError
 from ._http import Connection
-from ._values import (
-    Metrics,
-    VariationMetrics,
-    combine,
-    combine_variations,
-    metrics_from_json,
-    variations_from_json,
-)
+from ._values import Metrics, VariationMetrics, combine, combine_variations, metrics_from_json, variations_from_json
 
 T = TypeVar("T")
 Moment = datetime | int

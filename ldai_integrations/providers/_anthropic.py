@@ -53,10 +53,6 @@ class MessagesApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
-        """Ask for a stream."""
-        return {**arguments, "stream": True}
-
     def answer(self, response: Any) -> Answer:
         """Read a message."""
         text = "".join(block.text for block in response.content if block.type == "text")

@@ -112,7 +112,7 @@ class Api(ABC):
 
     def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
         """Return the arguments with which :attr:`stream_call` returns a stream."""
-        return arguments
+        return {**arguments, "stream": True} if self.stream_call == self.call else arguments
 
     @abstractmethod
     def answer(self, response: Any) -> Answer:

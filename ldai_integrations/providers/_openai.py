@@ -41,7 +41,7 @@ class ChatApi(Api):
 
     def arguments_of_stream(self, client: object, arguments: Json) -> Json:
         """Ask for a stream, and for its usage where the server is known to accept that."""
-        streaming = {**arguments, "stream": True}
+        streaming = super().arguments_of_stream(client, arguments)
         given = arguments.get("stream_options") or {}
         if isinstance(given, Mapping) and has_newer_options(client) and leaves_usage_open(arguments):
             streaming["stream_options"] = {"include_usage": True, **given}
@@ -88,10 +88,6 @@ class MistralApi(ChatApi):
     names: ClassVar = {"seed": "random_seed"}
     max_temperature = 1.5
 
-    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
-        """Return the arguments unchanged: streams have a method of their own."""
-        return arguments
-
     def text_in(self, event: Any) -> str:
         """Return the text in an event."""
         return super().text_in(event.data)
@@ -112,10 +108,6 @@ class CohereApi(ChatApi):
         if (prompt.tools or not prompt.wants_json) and arguments.pop("response_format", None) is not None:
             omitted.append("response_format")
         return arguments, omitted
-
-    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
-        """Return the arguments unchanged: streams have a method of their own."""
-        return arguments
 
     def answer(self, response: Any) -> Answer:
         """Read a response."""

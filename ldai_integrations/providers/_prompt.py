@@ -135,13 +135,7 @@ class Prompt:
         return str(described.get("name", "")) if isinstance(described, Mapping) else ""
 
 
-def prompt_of(
-    model: str,
-    messages: Sequence[Fields],
-    parameters: Fields,
-    *,
-    tools: Mapping[str, Fields],
-) -> Prompt:
+def prompt_of(model: str, messages: Sequence[Fields], parameters: Fields, *, tools: Mapping[str, Fields]) -> Prompt:
     """Return the prompt of an AI Config.
 
     Args:

@@ -50,10 +50,6 @@ class ResponsesApi(Api):
             for tool in prompt.tools
         ]
 
-    def arguments_of_stream(self, client: object, arguments: Json) -> Json:  # noqa: ARG002
-        """Ask for a stream."""
-        return {**arguments, "stream": True}
-
     def answer(self, response: Any) -> Answer:
         """Read a response."""
         texts, calls = [], []

@@ -24,11 +24,6 @@ def _number_of(value: Any, *, whole: bool) -> int | float | None:
     return int(number) if whole else number
 
 
-def _tool_choice_of(value: Any) -> Any:
-    """Return the choice of a tool; ``None`` if no API accepts it."""
-    return value if isinstance(value, Mapping) or value in _CHOICES else None
-
-
 def _response_format_of(value: Any) -> Mapping[str, Any] | None:
     """Return the format of the answer; ``None`` if no API accepts it. A schema without a name gets one."""
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
@@ -47,7 +42,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(
         ("temperature", "top_p", "presence_penalty", "frequency_penalty"), partial(_number_of, whole=False)
     ),
-    "tool_choice": _tool_choice_of,
+    "tool_choice": lambda value: value if isinstance(value, Mapping) or value in _CHOICES else None,
     "response_format": _response_format_of,
 }
 #: A format of the answer that asks for nothing, which only some APIs have.

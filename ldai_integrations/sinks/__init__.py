@@ -45,12 +45,9 @@ class LaunchDarklySink:
         if usage is None:
             return None
         hidden = frozenset[str]() if self._report_estimates else usage.estimated
-        total = 0 if "total_tokens" in hidden else usage.total_tokens or 0
-        input_tokens = 0 if "input_tokens" in hidden else usage.input_tokens or 0
-        output_tokens = 0 if "output_tokens" in hidden else usage.output_tokens or 0
-        if not (total or input_tokens or output_tokens):
-            return None
-        return TokenUsage(total=total, input=input_tokens, output=output_tokens)
+        names = {"total": "total_tokens", "input": "input_tokens", "output": "output_tokens"}
+        counts = {kind: 0 if name in hidden else getattr(usage, name) or 0 for kind, name in names.items()}
+        return TokenUsage(**counts) if any(counts.values()) else None
 
 
 class LogSink:

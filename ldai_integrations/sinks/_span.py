@@ -153,23 +153,21 @@ class RunSpan:
         return masked
 
 
+@dataclass(slots=True, eq=False)
 class ContextBinding:
     """An OpenTelemetry context that is current while one piece of code works, with what that code adds to it.
 
-    Args:
+    Attributes:
         bound: The context.
         key: A key that only the context and those derived from it have.
     """
 
-    __slots__ = ("_context", "_key")
-
-    def __init__(self, bound: Context, key: str) -> None:
-        self._context = bound
-        self._key = key
+    bound: Context
+    key: str
 
     def enter(self) -> Token[Context]:
         """Make the context current."""
-        return context.attach(self._context)
+        return context.attach(self.bound)
 
     def leave(self, before: Token[Context]) -> None:
         """Restore the former context, unless the application has done so itself.
@@ -177,6 +175,6 @@ class ContextBinding:
         What is current now is entered the next time, because a generator may be inside of a span.
         """
         now = context.get_current()
-        if context.get_value(self._key, now):
-            self._context = now
+        if context.get_value(self.key, now):
+            self.bound = now
             context.detach(before)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from .._value import value_class
-from ..records import Usage
+from ..records import COUNTS, Usage
 from ._fields import fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
 from ._shapes import (
     ANTHROPIC,
@@ -264,7 +264,7 @@ def reconcile(usage: Usage) -> Usage | None:
     if not is_a(usage, Usage):
         return None
     other_types: dict[str, Any] = {}
-    for name in _COUNTS:
+    for name in COUNTS:
         value = getattr(usage, name)
         if value is None:
             continue
@@ -274,9 +274,6 @@ def reconcile(usage: Usage) -> Usage | None:
         if count is not value:  # such as 12.0
             other_types[name] = count
     return add_up(replace(usage, **other_types) if other_types else usage).with_total()
-
-
-_COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name.endswith("_tokens"))
 
 
 def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) -> Usage:

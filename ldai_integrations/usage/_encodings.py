@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import base64
-import logging
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._diagnostics import logger
 from ._encoding_files import O200K, SPECS, EncodingSpec, find_file
 from ._families import family_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import tiktoken
 
     from ..typing import TokenCounter
-
-logger = logging.getLogger("ldai_integrations")
 
 # Longest time that the end of the process waits for threads that count, in seconds. One count takes about 20 ms.
 _LONGEST_WAIT = 1.0
@@ -196,11 +194,8 @@ def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directo
         timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
         directory: A further directory to search for encoding files.
     """
-    specs = {O200K.name: O200K}
-    for model in models:
-        spec = SPECS[family_of(model).encoding]
-        specs[spec.name] = spec
-    thread = encodings.load_in_background(specs.values(), directory)
+    names = dict.fromkeys((O200K.name, *(family_of(model).encoding for model in models)))
+    thread = encodings.load_in_background([SPECS[name] for name in names], directory)
     if timeout is not None and thread is not None:
         thread.join(timeout)
 

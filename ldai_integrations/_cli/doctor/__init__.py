@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..terminal import fail
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print_finding(finding)
     if args.json:
-        print(json.dumps([finding.to_json() for finding in found], indent=2))
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
     return PROBLEM_FOUND if any(finding.level == "problem" for finding in found) else 0
 
 

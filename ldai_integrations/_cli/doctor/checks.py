@@ -37,7 +37,7 @@ def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding
         return
     yield from _check_ai_config(target, args.config_key, ld_context)
     yield from find_warnings(target)
-    if not target.sends_events:
+    if target.file:
         yield skipped("event", "AI Configs come from a file: no events are sent", "set a key to report runs")
     elif args.send_event:
         yield check_event(target)

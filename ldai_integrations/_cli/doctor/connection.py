@@ -37,11 +37,7 @@ _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
 _MOST_BYTES = 1_048_576  # of the warnings
 
-_HOSTS = {
-    "stream": "it sends AI Configs",
-    "base": "it answers polls for AI Configs",
-    "events": "it receives metrics",
-}
+_HOSTS = {"stream": "it sends AI Configs", "base": "it answers polls for AI Configs", "events": "it receives metrics"}
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,6 @@ class Target:
     key: str = ""
     url: str = ""
     file: str = ""
-
-    @property
-    def sends_events(self) -> bool:
-        """Return whether events are sent."""
-        return not self.file
 
     def config(self, *, send_events: bool) -> Config:
         """Return the configuration for an LDClient."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from ..terminal import printable
@@ -18,7 +19,8 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        level: ``ok``; ``skipped`` (not checked); ``warning`` (often a mistake); ``problem`` (does not work).
+        level: ``ok``; ``skipped`` (not checked, with the reason); ``warning`` (often a mistake); ``problem`` (does not
+            work).
         about: The subject of the check.
         text: The result; never contains a secret.
         remedy: What to do; empty if it is ok.
@@ -33,29 +35,11 @@ class Finding:
         line = f"{self.level:<8} {self.about}: {self.text}"
         return f"{line}\n{'':<8} → {self.remedy}" if self.remedy else line
 
-    def to_json(self) -> dict[str, str]:
-        """Return the fields."""
-        return asdict(self)
 
-
-def ok(about: str, text: str) -> Finding:
-    """Return a finding without a problem."""
-    return Finding("ok", about, text)
-
-
-def skipped(about: str, text: str, remedy: str) -> Finding:
-    """Return a finding about something that was not checked, why, and how it can be checked."""
-    return Finding("skipped", about, text, remedy)
-
-
-def warning(about: str, text: str, remedy: str) -> Finding:
-    """Return a finding about something that is often a mistake."""
-    return Finding("warning", about, text, remedy)
-
-
-def problem(about: str, text: str, remedy: str) -> Finding:
-    """Return a finding about something that does not work."""
-    return Finding("problem", about, text, remedy)
+ok = partial(Finding, "ok")
+skipped = partial(Finding, "skipped")
+warning = partial(Finding, "warning")
+problem = partial(Finding, "problem")
 
 
 def print_finding(finding: Finding) -> None:

@@ -78,9 +78,7 @@ def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         if environ.get(name.upper()) and not environ.get(name):
             yield warning(
-                "proxy",
-                f"{name.upper()} is set and {name} is not: LaunchDarkly's SDK reads {name} only",
-                f"set {name}",
+                "proxy", f"{name.upper()} is set and {name} is not: LaunchDarkly's SDK reads {name} only", f"set {name}"
             )
     server = environ.get("LDAI_DEV_SERVER", "")
     exempt = environ.get("no_proxy", "")
@@ -114,13 +112,9 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
         }
         if not (_is_on(options, "enable-threads") or _read_count(options, "threads") > 1):
             yield problem(
-                "uWSGI",
-                f"{path.name} disables threads, which LaunchDarkly's SDK needs",
-                "add enable-threads = true",
+                "uWSGI", f"{path.name} disables threads, which LaunchDarkly's SDK needs", "add enable-threads = true"
             )
-        has_workers = (
-            max(_read_count(options, "processes"), _read_count(options, "workers"), _read_count(options, "p")) > 1
-        )
+        has_workers = any(_read_count(options, name) > 1 for name in ("processes", "workers", "p"))
         if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
             if _is_on(options, "py-call-uwsgi-fork-hooks"):
                 yield ok("uWSGI", f"{path.name} {_FORKED}")
