@@ -87,7 +87,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         failed_calls=sum(call.is_failed for call in calls),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
-        conversation_id=str(run.conversation_id or "")[:_MOST_OF_ID],
+        conversation_id=_conversation_id(run),
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
@@ -172,21 +172,42 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], added: Usage | None, o
     if run.error_by_result is not None:
         return "error" if run.error_by_result else "success"
     status = run.output.status if run.error is None else status_of_exception(run.error)
-    if _is_error(run, calls, own, status):
+    if run.error is not None and status is None:
         return "error"
-    if saw_calls or run.may_miss_calls:
-        return "success"
-    is_refused = status is not None and status >= 400
-    if not has_answered and (is_refused or run.services.reporter.expects_calls(run.config_key)):
+    if saw_calls or has_answered or run.may_miss_calls:
+        return "error" if _is_error(run, calls, own, status) else "success"
+    return _outcome_without_call(run, status)
+
+
+def _outcome_without_call(run: RunState, status: int | None) -> Outcome:
+    """Return the outcome of a run in which no provider call took place, or none that was seen."""
+    if run.is_resolved and not run.config.enabled:
+        return "discarded"
+    if status is not None and status in run.services.settings.error_statuses:
+        return "error"
+    if status is not None and status >= 400:
+        return "discarded"
+    if run.services.reporter.expects_calls(run.config_key):
+        _note_no_call(run)
         return "discarded"
     return "success" if run.config.enabled else "discarded"
 
 
+def _note_no_call(run: RunState) -> None:
+    """Say once for each AI Config that runs without a call are not reported."""
+    run.services.diagnostics.note(
+        "no_call",
+        run.config_key,
+        "No provider call was seen in a run of %r, so it is not reported, as if its answer came from a cache: other "
+        "runs made calls that were seen. If it called a model, wrap the client with wrap_client(). Otherwise call "
+        "run.discard(), which ends this warning.",
+        run.config_key,
+    )
+
+
 def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, status: int | None) -> bool:
-    """Return whether an exception, a failed call, an error in the output or an HTTP status makes the run an error."""
+    """Return whether a failed call, an error in the output or an HTTP status makes the run an error."""
     settings = run.services.settings
-    if run.error is not None and status is None:
-        return True
     unanswered = [call for call in calls if call.is_unanswered]
     if unanswered and settings.caught_failures == "error" and not _is_substituted(calls, unanswered):
         return True
@@ -383,4 +404,9 @@ def _discarded(run: RunState, ended_at: float) -> RunRecord:
         usage=None,
         outcome="discarded",
         error=run.error,
+        conversation_id=_conversation_id(run),
     )
+
+
+def _conversation_id(run: RunState) -> str:
+    return str(run.conversation_id or "")[:_MOST_OF_ID]

@@ -181,7 +181,8 @@ class Reporter:
     def _drop(self, run: RunState) -> None:
         """End a run that is not reported for the sinks that accompany it."""
         for index, companion in run.companions.items():
-            with self._diagnostics.guard(_name_of(self._sinks[index]), run.config_key):
+            sink = self._sinks[index]
+            with self._diagnostics.guard(_name_of(sink), run.config_key):
                 companion.drop()
 
 

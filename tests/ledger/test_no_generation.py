@@ -19,7 +19,7 @@ from ldai_integrations import Run, track_ai, wrap_client
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
-from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, ai_config
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from .provider import IN, Provider
@@ -218,7 +218,7 @@ def test_django(launchdarkly: OfflineLaunchDarkly, openai: Any, monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", ["function", "flask"])
 def test_a_cached_answer(
-    kind: str, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+    kind: str, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once a run has made a provider call, a later run of its key without one is no generation."""
     client, cache = wrap_client(openai), dict[str, str]()
@@ -239,6 +239,10 @@ def test_a_cached_answer(
         assert [answer() for _ in range(3)] == ["Hello there"] * 3
     assert [record.outcome for record in runs.wait(3)] == ["success", "discarded", "discarded"]
     assert len(launchdarkly.sink.records) == launchdarkly.tracking.stats().runs == 1
+    assert launchdarkly.tracking.stats().diagnostics == {"no_call": 2}
+    [line] = [line for line in caplog.messages if "No provider call was seen" in line]
+    assert "wrap_client()" in line
+    assert "run.discard()" in line
 
 
 def test_other_keys_are_not_affected(provider: Provider, openai: Any, runs: RecordingSink) -> None:
@@ -271,3 +275,36 @@ def test_discard(
     assert runs.wait()[0].outcome == "discarded"
     assert launchdarkly.sink.records == []
     assert launchdarkly.events.of_runs() == []
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_a_disabled_ai_config(status: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A run of a disabled AI Config without a call is no generation, whatever the application answers."""
+    launchdarkly.serve("off", ai_config(enabled=False))
+    app = flask.Flask(__name__)
+    view = track_ai(config_key="off", on_disabled=lambda: ("The assistant is not available.", status))(lambda: "never")
+    app.get("/")(view)
+    assert app.test_client().get("/").status_code == status
+    assert [(record.outcome, record.enabled) for record in runs.wait()] == [("discarded", False)]
+
+
+def test_the_handler_of_a_disabled_ai_config_fails(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """An exception is an error, also if the AI Config is disabled."""
+    launchdarkly.serve("off", ai_config(enabled=False))
+
+    @track_ai(config_key="off")
+    def fail(run: Run) -> None:
+        assert not run.config.enabled
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [record.outcome for record in runs.wait()] == ["error"]
+
+
+def test_the_conversation_of_a_discarded_run(runs: RecordingSink) -> None:
+    """A run that is no generation keeps the id that the application has set."""
+    with track_ai(config_key="chat") as run:
+        run.conversation_id = "talk-1"
+        run.discard()
+    assert [(record.outcome, record.conversation_id) for record in runs.wait()] == [("discarded", "talk-1")]
