@@ -90,7 +90,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
         if has_more or not read_counts(usage):
             return False  # a response, which has its counts among other things
     for model, usage in event.items():
-        draft.begin(model)
+        draft.begin(model, whole=True)
         draft.count(usage)
         draft.name_model(model)
     return True
