@@ -33,6 +33,20 @@ class RestOfStream(Protocol):
         """Read an item of the stream."""
 
 
+class ObservedEvents(Protocol):
+    """The events of one provider call, as somebody else receives them."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+
+    def on_item(self, item: object) -> object:
+        """Read an event."""
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the last event, or the exception that ended the events."""
+
+
 class ProviderCall:
     """One request to a model, as one source reports it.
 
@@ -172,7 +186,7 @@ class Ledger:
         clock: A monotonic clock, in seconds.
     """
 
-    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "lines")
+    __slots__ = ("_calls", "_clock", "_known", "_request_chars", "events", "lines")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -181,6 +195,9 @@ class Ledger:
         self._request_chars = 0
         #: Takes the next line of a provider's stream whose lines are observed one by one.
         self.lines: Callable[[Any], object] | None = None
+        #: The streams whose events are observed one by one, by the ids of their responses. An event without an id
+        #: belongs to the last one.
+        self.events: dict[str, ObservedEvents] = {}
 
     def __iter__(self) -> Iterator[ProviderCall]:
         return iter(tuple(self._calls))
@@ -210,6 +227,12 @@ class Ledger:
         """Return whether this very object has been read."""
         known = self._known.get(id(response))
         return known is not None and known() is response
+
+    @property
+    def open_events(self) -> ObservedEvents | None:
+        """The last of these streams, if its end has not been noted."""
+        last = next(reversed(self.events.values()), None)
+        return None if last is None or last.is_complete else last
 
     def keep_request(self, call: ProviderCall, most_chars: int) -> None:
         """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""
@@ -264,6 +287,7 @@ class Ledger:
         for call in self._calls:
             call.release()
         self._known.clear()
+        self.events.clear()
         self.lines = None
 
 

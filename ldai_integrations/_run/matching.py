@@ -59,8 +59,14 @@ class CountedCall:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether nobody waited for the end of the answer, so that it may have more tokens than are known."""
-        return self.call.is_unfinished and not self.reading.finish_reasons
+        """Whether the end of the answer has not arrived, so that it may have more tokens than are known.
+
+        Nobody waited for it, or the stream ended without it: a proxy may end a response whose source broke off.
+        """
+        if self.reading.finish_reasons:
+            return False
+        is_cut_off = self.call.first_token_at is not None and self.usage.output_tokens is None
+        return self.call.is_unfinished or is_cut_off
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, read
@@ -17,6 +17,7 @@ from .kinds import (
     add_billing,
     add_metered,
     copy_of_body,
+    has_body,
     is_botocore_body,
     is_http_response,
     is_model,
@@ -26,7 +27,7 @@ from .kinds import (
     raw_response_of,
     reading_of_stream,
 )
-from .ledger import ProviderCall
+from .ledger import ObservedEvents, ProviderCall
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
@@ -57,7 +58,12 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
     call = run.ledger.begin("observed")
     call.provider = provider
     if issubclass(type(response), BaseException):
-        note_failure(run, call, cast(BaseException, response))
+        broken = run.ledger.open_events
+        if broken is None:
+            note_failure(run, call, cast(BaseException, response))
+        else:
+            run.ledger.withdraw(call)
+            broken.on_end(cast(BaseException, response))
         return response
     observed: T = observe(run, response, call)
     return observed
@@ -83,8 +89,10 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
             run.ledger.withdraw(call)
             return response
         run.adopt(response)
-        observed = _Observer(run, call, hides_usage).take(response)
-        run.ledger.remember(observed)
+        observer = _Observer(run, call, hides_usage)
+        observed = observer.take(response)
+        if not observer.is_of_events:
+            run.ledger.remember(observed)
         return observed
     except Exception as exc:
         run.ledger.withdraw(call)
@@ -132,16 +140,6 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
         ledger.lines = None
 
 
-class ObservedEvents(Protocol):
-    """The events of one provider call, as somebody else receives them."""
-
-    def on_item(self, item: object) -> object:
-        """Read an event."""
-
-    def on_end(self, exc: BaseException | None) -> None:
-        """Note the last event, or the exception that ended the events."""
-
-
 def observe_events(run: RunState, call: ProviderCall) -> ObservedEvents:
     """Return what reads the events of a call, which come one by one."""
     observer = _Observer(run, call, hides_usage=False)
@@ -174,6 +172,8 @@ class _Observer(StreamHooks):
         self._reader: ItemReader | BodyReader | StreamReader | None = None
         #: The provider's stream, if the response is one.
         self.stream: object = None
+        #: Whether the response is an event of a stream whose events are observed one by one.
+        self.is_of_events: bool = False
 
     def take(self, response: object) -> object:
         """Attach a reader to a response; return what the caller gets."""
@@ -202,6 +202,11 @@ class _Observer(StreamHooks):
             return self._take_stream(response)
         self._take_whole(response)
         return response
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+        return self._call.ended_at is not None
 
     # Streams
 
@@ -293,6 +298,10 @@ class _Observer(StreamHooks):
             self._ledger.withdraw(call)
             self._note_unknown(response)
             return
+        if call.source == "observed" and reading is not None and type(response) is not list:
+            self.is_of_events = self._take_event(response, reading)
+        if self.is_of_events:
+            return
         call.read_with(lambda: reading)
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
@@ -303,6 +312,31 @@ class _Observer(StreamHooks):
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None
+
+    def _take_event(self, event: object, reading: Reading) -> bool:
+        """Take an event of a stream whose events are observed one by one; return whether it is one.
+
+        Each names its response, or belongs to the same one as the last event.
+        """
+        if reading.is_whole:
+            return False
+        streams = self._ledger.events
+        name = reading.ids[0] if reading.ids else next(reversed(streams), "")
+        known = streams.get(name)
+        if reading.error and not reading.ids:
+            known = self._ledger.open_events
+        if known is None and (reading.finish_reasons or reading.error):
+            return False
+        if known is None and reading != Reading():
+            self.read_items()
+            known = streams[name] = self
+        else:
+            self._ledger.withdraw(self._call)
+        if known is not None:
+            known.on_item(event)
+            if reading.finish_reasons:
+                known.on_end(None)
+        return True
 
     def _take_long_list(self, entries: tuple[object, ...]) -> bool:
         """Have a long list of responses or events read when the run is reported; return whether it is one."""
@@ -324,13 +358,19 @@ class _Observer(StreamHooks):
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
+        if http.status_code >= 400:  # the body of an error may have any format
+            self._call.error = str(http.status_code)
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
-        if http.is_stream_consumed:
+        if has_body(http):
             reader = self._body_reader(content_type, "")
             self._read_with(reader, lambda: add_billing(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())
+            return
+        if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
+            self._ledger.withdraw(self._call)
+            self._note_unknown(http)
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)

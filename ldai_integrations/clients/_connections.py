@@ -7,7 +7,8 @@ from typing import Any
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
-from .._run.observe import ObservedEvents, observe_events
+from .._run.ledger import ObservedEvents
+from .._run.observe import observe_events
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
 from ._calls import run_of_call
