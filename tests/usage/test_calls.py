@@ -123,7 +123,10 @@ def test_an_id_for_each_response_of_a_gemini_stream() -> None:
     candidates: list[Json] = [{"content": {"parts": [{"text": word}]}} for word in "ab"]
     candidates[1]["finishReason"] = "STOP"
     reading = reading_of(
-        *({"candidates": [one], "responseId": name, "usageMetadata": usage} for one, name in zip(candidates, "ab"))
+        *(
+            {"candidates": [one], "responseId": name, "usageMetadata": usage}
+            for one, name in zip(candidates, "ab", strict=True)
+        )
     )
 
     assert len(usages(reading)) == 1
