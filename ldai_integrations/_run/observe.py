@@ -318,11 +318,11 @@ class _Observer(StreamHooks):
 
         Each names its response, or belongs to the same one as the last event.
         """
-        if reading.is_whole:
-            return False
         streams = self._ledger.events
         name = reading.ids[0] if reading.ids else next(reversed(streams), "")
         known = streams.get(name)
+        if reading.is_whole and not (known and reading.ids):  # the last event may repeat the response
+            return False
         if reading.error and not reading.ids:
             known = self._ledger.open_events
         if known is None and (reading.finish_reasons or reading.error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -109,6 +110,28 @@ def test_the_stream_itself(events: Events, runs: RecordingSink) -> None:
     """The same events are the same call if the stream is observed."""
     with track_ai(config_key="chat") as run:
         assert len(list(run.observe(iter(events)))) == len(events)
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.finish_reasons == ("stop",)
+
+
+def test_events_of_llama_index(runs: RecordingSink) -> None:
+    """Chunks of LlamaIndex contain the provider's chunks, and the last one the usage a second time."""
+    chunks = [SimpleNamespace(raw=chunk, delta="", additional_kwargs={}) for chunk in chat("c1")]
+    chunks[-1].additional_kwargs = chat("c1")[-1]["usage"]
+    with track_ai(config_key="chat") as run:
+        for chunk in chunks:
+            run.observe(chunk)
+    assert is_exact(runs.wait()[0])
+
+
+def test_the_response_after_its_events(runs: RecordingSink) -> None:
+    """The whole response that helpers put together from the events adds nothing to them."""
+    head = {"id": "c1", "object": "chat.completion", "model": "m", "usage": chat("c1")[-1]["usage"]}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello there"}, "finish_reason": "stop"}
+    with track_ai(config_key="chat") as run:
+        for event in [*chat("c1"), {**head, "choices": [choice]}]:
+            run.observe(event)
     record = runs.wait()[0]
     assert is_exact(record)
     assert record.finish_reasons == ("stop",)
