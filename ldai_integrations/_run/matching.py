@@ -76,12 +76,14 @@ class CountedCall:
         return report.source != "sdk" or report.encloses(self.call)
 
     def is_repeated_by(self, report: ProviderCall, reading: Reading) -> bool:
-        """Return whether the source of a report has reported the same response before, in another form.
+        """Return whether a report is about this response, although its source has reported it before.
 
         A handler may observe a stream and then the message that was put together from it, or an object and then its
-        dict. Two streams are two calls, whatever their ids.
+        dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
+        has seen only one.
         """
-        is_same_form = self._forms.get(_reporter_of(report), report.form) is report.form
+        source = _reporter_of(report)
+        is_same_form = self._forms.get(source, report.form) is report.form and source == _reporter_of(self.call)
         return not is_same_form and not set(reading.ids).isdisjoint(self.reading.ids)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:

@@ -6,7 +6,7 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ from .kinds import (
     reading_of_stream,
 )
 from .ledger import ObservedEvents, ProviderCall
+from .proxy import Proxy
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
@@ -84,7 +85,9 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
     """
     try:
         if inspect.isawaitable(response):
-            return _observe_later(run, response, call, hides_usage)
+            is_manager = hasattr(response.__class__, "__aenter__")
+            later = _AwaitableManager if is_manager else _observe_later
+            return later(run, response, call, hides_usage)
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
@@ -115,6 +118,25 @@ async def _observe_later(run: RunState, response: Awaitable[object], call: Provi
         note_failure(run, call, exc)
         raise
     return observe(run, result, call, hides_usage=hides_usage)
+
+
+class _AwaitableManager(Proxy):
+    """A stand-in for a request that may be awaited or entered, as those of aiohttp."""
+
+    def __init__(self, run: RunState, request: Any, call: ProviderCall, hides_usage: bool) -> None:
+        super().__init__(request)
+        self._self_about = run, call, hides_usage
+
+    def __await__(self) -> Generator[Any, None, object]:
+        run, call, hides_usage = self._self_about
+        return _observe_later(run, self.__wrapped__, call, hides_usage).__await__()
+
+    async def __aenter__(self) -> object:
+        run, call, hides_usage = self._self_about
+        return await _observe_later(run, self.__wrapped__.__aenter__(), call, hides_usage)
+
+    async def __aexit__(self, *exc_info: object) -> object:
+        return await self.__wrapped__.__aexit__(*exc_info)
 
 
 def _observe_line(run: RunState, line: str | bytes) -> None:

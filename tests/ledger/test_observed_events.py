@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from types import SimpleNamespace
 from typing import Any
 
@@ -235,6 +235,35 @@ def test_a_stream_of_requests(provider: Provider, launchdarkly: OfflineLaunchDar
         response.close()
     assert runs.wait()[0].calls == 0
     assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
+
+
+class Request:
+    """A request that may be awaited or entered, as those of aiohttp."""
+
+    def __await__(self) -> Generator[Any, None, dict[str, Any]]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> dict[str, Any]:
+        choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
+        return {"id": "c1", "choices": [choice], "usage": chat("c1")[-1]["usage"]}
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_entered", [False, True])
+def test_requests_that_may_be_awaited_or_entered(is_entered: bool, runs: RecordingSink) -> None:
+    """A request of a library such as aiohttp may still be awaited or entered when it is observed."""
+
+    async def handler() -> Any:
+        with track_ai(config_key="chat") as run:
+            if not is_entered:
+                return await run.observe(Request())
+            async with run.observe(Request()) as response:
+                return response
+
+    assert asyncio.run(handler())["id"] == "c1"
+    assert is_exact(runs.wait()[0])
 
 
 class Lines:
