@@ -44,9 +44,15 @@ def raw_response_of(response: object) -> Any:
 
 
 def is_http_response(value: object) -> bool:
-    """Return whether a value is a response of httpx, or of a library that is made like it."""
+    """Return whether a value is a response of httpx, or of a library that is made like it, or of requests."""
     kind = value.__class__
-    return all(hasattr(kind, name) for name in ("iter_bytes", "aiter_bytes", "http_version"))
+    is_of_httpx = all(hasattr(kind, name) for name in ("iter_bytes", "aiter_bytes", "http_version"))
+    return is_of_httpx or all(hasattr(kind, name) for name in ("iter_content", "iter_lines", "apparent_encoding"))
+
+
+def has_body(http: Any) -> bool:
+    """Return whether the body of an HTTP response has been read."""
+    return bool(http.is_stream_consumed if hasattr(http.__class__, "iter_bytes") else http.raw.closed)
 
 
 def is_stream(kind: type) -> bool:
@@ -54,9 +60,9 @@ def is_stream(kind: type) -> bool:
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         return True
     entered = hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")
-    iterated = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
-    closes = hasattr(kind, "close") or hasattr(kind, "aclose")
-    return (entered or (iterated and closes)) and not hasattr(kind, "__len__")
+    # An asynchronous iterable is never a list of something.
+    iterated = hasattr(kind, "__aiter__") or (hasattr(kind, "__iter__") and hasattr(kind, "close"))
+    return (entered or iterated) and not hasattr(kind, "__len__")
 
 
 def must_stay(kind: type) -> bool:

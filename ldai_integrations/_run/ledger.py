@@ -46,6 +46,20 @@ class RestOfStream(Protocol):
         """Read an item of the stream."""
 
 
+class ObservedEvents(Protocol):
+    """The events of one provider call, as somebody else receives them."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+
+    def on_item(self, item: object) -> object:
+        """Read an event."""
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the last event, or the exception that ended the events."""
+
+
 @dataclass(slots=True, eq=False)
 class ProviderCall:
     """One request to a model, as one source reports it.
@@ -155,10 +169,13 @@ class Ledger:
     Attributes:
         clock: A monotonic clock, in seconds.
         lines: Takes the next line of a provider's stream whose lines are observed one by one.
+        events: The streams whose events are observed one by one, by the ids of their responses. An event without an id
+            belongs to the last one.
     """
 
     clock: Callable[[], float]
     lines: Callable[[Any], object] | None = None
+    events: dict[str, ObservedEvents] = field(default_factory=dict)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
     _request_chars: int = 0
@@ -190,6 +207,12 @@ class Ledger:
         """Return whether this very object has been read."""
         known = self._known.get(id(response))
         return known is not None and known() is response
+
+    @property
+    def open_events(self) -> ObservedEvents | None:
+        """The last of these streams, if its end has not been noted."""
+        last = next(reversed(self.events.values()), None)
+        return None if last is None or last.is_complete else last
 
     def keep_request(self, call: ProviderCall, most_chars: int) -> None:
         """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""
@@ -244,4 +267,5 @@ class Ledger:
         for call in self._calls:
             call.release()
         self._known.clear()
+        self.events.clear()
         self.lines = None

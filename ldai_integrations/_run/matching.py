@@ -59,8 +59,14 @@ class CountedCall:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether nobody waited for the end of the answer, so that it may have more tokens than are known."""
-        return self.call.is_unfinished and not self.reading.finish_reasons
+        """Whether the end of the answer has not arrived, so that it may have more tokens than are known.
+
+        Nobody waited for it, or the stream ended without it: a proxy may end a response whose source broke off.
+        """
+        if self.reading.finish_reasons:
+            return False
+        is_cut_off = self.call.first_token_at is not None and self.usage.output_tokens is None
+        return self.call.is_unfinished or is_cut_off
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
@@ -70,12 +76,14 @@ class CountedCall:
         return report.source != "sdk" or report.encloses(self.call)
 
     def is_repeated_by(self, report: ProviderCall, reading: Reading) -> bool:
-        """Return whether the source of a report has reported the same response before, in another form.
+        """Return whether a report is about this response, although its source has reported it before.
 
         A handler may observe a stream and then the message that was put together from it, or an object and then its
-        dict. Two streams are two calls, whatever their ids.
+        dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
+        has seen only one.
         """
-        is_same_form = self._forms.get(_reporter_of(report), report.form) is report.form
+        source = _reporter_of(report)
+        is_same_form = self._forms.get(source, report.form) is report.form and source == _reporter_of(self.call)
         return not is_same_form and not set(reading.ids).isdisjoint(self.reading.ids)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:

@@ -6,7 +6,7 @@ A call returns a whole response, a stream, a manager of a stream, a raw HTTP res
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from .kinds import (
     add_billing,
     add_metered,
     copy_of_body,
+    has_body,
     is_botocore_body,
     is_http_response,
     is_model,
@@ -26,6 +27,7 @@ from .kinds import (
     reading_of_stream,
 )
 from .ledger import ProviderCall
+from .proxy import Proxy
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
@@ -56,7 +58,12 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
     call = run.ledger.begin("observed")
     call.provider = provider
     if issubclass(type(response), BaseException):
-        note_failure(run, call, cast(BaseException, response))
+        broken = run.ledger.open_events
+        if broken is None:
+            note_failure(run, call, cast(BaseException, response))
+        else:
+            run.ledger.withdraw(call)
+            broken.on_end(cast(BaseException, response))
         return response
     observed: T = observe(run, response, call)
     return observed
@@ -77,13 +84,17 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
     """
     try:
         if inspect.isawaitable(response):
-            return _observe_later(run, response, call, hides_usage)
+            is_manager = hasattr(response.__class__, "__aenter__")
+            later = _AwaitableManager if is_manager else _observe_later
+            return later(run, response, call, hides_usage)
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
         run.adopt(response)
-        observed = Observer(run, call, hides_usage).take(response)
-        run.ledger.remember(observed)
+        observer = Observer(run, call, hides_usage)
+        observed = observer.take(response)
+        if not observer.is_of_events:
+            run.ledger.remember(observed)
         return observed
     except Exception as exc:
         run.ledger.withdraw(call)
@@ -106,6 +117,25 @@ async def _observe_later(run: RunState, response: Awaitable[object], call: Provi
         note_failure(run, call, exc)
         raise
     return observe(run, result, call, hides_usage=hides_usage)
+
+
+class _AwaitableManager(Proxy):
+    """A stand-in for a request that may be awaited or entered, as those of aiohttp."""
+
+    def __init__(self, run: RunState, request: Any, call: ProviderCall, hides_usage: bool) -> None:
+        super().__init__(request)
+        self._self_about = run, call, hides_usage
+
+    def __await__(self) -> Generator[Any, None, object]:
+        run, call, hides_usage = self._self_about
+        return _observe_later(run, self.__wrapped__, call, hides_usage).__await__()
+
+    async def __aenter__(self) -> object:
+        run, call, hides_usage = self._self_about
+        return await _observe_later(run, self.__wrapped__.__aenter__(), call, hides_usage)
+
+    async def __aexit__(self, *exc_info: object) -> object:
+        return await self.__wrapped__.__aexit__(*exc_info)
 
 
 def _observe_line(run: RunState, line: str | bytes) -> None:
@@ -163,6 +193,8 @@ class Observer(StreamHooks):
         self._reader: ItemReader | BodyReader | StreamReader | None = None
         #: The provider's stream, if the response is one.
         self.stream: object = None
+        #: Whether the response is an event of a stream whose events are observed one by one.
+        self.is_of_events: bool = False
 
     def take(self, response: object) -> object:
         """Attach a reader to a response; return what the caller gets."""
@@ -191,6 +223,11 @@ class Observer(StreamHooks):
             return self._take_stream(response)
         self._take_whole(response)
         return response
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+        return self._call.ended_at is not None
 
     # Streams
 
@@ -282,6 +319,10 @@ class Observer(StreamHooks):
             self._ledger.withdraw(call)
             self._note_unknown(response)
             return
+        if call.source == "observed" and reading is not None and type(response) is not list:
+            self.is_of_events = self._take_event(response, reading)
+        if self.is_of_events:
+            return
         call.read = lambda: reading
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
@@ -292,6 +333,31 @@ class Observer(StreamHooks):
             self._ledger.keep_request(call, MOST_KEPT)
         else:
             call.request = None
+
+    def _take_event(self, event: object, reading: Reading) -> bool:
+        """Take an event of a stream whose events are observed one by one; return whether it is one.
+
+        Each names its response, or belongs to the same one as the last event.
+        """
+        streams = self._ledger.events
+        name = reading.ids[0] if reading.ids else next(reversed(streams), "")
+        known = streams.get(name)
+        if reading.is_whole and not (known and reading.ids):  # the last event may repeat the response
+            return False
+        if reading.error and not reading.ids:
+            known = self._ledger.open_events
+        if known is None and (reading.finish_reasons or reading.error):
+            return False
+        if known is None and reading != Reading():
+            self.read_items()
+            known = streams[name] = self
+        else:
+            self._ledger.withdraw(self._call)
+        if known is not None:
+            known.on_item(event)
+            if reading.finish_reasons:
+                known.on_end(None)
+        return True
 
     def _take_long_list(self, entries: tuple[object, ...]) -> bool:
         """Have a long list of responses or events read when the run is reported; return whether it is one."""
@@ -313,13 +379,19 @@ class Observer(StreamHooks):
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
+        if http.status_code >= 400:  # the body of an error may have any format
+            self._call.error = str(http.status_code)
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
-        if http.is_stream_consumed:
+        if has_body(http):
             reader = self._body_reader(content_type, "")
             self._read_with(reader, lambda: add_billing(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())
+            return
+        if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
+            self._ledger.withdraw(self._call)
+            self._note_unknown(http)
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any
 
 from .._run.proxy import Proxy
+from .._run.rest import read_rests
 from ..providers._servers import server_owner
 from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run, run_of_call
 from ._connections import ConnectionManager
@@ -74,6 +75,9 @@ class _WrappedManager(Wrapped):
         return self._self_entered(self.__wrapped__.__enter__())
 
     def __exit__(self, *exc_info: object) -> object:
+        run = run_of_call()
+        if run is not None:  # closing the client closes its streams
+            read_rests(run.services, run.ledger)
         return self.__wrapped__.__exit__(*exc_info)
 
 
@@ -84,6 +88,9 @@ class _WrappedAsyncManager(Wrapped):
         return self._self_entered(await self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *exc_info: object) -> object:
+        run = run_of_call()
+        if run is not None:
+            await run.settle()
         return await self.__wrapped__.__aexit__(*exc_info)
 
 

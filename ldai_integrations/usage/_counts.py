@@ -22,8 +22,12 @@ from ._shapes import (
     shape_with,
 )
 
-# Cache writes that Anthropic lists by lifetime, and what Mistral counts besides.
-_WRITTEN = ("cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens")
+# Cache writes that Anthropic and LangChain list by lifetime, and what Mistral counts besides.
+_WRITTEN = tuple(
+    f"{place}.ephemeral_{lifetime}_input_tokens"
+    for place in ("cache_creation", "input_token_details")
+    for lifetime in ("5m", "1h")
+)
 _AUDIO = "prompt_audio_seconds"
 # Where Google's APIs list the parts of a count.
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
@@ -141,9 +145,10 @@ def read_counts(raw: object) -> Counts | None:
         return Counts(shape, values, has_wrong) if has_wrong else None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
+    written = sum(found.get(place, 0) for place in _WRITTEN)
+    if written > values.get("cache_write", 0):
+        values["cache_write"] = written
     if shape is ANTHROPIC:
-        if written := sum(found.get(place, 0) for place in _WRITTEN):
-            values.setdefault("cache_write", written)
         # The top level does not include the passes of a compaction.
         passes = [_values(_counts_by_place(one)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
         for name in ("input", "output", "cached", "cache_write") if passes else ():

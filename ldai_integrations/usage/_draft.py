@@ -113,7 +113,7 @@ class CallDraft:
             total_tokens=None,
         ).with_total()
 
-    def reading(self, api: str) -> Reading:
+    def reading(self, api: str, *, is_whole: bool) -> Reading:
         """Return what is known so far."""
         kept = (self.text, self.reasoning)
         return Reading(
@@ -132,6 +132,7 @@ class CallDraft:
             billed=self.billed,
             has_wrong_counts=self.has_wrong_counts,
             has_fees=self.has_fees,
+            is_whole=is_whole,
         )
 
 
@@ -145,6 +146,7 @@ class Draft:
         pieces: The number of texts, reasoning and tool calls, or pieces of them, so far.
         api: The API that answered, as :class:`Reading` names it.
         has_sum: Whether a framework reported the usage of all calls as one sum.
+        has_whole: Whether there was a whole response, and not only events of a stream.
     """
 
     def __init__(self) -> None:
@@ -158,6 +160,7 @@ class Draft:
         self.pieces = 0
         self.api = "chat"
         self.has_sum = False
+        self.has_whole = False
 
     # The current call
 
@@ -172,6 +175,7 @@ class Draft:
             whole: This event is a whole response.
             ends: This event ends a response, which is the current one if nothing has named that before.
         """
+        self.has_whole |= whole
         name = text(call_id) or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
         if known is not None:
@@ -379,8 +383,8 @@ class Draft:
         """Return what is known so far."""
         calls = [call for call in self._calls if not call.is_empty] or [self.call]
         if len(calls) == 1:
-            return calls[0].reading(self.api)
-        parts = tuple(call.reading(self.api) for call in calls)
+            return calls[0].reading(self.api, is_whole=self.has_whole)
+        parts = tuple(call.reading(self.api, is_whole=self.has_whole) for call in calls)
         return Reading(
             usage=self.usage(),
             text="".join(part.text for part in parts),
@@ -394,4 +398,5 @@ class Draft:
             api=self.api,
             parts=parts,
             has_wrong_counts=any(part.has_wrong_counts for part in parts),
+            is_whole=self.has_whole,
         )

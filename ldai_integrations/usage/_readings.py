@@ -52,6 +52,7 @@ class Reading:
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
         has_fees: Whether the provider's own tools were used, which cost more than the tokens.
+        is_whole: Whether a whole response was read, and not only events of a stream.
     """
 
     usage: Usage | None = None
@@ -70,6 +71,7 @@ class Reading:
     billed: Usage | None = None
     has_wrong_counts: bool = False
     has_fees: bool = False
+    is_whole: bool = field(default=False, repr=False, compare=False)
 
     @property
     def calls(self) -> tuple[Reading, ...]:

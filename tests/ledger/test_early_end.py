@@ -17,6 +17,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
+from ..clients import makers
 from .provider import IN, OUT, Provider
 
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -94,6 +95,35 @@ def test_plain_handlers(
         return consume(ask(openai))
 
     assert handler() == "Hello there"
+    assert_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("late", [0.0, LATE])
+def test_a_client_in_a_block(late: float, provider: Provider, runs: RecordingSink) -> None:
+    """The usage is read before a block closes the client, and the streams with it."""
+    provider.serve(late=late)
+
+    @track_ai(config_key="chat")
+    def handler() -> str:
+        with wrap_client(makers.openai(provider.url), include_usage="always") as client:
+            return break_out(client.chat.completions.create(**ASK))
+
+    assert handler() == "Hello there"
+    assert_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("late", [0.0, LATE])
+def test_an_async_client_in_a_block(late: float, provider: Provider, runs: RecordingSink) -> None:
+    """The same for an asynchronous client."""
+    provider.serve(late=late)
+
+    async def call() -> str:
+        with track_ai(config_key="chat"):
+            async with wrap_client(makers.async_openai(provider.url), include_usage="always") as client:
+                words = atext_until_finish(await client.chat.completions.create(**ASK))
+                return "".join([word async for word in words])
+
+    assert asyncio.run(call()) == "Hello there"
     assert_exact(runs.wait()[0])
 
 

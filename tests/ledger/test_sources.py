@@ -277,9 +277,10 @@ def test_message_lists(form: str, with_client: bool, provider: Provider, openai:
 
 
 def test_a_wrapped_call_in_two_forms(provider: Provider, openai: Any, runs: RecordingSink) -> None:
-    """A response of a wrapped client that the handler observes as a dict and as text is one call."""
+    """A response of a wrapped client that the handler observes as dicts and as text is one call."""
     with track_ai(config_key="chat") as run:
         response = wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        run.observe(response.model_dump())
         run.observe(response.model_dump())
         run.observe(response.model_dump_json())
     record = runs.wait()[0]

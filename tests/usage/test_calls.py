@@ -117,6 +117,29 @@ def test_calls_that_follow_each_other_in_a_stream() -> None:
     assert [call.text for call in reading.calls] == ["a", "b"]
 
 
+def test_an_id_for_each_response_of_a_gemini_stream() -> None:
+    """Responses of a Gemini stream are one call until one has a finish reason, whatever their ids."""
+    usage = {"promptTokenCount": 7317, "candidatesTokenCount": 3863, "totalTokenCount": 11180}
+    candidates: list[Json] = [{"content": {"parts": [{"text": word}]}} for word in "ab"]
+    candidates[1]["finishReason"] = "STOP"
+    reading = reading_of(
+        *(
+            {"candidates": [one], "responseId": name, "usageMetadata": usage}
+            for one, name in zip(candidates, "ab", strict=True)
+        )
+    )
+
+    assert len(usages(reading)) == 1
+    assert (reading.text, reading.finish_reasons) == ("ab", ("STOP",))
+
+
+def test_a_finish_reason_of_deepseek_on_bedrock() -> None:
+    """DeepSeek's choices on Bedrock have a stop reason, which is their finish reason."""
+    reading = reading_of({"choices": [{"text": "Hello", "stop_reason": "length"}]})
+
+    assert (reading.text, reading.finish_reasons) == ("Hello", ("length",))
+
+
 @pytest.mark.parametrize(
     "following",
     [

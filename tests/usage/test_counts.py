@@ -86,6 +86,17 @@ def test_openai_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
             id="langchain includes the cache",
         ),
         pytest.param(
+            {
+                **{"input_tokens": 7317, "output_tokens": 5, "total_tokens": 7322},
+                "input_token_details": {
+                    **{"cache_read": 4, "cache_creation": 0},
+                    **{"ephemeral_5m_input_tokens": 1_000, "ephemeral_1h_input_tokens": 3_000},
+                },
+            },
+            Usage(7317, 5, 7322, cached_input_tokens=4, cache_write_input_tokens=4_000),
+            id="langchain lists what was written by lifetime",
+        ),
+        pytest.param(
             {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15, "cache_read_input_tokens": 4},
             Usage(10, 5, 15, cached_input_tokens=4),
             id="a total shows that the cache is in the input",

@@ -66,7 +66,9 @@ def read_usage(event: object, draft: Draft) -> bool:
     usage = next((found for found in (dig(event, path) for path in _USAGE) if read_counts(found)), None)
     if usage is None:
         return False
-    draft.begin(whole=True)
+    name = dig(event, "raw.id")  # LlamaIndex keeps the provider's response
+    draft.begin(name, whole=True)
+    draft.identify(name)
     draft.count(usage)
     draft.name_model(get(event, "model", "model_name", "model_id"))
     if not draft.call.has_content:
@@ -90,7 +92,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
         if has_more or not read_counts(usage):
             return False  # a response, which has its counts among other things
     for model, usage in event.items():
-        draft.begin(model)
+        draft.begin(model, whole=True)
         draft.count(usage)
         draft.name_model(model)
     return True

@@ -59,7 +59,7 @@ def _read_llm_result(event: object, rows: list[object], draft: Draft) -> None:
     """Read the result of one or several prompts, each with one or several generations, which share its usage."""
     counted = False
     for position, row in enumerate(rows):
-        draft.begin(f"prompt {position}")
+        draft.begin(f"prompt {position}", whole=True)
         for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
             message = get(generation, "message") if choice == 0 else None
             if message is not None:
@@ -118,7 +118,7 @@ def read_agents(event: object, draft: Draft) -> bool:
     counted = False
     for position, response in enumerate(items(responses)):
         name, usage = text(get(response, "response_id")), get(response, "usage")
-        known = draft.begin(name or f"response {position}")
+        known = draft.begin(name or f"response {position}", whole=True)
         draft.identify(name)
         # A usage object contains zeros if the provider sent none.
         counted |= number(get(usage, "total_tokens")) != 0 and draft.count(usage)

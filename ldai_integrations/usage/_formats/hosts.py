@@ -46,7 +46,9 @@ def read_converse(event: object, draft: Draft) -> bool:
 
 def read_invoke_headers(event: object, draft: Draft) -> bool:
     """Read the headers of what boto3 returns: its body is a stream that only the caller may read."""
-    return draft.count(dig(event, "ResponseMetadata.HTTPHeaders"))
+    known = draft.count(dig(event, "ResponseMetadata.HTTPHeaders"))
+    draft.has_whole |= known
+    return known
 
 
 def read_titan(event: object, draft: Draft) -> bool:
@@ -154,6 +156,7 @@ def read_hugging_face(event: object, draft: Draft) -> bool:
         draft.count({"input_length": len(prefill)})
     draft.finish(get(details, "finish_reason"))
     if not word:
+        draft.has_whole = True
         draft.add_text(whole)
     elif get(token, "special") is not True:
         draft.add_text(word)

@@ -109,7 +109,8 @@ def _add_choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> N
     draft.fail(choice.get("error"))
     place = choice.get("index")
     index = place if type(place) is int else position
-    draft.finish(choice.get("finish_reason"), index)
+    reason = choice.get("finish_reason")
+    draft.finish(choice.get("stop_reason") if reason is None else reason, index)  # DeepSeek on Bedrock, or all others
     part = choice.get("delta")
     part = choice.get("message") if part is None else part
     if repeats:

@@ -84,8 +84,11 @@ def read_gemini(event: object, draft: Draft) -> bool:
         if counts is None or counts.shape is not GEMINI:
             return False
     name = get(fields, "responseId", "response_id")
-    draft.begin(name, whole=is_list(candidates))
+    # A response of a stream begins a call only if the one before has ended: each may have an id of its own.
+    if draft.call.finished_at or not draft.call.ids:
+        draft.begin(name, whole=is_list(candidates))
     draft.identify(name)
+    draft.has_whole = False  # nothing distinguishes the responses of a stream
     draft.name_model(get(fields, "modelVersion", "model_version"))
     draft.count(usage)
     traffic = text(get(usage, "trafficType")) or text(dig(usage, "traffic_type.value"))
@@ -166,6 +169,7 @@ def read_vertex_embeddings(event: object, draft: Draft) -> bool:
     counts = [number(dig(one, "statistics.token_count", "statistics.tokenCount")) for one in vectors]
     together = sum(count or 0 for count in counts)
     if together:
+        draft.begin(whole=True)
         draft.count({"prompt_tokens": together, "total_tokens": together})
     return together > 0
 

@@ -1,0 +1,291 @@
+"""Streams whose events are observed one by one, and responses of HTTP libraries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+from ldai_integrations import track_ai, wrap_client
+from ldai_integrations.records import RunRecord
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT, Provider
+
+Events = list[dict[str, Any]]
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+
+
+def chat(name: str) -> Events:
+    """Return the chunks of an OpenAI stream."""
+    head = {"id": name, "object": "chat.completion.chunk", "model": "m"}
+    usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+    return [
+        {**head, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+        *({**head, "choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hello", " there")),
+        {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {**head, "choices": [], "usage": usage},
+    ]
+
+
+def gemini(*names: str) -> Events:
+    """Return the responses of a Gemini stream, which have one of these ids each, or none."""
+    usage = {"promptTokenCount": IN, "candidatesTokenCount": 3, "totalTokenCount": IN + 3}
+    last = {**usage, "candidatesTokenCount": OUT, "totalTokenCount": IN + OUT}
+    events: Events = [
+        {"candidates": [{"content": {"parts": [{"text": "Hello"}]}}], "usageMetadata": usage},
+        {"candidates": [{"content": {"parts": [{"text": "!"}]}, "finishReason": "stop"}], "usageMetadata": last},
+    ]
+    return [{**event, "responseId": name} for event, name in zip(events, names, strict=True)] if names else events
+
+
+AZURE = {"id": "", "object": "", "model": "", "choices": [], "prompt_filter_results": []}
+CLAUDE: Events = [
+    {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": IN, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "stop"}, "usage": {"output_tokens": OUT}},
+    {"type": "message_stop"},
+]
+CONVERSE: Events = [
+    {"messageStart": {"role": "assistant"}},
+    {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hello"}}},
+    {"messageStop": {"stopReason": "stop"}},
+    {"metadata": {"usage": {"inputTokens": IN, "outputTokens": OUT, "totalTokens": IN + OUT}}},
+]
+COHERE: Events = [
+    {"type": "message-start", "id": "co"},
+    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hello"}}}},
+    {
+        "type": "message-end",
+        "delta": {"finish_reason": "stop", "usage": {"tokens": {"input_tokens": IN, "output_tokens": OUT}}},
+    },
+]
+OLLAMA: Events = [
+    {"model": "llama3", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+    {"model": "llama3", "done": True, "done_reason": "stop", "prompt_eval_count": IN, "eval_count": OUT},
+]
+STREAMS = {
+    "openai": chat("c1"),
+    "azure": [AZURE, *chat("c1")],
+    "claude": CLAUDE,
+    "gemini": gemini("g1", "g1"),
+    "gemini, two ids": gemini("g1", "g2"),
+    "gemini, no ids": gemini(),
+    "converse": CONVERSE,
+    "cohere": COHERE,
+    "ollama": OLLAMA,
+}
+
+
+def is_exact(record: RunRecord, calls: int = 1) -> bool:
+    """Return whether a record has the provider's tokens of so many successful calls."""
+    usage = record.usage
+    assert usage is not None
+    figures = (usage.input_tokens, usage.output_tokens, usage.source, usage.lower_bound, record.failed_calls)
+    return figures == (calls * IN, calls * OUT, "provider", False, 0) and record.calls == calls
+
+
+@pytest.mark.parametrize("events", [events for name, events in STREAMS.items() if "two" not in name])
+def test_events_are_one_call(events: Events, runs: RecordingSink) -> None:
+    """The events of a stream that are observed one by one are one call, as the stream would be."""
+    with track_ai(config_key="chat") as run:
+        for event in events:
+            assert run.observe(event) is event
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.finish_reasons == ("stop",)
+    assert record.time_to_first_token_ms is not None
+
+
+@pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
+def test_the_stream_itself(events: Events, runs: RecordingSink) -> None:
+    """The same events are the same call if the stream is observed."""
+    with track_ai(config_key="chat") as run:
+        assert len(list(run.observe(iter(events)))) == len(events)
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.finish_reasons == ("stop",)
+
+
+def test_events_of_llama_index(runs: RecordingSink) -> None:
+    """Chunks of LlamaIndex contain the provider's chunks, and the last one the usage a second time."""
+    chunks = [SimpleNamespace(raw=chunk, delta="", additional_kwargs={}) for chunk in chat("c1")]
+    chunks[-1].additional_kwargs = chat("c1")[-1]["usage"]
+    with track_ai(config_key="chat") as run:
+        for chunk in chunks:
+            run.observe(chunk)
+    assert is_exact(runs.wait()[0])
+
+
+def test_the_response_after_its_events(runs: RecordingSink) -> None:
+    """The whole response that helpers put together from the events adds nothing to them."""
+    head = {"id": "c1", "object": "chat.completion", "model": "m", "usage": chat("c1")[-1]["usage"]}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello there"}, "finish_reason": "stop"}
+    with track_ai(config_key="chat") as run:
+        for event in [*chat("c1"), {**head, "choices": [choice]}]:
+            run.observe(event)
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.finish_reasons == ("stop",)
+
+
+@pytest.mark.parametrize("is_alternating", [False, True])
+def test_two_streams(is_alternating: bool, runs: RecordingSink) -> None:
+    """The ids of the responses tell several streams apart."""
+    events = [*chat("c1"), *chat("c2")]
+    if is_alternating:
+        events = [event for pair in zip(chat("c1"), chat("c2"), strict=True) for event in pair]
+    with track_ai(config_key="chat") as run:
+        for event in events:
+            run.observe(event)
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+def test_a_response_between_events(runs: RecordingSink) -> None:
+    """A whole response, such as an embedding, is a call of its own."""
+    usage = {"prompt_tokens": IN, "total_tokens": IN}
+    embeddings = {"object": "list", "data": [{"embedding": [0.0]}], "model": "e", "usage": usage}
+    answer = {"id": "c2", "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    with track_ai(config_key="chat") as run:
+        for event in CONVERSE[:2]:
+            run.observe(event)
+        run.observe(embeddings)
+        run.observe({**answer, "usage": chat("c2")[-1]["usage"]})
+        for event in CONVERSE[2:]:
+            run.observe(event)
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.calls) == (3 * IN, 2 * OUT, 3)
+
+
+def test_chunks_of_a_wrapped_client(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The chunks of a wrapped client's stream add nothing to the call."""
+    client = wrap_client(openai, include_usage="always")
+    with track_ai(config_key="chat") as run:
+        for chunk in client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True):
+            run.observe(chunk)
+    assert is_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), {"error": {"message": "no", "type": "overloaded"}}])
+def test_a_stream_that_breaks_off(error: Any, runs: RecordingSink) -> None:
+    """An exception or an error after some of the events means that their call has failed."""
+    with track_ai(config_key="chat") as run:
+        for event in [*chat("c1")[:3], error]:
+            run.observe(event)
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.calls, record.failed_calls, record.outcome, record.usage.lower_bound) == (1, 1, "error", True)
+
+
+def test_a_failure_after_a_stream(runs: RecordingSink) -> None:
+    """An exception after the finish reason is that of another call."""
+    with track_ai(config_key="chat") as run:
+        for event in [*chat("c1"), ConnectionError()]:
+            run.observe(event)
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
+
+
+def test_a_stream_that_ends_without_its_end(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A stream without finish reason and usage was cut off on its way, so that its estimate is a lower bound."""
+    provider.serve(frames=chat("c1")[:3])
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        assert len(list(client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True))) == 3
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.usage.source, record.usage.lower_bound, record.outcome) == ("estimate", True, "success")
+
+
+@pytest.mark.parametrize("library", [httpx, requests], ids=["httpx", "requests"])
+def test_responses_of_http_libraries(library: Any, provider: Provider, runs: RecordingSink) -> None:
+    """The response of an HTTP library is read like its JSON."""
+    with track_ai(config_key="chat") as run:
+        response = library.post(f"{provider.url}/v1/chat/completions", json={"model": "m", "messages": ASK})
+        assert run.observe(response) is response
+        assert response.json()["choices"]
+    assert is_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("library", [httpx, requests], ids=["httpx", "requests"])
+@pytest.mark.parametrize("frames", [None, [{"detail": "Bad gateway"}]], ids=["error", "unknown error"])
+def test_errors_of_http_libraries(library: Any, frames: Any, provider: Provider, runs: RecordingSink) -> None:
+    """The status of an HTTP response says that the call has failed, whatever its body is."""
+    provider.serve("m", status=502, frames=frames)
+    with track_ai(config_key="chat") as run:
+        run.observe(library.post(f"{provider.url}/v1/chat/completions", json={"model": "m", "messages": ASK}))
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome, record.usage) == (1, 1, "error", None)
+
+
+def test_a_stream_of_requests(provider: Provider, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A response of requests that is still to be read is refused, with the hint to observe its lines."""
+    with track_ai(config_key="chat") as run:
+        response = requests.post(f"{provider.url}/v1/chat/completions", json={"model": "m"}, stream=True)
+        assert run.observe(response) is response
+        response.close()
+    assert runs.wait()[0].calls == 0
+    assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
+
+
+class Request:
+    """A request that may be awaited or entered, as those of aiohttp."""
+
+    def __await__(self) -> Generator[Any, None, dict[str, Any]]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> dict[str, Any]:
+        choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
+        return {"id": "c1", "choices": [choice], "usage": chat("c1")[-1]["usage"]}
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_entered", [False, True])
+def test_requests_that_may_be_awaited_or_entered(is_entered: bool, runs: RecordingSink) -> None:
+    """A request of a library such as aiohttp may still be awaited or entered when it is observed."""
+
+    async def handler() -> Any:
+        with track_ai(config_key="chat") as run:
+            if not is_entered:
+                return await run.observe(Request())
+            async with run.observe(Request()) as response:
+                return response
+
+    assert asyncio.run(handler())["id"] == "c1"
+    assert is_exact(runs.wait()[0])
+
+
+class Lines:
+    """The lines of a body, as a library without a class for closing them gives them."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self._read()
+
+    async def _read(self) -> AsyncIterator[dict[str, Any]]:
+        for event in self.events:
+            yield event
+
+
+def test_any_asynchronous_iterable(runs: RecordingSink) -> None:
+    """Whatever can be iterated asynchronously is a stream."""
+
+    async def handler() -> list[Any]:
+        with track_ai(config_key="chat") as run:
+            return [event async for event in run.observe(Lines(chat("c1")))]
+
+    assert len(asyncio.run(handler())) == 5
+    assert is_exact(runs.wait()[0])
