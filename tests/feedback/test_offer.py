@@ -301,7 +301,7 @@ def test_litestar_and_quart_below_the_decorator_alone(voted: Tracking) -> None:
     async def litestar_handler() -> Stream:
         return Stream(_aevents(), media_type=SSE)
 
-    with create_test_client(litestar_handler) as client:
+    with create_test_client(litestar_handler, logging_config=None) as client:
         assert isinstance(client.app, Litestar)
         answer = client.get("/")
     assert re.fullmatch(r"data: a\n\n" + OURS, answer.text)
