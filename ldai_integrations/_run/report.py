@@ -150,10 +150,12 @@ class Reporter:
         if signals.run_finished.receivers:
             with self._diagnostics.guard("receiver of run_finished", run.config_key):
                 signals.run_finished.send(run.config_key, record=record)
-        with self._diagnostics.guard("judge", run.config_key):
+        try:
             run.scores.open(Destination(run.services, run.companions.values(), record).send if is_reported else drop)
             for evaluation in evaluations:
                 run.services.judges.judge(evaluation)
+        except Exception as exc:
+            self._diagnostics.failed("judge", run.config_key, exc)
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         with self._lock:
@@ -172,11 +174,13 @@ class Reporter:
             )
         for index, sink in enumerate(self._sinks):
             companion = run.companions.get(index)
-            with self._diagnostics.guard(_name_of(sink), record.config_key):
+            try:
                 if companion is None:
                     sink.emit(record)
                 else:
                     companion.emit(record, texts if companion.wants_texts else None)
+            except Exception as exc:
+                self._diagnostics.failed(_name_of(sink), record.config_key, exc)
 
     def _drop(self, run: RunState) -> None:
         """End a run that is not reported for the sinks that accompany it."""

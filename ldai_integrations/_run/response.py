@@ -148,7 +148,7 @@ def _end_with(run: RunState, result: object) -> object:
 
 def read_result(run: RunState, result: object) -> None:
     """Read the value that a handler returned, and pass it to ``is_error``."""
-    with run.services.diagnostics.guard("result", run.config_key):
+    try:
         if run.options.is_error is not None:
             run.error_by_result = bool(run.options.is_error(result))
         body = whole_body(result) if run.output.status is not None else None
@@ -157,6 +157,8 @@ def read_result(run: RunState, result: object) -> None:
             run.output.add(body)
         else:
             run.output.take(result)
+    except Exception as exc:
+        run.services.diagnostics.failed("result", run.config_key, exc)
 
 
 def _follow_response(run: RunState, result: Any, status: int | None) -> object:
