@@ -50,7 +50,7 @@ class TrackingMiddleware:
     - ``tracking`` †: the application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
     - ``config_key``: the key of the AI Config of every request, or a callable from the request to a key or ``None``.
       Without it, only decorated views open runs.
-    - ``mode``: ``"completion"`` or ``"agent"``.
+    - ``mode``: ``"completion"`` or ``"agent"``. Like the next two, it needs a ``config_key``.
     - ``default`` †: used if LaunchDarkly has no usable variation.
     - ``variables`` †: values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the
       request.

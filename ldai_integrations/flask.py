@@ -47,7 +47,7 @@ class AITracking:
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
         config_key: The key of the AI Config of every request, or a callable from the request to a key or ``None``.
             Without it, only decorated views open runs.
-        mode: ``"completion"`` or ``"agent"``.
+        mode: ``"completion"`` or ``"agent"``. Like the next two, it needs a ``config_key``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
         ld_context: Called with the :class:`flask.Request` when a run first needs the LD context of the request.

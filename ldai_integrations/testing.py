@@ -30,9 +30,11 @@ __all__ = ["Clock", "Events", "OfflineLaunchDarkly", "RecordingSink", "ai_config
 
 Variation = Mapping[str, Any]
 
+_FURTHER_FIELDS = ("tools", "judgeConfiguration", "evaluationMetricKey", "outputFormat")
 _FIELDS = (
-    *("messages", "instructions", "parameters", "provider", "variation_key", "version", "enabled", "mode"),
-    *("tools", "judgeConfiguration", "evaluationMetricKey", "outputFormat"),
+    *("model", "messages", "instructions", "parameters", "custom", "provider"),
+    *("variation_key", "version", "enabled", "mode"),
+    *_FURTHER_FIELDS,
 )
 
 
@@ -42,6 +44,7 @@ def ai_config(
     messages: str | Sequence[Mapping[str, str]] = (),
     instructions: str | None = None,
     parameters: Mapping[str, Any] | None = None,
+    custom: Mapping[str, Any] | None = None,
     provider: str = "OpenAI",
     variation_key: str = "test",
     version: int = 1,
@@ -56,27 +59,29 @@ def ai_config(
         messages: The prompt, with its ``{{variables}}``: ``{"role": …, "content": …}`` each, or one system message.
         instructions: The instructions of an agent.
         parameters: Parameters of the model, such as ``{"temperature": 0.2}``.
+        custom: Custom parameters of the model, such as its prices ``{"costPerInputToken": 1e-6}``.
         provider: Name of the provider.
         variation_key: The key of the variation, as in records and metrics.
         version: The version of the variation.
         enabled: Whether the AI Config is switched on.
         mode: What the AI Config is. By default, one with instructions is an agent, and any other a completion.
-        fields: Anything else that a variation has, such as ``tools``, ``judgeConfiguration``, or the
+        fields: Further fields of the variation: ``tools``, ``judgeConfiguration``, ``outputFormat``, or the
             ``evaluationMetricKey`` of a judge.
 
     Raises:
-        ConfigurationError: If there are both messages and instructions, or if a field seems to be misspelled.
+        ConfigurationError: If there are both messages and instructions, or if a field has another name.
     """
-    for name in fields.keys() - set(_FIELDS):
-        for similar in get_close_matches(name, _FIELDS, n=1, cutoff=0.8):
-            raise ConfigurationError(f"ai_config was given {name}; did you mean {similar}?")
+    for name in sorted(fields.keys() - set(_FURTHER_FIELDS)):
+        similar = get_close_matches(name, _FIELDS, n=1)
+        advice = f"did you mean {similar[0]}?" if similar else f"it takes {', '.join(_FIELDS)}"
+        raise ConfigurationError(f"ai_config was given {name}; {advice}")
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
     prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
     meta = {"enabled": enabled, "variationKey": variation_key, "version": version}
     return {
         "_ldMeta": {**meta, "mode": mode or ("completion" if instructions is None else "agent")},
-        "model": {"name": model, "parameters": dict(parameters or {})},
+        "model": {"name": model, "parameters": dict(parameters or {}), **({"custom": dict(custom)} if custom else {})},
         "provider": {"name": provider},
         **({"messages": prompt} if instructions is None else {"instructions": instructions}),
         **fields,

@@ -44,7 +44,7 @@ class WSGITrackingMiddleware:
         tracking: The application's :class:`~ldai_integrations.Tracking`; without one, that of the process.
         config_key: The key of the AI Config of every request, or a callable from the environ to a key or ``None``. A
             request for which a callable returns a key is a run, whether a provider call is seen in it or not.
-        mode: ``"completion"`` or ``"agent"``.
+        mode: ``"completion"`` or ``"agent"``. Like the next two, it needs a ``config_key``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the environ.
         ld_context: Called with the environ when a run first needs the LD context of the request.

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ldclient import Context
@@ -38,7 +40,7 @@ def test_the_page(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False
     )
-    assert "5 passed" in done.stdout, done.stdout
+    assert "6 passed" in done.stdout, done.stdout
     subprocess.run([sys.executable, "last.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
 
 
@@ -206,10 +208,35 @@ def test_what_is_no_variation_is_refused(served: dict[str, object], no_leaks: No
         OfflineLaunchDarkly({"bot": served})
 
 
-def test_a_misspelled_field_is_refused() -> None:
-    """A field that is nearly one that a variation has is an error."""
-    with pytest.raises(ConfigurationError, match="was given message; did you mean messages"):
-        ai_config("gpt-4o", message="You help.")
+def test_the_custom_parameters_of_a_model() -> None:
+    """Prices of a test's own decide what its runs cost, and code reads custom parameters with run.custom()."""
+    custom = {"costPerInputToken": 0.003, "costPerOutputToken": 0.05, "team": "yarn"}
+    with OfflineLaunchDarkly({"bot": ai_config("our-model", custom=custom)}) as launchdarkly, recorded_runs() as runs:
+        with track_ai("bot") as run:
+            run.add_usage(input_tokens=1_013, output_tokens=17)
+            team = run.custom("team")
+        launchdarkly.tracking.flush()
+
+    assert team == "yarn"
+    [record] = runs.records
+    assert (record.input_cost, record.output_cost) == (Decimal("3.039"), Decimal("0.85"))
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ("message", "did you mean messages?"),
+        ("judge_configuration", "did you mean judgeConfiguration?"),
+        ("temperature", "it takes model, messages, instructions, parameters, custom, provider,"),
+        ("costPerInputToken", "it takes model, messages, instructions, parameters, custom, provider,"),
+    ],
+)
+def test_a_field_that_no_variation_has_is_refused(field: str, advice: str) -> None:
+    """A field that would have no effect is an error, which names the one that may be meant, or all."""
+    fields: dict[str, Any] = {field: 1}
+
+    with pytest.raises(ConfigurationError, match=re.escape(f"ai_config was given {field}; {advice}")):
+        ai_config("gpt-4o", **fields)
 
 
 def test_events(no_leaks: None) -> None:

@@ -42,7 +42,7 @@ class RequestTracking:
             with the request, and returns ``None`` for a request without a generation. Without a callable, a request
             is a run only if a provider call is seen in it, or if its response has a provider's format. Without any
             ``config_key``, only decorated code opens runs.
-        mode: ``"completion"`` or ``"agent"``.
+        mode: ``"completion"`` or ``"agent"``. Like the next two, it needs a ``config_key``.
         default: Used if LaunchDarkly has no usable variation.
         variables: Values for the prompt's ``{{variables}}``: a mapping, or a callable that is called with the request.
         ld_context: Called with the request when its LD context is first needed.
@@ -76,6 +76,8 @@ class RequestTracking:
         if config_key is not None and not callable(config_key):
             known = config_key
         self._options = RunOptions(config_key=known, mode=mode, default=default, counts_pages=callable(config_key))
+        if config_key is None:
+            _check_no_run_options(mode=mode, default=default, variables=variables)
         self._variables = variables
         self._ld_context = ld_context
         if services.feedback is not None:
@@ -119,6 +121,17 @@ class RequestTracking:
                 "directly above the function, below the decorator of the route.",
                 handler.__qualname__,
             )
+
+
+def _check_no_run_options(*, mode: Mode, default: object, variables: object) -> None:
+    """Refuse, at set-up, options that nothing reads: decorated code has its own."""
+    given = {"mode": mode != "completion", "default": default is not None, "variables": variables is not None}
+    names = " and ".join(f"{name}=" for name, is_given in given.items() if is_given)
+    if names:
+        raise ConfigurationError(
+            f"{names} without config_key has no effect on a middleware, because decorated functions have their own "
+            "options. Give it to track_ai(…), or give the middleware a config_key."
+        )
 
 
 class VoteEndpoint:

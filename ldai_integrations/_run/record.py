@@ -18,6 +18,13 @@ from .web import status_of_exception
 
 # APIs whose answers are no generated text.
 _WITHOUT_TEXT = NOT_OF_TEXT - {"realtime"} | {"embeddings"}
+# APIs whose streams have their usage only if the call asks for it; the API of an observed stream is not known.
+_WITH_USAGE_ON_REQUEST = ("chat", "completions", "")
+# What becomes of numbers of tokens that cannot be true.
+_COUNT_REPLACED = (
+    "It is computed from the other numbers, estimated or unknown. Correct the server or gateway that sends it."
+)
+_REPORT_LEFT_OUT = "This report is not counted. Give whole numbers from zero to 100 million."
 # An id may come from a header, which may have any length.
 _MOST_OF_ID = 256
 
@@ -100,44 +107,63 @@ def _note_calls_outside(run: RunState) -> None:
             "call_outside_run",
             "client",
             "A model was called outside of any run while runs were open, for example on a thread without the context "
-            "of its run; the tokens of these runs are unknown. Pass the run to the thread: "
-            "executor.submit(run.bind(function), …).",
+            "of its run; the tokens of these runs are unknown, or a lower bound if they made other calls. Pass the run "
+            "to the thread: executor.submit(run.bind(function), …).",
         )
 
 
 def _note_estimate(run: RunState, calls: Sequence[CountedCall], *, is_unfinished: bool) -> None:
-    """Say once for each AI Config how its tokens become exact."""
+    """Say once for each AI Config and cause how its tokens become exact."""
+    streams = [call for call in calls if _is_stream_without_usage(call)]
     if is_unfinished:
+        cause = "not read to its end"
         text = (
             "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
             "bound. Read streams until their finish reason."
         )
-    elif any(_asks_for_usage(call) for call in calls):
+    elif not all(map(_asks_for_usage, streams)):
+        cause = "not asked for"
+        text = (
+            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
+            "wrap_client(client, include_usage='always') for calls in a run, or stream_options={'include_usage': True} "
+            "in the call."
+        )
+    elif streams:
+        cause = "asked for"
         text = (
             "A provider sent no usage for a call in a run of %r, although the call asked for it, so its tokens are "
             "estimated. The stream ended before its usage, or the server does not report it."
         )
     else:
+        cause = "not sent"
         text = (
-            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
-            "wrap_client(client, include_usage='always'), or stream_options={'include_usage': True} in a call that a "
-            "run observes."
+            "A provider's response in a run of %r lacks usage, so its tokens are estimated. Configure the server, or a "
+            "gateway in front of it, to send it."
         )
-    run.services.diagnostics.note("estimated", run.config_key, text, run.config_key)
+    run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+
+
+def _is_stream_without_usage(call: CountedCall) -> bool:
+    """Return whether a call is a stream that has no usage, and that may have had it on request."""
+    request = call.call.request
+    is_stream = call.call.first_token_at is not None or (request is not None and bool(request.arguments.get("stream")))
+    return is_stream and call.usage.output_tokens is None and call.call.api in _WITH_USAGE_ON_REQUEST
 
 
 def _asks_for_usage(call: CountedCall) -> bool:
-    """Return whether a call asked for its usage, and did not get it."""
-    request = call.call.request
-    options = request.arguments.get("stream_options") if request is not None else None
-    return call.usage.output_tokens is None and isinstance(options, Mapping) and bool(options.get("include_usage"))
+    """Return whether a call asked for the usage of its stream."""
+    arguments = call.call.request.arguments if call.call.request is not None else {}
+    extra = arguments.get("extra_body")
+    given = (arguments, extra) if isinstance(extra, Mapping) else (arguments,)
+    options = [one.get("stream_options") for one in given]
+    return any(isinstance(one, Mapping) and one.get("include_usage") for one in options)
 
 
 def _added_usage(run: RunState) -> Usage | None:
     """Return the tokens of the provider calls that user code reported with ``run.add_usage``."""
     known = [reconcile(usage) for usage in run.stated.usages]
     if None in known:
-        run.note_wrong_counts("run.add_usage()")
+        run.note_wrong_counts("run.add_usage()", _REPORT_LEFT_OUT)
     parts = [usage for usage in known if usage is not None]
     return reduce(add, parts) if parts else None
 
@@ -147,7 +173,7 @@ def _stated_usage(run: RunState) -> Usage | None:
     tokens: Usage | None = run.stated.events.get("tokens")
     known = reconcile(tokens) if tokens is not None else None
     if tokens is not None and known is None:
-        run.note_wrong_counts("run.tracker")
+        run.note_wrong_counts("run.tracker", _REPORT_LEFT_OUT)
     return known
 
 
@@ -326,7 +352,7 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     reading, request = counted.reading, counted.call.request
     usage = counted.usage
     if reading.has_wrong_counts:
-        run.note_wrong_counts("A provider")
+        run.note_wrong_counts("A provider", _COUNT_REPLACED)
     if counted.call.api in NOT_OF_TEXT:
         return None if usage == Usage() else usage
     if usage.output_tokens is None and reading.has_output:
@@ -362,7 +388,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     if not run.config.enabled:  # the output is not that of a model
         return None
     if own is not None and own.has_wrong_counts:
-        run.note_wrong_counts("A provider")
+        run.note_wrong_counts("A provider", _COUNT_REPLACED)
     usage = own.usage if own is not None and own.usage is not None else Usage()
     is_error = own is not None and own.error is not None and not own.has_output
     tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None
@@ -370,7 +396,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         usage = usage.filled_from(Usage(output_tokens=tokens))
         run.services.diagnostics.note(
             "estimated",
-            run.config_key,
+            f"{run.config_key}: no call",
             "No provider call was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap the "
             "provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a "
             "cache, call run.discard().",

@@ -219,19 +219,20 @@ class RunState:
 
     # Measurements
 
-    def note_wrong_counts(self, source: str) -> None:
-        """Note that a number of tokens cannot be true, so that it is unknown.
+    def note_wrong_counts(self, source: str, consequence: str) -> None:
+        """Note that a number of tokens cannot be true.
 
         Args:
             source: Who gave it.
+            consequence: What becomes of it, and what to do.
         """
         self.services.diagnostics.note(
             "usage",
-            self.config_key,
-            "%s gave a number of tokens that cannot be true, in a run of %r, so it is unknown. Give whole numbers from "
-            "zero to 100 million.",
+            f"{self.config_key}: {source}",
+            "%s gave a number of tokens that cannot be true, in a run of %r. %s",
             source,
             self.config_key,
+            consequence,
         )
 
     @property

@@ -37,7 +37,7 @@ from ..conftest import Clock, always_chat, failures
 from ..contract import handlers
 from ..contract.drivers.django import OURS, application
 from .asgi_calls import DISCONNECT, REQUEST, call, http_scope
-from .test_set_up import MISTAKES
+from .test_set_up import MISTAKES, OPTIONS_OF_RUNS
 
 GZIP = "django.middleware.gzip.GZipMiddleware"
 MAKERS = {"wsgi": get_wsgi_application, "asgi": get_asgi_application}
@@ -375,6 +375,13 @@ def test_a_mistake_is_told_with_the_value_and_the_remedy(tracking: Tracking, mis
 
     with pytest.raises(ConfigurationError, match=re.escape(text)):
         application({}, get_wsgi_application, tracking=tracking, **options)
+
+
+@pytest.mark.parametrize("option", OPTIONS_OF_RUNS)
+def test_an_option_that_cannot_take_effect(tracking: Tracking, option: str) -> None:
+    """Without a config key, the options of runs are refused when Django loads the middleware."""
+    with pytest.raises(ConfigurationError, match=rf"^{option}= without config_key"):
+        application({}, get_wsgi_application, tracking=tracking, **{option: OPTIONS_OF_RUNS[option]})
 
 
 def test_an_unknown_setting() -> None:

@@ -56,6 +56,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+# Options that a middleware has for its own runs, which it only opens with a ``config_key``.
+OPTIONS_OF_RUNS: dict[str, Any] = {
+    "mode": "agent",
+    "default": AICompletionConfigDefault(enabled=True),
+    "variables": {"shop": "Knits & Co"},
+}
+
+
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_error_names_the_value_and_the_remedy(tracking: Tracking, integration: str, mistake: str) -> None:
@@ -64,6 +72,17 @@ def test_the_error_names_the_value_and_the_remedy(tracking: Tracking, integratio
 
     with pytest.raises(ConfigurationError, match=re.escape(text)):
         INTEGRATIONS[integration](tracking, **options)
+
+
+@pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
+@pytest.mark.parametrize("option", OPTIONS_OF_RUNS)
+def test_an_option_that_cannot_take_effect(tracking: Tracking, integration: str, option: str) -> None:
+    """A middleware without a config key refuses the options of runs, and says where they belong."""
+    options = {option: OPTIONS_OF_RUNS[option]}
+
+    with pytest.raises(ConfigurationError, match=rf"^{option}= without config_key .* Give it to track_ai\(…\)"):
+        INTEGRATIONS[integration](tracking, **options)
+    INTEGRATIONS[integration](tracking, config_key="chat", **options)
 
 
 def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:

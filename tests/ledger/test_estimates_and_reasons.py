@@ -108,6 +108,71 @@ def test_the_remedy_for_missing_usage(
     assert ("Ask for it" in line) is (include_usage != "always")
 
 
+def test_a_whole_response_without_usage(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line of a response that is not a stream does not say to ask for its usage."""
+    provider.serve(tokens=None)
+    client: Any = wrap_client(openai, include_usage="always")
+    with track_ai(config_key="chat"):
+        client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.source == "estimate"
+    assert caplog.messages == [
+        "A provider's response in a run of 'chat' lacks usage, so its tokens are estimated. Configure the server, or a "
+        "gateway in front of it, to send it."
+    ]
+
+
+def test_usage_that_the_body_asks_for(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream whose extra_body asks for the usage has asked for it."""
+    provider.serve(tokens=None)
+    asking: Any = {"extra_body": {"stream_options": {"include_usage": True}}}
+    with track_ai(config_key="chat"):
+        stream = wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True, **asking)
+        assert list(stream)
+
+    assert runs.wait()
+    assert ["although the call asked for it" in line for line in caplog.messages] == [True]
+
+
+def test_each_cause_of_an_estimate_is_logged(
+    provider: Provider,
+    openai: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Every cause has a line of its own for each AI Config, once, and each run with an estimate is counted."""
+    provider.serve(tokens=None)
+
+    def ask(include_usage: Any, **how: Any) -> None:
+        response = wrap_client(openai, include_usage=include_usage).chat.completions.create(
+            model="gpt-4o-mini", messages=ASK, **how
+        )
+        for _chunk in response if how else ():
+            pass
+
+    for config_key in ("chat", "other"):
+        for _ in range(2):
+            with track_ai(config_key=config_key):
+                ask("always")
+            with track_ai(config_key=config_key):
+                ask("always", stream=True)
+            with track_ai(config_key=config_key):
+                ask(False, stream=True)
+
+    runs.wait(12)
+    lines = [(line.split(" run of ")[1][:7].strip(",' "), line.split(". ")[1][:10]) for line in caplog.messages]
+    causes = ["Configure ", "The stream", "Ask for it"]
+    assert lines == [*(("chat", cause) for cause in causes), *(("other", cause) for cause in causes)]
+    assert launchdarkly.tracking.stats().diagnostics == {"estimated": 12}
+
+
 @pytest.mark.parametrize("how", ["wrapped", "observed"])
 @pytest.mark.parametrize("caught", [False, True])
 @pytest.mark.parametrize("reason", ["length", "invalid"])

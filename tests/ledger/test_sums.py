@@ -207,17 +207,35 @@ def test_a_wrong_count_of_a_provider(
 
     assert (usage.input_tokens, usage.estimated >= {"output_tokens"}) == (IN, True)
     assert [line for line in caplog.messages if "cannot be true" in line] == [
-        "A provider gave a number of tokens that cannot be true, in a run of 'chat', so it is unknown. Give whole "
-        "numbers from zero to 100 million."
+        "A provider gave a number of tokens that cannot be true, in a run of 'chat'. It is computed from the other "
+        "numbers, estimated or unknown. Correct the server or gateway that sends it."
     ]
 
 
+def test_a_wrong_count_that_the_total_corrects(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """What the provider's other numbers say about a wrong one is exact."""
+    counts = {"prompt_tokens": IN, "completion_tokens": -1, "total_tokens": IN + 4711}
+    provider.serve("m", frames=whole(counts))
+    with track_ai(config_key="chat"):
+        wrap_client(openai).chat.completions.create(model="m", messages=ASK)
+
+    usage = assert_consistent(runs.wait()[-1])
+    assert (usage.input_tokens, usage.output_tokens, usage.source) == (IN, 4711, "provider")
+    assert not usage.lower_bound
+
+
 @pytest.mark.parametrize("wrong", [-1, True, 1.5, 10**9])
-def test_a_wrong_count_of_the_application(wrong: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
-    """What the application reports with a wrong number is not counted; what adds up is."""
+def test_a_wrong_count_of_the_application(
+    wrong: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the application reports with a wrong number is not counted, and the log line says so; what adds up is."""
     with track_ai(config_key="chat") as run:
         run.add_usage(input_tokens=wrong, output_tokens=5)
         run.add_usage(Usage(10, 5, 99))
 
     assert runs.wait()[0].usage == Usage(10, 89, 99)
     assert launchdarkly.tracking.stats().diagnostics["usage"] == 1
+    assert caplog.messages == [
+        "run.add_usage() gave a number of tokens that cannot be true, in a run of 'chat'. This report is not counted. "
+        "Give whole numbers from zero to 100 million."
+    ]

@@ -55,7 +55,7 @@ def check_starlette(app: Starlette, tracking: Tracking) -> None:
     app.add_middleware(TrackingMiddleware, ld_context=lambda request: Context.create(request.headers["X-User"]))
     Middleware(TrackingMiddleware, config_key=lambda request: request.path_params.get("key"))
     TrackingMiddleware(app, tracking, ld_context=lambda request: Context.create(request.method))
-    TrackingMiddleware(app, variables=lambda request: {"city": request.query_params["city"]})
+    TrackingMiddleware(app, config_key="chat", variables=lambda request: {"city": request.query_params["city"]})
     app.router.routes.extend(feedback_routes(tracking, ld_context=of_request))
     run: Run = run_dependency()
     assert run.model
