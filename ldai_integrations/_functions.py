@@ -163,6 +163,7 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
         if not is_owner:
             return (yield from steps)
         # What follows is TrackedStream and HandlerOutput.add, written out: their calls would be most of the cost.
+        # ``room`` is 0 until ``add`` has found that the output is plain text, so that ``add`` takes the first item.
         output, clock = run.output, run.services.clock
         send = steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
         bind, unbind = binder(run)
@@ -209,7 +210,7 @@ def _track_async_generator(
         await opener.prepare()
         steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         hooks = HandlerHooks(run) if is_owner else StreamHooks()
-        # What follows is TrackedAsyncStream, written out for the same reason.
+        # What follows is TrackedAsyncStream and HandlerOutput.add, written out for the same reason.
         output, clock = run.output, run.services.clock
         nothing: tuple[Any, ...] = ()
         bind, unbind = hooks.binder if is_owner else binder(run)

@@ -1,4 +1,9 @@
-"""Bodies and streams, read as they pass: JSON documents, Server-Sent Events, lines of JSON, Amazon's event streams."""
+"""Bodies and streams, read as they pass: JSON documents, Server-Sent Events, lines of JSON, Amazon's event streams.
+
+``feed`` of a reader takes an item, and returns whether it has text, reasoning or a tool delta. ``None``, from a
+``StreamReader``, means that the item is not in a provider's format. ``reading`` returns what is known so far,
+``answered`` says whether visible text has passed, and ``awaits_usage`` whether the finish reason came before the usage.
+"""
 
 from __future__ import annotations
 
@@ -175,8 +180,8 @@ class ItemReader:
         return self._reader is not None and self._reader.awaits_usage
 
     @property
-    def settled(self) -> ItemReader | StreamReader:
-        """The reader that reads the rest of the items: a shorter way, once an item was an event of a provider."""
+    def fastest(self) -> ItemReader | StreamReader:
+        """The reader of the next items: without the detour through this one, once an item was a provider's event."""
         return self._reader if isinstance(self._reader, StreamReader) else self
 
     def reading(self) -> Reading | None:

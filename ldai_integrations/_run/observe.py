@@ -244,7 +244,7 @@ class Observer(StreamHooks):
             if call.first_answer_at is None:
                 call.note_token(self._clock(), is_answer=reader.answered)
                 if isinstance(reader, ItemReader):
-                    self._reader = reader.settled
+                    self._reader = reader.fastest
         except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
         return False

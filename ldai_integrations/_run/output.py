@@ -28,7 +28,14 @@ _TEXTS = (str, bytes, bytearray, memoryview)
 
 @dataclass(slots=True, eq=False)
 class HandlerOutput:
-    """The output of one handler. Used only if no provider call was seen.
+    """The output of one handler. Its text and usage are used only if no provider call was seen.
+
+    A returned text, a whole body and the first item of a stream decide once how the output is read:
+
+    - plain text is kept, for an estimate;
+    - another value is searched for a provider's response when the run is reported;
+    - JSON, Server-Sent Events and compressed bodies go to a ``BodyReader``;
+    - events, and lines of a provider's stream that are sent as text, go to an ``ItemReader``.
 
     Attributes:
         clock: A monotonic clock, in seconds.
@@ -59,7 +66,7 @@ class HandlerOutput:
     _value: Any = None
     _is_text: bool = False
     # How much text is not kept, in characters.
-    _rest: int = 0
+    _dropped: int = 0
 
     def respond(
         self, status: int | None, content_type: str | None, *, content_encoding: str = "", is_whole: bool = False
@@ -142,7 +149,7 @@ class HandlerOutput:
         if not text:
             return None
         tokens = count_tokens(text, model=model)
-        return round(tokens * self.chars / (self.chars - self._rest)) if self._rest else tokens
+        return round(tokens * self.chars / (self.chars - self._dropped)) if self._dropped else tokens
 
     @property
     def chars(self) -> int:
@@ -150,7 +157,7 @@ class HandlerOutput:
         if self._reader is not None:
             return self._reader.size
         if self._is_text:
-            return sum(map(len, self.chunks)) + self._rest
+            return sum(map(len, self.chunks)) + self._dropped
         return len(self._value) if isinstance(self._value, str) else 0
 
     def release(self) -> None:
@@ -186,7 +193,7 @@ class HandlerOutput:
         else:
             if self.room:
                 self.chunks.append(item[: self.room])
-            self._rest += size - self.room
+            self._dropped += size - self.room
             self.room = 0
 
     def _begin(self, item: object) -> bool:

@@ -40,7 +40,6 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         ended_at: The end of the run on its clock, in seconds.
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
-    first_token_at, first_answer_at = run.ledger.first_times()
     added = _added_usage(run)
     own = run.output.reading() if not calls and added is None else None
     _note_calls_outside(run)
@@ -59,11 +58,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
     tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls]
-    if not run.output.is_whole and all(call.call.source == "sdk" for call in calls):  # the SDK has no such time
-        first_token_at, first_answer_at = run.output.first_token_at, run.output.first_answer_at
-    if run.stated.first_token_at is not None:
-        first_token_at = run.stated.first_token_at
-        first_answer_at = max(first_token_at, first_answer_at) if first_answer_at is not None else None
+    time_to_first_token_ms, time_to_first_answer_ms = _first_times(run, calls)
     if run.sdk_calls is not None and outcome != "cancelled":
         ended_at = run.sdk_calls.ended_at or ended_at
     return RunRecord(
@@ -79,8 +74,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         enabled=run.config.enabled,
         started_at=run.started_at,
         duration_ms=stated.get("duration", _ms(ended_at - run.opened_at)),
-        time_to_first_token_ms=stated.get("first_token", _since_opened(run, first_token_at)),
-        time_to_first_answer_ms=_since_opened(run, first_answer_at),
+        time_to_first_token_ms=time_to_first_token_ms,
+        time_to_first_answer_ms=time_to_first_answer_ms,
         usage=usage,
         outcome=outcome,
         error=run.error,
@@ -403,6 +398,28 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             run.config_key,
         )
     return None if usage == Usage() else usage
+
+
+def _first_times(run: RunState, calls: Sequence[CountedCall]) -> tuple[int | None, int | None]:
+    """Return the milliseconds to the first token and to the first visible text, as stated or as seen."""
+    token_at, answer_at = _seen_first_times(run, calls)
+    stated_at = run.stated.first_token_at
+    if stated_at is not None and answer_at is not None:
+        answer_at = max(answer_at, stated_at)
+    to_answer = _since_opened(run, answer_at)
+    if "first_token" in run.stated.events:  # run.tracker
+        return run.stated.events["first_token"], to_answer
+    if stated_at is not None:  # run.first_token()
+        return _since_opened(run, stated_at), to_answer
+    return _since_opened(run, token_at), to_answer
+
+
+def _seen_first_times(run: RunState, calls: Sequence[CountedCall]) -> tuple[float | None, float | None]:
+    """Return when the first token and the first visible text were seen, on the run's clock."""
+    has_calls = any(call.call.source != "sdk" for call in calls)  # LaunchDarkly's SDK has no such times
+    if has_calls or run.output.is_whole:
+        return run.ledger.first_times()
+    return run.output.first_token_at, run.output.first_answer_at
 
 
 def _since_opened(run: RunState, at: float | None) -> int | None:

@@ -19,7 +19,8 @@ from .web import content_type_of, header_of, looks_like_stream, status_of_respon
 class HandlerHooks(StreamHooks):
     """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run.
 
-    They do not take the items of decorated generators: ``_functions.py`` adds these to ``run.output`` itself.
+    :meth:`on_item` is called only if there is a token. Otherwise ``run.output.add`` is in its place.
+    ``_functions.py`` adds the items of decorated generators to ``run.output`` itself.
 
     Args:
         run: The run; ``None`` if only a token is added.
@@ -31,7 +32,7 @@ class HandlerHooks(StreamHooks):
         if run is not None:
             self.binder = binder(run)
             if vote_token is None:
-                self.on_item = run.output.add  # type: ignore[method-assign]  # saves a call for each item
+                self.on_item = run.output.add  # type: ignore[method-assign]  # the method below costs a call more
         self._vote_token = vote_token
         self._is_manager = False
 
@@ -41,7 +42,7 @@ class HandlerHooks(StreamHooks):
         return track_stream(entered if self.run is None else observe_response(self.run, entered), self)
 
     def on_item(self, item: object) -> object:
-        """Read an item."""
+        """Pass an item to the token, and read it. Without a token this is ``run.output.add``: see ``__init__``."""
         if self._vote_token is not None:
             self._vote_token.pass_on(item)
         if self.run is not None:

@@ -1,8 +1,10 @@
 """Streams that report their items.
 
 Each step of a stream binds its run and unbinds it again, in whatever task or thread takes the step. Nothing stays bound
-while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere. Streams take no times; their
-hooks do.
+while the consumer works, so nothing leaks to it, and a stream may be closed from anywhere.
+
+The classes of this module take no times. Their hooks do, and so do the two loops of ``_functions.py``, which are these
+steps written out for decorated generators.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class StreamHooks:
     response: object = None
 
     def on_item(self, item: object) -> object:
-        """Take an item; return a true value to keep it from the consumer."""
+        """Take an item; return a true value to keep it from the consumer. ``None`` and ``False`` let it pass."""
 
     def on_end(self, exc: BaseException | None) -> None:
         """Take the exception that ended the stream.

@@ -100,7 +100,8 @@ def _in_view() -> bool:
 def streamed_body(response: object) -> tuple[object, str] | None:
     """Return the object and the attribute with the streamed body of a response; ``None`` if it has none.
 
-    Files are left alone: a stand-in would no longer be sent by the operating system.
+    A body with a length is complete, and stays as it is; see :func:`whole_body`. Files stay too: a stand-in would no
+    longer be sent by the operating system.
     """
     if hasattr(response, "body_iterator"):  # Starlette, FastAPI, sse-starlette
         return response, "body_iterator"
@@ -119,7 +120,10 @@ def streamed_body(response: object) -> tuple[object, str] | None:
 
 
 def whole_body(response: Any) -> bytes | None:
-    """Return the body of a response that is complete; ``None`` if it is not."""
+    """Return the body of a response that is complete, as bytes; ``None`` if it is not.
+
+    It is only asked about responses whose status :func:`status_of_response` knows.
+    """
     if getattr(response, "is_sequence", False):  # Werkzeug
         data = response.get_data()
         return data if isinstance(data, bytes) else None

@@ -32,8 +32,8 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
     that the client may be used from. Wrapping it again changes nothing but ``include_usage``.
 
     Args:
-        client: A client of ``openai``, ``anthropic``, ``google-genai``, ``mistralai`` or ``cohere``, sync or async, a
-            boto3 ``bedrock-runtime`` client, or a client that has the methods of one of these.
+        client: A client of ``openai``, ``anthropic``, ``google-genai``, ``mistralai``, ``cohere`` or ``ollama``, sync
+            or async, a boto3 ``bedrock-runtime`` client, or a client that has the methods of one of these.
         include_usage: Whether to ask for the usage of streams of OpenAI's chat completions and completions, if the
             caller says nothing about ``stream_options``. The caller does not see the additional chunk. ``True`` asks
             OpenAI's own servers (``*.openai.com``) and Azure (``*.openai.azure.com``, and clients of the class
@@ -56,8 +56,8 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
     tree = None if inspect.isclass(original) or inspect.ismodule(original) else tree_of(original)
     if tree is None:
         raise ConfigurationError(
-            f"client is {_describe(original)}; give an instance of an OpenAI, Anthropic, google-genai, Mistral or "
-            "Cohere client, or boto3.client('bedrock-runtime')"
+            f"client is {_describe(original)}; give an instance of an OpenAI, Anthropic, google-genai, Mistral, "
+            "Cohere or Ollama client, or boto3.client('bedrock-runtime')"
         )
     wrapped: Any = wrap(original, Place(original, tree, include_usage))
     return cast(C, wrapped)

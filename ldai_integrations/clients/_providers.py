@@ -1,7 +1,7 @@
 """Which methods of which client call a model, and the format of their requests.
 
-Clients are recognised by the methods they have; no provider's package is imported. CONTRIBUTING.md lists
-what else to add for another client.
+Clients are recognised by the methods they have; no provider's package is imported. CONTRIBUTING.md lists what else to
+add for another client.
 """
 
 from __future__ import annotations
@@ -230,8 +230,11 @@ BEDROCK: Tree = {
     **_named(CallKind("invoke"), "invoke_model", "invoke_model_with_response_stream"),
 }
 
+OLLAMA: Tree = {"chat": _CHAT, "generate": CallKind("completions"), "embed": CallKind("embeddings")}
+
 # The method that identifies a client, the first that it has, and the tracked methods of such clients. Clients of other
-# companies that are made like one of these are recognised too.
+# companies that are made like one of these are recognised too. A name that many objects have, such as ``chat``, is a
+# sign only together with the package of the client's class, which is written before it.
 _SIGNS: tuple[tuple[str, Tree], ...] = (
     ("chat.completions.create", OPENAI),
     ("messages.create", ANTHROPIC),
@@ -239,9 +242,16 @@ _SIGNS: tuple[tuple[str, Tree], ...] = (
     ("chat.complete", MISTRAL),
     ("chat_stream", COHERE),
     ("invoke_model", BEDROCK),
+    ("ollama:chat", OLLAMA),
 )
 
 
 def tree_of(client: object) -> Tree | None:
     """Return the tracked methods of a client; ``None`` if it is not a client of a known provider."""
-    return next((tree for path, tree in _SIGNS if has_method(client, path)), None)
+    return next((tree for sign, tree in _SIGNS if _has_sign(client, sign)), None)
+
+
+def _has_sign(client: object, sign: str) -> bool:
+    package, _, method = sign.rpartition(":")
+    packages = {kind.__module__.partition(".")[0] for kind in type(client).__mro__}
+    return has_method(client, method) and (not package or package in packages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from .._value import value_class
@@ -44,13 +45,18 @@ _FEES = {
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
-# Every place that may have a count, and the same by its field: the fields in it that may.
-_PLACES = {place for shape in (*SHAPES, TOTAL_ONLY) for places in shape.paths.values() for place in places}
-_PLACES.update((*_WRITTEN, _AUDIO))
-_FIELDS = {
-    field: tuple(place.partition(".")[2] for place in _PLACES if place.startswith(f"{field}."))
-    for field in (place.partition(".")[0] for place in _PLACES)
-}
+
+@lru_cache
+def _fields_with_counts(shapes: tuple[Shape, ...], more: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]:
+    """Return the fields of usage objects that may have a count, each with the fields in it that may."""
+    places = {*more, *(place for shape in shapes for paths in shape.paths.values() for place in paths)}
+    return {
+        field: tuple(place.partition(".")[2] for place in places if place.startswith(f"{field}."))
+        for field in (place.partition(".")[0] for place in places)
+    }
+
+
+_FIELDS = _fields_with_counts((*SHAPES, TOTAL_ONLY), (*_WRITTEN, _AUDIO))
 
 
 @value_class
@@ -136,10 +142,15 @@ class Counts:
         return add_up(usage, cache_apart=self.shape.cache_apart, has_audio="audio" in self.values)
 
 
-def read_counts(raw: object) -> Counts | None:
-    """Return the counts of a usage object by the shape that names most of them; ``None`` for another object."""
-    found, has_wrong = _counts_by_place(raw)
-    shape = shape_with(frozenset(found))
+def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
+    """Return the counts of a usage object; ``None`` for another object.
+
+    Args:
+        raw: The object.
+        shape: Its shape; ``None`` for the one of ``SHAPES`` that names most of its counts.
+    """
+    found, has_wrong = _counts_by_place(raw, _FIELDS if shape is None else _fields_with_counts((shape,)))
+    shape = shape_with(frozenset(found)) if shape is None else shape
     values = _values(found, shape)
     if not values:
         return Counts(shape, values, has_wrong) if has_wrong else None
@@ -150,7 +161,7 @@ def read_counts(raw: object) -> Counts | None:
         values["cache_write"] = written
     if shape is ANTHROPIC:
         # The top level does not include the passes of a compaction.
-        passes = [_values(_counts_by_place(one)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
+        passes = [_values(_counts_by_place(one, _FIELDS)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
         for name in ("input", "output", "cached", "cache_write") if passes else ():
             together = sum(one.get(name, 0) for one in passes)
             if together > values.get(name, 0):
@@ -163,11 +174,11 @@ def read_counts(raw: object) -> Counts | None:
     return Counts(shape, values, has_wrong)
 
 
-def _counts_by_place(usage: object) -> tuple[dict[str, int], bool]:
+def _counts_by_place(usage: object, places: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, int], bool]:
     """Return the counts that are in a usage object, and whether a number in such a place is none."""
     fields, found, has_wrong = fields_of(usage), {}, False
-    for name in fields if type(fields) is dict and len(fields) < len(_FIELDS) else _FIELDS:
-        value = fields.get(name) if name in _FIELDS else None
+    for name in fields if type(fields) is dict and len(fields) < len(places) else places:
+        value = fields.get(name) if name in places else None
         if value is None:
             continue
         count = number(value)
@@ -177,7 +188,7 @@ def _counts_by_place(usage: object) -> tuple[dict[str, int], bool]:
             has_wrong |= name != _AUDIO
         else:
             inner = fields_of(value)
-            for within in _FIELDS[name]:
+            for within in places[name]:
                 value = inner.get(within)
                 count = number(value)
                 if count is not None:

@@ -1,4 +1,22 @@
-"""The provider calls of a response or a stream while they are read: the functions in ``_formats/`` write to a draft."""
+"""The provider calls of a response or a stream while they are read: the functions in ``_formats/`` write to a draft.
+
+First they say which call an event belongs to:
+
+===================================================  ===================================================
+what the event is                                    what to call
+===================================================  ===================================================
+a whole response                                     ``begin(id, whole=True)``; the id may be ``None``
+the first event of a stream                          ``begin(id, anew=True)``
+another event that names the response                ``begin(id)``
+the last event, which may be the first with the id   ``begin(id, ends=True)``
+an event of a stream that has neither                ``begin_next()``, which follows a finish reason
+one of several responses in an object                ``begin("its place")``
+the sum of all calls of a framework                  ``begin_sum()``
+===================================================  ===================================================
+
+Then they say what it contains: ``add_text``, ``add_reasoning``, ``call_tool``, ``count``, ``finish``, ``describe``. If
+``begin`` returns true, the text of this response may be known already, and must not be added again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +29,7 @@ from ..records import Usage
 from ._counts import Counts, has_fees, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import fields_of, get, number, text
 from ._readings import CalledTool, Reading
-from ._shapes import BEDROCK_METRICS, COHERE
+from ._shapes import BEDROCK_METRICS, COHERE, Shape
 from ._tokens import BoundedText, TextBudget
 
 # Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
@@ -42,7 +60,7 @@ class CallDraft:
         counts, metrics: The usage object of the response, and that of Bedrock.
         reason, choice: The finish reason, and the number of the choice that it belongs to.
         finished_at, counted_at: The number of the event with the finish reason, and of the last one with usage.
-        closed: True if the provider sends nothing after this.
+        no_usage_follows: Whether the provider sends no usage after the finish reason, so that nobody waits for it.
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
@@ -63,7 +81,7 @@ class CallDraft:
     choice: int = 0
     finished_at: int = 0
     counted_at: int = 0
-    closed: bool = False
+    no_usage_follows: bool = False
     service_tier: str = ""
     cost: Decimal | None = None
     billed: Usage | None = None
@@ -124,7 +142,7 @@ class CallDraft:
             error=self.error,
             finish_reasons=(self.reason,) if self.reason else (),
             reasoning=str(self.reasoning),
-            rest=tuple(text.rest for text in kept if text.rest is not None),
+            tallies=tuple(text.tally for text in kept if text.tally is not None),
             ids=tuple(self.ids),
             api=api,
             service_tier=self.service_tier,
@@ -274,8 +292,8 @@ class Draft:
     def finish(self, reason: object, choice: int = 0) -> None:
         """Take the reason why generation ended; the first choice's last reason is kept. ``"error"`` is a failure.
 
-        Call it at the end of an answer, with the name of the event if the provider gives no reason. Without an end, a
-        stream that its consumer leaves is a lower bound.
+        Call it at the end of every answer, streamed or whole, with the name of the event if the provider gives no
+        reason. An answer without an end may have been left by its consumer, so that its usage is a lower bound.
         """
         if reason is None:
             return
@@ -309,17 +327,18 @@ class Draft:
                 code = str(status) if status is not None else "error"
             self.call.error = code[:100]
 
-    def count(self, raw: object, *, begun: bool = False) -> bool:
+    def count(self, raw: object, *, shape: Shape | None = None, begun: bool = False) -> bool:
         """Take a usage object; return whether it was one.
 
         Args:
             raw: The object.
+            shape: Its shape, if that is not one of ``SHAPES``, because its names are common words.
             begun: The answer has only begun, so that its output is not known yet.
         """
         if raw is None:
             return False
         usage = fields_of(raw)
-        counts = read_counts(usage)
+        counts = read_counts(usage, shape)
         if counts is None:
             return False
         if begun:
@@ -393,7 +412,7 @@ class Draft:
             error=next((part.error for part in parts if part.error), None),
             finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
             reasoning="".join(part.reasoning for part in parts),
-            rest=tuple(tally for part in parts for tally in part.rest),
+            tallies=tuple(tally for part in parts for tally in part.tallies),
             ids=tuple(name for part in parts for name in part.ids),
             api=self.api,
             parts=parts,

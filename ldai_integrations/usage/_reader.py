@@ -172,7 +172,7 @@ class StreamReader:
             for one in _events_in_lines(event) if is_line else (event,):
                 known |= self._read(one, _DEPTH)
         call = draft.call
-        self.awaits_usage = call.counted_at < call.finished_at and not call.closed
+        self.awaits_usage = call.counted_at < call.finished_at and not call.no_usage_follows
         return draft.pieces > pieces if known else None
 
     def _read(self, event: Any, depth: int) -> bool:

@@ -42,7 +42,7 @@ class Reading:
         error: Type or code of an error in the response, never its message.
         finish_reasons: Why generation ended, in the provider's words; at most one for each call.
         reasoning: Reasoning that the response shows, at most 262,144 characters for each call.
-        rest: Counters of the text and reasoning beyond these limits.
+        tallies: Counters of the text and reasoning beyond these limits.
         ids: The ids of the response, or of the responses that it contains.
         api: ``"responses"`` for OpenAI's Responses API, which adds one token to an answer; otherwise ``"chat"``.
         parts: The readings of the single calls, if there are several.
@@ -62,7 +62,7 @@ class Reading:
     error: str | None = None
     finish_reasons: tuple[str, ...] = ()
     reasoning: str = ""
-    rest: tuple[TextTally, ...] = field(default=(), repr=False, compare=False)
+    tallies: tuple[TextTally, ...] = field(default=(), repr=False, compare=False)
     ids: tuple[str, ...] = ()
     api: str = field(default="chat", repr=False, compare=False)
     parts: tuple[Reading, ...] = ()
@@ -89,7 +89,7 @@ class Reading:
     @property
     def dropped_tokens(self) -> int:
         """Tokens of the text that is not kept; counting takes about 50 µs for 1,000 characters."""
-        return sum(tally.tokens() for tally in self.rest)
+        return sum(tally.tokens() for tally in self.tallies)
 
     def estimate(self, *, model: str | None = None, request: object = None) -> Usage:
         """Estimate the output tokens from everything that was shown: about 50 µs for 1,000 characters.

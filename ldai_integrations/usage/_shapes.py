@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+_COUNTS = {
+    *("input", "output", "total", "cached", "cache_write", "reasoning", "tool_prompt"),
+    *("input_audio", "input_image", "output_audio", "output_image"),
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
@@ -17,8 +22,7 @@ class Shape:
 
     Attributes:
         paths: The places of each count, the most frequent first. A place is a field, or a field and one in it. The
-            counts are ``input``, ``output``, ``total``, ``cached``, ``cache_write``, ``reasoning``, ``tool_prompt``,
-            ``input_audio``, ``input_image``, ``output_audio`` and ``output_image``.
+            names of the counts are in ``_COUNTS``.
         signs: The places of input and output. A usage object of this shape has at least one of them.
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
@@ -32,13 +36,18 @@ class Shape:
     other_is_nothing: bool = False
 
 
-def _shape(*, apart: str = "", other_is_nothing: bool = False, **places: str) -> Shape:
+def _shape(
+    *, cache_apart: bool = False, reasoning_apart: bool = False, other_is_nothing: bool = False, **places: str
+) -> Shape:
+    """Return a shape; several places of a count are separated by spaces."""
+    if unknown := sorted(places.keys() - _COUNTS):
+        raise TypeError(f"no count of a usage object is called {unknown[0]!r}; the names are {sorted(_COUNTS)}")
     paths = {name: tuple(value.split()) for name, value in places.items()}
     return Shape(
         paths,
         frozenset(paths.get("input", ()) + paths.get("output", ())),
-        cache_apart="cache" in apart,
-        reasoning_apart="reasoning" in apart,
+        cache_apart=cache_apart,
+        reasoning_apart=reasoning_apart,
         other_is_nothing=other_is_nothing,
     )
 
@@ -65,7 +74,7 @@ ANTHROPIC = _shape(
     cached="cache_read_input_tokens",
     cache_write="cache_creation_input_tokens cache_write_input_tokens",
     reasoning="output_tokens_details.thinking_tokens",
-    apart="cache",
+    cache_apart=True,
 )
 # Also OpenAI's Realtime API, openai-agents, LangChain and pydantic-ai.
 OPENAI_RESPONSES = _shape(
@@ -89,7 +98,7 @@ CONVERSE = _shape(
     total="totalTokens",
     cached="cacheReadInputTokens cacheReadInputTokenCount",
     cache_write="cacheWriteInputTokens cacheWriteInputTokenCount",
-    apart="cache",
+    cache_apart=True,
 )
 # Vercel's AI SDK.
 AI_SDK = _shape(
@@ -107,7 +116,7 @@ GEMINI = _shape(
     cached="cachedContentTokenCount cached_content_token_count",
     reasoning="thoughtsTokenCount thoughts_token_count",
     tool_prompt="toolUsePromptTokenCount tool_use_prompt_token_count",
-    apart="reasoning",
+    reasoning_apart=True,
 )
 GEMINI_INTERACTIONS = _shape(
     input="total_input_tokens",
@@ -116,7 +125,7 @@ GEMINI_INTERACTIONS = _shape(
     cached="total_cached_tokens",
     reasoning="total_thought_tokens",
     tool_prompt="total_tool_use_tokens",
-    apart="reasoning",
+    reasoning_apart=True,
 )
 VERTEX_PREDICT = _shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
 COHERE = _shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
@@ -131,7 +140,7 @@ BEDROCK_METRICS = _shape(
     output="outputTokenCount x-amzn-bedrock-output-token-count",
     cached="cacheReadInputTokenCount x-amzn-bedrock-cache-read-input-token-count",
     cache_write="cacheWriteInputTokenCount x-amzn-bedrock-cache-write-input-token-count",
-    apart="cache",
+    cache_apart=True,
 )
 WATSONX = _shape(input="input_token_count", output="generated_token_count")
 REPLICATE = _shape(input="input_token_count", output="output_token_count")
@@ -159,6 +168,15 @@ SHAPES = (
     HUGGING_FACE,
     LLAMA_CPP,
     VERTEX_PREDICT,
+)
+
+# Shapes whose names are too common to mean tokens in every object. Only the function that reads the format uses them.
+LAUNCHDARKLY = _shape(
+    input="input",
+    output="output",
+    total="total",
+    cached="input_details.cache_read",
+    cache_write="input_details.cache_creation",
 )
 
 

@@ -180,25 +180,25 @@ class BoundedText:
         budget: The text that the stream may still keep.
     """
 
-    __slots__ = ("_budget", "_chunks", "_left", "rest")
+    __slots__ = ("_budget", "_chunks", "_left", "tally")
 
     def __init__(self, budget: TextBudget) -> None:
         self._chunks: list[str] = []
         self._left = _MOST_TEXT
         self._budget = budget
         #: Counts what is not kept.
-        self.rest: TextTally | None = None
+        self.tally: TextTally | None = None
 
     def add(self, chunk: str) -> None:
         """Append a chunk that is not empty."""
         size, budget = len(chunk), self._budget
         if size > self._left or size > budget.characters:
-            if self.rest is not None:
-                self.rest.add(chunk)
+            if self.tally is not None:
+                self.tally.add(chunk)
                 return
             size = min(self._left, budget.characters)
-            self.rest = TextTally()
-            self.rest.add(chunk[size:])
+            self.tally = TextTally()
+            self.tally.add(chunk[size:])
             chunk = chunk[:size]
         self._chunks.append(chunk)
         self._left -= size

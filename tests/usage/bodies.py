@@ -11,7 +11,10 @@ from ldai_integrations.usage import CalledTool
 
 @dataclass(frozen=True)
 class Body:
-    """One answer: its body, the events of the same answer streamed, and what they mean."""
+    """One answer: its body, the events of the same answer streamed, and what they mean.
+
+    Use figures in which each part is smaller than half of its whole. Other figures add up with a wrong shape too.
+    """
 
     provider: str
     usage: Usage
@@ -36,13 +39,13 @@ _OPENAI_USAGE = {
     "completion_tokens": 9,
     "total_tokens": 29,
     "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 6},
+    "completion_tokens_details": {"reasoning_tokens": 4},
 }
 _RESPONSES_USAGE = {
     "input_tokens": 20,
     "input_tokens_details": {"cached_tokens": 4},
     "output_tokens": 9,
-    "output_tokens_details": {"reasoning_tokens": 6},
+    "output_tokens_details": {"reasoning_tokens": 4},
     "total_tokens": 29,
 }
 _LAUNCHDARKLY_USAGE = {
@@ -68,7 +71,7 @@ _RESPONSE = {
 BODIES = [
     Body(
         "openai chat",
-        Usage(20, 9, 29, cached_input_tokens=4, reasoning_tokens=6),
+        Usage(20, 9, 29, cached_input_tokens=4, reasoning_tokens=4),
         whole={
             "object": "chat.completion",
             "model": "some-model",
@@ -117,7 +120,7 @@ BODIES = [
     ),
     Body(
         "openai responses",
-        Usage(20, 9, 29, cached_input_tokens=4, reasoning_tokens=6),
+        Usage(20, 9, 29, cached_input_tokens=4, reasoning_tokens=4),
         whole=_RESPONSE,
         events=[
             {"type": "response.created", "response": {**_RESPONSE, "status": "in_progress", "usage": None}},
@@ -138,7 +141,7 @@ BODIES = [
     ),
     Body(
         "anthropic",
-        Usage(130, 15, 145, cached_input_tokens=100, cache_write_input_tokens=20),
+        Usage(130, 15, 145, cached_input_tokens=15, cache_write_input_tokens=5),
         whole={
             "id": "msg_1",
             "type": "message",
@@ -149,9 +152,9 @@ BODIES = [
             ],
             "stop_reason": "tool_use",
             "usage": {
-                "input_tokens": 10,
-                "cache_read_input_tokens": 100,
-                "cache_creation_input_tokens": 20,
+                "input_tokens": 110,
+                "cache_read_input_tokens": 15,
+                "cache_creation_input_tokens": 5,
                 "output_tokens": 15,
             },
         },
@@ -163,9 +166,9 @@ BODIES = [
                     "model": "some-model",
                     "content": [],
                     "usage": {
-                        "input_tokens": 10,
-                        "cache_read_input_tokens": 100,
-                        "cache_creation_input_tokens": 20,
+                        "input_tokens": 110,
+                        "cache_read_input_tokens": 15,
+                        "cache_creation_input_tokens": 5,
                         "output_tokens": 1,
                     },
                 },
@@ -193,7 +196,7 @@ BODIES = [
     ),
     Body(
         "bedrock converse",
-        Usage(18, 7, 25, cached_input_tokens=0, cache_write_input_tokens=0),
+        Usage(23, 7, 30, cached_input_tokens=4, cache_write_input_tokens=1),
         whole={
             "output": {
                 "message": {
@@ -208,9 +211,9 @@ BODIES = [
             "usage": {
                 "inputTokens": 18,
                 "outputTokens": 7,
-                "totalTokens": 25,
-                "cacheReadInputTokens": 0,
-                "cacheWriteInputTokens": 0,
+                "totalTokens": 30,
+                "cacheReadInputTokens": 4,
+                "cacheWriteInputTokens": 1,
             },
         },
         events=[
@@ -226,9 +229,9 @@ BODIES = [
                     "usage": {
                         "inputTokens": 18,
                         "outputTokens": 7,
-                        "totalTokens": 25,
-                        "cacheReadInputTokens": 0,
-                        "cacheWriteInputTokens": 0,
+                        "totalTokens": 30,
+                        "cacheReadInputTokens": 4,
+                        "cacheWriteInputTokens": 1,
                     }
                 }
             },
@@ -239,7 +242,7 @@ BODIES = [
     ),
     Body(
         "gemini",
-        Usage(12, 50, 62, reasoning_tokens=40),
+        Usage(12, 50, 62, reasoning_tokens=10),
         whole={
             "candidates": [
                 {
@@ -256,8 +259,8 @@ BODIES = [
             ],
             "usageMetadata": {
                 "promptTokenCount": 12,
-                "candidatesTokenCount": 10,
-                "thoughtsTokenCount": 40,
+                "candidatesTokenCount": 40,
+                "thoughtsTokenCount": 10,
                 "totalTokenCount": 62,
             },
             "modelVersion": "some-model",
@@ -281,8 +284,8 @@ BODIES = [
                 ],
                 "usageMetadata": {
                     "promptTokenCount": 12,
-                    "candidatesTokenCount": 10,
-                    "thoughtsTokenCount": 40,
+                    "candidatesTokenCount": 40,
+                    "thoughtsTokenCount": 10,
                     "totalTokenCount": 62,
                 },
             },
@@ -405,11 +408,11 @@ BODIES = [
         Usage(7, 12, 19),
         whole={
             "id": "1",
-            "generations": [{"id": "2", "text": "Hello there"}],
+            "generations": [{"id": "2", "text": "Hello there", "finish_reason": "COMPLETE"}],
             "meta": {"billed_units": {"input_tokens": 7, "output_tokens": 12}},
         },
         model=None,
-        finish_reasons=(),
+        finish_reasons=("COMPLETE",),
     ),
     Body(
         "ollama chat",
@@ -555,6 +558,6 @@ BODIES = [
             },
         ],
         model=None,
-        finish_reasons=(),
+        finish_reasons=("done",),
     ),
 ]

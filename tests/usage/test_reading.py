@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
+from ldai_integrations import RunRecord, Tracking, track_ai
 from ldai_integrations.records import Usage
 from ldai_integrations.usage import StreamReader, extract, extract_stream, read
 
@@ -36,6 +38,38 @@ def test_a_stream_gives_the_same_usage(body: Body) -> None:
     assert extract_stream(body.events) == body.usage
 
 
+@pytest.mark.parametrize("body", BODIES, ids=name)
+def test_the_figures_of_a_body_show_a_wrong_shape(body: Body) -> None:
+    """A part that is larger than its whole would be added to it, whatever the shape says."""
+    usage = body.usage
+
+    assert 2 * (usage.cached_input_tokens or 0) < (usage.input_tokens or 1)
+    assert 2 * (usage.cache_write_input_tokens or 0) < (usage.input_tokens or 1)
+    assert 2 * (usage.reasoning_tokens or 0) < (usage.output_tokens or 1)
+
+
+TOTALS = ("total_tokens", "totalTokens", "totalTokenCount")
+
+
+def without_total(value: Any) -> Any:
+    """Return a response whose usage has no total."""
+    if isinstance(value, list):
+        return [without_total(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_total(one) for key, one in value.items() if key not in TOTALS}
+
+
+@pytest.mark.parametrize("body", BODIES, ids=name)
+def test_the_usage_needs_no_total(body: Body) -> None:
+    """The shape knows what belongs to the input and the output; a total only confirms it."""
+    if body.usage.input_tokens is None or body.usage.output_tokens is None:
+        return
+    for events in (body.events, [body.whole]):
+        if events and events[0] is not None:
+            assert extract_stream(without_total(events)) == body.usage
+
+
 @pytest.mark.parametrize("body", WHOLE, ids=name)
 def test_a_whole_response_is_read_completely(body: Body) -> None:
     """Text, tool calls, model and finish reasons are found in each provider's place for them."""
@@ -44,6 +78,17 @@ def test_a_whole_response_is_read_completely(body: Body) -> None:
     assert reading is not None
     found = (reading.text, reading.tool_calls, reading.model, reading.finish_reasons, reading.error)
     assert found == (body.text, body.tool_calls, body.model, body.finish_reasons, None)
+
+
+@pytest.mark.parametrize("body", WHOLE, ids=name)
+def test_a_whole_response_is_complete_as_text(body: Body, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The JSON of a whole response is no stream that broke off, so that its usage is not a lower bound."""
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        run.observe(json.dumps(body.whole))
+
+    usage = records[0].usage
+    assert usage is not None
+    assert (usage.lower_bound, usage.output_tokens) == (False, body.usage.output_tokens)
 
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)

@@ -30,6 +30,7 @@ _PACKAGES = {
     "mistral": ("mistralai", "mistralai"),
     "cohere": ("cohere", "cohere"),
     "groq": ("groq", "groq"),
+    "ollama": ("ollama", "ollama"),
 }
 # The packages with which the AI SDK calls judges (ldai/providers/runner_factory.py). One of them is enough.
 _JUDGE_PACKAGES = {

@@ -10,6 +10,7 @@ from .._counts import add_up
 from .._draft import LONGEST_NAME, Draft
 from .._fields import dig, fields_of, get, is_list, is_number, is_record, items, number, text, to_json
 from .._readings import Reading
+from .._shapes import LAUNCHDARKLY
 from .openai import add_output
 
 _AI = ("ai", "AIMessageChunk")
@@ -169,11 +170,8 @@ def read_launchdarkly(event: object, draft: Draft) -> bool:
         return False
     draft.begin(whole=True)
     if number(get(usage, "total")):  # zeros: the provider sent none
-        # These names are too common to mean tokens wherever they are, so that they have no shape.
-        details = get(usage, "input_details")
-        cache = {"cached_tokens": get(details, "cache_read"), "cache_write_tokens": get(details, "cache_creation")}
-        counts = {"prompt_tokens": "input", "completion_tokens": "output", "total_tokens": "total"}
-        draft.count({**{name: get(usage, theirs) for name, theirs in counts.items()}, "prompt_tokens_details": cache})
+        draft.count(usage, shape=LAUNCHDARKLY)
+    draft.finish("done")
     if not draft.call.has_content:
         draft.add_text(get(event, "response"))
     return True

@@ -122,7 +122,7 @@ def read_ollama(event: object, draft: Draft) -> bool:
     if counted or done is True:
         draft.count(event)
     draft.finish(get(event, "done_reason"))
-    draft.call.closed = True
+    draft.call.no_usage_follows = True
     message = get(event, "message")
     for source in (event,) if message is None else (message, event):
         draft.add_text(get(source, "content", "response"))

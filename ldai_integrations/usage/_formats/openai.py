@@ -157,7 +157,7 @@ def read_response(event: object, draft: Draft) -> bool:
         # openai-agents gives every response of other providers the same id.
         draft.begin(get(response, "id"), anew=kind == "response.created", ends=kind in _LAST)
         _describe(response, draft)
-        draft.call.closed |= kind in _LAST
+        draft.call.no_usage_follows |= kind in _LAST
         if kind in _LAST and not draft.call.has_content:
             add_output(get(response, "output"), draft)
     elif kind == "response.output_item.added":

@@ -47,7 +47,7 @@ def read_anthropic(event: object, draft: Draft) -> bool:
         draft.price(event)
         draft.finish(get(fields.get("delta"), "stop_reason"))
     elif kind == "message_stop":
-        draft.call.closed = True
+        draft.call.no_usage_follows = True
     elif kind not in _ANTHROPIC_MARKS:
         content, reason = fields.get("content"), fields.get("stop_reason")
         if not is_list(content) or (kind != "message" and reason is None):
