@@ -98,8 +98,42 @@ def test_the_client_of_the_configured_provider(
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("provider", "cost"), [("OpenAI", Decimal("0.0035")), ("our gateway", None), ("", Decimal("0.0035"))]
+)
+def test_a_gateway_has_the_price_of_the_provider_that_is_configured(
+    launchdarkly: OfflineLaunchDarkly,
+    records: list[RunRecord],
+    caplog: pytest.LogCaptureFixture,
+    provider: str,
+    cost: Decimal | None,
+) -> None:
+    """The name in the AI Config decides, or without one that of the model. An unknown cost is not logged."""
+    launchdarkly.serve("bot", ai_config(GPT, provider=provider))
+
+    with track_ai("bot", tracking=launchdarkly.tracking) as run:
+        use_request(run, make(openai, base_url=GATEWAY))
+
+    assert [record.cost and record.cost.total_cost for record in records] == [cost]
+    assert not caplog.records
+
+
 @pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
-def test_a_fallback_to_another_provider(
+def test_a_fallback_through_a_gateway(
+    launchdarkly: OfflineLaunchDarkly, records: list[RunRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The configured provider has no price for the model of another one, which is not logged."""
+    launchdarkly.serve("bot", ai_config(GPT, provider="OpenAI"))
+
+    with track_ai("bot", tracking=launchdarkly.tracking) as run:
+        run.request(make(anthropic, base_url=GATEWAY), user="Hello", model=CLAUDE).send()
+
+    assert [(record.calls, record.cost) for record in records] == [(1, None)]
+    assert not caplog.records
+
+
+@pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
+def test_a_fallback_to_to_another_provider(
     launchdarkly: OfflineLaunchDarkly, records: list[RunRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A call that names another model has the price of its provider, and nothing is logged."""

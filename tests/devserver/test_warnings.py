@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 import httpx
 import pytest
@@ -40,6 +41,14 @@ def kinds(server: DevServer) -> list[str]:
     return [warning["kind"] for warning in answer["warnings"]]
 
 
+def doctor(server: DevServer, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    """Return the warnings of applications that ``ldai doctor`` prints, in order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDAI_DEV_SERVER", server.url)
+        cli.main(["doctor", *arguments, "--json"])
+    return [item for item in json.loads(capsys.readouterr().out) if item["about"] == "application"]
+
+
 def test_a_missing_variable_is_on_the_page(chat: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
     """The log line is shown once, without the prompt; ldai doctor prints it."""
     tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url})
@@ -54,11 +63,38 @@ def test_a_missing_variable_is_on_the_page(chat: DevServer, capsys: pytest.Captu
     [warning] = httpx.get(f"{chat.url}/dev/warnings", trust_env=False).json()["warnings"]
     assert "a variable {{shop}} that is not given" in warning["text"]
     assert "You help" not in warning["text"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LDAI_DEV_SERVER", chat.url)
-        assert cli.main(["doctor", "--json"]) == 0
-    found = [item for item in json.loads(capsys.readouterr().out) if item["about"] == "application"]
+    found = doctor(chat, capsys)
     assert [(item["level"], "{{shop}}" in item["text"]) for item in found] == [("warning", True)]
+    assert found[0]["remedy"].startswith("Add it to variables=")
+
+
+def test_the_doctor_shows_the_warnings_of_one_ai_config(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a key, those of other AI Configs are left out; the newest comes first, with its time and what to do."""
+    lines = [
+        "The prompt of AI Config 'chat' has a variable {{shop}} that is not given; it is left empty. Add it.",
+        "A second Tracking was created, although one is open. Create one. Pass it on.",
+        "No provider call was seen in a run of 'other', so its tokens are estimated. Wrap the client.",
+        "The cost of 'chat' is unknown: its price is wrong",
+    ]
+    before = datetime.now().replace(microsecond=0)
+    with DevServer({"flags": {"chat": CHAT, "other": {**CHAT, "key": "other"}}}) as server:
+        for line in lines:
+            httpx.post(f"{server.url}/dev/warnings", json={"kind": "price", "text": line}, trust_env=False)
+        of_chat, of_all = doctor(server, capsys, "chat"), doctor(server, capsys)
+
+    assert [item["text"].split(": ", 1)[1] for item in of_chat] == [
+        "The cost of 'chat' is unknown: its price is wrong",
+        "A second Tracking was created, although one is open",
+        "The prompt of AI Config 'chat' has a variable {{shop}} that is not given; it is left empty",
+    ]
+    assert [item["remedy"] for item in of_chat] == [
+        "docs/troubleshooting.md explains 'price'",
+        "Create one. Pass it on.",
+        "Add it.",
+    ]
+    for item in of_chat:
+        assert before <= datetime.fromisoformat(item["text"].split(": ")[0]) <= datetime.now()
+    assert ["'other'" in item["text"] for item in of_all] == [False, True, False, False]
 
 
 def test_estimated_tokens_are_on_the_page(chat: DevServer) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ldclient import Context
 
-from .config import check_config
+from .config import check_config, known_keys
 from .connection import Target, check_event, check_hosts, check_key, connect, find_target, find_warnings
 from .findings import Finding, skipped
 from .process import check_process
@@ -36,7 +36,6 @@ def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding
         yield skipped("connection", "the dev server cannot be reached", "do what the line above says, and try again")
         return
     yield from _check_ai_config(target, args.config_key, ld_context)
-    yield from find_warnings(target)
     if target.file:
         yield skipped("event", "AI Configs come from a file: no events are sent", "set a key to report runs")
     elif args.send_event:
@@ -54,3 +53,4 @@ def _check_ai_config(target: Target, config_key: str | None, ld_context: Context
             yield skipped("AI Config", "LaunchDarkly is not connected", "do what the line above says, and try again")
         else:
             yield from check_config(client, config_key, ld_context)
+        yield from find_warnings(target, config_key, known_keys(client, ld_context))

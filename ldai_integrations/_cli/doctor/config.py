@@ -60,10 +60,15 @@ def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Fi
         yield from _check_value(about, detail.value, reason)
 
 
+def known_keys(client: LDClient, ld_context: Context) -> list[str]:
+    """Return the keys of all AI Configs, in order."""
+    served = client.all_flags_state(ld_context).to_values_map()
+    return sorted(name for name, value in served.items() if isinstance(value, dict) and "_ldMeta" in value)
+
+
 def _advise_on_key(client: LDClient, key: str, ld_context: Context) -> str:
     """Return what to do about a key that does not exist: name a similar one, or all."""
-    served = client.all_flags_state(ld_context).to_values_map()
-    known = sorted(name for name, value in served.items() if isinstance(value, dict) and "_ldMeta" in value)
+    known = known_keys(client, ld_context)
     if similar := get_close_matches(key, known, n=1):
         return f"did you mean {similar[0]!r}?"
     if not known:

@@ -7,9 +7,10 @@ import logging
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -157,8 +158,14 @@ def check_hosts(target: Target) -> Iterator[Finding]:
         yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
 
 
-def find_warnings(target: Target) -> Iterator[Finding]:
-    """Yield the warnings that applications have sent to the dev server."""
+def find_warnings(target: Target, config_key: str | None, other_keys: Collection[str]) -> Iterator[Finding]:
+    """Yield the warnings that applications have sent to the dev server, the newest first.
+
+    Args:
+        target: The source of AI Configs.
+        config_key: The key of an AI Config, whose warnings are wanted; ``None`` for those of all.
+        other_keys: The keys of the other AI Configs. A line names its AI Config as ``repr`` writes the key.
+    """
     if not target.url:
         return
     try:
@@ -168,11 +175,17 @@ def find_warnings(target: Target) -> Iterator[Finding]:
                 "GET", f"{target.url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
             )
             body = json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))
-        found = [(str(one["kind"]), str(one["text"])) for one in body["warnings"]]
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, RecursionError):
+        found = [(str(one["kind"]), str(one["text"]), _local_time(one["receivedMs"])) for one in body["warnings"]]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return  # check_hosts reports a server that does not answer
-    for kind, text in found:
-        yield warning("application", text, f"find this line on the page Troubleshooting, at {kind!r}")
+    for kind, line, when in found:
+        if config_key is None or repr(config_key) in line or not any(repr(key) in line for key in other_keys):
+            text, _, remedy = line.partition(". ")
+            yield warning("application", f"{when}: {text}", remedy or f"docs/troubleshooting.md explains {kind!r}")
+
+
+def _local_time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @contextmanager
