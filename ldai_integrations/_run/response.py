@@ -24,7 +24,7 @@ class HandlerHooks(StreamHooks):
 
     Args:
         run: The run; ``None`` if only a token is added.
-        vote_token: Adds an event at the end of the output.
+        vote_token: Adds an event with the feedback token at the end of the output.
     """
 
     def __init__(self, run: RunState | None, vote_token: VoteToken | None = None) -> None:

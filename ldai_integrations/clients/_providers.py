@@ -50,7 +50,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """A method that calls models through other methods, any number of times. These are tracked, and it is not.
+    """A method that calls models through other methods, any number of times. Only the other methods are tracked.
 
     Attributes:
         tree: The attributes of ``self`` that it uses.
