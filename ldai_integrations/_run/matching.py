@@ -61,11 +61,13 @@ class CountedCall:
     def is_unfinished(self) -> bool:
         """Whether the end of the answer has not arrived, so that it may have more tokens than are known.
 
-        Nobody waited for it, or the stream ended without it: a proxy may end a response whose source broke off.
+        Nobody waited for it or read it, or the stream ended without it: a proxy may end a response whose source broke
+        off.
         """
         if self.reading.finish_reasons:
             return False
-        is_cut_off = self.call.first_token_at is not None and self.usage.output_tokens is None
+        is_open = self.call.ended_at is None and self.usage.total_tokens is None
+        is_cut_off = self.usage.output_tokens is None and (is_open or self.call.first_token_at is not None)
         return self.call.is_unfinished or is_cut_off
 
     def is_free_for(self, report: ProviderCall) -> bool:

@@ -32,7 +32,7 @@ from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
 from .stream import StreamHooks, track_stream
-from .web import is_cancellation
+from .web import is_cancellation, is_unanswered
 
 T = TypeVar("T")
 
@@ -171,10 +171,13 @@ def observe_events(run: RunState, call: ProviderCall) -> Observer:
 def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     """Note the exception of a call, and the usage of the response that the exception carries."""
     now = run.services.clock()
+    if is_cancellation(exc) or is_unanswered(exc):
+        run.ledger.keep_request(call, MOST_KEPT)  # the provider may answer it, and bill it
+    else:
+        call.request = None  # it was refused, or never sent
     if is_cancellation(exc):
         call.leave(exc, now)
         return
-    call.request = None  # nothing is known of what a call that failed before its response began costs
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
         call.read = lambda: replace(reading, error=type(exc).__name__)

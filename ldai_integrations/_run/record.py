@@ -53,7 +53,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     is_partial = bool(calls) and (run.may_miss_calls or is_unfinished)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
-        _note_estimate(run, calls, is_unfinished=is_unfinished)
+        _note_estimate(run, calls)
     readings = [call.reading for call in calls] if own is None else [own]
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
@@ -107,10 +107,17 @@ def _note_calls_outside(run: RunState) -> None:
         )
 
 
-def _note_estimate(run: RunState, calls: Sequence[CountedCall], *, is_unfinished: bool) -> None:
+def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     """Say once for each AI Config and cause how its tokens become exact."""
     streams = [call for call in calls if _is_stream_without_usage(call)]
-    if is_unfinished:
+    unfinished = [call for call in calls if call.is_unfinished]
+    if unfinished and all(call.is_failed for call in unfinished):
+        cause = "not answered"
+        text = (
+            "A provider's answer did not arrive, or not to its end, in a run of %r, and the provider may bill it. So "
+            "the tokens are an estimate and a lower bound. If the client gave up, give it a longer timeout."
+        )
+    elif unfinished:
         cause = "not read to its end"
         text = (
             "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
@@ -260,9 +267,7 @@ def _priced_calls(
         if counted.call.source == "span" and added is not None:  # the handler reports tokens itself
             continue
         usage, reading = _complete(run, counted), counted.reading
-        if usage is not None and outcome == "cancelled":
-            usage = _without_output(usage)
-        if usage is not None or reading.cost is not None or not counted.is_failed:
+        if usage is not None or reading.cost is not None or counted.is_unfinished or not counted.is_failed:
             provider = _other_provider(run, counted)
             priced.append(_priced_call(usage, reading, requested_model=counted.call.model, provider=provider))
     if not calls and not priced and outcome != "discarded":
@@ -332,13 +337,15 @@ def _sum(
 ) -> Usage | None:
     """Add up the usage of all provider calls."""
     parts = [call.usage for call in priced if call.usage is not None]
-    if not parts:
+    if not parts and not is_partial:
         return None
-    total: Usage = reduce(add, parts).with_total()
-    if total.input_tokens is None and len(parts) == 1 and all(call.call.source != "client" for call in calls):
+    total: Usage = reduce(add, parts).with_total() if parts else Usage()
+    if total.input_tokens is None and len(parts) <= 1 and all(call.call.source != "client" for call in calls):
         # Other prompts than the one that run.messages() returned are not known.
         prompt = estimate_prompt({"messages": run.prompt}, model=run.model, api="chat") if run.prompt else None
         total = total.filled_from(prompt or Usage())
+    if total == Usage():
+        return None
     return replace(total, lower_bound=True) if is_partial else total
 
 
@@ -354,18 +361,11 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
         arguments = request.arguments if request is not None else None
         model = (request.model if request is not None else "") or run.model
         usage = usage.filled_from(reading.estimate(model=model, request=arguments))
-    if usage.input_tokens is None and (reading.has_output or not counted.is_failed):
+    if usage.input_tokens is None and (reading.has_output or counted.is_unfinished or not counted.is_failed):
         estimate = request.estimate(reading.model or request.model or run.model) if request is not None else None
         if estimate is not None:
             usage = estimate if usage == Usage() else usage.filled_from(estimate)
     return None if usage == Usage() else usage
-
-
-def _without_output(usage: Usage) -> Usage:
-    """Return the usage of a call that was left. If no output was seen, it is 0, and what is billed may be more."""
-    if usage.input_tokens is None or usage.output_tokens is not None or usage.total_tokens is not None:
-        return usage
-    return replace(usage, output_tokens=0, estimated=usage.estimated | {"output_tokens"}, lower_bound=True)
 
 
 def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:

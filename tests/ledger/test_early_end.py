@@ -529,7 +529,7 @@ def test_usage_so_far_is_a_lower_bound(closes: bool, provider: Provider, openai:
 
 
 def test_a_run_that_is_left_before_the_first_word(openai: Any, runs: RecordingSink) -> None:
-    """Its output is 0, input and output add up to the total, and the usage is a lower bound: more may be billed."""
+    """Its output is unknown, and its usage is a lower bound, because the provider may bill an answer."""
 
     @track_ai("chat")
     def words() -> Iterator[str]:
@@ -545,5 +545,41 @@ def test_a_run_that_is_left_before_the_first_word(openai: Any, runs: RecordingSi
     assert (record.outcome, record.calls) == ("cancelled", 1)
     assert record.usage is not None
     assert record.usage.input_tokens
-    assert (record.usage.output_tokens, record.usage.total_tokens) == (0, record.usage.input_tokens)
+    assert (record.usage.output_tokens, record.usage.total_tokens) == (None, None)
     assert (record.usage.lower_bound, record.usage.source) == (True, "estimate")
+
+
+def leave_unread(stream: Any) -> None:
+    """Do not read a stream at all."""
+    del stream
+
+
+def close_unread(stream: Any) -> None:
+    """Close a stream without reading it."""
+    stream.close()
+
+
+@pytest.mark.parametrize("leave", [leave_unread, close_unread])
+def test_a_stream_that_nobody_reads(
+    leave: Callable[[Any], None],
+    ask: Callable[[Any], Any],
+    openai: Any,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Usage and cost are lower bounds, the output is unknown, and the log says that the stream was not read."""
+
+    @track_ai(config_key="chat")
+    def handler() -> str:
+        leave(ask(openai))
+        return "The answer was not needed."
+
+    handler()
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls) == ("success", 1)
+    assert record.usage is not None
+    assert record.usage.input_tokens
+    assert (record.usage.output_tokens, record.usage.lower_bound) == (None, True)
+    assert record.cost is not None
+    assert record.cost.lower_bound
+    assert [line.args for line in caplog.records if "was not read to its end" in line.getMessage()] == [("chat",)]
