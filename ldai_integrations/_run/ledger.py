@@ -168,13 +168,13 @@ class Ledger:
 
     Attributes:
         clock: A monotonic clock, in seconds.
-        lines: Takes the next line of a provider's stream whose lines are observed one by one.
+        lines: The stream whose lines are observed one by one.
         events: The streams whose events are observed one by one, by the ids of their responses. An event without an id
             belongs to the last one.
     """
 
     clock: Callable[[], float]
-    lines: Callable[[Any], object] | None = None
+    lines: ObservedEvents | None = None
     events: dict[str, ObservedEvents] = field(default_factory=dict)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)

@@ -155,9 +155,10 @@ def _observe_line(run: RunState, line: str | bytes) -> None:
     if ledger.lines is None:
         observer = Observer(run, ledger.begin("observed"), hides_usage=False)
         observer.read_lines()
-        ledger.lines = observer.on_item
-    ledger.lines(line)
+        ledger.lines = observer
+    ledger.lines.on_item(line)
     if text[:100].strip() in ("data: [DONE]", "data:[DONE]"):
+        ledger.lines.on_end(None)
         ledger.lines = None
 
 
@@ -349,7 +350,8 @@ class Observer(StreamHooks):
             return False
         if reading.error and not reading.ids:
             known = self._ledger.open_events
-        if known is None and (reading.finish_reasons or reading.error):
+        has_end = bool(reading.finish_reasons or reading.error or (reading.usage and not reading.ids))
+        if known is None and has_end:
             return False
         if known is None and reading != Reading():
             self.read_items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Generator
 from types import SimpleNamespace
 from typing import Any
@@ -93,7 +94,7 @@ def is_exact(record: RunRecord, calls: int = 1) -> bool:
     return figures == (calls * IN, calls * OUT, "provider", False, 0) and record.calls == calls
 
 
-@pytest.mark.parametrize("events", [events for name, events in STREAMS.items() if "two" not in name])
+@pytest.mark.parametrize("events", [events for name, events in STREAMS.items() if "ids" not in name])
 def test_events_are_one_call(events: Events, runs: RecordingSink) -> None:
     """The events of a stream that are observed one by one are one call, as the stream would be."""
     with track_ai(config_key="chat") as run:
@@ -164,6 +165,34 @@ def test_a_response_between_events(runs: RecordingSink) -> None:
     record = runs.wait()[0]
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.calls) == (3 * IN, 2 * OUT, 3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"index": 0, "text": "Hi"}], "usage": chat("c1")[-1]["usage"]},
+        {"content": "Hi", "stop": True, "tokens_evaluated": IN, "tokens_predicted": OUT},
+        gemini()[0] | {"usageMetadata": gemini()[1]["usageMetadata"]},
+    ],
+    ids=["completion", "llama.cpp", "gemini"],
+)
+def test_responses_without_an_end(answer: dict[str, Any], runs: RecordingSink) -> None:
+    """Responses with usage are calls of their own, although they have neither an id nor a finish reason."""
+    with track_ai(config_key="chat") as run:
+        for _ in range(2):
+            run.observe(dict(answer))
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+def test_a_failure_after_lines(runs: RecordingSink) -> None:
+    """An exception after the last line of a stream is that of another call."""
+    with track_ai(config_key="chat") as run:
+        for event in chat("c1"):
+            run.observe(f"data: {json.dumps(event)}")
+        run.observe("data: [DONE]")
+        run.observe(ConnectionError())
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
 
 
 def test_chunks_of_a_wrapped_client(provider: Provider, openai: Any, runs: RecordingSink) -> None:
