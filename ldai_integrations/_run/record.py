@@ -126,9 +126,9 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     elif not all(map(_asks_for_usage, streams)):
         cause = "not asked for"
         text = (
-            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it: "
-            "wrap_client(client, include_usage='always') for calls in a run, or stream_options={'include_usage': True} "
-            "in the call."
+            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it, unless "
+            "the call has done so: wrap_client(client, include_usage='always') for calls in a run, or "
+            "stream_options={'include_usage': True} in the call."
         )
     elif streams:
         cause = "asked for"
