@@ -129,8 +129,8 @@ def _check_no_run_options(*, mode: Mode, default: object, variables: object) -> 
     names = " and ".join(f"{name}=" for name, is_given in given.items() if is_given)
     if names:
         raise ConfigurationError(
-            f"{names} without config_key has no effect on a middleware, because decorated functions have their own "
-            "options. Give it to track_ai(…), or give the middleware a config_key."
+            f"A middleware without config_key cannot use {names}, because decorated functions have their own options. "
+            "Give such options to track_ai(…), or give the middleware a config_key."
         )
 
 
