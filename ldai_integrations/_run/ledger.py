@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 from ..usage import Reading
+from .events import EventStreams
 from .request import ProviderRequest
 from .web import is_unanswered
 
@@ -46,20 +47,6 @@ class RestOfStream(Protocol):
         """Read an item of the stream."""
 
 
-class ObservedEvents(Protocol):
-    """The events of one provider call, as somebody else receives them."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last event has been noted."""
-
-    def on_item(self, item: object) -> object:
-        """Read an event."""
-
-    def on_end(self, exc: BaseException | None) -> None:
-        """Note the last event, or the exception that ended the events."""
-
-
 @dataclass(slots=True, eq=False)
 class ProviderCall:
     """One request to a model, as one source reports it.
@@ -81,6 +68,7 @@ class ProviderCall:
         is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
         form: The class of the response: an object of a provider's library, a dict, a stream.
+        is_whole: Whether it was reported with its whole response, of which the application may have made copies.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
         wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
             ``None`` if there is nothing to wait for.
@@ -104,6 +92,7 @@ class ProviderCall:
     is_left: bool = False
     is_cancelled: bool = False
     form: type | None = None
+    is_whole: bool = False
     rest: RestOfStream | None = None
     wait: Callable[[float], object] | None = None
     read: Callable[[], Reading | None] = _read_nothing
@@ -168,14 +157,11 @@ class Ledger:
 
     Attributes:
         clock: A monotonic clock, in seconds.
-        lines: The stream whose lines are observed one by one.
-        events: The streams whose events are observed one by one, by the ids of their responses. An event without an id
-            belongs to the last one.
+        events: The streams whose events or lines are observed one by one.
     """
 
     clock: Callable[[], float]
-    lines: ObservedEvents | None = None
-    events: dict[str, ObservedEvents] = field(default_factory=dict)
+    events: EventStreams = field(default_factory=EventStreams)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
     _request_chars: int = 0
@@ -207,12 +193,6 @@ class Ledger:
         """Return whether this very object has been read."""
         known = self._known.get(id(response))
         return known is not None and known() is response
-
-    @property
-    def open_events(self) -> ObservedEvents | None:
-        """The last of these streams, if its end has not been noted."""
-        last = next(reversed(self.events.values()), None)
-        return None if last is None or last.is_complete else last
 
     def keep_request(self, call: ProviderCall, most_chars: int) -> None:
         """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""
@@ -267,5 +247,4 @@ class Ledger:
         for call in self._calls:
             call.release()
         self._known.clear()
-        self.events.clear()
-        self.lines = None
+        self.events = EventStreams()

@@ -82,11 +82,12 @@ class CountedCall:
 
         A handler may observe a stream and then the message that was put together from it, or an object and then its
         dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
-        has seen only one.
+        has seen only one, or they are whole responses with the same usage: some servers give each response the same id.
         """
         source = _reporter_of(report)
         is_same_form = self._forms.get(source, report.form) is report.form and source == _reporter_of(self.call)
-        return not is_same_form and not set(reading.ids).isdisjoint(self.reading.ids)
+        is_copy = report.is_whole and reading.usage is not None and reading.usage == self.usage
+        return (is_copy or not is_same_form) and not set(reading.ids).isdisjoint(self.reading.ids)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""

@@ -53,12 +53,12 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
         return response
     if issubclass(type(response), (str, bytes)):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            _observe_line(run, cast("str | bytes", response))
+            _observe_text(run, cast("str | bytes", response))
         return response
     call = run.ledger.begin("observed")
     call.provider = provider
     if issubclass(type(response), BaseException):
-        broken = run.ledger.open_events
+        broken = run.ledger.events.open
         if broken is None:
             note_failure(run, call, cast(BaseException, response))
         else:
@@ -138,28 +138,22 @@ class _AwaitableManager(Proxy):
         return await self.__wrapped__.__aexit__(*exc_info)
 
 
-def _observe_line(run: RunState, line: str | bytes) -> None:
-    """Read one line of a provider's stream; the lines of a run belong to one call until the stream is done."""
-    text, ledger = beginning_of(line), run.ledger
-    is_next = ledger.lines is not None and text.startswith(("{", "data:"))
-    if not is_next and not is_sse_or_json_line(text):
-        if text.strip():
-            run.services.diagnostics.note(
-                "observe_text",
-                run.config_key,
-                "run.observe() was given text that is not a line of a provider's stream, in a run of %r; it is not "
-                "counted. Give it the response or the stream.",
-                run.config_key,
-            )
-        return
-    if ledger.lines is None:
-        observer = Observer(run, ledger.begin("observed"), hides_usage=False)
-        observer.read_lines()
-        ledger.lines = observer
-    ledger.lines.on_item(line)
-    if text[:100].strip() in ("data: [DONE]", "data:[DONE]"):
-        ledger.lines.on_end(None)
-        ledger.lines = None
+def _observe_text(run: RunState, text: str | bytes) -> None:
+    """Read a line of a provider's stream, or a response as JSON."""
+    line, reading = beginning_of(text), read(text)
+    if reading is not None:
+        is_line = not line.lstrip().startswith(("{", "["))
+        Observer(run, run.ledger.begin("observed"), hides_usage=False).take_text(text, reading, is_line=is_line)
+    elif line[:100].strip() in ("data: [DONE]", "data:[DONE]"):
+        run.ledger.events.note_done()
+    elif line.strip() and not is_sse_or_json_line(line):
+        run.services.diagnostics.note(
+            "observe_text",
+            run.config_key,
+            "run.observe() was given text that is not a line of a provider's stream, in a run of %r; it is not "
+            "counted. Give it the response or the stream.",
+            run.config_key,
+        )
 
 
 def observe_events(run: RunState, call: ProviderCall) -> Observer:
@@ -232,6 +226,11 @@ class Observer(StreamHooks):
     def is_complete(self) -> bool:
         """Whether the last event has been noted."""
         return self._call.ended_at is not None
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the finish reason has been read, and the usage has not."""
+        return self._reader is not None and self._reader.awaits_usage
 
     # Streams
 
@@ -325,8 +324,17 @@ class Observer(StreamHooks):
             return
         if call.source == "observed" and reading is not None and type(response) is not list:
             self.is_of_events = self._take_event(response, reading)
-        if self.is_of_events:
-            return
+        if not self.is_of_events:
+            self._take_reading(reading)
+
+    def take_text(self, text: str | bytes, reading: Reading, *, is_line: bool) -> None:
+        """Take a line of Server-Sent Events, or JSON."""
+        if not self._take_event(text, reading, is_line=is_line):
+            self._take_reading(reading)
+
+    def _take_reading(self, reading: Reading | None) -> None:
+        call = self._call
+        call.is_whole = True
         call.read = lambda: reading
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
@@ -338,30 +346,31 @@ class Observer(StreamHooks):
         else:
             call.request = None
 
-    def _take_event(self, event: object, reading: Reading) -> bool:
-        """Take an event of a stream whose events are observed one by one; return whether it is one.
-
-        Each names its response, or belongs to the same one as the last event.
-        """
+    def _take_event(self, event: object, reading: Reading, *, is_line: bool = False) -> bool:
+        """Take an event of a stream whose events are observed one by one; return whether it is one."""
         streams = self._ledger.events
-        name = reading.ids[0] if reading.ids else next(reversed(streams), "")
-        known = streams.get(name)
-        if reading.is_whole and not (known and reading.ids):  # the last event may repeat the response
-            return False
-        if reading.error and not reading.ids:
-            known = self._ledger.open_events
-        has_end = bool(reading.finish_reasons or reading.error or (reading.usage and not reading.ids))
-        if known is None and has_end:
-            return False
-        if known is None and reading != Reading():
-            self.read_items()
-            known = streams[name] = self
-        else:
-            self._ledger.withdraw(self._call)
-        if known is not None:
-            known.on_item(event)
-            if reading.finish_reasons:
-                known.on_end(None)
+        with streams.lock:
+            known = streams.find(reading, is_line=is_line)
+            if reading.is_whole and not is_line and not (known and reading.ids):  # the last event may repeat it
+                return False
+            if reading.error and not reading.ids:
+                known = streams.open
+            is_response = not is_line and not reading.ids and reading.usage is not None
+            if known is None and (reading.finish_reasons or reading.error or is_response):
+                return False
+            if known is None and (reading.is_start or reading != Reading()):
+                if reading.is_start and streams.open is not None:
+                    self._note_mixed()
+                self.read_lines() if isinstance(event, (str, bytes)) else self.read_items()
+                known = self
+                streams.add(reading, known)
+            else:
+                self._ledger.withdraw(self._call)
+            if known is not None:
+                streams.note(known)
+                known.on_item(event)
+                if reading.finish_reasons:
+                    known.on_end(None)
         return True
 
     def _take_long_list(self, entries: tuple[object, ...]) -> bool:
@@ -425,6 +434,17 @@ class Observer(StreamHooks):
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call, MOST_KEPT)
+
+    def _note_mixed(self) -> None:
+        key = self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "observe_mixed",
+            key,
+            "run.observe() was given the first event of a stream in a run of %r, before the last event of the stream "
+            "before. If the events of several streams come in turn, and have no ids, their tokens are a lower bound. "
+            "Give run.observe() each stream itself, for example response.iter_lines().",
+            key,
+        )
 
     def _note_unknown(self, response: object) -> None:
         name, key = type(response).__name__, self._observed_run.config_key

@@ -131,7 +131,7 @@ class CallDraft:
             total_tokens=None,
         ).with_total()
 
-    def reading(self, api: str, *, is_whole: bool) -> Reading:
+    def reading(self, api: str, *, is_whole: bool, is_start: bool) -> Reading:
         """Return what is known so far."""
         kept = (self.text, self.reasoning)
         return Reading(
@@ -151,6 +151,7 @@ class CallDraft:
             has_wrong_counts=self.has_wrong_counts,
             has_fees=self.has_fees,
             is_whole=is_whole,
+            is_start=is_start,
         )
 
 
@@ -165,6 +166,7 @@ class Draft:
         api: The API that answered, as :class:`Reading` names it.
         has_sum: Whether a framework reported the usage of all calls as one sum.
         has_whole: Whether there was a whole response, and not only events of a stream.
+        has_start: Whether there was the first event of a stream, which says so.
     """
 
     def __init__(self) -> None:
@@ -179,6 +181,7 @@ class Draft:
         self.api = "chat"
         self.has_sum = False
         self.has_whole = False
+        self.has_start = False
 
     # The current call
 
@@ -194,6 +197,7 @@ class Draft:
             ends: This event ends a response, which is the current one if nothing has named that before.
         """
         self.has_whole |= whole
+        self.has_start |= anew
         name = text(call_id) or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
         if known is not None:
@@ -402,8 +406,8 @@ class Draft:
         """Return what is known so far."""
         calls = [call for call in self._calls if not call.is_empty] or [self.call]
         if len(calls) == 1:
-            return calls[0].reading(self.api, is_whole=self.has_whole)
-        parts = tuple(call.reading(self.api, is_whole=self.has_whole) for call in calls)
+            return calls[0].reading(self.api, is_whole=self.has_whole, is_start=self.has_start)
+        parts = tuple(call.reading(self.api, is_whole=self.has_whole, is_start=self.has_start) for call in calls)
         return Reading(
             usage=self.usage(),
             text="".join(part.text for part in parts),
@@ -418,4 +422,5 @@ class Draft:
             parts=parts,
             has_wrong_counts=any(part.has_wrong_counts for part in parts),
             is_whole=self.has_whole,
+            is_start=self.has_start,
         )

@@ -53,6 +53,7 @@ class Reading:
             unknown.
         has_fees: Whether the provider's own tools were used, which cost more than the tokens.
         is_whole: Whether a whole response was read, and not only events of a stream.
+        is_start: Whether the first event of a stream was read that says so.
     """
 
     usage: Usage | None = None
@@ -72,6 +73,7 @@ class Reading:
     has_wrong_counts: bool = False
     has_fees: bool = False
     is_whole: bool = field(default=False, repr=False, compare=False)
+    is_start: bool = field(default=False, repr=False, compare=False)
 
     @property
     def calls(self) -> tuple[Reading, ...]:

@@ -35,7 +35,7 @@ def read_converse(event: object, draft: Draft) -> bool:
         draft.count(usage)
         draft.finish(stop)
     elif get(event, "messageStart") is not None:
-        draft.begin_next()
+        draft.begin(anew=True)
     else:
         return get(event, "messageStop", "contentBlockStop") is not None
     return True
@@ -136,6 +136,7 @@ def read_llama_cpp(event: object, draft: Draft) -> bool:
     """Read a completion of llama.cpp's own server or a chunk of one."""
     if number(get(event, "tokens_predicted")) is None or not is_a(get(event, "content"), str):
         return False
+    draft.begin_next()
     draft.name_model(get(event, "model"))
     draft.count(event)
     draft.finish(get(event, "stop_type"))
@@ -149,6 +150,7 @@ def read_hugging_face(event: object, draft: Draft) -> bool:
     word = text(get(token, "text"))
     if not word and not text(whole):
         return False
+    draft.begin_next()
     details = get(event, "details")
     draft.count(details)
     prefill = get(details, "prefill")

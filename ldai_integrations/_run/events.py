@@ -1,0 +1,110 @@
+"""Which stream an event belongs to, if the application observes events or lines of streams one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Protocol
+
+from ..usage import Reading
+
+
+class ObservedEvents(Protocol):
+    """The events of one provider call, as somebody else receives them."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the finish reason has been read, and the usage has not."""
+
+    def on_item(self, item: object) -> object:
+        """Read an event."""
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the last event, or the exception that ended the events."""
+
+
+class EventStreams:
+    """The streams of a run whose events or lines are observed one by one.
+
+    An event belongs to the stream with the id of its response. One without an id belongs to the stream whose event was
+    the last one of the same thread or task, or else to the last one of the run: web frameworks may take each step of a
+    generator on another thread.
+
+    Attributes:
+        lock: Whoever finds a stream and has it read an event holds this lock.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._by_id: dict[str, ObservedEvents] = {}
+        self._last: dict[object, ObservedEvents] = {}
+        self._newest: ObservedEvents | None = None
+        self._seen_once: set[str] = set()
+
+    @property
+    def open(self) -> ObservedEvents | None:
+        """The last stream of this thread or task, if its end has not been noted."""
+        own = self._last.get(_find_worker())
+        return None if own is None or own.is_complete else own
+
+    def find(self, event: Reading, *, is_line: bool) -> ObservedEvents | None:
+        """Return the stream that an event belongs to; ``None`` if it is not one of the known streams.
+
+        Args:
+            event: What was read of the event.
+            is_line: Whether it is a line of Server-Sent Events, which is never a response by itself.
+        """
+        if event.is_start:
+            return None
+        own = self._last.get(_find_worker())
+        known = next((self._by_id[name] for name in event.ids if name in self._by_id), None)
+        if not event.ids:
+            known = own if own is not None else self._newest
+        if known is not None:
+            # Some servers give each response the same id, or none.
+            is_over = known.is_complete and not known.awaits_usage
+            return None if is_over and event.has_output and not event.is_whole else known
+        is_response = not is_line and (event.is_whole or bool(event.finish_reasons))
+        if own is None or is_response or event.ids[0] in self._seen_once:
+            return None
+        is_usage = event.usage is not None and not event.has_output
+        if own.is_complete and not (is_usage and own.awaits_usage):
+            return None
+        # An id that comes twice is that of a stream. Some servers give each event another one.
+        self._seen_once.add(event.ids[0])
+        return own
+
+    def add(self, event: Reading, stream: ObservedEvents) -> None:
+        """Add a stream, of which this is the first event."""
+        self._by_id.update(dict.fromkeys(event.ids, stream))
+
+    def note(self, stream: ObservedEvents) -> None:
+        """Note that this thread or task observes an event of a stream."""
+        self._newest = self._last[_find_worker()] = stream
+
+    def note_done(self) -> None:
+        """Note the line ``[DONE]``: what follows does not belong to the stream that has ended, whatever its id is."""
+        with self.lock:
+            own = self._last.get(_find_worker())
+            ended = [stream for stream in self._by_id.values() if stream.is_complete]
+            if own is not None and not ended:
+                own.on_end(None)
+                ended = [own]
+            ended = [stream for stream in ended if not stream.awaits_usage] or ended
+            self._by_id = {name: stream for name, stream in self._by_id.items() if stream not in ended}
+            self._last = {worker: stream for worker, stream in self._last.items() if stream not in ended}
+            if self._newest in ended:
+                self._newest = None
+
+
+def _find_worker() -> object:
+    """Return the current task of asyncio, or else the id of the thread."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop is running
+        task = None
+    return task if task is not None else threading.get_ident()

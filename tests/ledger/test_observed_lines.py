@@ -1,0 +1,255 @@
+"""Lines of several streams that are observed one by one, and responses that are observed twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ldai_integrations import Run, track_ai
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from .provider import IN, OUT
+from .test_observed_events import CLAUDE, COHERE, OLLAMA, Events, chat, gemini, is_exact
+
+Lines = list[str]
+
+
+def sse(events: Events) -> Lines:
+    """Return events as the lines of Server-Sent Events."""
+    named = [(event.get("type", "message"), event) for event in events]
+    return [line for name, event in named for line in (f"event: {name}", f"data: {json.dumps(event)}", "")]
+
+
+def openai_lines(name: str = "c1") -> Lines:
+    """Return the lines of an OpenAI stream."""
+    return [*sse(chat(name)), "data: [DONE]"]
+
+
+def responses_lines(name: str) -> Lines:
+    """Return the lines of a stream of the Responses API, of which two events have the id of the response."""
+    usage = {"input_tokens": IN, "output_tokens": OUT, "total_tokens": IN + OUT}
+    head = {"id": name, "object": "response", "model": "m"}
+    return sse(
+        [
+            {"type": "response.created", "response": {**head, "status": "in_progress"}},
+            {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "delta": "Hello"},
+            {"type": "response.completed", "response": {**head, "status": "completed", "usage": usage}},
+        ]
+    )
+
+
+def claude_lines(name: str) -> Lines:
+    """Return the lines of an Anthropic stream, of which only the first event has an id."""
+    first = {**CLAUDE[0], "message": {**CLAUDE[0]["message"], "id": name}}
+    return sse([first, *CLAUDE[1:]])
+
+
+HUGGING_FACE: Events = [
+    {"token": {"text": "Hello"}, "details": None},
+    {
+        "token": {"text": "!"},
+        "generated_text": "Hello!",
+        "details": {"finish_reason": "eos_token", "input_length": IN, "generated_tokens": OUT},
+    },
+]
+LLAMA_CPP: Events = [
+    {"content": "Hello", "stop": False, "tokens_predicted": 1, "tokens_evaluated": IN},
+    {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": OUT, "tokens_evaluated": IN},
+]
+STREAMS: dict[str, Callable[[str], Lines]] = {
+    "openai": openai_lines,
+    "responses": responses_lines,
+    "claude": claude_lines,
+    "gemini": lambda name: sse([gemini(name, name)[0], *gemini(name, name)]),
+    "cohere": lambda name: sse([{**COHERE[0], "id": name}, *COHERE[1:]]),
+    "hugging face": lambda _name: sse(HUGGING_FACE),
+    "llama.cpp": lambda _name: sse(LLAMA_CPP),
+    "ollama": lambda name: [json.dumps({**event, "model": name}) for event in OLLAMA],
+}
+HAVE_IDS = ("openai", "responses", "gemini")
+NAMES = ("r1", "r2", "r3")
+
+
+@pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
+def test_threads(lines: Callable[[str], Lines], runs: RecordingSink) -> None:
+    """The lines that each thread observes are a stream of their own, if they come at the same time."""
+    turn = threading.Barrier(len(NAMES))
+
+    def read(run: Run, name: str) -> None:
+        for line in lines(name):
+            turn.wait(10)
+            run.observe(line)
+
+    with track_ai(config_key="chat") as run:
+        threads = [threading.Thread(target=read, args=(run, name)) for name in NAMES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert is_exact(runs.wait()[0], calls=3)
+
+
+@pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
+def test_tasks(lines: Callable[[str], Lines], runs: RecordingSink) -> None:
+    """The same for tasks."""
+
+    async def read(run: Run, name: str) -> None:
+        for line in lines(name):
+            await asyncio.sleep(0)
+            run.observe(line)
+
+    async def read_all(run: Run) -> None:
+        await asyncio.gather(*(read(run, name) for name in NAMES))
+
+    with track_ai(config_key="chat") as run:
+        asyncio.run(read_all(run))
+    assert is_exact(runs.wait()[0], calls=3)
+
+
+@pytest.mark.parametrize("name", HAVE_IDS)
+def test_lines_that_come_in_turn(
+    name: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lines of two streams may come in turn on one thread if they have the ids of their responses."""
+    with track_ai(config_key="chat") as run:
+        for lines in zip(STREAMS[name]("r1"), STREAMS[name]("r2"), strict=True):
+            for line in lines:
+                run.observe(line)
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+@pytest.mark.parametrize("name", ["claude", "cohere"])
+def test_lines_without_ids_that_come_in_turn(
+    name: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without ids in the lines, the tokens are a lower bound, and the log says what to observe instead."""
+    with track_ai(config_key="chat") as run:
+        for lines in zip(STREAMS[name]("r1"), STREAMS[name]("r2"), strict=True):
+            for line in lines:
+                run.observe(line)
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.lower_bound
+    assert (usage.input_tokens or 0) <= 2 * IN
+    assert (usage.output_tokens or 0) <= 2 * OUT
+    assert launchdarkly.tracking.stats().diagnostics["observe_mixed"] == 1
+    assert "response.iter_lines()" in caplog.text
+
+
+@pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
+def test_streams_one_after_the_other(
+    lines: Callable[[str], Lines], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """Streams that a thread reads one after the other are one call each, also if their ids are the same."""
+    with track_ai(config_key="chat") as run:
+        for name in ("r1", "r2", "r2"):
+            for line in lines(name):
+                run.observe(line)
+    assert is_exact(runs.wait()[0], calls=3)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
+def test_steps_on_other_threads(lines: Callable[[str], Lines], runs: RecordingSink) -> None:
+    """A generator whose steps run on several threads, as a web framework takes them, observes one stream."""
+    steps: Iterator[str]
+
+    with track_ai(config_key="chat") as run:
+        steps = map(run.observe, lines("r1"))
+        for _ in lines("r1"):
+            thread = threading.Thread(target=next, args=(steps,))
+            thread.start()
+            thread.join()
+    assert is_exact(runs.wait()[0])
+
+
+def test_gemini_without_ids(runs: RecordingSink) -> None:
+    """Responses of Gemini without ids are a stream too, if they come as its lines."""
+    with track_ai(config_key="chat") as run:
+        for line in sse(gemini()) * 2:
+            run.observe(line)
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+@pytest.mark.parametrize("events", [chat, lambda name: gemini(name, f"{name}b")], ids=["openai", "gemini"])
+def test_an_id_for_each_line(events: Callable[[str], Events], runs: RecordingSink) -> None:
+    """The lines of a server that gives each of them another id are one stream."""
+    numbered = [{**event, "id": f"c{number}"} for number, event in enumerate(events("c"))]
+    with track_ai(config_key="chat") as run:
+        for line in sse(numbered):
+            run.observe(line)
+    assert is_exact(runs.wait()[0])
+
+
+# Responses that are observed twice
+
+COMPLETION = {
+    "id": "c1",
+    "object": "chat.completion",
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
+}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "text", "text": "Hi"}],
+    "stop_reason": "stop",
+    "usage": {"input_tokens": IN, "output_tokens": OUT},
+}
+LANGCHAIN = {
+    "type": "ai",
+    "id": "lc_run--1",
+    "content": "Hi",
+    "response_metadata": {"id": "c1", "finish_reason": "stop"},
+    "usage_metadata": {"input_tokens": IN, "output_tokens": OUT, "total_tokens": IN + OUT},
+}
+RESPONSES = {"openai": COMPLETION, "anthropic": MESSAGE, "langchain": LANGCHAIN}
+
+
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
+@pytest.mark.parametrize("copy", [dict, json.dumps, lambda one: json.dumps(one).encode()], ids=["dict", "str", "bytes"])
+def test_copies_of_a_response(copy: Callable[[Any], Any], response: Any, runs: RecordingSink) -> None:
+    """Two reports with the same id and the same usage are about the same call."""
+    with track_ai(config_key="chat") as run:
+        run.observe(copy(response))
+        run.observe(copy(response))
+        run.observe(dict(response))
+    assert is_exact(runs.wait()[0])
+
+
+def test_copies_after_another_response(runs: RecordingSink) -> None:
+    """A copy adds nothing, even if another response came in between."""
+    with track_ai(config_key="chat") as run:
+        for name in ("c1", "c2", "c1"):
+            run.observe({**COMPLETION, "id": name})
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+def test_one_id_for_all_responses(runs: RecordingSink) -> None:
+    """Some servers give each response the same id; the calls of a tool loop differ in their usage."""
+    more = {"prompt_tokens": IN + 1, "completion_tokens": OUT, "total_tokens": IN + OUT + 1}
+    with track_ai(config_key="chat") as run:
+        run.observe(dict(COMPLETION))
+        run.observe({**COMPLETION, "usage": more})
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.calls, record.usage.input_tokens, record.usage.lower_bound) == (2, 2 * IN + 1, False)
+
+
+def test_chunks_of_langchain(runs: RecordingSink) -> None:
+    """Chunks of LangChain are one call: each has its share of the usage."""
+    head = {"type": "AIMessageChunk", "id": "lc_run--1", "content": "", "response_metadata": {}}
+    parts = [(IN, 0, "Hel"), (0, 1, "lo"), (0, OUT - 1, "")]
+    with track_ai(config_key="chat") as run:
+        for given, made, words in parts:
+            usage = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
+            run.observe({**head, "content": words, "usage_metadata": usage})
+        run.observe({**head, "response_metadata": {"finish_reason": "stop"}})
+    assert is_exact(runs.wait()[0])
