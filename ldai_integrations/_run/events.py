@@ -82,7 +82,7 @@ class EventStreams:
         """Add a stream, of which this is the first event."""
         self._by_id.update(dict.fromkeys(event.ids, stream))
 
-    def note(self, stream: ObservedEvents) -> None:
+    def note_event(self, stream: ObservedEvents) -> None:
         """Note that this thread or task observes an event of a stream."""
         self._newest = self._last[_find_worker()] = stream
 

@@ -367,7 +367,7 @@ class Observer(StreamHooks):
             else:
                 self._ledger.withdraw(self._call)
             if known is not None:
-                streams.note(known)
+                streams.note_event(known)
                 known.on_item(event)
                 if reading.finish_reasons:
                     known.on_end(None)
