@@ -284,8 +284,8 @@ class Run:
         """Read usage, tool calls and the time to the first token from a provider's response.
 
         Args:
-            response: An SDK object, a dict, a stream, a line of a stream, an exception of a provider's library that
-                has a response, or an awaitable of one of these.
+            response: An SDK object, a dict, a response as JSON, a stream, a line or an event of a stream, an exception
+                of a provider's library, or an awaitable of one of these.
 
         Returns:
             The same object. For a stream, a stand-in with the stream's protocol and type; for an awaitable, another
