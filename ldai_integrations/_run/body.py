@@ -21,9 +21,11 @@ _STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/strea
 _AMAZON_TYPE = "application/vnd.amazon.eventstream"
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
 _JSON_STARTS = ("{", "[")
-#: How many characters of JSON are parsed to recognise a line: that takes less than 1 ms. A longer one is recognised by
-#: its start.
+#: How much of a text is looked at to recognise a line, in characters or bytes.
 MOST_PARSED = 262_144
+# How many characters are parsed for that, in less than 1 ms. A longer line is recognised by its start. What was cut off
+# of bytes has at least so many characters.
+_LONGEST_PARSED = MOST_PARSED // 4
 # How many compressed bytes of a stream are decoded as they pass, because they may become a thousand times as many. What
 # follows a larger part is decoded when the run is reported, and so are documents.
 _MOST_DECODED = 2_048
@@ -287,7 +289,7 @@ def is_sse_or_json_line(text: str) -> bool:
 
 def is_json_line(text: str) -> bool:
     """Return whether a text is a line of JSON, alone or as the data of an event, or the last event, ``[DONE]``."""
-    if len(text) > MOST_PARSED:
+    if len(text) > _LONGEST_PARSED:
         return text[:100].lstrip().removeprefix("data:").lstrip().startswith(_JSON_STARTS)
     stripped = text.strip()
     data = stripped.removeprefix("data:").strip()

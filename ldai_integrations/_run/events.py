@@ -71,8 +71,8 @@ class EventStreams:
         is_response = not is_line and (event.is_whole or bool(event.finish_reasons))
         if own is None or is_response or event.ids[0] in self._seen_once:
             return None
-        is_usage = event.usage is not None and not event.has_output
-        if own.is_complete and not (is_usage and own.awaits_usage):
+        is_usage = event.usage is not None and not event.has_output and not event.finish_reasons
+        if not (own.awaits_usage if is_usage else not own.is_complete):
             return None
         # An id that comes twice is that of a stream. Some servers give each event another one.
         self._seen_once.add(event.ids[0])

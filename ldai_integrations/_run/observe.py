@@ -12,7 +12,15 @@ from typing import Any, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, extract, read
-from .body import BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
+from .body import (
+    MOST_PARSED,
+    BodyReader,
+    ItemReader,
+    WithoutUsage,
+    beginning_of,
+    is_sse_or_json_line,
+    is_stream_type,
+)
 from .kinds import (
     add_billing,
     add_metered,
@@ -139,8 +147,10 @@ class _AwaitableManager(Proxy):
 
 
 def _observe_text(run: RunState, text: str | bytes) -> None:
-    """Read a line of a provider's stream, or a response as JSON."""
-    line, reading = beginning_of(text), read(text)
+    """Read a line of a provider's stream, or a response as JSON. A long one is parsed when the run is reported."""
+    line = beginning_of(text)
+    is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
+    reading = Reading(text=line) if is_long else read(text)
     if reading is not None:
         is_line = not line.lstrip().startswith(("{", "["))
         Observer(run, run.ledger.begin("observed"), hides_usage=False).take_text(text, reading, is_line=is_line)

@@ -101,14 +101,13 @@ class HandlerOutput:
             raise_if_from_signal(exc)
 
     def take(self, value: object) -> None:
-        """Take the value that a handler returned; a document is read when the run is reported."""
+        """Take the value that a handler returned; it is read when the run is reported."""
         if self._reader is None and not self._is_text and not self._is_error_page:
             self._value = value
-            if isinstance(value, (str, bytes)):
-                self._reader = _reader_of_text(value, self.limit)
 
     def reading(self) -> Reading | None:
         """Return what the output contains in a provider's format; ``None`` if it has none."""
+        self._begin_text()
         if self._reader is not None:
             reading = self._reader.reading()
         elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):
@@ -158,7 +157,7 @@ class HandlerOutput:
             return self._reader.size
         if self._is_text:
             return sum(map(len, self.chunks)) + self._dropped
-        return len(self._value) if isinstance(self._value, str) else 0
+        return len(self._value) if isinstance(self._value, (str, bytes)) else 0
 
     def release(self) -> None:
         """Forget the output once the run is reported."""
@@ -184,6 +183,19 @@ class HandlerOutput:
         elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
             self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
+
+    def _begin_text(self) -> None:
+        """Choose a reader for a text that the handler returned, if it may be in the format of a provider."""
+        text = self._value
+        if self._reader is not None or not isinstance(text, (str, bytes)):
+            return
+        beginning = beginning_of(text)
+        if beginning.lstrip().startswith(("{", "[")):
+            self._reader = BodyReader("application/json", limit=self.limit)
+        elif _is_event(beginning):
+            self._reader = ItemReader()
+        if self._reader is not None:
+            self._reader.feed(text)
 
     def _add_text(self, item: Any) -> None:
         size = len(item)
@@ -224,20 +236,6 @@ def _is_event(text: str) -> bool:
     """Return whether the first item of a stream without a content type is an event, and no text such as ``:) Hi``."""
     line, end, _rest = text.partition("\n")
     return is_sse_or_json_line(line) if end else is_json_line(line)
-
-
-def _reader_of_text(text: str | bytes, limit: int) -> BodyReader | ItemReader | None:
-    """Return a reader of a text that a handler returned; ``None`` if the text is not in the format of a provider."""
-    beginning = beginning_of(text)
-    reader: BodyReader | ItemReader
-    if beginning.lstrip().startswith(("{", "[")):
-        reader = BodyReader("application/json", limit=limit)
-    elif _is_event(beginning):
-        reader = ItemReader()
-    else:
-        return None
-    reader.feed(text)
-    return reader
 
 
 def _leaves(value: object) -> Iterator[str]:

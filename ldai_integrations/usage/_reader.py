@@ -327,10 +327,11 @@ def _decoded(lines: object) -> str:
     return lines.decode("utf-8", "replace") if type(lines) is bytes else text(lines)
 
 
-def _events_in_lines(lines: object) -> Iterator[object]:
+def _events_in_lines(lines: Any) -> Iterator[object]:
     """Yield the JSON objects in lines of Server-Sent Events or NDJSON."""
-    written = _decoded(lines)
-    for line in written.replace("\r", "\n").split("\n") if len(written) <= _LONGEST_JSON else ():
+    if len(lines) > _LONGEST_JSON:
+        return
+    for line in _decoded(lines).replace("\r", "\n").split("\n"):
         data = line.removeprefix("data:").strip()
         if data.startswith("{"):
             yield _parse_json(data)

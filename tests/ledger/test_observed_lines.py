@@ -253,3 +253,24 @@ def test_chunks_of_langchain(runs: RecordingSink) -> None:
             run.observe({**head, "content": words, "usage_metadata": usage})
         run.observe({**head, "response_metadata": {"finish_reason": "stop"}})
     assert is_exact(runs.wait()[0])
+
+
+def test_long_lines(runs: RecordingSink) -> None:
+    """A line of half a million characters is read when the run is reported, with the others of its stream."""
+    words, usage = "word " * 100_000, {"prompt_tokens": 70001, "completion_tokens": 9007, "total_tokens": 79008}
+    message = {"role": "assistant", "content": words}
+    whole = {"id": "c", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
+    with track_ai(config_key="chat") as run:
+        run.observe(json.dumps({**whole, "object": "chat.completion"}))
+        for choices, counts in (
+            ([{"index": 0, "delta": {"content": words}}], None),
+            ([{"index": 0, "delta": {}, "finish_reason": "stop"}], usage),
+        ):
+            chunk = {"id": "d", "object": "chat.completion.chunk", "choices": choices, "usage": counts}
+            run.observe(f"data: {json.dumps(chunk)}")
+        run.observe("data: [DONE]")
+    [record] = runs.wait()
+    assert (record.calls, record.finish_reasons) == (2, ("stop", "stop"))
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (2 * 70001, 2 * 9007)
+    assert (record.usage.source, record.usage.lower_bound) == ("provider", False)
