@@ -91,6 +91,7 @@ def async_cohere_v2(url: str) -> Any:
 def bedrock(url: str) -> Any:
     """Make Amazon's."""
     keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    once = _package("botocore.config").Config(retries={"total_max_attempts": 1})  # it waits before the next attempt
     return _package("boto3").client(
-        "bedrock-runtime", region_name="us-east-1", endpoint_url=f"{url}/bedrock", use_ssl=False, **keys
+        "bedrock-runtime", region_name="us-east-1", endpoint_url=f"{url}/bedrock", use_ssl=False, config=once, **keys
     )
