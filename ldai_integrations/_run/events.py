@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..usage import Reading
@@ -39,7 +40,7 @@ class EventStreams:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[bool] = threading.RLock()
         self._by_id: dict[str, ObservedEvents] = {}
         self._last: dict[object, ObservedEvents] = {}
         self._newest: ObservedEvents | None = None
