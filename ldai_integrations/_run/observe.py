@@ -147,7 +147,7 @@ class _AwaitableManager(Proxy):
 
 
 def _observe_text(run: RunState, text: str | bytes) -> None:
-    """Read a line of a provider's stream, or a response as JSON. A long one is parsed when the run is reported."""
+    """Read a line of a provider's stream, or a response as JSON. A long one is not parsed to find its stream."""
     line = beginning_of(text)
     is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
     reading = Reading(text=line) if is_long else read(text)

@@ -256,7 +256,7 @@ def test_chunks_of_langchain(runs: RecordingSink) -> None:
 
 
 def test_long_lines(runs: RecordingSink) -> None:
-    """A line of half a million characters is read when the run is reported, with the others of its stream."""
+    """A line of half a million characters belongs to its stream, and JSON of this length is a response."""
     words, usage = "word " * 100_000, {"prompt_tokens": 70001, "completion_tokens": 9007, "total_tokens": 79008}
     message = {"role": "assistant", "content": words}
     whole = {"id": "c", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
