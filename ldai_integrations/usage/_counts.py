@@ -156,9 +156,9 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
         return Counts(shape, values, has_wrong) if has_wrong else None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
-    written = sum(found.get(place, 0) for place in _WRITTEN)
-    if written > values.get("cache_write", 0):
-        values["cache_write"] = written
+    if not found.keys().isdisjoint(_WRITTEN):
+        written = sum(found.get(place, 0) for place in _WRITTEN)
+        values["cache_write"] = max(written, values.get("cache_write", 0))
     if shape is ANTHROPIC:
         # The top level does not include the passes of a compaction.
         passes = [_values(_counts_by_place(one, _FIELDS)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
