@@ -34,7 +34,7 @@ _VARIATION = {
 }
 _FLAG = {"version": 1, "salt": "salt", "on": True, "fallthrough": {"variation": 0}, "offVariation": 0}
 # These are no failures: handlers call no model, so that tokens are estimated, and nobody tells who the visitors are.
-_ADVICE = ("estimated", "one_time_contexts")
+_ADVICE = ("estimated", "no_call", "one_time_contexts")
 
 
 class Kept(EventProcessor):
