@@ -41,6 +41,10 @@ class EventStreams:
 
     def __init__(self) -> None:
         self.lock: AbstractContextManager[bool] = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the streams."""
         self._by_id: dict[str, ObservedEvents] = {}
         self._last: dict[object, ObservedEvents] = {}
         self._newest: ObservedEvents | None = None
@@ -73,7 +77,8 @@ class EventStreams:
         if own is None or is_response or event.ids[0] in self._seen_once:
             return None
         is_usage = event.usage is not None and not event.has_output and not event.finish_reasons
-        if not (own.awaits_usage if is_usage else not own.is_complete):
+        may_continue = own.awaits_usage if is_usage else not own.is_complete
+        if not may_continue:
             return None
         # An id that comes twice is that of a stream. Some servers give each event another one.
         self._seen_once.add(event.ids[0])

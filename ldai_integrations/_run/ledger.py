@@ -247,4 +247,4 @@ class Ledger:
         for call in self._calls:
             call.release()
         self._known.clear()
-        self.events = EventStreams()
+        self.events.clear()

@@ -450,9 +450,9 @@ class Observer(StreamHooks):
         self._observed_run.services.diagnostics.note(
             "observe_mixed",
             key,
-            "run.observe() was given the first event of a stream in a run of %r, before the last event of the stream "
-            "before. If the events of several streams come in turn, and have no ids, their tokens are a lower bound. "
-            "Give run.observe() each stream itself, for example response.iter_lines().",
+            "run.observe() was given the first event of a stream in a run of %r while another stream had not ended. If "
+            "the events of several streams come in turn, and have no ids, their tokens are a lower bound. Give "
+            "run.observe() each stream itself, for example response.iter_lines().",
             key,
         )
 

@@ -107,13 +107,9 @@ class HandlerOutput:
 
     def reading(self) -> Reading | None:
         """Return what the output contains in a provider's format; ``None`` if it has none."""
-        self._begin_text()
-        if self._reader is not None:
-            reading = self._reader.reading()
-        elif self._value is not None and not isinstance(self._value, (str, bytes, bool, int, float)):
+        reading = self._known()
+        if self._reader is None and not isinstance(self._value, (str, bytes, bool, int, float, type(None))):
             reading = read(self._value)
-        else:
-            return None
         if reading is None or (reading.usage is None and reading.model is None and not reading.error):
             return None
         return reading
@@ -129,7 +125,7 @@ class HandlerOutput:
             texts = [chunk for chunk in self.chunks if isinstance(chunk, _TEXTS)]
             encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
             return b"".join(encoded).decode("utf-8", "replace")
-        reading = self._reader.reading() if self._reader is not None else None
+        reading = self._known()
         return reading.text if reading is not None else "\n".join(_leaves(self._value))
 
     def estimate(self, model: str) -> int | None:
@@ -141,7 +137,7 @@ class HandlerOutput:
         Returns:
             The number of tokens; ``None`` if there is no text.
         """
-        reading = self._reader.reading() if self._reader is not None else None
+        reading = self._known()
         if reading is not None and reading.has_output:
             return reading.estimate(model=model).output_tokens
         text = self.text()
@@ -184,18 +180,18 @@ class HandlerOutput:
             self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
 
-    def _begin_text(self) -> None:
-        """Choose a reader for a text that the handler returned, if it may be in the format of a provider."""
+    def _known(self) -> Reading | None:
+        """Return what the reader knows. A returned text gets one here if it may be in the format of a provider."""
         text = self._value
-        if self._reader is not None or not isinstance(text, (str, bytes)):
-            return
-        beginning = beginning_of(text)
-        if beginning.lstrip().startswith(("{", "[")):
-            self._reader = BodyReader("application/json", limit=self.limit)
-        elif _is_event(beginning):
-            self._reader = ItemReader()
-        if self._reader is not None:
-            self._reader.feed(text)
+        if self._reader is None and isinstance(text, (str, bytes)):
+            beginning = beginning_of(text)
+            if beginning.lstrip().startswith(("{", "[")):
+                self._reader = BodyReader("application/json", limit=self.limit)
+            elif _is_event(beginning):
+                self._reader = ItemReader()
+            if self._reader is not None:
+                self._reader.feed(text)
+        return self._reader.reading() if self._reader is not None else None
 
     def _add_text(self, item: Any) -> None:
         size = len(item)
