@@ -1,0 +1,337 @@
+"""The reader of one provider call: of its whole response, or of its stream while the application reads that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from .._diagnostics import raise_if_from_signal
+from ..usage import Reading, StreamReader, extract, read
+from .body import BodyReader, ItemReader, WithoutUsage, is_stream_type
+from .kinds import (
+    add_billing,
+    add_metered,
+    copy_of_body,
+    has_body,
+    is_botocore_body,
+    is_http_response,
+    is_model,
+    is_stream,
+    must_stay,
+    raw_response_of,
+    reading_of_stream,
+)
+from .ledger import ProviderCall
+from .request import MOST_KEPT
+from .rest import aread_rests, read_rests
+from .state import RunState
+from .stream import StreamHooks, track_stream
+from .web import is_cancellation, is_unanswered
+
+# To read an entry of a list takes about 25 µs, as long as to count this many characters. A longer list is read later.
+_LONG_LIST, _CHARS_OF_ENTRY = 100, 400
+
+
+def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
+    """Note the exception of a call, and the usage of the response that the exception carries."""
+    now = run.services.clock()
+    if is_cancellation(exc) or is_unanswered(exc):
+        run.ledger.keep_request(call, MOST_KEPT)  # the provider may answer it, and bill it
+    else:
+        call.request = None  # it was refused, or never sent
+    if is_cancellation(exc):
+        call.leave(exc, now)
+        return
+    reading = read(exc)
+    if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
+        call.read = lambda: replace(reading, error=type(exc).__name__)
+    call.fail(exc, now)
+
+
+class Observer(StreamHooks):
+    """The hooks that read one provider call."""
+
+    def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
+        self._observed_run = run
+        self._ledger = run.ledger
+        self._call = call
+        self._clock = run.services.clock
+        self._hides_usage = hides_usage
+        self._reader: ItemReader | BodyReader | StreamReader | None = None
+        #: The provider's stream, if the response is one.
+        self.stream: object = None
+        #: Whether the response is an event of a stream whose events are observed one by one.
+        self.is_of_events: bool = False
+
+    def take(self, response: object) -> object:
+        """Attach a reader to a response; return what the caller gets."""
+        self._call.form = response.__class__
+        if is_model(response.__class__):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+            self._take_whole(response)
+            return response
+        if isinstance(response, dict):
+            return self._take_dict(response)
+        if is_botocore_body(response):
+            return self._take_body(response, {})
+        raw = raw_response_of(response)
+        if raw is not None:
+            self._take_http(raw)
+            return response
+        kind, http = response.__class__, getattr(response, "response", None)
+        if is_stream(kind):
+            if is_http_response(http):
+                if self._ledger.knows(http):  # parsed from a raw response that is being read
+                    self._ledger.withdraw(self._call)
+                    return response
+                if not self._hides_usage and must_stay(kind):
+                    self._take_http(http)
+                    return response
+                self.response = http
+            return self._take_stream(response)
+        self._take_whole(response)
+        return response
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last event has been noted."""
+        return self._call.ended_at is not None
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether the finish reason has been read, and the usage has not."""
+        return self._reader is not None and self._reader.awaits_usage
+
+    # Streams
+
+    def on_item(self, item: Any) -> object:
+        """Read an item; return whether the caller must not see it."""
+        call, reader = self._call, self._reader
+        if reader is None:
+            return False
+        try:
+            has_delta = reader.feed(item)
+            call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
+            if not has_delta:
+                return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
+            if call.first_answer_at is None:
+                call.note_token(self._clock(), is_answer=reader.answered)
+                if isinstance(reader, ItemReader):
+                    self._reader = reader.fastest
+        except Exception as exc:  # an item that cannot be read must not break its stream
+            self._fail_to_read(exc)
+        return False
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Note the end of the stream."""
+        self._call.rest = None  # nothing more can be read of it
+        if exc is None:
+            self._call.end(self._clock())
+        elif is_cancellation(exc):
+            self._call.leave(exc, self._clock())
+        else:
+            self._call.fail(exc, self._clock(), has_begun=True)
+
+    def on_enter(self, entered: object) -> object:
+        """Take the stream that a manager gives: its request starts when it is entered."""
+        if self._ledger.knows(entered):
+            return entered
+        observed = self.take(entered)
+        self._ledger.remember(observed)
+        return observed
+
+    def on_enter_failed(self, exc: BaseException) -> None:
+        """Note that the request failed, which starts when the manager is entered."""
+        note_failure(self._observed_run, self._call, exc)
+
+    def read_rest(self) -> None:
+        """Read the usage that the provider sends after the finish reason, for a limited time."""
+        if self._call.rest is not None:
+            read_rests(self._observed_run.services, [self._call])
+
+    async def aread_rest(self) -> None:
+        """Read the usage that the provider sends after the finish reason, for a limited time."""
+        if self._call.rest is not None:
+            await aread_rests(self._observed_run.services, [self._call])
+
+    def _take_stream(self, stream: object) -> object:
+        self.read_items(stream)
+        return track_stream(stream, self)
+
+    def read_items(self, stream: object = None) -> None:
+        """Read the items that :meth:`on_item` is given."""
+        self.stream, reader = stream, ItemReader()
+        http: Any = self.response
+        self.binds_methods = hasattr(stream.__class__, "until_done")
+        headers = http.headers if is_http_response(http) else {}
+        self._read_with(reader, lambda: add_billing(reading_of_stream(reader, stream), headers))
+
+    def read_lines(self) -> None:
+        """Read the lines of Server-Sent Events or JSON that :meth:`on_item` is given."""
+        reader = StreamReader()
+        self._read_with(reader, lambda: reader.reading() if reader.recognised else None)
+
+    # Whole responses and bytes
+
+    def _take_dict(self, response: dict[Any, object]) -> object:
+        """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
+        for name in ("stream", "body"):
+            value = response.get(name)
+            if is_botocore_body(value):
+                return {**response, name: self._take_body(value, response)}
+            if value is not None and is_stream(value.__class__):
+                return {**response, name: self._take_stream(value)}
+        self._take_whole(response)
+        return response
+
+    def _take_whole(self, response: object) -> None:
+        if type(response) in (list, tuple) and self._take_long_list(tuple(cast("list[object]", response))):
+            return
+        reading, call = read(response), self._call
+        if reading is None and call.source != "client":
+            self._ledger.withdraw(call)
+            self._note_unknown(response)
+            return
+        if call.source == "observed" and reading is not None and type(response) is not list:
+            self.is_of_events = self._take_event(response, reading)
+        if not self.is_of_events:
+            self._take_reading(reading)
+
+    def take_text(self, text: str | bytes, reading: Reading, *, is_line: bool) -> None:
+        """Take a line of Server-Sent Events, or JSON."""
+        if not self._take_event(text, reading, is_line=is_line):
+            self._take_reading(reading)
+
+    def _take_reading(self, reading: Reading | None) -> None:
+        call = self._call
+        call.is_whole = True
+        call.read = lambda: reading
+        call.end(self._clock())
+        usage = reading.usage if reading is not None else None
+        is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
+        if not is_known or self._observed_run.keeps_texts:
+            chars = len(reading.text) + len(reading.reasoning) if reading is not None else 0
+            call.measure = lambda: chars
+            self._ledger.keep_request(call, MOST_KEPT)
+        else:
+            call.request = None
+
+    def _take_event(self, event: object, reading: Reading, *, is_line: bool = False) -> bool:
+        """Take an event of a stream whose events are observed one by one; return whether it is one."""
+        streams = self._ledger.events
+        with streams.lock:
+            known = streams.find(reading, is_line=is_line)
+            if reading.is_whole and not is_line and not (known and reading.ids):  # the last event may repeat it
+                return False
+            if reading.error and not reading.ids:
+                known = streams.open
+            is_response = not is_line and not reading.ids and reading.usage is not None
+            if known is None and (reading.finish_reasons or reading.error or is_response):
+                return False
+            if known is None and (reading.is_start or reading != Reading()):
+                if reading.is_start and streams.open is not None:
+                    self._note_mixed()
+                self.read_lines() if isinstance(event, (str, bytes)) else self.read_items()
+                known = self
+                streams.add(reading, known)
+            else:
+                self._ledger.withdraw(self._call)
+            if known is not None:
+                streams.note_event(known)
+                known.on_item(event)
+                if reading.finish_reasons:
+                    known.on_end(None)
+        return True
+
+    def _take_long_list(self, entries: tuple[object, ...]) -> bool:
+        """Have a long list of responses or events read when the run is reported; return whether it is one."""
+        if len(entries) <= _LONG_LIST or read(entries[:_LONG_LIST]) is None:
+            return False
+        self._call.read = lambda: read(entries)
+        self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
+        self._call.end(self._clock())
+        self._ledger.keep_request(self._call, MOST_KEPT)
+        return True
+
+    def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
+        """Take a botocore body: the caller gets one of the same class that reads from the given one."""
+        reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
+        metered = extract({"ResponseMetadata": response.get("ResponseMetadata")})  # the headers of InvokeModel
+        self._read_with(reader, lambda: add_metered(reader.reading(), metered))
+        return copy_of_body(body, self.on_item)
+
+    def _take_http(self, http: Any) -> None:
+        """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
+        self._ledger.remember(http)
+        if http.status_code >= 400:  # the body of an error may have any format
+            self._call.error = str(http.status_code)
+        headers = http.headers
+        content_type = str(headers.get("content-type") or "application/json")
+        if has_body(http):
+            reader = self._body_reader(content_type, "")
+            self._read_with(reader, lambda: add_billing(reader.reading(), headers))
+            self.on_item(http.content)
+            self._call.end(self._clock())
+            return
+        if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
+            self._ledger.withdraw(self._call)
+            self._note_unknown(http)
+            return
+        encoding = headers.get("content-encoding") or ""
+        reader = self._body_reader(content_type, encoding)
+        self._read_with(reader, lambda: add_billing(reader.reading(), headers))
+        self.stream = http.stream
+        http.stream = track_stream(http.stream, self)
+        if self._hides_usage and is_stream_type(content_type) and not encoding:
+            http.stream = WithoutUsage(http.stream)
+
+    def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
+        services = self._observed_run.services
+        reader = BodyReader(content_type, content_encoding, limit=services.settings.max_body_bytes)
+        if reader.is_undecodable:
+            services.diagnostics.note(
+                "encoding",
+                f"provider: {content_encoding}",
+                "A provider's response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Give "
+                "the client the header Accept-Encoding: gzip.",
+                content_encoding,
+            )
+        return reader
+
+    def _read_with(self, reader: ItemReader | BodyReader | StreamReader, reading: Callable[[], Reading | None]) -> None:
+        self._reader = reader
+        self._call.read = reading
+        if not isinstance(reader, StreamReader):
+            self._call.measure = lambda: reader.size
+        self._ledger.keep_request(self._call, MOST_KEPT)
+
+    def _note_mixed(self) -> None:
+        key = self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "observe_mixed",
+            key,
+            "run.observe() was given the first event of a stream in a run of %r while another stream had not ended. If "
+            "the events of several streams come in turn, and have no ids, their tokens are a lower bound. Give "
+            "run.observe() each stream itself, for example response.iter_lines().",
+            key,
+        )
+
+    def _note_unknown(self, response: object) -> None:
+        name, key = type(response).__name__, self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "observe_unknown",
+            f"{key}: {name}",
+            "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not "
+            "counted. Give it the provider's response or stream: of an HTTP response, what json() returns, or its "
+            "lines.",
+            name,
+            key,
+        )
+
+    def _fail_to_read(self, exc: Exception) -> None:
+        raise_if_from_signal(exc)
+        self._reader = None
+        key = self._observed_run.config_key
+        self._observed_run.services.diagnostics.note(
+            "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
+        )
