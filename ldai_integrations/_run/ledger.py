@@ -157,10 +157,12 @@ class Ledger:
 
     Attributes:
         clock: A monotonic clock, in seconds.
+        outer: The ledger of the run around this one; ``None`` if there is none.
         events: The streams whose events or lines are observed one by one.
     """
 
     clock: Callable[[], float]
+    outer: Ledger | None = None
     events: EventStreams = field(default_factory=EventStreams)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
@@ -188,11 +190,13 @@ class Ledger:
     def remember(self, response: object) -> None:
         """Remember an object that has been read; it is not kept alive if it supports weak references."""
         self._known[id(response)] = refer_to(response)
+        if self.outer is not None:
+            self.outer.remember(response)
 
     def knows(self, response: object) -> bool:
-        """Return whether this very object has been read."""
+        """Return whether this very object has been read, in this run, in one around it or in a nested one."""
         known = self._known.get(id(response))
-        return known is not None and known() is response
+        return (known is not None and known() is response) or (self.outer is not None and self.outer.knows(response))
 
     def keep_request(self, call: ProviderCall, most_chars: int) -> None:
         """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""

@@ -378,7 +378,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
             "inside the one that compresses, or use gzip.",
             run.output.undecodable,
         )
-    if run.may_miss_calls or (run.error is not None and run.output.first_token_at is None):
+    if run.may_miss_calls or run.has_nested_usage or (run.error is not None and run.output.first_token_at is None):
         return None
     if not run.config.enabled:  # the output is not that of a model
         return None

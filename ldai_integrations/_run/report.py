@@ -137,6 +137,8 @@ class Reporter:
             return
         if record.calls:
             self._keys_with_calls.add(run.config_key)
+        if run.parent is not None and (record.calls or record.usage is not None or run.has_nested_usage):
+            run.parent.has_nested_usage = True
         evaluations = evaluations_of(run, record, calls) if run.judge_keys and run.sdk_calls is None else []
         is_reported = record.enabled and record.outcome != "discarded"
         texts = texts_of(run, calls) if is_reported and run.exports_texts else None

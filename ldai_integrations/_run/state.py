@@ -46,6 +46,8 @@ class RunState:
     #: Whether the consumer of the output left, and nobody cancelled the run before.
     is_abandoned: bool = False
     is_discarded: bool = False
+    #: Whether a nested run has reported a provider call or tokens, so that the output may be the answer of that run.
+    has_nested_usage: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
     sdk_calls: SdkCalls | None = None
     error: BaseException | None = None
@@ -90,7 +92,7 @@ class RunState:
         self.started_at: float = time.time()
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
         self.counts_pages: bool = options.counts_pages
-        self.ledger: Ledger = Ledger(services.clock)
+        self.ledger: Ledger = Ledger(services.clock, parent.ledger if parent is not None else None)
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
