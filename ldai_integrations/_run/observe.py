@@ -125,7 +125,7 @@ def _observe_text(run: RunState, text: str | bytes) -> None:
     if reading is not None:
         is_line = not line.lstrip().startswith(("{", "["))
         Observer(run, run.ledger.begin("observed"), hides_usage=False).take_text(text, reading, is_line=is_line)
-    elif line[:100].strip() in ("data: [DONE]", "data:[DONE]"):
+    elif line[:100].strip().removeprefix("data:").lstrip() == "[DONE]":
         run.ledger.events.note_done()
     elif line.strip() and not is_sse_or_json_line(line):
         run.services.diagnostics.note(

@@ -64,8 +64,9 @@ def read(response: object) -> Reading | None:
     """Return everything that a whole response contains.
 
     Args:
-        response: An SDK object, a dict, a list of responses, a framework's result, or an exception that carries a
-            response (openai's ``LengthFinishReasonError``, instructor's errors) or a provider's error.
+        response: An SDK object, a dict, a list of responses, of events or of lines, a framework's result, or an
+            exception that carries a response (openai's ``LengthFinishReasonError``, instructor's errors) or a
+            provider's error.
 
     Returns:
         The reading, or ``None`` if the response does not have the format of any provider. Never raises.
@@ -168,12 +169,19 @@ class StreamReader:
         pieces = draft.pieces
         known = self._format is not None and type(event) is self._form and self._format(event, draft)
         if not known:
-            is_line = type(event) is not dict and is_a(event, str, bytes)
-            for one in _events_in_lines(event) if is_line else (event,):
-                known |= self._read(one, _DEPTH)
+            known = self._read_lines(event, _DEPTH)
         call = draft.call
         self.awaits_usage = call.counted_at < call.finished_at and not call.no_usage_follows
         return draft.pieces > pieces if known else None
+
+    def _read_lines(self, event: object, depth: int) -> bool:
+        """Read an event, or the events in a text; return whether any of them has a provider's format."""
+        if type(event) is dict or not is_a(event, str, bytes):
+            return self._read(event, depth)
+        known = False
+        for one in _events_in_lines(event):
+            known |= self._read(one, depth)
+        return known
 
     def _read(self, event: Any, depth: int) -> bool:
         """Read an event, or what it envelops; return whether anything has a provider's format."""
@@ -211,13 +219,13 @@ class StreamReader:
         return known
 
     def _read_each(self, events: Sequence[object], depth: int) -> bool:
-        """Read a list of responses or events. A whole response without an id is a call of its own."""
+        """Read a list of responses, events or lines. A whole response without an id is a call of its own."""
         known, unknown = False, 0
         outer = self._draft.entry
         for position, event in enumerate(events[:_MOST_ENTRIES] if depth else ()):
             self._draft.entry = f"{outer} entry {position}"
             self._draft.event += 1
-            if self._read(event, depth - 1):
+            if self._read_lines(event, depth - 1):
                 known, unknown = True, 0
                 continue
             # LangGraph yields tuples for several stream modes, of which many have no call.

@@ -274,3 +274,30 @@ def test_long_lines(runs: RecordingSink) -> None:
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (2 * 70001, 2 * 9007)
     assert (record.usage.source, record.usage.lower_bound) == ("provider", False)
+
+
+@pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_a_list_of_lines(
+    lines: Callable[[str], Lines], encode: Callable[[str], str | bytes], runs: RecordingSink
+) -> None:
+    """All lines of a stream may be observed as one list."""
+    with track_ai(config_key="chat") as run:
+        run.observe([encode(line) for line in lines("r1")])
+
+    record = runs.wait()[0]
+    assert record.calls == 1
+    assert is_exact(record)
+
+
+def test_the_data_of_events(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """The data of events may be observed without ``data:``, with the last one, ``[DONE]``."""
+    with track_ai(config_key="chat") as run:
+        for line in openai_lines():
+            if line.startswith("data: "):
+                run.observe(line.removeprefix("data: "))
+
+    record = runs.wait()[0]
+    assert record.calls == 1
+    assert is_exact(record)
+    assert "observe_text" not in launchdarkly.tracking.stats().diagnostics
