@@ -119,6 +119,12 @@ class HandlerOutput:
         """Whether output in a provider's format is the answer of a model, and no page that contains one or an error."""
         return not isinstance(self._reader, BodyReader) or self._reader.is_response
 
+    @property
+    def has_error_event(self) -> bool:
+        """Whether the output is a stream with an error event."""
+        reading = self._reader.reading() if self._reader is not None and not self.is_whole else None
+        return reading is not None and bool(reading.error)
+
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
         if self._is_text:

@@ -239,19 +239,21 @@ def _is_error(run: RunState, calls: Sequence[CountedCall], own: Reading | None, 
     unanswered = [call for call in calls if call.is_unanswered]
     if unanswered and settings.caught_failures == "error" and not _is_substituted(calls, unanswered):
         return True
-    return bool(own is not None and own.error) or (status is not None and status in settings.error_statuses)
+    has_error = bool(own.error) if own is not None else run.output.has_error_event
+    return has_error or (status is not None and status in settings.error_statuses)
 
 
 def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCall]) -> bool:
     """Return whether a provider call succeeded after the last unanswered one had started.
 
     Embeddings, speech and images are no substitute for text that was not generated. Nor are the calls of a handler that
-    failed.
+    failed, and streams that had begun before and were not read to their end.
     """
     last = max(unanswered, key=lambda call: call.call.started_at).call
     return any(
         not call.is_unanswered
         and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
+        and (call.call.started_at >= last.started_at or not call.is_unfinished)
         and (call.call.api not in _WITHOUT_TEXT or call.call.api == last.api)
         and (last.source != "sdk" or call.call.source == "sdk" or not last.encloses(call.call))
         for call in calls

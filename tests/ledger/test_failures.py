@@ -10,6 +10,7 @@ from typing import Any
 import flask
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from ldai_integrations import Run, Settings, track_ai, wrap_client
@@ -164,6 +165,49 @@ def test_the_last_call_fails(provider: Provider, openai: Any, runs: RecordingSin
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
     assert record.usage is not None
     assert record.usage.input_tokens == IN
+
+
+def test_a_stream_that_was_left_before_the_failure(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A stream that is left before its end does not replace a later call that failed."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai)
+    with track_ai(config_key="chat"):
+        reasoning = client.chat.completions.create(model="up", messages=ASK, stream=True)
+        next(iter(reasoning))
+        apologise(lambda model: ask_openai(client, model), "down")
+        reasoning.close()
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+
+
+@pytest.mark.parametrize("event", ['event: error\ndata: {"message": "no"}\n\n', 'data: {"error": {"code": 1}}\n\n'])
+@pytest.mark.parametrize("kind", ["decorator", "fastapi", "flask"])
+def test_an_error_event_after_a_call(
+    kind: str, event: str, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """An error event of the application makes the run an error, even if all provider calls have succeeded."""
+    client = wrap_client(openai)
+
+    def events() -> Iterator[str]:
+        yield f"data: {ask_openai(client, 'up')}\n\n"
+        yield event
+
+    if kind == "decorator":
+        list(track_ai(config_key="chat")(events)())
+    elif kind == "fastapi":
+        app = FastAPI()
+        app.get("/")(lambda: StreamingResponse(events(), media_type="text/event-stream"))
+        with TestClient(ASGITrackingMiddleware(app, launchdarkly.tracking, config_key="chat")) as browser:
+            browser.get("/")
+    else:
+        site = flask.Flask(__name__)
+        AITracking(site, launchdarkly.tracking, config_key="chat")
+        site.get("/")(lambda: flask.Response(events(), mimetype="text/event-stream"))
+        assert site.test_client().get("/").text.endswith(event)
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 0)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
 
 
 def test_one_of_three_threads(provider: Provider, openai: Any, runs: RecordingSink) -> None:
