@@ -139,8 +139,9 @@ async def _stream_updates(stores: Stores, view: View, known: str | None) -> Asyn
         while not stores.stopping.is_set():
             state = stores.events.cursor, stores.flags.etag, stores.warnings.version
             if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
-                seen, sent = state, loop.time()
-                update = await asyncio.to_thread(view.read_update, known)
+                async with stores.page_turn:
+                    seen, sent = state, loop.time()
+                    update = await asyncio.to_thread(view.read_update, known)
                 known = update.cursor
                 yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
             with contextlib.suppress(asyncio.TimeoutError):

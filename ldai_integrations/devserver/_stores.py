@@ -36,6 +36,7 @@ class Stores:
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
         live_pages: The number of open pages.
+        page_turn: Is held while the changes for one of them are read, which leaves the threads to other requests.
     """
 
     flags: FlagStore
@@ -50,6 +51,7 @@ class Stores:
     dropped_events: int = 0
     refused_payloads: int = 0
     live_pages: int = 0
+    page_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def status(self) -> dict[str, int]:
         """Return the numbers of open streams, of what has arrived, and of known losses."""
