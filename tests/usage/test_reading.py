@@ -268,6 +268,9 @@ def test_an_error_is_known_by_its_type_only(event: Any, error: str) -> None:
         {"done": True},
         {"error": {"detail": "no"}},
         {"error": "no", "path": "/", "status": 404},
+        {"type": "tool_result", "error": "no"},
+        {"type": "tool_result", "error": {"message": "no", "code": "offline"}},
+        {"step": "search", "error": "no"},
         object(),
     ],
 )

@@ -44,13 +44,16 @@ _USAGE = (
 
 
 def read_error(event: object, draft: Draft) -> bool:
-    """Read an error event, which may have the usage of what was generated before (OpenRouter)."""
-    error = get(event, "error")
-    if text(get(event, "type")) == "error":
+    """Read an error event, which may have the usage of what was generated before (OpenRouter).
+
+    An event of another type may be about a step of an agent, such as a tool that failed.
+    """
+    error, kind = get(event, "error"), text(get(event, "type"))
+    if kind == "error":
         draft.fail(error if error is not None and not text(error) else {"code": get(event, "code")})
-    elif is_record(error) and get(error, "message", "code", "type") is not None:
+    elif not kind and is_record(error) and get(error, "message", "code", "type") is not None:
         draft.fail(error)
-    elif type(event) is dict and text(error) and len(event) <= 2:  # Ollama; Hugging Face adds ``error_type``
+    elif type(event) is dict and text(error) and event.keys() <= {"error", "error_type"}:  # Ollama, Hugging Face
         draft.fail({"type": get(event, "error_type")})
     else:
         name = next((name for name in _AWS_ERRORS if is_record(event) and get(event, name) is not None), None)
