@@ -33,9 +33,12 @@ _AUDIO = "prompt_audio_seconds"
 # Where Google's APIs list the parts of a count.
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
 _OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
-# What has a price of its own besides the tokens: of Anthropic, Perplexity, xAI, Mistral, Gemini's interactions, Cohere.
+# What has a price of its own: of Anthropic, LangChain, Perplexity, xAI, Mistral, Gemini's interactions, Cohere. A cache
+# that lives for an hour costs more than one that lives for five minutes.
 _FEES = {
     "server_tool_use": "web_search_requests",
+    "cache_creation": "ephemeral_1h_input_tokens",
+    "input_token_details": "ephemeral_1h_input_tokens",
     "num_search_queries": "",
     "num_sources_used": "",
     "connectors": "",
@@ -229,8 +232,10 @@ def read_cost(raw: object) -> Decimal | None:
 
 
 def has_fees(raw: object) -> bool:
-    """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
+    """Return whether a usage object counts what costs more than its tokens: searches, or a cache for an hour."""
     usage = fields_of(raw)
+    if any(text(get(entry, "ttl")) == "1h" for entry in items(usage.get("cacheDetails"))):  # Bedrock
+        return True
     for name, inner in _FEES.items():
         found = usage.get(name)
         if found is None:

@@ -538,7 +538,17 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
 
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
-SEARCHED: dict[str, Any] = {
+
+
+def cached_answer(lifetime: str) -> dict[str, Any]:
+    """Return an answer of Anthropic that wrote to a cache."""
+    written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
+    written[f"ephemeral_{lifetime}_input_tokens"] = 100
+    usage = {**TOKENS, "cache_creation_input_tokens": 100, "cache_creation": written}
+    return {"type": "message", "content": [], "usage": usage}
+
+
+CHARGED: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "web_search_call"}], "usage": TOKENS},
     "gemini": {
@@ -547,24 +557,33 @@ SEARCHED: dict[str, Any] = {
     },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": {"web_search": 1}}},
     "perplexity": {"choices": [], "usage": {**CHAT_TOKENS, "num_search_queries": 1}},
+    "anthropic, a cache for an hour": cached_answer("1h"),
+    "bedrock, a cache for an hour": {
+        "output": {"message": {"content": []}},
+        "usage": {
+            **{"inputTokens": 7317, "outputTokens": 3863, "totalTokens": 11280, "cacheWriteInputTokens": 100},
+            "cacheDetails": [{"ttl": "5m", "inputTokens": 40}, {"ttl": "1h", "inputTokens": 60}],
+        },
+    },
 }
 PLAIN: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
+    "anthropic, a cache for five minutes": cached_answer("5m"),
 }
 
 
-@pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
-def test_what_the_providers_own_tools_cost(answer: Any, served: Any, records: list[RunRecord]) -> None:
-    """A search has a price of its own, so that the cost of the tokens is a lower bound of the bill."""
+@pytest.mark.parametrize("answer", [*CHARGED.values(), *PLAIN.values()], ids=[*CHARGED, *(f"no {x}" for x in PLAIN)])
+def test_what_costs_more_than_the_tokens(answer: Any, served: Any, records: list[RunRecord]) -> None:
+    """A search and a cache for an hour have prices of their own, so that the cost is a lower bound of the bill."""
     with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
         run.observe(answer)
 
     record = records[0]
     assert record.cost is not None
     assert record.usage is not None
-    assert (record.cost.lower_bound, record.usage.lower_bound) == (answer in SEARCHED.values(), False)
+    assert (record.cost.lower_bound, record.usage.lower_bound) == (answer in CHARGED.values(), False)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
