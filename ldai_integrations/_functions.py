@@ -189,13 +189,13 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
             try:
                 step, value = send, (yield item)
             except GeneratorExit:  # closed by the consumer, or by the garbage collector: another thread reports it
-                run.leave()
-                if hasattr(steps, "close"):
-                    token = bind(run)
-                    try:
+                token = bind(run)
+                try:
+                    if hasattr(steps, "close"):
                         steps.close()
-                    finally:
-                        unbind(token)
+                finally:
+                    unbind(token)
+                    run.leave()
                 raise
             except BaseException as exc:
                 step, value = steps.throw, exc

@@ -48,13 +48,11 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         return _discarded(run, ended_at)
     identity, stated = run.identity, run.stated.events
     priced = _priced_calls(run, calls, added, own, outcome)
-    is_unfinished = any(call.is_unfinished for call in calls)
-    # A call that nobody saw, or whose end nobody read, may have more tokens.
-    is_partial = bool(calls) and (run.may_miss_calls or is_unfinished)
+    is_partial = _is_partial(run, calls, added, own)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
     if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in stated:
         _note_estimate(run, calls)
-    readings = [call.reading for call in calls] if own is None else [own]
+    readings = [call.reading for call in calls] if own is None else list(own.calls)
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
     tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls]
@@ -93,6 +91,17 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
+
+
+def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> bool:
+    """Return whether the run may have more tokens than are known: of an answer that nobody saw, or saw to its end."""
+    if calls:
+        return run.may_miss_calls or any(call.is_unfinished for call in calls)
+    if added is not None or (own is not None and own.finish_reasons):
+        return False
+    is_stream = run.output.first_token_at is not None and not run.output.is_whole
+    is_cut_off = own is not None and is_stream and (own.usage is None or own.usage.output_tokens is None)
+    return run.is_cancelled or is_cut_off
 
 
 def _note_calls_outside(run: RunState) -> None:

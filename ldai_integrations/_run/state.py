@@ -62,6 +62,8 @@ class RunState:
     report_node: Callable[[RunRecord | None], object] | None = None
     #: What sinks have for this run, by the index of the sink.
     companions: Mapping[int, RunCompanion] = MappingProxyType({})
+    # How long the end of the run waited for providers, which is not the time of the handler.
+    _settling_seconds: float = 0.0
     _config: AIConfig | None = None
     _sdk_tracker: LDAIConfigTracker | None = None
     _identity: TrackerIdentity | None = None
@@ -368,7 +370,9 @@ class RunState:
     async def settle(self) -> None:
         """Read what providers still send in streams that the handler has left, before the run ends."""
         if self.ledger.has_rest:
+            begun = self.services.clock()
             await aread_rests(self.services, self.ledger)
+            self._settling_seconds += self.services.clock() - begun
 
     def end(self, exc: BaseException | None = None) -> None:
         """End the run.
@@ -382,7 +386,7 @@ class RunState:
             return
         if exc is not None:
             self.fail(exc)
-        ended_at = self.services.clock()
+        ended_at = self.services.clock() - self._settling_seconds
         self._read_rest()
         exits.begin_report()
         try:

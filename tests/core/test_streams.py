@@ -14,6 +14,7 @@ import pytest
 from werkzeug import Response
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
+from ldai_integrations.records import Usage
 from ldai_integrations.usage import count_tokens
 
 from ..binding import in_run
@@ -244,6 +245,27 @@ def test_an_iterator_is_closed_after_its_end(track: Decorate) -> None:
     stream.close()
     stream.close()
     assert inner.closed == 1
+
+
+@pytest.mark.parametrize("kind", ["decorated", "returned"])
+def test_the_clean_up_of_a_generator_belongs_to_its_run(track: Decorate, records: list[RunRecord], kind: str) -> None:
+    """A generator that is closed early may report usage in its ``finally``, however long that takes."""
+
+    def words() -> Iterator[str]:
+        run = current_run()
+        try:
+            yield "one"
+        finally:
+            time.sleep(0.05)  # longer than another thread needs to report a run that has ended
+            run.add_usage(input_tokens=70_001, output_tokens=9_007)
+
+    stream: Any = track(words)() if kind == "decorated" else track(lambda: words())()
+    next(stream)
+    stream.close()
+
+    eventually(lambda: bool(records))
+    assert records[0].outcome == "cancelled"
+    assert records[0].usage == Usage(70_001, 9_007, 79_008)
 
 
 def test_a_stream_that_is_closed_early_leaves_no_garbage(tracking: Tracking) -> None:

@@ -195,6 +195,35 @@ def test_an_async_generator_handler(
     assert_exact(runs.wait()[0])
 
 
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_the_wait_for_usage_is_not_part_of_the_duration(
+    kind: str, provider: Provider, openai: Any, async_openai: Any, runs: RecordingSink
+) -> None:
+    """The run lasts until its handler returns."""
+    provider.serve(late=0.3)
+    begun, took = time.perf_counter(), []
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        break_out(wrap_client(openai, include_usage="always").chat.completions.create(**ASK))
+        took.append(time.perf_counter() - begun)
+
+    @track_ai(config_key="chat")
+    async def ahandler() -> None:
+        stream = await wrap_client(async_openai, include_usage="always").chat.completions.create(**ASK)
+        _ = [text async for text in atext_until_finish(stream)]
+        took.append(time.perf_counter() - begun)
+
+    async def call() -> None:
+        await ahandler()
+        await async_openai.close()
+
+    handler() if kind == "function" else asyncio.run(call())
+    record = runs.wait()[0]
+    assert_exact(record)
+    assert record.duration_ms < took[0] * 1000 + 200
+
+
 @pytest.mark.parametrize("tracked_by", ["decorator", "middleware", "both"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_streaming_responses(
