@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..usage import Reading
 
@@ -56,13 +56,29 @@ class EventStreams:
         own = self._last.get(_find_worker())
         return None if own is None or own.is_complete else own
 
-    def find(self, event: Reading, *, is_line: bool) -> ObservedEvents | None:
-        """Return the stream that an event belongs to; ``None`` if it is not one of the known streams.
+    def place_of(
+        self, event: Reading, *, is_line: bool
+    ) -> ObservedEvents | Literal["new stream", "response", "nowhere"]:
+        """Return where an event belongs: to a known stream, to a new one, or to none; or it is a response by itself.
 
         Args:
             event: What was read of the event.
             is_line: Whether it is a line of Server-Sent Events, which is never a response by itself.
         """
+        known = self._find(event, is_line=is_line)
+        if event.is_whole and not is_line and not (known and event.ids):  # the last event of a stream may repeat it
+            return "response"
+        if event.error and not event.ids:
+            known = self.open
+        if known is not None:
+            return known
+        has_usage_only = not is_line and not event.ids and event.usage is not None
+        if event.finish_reasons or event.error or has_usage_only:
+            return "response"
+        return "new stream" if event.is_start or event != Reading() else "nowhere"
+
+    def _find(self, event: Reading, *, is_line: bool) -> ObservedEvents | None:
+        """Return the known stream that an event belongs to; ``None`` if there is none."""
         if event.is_start:
             return None
         own = self._last.get(_find_worker())

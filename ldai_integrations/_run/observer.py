@@ -220,27 +220,22 @@ class Observer(StreamHooks):
         """Take an event of a stream whose events are observed one by one; return whether it is one."""
         streams = self._ledger.events
         with streams.lock:
-            known = streams.find(reading, is_line=is_line)
-            if reading.is_whole and not is_line and not (known and reading.ids):  # the last event may repeat it
+            stream = streams.place_of(reading, is_line=is_line)
+            if stream == "response":
                 return False
-            if reading.error and not reading.ids:
-                known = streams.open
-            is_response = not is_line and not reading.ids and reading.usage is not None
-            if known is None and (reading.finish_reasons or reading.error or is_response):
-                return False
-            if known is None and (reading.is_start or reading != Reading()):
+            if stream == "new stream":
                 if reading.is_start and streams.open is not None:
                     self._note_mixed()
                 self.read_lines() if isinstance(event, (str, bytes)) else self.read_items()
-                known = self
-                streams.add(reading, known)
+                streams.add(reading, self)
+                stream = self
             else:
                 self._ledger.withdraw(self._call)
-            if known is not None:
-                streams.note_event(known)
-                known.on_item(event)
+            if stream != "nowhere":
+                streams.note_event(stream)
+                stream.on_item(event)
                 if reading.finish_reasons:
-                    known.on_end(None)
+                    stream.on_end(None)
         return True
 
     def _take_long_list(self, entries: tuple[object, ...]) -> bool:

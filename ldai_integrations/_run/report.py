@@ -103,23 +103,26 @@ class Reporter:
         return len(self._sinks) > 1 or bool(signals.run_finished.receivers)
 
     def _may_wait(self, run: RunState) -> bool:
-        """Return whether a finished run may be reported later.
+        """Return whether a finished run may be reported later; evaluate what its record needs of the request before.
 
         The application's receivers and sinks get the record at once, where the run ended, unless there is much text to
         count, a text to mask, or a call that a framework has still to report.
         """
         try:
             if run.parent is not None and run.parent.counts_pages:
-                _ = run.parent.id  # evaluated now, for the record
-            if self._has_receivers and _chars_of(run) < _LONG and not (run.exports_texts or run.ledger.awaits_reports):
+                _ = run.parent.id
+            is_short = _chars_of(run) < _LONG
+            if self._has_receivers and is_short and not (run.exports_texts or run.ledger.awaits_reports):
                 return False
-            refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
-            if run.is_discarded or ((refused or not run.counts_pages) and not run.ledger):
-                if run.is_resolved or _chars_of(run) < _LONG:
-                    return run.is_resolved
-                _ = run.ld_context  # evaluated now, because it may need the request
+            if run.is_resolved:
                 return True
-            return run.config is not None  # evaluated now, because ld_context may need the request
+            if not _may_be_a_page(run):
+                _ = run.config
+                return True
+            if is_short:
+                return False  # without a look at the request, which a page may not need
+            _ = run.ld_context
+            return True
         except Exception as exc:  # of the application's own values
             self._diagnostics.failed("report", run.config_key, exc)
             return False
@@ -190,6 +193,12 @@ class Reporter:
             sink = self._sinks[index]
             with self._diagnostics.guard(_name_of(sink), run.config_key):
                 companion.drop()
+
+
+def _may_be_a_page(run: RunState) -> bool:
+    """Return whether a finished run may be no generation, but a page, an asset or the answer to a refused request."""
+    is_refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
+    return run.is_discarded or ((is_refused or not run.counts_pages) and not run.ledger)
 
 
 def _chars_of(run: RunState) -> int:
