@@ -24,7 +24,10 @@ _SIDES = {
     "input": "input_mtok",
     "output": "output_mtok",
     "cached_input": "cache_read_mtok",
+    "cached_audio": "cache_audio_read_mtok",
+    "cached_image": "cache_image_read_mtok",
     "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
     "input_audio": "input_audio_mtok",
     "input_image": "input_image_mtok",
     "output_audio": "output_audio_mtok",
@@ -44,14 +47,15 @@ _MAX_REMEMBERED = 1_000
 class Price:
     """The prices of a model in USD per token; ``None`` is unknown.
 
-    Tokens of a cache whose price is unknown cost as much as other input tokens. So do tokens of audio and images, which
-    may cost more: their cost is a lower bound.
+    Tokens whose own price is unknown cost as much as the other tokens of the input or the output. Only those that were
+    read from a cache never cost more: the cost of all others is then a lower bound.
 
     Attributes:
         input: One input token.
         output: One output token.
         cached_input: One input token that was read from a cache.
-        cache_write: One input token that was written to a cache.
+        cached_audio, cached_image: One input token of audio or of an image that was read from a cache.
+        cache_write, cache_write_1h: One input token that was written to a cache, for a short time or for an hour.
         input_audio, input_image: One input token of audio or of an image.
         output_audio, output_image: One output token of audio or of an image.
         source: Where the prices come from.
@@ -61,7 +65,10 @@ class Price:
     input: Decimal | None = None
     output: Decimal | None = None
     cached_input: Decimal | None = None
+    cached_audio: Decimal | None = None
+    cached_image: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
     input_audio: Decimal | None = None
     input_image: Decimal | None = None
     output_audio: Decimal | None = None

@@ -110,7 +110,7 @@ class PricedCall:
         requested_model: The model that was called; empty if it is unknown.
         provider: The provider that answered, if it is certainly not the configured one.
         billed: The tokens that the provider bills, if they are not its usage.
-        has_fees: Whether something costs more than the tokens, such as the provider's own tools.
+        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
     """
 
     usage: Usage | None
@@ -124,24 +124,14 @@ class PricedCall:
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:
-    """Return the cost of usage, or ``None`` if neither input nor output has one.
-
-    Each input token is read from a cache, written to one, of audio, of an image, or none of these.
-    """
-    input_cost, is_input_partial = _cost_of_side(
-        usage.input_tokens,
-        price.input,
-        (usage.cached_input_tokens, price.input if price.cached_input is None else price.cached_input),
-        (usage.cache_write_input_tokens, price.input if price.cache_write is None else price.cache_write),
-        (usage.input_audio_tokens, price.input_audio),
-        (usage.input_image_tokens, price.input_image),
-    )
+    """Return the cost of usage, or ``None`` if neither input nor output has one."""
+    input_cost, is_input_partial = _cost_of_input(usage, price)
     is_embedding = usage.output_tokens is None and usage.total_tokens == usage.input_tokens
-    output_cost, is_output_partial = _cost_of_side(
+    output_cost, is_output_partial = _cost_of_tokens(
         0 if is_embedding else usage.output_tokens,
         price.output,
-        (usage.output_audio_tokens, price.output_audio),
-        (usage.output_image_tokens, price.output_image),
+        (usage.output_audio_tokens or 0, price.output_audio),
+        (usage.output_image_tokens or 0, price.output_image),
     )
     if input_cost is None and output_cost is None:
         return None
@@ -155,10 +145,40 @@ def compute_cost(usage: Usage, price: Price) -> Cost | None:
     )
 
 
-def _cost_of_side(
-    tokens: int | None, price: Decimal | None, *parts: tuple[int | None, Decimal | None]
+def _cost_of_input(usage: Usage, price: Price) -> tuple[Decimal | None, bool]:
+    """Return the cost of the input, and whether it is a lower bound.
+
+    What was read from a cache has its own prices. Each other token is written to a cache, of audio, of an image, or
+    none of these.
+    """
+    if usage.input_tokens is None:
+        return None, True
+    cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
+    cached_audio, cached_image = usage.cached_input_audio_tokens or 0, usage.cached_input_image_tokens or 0
+    written, written_1h = usage.cache_write_input_tokens or 0, usage.cache_write_1h_input_tokens or 0
+    cost_of_cached, is_cached_partial = _cost_of_tokens(
+        cached,
+        price.input if price.cached_input is None else price.cached_input,
+        (cached_audio, price.cached_audio),
+        (cached_image, price.cached_image),
+    )
+    cost_of_others, is_other_partial = _cost_of_tokens(
+        usage.input_tokens - cached,
+        price.input,
+        (written_1h, price.cache_write_1h),
+        (written - written_1h, price.cache_write),
+        ((usage.input_audio_tokens or 0) - cached_audio, price.input_audio),
+        ((usage.input_image_tokens or 0) - cached_image, price.input_image),
+    )
+    if cost_of_cached is None or cost_of_others is None:
+        return None, usage.input_tokens != 0
+    return cost_of_cached + cost_of_others, is_cached_partial or is_other_partial
+
+
+def _cost_of_tokens(
+    tokens: int | None, price: Decimal | None, *parts: tuple[int, Decimal | None]
 ) -> tuple[Decimal | None, bool]:
-    """Return the cost of the input or of the output, and whether it is a lower bound.
+    """Return the cost of tokens, and whether it is a lower bound.
 
     Args:
         tokens: All tokens.
@@ -170,7 +190,7 @@ def _cost_of_side(
         return None, tokens != 0
     cost, rest, is_partial = Decimal(0), tokens, False
     for count, own_price in parts:
-        count = min(count or 0, rest)
+        count = max(0, min(count, rest))
         cost += count * (price if own_price is None else own_price)
         rest -= count
         is_partial = is_partial or (count > 0 and own_price is None)

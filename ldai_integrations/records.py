@@ -41,6 +41,10 @@ class Usage:
         input_image_tokens: The part of the input that was images.
         output_audio_tokens: The part of the output that is audio.
         output_image_tokens: The part of the output that is images.
+        cache_write_1h_input_tokens: The part of ``cache_write_input_tokens`` that the cache keeps for an hour, which
+            costs more.
+        cached_input_audio_tokens: The part of ``cached_input_tokens`` that was audio.
+        cached_input_image_tokens: The part of ``cached_input_tokens`` that was images.
     """
 
     input_tokens: int | None = None
@@ -56,6 +60,9 @@ class Usage:
     input_image_tokens: int | None = None
     output_audio_tokens: int | None = None
     output_image_tokens: int | None = None
+    cache_write_1h_input_tokens: int | None = None
+    cached_input_audio_tokens: int | None = None
+    cached_input_image_tokens: int | None = None
 
     @property
     def source(self) -> UsageSource:
@@ -83,6 +90,9 @@ class Usage:
             self.input_image_tokens,
             self.output_audio_tokens,
             self.output_image_tokens,
+            self.cache_write_1h_input_tokens,
+            self.cached_input_audio_tokens,
+            self.cached_input_image_tokens,
         )
 
     def filled_from(self, estimate: Usage) -> Usage:

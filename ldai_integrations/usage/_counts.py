@@ -13,9 +13,11 @@ from ..records import COUNTS, Usage
 from ._fields import fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
 from ._shapes import (
     ANTHROPIC,
+    CONVERSE,
     GEMINI,
     GEMINI_INTERACTIONS,
     OPENAI_CHAT,
+    OPENAI_RESPONSES,
     SHAPES,
     TOTAL_ONLY,
     Shape,
@@ -24,21 +26,19 @@ from ._shapes import (
 )
 
 # Cache writes that Anthropic and LangChain list by lifetime, and what Mistral counts besides.
-_WRITTEN = tuple(
-    f"{place}.ephemeral_{lifetime}_input_tokens"
-    for place in ("cache_creation", "input_token_details")
-    for lifetime in ("5m", "1h")
+_WRITTEN_1H, _WRITTEN_5M = (
+    tuple(f"{place}.ephemeral_{lifetime}_input_tokens" for place in ("cache_creation", "input_token_details"))
+    for lifetime in ("1h", "5m")
 )
+_WRITTEN = (*_WRITTEN_1H, *_WRITTEN_5M)
 _AUDIO = "prompt_audio_seconds"
 # Where Google's APIs list the parts of a count.
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
+_CACHED_PARTS = ("cacheTokensDetails", "cache_tokens_details", "cached_tokens_by_modality")
 _OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
-# What has a price of its own: of Anthropic, LangChain, Perplexity, xAI, Mistral, Gemini's interactions, Cohere. A cache
-# that lives for an hour costs more than one that lives for five minutes.
+# What has a price of its own besides the tokens: of Anthropic, Perplexity, xAI, Mistral, Gemini's interactions, Cohere.
 _FEES = {
     "server_tool_use": "web_search_requests",
-    "cache_creation": "ephemeral_1h_input_tokens",
-    "input_token_details": "ephemeral_1h_input_tokens",
     "num_search_queries": "",
     "num_sources_used": "",
     "connectors": "",
@@ -135,6 +135,9 @@ class Counts:
             total,
             cached_input_tokens=known("cached"),
             cache_write_input_tokens=known("cache_write"),
+            cache_write_1h_input_tokens=known("cache_write_1h") or None,
+            cached_input_audio_tokens=known("cached_audio") or None,
+            cached_input_image_tokens=known("cached_image") or None,
             reasoning_tokens=reasoning,
             other_tokens=other or None,
             input_audio_tokens=known("input_audio") or None,
@@ -159,22 +162,33 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
         return Counts(shape, values, has_wrong) if has_wrong else None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
-    if not found.keys().isdisjoint(_WRITTEN):
-        written = sum(found.get(place, 0) for place in _WRITTEN)
-        values["cache_write"] = max(written, values.get("cache_write", 0))
+    _add_details(values, raw, shape)
+    if shape is OPENAI_CHAT and found.get(_AUDIO):
+        values["audio"] = 1
+    return Counts(shape, values, has_wrong)
+
+
+def _add_details(values: dict[str, int], raw: object, shape: Shape) -> None:
+    """Add counts that a usage object of this shape has in lists, or deeper inside."""
     if shape is ANTHROPIC:
         # The top level does not include the passes of a compaction.
         passes = [_values(_counts_by_place(one, _FIELDS)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
-        for name in ("input", "output", "cached", "cache_write") if passes else ():
+        for name in ("input", "output", "cached", "cache_write", "cache_write_1h") if passes else ():
             together = sum(one.get(name, 0) for one in passes)
             if together > values.get(name, 0):
                 values[name] = together
+    elif shape is CONVERSE:
+        written = [one for one in items(get(raw, "cacheDetails")) if text(get(one, "ttl")) == "1h"]
+        if written:
+            values["cache_write_1h"] = sum(number(get(one, "inputTokens")) or 0 for one in written)
+    elif shape is OPENAI_RESPONSES:
+        cached = get(get(raw, "input_token_details", "input_tokens_details"), "cached_tokens_details")
+        for kind in ("audio", "image") if cached is not None else ():
+            values[f"cached_{kind}"] = number(get(cached, f"{kind}_tokens")) or 0
     elif shape in (GEMINI, GEMINI_INTERACTIONS):
         _add_modalities(values, "input", get(raw, *_INPUT_PARTS))
+        _add_modalities(values, "cached", get(raw, *_CACHED_PARTS))
         _add_modalities(values, "output", get(raw, *_OUTPUT_PARTS))
-    elif shape is OPENAI_CHAT and found.get(_AUDIO):
-        values["audio"] = 1
-    return Counts(shape, values, has_wrong)
 
 
 def _counts_by_place(usage: object, places: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, int], bool]:
@@ -203,7 +217,12 @@ def _counts_by_place(usage: object, places: Mapping[str, tuple[str, ...]]) -> tu
 
 def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
     """Return the counts of a shape."""
-    return {name: found[place] for name, place in places_in(frozenset(found), shape).items()}
+    values = {name: found[place] for name, place in places_in(frozenset(found), shape).items()}
+    if values and not found.keys().isdisjoint(_WRITTEN):
+        written = sum(found.get(place, 0) for place in _WRITTEN)
+        values["cache_write"] = max(written, values.get("cache_write", 0))
+        values["cache_write_1h"] = sum(found.get(place, 0) for place in _WRITTEN_1H)
+    return values
 
 
 def _add_modalities(values: dict[str, int], side: str, details: object) -> None:
@@ -232,10 +251,8 @@ def read_cost(raw: object) -> Decimal | None:
 
 
 def has_fees(raw: object) -> bool:
-    """Return whether a usage object counts what costs more than its tokens: searches, or a cache for an hour."""
+    """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
     usage = fields_of(raw)
-    if any(text(get(entry, "ttl")) == "1h" for entry in items(usage.get("cacheDetails"))):  # Bedrock
-        return True
     for name, inner in _FEES.items():
         found = usage.get(name)
         if found is None:

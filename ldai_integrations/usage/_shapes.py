@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _COUNTS = {
-    *("input", "output", "total", "cached", "cache_write", "reasoning", "tool_prompt"),
-    *("input_audio", "input_image", "output_audio", "output_image"),
+    *("input", "output", "total", "cached", "cache_write", "cache_write_1h", "reasoning", "tool_prompt"),
+    *("input_audio", "input_image", "cached_audio", "cached_image", "output_audio", "output_image"),
 }
 
 

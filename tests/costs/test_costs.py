@@ -246,6 +246,101 @@ def test_each_input_token_is_priced_once(usage: Usage, input_cost: Any) -> None:
     assert found.input_cost == input_cost
 
 
+CLAUDE: Any = {"input_tokens": 1003, "output_tokens": 507, "cache_read_input_tokens": 20011}
+WRITTEN: Any = {"ephemeral_5m_input_tokens": 4001, "ephemeral_1h_input_tokens": 3002}
+WITH_AUDIO: Any = {"promptTokenCount": 10001, "candidatesTokenCount": 156, "totalTokenCount": 10157}
+CONVERSED: Any = {
+    "inputTokens": 1003,
+    "outputTokens": 507,
+    "cacheReadInputTokens": 20011,
+    "cacheWriteInputTokens": 7003,
+}
+SPOKEN = {"audio_tokens": 2003, "cached_tokens": 3001, "cached_tokens_details": {"audio_tokens": 1001}}
+
+
+def by_modality(audio: int, text: int) -> list[dict[str, object]]:
+    """Return tokens by modality, as Gemini lists them."""
+    return [{"modality": "AUDIO", "tokenCount": audio}, {"modality": "TEXT", "tokenCount": text}]
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "body", "counts"),
+    [
+        pytest.param(
+            "claude-sonnet-4-5",
+            "anthropic",
+            {"type": "message", "content": [], "usage": {**CLAUDE, "cache_creation": WRITTEN}},
+            {"input": 28017, "output": 507, "cache_read": 20011, "cache_write": 7003, "cache_write_1h": 3002},
+            id="kept for an hour",
+        ),
+        pytest.param(
+            "anthropic.claude-haiku-4-5-20251001-v1:0",
+            "aws",
+            {
+                "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}},
+                "stopReason": "end_turn",
+                "usage": {
+                    **CONVERSED,
+                    "totalTokens": 28524,
+                    "cacheDetails": [{"ttl": "5m", "inputTokens": 4001}, {"ttl": "1h", "inputTokens": 3002}],
+                },
+            },
+            {"input": 28017, "output": 507, "cache_read": 20011, "cache_write": 7003, "cache_write_1h": 3002},
+            id="kept for an hour, of Bedrock",
+        ),
+        pytest.param(
+            "gemini-2.5-flash",
+            "google",
+            {
+                "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+                "usageMetadata": {
+                    **WITH_AUDIO,
+                    "cachedContentTokenCount": 3001,
+                    "promptTokensDetails": by_modality(5001, 5000),
+                    "cacheTokensDetails": by_modality(1001, 2000),
+                },
+            },
+            {"input": 10001, "output": 156, "cache_read": 3001, "input_audio": 5001, "cache_audio_read": 1001},
+            id="audio of Gemini",
+        ),
+        pytest.param(
+            "gpt-realtime",
+            "openai",
+            {"usage": {"input_tokens": 5003, "output_tokens": 11, "total_tokens": 5014, "input_token_details": SPOKEN}},
+            {
+                "input": 5003,
+                "output": 11,
+                "cache_read": 3001,
+                "input_audio": 2003,
+                "cache_audio_read": 1001,
+                "cache_image_read": 0,
+                "input_image": 0,
+            },
+            id="audio of a realtime connection",
+        ),
+    ],
+)
+def test_each_cached_token_has_the_price_of_its_kind(
+    model: str, provider: str, body: Any, counts: Mapping[str, int], served: Any, records: list[RunRecord]
+) -> None:
+    """Tokens of a cache cost what the price list says: more if they are kept for an hour, or are audio."""
+    usage = genai_prices.Usage(**{f"{kind}_tokens": count for kind, count in counts.items()})
+    price = genai_prices.calc_price(usage, model, provider_id=provider)
+    with track_ai(config_key="bot", tracking=served({"name": model}, provider)) as run:
+        run.observe(body)
+
+    assert records[0].cost is not None
+    assert (records[0].cost.total_cost, records[0].cost.lower_bound) == (price.total_price, False)
+
+
+def test_a_written_cache_without_a_price() -> None:
+    """Tokens that are written to a cache may cost more than others, so their cost without a price is a lower bound."""
+    custom = {"costPerInputToken": 2, "costPerOutputToken": 1}
+    found = cost(Usage(10, 1, cache_write_input_tokens=4), custom=custom)
+    assert found is not None
+    assert (found.input_cost, found.lower_bound) == (Decimal(20), True)
+
+
 def test_a_cache_without_a_price() -> None:
     """Tokens of a cache without a price of its own cost as much as other input tokens."""
     custom = {"costPerInputToken": 2}
@@ -538,17 +633,7 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
 
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
-
-
-def cached_answer(lifetime: str) -> dict[str, Any]:
-    """Return an answer of Anthropic that wrote to a cache."""
-    written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
-    written[f"ephemeral_{lifetime}_input_tokens"] = 100
-    usage = {**TOKENS, "cache_creation_input_tokens": 100, "cache_creation": written}
-    return {"type": "message", "content": [], "usage": usage}
-
-
-CHARGED: dict[str, Any] = {
+SEARCHED: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "web_search_call"}], "usage": TOKENS},
     "gemini": {
@@ -557,33 +642,24 @@ CHARGED: dict[str, Any] = {
     },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": {"web_search": 1}}},
     "perplexity": {"choices": [], "usage": {**CHAT_TOKENS, "num_search_queries": 1}},
-    "anthropic, a cache for an hour": cached_answer("1h"),
-    "bedrock, a cache for an hour": {
-        "output": {"message": {"content": []}},
-        "usage": {
-            **{"inputTokens": 7317, "outputTokens": 3863, "totalTokens": 11280, "cacheWriteInputTokens": 100},
-            "cacheDetails": [{"ttl": "5m", "inputTokens": 40}, {"ttl": "1h", "inputTokens": 60}],
-        },
-    },
 }
 PLAIN: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
-    "anthropic, a cache for five minutes": cached_answer("5m"),
 }
 
 
-@pytest.mark.parametrize("answer", [*CHARGED.values(), *PLAIN.values()], ids=[*CHARGED, *(f"no {x}" for x in PLAIN)])
-def test_what_costs_more_than_the_tokens(answer: Any, served: Any, records: list[RunRecord]) -> None:
-    """A search and a cache for an hour have prices of their own, so that the cost is a lower bound of the bill."""
+@pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
+def test_what_the_providers_own_tools_cost(answer: Any, served: Any, records: list[RunRecord]) -> None:
+    """A search has a price of its own, so that the cost of the tokens is a lower bound of the bill."""
     with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
         run.observe(answer)
 
     record = records[0]
     assert record.cost is not None
     assert record.usage is not None
-    assert (record.cost.lower_bound, record.usage.lower_bound) == (answer in CHARGED.values(), False)
+    assert (record.cost.lower_bound, record.usage.lower_bound) == (answer in SEARCHED.values(), False)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -93,7 +93,14 @@ def test_openai_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
                     **{"ephemeral_5m_input_tokens": 1_000, "ephemeral_1h_input_tokens": 3_000},
                 },
             },
-            Usage(7317, 5, 7322, cached_input_tokens=4, cache_write_input_tokens=4_000),
+            Usage(
+                7317,
+                5,
+                7322,
+                cached_input_tokens=4,
+                cache_write_input_tokens=4_000,
+                cache_write_1h_input_tokens=3_000,
+            ),
             id="langchain lists what was written by lifetime",
         ),
         pytest.param(

@@ -83,12 +83,12 @@ def candidates(**usage: Any) -> Json:
                     "server_tool_use": {"web_search_requests": 1},
                 }
             ),
-            Usage(127, 9, 136, cached_input_tokens=100, cache_write_input_tokens=7),
+            Usage(127, 9, 136, cached_input_tokens=100, cache_write_input_tokens=7, cache_write_1h_input_tokens=3),
             id="anthropic's caches",
         ),
         pytest.param(
             message({**WORDS, "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 3}}),
-            Usage(27, 9, 36, cache_write_input_tokens=7),
+            Usage(27, 9, 36, cache_write_input_tokens=7, cache_write_1h_input_tokens=3),
             id="a cache of each lifetime only",
         ),
         pytest.param(
