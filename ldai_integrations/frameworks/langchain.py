@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import convert_to_openai_messages
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tracers.context import register_configure_hook
 
 from .._diagnostics import raise_if_from_signal
@@ -47,9 +48,8 @@ class _Handler(BaseCallbackHandler):
     def on_llm_new_token(self, token: str, *, chunk: object = None, run_id: object, **kwargs: Any) -> None:
         """Read a chunk of a stream."""
         del kwargs
-        message = getattr(chunk, "message", None)
-        if message is not None:
-            self._calls.add_chunk(run_id, message)
+        if isinstance(chunk, ChatGenerationChunk):
+            self._calls.add_chunk(run_id, chunk)
         elif token:
             self._calls.note_token(run_id)
 
@@ -61,10 +61,10 @@ class _Handler(BaseCallbackHandler):
                 self._calls.withdraw(run_id)
         self._calls.end(run_id, response)
 
-    def on_llm_error(self, error: BaseException, *, run_id: object, response: object = None, **kwargs: Any) -> None:
-        """End a call that failed, or whose consumer left its stream."""
+    def on_llm_error(self, error: BaseException, *, run_id: object, **kwargs: Any) -> None:
+        """End a call that failed, or whose consumer left its stream. The error may carry the answer."""
         del kwargs
-        self._calls.fail(run_id, error, response)
+        self._calls.fail(run_id, error)
 
 
 def _request_of(messages: list[Any], params: dict[str, Any]) -> ProviderRequest | None:

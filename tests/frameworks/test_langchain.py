@@ -1,13 +1,17 @@
-"""LangChain beyond the matrix: content that has no equivalent in OpenAI's format."""
+"""LangChain beyond the matrix: content of other formats, answers that cannot be parsed, and streams of events."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from ldai_integrations import track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from ..ledger.provider import IN, OUT, Provider
+from .conftest import RecordOf
 
 pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
@@ -87,3 +91,44 @@ def test_an_answer_that_cannot_be_parsed(
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
     assert record.usage is not None
     assert record.usage.lower_bound is is_billed
+
+
+def _openai(url: str) -> Any:
+    from langchain_openai import ChatOpenAI
+
+    return ChatOpenAI(model="gpt-4o-mini", base_url=f"{url}/v1", api_key="none", max_retries=0, stream_usage=True)
+
+
+def test_an_answer_that_the_client_cannot_parse_has_the_provider_s_figures(
+    record_of: RecordOf, provider: Provider
+) -> None:
+    """If the answer is too short for a structured output, its tokens count: the client's error has the answer."""
+    pytest.importorskip("langchain_openai")
+    provider.serve(finish_reason="length")
+
+    class Answer(BaseModel):
+        text: str
+
+    async def work() -> None:
+        await _openai(provider.url).with_structured_output(Answer).ainvoke("Hi")
+
+    record = record_of(work)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, OUT, False)
+    assert record.finish_reasons == ("length",)
+
+
+def test_a_stream_of_events_has_a_finish_reason(record_of: RecordOf, provider: Provider) -> None:
+    """The third version of LangChain's events has the finish reason and the model, as its other streams do."""
+    pytest.importorskip("langchain_openai")
+    provider.serve()
+
+    async def work() -> None:
+        stream = await _openai(provider.url).astream_events("Hi", version="v3")
+        await stream.output
+
+    record = record_of(work)
+    assert record.finish_reasons == ("stop",)
+    assert record.response_model.startswith("gpt-4o-mini")
+    assert record.time_to_first_token_ms is not None

@@ -21,7 +21,7 @@ _MOST_NODES = 32
 
 
 def read_langchain(event: object, draft: Draft) -> bool:
-    """Read an AI message, a chunk of one, an ``LLMResult`` or a LangGraph state."""
+    """Read an AI message, a chunk of one or of its generation, an ``LLMResult`` or a LangGraph state."""
     messages = get(event, "messages")
     if messages is not None:
         return _read_messages(messages, draft)
@@ -29,6 +29,8 @@ def read_langchain(event: object, draft: Draft) -> bool:
     if rows and (is_list(rows[0]) or get(rows[0], "message") is not None):
         _read_llm_result(event, rows, draft)
         return True
+    if text(get(event, "type")) == "ChatGenerationChunk":
+        return _read_generation_chunk(event, draft)
     return _read_message(event, draft) or (type(event) is dict and _read_updates(event, draft))
 
 
@@ -73,6 +75,15 @@ def _read_llm_result(event: object, rows: list[object], draft: Draft) -> None:
         if len(rows) > 1:
             draft.begin_sum()
         draft.count(usage)
+
+
+def _read_generation_chunk(chunk: object, draft: Draft) -> bool:
+    """Read a chunk as LangChain's callbacks get it; its message may lack the model and the reason of the end."""
+    known = _read_message(get(chunk, "message"), draft)
+    info = get(chunk, "generation_info")
+    draft.name_model(get(info, "model_name"))
+    draft.finish(get(info, "finish_reason"))
+    return known
 
 
 def _read_message(message: object, draft: Draft, place: str = "") -> bool:
