@@ -196,6 +196,10 @@ def _outcome(run: RunState, calls: Sequence[CountedCall], added: Usage | None, o
     if stated is not None:
         return "success" if stated else "error"
     has_answered = own is not None and (run.counts_pages or run.output.is_response)
+    is_streamed = run.output.first_token_at is not None
+    if own is not None and not (is_streamed or own.finish_reasons or own.error):
+        # JSON of the application may contain the usage of a cached answer; that of a provider has a finish reason.
+        has_answered = has_answered and not run.services.reporter.expects_calls(run.config_key)
     saw_calls = bool(calls) or added is not None or "tokens" in run.stated.events
     if (
         not (saw_calls or has_answered)

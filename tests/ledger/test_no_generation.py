@@ -245,6 +245,36 @@ def test_a_cached_answer(
     assert "run.discard()" in line
 
 
+@pytest.mark.parametrize("usage", [BODY["usage"], {"total_tokens": 44_310}])
+@pytest.mark.parametrize("kind", ["function", "fastapi", "flask", "flask with a status"])
+def test_a_cached_answer_with_usage(
+    kind: str, usage: dict[str, int], openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """The usage that an application puts into its own JSON makes no generation of an answer from its cache."""
+    client, cache = wrap_client(openai), dict[str, Any]()
+
+    @track_ai(config_key="chat")
+    def answer() -> Any:
+        if not cache:
+            response = client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+            cache.update(answer=response.choices[0].message.content, token_usage=usage)
+        return (cache, 200) if kind == "flask with a status" else cache
+
+    if kind == "function":
+        browser: Any = None
+    elif kind == "fastapi":
+        app = FastAPI()
+        app.get("/")(answer)
+        browser = TestClient(app)
+    else:
+        site = flask.Flask(__name__)
+        site.get("/")(answer)
+        browser = site.test_client()
+    for _ in range(3):
+        answer() if browser is None else browser.get("/")
+    assert [record.outcome for record in runs.wait(3)] == ["success", "discarded", "discarded"]
+
+
 def test_other_keys_are_not_affected(provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """A key whose runs never make a call that is seen is counted by its output."""
     client = wrap_client(openai)
