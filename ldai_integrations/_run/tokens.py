@@ -1,0 +1,275 @@
+"""The tokens and the cost of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import add
+
+from .._prices import is_same_model
+from ..costs import Costs, PricedCall
+from ..records import Cost, Outcome, Usage
+from ..usage import Reading, estimate_prompt, reconcile
+from .matching import CountedCall
+from .request import NOT_OF_TEXT
+from .state import RunState
+
+# APIs whose streams have their usage only if the call asks for it; the API of an observed stream is not known.
+_WITH_USAGE_ON_REQUEST = ("chat", "completions", "")
+# What becomes of numbers of tokens that cannot be true.
+_COUNT_REPLACED = (
+    "It is computed from the other numbers, estimated or unknown. Correct the server or gateway that sends it."
+)
+_REPORT_LEFT_OUT = "This report is not counted. Give whole numbers from zero to 100 million."
+
+
+def added_usage(run: RunState) -> Usage | None:
+    """Return the tokens of the provider calls that user code reported with ``run.add_usage``."""
+    known = [reconcile(usage) for usage in run.stated.usages]
+    if None in known:
+        run.note_wrong_counts("run.add_usage()", _REPORT_LEFT_OUT)
+    parts = [usage for usage in known if usage is not None]
+    return reduce(add, parts) if parts else None
+
+
+def tokens_and_cost(
+    run: RunState,
+    calls: Sequence[CountedCall],
+    added: Usage | None,
+    own: Reading | None,
+    outcome: Outcome,
+    costs: Costs | None,
+) -> tuple[Usage | None, Cost | None]:
+    """Return the tokens and the cost of a run; estimate tokens that no provider reported.
+
+    Args:
+        run: A finished run.
+        calls: Its provider calls, each of them once.
+        added: The tokens of calls that user code reported.
+        own: What its output contains in a provider's format, if no call was seen.
+        outcome: Its outcome.
+        costs: The prices; ``None`` if nobody wants to know the cost.
+    """
+    priced = _priced_calls(run, calls, added, own, outcome)
+    is_partial = _is_partial(run, calls, added, own)
+    usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
+    if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in run.stated.events:
+        _note_estimate(run, calls)
+    return usage, _cost(run, priced, usage, costs, is_partial=is_partial)
+
+
+def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> bool:
+    """Return whether the run may have more tokens than are known: of an answer that nobody saw, or saw to its end."""
+    if calls:
+        return run.may_miss_calls or any(call.is_unfinished for call in calls)
+    if added is not None or (own is not None and own.finish_reasons):
+        return False
+    is_stream = run.output.first_token_at is not None and not run.output.is_whole
+    is_cut_off = own is not None and is_stream and (own.usage is None or own.usage.output_tokens is None)
+    return run.is_cancelled or is_cut_off
+
+
+def _stated_usage(run: RunState) -> Usage | None:
+    """Return the tokens that user code reported on ``run.tracker``."""
+    tokens: Usage | None = run.stated.events.get("tokens")
+    known = reconcile(tokens) if tokens is not None else None
+    if tokens is not None and known is None:
+        run.note_wrong_counts("run.tracker", _REPORT_LEFT_OUT)
+    return known
+
+
+def _priced_calls(
+    run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None, outcome: Outcome
+) -> list[PricedCall]:
+    """Return what is known about the usage and the cost of each provider call; estimate what a provider left out."""
+    priced = [] if added is None else [PricedCall(added)]
+    for counted in calls:
+        if counted.call.source == "span" and added is not None:  # the handler reports tokens itself
+            continue
+        usage, reading = _complete(run, counted), counted.reading
+        if usage is not None or reading.cost is not None or counted.is_unfinished or not counted.is_failed:
+            provider = _other_provider(run, counted)
+            priced.append(_priced_call(usage, reading, requested_model=counted.call.model, provider=provider))
+    if not calls and not priced and outcome != "discarded":
+        usage = _usage_of_output(run, own)
+        if usage is not None:
+            priced = [_priced_call(usage, own if own is not None else Reading())]
+    return priced
+
+
+def _complete(run: RunState, counted: CountedCall) -> Usage | None:
+    """Return the usage of a call; estimate what the provider did not report."""
+    reading, request = counted.reading, counted.call.request
+    usage = counted.usage
+    if reading.has_wrong_counts:
+        run.note_wrong_counts("A provider", _COUNT_REPLACED)
+    if counted.call.api in NOT_OF_TEXT:
+        return None if usage == Usage() else usage
+    if usage.output_tokens is None and reading.has_output:
+        arguments = request.arguments if request is not None else None
+        model = (request.model if request is not None else "") or run.model
+        usage = usage.filled_from(reading.estimate(model=model, request=arguments))
+    if usage.input_tokens is None and (reading.has_output or counted.is_unfinished or not counted.is_failed):
+        estimate = request.estimate(reading.model or request.model or run.model) if request is not None else None
+        if estimate is not None:
+            usage = estimate if usage == Usage() else usage.filled_from(estimate)
+    return None if usage == Usage() else usage
+
+
+def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
+    """Return the usage in the handler's own output, or an estimate from its text."""
+    if run.output.undecodable:
+        run.services.diagnostics.note(
+            "encoding",
+            run.output.undecodable,
+            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
+            "inside the one that compresses, or use gzip.",
+            run.output.undecodable,
+        )
+    if run.may_miss_calls or run.has_nested_usage or (run.error is not None and run.output.first_token_at is None):
+        return None
+    if not run.config.enabled:  # the output is not that of a model
+        return None
+    if own is not None and own.has_wrong_counts:
+        run.note_wrong_counts("A provider", _COUNT_REPLACED)
+    usage = own.usage if own is not None and own.usage is not None else Usage()
+    is_error = own is not None and own.error is not None and not own.has_output
+    tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None
+    if tokens is not None:
+        usage = usage.filled_from(Usage(output_tokens=tokens))
+        run.services.diagnostics.note(
+            "estimated",
+            f"{run.config_key}: no call",
+            "No provider call was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap the "
+            "provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a "
+            "cache, call run.discard().",
+            run.config_key,
+        )
+    return None if usage == Usage() else usage
+
+
+def _other_provider(run: RunState, counted: CountedCall) -> str:
+    """Return the provider that was called, if it is certainly not the configured one; say so once."""
+    called, configured = counted.call.provider, run.provider
+    if called in configured.casefold():
+        return ""
+    model = counted.call.model or counted.reading.model or run.model
+    if configured and is_same_model(model, run.model):
+        run.services.diagnostics.note(
+            "provider",
+            run.config_key,
+            "The provider of AI Config %r is %r, but its model was called at %s. Choose the provider in LaunchDarkly "
+            "that your client calls, or use the client of the configured provider. Costs have the prices of %s.",
+            run.config_key,
+            configured,
+            called,
+            called,
+        )
+    return called
+
+
+def _priced_call(usage: Usage | None, reading: Reading, *, requested_model: str = "", provider: str = "") -> PricedCall:
+    return PricedCall(
+        usage,
+        model=reading.model or "",
+        service_tier=reading.service_tier,
+        cost=reading.cost,
+        requested_model=requested_model,
+        provider=provider,
+        billed=reading.billed,
+        has_fees=reading.has_fees,
+    )
+
+
+def _sum(
+    run: RunState, calls: Sequence[CountedCall], priced: Sequence[PricedCall], *, is_partial: bool
+) -> Usage | None:
+    """Add up the usage of all provider calls."""
+    parts = [call.usage for call in priced if call.usage is not None]
+    if not parts and not is_partial:
+        return None
+    total: Usage = reduce(add, parts).with_total() if parts else Usage()
+    if total.input_tokens is None and len(parts) <= 1 and all(call.call.source != "client" for call in calls):
+        # Other prompts than the one that run.messages() returned are not known.
+        prompt = estimate_prompt({"messages": run.prompt}, model=run.model, api="chat") if run.prompt else None
+        total = total.filled_from(prompt or Usage())
+    if total == Usage():
+        return None
+    return replace(total, lower_bound=True) if is_partial else total
+
+
+def _cost(
+    run: RunState, priced: list[PricedCall], usage: Usage | None, costs: Costs | None, *, is_partial: bool
+) -> Cost | None:
+    """Return the cost of a run; ``None`` if nobody wants to know it, or if nothing is known about it."""
+    model = run.config.model
+    if costs is None or model is None:
+        return None
+    if "tokens" in run.stated.events:
+        priced = [PricedCall(usage)]
+    elif len(priced) == 1:
+        priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
+    cost = costs.of(
+        priced,
+        config_key=run.config_key,
+        model_name=run.model,
+        provider_name=run.provider,
+        get_custom=model.get_custom,
+        started_at=run.started_at,
+    )
+    return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
+
+
+def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
+    """Say once for each AI Config and cause how its tokens become exact."""
+    streams = [call for call in calls if _is_stream_without_usage(call)]
+    unfinished = [call for call in calls if call.is_unfinished]
+    if unfinished and all(call.is_failed for call in unfinished):
+        cause = "not answered"
+        text = (
+            "A provider's answer did not arrive, or not to its end, in a run of %r, and the provider may bill it. So "
+            "the tokens are an estimate and a lower bound. If the client gave up, give it a longer timeout."
+        )
+    elif unfinished:
+        cause = "not read to its end"
+        text = (
+            "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
+            "bound. Read streams until their finish reason."
+        )
+    elif not all(map(_asks_for_usage, streams)):
+        cause = "not asked for"
+        text = (
+            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it, unless "
+            "the call has done so: wrap_client(client, include_usage='always') for calls in a run, or "
+            "stream_options={'include_usage': True} in the call."
+        )
+    elif streams:
+        cause = "asked for"
+        text = (
+            "A provider sent no usage for a call in a run of %r, although the call asked for it, so its tokens are "
+            "estimated. The stream ended before its usage, or the server does not report it."
+        )
+    else:
+        cause = "not sent"
+        text = (
+            "A provider's response in a run of %r lacks usage, so its tokens are estimated. Configure the server, or a "
+            "gateway in front of it, to send it."
+        )
+    run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+
+
+def _is_stream_without_usage(call: CountedCall) -> bool:
+    """Return whether a call is a stream that has no usage, and that may have had it on request."""
+    request = call.call.request
+    is_stream = call.call.first_token_at is not None or (request is not None and bool(request.arguments.get("stream")))
+    return is_stream and call.usage.output_tokens is None and call.call.api in _WITH_USAGE_ON_REQUEST
+
+
+def _asks_for_usage(call: CountedCall) -> bool:
+    """Return whether a call asked for the usage of its stream."""
+    arguments = call.call.request.arguments if call.call.request is not None else {}
+    extra = arguments.get("extra_body")
+    given = (arguments, extra) if isinstance(extra, Mapping) else (arguments,)
+    options = [one.get("stream_options") for one in given]
+    return any(isinstance(one, Mapping) and one.get("include_usage") for one in options)
