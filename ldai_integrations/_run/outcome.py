@@ -1,4 +1,4 @@
-"""The outcome of a finished run: success, error, cancelled, or discarded because it is no generation."""
+"""The outcome of a finished run: success, error, cancelled, or discarded because it called no model."""
 
 from __future__ import annotations
 
