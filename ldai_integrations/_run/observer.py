@@ -132,6 +132,10 @@ class Observer(StreamHooks):
         else:
             self._call.fail(exc, self._clock(), has_begun=True)
 
+    def on_left(self, exc: BaseException | None) -> None:
+        """Note that the consumer left the stream. The exception is its own: the steps of the stream note theirs."""
+        self.on_end(exc if exc is not None and is_cancellation(exc) else GeneratorExit())
+
     def on_enter(self, entered: object) -> object:
         """Take the stream that a manager gives: its request starts when it is entered."""
         if self._ledger.knows(entered):

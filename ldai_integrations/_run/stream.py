@@ -43,6 +43,10 @@ class StreamHooks:
         once.
         """
 
+    def on_left(self, exc: BaseException | None) -> None:
+        """Take the exception with which a consumer left the ``with`` block of the stream; ``None`` if there is none."""
+        self.on_end(GeneratorExit() if exc is None else exc)
+
     def on_enter(self, entered: object) -> object:
         """Return what a ``with`` block gets instead of the stream that a manager gives."""
         return entered
@@ -178,7 +182,7 @@ class _Tracked(Proxy):
             hooks.on_drop()
 
     def _self_left(self, exc: BaseException | None, suppressed: object) -> None:
-        self._self_hooks.on_end(GeneratorExit() if exc is None else None if suppressed else exc)
+        self._self_hooks.on_end(None) if exc is not None and suppressed else self._self_hooks.on_left(exc)
 
     async def _self_close_later(self, closing: Awaitable[object]) -> object:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -178,6 +179,43 @@ def test_a_stream_that_was_left_before_the_failure(provider: Provider, openai: A
         reasoning.close()
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+@pytest.mark.parametrize("kind", ["sync", "async", "helper"])
+def test_an_exception_in_the_block_of_a_stream(
+    kind: str, is_complete: bool, provider: Provider, openai: Any, async_openai: Any, runs: RecordingSink
+) -> None:
+    """An exception of the application in the block of a stream is no failure of the provider call."""
+    options = {"model": "up", "messages": ASK, "stream_options": {"include_usage": True}}
+
+    def read(chunk: Any) -> None:
+        choices = getattr(chunk, "choices", None) or getattr(getattr(chunk, "chunk", None), "choices", [])
+        if not is_complete or any(choice.finish_reason for choice in choices):
+            raise ZeroDivisionError
+
+    def stream() -> None:
+        completions = wrap_client(openai).chat.completions
+        with contextlib.suppress(ZeroDivisionError), track_ai(config_key="chat"):
+            block = completions.stream(**options) if kind == "helper" else completions.create(**options, stream=True)
+            with block as chunks:
+                for chunk in chunks:
+                    read(chunk)
+
+    async def astream() -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            async with track_ai(config_key="chat"):
+                async with await wrap_client(async_openai).chat.completions.create(**options, stream=True) as chunks:
+                    async for chunk in chunks:
+                        read(chunk)
+        await async_openai.close()
+
+    asyncio.run(astream()) if kind == "async" else stream()
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 0)
+    assert record.usage is not None
+    assert record.usage.lower_bound is not is_complete
+    assert not is_complete or record.usage.input_tokens == IN
 
 
 @pytest.mark.parametrize("event", ['event: error\ndata: {"message": "no"}\n\n', 'data: {"error": {"code": 1}}\n\n'])
