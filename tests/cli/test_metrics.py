@@ -325,6 +325,21 @@ def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert total["percentiles"] == {"durationMs": {"p50": 500, "p95": 950, "p99": 990}}
 
 
+@pytest.mark.parametrize("form", ["--json", "--by-variation"])
+def test_a_year_of_the_dev_server(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A range of more than 100 days has the figures that only the dev server has, too."""
+    event = {"kind": "custom", "key": "answer-quality", "creationDate": NOW_MS, "metricValue": 0.75}
+    with DevServer({"flags": {}}) as server:
+        httpx.post(
+            f"{server.url}/bulk", json=[{**event, "data": {"runId": "a", "configKey": "chat"}}], trust_env=False
+        ).raise_for_status()
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        assert cli.main(["metrics", "chat", "--from", "2025-11-21", "--to", "2026-11-21", form]) == 0
+    assert "0.75" in capsys.readouterr().out
+
+
 def test_scores_and_cancelled_runs_of_the_dev_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
