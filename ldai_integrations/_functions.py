@@ -15,7 +15,7 @@ from ._run.context import RequestScope, bind, binder, current_scope, get_current
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_on_disabled, variables_for
-from ._run.response import HandlerHooks, follow
+from ._run.response import RunHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
 from ._run.state import RunState, open_run
@@ -209,11 +209,11 @@ def _track_async_generator(
     async def wrapper(*args: object, **kwargs: object) -> object:
         await opener.prepare()
         steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
-        hooks = HandlerHooks(run) if is_owner else StreamHooks()
+        hooks = RunHooks(run) if is_owner else StreamHooks(run)
         # What follows is TrackedAsyncStream and HandlerOutput.add, written out for the same reason.
         output, clock = run.output, run.services.clock
         nothing: tuple[Any, ...] = ()
-        bind, unbind = hooks.binder if is_owner else binder(run)
+        bind, unbind = hooks.binder
         try:
             anext_: Callable[..., Any] = steps.__anext__
             step, sent = anext_, nothing
@@ -231,7 +231,7 @@ def _track_async_generator(
                 finally:
                     try:
                         unbind(token)
-                    except ValueError:  # see unbind
+                    except ValueError:  # the garbage collector closes the generator in another context
                         pass
                 if is_owner and type(item) is str and len(item) < output.room:
                     output.last_item_at = clock()

@@ -10,11 +10,11 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
-from ._run.context import SCOPE_KEY, RequestScope, bind, binder, unbind
+from ._run.context import SCOPE_KEY, RequestScope, bind, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
-from ._run.response import HandlerHooks
+from ._run.response import RunHooks, TokenHooks
 from ._run.state import RunState
-from ._run.stream import TrackedStream
+from ._run.stream import StreamHooks, TrackedStream
 from ._run.vote_token import VoteToken
 from ._run.web import as_status
 from .exceptions import ConfigurationError
@@ -128,7 +128,9 @@ def serve(
         close()
         return [*body, event] if event else body
     is_head = environ.get("REQUEST_METHOD") == "HEAD"
-    return _Body(body, _BodyHooks(run, scope, vote_token, close, is_head=is_head))
+    hooks = StreamHooks(scope) if run is None else _BodyHooks(run, is_head=is_head)
+    hooks = hooks if vote_token is None else TokenHooks(vote_token, hooks)
+    return _Body(body, scope if run is None else run, hooks, close)
 
 
 def _read_whole(run: RunState, parts: Iterable[bytes]) -> None:
@@ -139,45 +141,43 @@ def _read_whole(run: RunState, parts: Iterable[bytes]) -> None:
     run.end()
 
 
-class _BodyHooks(HandlerHooks):
+class _BodyHooks(RunHooks):
     """The hooks of a response body that the server iterates and closes."""
 
-    def __init__(
-        self,
-        run: RunState | None,
-        scope: RequestScope,
-        vote_token: VoteToken | None,
-        close: Callable[[], None],
-        *,
-        is_head: bool,
-    ) -> None:
-        super().__init__(run, vote_token)
-        self.bound = run if run is not None else scope
-        if run is None:
-            self.binder = binder(scope)
-        self.close = close
+    def __init__(self, run: RunState, *, is_head: bool) -> None:
+        super().__init__(run)
         self._is_head = is_head
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether the client has everything when the server closes the body, although it was not read to its end."""
+        return self._is_head or self.run.output.is_whole
 
     def on_drop(self) -> None:
         """Leave the run to another thread, if the server drops the body without closing it."""
-        if self.run is not None:
-            self.run.leave(is_complete=self._is_head or self.run.output.is_whole)
+        self.run.leave(is_complete=self._is_complete)
 
     def on_end(self, exc: BaseException | None) -> None:
         """End the run. A streamed body that was not read to its end was cancelled by the client."""
-        if isinstance(exc, GeneratorExit) and self.run is not None and (self._is_head or self.run.output.is_whole):
-            exc = None
-        super().on_end(exc)
+        super().on_end(None if isinstance(exc, GeneratorExit) and self._is_complete else exc)
 
 
 class _Body(TrackedStream):
-    """A response body whose steps run in the request's scope or run."""
+    """A response body whose steps run in the request's scope or run.
 
-    _self_hooks: _BodyHooks
+    Args:
+        body: The body of the application.
+        bound: The run or the scope.
+        hooks: What happens at its chunks and at its end.
+        close: Ends what is open in the request.
+    """
 
-    def __init__(self, body: Iterable[bytes], hooks: _BodyHooks) -> None:
+    def __init__(
+        self, body: Iterable[bytes], bound: RunState | RequestScope, hooks: StreamHooks, close: Callable[[], None]
+    ) -> None:
         super().__init__(body, hooks)
-        self._self_steps.run = hooks.bound
+        self._self_bound = bound
+        self._self_close = close
         self._self_next: Callable[[], bytes] | None = None
 
     def __iter__(self) -> _Body:
@@ -192,16 +192,15 @@ class _Body(TrackedStream):
 
     def close(self) -> None:
         """Close the body, and end what is open in the request."""
-        hooks = self._self_hooks
-        token = self._self_steps.bind(hooks.bound)
+        token = bind(self._self_bound)
         try:
             close = getattr(self.__wrapped__, "close", None)
             if close is not None:
                 close()
         finally:
             unbind(token)
-            hooks.on_end(GeneratorExit())
-            hooks.close()
+            self._self_hooks.on_end(GeneratorExit())
+            self._self_close()
 
 
 def _start_run(run: RunState, start_response: StartResponse) -> StartResponse:

@@ -53,7 +53,7 @@ class Observer(StreamHooks):
     """The hooks that read one provider call."""
 
     def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
-        self._observed_run = run
+        self._run = run
         self._ledger = run.ledger
         self._call = call
         self._clock = run.services.clock
@@ -146,17 +146,17 @@ class Observer(StreamHooks):
 
     def on_enter_failed(self, exc: BaseException) -> None:
         """Note that the request failed, which starts when the manager is entered."""
-        note_failure(self._observed_run, self._call, exc)
+        note_failure(self._run, self._call, exc)
 
     def read_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         if self._call.rest is not None:
-            read_rests(self._observed_run.services, [self._call])
+            read_rests(self._run.services, [self._call])
 
     async def aread_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         if self._call.rest is not None:
-            await aread_rests(self._observed_run.services, [self._call])
+            await aread_rests(self._run.services, [self._call])
 
     def _take_stream(self, stream: object) -> object:
         self.read_items(stream)
@@ -213,7 +213,7 @@ class Observer(StreamHooks):
         call.end(self._clock())
         usage = reading.usage if reading is not None else None
         is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if not is_known or self._observed_run.keeps_texts:
+        if not is_known or self._run.keeps_texts:
             chars = len(reading.text) + len(reading.reasoning) if reading is not None else 0
             call.measure = lambda: chars
             self._ledger.keep_request(call, MOST_KEPT)
@@ -285,7 +285,7 @@ class Observer(StreamHooks):
             http.stream = WithoutUsage(http.stream)
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
-        services = self._observed_run.services
+        services = self._run.services
         reader = BodyReader(content_type, content_encoding, limit=services.settings.max_body_bytes)
         if reader.is_undecodable:
             services.diagnostics.note(
@@ -305,8 +305,8 @@ class Observer(StreamHooks):
         self._ledger.keep_request(self._call, MOST_KEPT)
 
     def _note_mixed(self) -> None:
-        key = self._observed_run.config_key
-        self._observed_run.services.diagnostics.note(
+        key = self._run.config_key
+        self._run.services.diagnostics.note(
             "observe_mixed",
             key,
             "run.observe() was given the first event of a stream in a run of %r while another stream had not ended. If "
@@ -316,8 +316,8 @@ class Observer(StreamHooks):
         )
 
     def _note_unknown(self, response: object) -> None:
-        name, key = type(response).__name__, self._observed_run.config_key
-        self._observed_run.services.diagnostics.note(
+        name, key = type(response).__name__, self._run.config_key
+        self._run.services.diagnostics.note(
             "observe_unknown",
             f"{key}: {name}",
             "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not "
@@ -330,7 +330,7 @@ class Observer(StreamHooks):
     def _fail_to_read(self, exc: Exception) -> None:
         raise_if_from_signal(exc)
         self._reader = None
-        key = self._observed_run.config_key
-        self._observed_run.services.diagnostics.note(
+        key = self._run.config_key
+        self._run.services.diagnostics.note(
             "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
         )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from .context import bind, binder, unbind
+from .context import bind, unbind
 from .observe import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
@@ -16,62 +16,74 @@ from .vote_token import VoteToken
 from .web import content_type_of, header_of, looks_like_stream, status_of_response, streamed_body, whole_body
 
 
-class HandlerHooks(StreamHooks):
-    """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run.
+class RunHooks(StreamHooks):
+    """The hooks of a handler's output: each step runs in the run, and the end of the output ends the run."""
 
-    :meth:`on_item` is called only if there is a token. Otherwise ``run.output.add`` is in its place.
-    ``_functions.py`` adds the items of decorated generators to ``run.output`` itself.
-
-    Args:
-        run: The run; ``None`` if only a token is added.
-        vote_token: Adds an event with the feedback token at the end of the output.
-    """
-
-    def __init__(self, run: RunState | None, vote_token: VoteToken | None = None) -> None:
-        self.run: RunState | None = run
-        if run is not None:
-            self.binder = binder(run)
-            if vote_token is None:
-                self.on_item = run.output.add  # type: ignore[method-assign]  # the method below costs a call more
-        self._vote_token = vote_token
+    def __init__(self, run: RunState) -> None:
+        super().__init__(run)
+        self.run = run
         self._is_manager = False
 
     def on_enter(self, entered: object) -> object:
         """Read a provider's stream whose manager the handler returned."""
         self._is_manager = True
-        return track_stream(entered if self.run is None else observe_response(self.run, entered), self)
+        return track_stream(observe_response(self.run, entered), self)
 
     def on_item(self, item: object) -> object:
-        """Pass an item to the token, and read it. Without a token this is ``run.output.add``: see ``__init__``."""
-        if self._vote_token is not None:
-            self._vote_token.pass_on(item)
-        if self.run is not None:
-            self.run.output.add(item)
+        """Read an item."""
+        self.run.output.add(item)
         return False
 
     def on_end(self, exc: BaseException | None) -> None:
         """End the run."""
-        if exc is not None and self._vote_token is not None:
-            self._vote_token.streams = False  # the output broke off, and must not look complete
-        if self.run is None:
-            return
         if self._is_manager and isinstance(exc, GeneratorExit) and self.run.ledger.is_complete:
             exc = None  # the block was left after the stream had ended
         self.run.end(exc)
 
     def on_drop(self) -> None:
         """Leave the run to another thread."""
-        if self.run is not None:
-            self.run.leave()
-
-    def last_item(self) -> object:
-        """Return the event with the feedback token."""
-        return (self._vote_token.last_event() or None) if self._vote_token is not None else None
+        self.run.leave()
 
     async def aread_rest(self) -> None:
         """Read what providers still send in streams that the handler has left."""
-        if self.run is not None:
-            await self.run.settle()
+        await self.run.settle()
+
+
+class TokenHooks(StreamHooks):
+    """The hooks of a streamed body that gets an event with the feedback token at its end.
+
+    Args:
+        vote_token: The token of the response.
+        inner: What happens besides.
+    """
+
+    def __init__(self, vote_token: VoteToken, inner: StreamHooks) -> None:
+        self.bound, self.binder = inner.bound, inner.binder
+        self._vote_token = vote_token
+        self._inner = inner
+
+    def on_item(self, item: object) -> object:
+        """Pass an item to the token."""
+        self._vote_token.pass_on(item)
+        return self._inner.on_item(item)
+
+    def on_end(self, exc: BaseException | None) -> None:
+        """Add no token to a body that broke off, because it must not look complete."""
+        if exc is not None:
+            self._vote_token.streams = False
+        self._inner.on_end(exc)
+
+    def on_drop(self) -> None:
+        """Pass on that the body was dropped."""
+        self._inner.on_drop()
+
+    def last_item(self) -> object:
+        """Return the event with the feedback token."""
+        return self._vote_token.last_event() or None
+
+    async def aread_rest(self) -> None:
+        """Read what providers still send."""
+        await self._inner.aread_rest()
 
 
 def follow(run: RunState, result: object, status: int | None = None) -> object:
@@ -106,16 +118,16 @@ def _follow(run: RunState, result: object, status: int | None) -> object:
         name = next((key for key in ("stream", "body") if looks_like_stream(result.get(key))), None)
         if name is None:
             return _end_with(run, result)
-        return {**result, name: track_stream(result[name], HandlerHooks(run))}  # Bedrock's {"stream": EventStream, …}
+        return {**result, name: track_stream(result[name], RunHooks(run))}  # Bedrock's {"stream": EventStream, …}
     if isinstance(result, asyncio.Future):
         result.add_done_callback(lambda done: _end_with_future(run, done))
         return result
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
-        return track_stream(result, HandlerHooks(run))
+        return track_stream(result, RunHooks(run))
     if inspect.isawaitable(result):
         return _follow_awaitable(run, result)
     if looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
-        return track_stream(result, HandlerHooks(run))
+        return track_stream(result, RunHooks(run))
     return _follow_response(run, result, status)
 
 
@@ -168,13 +180,14 @@ def _follow_response(run: RunState, result: Any, status: int | None) -> object:
     response = result[0] if type(result) is tuple and result and status else result
     encoding = header_of(response, "Content-Encoding") or ""
     run.output.respond(status, content_type_of(response), content_encoding=encoding)
-    vote_token = None
+    hooks: StreamHooks = RunHooks(run)
     if run.scope.vote_token is None:  # code without a middleware, which adds the token to the response of the request
         vote_token = VoteToken.wanted_by(run.services.feedback)
         if vote_token is not None:
             vote_token.consider(run)
             _add_header(response, vote_token, status)
-    if _replace_body(response, HandlerHooks(run, vote_token if vote_token and vote_token.streams else None)):
+            hooks = TokenHooks(vote_token, hooks) if vote_token.streams else hooks
+    if _replace_body(response, hooks):
         return result
     if response is not result:
         inner = follow(run, response, status)
@@ -186,7 +199,7 @@ def add_vote_token(response: object, vote_token: VoteToken, status: int | None, 
     """Add the feedback token to a response: a header, and an event after a streamed body."""
     _add_header(response, vote_token, status, head=head)
     if vote_token.streams:
-        _replace_body(response, HandlerHooks(None, vote_token))
+        _replace_body(response, TokenHooks(vote_token, StreamHooks()))
 
 
 def _add_header(response: Any, vote_token: VoteToken, status: int | None, *, head: bool = False) -> None:
@@ -200,7 +213,7 @@ def _add_header(response: Any, vote_token: VoteToken, status: int | None, *, hea
         response.headers[name] = value
 
 
-def _replace_body(response: object, hooks: HandlerHooks) -> bool:
+def _replace_body(response: object, hooks: StreamHooks) -> bool:
     """Put a stand-in in the place of a response's streamed body; return whether it has one."""
     place = streamed_body(response)
     if place is None:

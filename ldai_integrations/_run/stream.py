@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
-from .context import Binder, Bound, bind, unbind
+from .context import Binder, Bound, bind, binder, unbind
 from .proxy import Proxy
 from .web import is_cancellation
 
@@ -21,17 +21,21 @@ class StreamHooks:
     """The hooks of a tracked stream: what happens at its items and at its end. By default, they do nothing.
 
     Attributes:
-        run: The run that each step is bound to; ``None`` to bind nothing.
+        bound: The run or the request that each step is bound to; ``None`` to bind nothing.
         binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
         binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
             stream consume it in methods of their own, such as openai's ``get_final_response``.
         response: The HTTP response of the stream. Whoever closes it closes the stream.
     """
 
-    run: Bound | None = None
+    bound: Bound | None = None
     binder: Binder = (bind, unbind)
     binds_methods: bool = False
     response: object = None
+
+    def __init__(self, bound: Bound | None = None) -> None:
+        if bound is not None:
+            self.bound, self.binder = bound, binder(bound)
 
     def on_item(self, item: object) -> object:
         """Take an item; return a true value to keep it from the consumer. ``None`` and ``False`` let it pass."""
@@ -77,26 +81,26 @@ class _Steps:
     Attributes:
         stream: The stream.
         hooks: What happens at its items and its end.
-        run: What each step is bound to; ``None`` to bind nothing.
+        bound: What each step is bound to; ``None`` to bind nothing.
         bind: Binds it.
         unbind: Restores what ``bind`` replaced.
         is_over: Whether the stream has ended.
     """
 
-    __slots__ = ("bind", "hooks", "is_over", "run", "stream", "unbind")
+    __slots__ = ("bind", "bound", "hooks", "is_over", "stream", "unbind")
 
     def __init__(self, stream: Any, hooks: StreamHooks) -> None:
         self.stream = stream
         self.hooks = hooks
-        self.run = hooks.run
+        self.bound = hooks.bound
         self.bind, self.unbind = hooks.binder
         self.is_over = False
 
     def take(self, step: Callable[..., object], *args: object) -> object:
         """Take a step; return the item that the consumer gets."""
-        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
+        bound, hooks, bind, unbind = self.bound, self.hooks, self.bind, self.unbind
         while True:
-            token = bind(run) if run is not None else None
+            token = bind(bound) if bound is not None else None
             try:
                 item = step(*args)
             except StopIteration:
@@ -117,9 +121,9 @@ class _Steps:
 
     async def atake(self, step: Callable[..., Awaitable[object]], *args: object) -> object:
         """Take a step; return the item that the consumer gets."""
-        run, hooks, bind, unbind = self.run, self.hooks, self.bind, self.unbind
+        bound, hooks, bind = self.bound, self.hooks, self.bind
         while True:
-            token = bind(run) if run is not None else None
+            token = bind(bound) if bound is not None else None
             try:
                 item = await step(*args)
             except StopAsyncIteration:
@@ -134,10 +138,7 @@ class _Steps:
                 raise
             finally:
                 if token is not None:
-                    try:
-                        unbind(token)
-                    except ValueError:  # see unbind
-                        pass
+                    unbind(token)
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__anext__, ()
@@ -235,9 +236,9 @@ class TrackedStream(_Tracked):
     def _self_take_all(self, step: Callable[[], object]) -> Iterator[object]:
         """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__next__``."""
         steps, hooks = self._self_steps, self._self_hooks
-        run, bind, unbind = steps.run, steps.bind, steps.unbind
+        bound, bind, unbind = steps.bound, steps.bind, steps.unbind
         while True:
-            token = bind(run) if run is not None else None
+            token = bind(bound) if bound is not None else None
             try:
                 item = step()
             except StopIteration:
@@ -273,7 +274,7 @@ class TrackedStream(_Tracked):
         close = None if self._self_is_closed else getattr(self.__wrapped__, "close", None)
         self._self_is_closed, closing = True, None
         steps = self._self_steps
-        token = steps.bind(steps.run) if steps.run is not None else None
+        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             self._self_hooks.read_rest()
             if close is not None:
@@ -315,9 +316,9 @@ class TrackedAsyncStream(_Tracked):
     async def _self_atake_all(self, step: Callable[[], Awaitable[object]]) -> AsyncIterator[object]:
         """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__anext__``."""
         steps, hooks = self._self_steps, self._self_hooks
-        run, bind, unbind = steps.run, steps.bind, steps.unbind
+        bound, bind = steps.bound, steps.bind
         while True:
-            token = bind(run) if run is not None else None
+            token = bind(bound) if bound is not None else None
             try:
                 item = await step()
             except StopAsyncIteration:
@@ -333,10 +334,7 @@ class TrackedAsyncStream(_Tracked):
                 raise
             finally:
                 if token is not None:
-                    try:
-                        unbind(token)
-                    except ValueError:  # see unbind
-                        pass
+                    unbind(token)
             if not hooks.on_item(item):
                 yield item
 
@@ -356,7 +354,7 @@ class TrackedAsyncStream(_Tracked):
         """Close the stream, if it can be closed."""
         close = getattr(self.__wrapped__, "aclose", None)
         steps = self._self_steps
-        token = steps.bind(steps.run) if steps.run is not None else None
+        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             await self._self_hooks.aread_rest()
             if close is not None:
