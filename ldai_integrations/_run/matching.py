@@ -49,6 +49,11 @@ class CountedCall:
         return bool(self._error or self.reading.error)
 
     @property
+    def is_of_framework(self) -> bool:
+        """Whether a framework has reported the call."""
+        return not self._forms.keys() <= set(SOURCES)
+
+    @property
     def is_unanswered(self) -> bool:
         """Whether the call failed, or was cancelled before anything of its answer arrived.
 
@@ -148,16 +153,19 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         return _new_calls_without_response(call, counted)
     if call.source == "client":
         return [CountedCall(call, part) for part in reading.calls]
-    new = []
+    new, known = [], []
     for part in reading.calls:
         twin = _twin(part, call, counted)
         if twin is not None:
             twin.add(call, part)
-        elif any(known.is_repeated_by(call, part) for known in (*counted, *same_source)):
-            continue
+        else:
+            twin = next((one for one in (*counted, *same_source) if one.is_repeated_by(call, part)), None)
+        if twin is not None:
+            known.append(twin)
         elif not _is_covered(part, call, counted):
             new.append(CountedCall(call, part))
-    return new
+    # A framework reports all of its calls. Others in its state, such as the messages of a chat, are of earlier runs.
+    return [] if any(one.is_of_framework for one in known) else new
 
 
 def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) -> list[CountedCall]:

@@ -189,3 +189,27 @@ def test_an_exception_of_a_signal_handler_reaches_the_application(launchdarkly: 
                 calls.end("1", _answer(tokens=None))
     finally:
         signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_messages_of_earlier_runs_are_not_counted(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, is_observed: bool
+) -> None:
+    """A framework reports each of its calls, so that the other calls in a state that is observed are earlier ones."""
+    calls = _calls("langchain")
+
+    def answer(name: str) -> dict[str, Any]:
+        usage = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+        metadata = {"id": f"chatcmpl-{name}", "finish_reason": "stop"}
+        return {"type": "ai", "id": f"run-{name}", "content": _TEXT, "response_metadata": metadata} | {
+            "usage_metadata": usage
+        }
+
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        calls.begin("1")
+        if is_observed:
+            run.observe(_answer("chatcmpl-2"))
+        calls.end("1", answer("2"))
+        run.observe({"messages": [{"type": "human", "content": "Hi"}, answer("1"), answer("2")]})
+
+    assert _figures(runs.wait(1)[-1]) == (1, 0, 7317, 3863)
