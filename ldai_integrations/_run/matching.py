@@ -63,6 +63,12 @@ class CountedCall:
         return self.is_failed or is_stopped
 
     @property
+    def answered_at(self) -> float | None:
+        """When the answer was complete; ``None`` if it is not known to be."""
+        is_finished = self.call.frame_at is not None and self.reading.finish_reasons
+        return self.call.frame_at if is_finished else self.call.ended_at
+
+    @property
     def is_unfinished(self) -> bool:
         """Whether the end of the answer has not arrived, so that it may have more tokens than are known.
 
@@ -110,7 +116,9 @@ class CountedCall:
 
     def complete(self, reading: Reading) -> None:
         """Take the complete response, which a lookup found: what broke off before is not a failure."""
-        self.reading, self._error = reading, ""
+        # The run of an assistant does not repeat the tools that it called.
+        self.reading = replace(reading, tool_calls=reading.tool_calls or self.reading.tool_calls)
+        self._error = ""
 
 
 def _reporter_of(call: ProviderCall) -> str:

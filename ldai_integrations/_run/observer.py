@@ -110,8 +110,11 @@ class Observer(StreamHooks):
         if reader is None:
             return False
         try:
+            is_finished = call.rest is not None
             has_delta = reader.feed(item)
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
+            if not is_finished and (call.rest is not None or not has_delta):
+                call.frame_at = self._clock()
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
             if call.first_answer_at is None:

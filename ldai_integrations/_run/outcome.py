@@ -102,7 +102,7 @@ def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCa
     last = max(unanswered, key=lambda call: call.call.started_at).call
     return any(
         not call.is_unanswered
-        and (call.call.ended_at is None or call.call.ended_at >= last.started_at)
+        and (call.answered_at is None or call.answered_at >= last.started_at)
         and (call.call.started_at >= last.started_at or not call.is_unfinished)
         and (call.call.api not in _WITHOUT_TEXT or call.call.api == last.api)
         and (last.source != "sdk" or call.call.source == "sdk" or not last.encloses(call.call))

@@ -319,6 +319,41 @@ def test_a_run_that_needs_a_tool(
     assert totals(records[0]) == (TOLD, 1)
 
 
+@ASSISTANTS
+def test_the_tools_of_a_streamed_run(
+    run_of_assistant: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """The tools that an assistant calls have names, and the first piece of such a call is the first token."""
+    client: Any = wrap_client(openai(provider.url))
+    call: dict[str, Any] = {"index": 0, "id": "call_1", "type": "function"}
+    functions = [{"name": "weather", "arguments": ""}, {"arguments": "{}"}]
+    steps = [{"type": "tool_calls", "tool_calls": [{**call, "function": function}]} for function in functions]
+    step = {"id": "step_1", "object": "thread.run.step", "type": "tool_calls", "status": "in_progress"}
+    events = [("created", {**step, "step_details": {"type": "tool_calls", "tool_calls": []}})]
+    delta = {"id": "step_1", "object": "thread.run.step.delta"}
+    events += [("delta", {**delta, "delta": {"step_details": details}}) for details in steps]
+    events = [(f"step.{name}", data) for name, data in events]
+    events = [
+        ("created", run_of_assistant("queued")),
+        *events,
+        ("requires_action", run_of_assistant("requires_action")),
+    ]
+    parts = [f"event: thread.run.{name}\ndata: {json.dumps(data)}\n\n".encode() for name, data in events]
+    provider.queued.append(lambda _request: Answer(parts, "text/event-stream"))
+    provider.queued.append(lambda _request: _events(run_of_assistant))
+    with track_ai(config_key="chat", tracking=tracking):
+        with client.beta.threads.runs.stream(thread_id="thread_1", assistant_id="asst_1") as stream:
+            stream.until_done()
+        asked = {"thread_id": "thread_1", "run_id": run_of_assistant("")["id"]}
+        outputs = [{"tool_call_id": "call_1", "output": "rain"}]
+        with client.beta.threads.runs.submit_tool_outputs_stream(tool_outputs=outputs, **asked) as stream:
+            stream.until_done()
+
+    assert totals(records[0]) == (TOLD, 1)
+    assert records[0].tool_calls == ("weather",)
+    assert records[0].time_to_first_token_ms is not None
+
+
 def test_a_compaction(response: Any, provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
     """A compaction of a conversation is a call, with the tokens that OpenAI bills for it."""
     client: Any = wrap_client(openai(provider.url))

@@ -203,11 +203,11 @@ def test_an_exception_in_the_block_of_a_stream(
                     read(chunk)
 
     async def astream() -> None:
+        completions = wrap_client(async_openai).chat.completions
         with contextlib.suppress(ZeroDivisionError):
-            async with track_ai(config_key="chat"):
-                async with await wrap_client(async_openai).chat.completions.create(**options, stream=True) as chunks:
-                    async for chunk in chunks:
-                        read(chunk)
+            async with track_ai(config_key="chat"), await completions.create(**options, stream=True) as chunks:
+                async for chunk in chunks:
+                    read(chunk)
         await async_openai.close()
 
     asyncio.run(astream()) if kind == "async" else stream()
@@ -246,6 +246,30 @@ def test_an_error_event_after_a_call(
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 0)
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+
+
+@pytest.mark.parametrize("is_caught", [True, False])
+@pytest.mark.parametrize("ask", [stream_openai, stream_anthropic])
+def test_a_failure_before_the_stream_before_it_is_closed(
+    ask: Any, is_caught: bool, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
+) -> None:
+    """A complete answer does not replace a later call, even if that is made before its stream is closed."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai if ask is stream_openai else anthropic)
+    of_openai = {"stream": True, "stream_options": {"include_usage": True}}
+    options: dict[str, Any] = of_openai if ask is stream_openai else {"stream": True, "max_tokens": 9}
+    create = client.chat.completions.create if ask is stream_openai else client.messages.create
+    with (
+        contextlib.suppress(Exception),
+        track_ai(config_key="chat"),
+        create(model="up", messages=ASK, **options) as chunks,
+    ):
+        for chunk in chunks:
+            choices = getattr(chunk, "choices", ())
+            if getattr(chunk, "type", "") == "message_stop" or any(one.finish_reason for one in choices):
+                apologise(lambda name: ask(client, name), "down") if is_caught else ask(client, "down")
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
 
 
 def test_one_of_three_threads(provider: Provider, openai: Any, runs: RecordingSink) -> None:

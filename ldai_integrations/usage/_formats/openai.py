@@ -174,6 +174,11 @@ def _read_whole(response: object, draft: Draft) -> bool:
         for part in items(dig(response, "delta.content")):
             draft.add_text(dig(part, "text.value"))
         return True
+    if name == "thread.run.step.delta":
+        for call in items(dig(response, "delta.step_details.tool_calls")):
+            key = (text(get(response, "id")), number(get(call, "index")))
+            draft.call_tool(key, dig(call, "function.name"), dig(call, "function.arguments"))
+        return True
     if name not in _OBJECTS:
         # The usage of an assistant's run includes that of its steps.
         return name == "thread.run.step" and bool(draft.call.ids)
