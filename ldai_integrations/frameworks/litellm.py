@@ -18,15 +18,17 @@ from .._run.request import ProviderRequest
 from ..usage import Reading, parse_amount, read
 from ._calls import FrameworkCalls
 
-# The formats of requests by LiteLLM's functions; the other ones take messages.
+# The formats of requests by LiteLLM's functions, whose asynchronous ones begin with an ``a``; the others take messages.
 _APIS = {
     "embedding": "embeddings",
-    "aembedding": "embeddings",
     "text_completion": "completions",
-    "atext_completion": "completions",
     "responses": "responses",
-    "aresponses": "responses",
     "anthropic_messages": "messages",
+    "rerank": "rerank",
+    "image_generation": "images",
+    "image_edit": "images",
+    "transcription": "audio",
+    "speech": "audio",
 }
 _CONTENTS = {"embeddings": "input", "responses": "input", "completions": "prompt"}
 
@@ -48,7 +50,7 @@ class _Logger(CustomLogger):
         del model, messages
         with self._calls.guard():
             self._listen()
-            api = _APIS.get(str(kwargs.get("call_type")), "chat")
+            api = _api_of(kwargs)
             self._calls.begin(kwargs["litellm_call_id"], lambda: _request_of(api, kwargs), api=api, ends_late=True)
 
     def log_post_api_call(self, kwargs: Any, response_obj: object, start_time: object, end_time: object) -> None:
@@ -95,6 +97,12 @@ class _Logger(CustomLogger):
         manager.add_litellm_async_failure_callback(self)
 
 
+def _api_of(details: Mapping[str, Any]) -> str:
+    """Return the format of the request of a call."""
+    function = str(details.get("call_type"))
+    return _APIS.get(function) or _APIS.get(function.removeprefix("a"), "chat")
+
+
 def _request_of(api: str, details: Mapping[str, Any]) -> ProviderRequest:
     options = details.get("optional_params") or {}
     content = details.get("messages") or details.get("input")
@@ -133,6 +141,8 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
 
 def _must_ask_for_usage(details: Mapping[str, Any]) -> bool:
     """Return whether a provider sends the usage of a stream if it is asked to, and was not."""
+    if _api_of(details) not in ("chat", "completions"):
+        return False
     options = (details.get("optional_params") or {}).get("stream_options") or {}
     if options.get("include_usage"):
         return False

@@ -150,6 +150,49 @@ def test_responses(litellm: Any, serve: Serve, options: dict[str, Any], provider
     assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
 
 
+def test_a_stream_of_the_responses_api_is_exact(litellm: Any, serve: Serve, options: dict[str, Any]) -> None:
+    """Streams of the Responses API have their usage without being asked for it, so that it is no estimate."""
+    record = serve(lambda: list(litellm.responses("Hi", f"openai/{MODEL}", stream=True, **options)))
+
+    assert record.calls == 1
+    assert _figures(record) == (*TOKENS, "provider")
+
+
+def test_an_observed_response_of_the_responses_api_counts_once(
+    litellm: Any, serve: Serve, options: dict[str, Any]
+) -> None:
+    """LiteLLM gives a response an id of its own, which contains the provider's; it is the same call."""
+    record = serve(lambda: current_run().observe(litellm.responses("Hi", f"openai/{MODEL}", **options)))
+
+    assert record.calls == 1
+    assert _figures(record) == (*TOKENS, "provider")
+
+
+@pytest.mark.parametrize("name", ["rerank", "speech"])
+def test_a_call_for_no_text_replaces_no_text(
+    name: str, litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """A ranking or speech has no tokens of a text, and does not make up for a completion that failed."""
+    uses = {
+        "rerank": lambda: litellm.rerank(
+            model="cohere/ranker", query="Hi", documents=["one"], api_base=provider.url, api_key="none"
+        ),
+        "speech": lambda: litellm.speech(model="openai/voice", input="Sorry", voice="alloy", **options),
+    }
+    provider.serve("broken", status=500)
+    provider.serve("ranker", frames=[{"id": "1", "results": [{"index": 0, "relevance_score": 0.5}]}])
+
+    def work() -> None:
+        with pytest.raises(litellm.InternalServerError):
+            litellm.completion("openai/broken", MESSAGES, **options)
+        uses[name]()
+
+    record = serve(work)
+
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+    assert record.usage is None
+
+
 def test_anthropic_messages(litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider) -> None:
     """A call of Anthropic's Messages API has the provider's figures."""
     options = {**options, "api_base": provider.url, "max_tokens": 9}

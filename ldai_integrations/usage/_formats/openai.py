@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
@@ -30,6 +31,8 @@ _LAST = ("response.completed", "response.incomplete", "response.failed", "respon
 _OBJECTS = ("response", "realtime.response", "thread.run")
 _UNFINISHED = ("in_progress", "queued", "requires_action", "cancelling")
 _FRAMES = ("response.created", "response.in_progress", "response.queued", *_LAST)
+# How the ids begin that LiteLLM makes of the provider's: with "litellm:" in Base64.
+_LITELLM_ID = "resp_bGl0ZWxsbTp"
 
 
 # Chat completions
@@ -197,6 +200,7 @@ def _key_of(event: object) -> object:
 
 def _describe(response: object, draft: Draft) -> None:
     draft.describe(response)
+    draft.identify(_id_inside(text(get(response, "id"))))
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"))
     draft.call.has_fees |= any(text(get(item, "type")) in _PAID for item in items(get(response, "output")))
@@ -207,6 +211,16 @@ def _describe(response: object, draft: Draft) -> None:
         draft.fail({"type": status})
     if status not in _UNFINISHED:
         draft.finish(dig(response, "incomplete_details.reason") or status)
+
+
+def _id_inside(name: str) -> str:
+    """Return the provider's id that is inside of an id of LiteLLM; empty if there is none."""
+    if not name.startswith(_LITELLM_ID):
+        return ""
+    try:
+        return b64decode(name.removeprefix("resp_")).decode().rpartition("response_id:")[2]
+    except ValueError:
+        return ""
 
 
 def add_output(output: object, draft: Draft) -> None:
