@@ -90,7 +90,10 @@ class Costs:
         asked = call.requested_model or call.model
         is_configured = not asked or is_same_model(asked, model_name)
         price = custom if is_configured else None
-        for name in (call.model, model_name if is_configured else asked):
+        names = [call.model, asked, model_name if is_configured else ""]
+        if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
+            names = [asked, *names]
+        for name in names:
             if price is None and self._list is not None and name:
                 tier, tokens = call.service_tier, usage.input_tokens or 0
                 price = self._list.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier)

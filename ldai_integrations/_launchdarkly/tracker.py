@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ldai import AIAgentConfig, AICompletionConfig
 from ldai.providers.types import LDAIMetrics
 from ldai.tracker import FeedbackKind, LDAIConfigTracker, LDAIMetricSummary, TokenUsage
+
+from ..records import Usage
+from ..usage import reconcile
 
 if TYPE_CHECKING:
     from ldai.models import JudgeConfiguration, LDMessage, LDTool, ModelConfig, ProviderConfig
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from .configs import AIConfig
 
 T = TypeVar("T")
+
+#: What becomes of a report with numbers of tokens that cannot be true.
+WRONG_COUNTS = "This report is not counted. Give whole numbers from zero to 100 million."
 
 
 class Observe(Protocol):
@@ -34,6 +41,9 @@ class TrackedRun(Protocol):
 
     def tool_call(self, name: str) -> None:
         """Record a tool call."""
+
+    def note_wrong_number(self, source: str, consequence: str) -> None:
+        """Note that a number cannot be true."""
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
         """Return whether this is the first score of a judge under a metric."""
@@ -67,7 +77,8 @@ class RunTracker:
 
     def track_duration(self, duration: int) -> None:
         """Send the duration of the run, in milliseconds."""
-        self._sdk.track_duration(duration)
+        if self._is_time(duration):
+            self._sdk.track_duration(duration)
 
     def track_duration_of(self, func: Callable[[], T]) -> T:
         """Call ``func``, send how long it took, and return what it returned."""
@@ -76,11 +87,22 @@ class RunTracker:
 
     def track_time_to_first_token(self, time_to_first_token: int) -> None:
         """Send the time to the first token, in milliseconds."""
-        self._sdk.track_time_to_first_token(time_to_first_token)
+        if self._is_time(time_to_first_token):
+            self._sdk.track_time_to_first_token(time_to_first_token)
+
+    def _is_time(self, milliseconds: float) -> bool:
+        """Return whether a time can be true; say so once if it cannot."""
+        if 0 <= milliseconds < inf:
+            return True
+        self._run.note_wrong_number("run.tracker", "This report is not counted. Give milliseconds of zero or more.")
+        return False
 
     def track_tokens(self, tokens: TokenUsage) -> None:
         """Send the token usage of the run."""
-        self._sdk.track_tokens(tokens)
+        if reconcile(Usage(tokens.input, tokens.output, tokens.total)) is not None:
+            self._sdk.track_tokens(tokens)
+        else:
+            self._run.note_wrong_number("run.tracker", WRONG_COUNTS)
 
     def track_success(self) -> None:
         """Send that the generation succeeded."""

@@ -223,8 +223,8 @@ class RunState:
 
     # Measurements
 
-    def note_wrong_counts(self, source: str, consequence: str) -> None:
-        """Note that a number of tokens cannot be true.
+    def note_wrong_number(self, source: str, consequence: str) -> None:
+        """Note that a number of tokens or a time cannot be true.
 
         Args:
             source: Who gave it.
@@ -233,7 +233,7 @@ class RunState:
         self.services.diagnostics.note(
             "usage",
             f"{self.config_key}: {source}",
-            "%s gave a number of tokens that cannot be true, in a run of %r. %s",
+            "%s gave a number that cannot be true, in a run of %r. %s",
             source,
             self.config_key,
             consequence,

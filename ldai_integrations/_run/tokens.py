@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
+from .._launchdarkly.tracker import WRONG_COUNTS
 from .._prices import is_same_model
 from ..costs import Costs, PricedCall
 from ..records import Cost, Outcome, Usage
@@ -21,14 +22,13 @@ _WITH_USAGE_ON_REQUEST = ("chat", "completions", "")
 _COUNT_REPLACED = (
     "It is computed from the other numbers, estimated or unknown. Correct the server or gateway that sends it."
 )
-_REPORT_LEFT_OUT = "This report is not counted. Give whole numbers from zero to 100 million."
 
 
 def added_usage(run: RunState) -> Usage | None:
     """Return the tokens of the provider calls that user code reported with ``run.add_usage``."""
     known = [reconcile(usage) for usage in run.stated.usages]
     if None in known:
-        run.note_wrong_counts("run.add_usage()", _REPORT_LEFT_OUT)
+        run.note_wrong_number("run.add_usage()", WRONG_COUNTS)
     parts = [usage for usage in known if usage is not None]
     return reduce(add, parts) if parts else None
 
@@ -75,7 +75,7 @@ def _stated_usage(run: RunState) -> Usage | None:
     tokens: Usage | None = run.stated.events.get("tokens")
     known = reconcile(tokens) if tokens is not None else None
     if tokens is not None and known is None:
-        run.note_wrong_counts("run.tracker", _REPORT_LEFT_OUT)
+        run.note_wrong_number("run.tracker", WRONG_COUNTS)
     return known
 
 
@@ -103,7 +103,7 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     reading, request = counted.reading, counted.call.request
     usage = counted.usage
     if reading.has_wrong_counts:
-        run.note_wrong_counts("A provider", _COUNT_REPLACED)
+        run.note_wrong_number("A provider", _COUNT_REPLACED)
     if counted.call.api in NOT_OF_TEXT:
         return None if usage == Usage() else usage
     if usage.output_tokens is None and reading.has_output:
@@ -132,7 +132,7 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     if not run.config.enabled:  # the output is not that of a model
         return None
     if own is not None and own.has_wrong_counts:
-        run.note_wrong_counts("A provider", _COUNT_REPLACED)
+        run.note_wrong_number("A provider", _COUNT_REPLACED)
     usage = own.usage if own is not None and own.usage is not None else Usage()
     is_error = own is not None and own.error is not None and not own.has_output
     tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None

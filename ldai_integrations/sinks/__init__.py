@@ -51,7 +51,7 @@ class LaunchDarklySink:
 
 
 class LogSink:
-    """A sink that logs one line per record, without prompts, answers or the LD context.
+    """A sink that logs one line per record, without prompts, answers or the LD context. It marks estimates.
 
     The logger is ``ldai_integrations.runs``.
 
@@ -65,14 +65,18 @@ class LogSink:
 
     def emit(self, record: RunRecord) -> None:
         """Write the line."""
-        usage = record.usage
+        usage, cost = record.usage, record.cost
+        tokens = "unknown tokens"
+        if usage is not None and usage.total_tokens is not None:
+            tokens = f"{'at least ' if usage.lower_bound else ''}{usage.total_tokens} tokens"
+            tokens += " (estimated)" if usage.estimated else ""
         self._logger.log(
             self._level,
-            "%s %s in %d ms, %s tokens",
+            "%s %s in %d ms, %s",
             record.config_key,
             record.outcome,
             record.duration_ms,
-            "unknown" if usage is None or usage.total_tokens is None else usage.total_tokens,
+            tokens,
             extra={
                 "ldai_run_id": record.run_id,
                 "ldai_config_key": record.config_key,
@@ -80,6 +84,7 @@ class LogSink:
                 "ldai_outcome": record.outcome,
                 "ldai_duration_ms": record.duration_ms,
                 "ldai_time_to_first_token_ms": record.time_to_first_token_ms,
-                "ldai_cost_usd": None if record.cost is None else float(record.cost.total_cost),
+                "ldai_cost_usd": None if cost is None else float(cost.total_cost),
+                "ldai_cost_lower_bound": None if cost is None else cost.lower_bound,
             },
         )

@@ -124,7 +124,8 @@ def _usage(usage: Usage | None) -> Attributes:
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_input_tokens or 0,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
     }
-    return {**{name: count for name, count in counts.items() if count is not None}, "ldai.usage.source": usage.source}
+    known = {name: count for name, count in counts.items() if count is not None}
+    return {**known, "ldai.usage.source": usage.source, "ldai.usage.lower_bound": usage.lower_bound}
 
 
 def _provider(name: str) -> str:

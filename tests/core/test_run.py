@@ -237,14 +237,29 @@ def test_no_garbage_is_left(tracking: Tracking) -> None:
         gc.enable()
 
 
-def test_the_log_sink(client: LDClient, caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
-    """One line per run, with its figures and without texts of the user."""
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (Usage(3, 4), "7 tokens"),
+        (Usage(3, 4, lower_bound=True), "at least 7 tokens"),
+        (Usage(3, 4, estimated=frozenset({"output_tokens"})), "7 tokens (estimated)"),
+        (Usage(3), "unknown tokens"),
+    ],
+)
+def test_the_log_sink(
+    usage: Usage, tokens: str, client: LDClient, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    """One line per run, with its figures and without texts of the user; estimates and lower bounds are marked."""
     tracking = Tracking(client, sinks=[LogSink()], clock=clock)
     with caplog.at_level("INFO", logger="ldai_integrations.runs"), block(tracking) as run:
-        run.add_usage(input_tokens=3, output_tokens=4)
+        run.add_usage(usage)
         clock.advance(25)
 
-    assert [record.message for record in caplog.records] == ["chat success in 25 ms, 7 tokens"]
+    [line] = caplog.records
+    assert line.message == f"chat success in 25 ms, {tokens}"
+    attributes: dict[str, Any] = vars(line)
+    assert attributes["ldai_cost_usd"] > 0
+    assert attributes["ldai_cost_lower_bound"] == ("at least" in tokens or "unknown" in tokens)
 
 
 @pytest.mark.parametrize("wrong", [None, "sdk-key", object()])

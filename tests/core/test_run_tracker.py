@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import weakref
 from types import SimpleNamespace
@@ -332,3 +333,44 @@ def test_the_tracker_of_an_ai_config(block: track_ai, tracking: Tracking) -> Non
     del run, config
 
     assert gone() is None
+
+
+NAN: Any = math.nan
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        lambda tracker: tracker.track_tokens(TokenUsage(total=150_000_000, input=150_000_000, output=0)),
+        lambda tracker: tracker.track_tokens(TokenUsage(total=4, input=-1, output=5)),
+        lambda tracker: tracker.track_tokens(TokenUsage(total=5, input=5, output=NAN)),
+        lambda tracker: tracker.track_duration(NAN),
+        lambda tracker: tracker.track_duration(-5),
+        lambda tracker: tracker.track_time_to_first_token(math.inf),
+    ],
+)
+def test_numbers_that_cannot_be_true(
+    report: Any,
+    block: track_ai,
+    events: Events,
+    records: list[RunRecord],
+    clock: Clock,
+    tracking: Tracking,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A report with a number that cannot be true is not sent, and what was measured is; this is logged and counted."""
+    with block as run:
+        run.observe(OPENAI)
+        report(run.tracker)
+        clock.advance(20)
+
+    assert sorted(events.of_runs()) == [
+        ("duration:total", 20),
+        ("generation:success", 1),
+        ("tokens:input", 5),
+        ("tokens:output", 1),
+        ("tokens:total", 6),
+    ]
+    assert (records[0].duration_ms, records[0].time_to_first_token_ms) == (20, None)
+    assert tracking.stats().diagnostics == {"usage": 1}
+    assert len([line for line in caplog.messages if "run.tracker gave a number that cannot be true" in line]) == 1

@@ -453,6 +453,18 @@ def test_the_model_that_answered_decides() -> None:
     ]
 
 
+@pytest.mark.parametrize("answered_by", ["", "claude-sonnet-4-5-20250929"])
+@pytest.mark.parametrize("profile", ["anthropic.", "us.anthropic.", "global.anthropic."])
+def test_the_called_inference_profile_decides(profile: str, answered_by: str) -> None:
+    """Bedrock charges more for a region than for any place: the called name says it, and not that of the answer."""
+    model = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+    called = model.replace("anthropic.", profile)
+    found = cost(Usage(1_000_000, 0, 1_000_000), model, "aws", answered_by=answered_by, called=called)
+
+    assert found is not None
+    assert found.input_cost == (3 if profile == "global.anthropic." else Decimal("3.3"))
+
+
 @pytest.mark.parametrize(
     ("configured", "called", "answered_by", "is_configured"),
     [

@@ -207,7 +207,7 @@ def test_a_wrong_count_of_a_provider(
 
     assert (usage.input_tokens, usage.estimated >= {"output_tokens"}) == (IN, True)
     assert [line for line in caplog.messages if "cannot be true" in line] == [
-        "A provider gave a number of tokens that cannot be true, in a run of 'chat'. It is computed from the other "
+        "A provider gave a number that cannot be true, in a run of 'chat'. It is computed from the other "
         "numbers, estimated or unknown. Correct the server or gateway that sends it."
     ]
 
@@ -236,6 +236,6 @@ def test_a_wrong_count_of_the_application(
     assert runs.wait()[0].usage == Usage(10, 89, 99)
     assert launchdarkly.tracking.stats().diagnostics["usage"] == 1
     assert caplog.messages == [
-        "run.add_usage() gave a number of tokens that cannot be true, in a run of 'chat'. This report is not counted. "
+        "run.add_usage() gave a number that cannot be true, in a run of 'chat'. This report is not counted. "
         "Give whole numbers from zero to 100 million."
     ]

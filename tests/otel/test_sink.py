@@ -89,6 +89,7 @@ def test_a_completion(tracking: Tracking, telemetry: Telemetry, clock: Clock) ->
         "launchdarkly.run.id": run_id,
         "ldai.outcome": "success",
         "ldai.usage.source": "provider",
+        "ldai.usage.lower_bound": False,
     }
     [event] = span.events
     assert event.name == "feature_flag"
@@ -261,6 +262,7 @@ def test_a_record_of_unknown_origin(telemetry: Telemetry) -> None:
         "launchdarkly.run.id": "id",
         "ldai.outcome": "success",
         "ldai.usage.source": "provider",
+        "ldai.usage.lower_bound": False,
     }
     assert (span.events[0].attributes or {})["feature_flag.result.reason"] == "default"
 
