@@ -195,7 +195,7 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
                         steps.close()
                 finally:
                     unbind(token)
-                    run.leave()
+                    run.end_from_finalizer()
                 raise
             except BaseException as exc:
                 step, value = steps.throw, exc

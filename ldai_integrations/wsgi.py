@@ -155,7 +155,7 @@ class _BodyHooks(RunHooks):
 
     def on_drop(self) -> None:
         """Leave the run to another thread, if the server drops the body without closing it."""
-        self.run.leave(is_complete=self._is_complete)
+        self.run.end_from_finalizer(is_complete=self._is_complete)
 
     def on_end(self, exc: BaseException | None) -> None:
         """End the run. A streamed body that was not read to its end was cancelled by the client."""

@@ -54,11 +54,11 @@ class Worker:
         """Queue a job; return False if so many wait that the caller should run it."""
         if self._jobs.qsize() >= _MOST_JOBS:
             return False
-        self.leave(job)
+        self.submit_from_finalizer(job)
         self.start()
         return True
 
-    def leave(self, job: _Job) -> None:
+    def submit_from_finalizer(self, job: _Job) -> None:
         """Queue a job from a finalizer, which may interrupt any statement of this class.
 
         It takes no lock and starts no thread; ``SimpleQueue.put`` is reentrant.

@@ -49,7 +49,7 @@ class Reporter(Protocol):
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
 
-    def leave(self, job: Callable[[], None]) -> None:
+    def submit_from_finalizer(self, job: Callable[[], None]) -> None:
         """Queue a job from a finalizer: takes no lock and starts no thread."""
 
 

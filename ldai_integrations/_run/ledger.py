@@ -102,7 +102,7 @@ class ProviderCall:
     measure: Callable[[], int] = int
 
     @property
-    def is_unfinished(self) -> bool:
+    def is_unattended(self) -> bool:
         """Whether nobody waited for its end."""
         has_not_begun = self.source == "client" and self.form is None
         return self.is_left or (self.ended_at is None and (has_not_begun or self.first_token_at is not None))
@@ -119,7 +119,7 @@ class ProviderCall:
         if self.ended_at is None:
             self.ended_at = now
 
-    def leave(self, exc: BaseException, now: float) -> None:
+    def note_left(self, exc: BaseException, now: float) -> None:
         """Note the exception that says that its consumer stopped waiting."""
         if self.ended_at is None:
             self.is_left = True

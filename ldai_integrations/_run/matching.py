@@ -79,7 +79,7 @@ class CountedCall:
             return False
         is_open = self.call.ended_at is None and self.usage.total_tokens is None
         is_cut_off = self.usage.output_tokens is None and (is_open or self.call.first_token_at is not None)
-        return self.call.is_unfinished or is_cut_off
+        return self.call.is_unattended or is_cut_off
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call."""
@@ -170,7 +170,7 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
             twin = next((one for one in (*counted, *same_source) if one.is_repeated_by(call, part)), None)
         if twin is not None:
             known.append(twin)
-        elif not _is_covered(part, call, counted):
+        elif not _take_as_sum(part, call, counted):
             new.append(CountedCall(call, part))
     # A framework reports all of its calls. Others in its state, such as the messages of a chat, are of earlier runs.
     return [] if any(one.is_of_framework for one in known) else new
@@ -247,10 +247,10 @@ def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]
     return same[0] if same else None
 
 
-def _is_covered(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:
-    """Return whether a report without a response id adds nothing to the calls that other sources have seen.
+def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:
+    """Take a report without a response id for the sum of calls that other sources have seen; return whether it is one.
 
-    It adds nothing if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
+    It is one if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
     more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
     """
     free = [one for one in counted if one.is_free_for(report)]

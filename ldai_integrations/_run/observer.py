@@ -41,7 +41,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     else:
         call.request = None  # it was refused, or never sent
     if is_cancellation(exc):
-        call.leave(exc, now)
+        call.note_left(exc, now)
         return
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
@@ -131,7 +131,7 @@ class Observer(StreamHooks):
         if exc is None:
             self._call.end(self._clock())
         elif is_cancellation(exc):
-            self._call.leave(exc, self._clock())
+            self._call.note_left(exc, self._clock())
         else:
             self._call.fail(exc, self._clock(), has_begun=True)
 

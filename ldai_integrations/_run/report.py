@@ -81,9 +81,9 @@ class Reporter:
             with self._diagnostics.guard("receiver of run_opened", run.config_key):
                 signals.run_opened.send(run.config_key, run=run_of(run))
 
-    def leave(self, job: Callable[[], None]) -> None:
+    def submit_from_finalizer(self, job: Callable[[], None]) -> None:
         """Queue a job from a finalizer: takes no lock and starts no thread."""
-        self._flushing.worker.leave(job)
+        self._flushing.worker.submit_from_finalizer(job)
 
     def report(self, run: RunState, ended_at: float) -> None:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""

@@ -42,7 +42,7 @@ class RunHooks(StreamHooks):
 
     def on_drop(self) -> None:
         """Leave the run to another thread."""
-        self.run.leave()
+        self.run.end_from_finalizer()
 
     async def aread_rest(self) -> None:
         """Read what providers still send in streams that the handler has left."""

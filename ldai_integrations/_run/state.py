@@ -402,10 +402,10 @@ class RunState:
             self._read_rest()
             self._finish(ended_at, is_abandoned=True)
 
-    def leave(self, *, is_complete: bool = False) -> None:
+    def end_from_finalizer(self, *, is_complete: bool = False) -> None:
         """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
         if not self.finished:
-            self.services.reporter.leave(self.end if is_complete else self.abandon)
+            self.services.reporter.submit_from_finalizer(self.end if is_complete else self.abandon)
 
     def release(self) -> None:
         """Forget texts, callables and what refers back to the run, such as its exception, once it is reported."""

@@ -168,7 +168,7 @@ class _OpenCall:
 
     def fail(self, exc: BaseException, response: object) -> None:
         if isinstance(exc, GeneratorExit) or is_cancellation(exc):
-            self.call.leave(exc, self.run.services.clock())
+            self.call.note_left(exc, self.run.services.clock())
             self.end(response)
             return
         self.call.fail(exc, self.run.services.clock())
