@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ldai import AIAgentConfig, AICompletionConfig
@@ -90,9 +91,9 @@ class RunTracker:
         if self._is_time(time_to_first_token):
             self._sdk.track_time_to_first_token(time_to_first_token)
 
-    def _is_time(self, milliseconds: float) -> bool:
+    def _is_time(self, milliseconds: object) -> bool:
         """Return whether a time can be true; say so once if it cannot."""
-        if 0 <= milliseconds < inf:
+        if isinstance(milliseconds, Real) and 0 <= milliseconds < inf:
             return True
         self._run.note_wrong_number("run.tracker", "This report is not counted. Give milliseconds of zero or more.")
         return False

@@ -346,6 +346,8 @@ NAN: Any = math.nan
         lambda tracker: tracker.track_tokens(TokenUsage(total=5, input=5, output=NAN)),
         lambda tracker: tracker.track_duration(NAN),
         lambda tracker: tracker.track_duration(-5),
+        lambda tracker: tracker.track_duration("5"),
+        lambda tracker: tracker.track_duration(None),
         lambda tracker: tracker.track_time_to_first_token(math.inf),
     ],
 )
