@@ -93,7 +93,7 @@ class RunTracker:
 
     def _is_time(self, milliseconds: object) -> bool:
         """Return whether a time can be true; say so once if it cannot."""
-        if isinstance(milliseconds, Real) and 0 <= milliseconds < inf:
+        if isinstance(milliseconds, Real) and 0 <= float(milliseconds) < inf:
             return True
         self._run.note_wrong_number("run.tracker", "This report is not counted. Give milliseconds of zero or more.")
         return False
