@@ -181,6 +181,8 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     reading = Reading(error=call.error or None)
     if call.source == "client":
         return [CountedCall(call, reading)]
+    if call.source == "observed" and call.ended_at is None:
+        return [CountedCall(call, reading)]  # nobody has read it
     if not call.error and call.source not in ("framework", "sdk"):
         return []
     is_failed = bool(call.error)

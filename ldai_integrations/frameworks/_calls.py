@@ -135,8 +135,10 @@ class FrameworkCalls:
             open_call.run.ledger.withdraw(open_call.call)
 
     def _wait(self, call_id: object, ended: threading.Event, seconds: float) -> None:
-        """Wait for the end of a call; without it, the call ends with what is known."""
-        if not ended.wait(seconds):
+        """Wait for the end of a call; without it, the call ends with what is known, and the provider may go on."""
+        open_call = self._open.get(call_id)
+        if not ended.wait(seconds) and open_call is not None:
+            open_call.call.is_left = True
             self.end(call_id)
 
 

@@ -56,7 +56,7 @@ def test_the_report_waits_for_a_call_that_ends_late(launchdarkly: OfflineLaunchD
 
 
 def test_a_call_that_never_ends_has_an_estimated_input(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
-    """A framework may never end a call; the record has the estimated input, and the output is unknown."""
+    """A framework may never end a call: the input is estimated, the output unknown, and the usage a lower bound."""
     request = ProviderRequest("chat", {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": _TEXT}]})
     with track_ai(config_key="chat", tracking=launchdarkly.tracking):
         _calls().begin("1", lambda: request, ends_late=True)
@@ -66,6 +66,7 @@ def test_a_call_that_never_ends_has_an_estimated_input(launchdarkly: OfflineLaun
     assert record.usage is not None
     assert (record.calls, record.usage.output_tokens, record.usage.source) == (1, None, "estimate")
     assert record.usage.input_tokens
+    assert record.usage.lower_bound
 
 
 def test_a_call_that_begins_again_has_failed(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI
 
@@ -241,3 +242,29 @@ def test_a_stream_that_is_left(provider: Provider, openai: Any, runs: RecordingS
     record = handled(handler, runs)
     assert record.usage is not None
     assert (record.outcome, record.usage.source, record.usage.lower_bound) == ("success", "estimate", True)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_observed_response_that_nobody_reads(
+    is_stream: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """It is a call with unknown tokens, so that those of the run are a lower bound."""
+    client = wrap_client(openai)
+
+    with httpx.Client() as http:
+
+        def handler() -> None:
+            if is_stream:
+                unread = openai.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True)
+            else:
+                body = {"model": "gpt-4o-mini", "messages": ASK}
+                unread = http.send(
+                    http.build_request("POST", f"{provider.url}/chat/completions", json=body), stream=True
+                )
+            current_run().observe(unread)
+            client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+
+        record = handled(handler, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 0)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, OUT, True)
