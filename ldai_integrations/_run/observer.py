@@ -270,7 +270,7 @@ class Observer(StreamHooks):
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
         if has_body(http):
-            reader = self._body_reader(content_type, "")
+            reader = BodyReader(content_type, limit=len(http.content))
             self._read_with(reader, lambda: add_billing(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())

@@ -13,12 +13,13 @@ import httpx
 import openai
 import pytest
 
-from ldai_integrations import RunRecord, Tracking, track_ai
+from ldai_integrations import RunRecord, Settings, Tracking, track_ai
 from ldai_integrations.records import Usage
 
 from ..clients.answers import AMAZON
 from ..clients.event_stream import encode
 from ..conftest import Clock
+from ..waiting import eventually
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
 HELLO = {"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}]}
@@ -358,3 +359,15 @@ def test_an_event_stream_of_amazon(api: str, size: int, block: track_ai, records
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (7317, 3863, "provider")
     assert (record.finish_reasons, record.time_to_first_token_ms is not None) == (("end_turn",), True)
+
+
+def test_a_response_that_is_longer_than_what_is_kept_of_a_body(block: track_ai, records: list[RunRecord]) -> None:
+    """The body of a response that has arrived is read whatever its length is, such as many embeddings."""
+    embeddings = [{"object": "embedding", "index": index, "embedding": [0.25] * 1_536} for index in range(200)]
+    body = {"object": "list", "data": embeddings, "model": "m", "usage": {"prompt_tokens": 811, "total_tokens": 811}}
+    answer = httpx.Response(200, json=body)
+    assert len(answer.content) > Settings().max_body_bytes
+    with block as run:
+        run.observe(answer)
+    assert eventually(lambda: bool(records))
+    assert (records[0].calls, records[0].usage) == (1, Usage(811, total_tokens=811))
