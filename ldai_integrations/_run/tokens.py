@@ -62,12 +62,18 @@ def tokens_and_cost(
 def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> bool:
     """Return whether the run may have more tokens than are known: of an answer that nobody saw, or saw to its end."""
     if calls:
-        return run.may_miss_calls or any(call.is_unfinished for call in calls)
+        return run.may_miss_calls or any(call.is_unfinished or _is_unknown(call) for call in calls)
     if added is not None or (own is not None and own.finish_reasons):
         return False
     is_stream = run.output.first_token_at is not None and not run.output.is_whole
     is_cut_off = own is not None and is_stream and (own.usage is None or own.usage.output_tokens is None)
     return run.is_cancelled or is_cut_off
+
+
+def _is_unknown(call: CountedCall) -> bool:
+    """Return whether a call that answered with text has neither usage nor anything to estimate it from."""
+    has_none = call.call.api in NOT_OF_TEXT or call.call.is_background or call.is_failed
+    return not has_none and call.usage == Usage() and call.call.request is None and not call.reading.has_output
 
 
 def _stated_usage(run: RunState) -> Usage | None:

@@ -214,3 +214,17 @@ def test_messages_of_earlier_runs_are_not_counted(
         run.observe({"messages": [{"type": "human", "content": "Hi"}, answer("1"), answer("2")]})
 
     assert _figures(runs.wait(1)[-1]) == (1, 0, 7317, 3863)
+
+
+def test_a_call_with_unknown_tokens_makes_a_lower_bound(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """The tokens of other calls are not those of the whole run."""
+    calls = _calls()
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        for name, response in (("1", _answer()), ("2", None)):
+            calls.begin(name)
+            calls.end(name, response)
+
+    record = runs.wait(1)[-1]
+    assert _figures(record) == (2, 0, 7317, 3863)
+    assert record.usage is not None
+    assert record.usage.lower_bound
