@@ -207,6 +207,8 @@ class Observer(StreamHooks):
     def take_text(self, text: str | bytes, reading: Reading, *, is_line: bool) -> None:
         """Take a line of Server-Sent Events, or JSON."""
         if not self._take_event(text, reading, is_line=is_line):
+            if is_line and reading.has_output:  # a stream of one event
+                self._call.note_token(self._clock(), is_answer=bool(reading.text))
             self._take_reading(reading)
 
     def _take_reading(self, reading: Reading | None) -> None:
@@ -274,6 +276,9 @@ class Observer(StreamHooks):
             self._read_with(reader, lambda: add_billing(reader.reading(), headers))
             self.on_item(http.content)
             self._call.end(self._clock())
+            return
+        if self._call.error and not hasattr(http.__class__, "iter_bytes"):
+            self._call.end(self._clock())  # nobody needs the body of a refusal
             return
         if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
             self._ledger.withdraw(self._call)

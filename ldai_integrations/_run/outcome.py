@@ -53,8 +53,10 @@ def _is_answer(run: RunState, own: Reading | None) -> bool:
     if own is None or not (run.counts_pages or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
-    may_be_cached = run.services.reporter.expects_calls(run.config_key)
-    return is_streamed or bool(own.finish_reasons or own.error) or not may_be_cached
+    if is_streamed or own.finish_reasons or own.error or not run.services.reporter.expects_calls(run.config_key):
+        return True
+    _note_no_call(run)
+    return False
 
 
 def _outcome_without_call(run: RunState, status: int | None) -> Outcome:

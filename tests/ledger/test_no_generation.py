@@ -59,6 +59,7 @@ def flask_app(ask: Callable[[], str]) -> flask.Flask:
     app.get("/static.css", endpoint="css")(lambda: flask.Response("a {}", mimetype="text/css"))
     app.get("/json", endpoint="json")(lambda: {"status": "ok"})
     app.get("/v1/messages/count_tokens", endpoint="count")(lambda: {"input_tokens": 14})
+    app.get("/usage", endpoint="usage")(lambda: {"answer": "Hi", "usage": BODY["usage"]})
     app.get("/jobs/1", endpoint="done")(lambda: JOBS["/jobs/1"])
     app.get("/jobs/2", endpoint="failed")(lambda: JOBS["/jobs/2"])
     app.get("/refused", endpoint="refused")(lambda: ("no", 400))
@@ -76,6 +77,7 @@ def starlette_routes(ask: Callable[[], str]) -> list[Route]:
         "/static.css": lambda: PlainTextResponse("a {}", media_type="text/css"),
         "/json": lambda: JSONResponse({"status": "ok"}),
         "/v1/messages/count_tokens": lambda: JSONResponse({"input_tokens": 14}),
+        "/usage": lambda: JSONResponse({"answer": "Hi", "usage": BODY["usage"]}),
         "/jobs/1": lambda: JSONResponse(JOBS["/jobs/1"]),
         "/jobs/2": lambda: JSONResponse(JOBS["/jobs/2"]),
         "/refused": lambda: PlainTextResponse("no", 400),
@@ -243,6 +245,13 @@ def test_a_cached_answer(
     [line] = [line for line in caplog.messages if "No provider call was seen" in line]
     assert "wrap_client()" in line
     assert "run.discard()" in line
+
+
+def test_usage_without_a_call_is_logged(get: Get, runs: RecordingSink, caplog: pytest.LogCaptureFixture) -> None:
+    """A middleware says once that it does not count a response with usage, of which it has seen no provider call."""
+    assert (get("/usage"), get("/chat"), get("/usage"), get("/usage")) == (200, 200, 200, 200)
+    assert [record.outcome for record in runs.wait(4)] == ["success", "success", "discarded", "discarded"]
+    assert len([line for line in caplog.messages if "so it is not reported" in line]) == 1
 
 
 @pytest.mark.parametrize("usage", [BODY["usage"], {"total_tokens": 44_310}])

@@ -266,6 +266,28 @@ def test_a_stream_of_requests(provider: Provider, launchdarkly: OfflineLaunchDar
     assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
 
 
+def test_a_refused_stream_of_requests(provider: Provider, runs: RecordingSink) -> None:
+    """The status of a response that is still to be read says that the call has failed."""
+    provider.serve("m", status=429)
+    with track_ai(config_key="chat") as run:
+        run.observe(requests.post(f"{provider.url}/v1/chat/completions", json={"model": "m"}, stream=True)).close()
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (1, 1, "error")
+
+
+def test_a_line_that_is_a_whole_stream(runs: RecordingSink) -> None:
+    """A stream of one event has a first token."""
+    part = {"functionCall": {"name": "weather", "args": {}}}
+    usage = {"promptTokenCount": IN, "candidatesTokenCount": OUT, "totalTokenCount": IN + OUT}
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    with track_ai(config_key="chat") as run:
+        run.observe(f"data: {json.dumps({'candidates': [candidate], 'usageMetadata': usage})}")
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.tool_calls == ("weather",)
+    assert record.time_to_first_token_ms is not None
+
+
 class Request:
     """A request that may be awaited or entered, as those of aiohttp."""
 
