@@ -251,8 +251,10 @@ def read_cost(raw: object) -> Decimal | None:
 
 
 def has_fees(raw: object) -> bool:
-    """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
+    """Return whether a usage object names what costs more than its tokens: a search, or inference in the US."""
     usage = fields_of(raw)
+    if usage.get("inference_geo") == "us":  # Anthropic charges 1.1 times the prices
+        return True
     for name, inner in _FEES.items():
         found = usage.get(name)
         if found is None:

@@ -643,10 +643,60 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
     assert records[0].input_cost == Decimal("3.5")
 
 
+GEMINI: dict[str, Any] = {
+    "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1_000_000, "candidatesTokenCount": 0, "totalTokenCount": 1_000_000},
+}
+STANDARD, PRIORITY = ({"x-gemini-service-tier": tier} for tier in ("standard", "priority"))
+CONVERSE: dict[str, Any] = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1_000_000, "outputTokens": 0, "totalTokens": 1_000_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "answer", "input_cost"),
+    [
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": {}}}, "0.3"),
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": STANDARD}}, "0.3"),
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": PRIORITY}}, None),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "default"}}, "0.06"),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "flex"}}, None),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "performanceConfig": {"latency": "standard"}}, "0.06"),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "performanceConfig": {"latency": "optimized"}}, None),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_tiers_of_google_and_bedrock(
+    model: str,
+    provider: str,
+    answer: dict[str, Any],
+    input_cost: str | None,
+    streamed: bool,
+    served: Any,
+    records: list[RunRecord],
+) -> None:
+    """Gemini names the tier in a header, and Bedrock beside the usage. A tier that is not in the list has no price."""
+    parts = [answer]
+    if streamed and provider == "aws":
+        named = {name: value for name, value in answer.items() if name not in ("output", "stopReason")}
+        parts = [
+            {"messageStart": {"role": "assistant"}},
+            {"messageStop": {"stopReason": "end_turn"}},
+            {"metadata": named},
+        ]
+    with track_ai(config_key="bot", tracking=served({"name": model}, provider)) as run:
+        list(run.observe(iter(parts))) if streamed else run.observe(answer)
+
+    assert records[0].input_cost == (None if input_cost is None else Decimal(input_cost))
+
+
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
 SEARCHED: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
+    "anthropic, in one country": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "us"}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "web_search_call"}], "usage": TOKENS},
     "gemini": {
         "candidates": [{"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["news"]}}],
@@ -657,14 +707,15 @@ SEARCHED: dict[str, Any] = {
 }
 PLAIN: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
+    "anthropic, anywhere": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "global"}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
 }
 
 
 @pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
-def test_what_the_providers_own_tools_cost(answer: Any, served: Any, records: list[RunRecord]) -> None:
-    """A search has a price of its own, so that the cost of the tokens is a lower bound of the bill."""
+def test_what_costs_more_than_the_tokens(answer: Any, served: Any, records: list[RunRecord]) -> None:
+    """A search or the choice of a country costs more, so that the cost of the tokens is a lower bound of the bill."""
     with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
         run.observe(answer)
 
