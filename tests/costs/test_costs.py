@@ -274,6 +274,23 @@ def by_modality(audio: int, text: int) -> list[dict[str, object]]:
             id="kept for an hour",
         ),
         pytest.param(
+            "claude-sonnet-4-5",
+            "anthropic",
+            {
+                "object": "chat.completion",
+                "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+                "usage": {
+                    "prompt_tokens": 28017,
+                    "completion_tokens": 507,
+                    "total_tokens": 28524,
+                    "prompt_tokens_details": {"cached_tokens": 20011, "cache_creation_token_details": WRITTEN},
+                    "cache_creation_input_tokens": 7003,
+                },
+            },
+            {"input": 28017, "output": 507, "cache_read": 20011, "cache_write": 7003, "cache_write_1h": 3002},
+            id="kept for an hour, through LiteLLM",
+        ),
+        pytest.param(
             "anthropic.claude-haiku-4-5-20251001-v1:0",
             "aws",
             {
@@ -331,6 +348,18 @@ def test_each_cached_token_has_the_price_of_its_kind(
 
     assert records[0].cost is not None
     assert (records[0].cost.total_cost, records[0].cost.lower_bound) == (price.total_price, False)
+
+
+def test_audio_that_is_billed_by_the_hour(served: Any, records: list[RunRecord]) -> None:
+    """Mistral counts audio in seconds as well, which have no price here: the cost of the tokens is a lower bound."""
+    usage = {"prompt_tokens": 4, "completion_tokens": 635, "total_tokens": 1014, "prompt_audio_seconds": 30}
+    with track_ai(config_key="bot", tracking=served({"name": "voxtral-small-latest"}, "Mistral")) as run:
+        run.observe({"object": "chat.completion", "model": "voxtral-small-latest", "choices": [], "usage": usage})
+
+    assert records[0].usage is not None
+    assert (records[0].usage.input_tokens, records[0].usage.input_audio_tokens) == (379, 375)
+    assert records[0].cost is not None
+    assert records[0].cost.lower_bound
 
 
 def test_a_written_cache_without_a_price() -> None:
