@@ -113,7 +113,7 @@ class PricedCall:
         requested_model: The model that was called; empty if it is unknown.
         provider: The provider that answered, if it is certainly not the configured one.
         billed: The tokens that the provider bills, if they are not its usage.
-        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
+        has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 
     usage: Usage | None

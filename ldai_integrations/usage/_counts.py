@@ -10,7 +10,7 @@ from typing import Any
 
 from .._value import value_class
 from ..records import COUNTS, Usage
-from ._fields import fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
+from ._fields import dig, fields_of, get, is_a, is_list, is_number, is_record, items, number, parse_amount, text
 from ._shapes import (
     ANTHROPIC,
     CONVERSE,
@@ -177,6 +177,9 @@ def _add_details(values: dict[str, int], raw: object, shape: Shape) -> None:
             together = sum(one.get(name, 0) for one in passes)
             if together > values.get(name, 0):
                 values[name] = together
+    elif shape is OPENAI_CHAT and values.get("cache_write"):  # LiteLLM
+        kept = dig(raw, "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens")
+        values["cache_write_1h"] = max(values.get("cache_write_1h", 0), number(kept) or 0)
     elif shape is CONVERSE:
         written = [one for one in items(get(raw, "cacheDetails")) if text(get(one, "ttl")) == "1h"]
         if written:
@@ -251,8 +254,10 @@ def read_cost(raw: object) -> Decimal | None:
 
 
 def has_fees(raw: object) -> bool:
-    """Return whether a usage object counts searches and other requests, which cost more than its tokens."""
+    """Return whether a usage object names what costs more than its tokens: a search, or inference in the US."""
     usage = fields_of(raw)
+    if usage.get("inference_geo") == "us":  # Anthropic charges 1.1 times the prices
+        return True
     for name, inner in _FEES.items():
         found = usage.get(name)
         if found is None:
@@ -352,6 +357,7 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
         output_tokens += reasoning if reasoning > output_tokens else 0
     elif has_audio:
         input_tokens += max(0, hidden)
+        usage = replace(usage, input_audio_tokens=max(0, hidden) or usage.input_audio_tokens)
     else:
         output_tokens += max(0, hidden)
     return _fit_parts(

@@ -65,7 +65,7 @@ class CallDraft:
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
-        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
+        has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 
     budget: InitVar[TextBudget]

@@ -51,7 +51,7 @@ class Reading:
         billed: The tokens that the provider bills, if it bills fewer than the usage has, as Cohere does.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
-        has_fees: Whether the provider's own tools were used, which cost more than the tokens.
+        has_fees: Whether something costs more than the tokens, such as the provider's own tools.
         is_whole: Whether a whole response was read, and not only events of a stream.
         is_start: Whether the first event of a stream was read that says so.
     """

@@ -274,6 +274,23 @@ def by_modality(audio: int, text: int) -> list[dict[str, object]]:
             id="kept for an hour",
         ),
         pytest.param(
+            "claude-sonnet-4-5",
+            "anthropic",
+            {
+                "object": "chat.completion",
+                "choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+                "usage": {
+                    "prompt_tokens": 28017,
+                    "completion_tokens": 507,
+                    "total_tokens": 28524,
+                    "prompt_tokens_details": {"cached_tokens": 20011, "cache_creation_token_details": WRITTEN},
+                    "cache_creation_input_tokens": 7003,
+                },
+            },
+            {"input": 28017, "output": 507, "cache_read": 20011, "cache_write": 7003, "cache_write_1h": 3002},
+            id="kept for an hour, through LiteLLM",
+        ),
+        pytest.param(
             "anthropic.claude-haiku-4-5-20251001-v1:0",
             "aws",
             {
@@ -331,6 +348,18 @@ def test_each_cached_token_has_the_price_of_its_kind(
 
     assert records[0].cost is not None
     assert (records[0].cost.total_cost, records[0].cost.lower_bound) == (price.total_price, False)
+
+
+def test_audio_that_is_billed_by_the_hour(served: Any, records: list[RunRecord]) -> None:
+    """Mistral counts audio in seconds as well, which have no price here: the cost of the tokens is a lower bound."""
+    usage = {"prompt_tokens": 4, "completion_tokens": 635, "total_tokens": 1014, "prompt_audio_seconds": 30}
+    with track_ai(config_key="bot", tracking=served({"name": "voxtral-small-latest"}, "Mistral")) as run:
+        run.observe({"object": "chat.completion", "model": "voxtral-small-latest", "choices": [], "usage": usage})
+
+    assert records[0].usage is not None
+    assert (records[0].usage.input_tokens, records[0].usage.input_audio_tokens) == (379, 375)
+    assert records[0].cost is not None
+    assert records[0].cost.lower_bound
 
 
 def test_a_written_cache_without_a_price() -> None:
@@ -643,10 +672,60 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
     assert records[0].input_cost == Decimal("3.5")
 
 
+GEMINI: dict[str, Any] = {
+    "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1_000_000, "candidatesTokenCount": 0, "totalTokenCount": 1_000_000},
+}
+STANDARD, PRIORITY = ({"x-gemini-service-tier": tier} for tier in ("standard", "priority"))
+CONVERSE: dict[str, Any] = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1_000_000, "outputTokens": 0, "totalTokens": 1_000_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "answer", "input_cost"),
+    [
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": {}}}, "0.3"),
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": STANDARD}}, "0.3"),
+        ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": PRIORITY}}, None),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "default"}}, "0.06"),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "flex"}}, None),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "performanceConfig": {"latency": "standard"}}, "0.06"),
+        ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "performanceConfig": {"latency": "optimized"}}, None),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_tiers_of_google_and_bedrock(
+    model: str,
+    provider: str,
+    answer: dict[str, Any],
+    input_cost: str | None,
+    streamed: bool,
+    served: Any,
+    records: list[RunRecord],
+) -> None:
+    """Gemini names the tier in a header, and Bedrock beside the usage. A tier that is not in the list has no price."""
+    parts = [answer]
+    if streamed and provider == "aws":
+        named = {name: value for name, value in answer.items() if name not in ("output", "stopReason")}
+        parts = [
+            {"messageStart": {"role": "assistant"}},
+            {"messageStop": {"stopReason": "end_turn"}},
+            {"metadata": named},
+        ]
+    with track_ai(config_key="bot", tracking=served({"name": model}, provider)) as run:
+        list(run.observe(iter(parts))) if streamed else run.observe(answer)
+
+    assert records[0].input_cost == (None if input_cost is None else Decimal(input_cost))
+
+
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
 SEARCHED: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
+    "anthropic, in one country": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "us"}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "web_search_call"}], "usage": TOKENS},
     "gemini": {
         "candidates": [{"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["news"]}}],
@@ -657,14 +736,15 @@ SEARCHED: dict[str, Any] = {
 }
 PLAIN: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
+    "anthropic, anywhere": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "global"}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
 }
 
 
 @pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
-def test_what_the_providers_own_tools_cost(answer: Any, served: Any, records: list[RunRecord]) -> None:
-    """A search has a price of its own, so that the cost of the tokens is a lower bound of the bill."""
+def test_what_costs_more_than_the_tokens(answer: Any, served: Any, records: list[RunRecord]) -> None:
+    """A search or the choice of a country costs more, so that the cost of the tokens is a lower bound of the bill."""
     with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
         run.observe(answer)
 

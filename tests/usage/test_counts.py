@@ -38,7 +38,7 @@ def chat(**usage: Any) -> Usage | None:
         ),
         pytest.param(
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115, "prompt_audio_seconds": 7},
-            Usage(110, 5, 115),
+            Usage(110, 5, 115, input_audio_tokens=100),
             id="mistral leaves audio out of the input",
         ),
         pytest.param(

@@ -24,6 +24,7 @@ def read_converse(event: object, draft: Draft) -> bool:
     elif is_list(content):
         draft.begin(whole=True)
         draft.count(get(event, "usage"))
+        draft.name_tier(_tier_of(event))
         draft.finish(stop)
         for block in items(content):
             draft.add_text(get(block, "text"))
@@ -33,12 +34,19 @@ def read_converse(event: object, draft: Draft) -> bool:
                 draft.call_tool(None, get(call, "name"), to_json(get(call, "input")))
     elif stop is not None or usage is not None:
         draft.count(usage)
+        draft.name_tier(_tier_of(get(event, "metadata")))
         draft.finish(stop)
     elif get(event, "messageStart") is not None:
         draft.begin(anew=True)
     else:
         return get(event, "messageStop", "contentBlockStop") is not None
     return True
+
+
+def _tier_of(answer: object) -> object:
+    """Return the service tier; a lower latency has prices of its own, too."""
+    latency = dig(answer, "performanceConfig.latency")
+    return latency if latency == "optimized" else dig(answer, "serviceTier.type")
 
 
 # Bedrock's InvokeModel, whose bodies have the format of the model

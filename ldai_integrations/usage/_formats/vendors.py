@@ -92,7 +92,8 @@ def read_gemini(event: object, draft: Draft) -> bool:
     draft.name_model(get(fields, "modelVersion", "model_version"))
     draft.count(usage)
     traffic = text(get(usage, "trafficType")) or text(dig(usage, "traffic_type.value"))
-    draft.name_tier(_GEMINI_TIERS.get(traffic.lower()))
+    headers = dig(fields, "sdk_http_response.headers")
+    draft.name_tier(_GEMINI_TIERS.get(traffic.lower()) or get(headers, "x-gemini-service-tier"))
     draft.finish(dig(fields, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
     contents = [get(live, "modelTurn", "model_turn")]
     for position, candidate in enumerate(items(candidates)):
