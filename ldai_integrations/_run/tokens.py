@@ -54,7 +54,7 @@ def tokens_and_cost(
     priced = _priced_calls(run, calls, added, own, outcome)
     is_partial = _is_partial(run, calls, added, own)
     usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
-    if calls and usage is not None and usage.estimated and outcome == "success" and "tokens" not in run.stated.events:
+    if calls and usage is not None and usage.estimated and outcome != "cancelled" and "tokens" not in run.stated.events:
         _note_estimate(run, calls)
     return usage, _cost(run, priced, usage, costs, is_partial=is_partial)
 

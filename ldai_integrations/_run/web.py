@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from traceback import walk_tb
 from types import GeneratorType
 from typing import Any
 
@@ -26,11 +27,17 @@ _CLIENT_GONE = {
 
 # Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
 # Python itself, aiohttp and botocore.
-_NOT_CONNECTED = ("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError")
+_NOT_CONNECTED = (
+    *("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError"),
+    *("LocalProtocolError", "ProxyError", "UnsupportedProtocol"),
+)
 _BROKEN = {
     *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
     *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
 }
+
+# The functions of httpx's transports, which send requests. They may raise an exception of any kind.
+_TRANSPORTS = {"handle_request", "handle_async_request"}
 
 _MOST_CAUSES = 8
 
@@ -46,14 +53,21 @@ def is_cancellation(exc: BaseException) -> bool:
 
 
 def is_unanswered(exc: BaseException) -> bool:
-    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
-    names, cause = [], exc
+    """Return whether a server may have a request whose answer did not arrive.
+
+    It may after a timeout, a broken connection, and whatever else happened while the request was sent, such as "Event
+    loop is closed". It has none if the exception says that there was no connection.
+    """
+    names: list[str] = []
+    functions: set[str] = set()
+    cause = exc
     for _ in range(_MOST_CAUSES):
         names += [cls.__name__ for cls in type(cause).__mro__]
+        functions.update(frame.f_code.co_name for frame, _ in walk_tb(cause.__traceback__))
         if cause.__cause__ is None:
             break
         cause = cause.__cause__
-    has_left = any("Timeout" in name or name in _BROKEN for name in names)
+    has_left = any("Timeout" in name or name in _BROKEN for name in names) or not functions.isdisjoint(_TRANSPORTS)
     return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
 
 

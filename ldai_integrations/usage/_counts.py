@@ -334,12 +334,7 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
     cache, reasoning, other = cached + written, usage.reasoning_tokens or 0, usage.other_tokens or 0
     if input_tokens is None or output_tokens is None:
-        if input_tokens is not None and (cache_apart or max(cached, written) > input_tokens):
-            input_tokens += cache
-        if output_tokens is not None and reasoning > output_tokens:
-            output_tokens += reasoning
-        total = None if total is None else max(total, (input_tokens or 0) + (output_tokens or 0))
-        return _fit_parts(replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total))
+        return _fit_parts(_add_up_half(usage, cache_apart=cache_apart))
     is_sum = total == input_tokens + output_tokens or (total is None and not cache_apart)
     if is_sum and max(cached, written) <= input_tokens and reasoning <= output_tokens and not other:
         return _fit_parts(usage.with_total())
@@ -369,6 +364,19 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
             other_tokens=other or None,
         )
     )
+
+
+def _add_up_half(usage: Usage, *, cache_apart: bool) -> Usage:
+    """Return a usage without input or output, whose total is unknown if it is smaller than the other one."""
+    input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
+    if input_tokens is not None and (cache_apart or max(cached, written) > input_tokens):
+        input_tokens += cached + written
+    if output_tokens is not None and (usage.reasoning_tokens or 0) > output_tokens:
+        output_tokens += usage.reasoning_tokens or 0
+    if total is not None and total < (input_tokens or 0) + (output_tokens or 0):
+        total = None
+    return replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
 
 
 def _fit_parts(usage: Usage) -> Usage:

@@ -245,6 +245,12 @@ def test_what_is_no_count_is_dropped(value: Any) -> None:
     assert chat(prompt_tokens=value, completion_tokens=2) == Usage(output_tokens=2)
 
 
+def test_a_total_that_is_smaller_than_a_count() -> None:
+    """A total that is smaller than the output says nothing about an input that is not known."""
+    assert chat(prompt_tokens=-1, completion_tokens=3, total_tokens=2) == Usage(output_tokens=3)
+    assert chat(prompt_tokens=-1, completion_tokens=3, total_tokens=9) == Usage(6, 3, 9)
+
+
 @pytest.mark.parametrize("value", [12, 12.0, Decimal(12), Fraction(12), "12"])
 def test_whole_numbers_of_any_type_are_counts(value: Any) -> None:
     """Counts are plain integers, whatever type they came as."""
