@@ -37,6 +37,7 @@ def test_init_writes_a_file_that_can_be_served(
     with DevServer(Path("configs.json")) as server:
         assert [(config.key, config.mode) for config in server.ai_configs] == [
             ("support-bot", "completion"),
+            ("nightly-report", "completion"),
             ("relevance-judge", "judge"),
             ("research-agent", "agent"),
         ]

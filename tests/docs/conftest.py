@@ -17,11 +17,11 @@ from ldai_integrations.devserver import DevServer
 
 from ..conftest import EndProcess
 from ..example_apps.servers import serving_asgi
-from ..flags import CHAT, DISABLED
+from ..flags import CHAT
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-KEYS = ("support-bot", "order-help", "nightly-report")
+KEYS = ("support-bot", "nightly-report")
 
 
 def block(page: str, start: str) -> str:
@@ -58,7 +58,7 @@ def run_block(page: str, start: str, *, replace: dict[str, str] | None = None, *
 @pytest.fixture
 def launchdarkly(monkeypatch: pytest.MonkeyPatch, fresh_process: EndProcess, o200k: None) -> Iterator[DevServer]:
     """Set the environment of a reader who runs a dev server and a model server, in a new process."""
-    flags = {key: {**CHAT, "key": key} for key in KEYS} | {"summary": {**DISABLED, "key": "summary"}}
+    flags = {key: {**CHAT, "key": key} for key in KEYS}
     with DevServer({"flags": flags, "segments": {}}) as server, serving_asgi(create_app()) as model_server:
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://{model_server}/v1")

@@ -51,22 +51,13 @@ def test_flask(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     space["client"].close()
 
     assert summaries(records) == [
-        ("order-help", "discarded", ""),
-        ("order-help", "success", ""),
-        ("order-help", "success", "ada"),
+        ("support-bot", "discarded", ""),
+        ("support-bot", "success", ""),
+        ("support-bot", "success", "ada"),
     ]
     assert [record.variation_key for record in records] == ["", "small", "large"]
     assert all(record.usage and record.usage.source == "provider" for record in records[1:])
     assert user.get("/health").json == {"launchdarkly": "ok", "runs": 2}
-
-
-def test_flask_with_a_disabled_ai_config(launchdarkly: DevServer, records: list[RunRecord]) -> None:
-    """The other function answers, and nothing is reported."""
-    app = run_block("flask.md", "on_disabled=")["app"]
-
-    assert app.test_client().post("/summary").json == {"summary": None}
-    assert [record.enabled for record in records] == [False]
-    assert launchdarkly.metrics("summary").get("generationCount") is None
 
 
 def test_flask_without_changes_to_the_views(launchdarkly: DevServer, records: list[RunRecord]) -> None:

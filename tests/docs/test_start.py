@@ -12,6 +12,7 @@ from ldai_integrations import RunRecord, Settings, track_ai
 from ldai_integrations._example_apps.model_server import create_app
 from ldai_integrations.cli import main
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.testing import Clock, OfflineLaunchDarkly, ai_config
 
 from ..conftest import EndProcess
 from ..example_apps.servers import serving_asgi
@@ -75,6 +76,22 @@ def test_a_line_for_each_run(launchdarkly: DevServer, caplog: pytest.LogCaptureF
     attributes = [name for name in line.__dict__ if name.startswith("ldai_")]
     assert len(attributes) > 5
     assert [name for name in attributes if f"`{name}`" not in page] == []
+
+
+def test_a_sink_of_your_own(
+    launchdarkly: DevServer, records: list[RunRecord], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sink on the page prints slow runs, and LaunchDarkly gets all runs."""
+    space, clock = run_block("logging.md", "class SlowRuns"), Clock()
+    space["tracking"].close()
+    with OfflineLaunchDarkly({"support-bot": ai_config()}, clock=clock, sinks=[space["SlowRuns"]()]) as offline:
+        for milliseconds in (9_000, 11_000):
+            with track_ai(config_key="support-bot") as run:
+                run.add_usage(input_tokens=1)
+                clock.advance(milliseconds)
+        assert len(offline.sink.wait(2)) == 2
+
+    assert capsys.readouterr().out == f"support-bot took 11000 ms ({records[1].run_id})\n"
 
 
 def test_the_defaults_are_those_of_the_code() -> None:

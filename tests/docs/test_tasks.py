@@ -247,6 +247,24 @@ def test_tools() -> None:
     }
 
 
+def test_tools_in_a_stream(records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that is called in a stream is run, and the stream goes on with the answer to its result."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": schema}
+    with OfflineLaunchDarkly({"support-bot": ai_config(tools={"weather": tool})}), serving() as provider:
+        provider.queued += [chat, lambda request: chat({**request, "tools": None})]
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        space = run_block("streams.md", "def words_with_tools")
+        with space["client"]:
+            assert "".join(space["words_with_tools"]("Oslo?")) == "Hello thereHello there"
+
+    *_, asked, result = provider.requests[-1]["messages"]
+    assert asked["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Oslo"}'}
+    assert result == {"role": "tool", "tool_call_id": "call_1", "content": "Sunny in Oslo"}
+    assert [(record.outcome, record.calls, record.tool_calls) for record in records] == [("success", 2, ("weather",))]
+
+
 def test_a_call_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of a request fit into a call of OpenAI's client, with a tool and without."""
     tool = {"key": "weather", "name": "weather", "type": "function", "description": "Tell.", "parameters": {}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from ldai_integrations import Settings, Tracking
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.judges import JudgeSettings
 
+from ..clients.answers import whole
+from ..clients.provider import serving
 from ..conftest import Events
 from .conftest import Make, one_run
 
@@ -19,13 +22,19 @@ PAGE = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="ut
 FIRST, SECOND = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_callable(make: Make, events: Events) -> None:
-    """The function on the page scores a run."""
-    space: dict[str, object] = {}
-    exec(compile(FIRST, "docs", "exec", dont_inherit=True), space)
-    tracking = Tracking(make(None).client, settings=space["settings"])  # type: ignore[arg-type]
-    one_run(tracking)
-    tracking.flush(30)
+def test_the_callable(make: Make, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function on the page calls the model of the judge and scores a run."""
+    space: dict[str, Any] = {}
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": '{"score": 0.8}'}}]}
+    with serving() as provider:
+        provider.queued.append(lambda _request: whole(answer))
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        exec(compile(FIRST, "docs", "exec", dont_inherit=True), space)
+        tracking = Tracking(make(None).client, settings=space["settings"])
+        one_run(tracking)
+        with space["judge_client"]:
+            tracking.flush(30)
     assert [event.metric_value for event in events.named("judge:relevance")] == [0.8]
     tracking.close()
 

@@ -181,7 +181,7 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
     for kind, line, when in found:
         if config_key is None or repr(config_key) in line or not any(repr(key) in line for key in other_keys):
             text, _, remedy = line.partition(". ")
-            yield warning("application", f"{when}: {text}", remedy or f"docs/troubleshooting.md explains {kind!r}")
+            yield warning("application", f"{when}: {text}", remedy or f"the page Troubleshooting explains {kind!r}")
 
 
 def _local_time(ms: int) -> str:
