@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from traceback import walk_tb
 from types import GeneratorType
 from typing import Any
 
@@ -36,9 +35,6 @@ _BROKEN = {
     *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
 }
 
-# The functions of httpx's transports, which send requests. They may raise an exception of any kind.
-_TRANSPORTS = {"handle_request", "handle_async_request"}
-
 _MOST_CAUSES = 8
 
 # django.http.Http404 and PermissionDenied carry no status.
@@ -53,21 +49,14 @@ def is_cancellation(exc: BaseException) -> bool:
 
 
 def is_unanswered(exc: BaseException) -> bool:
-    """Return whether a server may have a request whose answer did not arrive.
-
-    It may after a timeout, a broken connection, and whatever else happened while the request was sent, such as "Event
-    loop is closed". It has none if the exception says that there was no connection.
-    """
-    names: list[str] = []
-    functions: set[str] = set()
-    cause = exc
+    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
+    names, cause = [], exc
     for _ in range(_MOST_CAUSES):
         names += [cls.__name__ for cls in type(cause).__mro__]
-        functions.update(frame.f_code.co_name for frame, _ in walk_tb(cause.__traceback__))
         if cause.__cause__ is None:
             break
         cause = cause.__cause__
-    has_left = any("Timeout" in name or name in _BROKEN for name in names) or not functions.isdisjoint(_TRANSPORTS)
+    has_left = any("Timeout" in name or name in _BROKEN for name in names)
     return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import APIConnectionError, AsyncOpenAI, DefaultHttpxClient, OpenAI
+from openai import AsyncOpenAI
 
 from ldai_integrations import current_run, track_ai, wrap_client
 from ldai_integrations.records import RunRecord
@@ -207,47 +207,6 @@ def test_a_connection_that_breaks(is_stream: bool, provider: Provider, openai: A
     assert record.usage is not None
     assert record.usage.lower_bound
     assert record.usage.output_tokens == OUT
-
-
-class BrokenTransport:
-    """A transport of httpx that raises what it is given while it sends a request."""
-
-    def __init__(self, exc: Exception) -> None:
-        self.exc = exc
-
-    def handle_request(self, request: object) -> object:
-        """Raise the exception."""
-        raise self.exc
-
-    def close(self) -> None:
-        """Close nothing."""
-
-
-@pytest.mark.parametrize(
-    ("exc", "is_billed"),
-    [(RuntimeError("Event loop is closed"), True), (type("UnsupportedProtocol", (Exception,), {})(), False)],
-)
-def test_an_exception_while_a_request_is_sent(exc: Exception, is_billed: bool, runs: RecordingSink) -> None:
-    """The input is estimated whatever the exception is, unless it says that there was no connection."""
-    transport: Any = BrokenTransport(exc)
-
-    def handler() -> str:
-        http_client = DefaultHttpxClient(transport=transport)
-        client = OpenAI(api_key="none", max_retries=0, http_client=http_client)
-        with pytest.raises((type(exc), APIConnectionError)), client:
-            wrap_client(client).chat.completions.create(model="gpt-4o-mini", messages=ASK)
-        return "We are sorry."
-
-    record = handled(handler, runs)
-    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
-    if not is_billed:
-        assert (record.usage, record.cost) == (None, None)
-        return
-    assert record.usage is not None
-    assert record.usage.input_tokens
-    assert (record.usage.output_tokens, record.usage.lower_bound, record.usage.source) == (None, True, "estimate")
-    assert record.cost is not None
-    assert record.cost.lower_bound
 
 
 def test_the_estimate_of_a_failed_run_is_counted(
