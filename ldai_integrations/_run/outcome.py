@@ -32,6 +32,8 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
     saw_calls = bool(calls) or has_added or "tokens" in stated
     is_generation = saw_calls or run.may_miss_calls or _is_answer(run, own)
     if not (is_generation or run.counts_pages or run.error_by_result is not None):
+        if own is not None and run.output.is_response:
+            _note_no_call(run)
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
         return "cancelled"
@@ -53,10 +55,8 @@ def _is_answer(run: RunState, own: Reading | None) -> bool:
     if own is None or not (run.counts_pages or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
-    if is_streamed or own.finish_reasons or own.error or not run.services.reporter.expects_calls(run.config_key):
-        return True
-    _note_no_call(run)
-    return False
+    may_be_cached = run.services.reporter.expects_calls(run.config_key)
+    return is_streamed or bool(own.finish_reasons or own.error) or not may_be_cached
 
 
 def _outcome_without_call(run: RunState, status: int | None) -> Outcome:
