@@ -16,8 +16,8 @@ from ldclient import Context, LDClient
 from .._launchdarkly.client import ExtendingClient, TrackingClient
 from ..records import RunRecord
 from .context import RequestScope, get_current, outside
+from .failures import is_cancellation
 from .state import RunState
-from .web import is_cancellation
 
 
 @dataclass(slots=True, eq=False)

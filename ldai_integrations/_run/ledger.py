@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, get_args
 
 from ..usage import Reading
 from .events import EventStreams
+from .failures import may_be_billed
 from .request import ProviderRequest
-from .web import is_unanswered
 
 #: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
 #: up the calls that one of its handlers makes.
@@ -138,7 +138,7 @@ class ProviderCall:
         if self.ended_at is None:
             # The provider bills an answer that a framework could not parse, and the framework does not pass it on.
             is_unread = self.source == "framework" and isinstance(exc, ValueError)
-            self.is_left = has_begun or is_unread or self.first_token_at is not None or is_unanswered(exc)
+            self.is_left = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
         self.end(now)
 
     def encloses(self, other: ProviderCall) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, WithoutUsage, is_stream_type
+from .failures import is_cancellation, may_be_billed
 from .kinds import (
     add_billing,
     add_metered,
@@ -27,7 +28,6 @@ from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
 from .stream import StreamHooks, track_stream
-from .web import is_cancellation, is_unanswered
 
 # To read an entry of a list takes about 25 µs, as long as to count this many characters. A longer list is read later.
 _LONG_LIST, _CHARS_OF_ENTRY = 100, 400
@@ -36,7 +36,7 @@ _LONG_LIST, _CHARS_OF_ENTRY = 100, 400
 def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     """Note the exception of a call, and the usage of the response that the exception carries."""
     now = run.services.clock()
-    if is_cancellation(exc) or is_unanswered(exc):
+    if is_cancellation(exc) or may_be_billed(exc):
         run.ledger.keep_request(call, MOST_KEPT)  # the provider may answer it, and bill it
     else:
         call.request = None  # it was refused, or never sent

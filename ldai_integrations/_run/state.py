@@ -22,6 +22,7 @@ from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
+from .failures import is_cancellation
 from .ledger import Ledger
 from .lifetime import CallOutside
 from .options import RunOptions
@@ -30,7 +31,6 @@ from .rest import aread_rests, read_rests
 from .scores import Scores
 from .sdk_calls import SdkCalls
 from .stated import Stated
-from .web import is_cancellation
 
 # How many calls outside of any run a run remembers: their responses may still be given to run.observe.
 _MOST_OUTSIDE = 64

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from .context import Binder, Bound, bind, binder, unbind
+from .failures import is_cancellation
 from .proxy import Proxy
-from .web import is_cancellation
 
 
 class StreamHooks:

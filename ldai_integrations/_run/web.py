@@ -7,62 +7,23 @@ a complete body to :func:`whole_body`. If it names its status or its headers in 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import GeneratorType
 from typing import Any
 
+from .failures import origin_of
+
 # The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
 _WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
-
-# Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
-_STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
-_CLIENT_GONE = {
-    ("starlette", "ClientDisconnect"),
-    ("werkzeug", "ClientDisconnected"),
-    ("starlette", "WebSocketDisconnect"),
-}
-
-# Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
-# Python itself, aiohttp and botocore.
-_NOT_CONNECTED = (
-    *("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError"),
-    *("LocalProtocolError", "ProxyError", "UnsupportedProtocol"),
-)
-_BROKEN = {
-    *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
-    *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
-}
-
-_MOST_CAUSES = 8
 
 # django.http.Http404 and PermissionDenied carry no status.
 _NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
 
 
-def is_cancellation(exc: BaseException) -> bool:
-    """Return whether an exception means that the client, a task group or the process stopped waiting."""
-    if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
-        return True
-    return any(_origin(cls) in _STOPPED or _origin(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
-
-
-def is_unanswered(exc: BaseException) -> bool:
-    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
-    names, cause = [], exc
-    for _ in range(_MOST_CAUSES):
-        names += [cls.__name__ for cls in type(cause).__mro__]
-        if cause.__cause__ is None:
-            break
-        cause = cause.__cause__
-    has_left = any("Timeout" in name or name in _BROKEN for name in names)
-    return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
-
-
 def status_of_exception(exc: BaseException) -> int | None:
     """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
-    origins = [_origin(cls) for cls in type(exc).__mro__]
+    origins = [origin_of(cls) for cls in type(exc).__mro__]
     if not any(module in _WEB_PACKAGES for module, _ in origins):
         return None
     for name in ("status_code", "code", "status"):
@@ -88,10 +49,6 @@ def as_status(value: object) -> int | None:
     if isinstance(value, str):
         value = int(value[:3]) if value[:3].isdigit() else None
     return int(value) if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599 else None
-
-
-def _origin(cls: type) -> tuple[str, str]:
-    return cls.__module__.partition(".")[0], cls.__name__
 
 
 def _in_view() -> bool:

@@ -12,10 +12,10 @@ from .._diagnostics import Diagnostics, Guard
 from .._run.body import ItemReader
 from .._run.context import get_current
 from .._run.current import note_call_outside
+from .._run.failures import is_cancellation
 from .._run.ledger import ProviderCall
 from .._run.request import MOST_KEPT, ProviderRequest
 from .._run.state import RunState
-from .._run.web import is_cancellation
 from ..settings import Framework
 from ..usage import Reading, read
 

@@ -1,0 +1,50 @@
+"""What an exception says about a run or a provider call: whether somebody stopped waiting, and what may be billed."""
+
+from __future__ import annotations
+
+import asyncio
+
+# Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
+_STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
+_CLIENT_GONE = {
+    ("starlette", "ClientDisconnect"),
+    ("werkzeug", "ClientDisconnected"),
+    ("starlette", "WebSocketDisconnect"),
+}
+
+# Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
+# Python itself, aiohttp and botocore.
+_NOT_CONNECTED = (
+    *("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError"),
+    *("LocalProtocolError", "ProxyError", "UnsupportedProtocol"),
+)
+_BROKEN = {
+    *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
+    *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
+}
+
+_MOST_CAUSES = 8
+
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Return whether an exception means that the client, a task group or the process stopped waiting."""
+    if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
+        return True
+    return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
+
+
+def may_be_billed(exc: BaseException) -> bool:
+    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
+    names, cause = [], exc
+    for _ in range(_MOST_CAUSES):
+        names += [cls.__name__ for cls in type(cause).__mro__]
+        if cause.__cause__ is None:
+            break
+        cause = cause.__cause__
+    has_left = any("Timeout" in name or name in _BROKEN for name in names)
+    return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
+
+
+def origin_of(kind: type) -> tuple[str, str]:
+    """Return the first name of the package of a class, and its own name."""
+    return kind.__module__.partition(".")[0], kind.__name__
