@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..typing import RunBinding, RunCompanion
     from ..visitors import Visitor
-    from .lifetime import Flushing, OpenRun, Start
+    from .lifetime import Flushing, Start
+    from .open_runs import OpenRun
     from .vote_token import VoteToken
 
 P = ParamSpec("P")

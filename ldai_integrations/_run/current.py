@@ -13,7 +13,8 @@ from .._launchdarkly.configs import Configs
 from .._options import options_of
 from ..settings import Settings
 from .context import Bound, RequestScope, Services, get_current
-from .lifetime import CallOutside, Start, note_in_open_runs
+from .lifetime import Start
+from .open_runs import CallOutside, note_in_open_runs
 from .options import NO_RUN, RunOptions
 from .run import Run, run_of
 from .state import RunState, open_run

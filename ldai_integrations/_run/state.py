@@ -24,7 +24,7 @@ from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
 from .failures import is_cancellation
 from .ledger import Ledger
-from .lifetime import CallOutside
+from .open_runs import CallOutside
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests

@@ -1,0 +1,106 @@
+"""The open runs of an application, and provider calls that belong to none of them."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from ldclient import Context
+
+from ..delivery import forks
+from .ledger import refer_to
+
+_POLL_SECONDS = 0.005
+
+
+class CallOutside:
+    """A provider call that belongs to no run: it may have been one of a run that was open."""
+
+    #: Whether the application gave its response to a run.
+    is_observed: bool = False
+    _response: Callable[[], object] | None = None
+
+    def remember(self, response: object) -> None:
+        """Remember what the call returned; it is not kept alive if it supports weak references."""
+        self._response = refer_to(response)
+
+    def returned(self, response: object) -> bool:
+        """Return whether the call returned this very object."""
+        return self._response is not None and self._response() is response
+
+
+class OpenRun(Protocol):
+    """A run that is open."""
+
+    config_key: str
+    finished: bool
+    counts_pages: bool
+
+    @property
+    def ld_context(self) -> Context:
+        """The LD context that the AI Config is evaluated for."""
+
+    def note_call_outside(self, call: CallOutside) -> None:
+        """Note a provider call that belongs to no run."""
+
+    def abandon(self) -> None:
+        """End a run whose output was not consumed to its end."""
+
+
+class OpenRuns:
+    """The open runs of one application, which it does not keep alive. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._runs: set[weakref.ref[OpenRun]] = set()
+        self._forks = forks.count
+        _all.add(self)
+
+    def add(self, run: OpenRun) -> None:
+        """Add a run that was opened."""
+        if self._forks != forks.count:  # the runs of the parent process are not ours
+            self._forks, self._runs = forks.count, set()
+        self._runs.add(weakref.ref(run, self._runs.discard))
+
+    def discard(self, run: OpenRun) -> None:
+        """Remove a run that was reported."""
+        self._runs.discard(weakref.ref(run))
+
+    def abandon(self) -> None:
+        """End all runs, because the process ends."""
+        for run in self.alive():
+            run.abandon()
+
+    def alive(self) -> list[OpenRun]:
+        """Return the runs that are open."""
+        if self._forks != forks.count:
+            return []
+        return [run for reference in self._runs.copy() if (run := reference()) is not None]
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the runs that are open now have ended.
+
+        Args:
+            timeout: The longest time to wait, in seconds.
+
+        Returns:
+            False if the time was not sufficient.
+        """
+        if self._forks != forks.count:
+            return True
+        waited_for, deadline = self._runs.copy(), time.monotonic() + timeout
+        while not (ended := self._runs.isdisjoint(waited_for)) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return ended
+
+
+def note_in_open_runs(call: CallOutside) -> bool:
+    """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
+    runs = [run for application in tuple(_all) for run in application.alive()]
+    for run in runs:
+        run.note_call_outside(call)
+    return bool(runs)
+
+
+_all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()
