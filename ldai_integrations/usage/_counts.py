@@ -35,7 +35,10 @@ _AUDIO = "prompt_audio_seconds"
 # Where Google's APIs list the parts of a count.
 _INPUT_PARTS = ("promptTokensDetails", "prompt_tokens_details", "input_tokens_by_modality")
 _CACHED_PARTS = ("cacheTokensDetails", "cache_tokens_details", "cached_tokens_by_modality")
-_OUTPUT_PARTS = ("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality")
+_OUTPUT_PARTS = (
+    *("candidatesTokensDetails", "candidates_tokens_details", "output_tokens_by_modality"),
+    *("responseTokensDetails", "response_tokens_details"),
+)
 # What has a price of its own besides the tokens: of Anthropic, Perplexity, xAI, Mistral, Gemini's interactions, Cohere.
 _FEES = {
     "server_tool_use": "web_search_requests",

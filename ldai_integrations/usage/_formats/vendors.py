@@ -78,8 +78,7 @@ def read_gemini(event: object, draft: Draft) -> bool:
     fields = fields_of(event)
     candidates = fields.get("candidates")
     usage = get(fields, "usageMetadata", "usage_metadata")
-    live = get(fields, "serverContent", "server_content")
-    if not is_list(candidates) and live is None:
+    if not is_list(candidates) and not _read_live(fields, draft):
         counts = read_counts(usage)
         if counts is None or counts.shape is not GEMINI:
             return False
@@ -95,13 +94,34 @@ def read_gemini(event: object, draft: Draft) -> bool:
     headers = dig(fields, "sdk_http_response.headers")
     draft.name_tier(_GEMINI_TIERS.get(traffic.lower()) or get(headers, "x-gemini-service-tier"))
     draft.finish(dig(fields, "promptFeedback.blockReason", "prompt_feedback.block_reason"))
-    contents = [get(live, "modelTurn", "model_turn")]
     for position, candidate in enumerate(items(candidates)):
         draft.finish(get(candidate, "finishReason", "finish_reason"), position)
-        contents.append(get(candidate, "content"))
+        _read_content(get(candidate, "content"), draft)
         searched = dig(candidate, "groundingMetadata.webSearchQueries", "grounding_metadata.web_search_queries")
         draft.call.has_fees |= next(items(searched), None) is not None
-    for part in (part for content in contents for part in items(get(content, "parts"))):
+    return True
+
+
+def _read_live(fields: object, draft: Draft) -> bool:
+    """Read what only messages of the Live API have; return whether this is one. Each turn is a call."""
+    live = get(fields, "serverContent", "server_content")
+    tools = dig(fields, "toolCall.functionCalls", "tool_call.function_calls")
+    if live is None and not is_list(tools):
+        return False
+    turn = get(live, "modelTurn", "model_turn")
+    if turn is not None or is_list(tools):
+        draft.begin_next()
+    for call in items(tools):
+        draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
+    _read_content(turn, draft)
+    if get(live, "turnComplete", "turn_complete") is True:
+        draft.finish("turn_complete")
+    return True
+
+
+def _read_content(content: object, draft: Draft) -> None:
+    """Read what Gemini wrote: reasoning, tool calls, text and code."""
+    for part in items(get(content, "parts")):
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
             draft.add_reasoning(get(part, "text"))
@@ -110,7 +130,6 @@ def read_gemini(event: object, draft: Draft) -> bool:
         else:
             code = dig(part, "executableCode.code", "executable_code.code")
             draft.add_text(get(part, "text")) or draft.add_text(code)
-    return True
 
 
 def read_gemini_interaction(event: object, draft: Draft) -> bool:
