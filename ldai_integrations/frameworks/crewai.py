@@ -29,6 +29,9 @@ _USAGE = {
     "cache_creation_tokens": "cache_creation_input_tokens",
 }
 
+# What the text of a failure says if the provider may bill the answer: that pydantic rejects it, or that it is late.
+_BILLED = {"validation error": ValueError, "timed out": TimeoutError}
+
 # How many calls are remembered, in case the event of their start is late; the oldest are forgotten.
 _MOST_REMEMBERED = 10_000
 
@@ -88,7 +91,8 @@ class _Handlers:
 
     def fail(self, source: object, event: Any) -> None:
         self.begin(source, event)
-        self._calls.fail(event.call_id, LLMCallError(event.error))
+        kind = next((kind for sign, kind in _BILLED.items() if sign in event.error), LLMCallError)
+        self._calls.fail(event.call_id, kind(event.error))
 
 
 def _request_of(event: Any) -> ProviderRequest | None:

@@ -1,13 +1,16 @@
-"""CrewAI beyond the matrix: its event bus while it is busy."""
+"""CrewAI beyond the matrix: its event bus while it is busy, and failures that are billed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from ldai_integrations import track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+
+from ..ledger.provider import Provider
 
 pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
@@ -88,3 +91,31 @@ def test_a_handler_that_waits_for_the_bus_counts_every_call(
         crewai_event_bus.flush()
 
     assert runs.wait(1)[-1].calls == 20
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_billed"),
+    [({}, True), ({"delay": 2.0}, True), ({"status": 503}, False)],
+    ids=["not the format", "too late", "refused"],
+)
+def test_an_answer_that_crewai_could_not_use_may_be_billed(
+    plan: dict[str, Any], is_billed: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """The tokens of a run are a lower bound if an answer has not the requested format, or comes after the timeout."""
+    from crewai import LLM
+
+    class Answer(BaseModel):
+        text: str
+
+    options: dict[str, Any] = {"base_url": f"{provider.url}/v1", "api_key": "none", "max_retries": 0}
+    provider.serve("unusable", **plan)
+
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        LLM(model="openai/gpt-4o-mini", **options).call("Hi")
+        with pytest.raises(Exception, match=r"validation error|timed out|503"):
+            LLM(model="openai/unusable", timeout=1, **options).call("Hi", response_model=Answer)
+
+    record = runs.wait(1)[-1]
+    assert (record.calls, record.failed_calls) == (2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound is is_billed
