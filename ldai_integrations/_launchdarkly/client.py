@@ -45,6 +45,9 @@ class EventReceiver(Protocol):
     def ld_client(self) -> TrackingClient:
         """The client that sends the run's events."""
 
+    def has_id(self, run_id: object) -> bool:
+        """Return whether this is the id of the run."""
+
     def take_event(
         self, event_name: str, ld_context: Context, data: dict[str, Any], value: float | None, *, of_newer_sdk: bool
     ) -> dict[str, object] | None:
@@ -174,8 +177,25 @@ class TrackingClient(_Interface):
         self, event_name: str, context: Context | Mapping[str, Any], data: object = None, metric_value: Any = None
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
+        self._track(event_name, context, data, metric_value)
+
+    def track_of_run(
+        self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
+    ) -> None:
+        """Send an event as :meth:`track` does. It is about the run that it names, whichever run is in progress."""
+        self._track(event_name, context, data, metric_value, names_run=True)
+
+    def _track(
+        self,
+        event_name: str,
+        context: Context | Mapping[str, Any],
+        data: object,
+        value: float | None,
+        *,
+        names_run: bool = False,
+    ) -> None:
         try:
-            self._send(event_name, context, data, metric_value)
+            self._send(event_name, context, data, value, names_run=names_run)
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
@@ -191,7 +211,15 @@ class TrackingClient(_Interface):
             raise EventRefusedError("the LDClient is closed, or its queue of events is full")
         self._send(event_name, context, data, metric_value)
 
-    def _send(self, event_name: str, context: Context | Mapping[str, Any], data: object, value: float | None) -> None:
+    def _send(
+        self,
+        event_name: str,
+        context: Context | Mapping[str, Any],
+        data: object,
+        value: float | None,
+        *,
+        names_run: bool = False,
+    ) -> None:
         if self._forks != forks.count:
             self._restart()
         if isinstance(data, dict) and event_name.startswith(_GRAPH_EVENT):
@@ -202,6 +230,8 @@ class TrackingClient(_Interface):
             current = self._get_current()
             run = current.find_run(str(data["configKey"])) if current is not None else None
             of_newer_sdk = not isinstance(context, Context)
+            if names_run and run is not None and not run.has_id(data.get("runId")):
+                run = None  # the event is about another run
             if run is not None and run.ld_client is self:
                 name, ld_context = event_name.removeprefix(_AI_EVENT), _context_of(context)
                 data = run.take_event(name, ld_context, data, value, of_newer_sdk=of_newer_sdk)
@@ -237,10 +267,11 @@ class TrackingClient(_Interface):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExtendingClient:
-    """A client for a tracker that adds fields to its events, such as the ``parentRunId`` of a nested run.
+class RunClient:
+    """A client for the tracker of a run or of a graph. Its events are about that run, whichever run is in progress.
 
-    LaunchDarkly ignores the fields that it does not know. The dev server shows the ``parentRunId``.
+    It adds fields to its events, such as the ``parentRunId`` of a nested run. LaunchDarkly ignores the fields that it
+    does not know. The dev server shows the ``parentRunId``.
 
     Attributes:
         client: The client object of the library.
@@ -254,7 +285,7 @@ class ExtendingClient:
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event with the fields."""
-        self.client.track(event_name, context, {**self.fields, **data}, metric_value)
+        self.client.track_of_run(event_name, context, {**self.fields, **data} if self.fields else data, metric_value)
 
 
 def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ class _Silent:
     def track(self, *args: object) -> None:
         """Do nothing."""
 
+    track_of_run = track
+
 
 @cache
 def _idle_services() -> Services:

@@ -16,7 +16,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import ExtendingClient, TrackingClient
+from .._launchdarkly.client import RunClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..delivery import exits, forks
 from ..records import RunRecord
@@ -166,10 +166,8 @@ class RunState:
             config, parent_id = self.config, self.parent_run_id
             with self._lock:
                 if self._sdk_tracker is None:
-                    tracker = config.create_tracker()
-                    if self.graph_key or parent_id:
-                        tracker = self._make_tracker(TrackerIdentity.of(tracker), {"parentRunId": parent_id})
-                    self._sdk_tracker = tracker
+                    self._identity = TrackerIdentity.of(config.create_tracker())
+                    self._sdk_tracker = self._make_tracker(self._identity, {"parentRunId": parent_id})
         return self._sdk_tracker
 
     @property
@@ -185,8 +183,8 @@ class RunState:
     @property
     def identity(self) -> TrackerIdentity:
         """The run id, variation and version."""
-        if self._identity is None:
-            self._identity = TrackerIdentity.of(self.sdk_tracker)
+        _ = self.sdk_tracker  # which is created with it
+        assert self._identity is not None
         return self._identity
 
     def configured_messages(self) -> list[dict[str, object]]:
@@ -281,6 +279,10 @@ class RunState:
         """The client that sends the events of the run."""
         return self.services.ld_client
 
+    def has_id(self, run_id: object) -> bool:
+        """Return whether this is the id of the run."""
+        return self._identity is not None and self._identity.run_id == run_id
+
     def find_run(self, config_key: str) -> RunState | None:
         """Return the open run of a config key: this one, or one around it."""
         run: RunState | None = self
@@ -348,8 +350,7 @@ class RunState:
     def _make_tracker(self, identity: TrackerIdentity, fields: Mapping[str, object]) -> LDAIConfigTracker:
         """Return a tracker of the AI SDK whose events have more fields, as far as these have a value."""
         known = {name: value for name, value in fields.items() if value}
-        client = cast(LDClient, ExtendingClient(self.ld_client, known)) if known else self.ld_client
-        graph_key = self.graph_key or None
+        client, graph_key = cast(LDClient, RunClient(self.ld_client, known)), self.graph_key or None
         return LDAIConfigTracker(client, *identity, self.ld_context, self.model, self.provider, graph_key=graph_key)
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:

@@ -53,7 +53,9 @@ def tokens_and_cost(
     """
     priced = _priced_calls(run, calls, added, own, outcome)
     is_partial = _is_partial(run, calls, added, own)
-    usage = _stated_usage(run) or _sum(run, calls, priced, is_partial=is_partial)
+    usage, stated = _sum(run, calls, priced, is_partial=is_partial), _stated_usage(run)
+    if stated is not None and (usage is None or _counts_of(stated) != _counts_of(usage)):
+        usage, priced = stated, [PricedCall(stated)]
     if calls and usage is not None and usage.estimated and outcome != "cancelled" and "tokens" not in run.stated.events:
         _note_estimate(run, calls)
     return usage, _cost(run, priced, usage, costs, is_partial=is_partial)
@@ -83,6 +85,11 @@ def _stated_usage(run: RunState) -> Usage | None:
     if tokens is not None and known is None:
         run.note_wrong_number("run.tracker", WRONG_COUNTS)
     return known
+
+
+def _counts_of(usage: Usage) -> tuple[int, ...]:
+    """Return the counts that LaunchDarkly's trackers report; they do not report a zero."""
+    return usage.input_tokens or 0, usage.output_tokens or 0, usage.total_tokens or 0
 
 
 def _priced_calls(
@@ -212,9 +219,7 @@ def _cost(
     model = run.config.model
     if costs is None or model is None:
         return None
-    if "tokens" in run.stated.events:
-        priced = [PricedCall(usage)]
-    elif len(priced) == 1:
+    if len(priced) == 1:
         priced = [replace(priced[0], usage=usage)]  # with the estimated prompt
     cost = costs.of(
         priced,

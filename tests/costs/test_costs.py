@@ -128,6 +128,24 @@ def test_what_user_code_said_is_priced(served: Any, records: list[RunRecord]) ->
     assert (records[0].input_cost, records[0].output_cost) == (Decimal("0.15"), Decimal("0.6"))
 
 
+@pytest.mark.parametrize("output", [100, 0])
+def test_what_user_code_repeats_changes_nothing(output: int, served: Any, records: list[RunRecord]) -> None:
+    """User code that tracks the tokens of the provider does not hide what is known about the call."""
+    from ldai.tracker import TokenUsage
+
+    usage = {"prompt_tokens": 1000, "completion_tokens": output, "total_tokens": 1000 + output}
+    answer = {"model": "gpt-4.1", "service_tier": "priority", "choices": [], "usage": usage}
+    for tracks in (False, True):
+        with track_ai(config_key="bot", tracking=served({"name": "gpt-4.1"})) as run:
+            run.observe({**answer, "usage": {**usage, "prompt_tokens_details": {"cached_tokens": 800}}})
+            if tracks:
+                run.tracker.track_tokens(TokenUsage(total=1000 + output, input=1000, output=output))
+
+    measured, tracked = records
+    assert measured.cost is not None
+    assert (tracked.cost, tracked.usage) == (measured.cost, measured.usage)
+
+
 def test_costs_may_be_unwanted(served: Any, records: list[RunRecord]) -> None:
     """With ``costs=False`` no cost is computed."""
     run(served({"name": "gpt-4o-mini", "custom": PRICES}, costs=False))

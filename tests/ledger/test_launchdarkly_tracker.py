@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ldai import LDAIClient
-from ldai.providers.types import LDAIMetrics
+from ldai.providers.types import JudgeResult, LDAIMetrics
 from ldai.tracker import FeedbackKind, TokenUsage
 from ldclient import Context
 
@@ -132,6 +133,59 @@ def test_feedback_about_an_earlier_run(launchdarkly: OfflineLaunchDarkly, runs: 
         client.create_tracker(token, ADA).value.track_feedback({"kind": FeedbackKind.Positive})
     (vote,) = launchdarkly.events.named("feedback:user:positive")
     assert vote.data["runId"] == runs.wait(2)[0].run_id
+
+
+REPORTS: dict[str, Any] = {
+    "own-score": lambda run, _: run.evaluate("own-score", 0.5),
+    "purchase": lambda run, _: run.track("purchase", 3),
+    "judged": lambda run, _: run.tracker.track_judge_result(
+        JudgeResult(judge_config_key="judge", metric_key="judged", score=0.25, success=True, sampled=True)
+    ),
+    "$ld:ai:tool_call": lambda run, _: run.tracker.track_tool_call("late"),
+    "$ld:ai:feedback:user:positive": lambda _, record: record.tracker.track_feedback({"kind": FeedbackKind.Positive}),
+}
+
+
+@pytest.mark.parametrize("key", REPORTS)
+def test_a_report_about_an_earlier_run(key: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """What is reported about an earlier run inside of a later one of the same AI Config belongs to the earlier one."""
+    with track_ai(config_key="chat") as earlier:
+        earlier.add_usage(input_tokens=3, output_tokens=4)
+    record = runs.wait()[0]
+    with track_ai(config_key="chat") as later:
+        later.add_usage(input_tokens=70, output_tokens=90)
+        REPORTS[key](earlier, record)
+    launchdarkly.tracking.flush()
+
+    assert [event.data["runId"] for event in launchdarkly.events.custom if event.key == key] == [record.run_id]
+    assert len({one.run_id for one in runs.wait(2)}) == 2
+    totals = {
+        event.data["runId"]: event.metric_value for event in launchdarkly.events.custom if "tokens:total" in event.key
+    }
+    assert totals == {record.run_id: 7, later.id: 160}
+
+
+def test_an_earlier_run_that_ends_inside_of_a_later_one(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A stream that is closed inside of a later run of the same AI Config is a run of its own."""
+
+    @track_ai(config_key="chat")
+    def stream(run: Run) -> Iterator[str]:
+        run.add_usage(input_tokens=3, output_tokens=4)
+        yield "Hello"
+        yield "there"
+
+    chunks = stream()
+    next(chunks)
+    with track_ai(config_key="chat") as later:
+        later.add_usage(input_tokens=70, output_tokens=90)
+        list(chunks)
+    launchdarkly.tracking.flush()
+
+    ids = [record.run_id for record in runs.wait(2)]
+    totals = {
+        event.data["runId"]: event.metric_value for event in launchdarkly.events.custom if "tokens:total" in event.key
+    }
+    assert totals == dict(zip(ids, (7, 160), strict=True))
 
 
 def test_the_model_object(provider: Provider, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
