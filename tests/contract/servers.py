@@ -17,10 +17,10 @@ Address = tuple[str, int]
 
 
 @contextmanager
-def serve_wsgi(app: Any) -> Iterator[Address]:
+def serve_wsgi(app: Any, **options: Any) -> Iterator[Address]:
     """Serve a WSGI application with waitress."""
     logging.getLogger("waitress").setLevel(logging.CRITICAL)  # applications that raise are the point here
-    server: Any = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4)
+    server: Any = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4, **options)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -33,7 +33,7 @@ def serve_wsgi(app: Any) -> Iterator[Address]:
 
 
 @contextmanager
-def serve_asgi(app: Any, *, lifespan: str = "on", ws: str = "none") -> Iterator[Address]:
+def serve_asgi(app: Any, *, lifespan: str = "on", ws: str = "none", **options: Any) -> Iterator[Address]:
     """Serve an ASGI application with uvicorn; ``ws`` says what speaks websockets."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -45,6 +45,7 @@ def serve_asgi(app: Any, *, lifespan: str = "on", ws: str = "none") -> Iterator[
             lifespan=lifespan,  # type: ignore[arg-type]
             log_level="critical",
             timeout_graceful_shutdown=2,
+            **options,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -57,6 +58,6 @@ def serve_asgi(app: Any, *, lifespan: str = "on", ws: str = "none") -> Iterator[
         listener.close()
 
 
-def serve_asgi_without_lifespan(app: Any) -> AbstractContextManager[Address]:
+def serve_asgi_without_lifespan(app: Any, **options: Any) -> AbstractContextManager[Address]:
     """Serve an ASGI application that knows no lifespan."""
-    return serve_asgi(app, lifespan="off")
+    return serve_asgi(app, lifespan="off", **options)

@@ -9,6 +9,7 @@ import pytest
 
 from ldai_integrations import Tracking
 
+from ..judges.conftest import provider as provider
 from .watchdog import WatchedLoop, watch
 
 Measure = Callable[[Callable[[], Coroutine[Any, Any, Any]]], WatchedLoop]

@@ -214,26 +214,23 @@ def test_loading_an_encoding(tracking: Tracking) -> None:
     assert loop.longest < MOST
 
 
-def test_building_a_judge(client: Any, o200k: None) -> None:
-    """Judges are built and asked on another thread."""
-    asked: list[str] = []
+def test_building_a_judge(client: Any, o200k: None, provider: Any) -> None:
+    """The client of a judge's provider is built and used on another thread, while the event loop goes on."""
+    tracking = Tracking(client, settings=Settings(judges=JudgeSettings(), flush="never"))
 
-    def model(config: Any, _messages: Any) -> str:
-        asked.append(config.key)
-        return '{"score": 1, "reasoning": "good"}'
+    async def handle(config_key: str) -> None:
+        with track_ai(config_key, tracking=tracking) as run:
+            run.messages(user="Hi?")
+            run.observe(completion("Hello", usage=USAGE))
 
-    tracking = Tracking(client, settings=Settings(judges=JudgeSettings(model=model), flush="never"))
+    async def serve() -> None:
+        await handle("judged")
+        while not provider.asked:
+            await asyncio.sleep(0.001)
 
-    @track_ai(config_key="judged", tracking=tracking)
-    async def handler() -> str:
-        current_run().messages(user="Hi?")
-        current_run().observe(completion("Hello", usage=USAGE))
-        return "Hello"
-
-    loop = watch(handler())
+    watch(handle("chat"))
     tracking.flush(30)
-    loop = watch(handler())
-    tracking.flush(30)
+    loop = watch(serve())
     tracking.close()
     assert loop.longest < MOST
 
@@ -297,8 +294,9 @@ def test_the_application_starts(hanging: DevServer) -> None:
     assert loop.longest_wait < 0.5
 
 
-def test_a_plain_function_on_the_event_loop_does_not_wait(hanging: DevServer) -> None:
+def test_a_plain_function_on_the_event_loop_does_not_wait(hanging: DevServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that cannot wait without blocking the event loop gets the default at once."""
+    monkeypatch.setenv("LDAI_START_WAIT", "10")
 
     @track_ai(config_key="chat")
     def handler() -> bool:
@@ -307,7 +305,7 @@ def test_a_plain_function_on_the_event_loop_does_not_wait(hanging: DevServer) ->
     async def serve() -> None:
         assert not handler()
 
-    assert watch(serve()).longest_wait < 0.5
+    assert watch(serve()).longest_wait < 3
 
 
 def test_threads_wait_for_ai_configs(hanging: DevServer) -> None:

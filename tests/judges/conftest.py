@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from ldai_integrations.judges import JudgeSettings
 from ldai_integrations.tracking import services_of
 
 Make = Callable[..., Tracking]
+SECONDS = 30.0
+SCORED = '{"score": 0.75, "reasoning": "to the point"}'
 
 
 def answer(text: str = "Hello") -> dict[str, Any]:
@@ -48,3 +53,38 @@ def make(client: LDClient, o200k: None) -> Iterator[Make]:
 def judged(tracking: Tracking, timeout: float = 20.0) -> bool:
     """Wait until the runs so far are reported and evaluated; return False if that takes too long."""
     return services_of(tracking).flushing.worker.join(timeout) and services_of(tracking).judges.join(timeout)
+
+
+class Provider(BaseHTTPRequestHandler):
+    """OpenAI's chat completions, with an answer that a test chooses."""
+
+    def do_POST(self) -> None:
+        """Answer one call."""
+        server: Any = self.server
+        server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = json.dumps({**answer(server.said), "id": "1", "created": 1}).encode()
+        self.send_response(server.status)
+        for name, value in (("Content-Type", "application/json"), ("x-should-retry", "false")):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serve a provider on loopback, for the ``openai`` package."""
+    pytest.importorskip("ldai_openai", reason="the provider package comes with the extra [judges]")
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    server.asked, server.said, server.status = [], SCORED, 200
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(SECONDS)

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +22,9 @@ from ldai_integrations.judges._models import SCHEMA, format_evaluation
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events
-from .conftest import Make, answer, judged, one_run
+from .conftest import SCORED, SECONDS, Make, judged, one_run
 
-SECONDS = 30.0
-SCORED = '{"score": 0.75, "reasoning": "to the point"}'
 SHARED_FLAGS = Path(__file__).parents[3] / "shared" / "flags" / "03_judge.json"
-
-
-class Provider(BaseHTTPRequestHandler):
-    """OpenAI's chat completions, with an answer that a test chooses."""
-
-    def do_POST(self) -> None:
-        """Answer one call."""
-        server: Any = self.server
-        server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        body = json.dumps({**answer(server.said), "id": "1", "created": 1}).encode()
-        self.send_response(server.status)
-        for name, value in (("Content-Type", "application/json"), ("x-should-retry", "false")):
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Serve a provider on loopback, for the ``openai`` package."""
-    pytest.importorskip("ldai_openai", reason="the provider package comes with the extra [judges]")
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.asked, server.said, server.status = [], SCORED, 200
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("OPENAI_API_KEY", "test")
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(SECONDS)
 
 
 def test_the_provider_package(make: Make, events: Events, provider: Any) -> None:
