@@ -181,4 +181,9 @@ class JudgeModel(Protocol):
     def __call__(
         self, messages: list[dict[str, str]], config: AIJudgeConfig, /
     ) -> JudgeAnswer | Awaitable[JudgeAnswer]:
-        """Return what the model answered to ``messages``; ``config`` names the model and its parameters."""
+        """Return what the model answered.
+
+        Args:
+            messages: The messages for the model: ``{"role": …, "content": …}`` each.
+            config: The judge's AI Config, with the model and its parameters.
+        """

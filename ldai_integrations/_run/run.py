@@ -360,7 +360,10 @@ class Run:
             )
 
     def fail(self, exc: BaseException) -> None:
-        """Record an exception that the handler catches: the outcome of the run is error, or cancelled."""
+        """Record an exception that the handler catches: the run is an error.
+
+        If the exception is a cancellation, such as ``asyncio.CancelledError``, the run is cancelled.
+        """
         self._state.fail(exc)
 
     def discard(self) -> None:

@@ -88,7 +88,7 @@ def test_the_doctor_shows_the_warnings_of_one_ai_config(capsys: pytest.CaptureFi
         "The prompt of AI Config 'chat' has a variable {{shop}} that is not given; it is left empty",
     ]
     assert [item["remedy"] for item in of_chat] == [
-        "docs/troubleshooting.md explains 'price'",
+        "the page Troubleshooting explains 'price'",
         "Create one. Pass it on.",
         "Add it.",
     ]

@@ -22,6 +22,7 @@ BRINGS = {
     "agentcontrol": {"launchdarkly_ai_server"},
     "dev": {"fastapi", "flask", "openai"},
     "fastapi": {"fastapi", "starlette"},
+    "judges": {"openai"},
     "google-adk": {"google"},
     "google-genai": {"google"},
     "launchdarkly-observability": {"ldobserve"},

@@ -98,3 +98,13 @@ def test_every_extra_on_the_pages_exists() -> None:
 
     assert {"flask", "cli", "plot", "otel"} <= named
     assert sorted(named - set(extras["options.extras_require"])) == []
+
+
+def test_every_extra_for_users_is_in_the_table() -> None:
+    """The page about versions lists `[all]` and each extra that it includes."""
+    extras = configparser.ConfigParser(interpolation=None)
+    extras.read(ROOT / "setup.cfg", encoding="utf-8")
+    rows = re.findall(r"^\| (`\[[^|]*) \|", (DOCS / "versions.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    included = re.findall(r"%\(([\w-]+)\)s", extras["options.extras_require"]["all"])
+    assert sorted(re.findall(r"\[([\w-]+)\]", " ".join(rows))) == sorted({*included, "all"})
