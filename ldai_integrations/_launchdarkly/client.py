@@ -177,27 +177,15 @@ class TrackingClient(_Interface):
         self, event_name: str, context: Context | Mapping[str, Any], data: object = None, metric_value: Any = None
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
-        self._track(event_name, context, data, metric_value)
+        with self._diagnostics.guard("event", event_name):
+            self._send(event_name, context, data, metric_value)
 
     def track_of_run(
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event as :meth:`track` does. It is about the run that it names, whichever run is in progress."""
-        self._track(event_name, context, data, metric_value, names_run=True)
-
-    def _track(
-        self,
-        event_name: str,
-        context: Context | Mapping[str, Any],
-        data: object,
-        value: float | None,
-        *,
-        names_run: bool = False,
-    ) -> None:
-        try:
-            self._send(event_name, context, data, value, names_run=names_run)
-        except Exception as exc:
-            self._diagnostics.failed("event", event_name, exc)
+        with self._diagnostics.guard("event", event_name):
+            self._send(event_name, context, data, metric_value, names_run=True)
 
     def send(
         self,

@@ -37,7 +37,7 @@ def _report(name: str, ask: Callable[[], Iterable[Any]]) -> None:
 
     with run_finished.connected_to(keep):
         greenlets = [gevent.spawn(lambda: list(ask())) for _ in range(_GREENLETS)]
-        gevent.joinall(greenlets, timeout=40, raise_error=True)
+        gevent.joinall(greenlets, timeout=150, raise_error=True)
     seen = [set(greenlet.value) for greenlet in greenlets]
     print(name, len(set().union(*seen)), len(records), sum(len(ids) != 1 for ids in seen))
 
