@@ -177,15 +177,19 @@ class TrackingClient(_Interface):
         self, event_name: str, context: Context | Mapping[str, Any], data: object = None, metric_value: Any = None
     ) -> None:
         """Send an event. Values that cannot be sent are replaced or left out; this never raises."""
-        with self._diagnostics.guard("event", event_name):
+        try:
             self._send(event_name, context, data, metric_value)
+        except Exception as exc:
+            self._diagnostics.failed("event", event_name, exc)
 
     def track_of_run(
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event as :meth:`track` does. It is about the run that it names, whichever run is in progress."""
-        with self._diagnostics.guard("event", event_name):
+        try:
             self._send(event_name, context, data, metric_value, names_run=True)
+        except Exception as exc:
+            self._diagnostics.failed("event", event_name, exc)
 
     def send(
         self,
