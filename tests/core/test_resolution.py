@@ -61,9 +61,9 @@ def test_a_prompt_of_endless_sections_takes_a_limited_time(
         OfflineLaunchDarkly({"bot": ai_config(messages=[{"role": "system", "content": prompt}])}),
         track_ai("bot", variables={"names": ["x"] * 10}) as run,
     ):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         assert run.messages() == [{"role": "system", "content": "Be brief."}]
-        assert time.perf_counter() - begun < 2
+        assert time.thread_time() - begun < 2
     assert "more than 50,000 steps" in caplog.text
     assert "shorter lists in variables=" in caplog.text
 
