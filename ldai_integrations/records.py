@@ -228,7 +228,7 @@ class RunRecord:
         failed_calls: How many of them failed.
         parent_run_id: The id of the run in which this one was opened; empty if there is none.
         graph_key: The key of the agent graph that this run is a node of; empty if there is none.
-        abandoned: Whether the output of a cancelled run was just left, as a WSGI server leaves it when the client
+        abandoned: Whether the output of a cancelled run was left unread, as a WSGI server leaves it when the client
             disconnects. An ASGI server reports the disconnect to the handler, and this is false.
         conversation_id: The id that the application gave the conversation; empty if there is none.
         stated: Which figures LaunchDarkly's trackers sent before the end of the run (``duration``, ``first_token``,
