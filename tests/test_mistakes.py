@@ -196,9 +196,9 @@ def test_a_middleware_of_the_other_kind(tracking: Tracking) -> None:
 def test_arguments_in_the_wrong_place() -> None:
     """What is not a Tracking, or not the settings, is refused by the code that gets it."""
     wrong: Any = Settings()
-    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+    with pytest.raises(ConfigurationError, match="tracking is of type Settings; give a Tracking"):
         track_ai("chat", tracking=wrong)
-    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+    with pytest.raises(ConfigurationError, match="tracking is of type Settings; give a Tracking"):
         ASGITrackingMiddleware(FastAPI(), wrong)
-    with pytest.raises(ConfigurationError, match="settings is a dict; give Settings"):
+    with pytest.raises(ConfigurationError, match="settings is of type dict; give Settings"):
         Tracking.from_env(settings=cast(Any, {"flush": "never"}))

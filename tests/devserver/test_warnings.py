@@ -69,7 +69,7 @@ def test_a_missing_variable_is_on_the_page(chat: DevServer, capsys: pytest.Captu
 
 
 def test_the_doctor_shows_the_warnings_of_one_ai_config(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a key, those of others are left out, whether LaunchDarkly has them or not; the newest comes first, with its time and what to do."""
+    """With a key, those of all others are left out; the newest comes first, with its time and what to do."""
     lines = [
         "The prompt of AI Config 'chat' has a variable {{shop}} that is not given; it is left empty. Add it.",
         "A second Tracking was created, although one is open. Create one. Pass it on.",
