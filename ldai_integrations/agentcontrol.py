@@ -64,7 +64,9 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         Exception: What the coroutine raises.
     """
     if not asyncio.iscoroutine(work):
-        raise ConfigurationError(f"call() was given a {type(work).__name__}; give a coroutine, or use iterate()")
+        raise ConfigurationError(
+            f"call() was given an object of type {type(work).__name__}; give a coroutine, or use iterate()"
+        )
     _refuse_event_loop(work)
     return _loop().run(work, copy_context())
 

@@ -8,8 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from ._cli import completion, dev, doctor, encodings, init, metrics, pull
+from ._cli.terminal import fail
 from ._example_apps import demo
 from ._version import __version__
+
+# The status of a program that SIGPIPE ends, as shells report it.
+_CLOSED_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; ``None`` uses those of the process.
 
     Returns:
-        Exit status 0 for success, 1 if a check found something, or 2 if the command could not run.
+        Exit status 0 for success, 1 if a check found something, 2 if the command could not run, or 141 if nobody reads
+        its output to the end.
     """
     parser = _parser()
     completion.complete(parser)
@@ -30,9 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # also after --help, which ends the process
     except BrokenPipeError:  # the reader, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
-        return 0
+        _forget_output()
+        return _CLOSED_PIPE
+    except OSError as problem:
+        if problem.filename is not None:
+            raise
+        _forget_output()
+        return fail(f"standard output cannot be written: {problem.strerror}")
     return status
+
+
+def _forget_output() -> None:
+    """Send what is still to be written nowhere. Otherwise the interpreter tries it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

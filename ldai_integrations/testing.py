@@ -233,8 +233,9 @@ class OfflineLaunchDarkly:
         others = users or {}
         for variation in (config, *others.values()):
             if not isinstance(variation, Mapping):
+                kind = type(variation).__name__
                 raise ConfigurationError(
-                    f"{config_key!r} was given a {type(variation).__name__}; give a variation, such as ai_config()"
+                    f"{config_key!r} was given an object of type {kind}; give a variation, such as ai_config()"
                 )
             if "variations" in variation:
                 raise ConfigurationError(

@@ -78,7 +78,7 @@ class Tracking:
     ) -> None:
         if not hasattr(client, "variation_detail") or not hasattr(client, "track"):
             raise ConfigurationError(
-                f"client is a {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
+                f"client is of type {type(client).__name__}; give an ldclient.LDClient, or use Tracking.from_env()"
             )
         self.client = client
         self.settings: Settings = _settings_from(settings)
@@ -323,7 +323,7 @@ def _settings_from(settings: object) -> Settings:
     if settings is None:
         return Settings()
     if not isinstance(settings, Settings):
-        raise ConfigurationError(f"settings is a {type(settings).__name__}; give Settings(flush_timeout=…)")
+        raise ConfigurationError(f"settings is of type {type(settings).__name__}; give Settings(flush_timeout=…)")
     return settings
 
 
@@ -334,8 +334,9 @@ def check_tracking(tracking: object) -> None:
         ConfigurationError: If it is neither a Tracking nor ``None``.
     """
     if tracking is not None and not isinstance(tracking, Tracking):
+        kind = type(tracking).__name__
         raise ConfigurationError(
-            f"tracking is a {type(tracking).__name__}; give a Tracking, such as Tracking.from_env(settings=Settings(…))"
+            f"tracking is of type {kind}; give a Tracking, such as Tracking.from_env(settings=Settings(…))"
         )
 
 

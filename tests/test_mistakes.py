@@ -193,12 +193,28 @@ def test_a_middleware_of_the_other_kind(tracking: Tracking) -> None:
         WSGITrackingMiddleware(FastAPI(), tracking)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ("x", "history is of type str; give a list of messages"),
+        (["x"], "history has a message of type str; give dicts with role and content"),
+        ([{"role": "user", "content": "Hi"}, None], "history has a message of type NoneType"),
+    ],
+)
+def test_a_history_that_is_none(history: Any, message: str, tracking: Tracking) -> None:
+    """What cannot be a conversation is refused before the call."""
+    with track_ai("chat", tracking=tracking) as run:
+        with pytest.raises(ConfigurationError, match=message):
+            run.messages(history=history)
+        run.discard()
+
+
 def test_arguments_in_the_wrong_place() -> None:
     """What is not a Tracking, or not the settings, is refused by the code that gets it."""
     wrong: Any = Settings()
-    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+    with pytest.raises(ConfigurationError, match="tracking is of type Settings; give a Tracking"):
         track_ai("chat", tracking=wrong)
-    with pytest.raises(ConfigurationError, match="tracking is a Settings; give a Tracking"):
+    with pytest.raises(ConfigurationError, match="tracking is of type Settings; give a Tracking"):
         ASGITrackingMiddleware(FastAPI(), wrong)
-    with pytest.raises(ConfigurationError, match="settings is a dict; give Settings"):
+    with pytest.raises(ConfigurationError, match="settings is of type dict; give Settings"):
         Tracking.from_env(settings=cast(Any, {"flush": "never"}))

@@ -204,7 +204,9 @@ def test_a_whole_flag_is_refused(no_leaks: None) -> None:
 @pytest.mark.parametrize("served", [None, "gpt-4o", [ai_config()]])
 def test_what_is_no_variation_is_refused(served: dict[str, object], no_leaks: None) -> None:
     """Only a variation can be served; the error says what to give."""
-    with pytest.raises(ConfigurationError, match=r"'bot' was given a \w+; give a variation, such as ai_config\(\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"'bot' was given an object of type \w+; give a variation, such as ai_config\(\)"
+    ):
         OfflineLaunchDarkly({"bot": served})
 
 

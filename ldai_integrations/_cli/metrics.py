@@ -36,6 +36,9 @@ exit status:
   0  success, and no --fail-if is met
   1  a --fail-if is met
   2  the command could not run, or a figure of a --fail-if is unknown
+
+A run of the dev server counts as "Cancelled or no outcome" (JSON:
+without_outcome) one minute after its start.
 """
 
 
@@ -83,10 +86,6 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{alternative}")
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
-    except BrokenPipeError:
-        raise
-    except OSError as problem:
-        return fail(f"{args.plot} cannot be written: {problem.strerror}")
     if args.by_variation:
         columns = {name: metrics for name, metrics in columns.items() if name != TOTAL}
     return _check_conditions(args.fail_if, columns)
@@ -173,7 +172,10 @@ def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:
             by_variation=by_variation,
             on_progress=on_progress,
         )
-    save_plot(path, f"{query.config_key} ({query.env}), times in UTC", points)
+    try:
+        save_plot(path, f"{query.config_key} ({query.env}), times in UTC", points)
+    except OSError as problem:
+        raise ValueError(f"{path} cannot be written: {problem.strerror}") from problem
     tell(f"saved the plot to {path}")
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
+from textwrap import fill
 
 from ..metrics import Metrics, MetricsPoint
 from .figures import BY_NAME, FIGURES, UNKNOWN
@@ -19,6 +20,8 @@ _FIELDS = [one.name for one in fields(Metrics) if one.name != "approximate"]
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
 
 
+# The width of a table that nobody sees on a terminal.
+_WIDEST = 400
 _TIMES = {"durationMs": "Duration", "timeToFirstTokenMs": "First token"}
 
 
@@ -42,6 +45,8 @@ def print_table(
 ) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
+    On a terminal that is too narrow for the table, there is one block per variation, so that no number is broken.
+
     Raises:
         ImportError: rich is not installed.
     """
@@ -50,22 +55,36 @@ def print_table(
     from rich.text import Text
 
     # If standard output is a pipe, rich assumes 80 columns and shortens the text.
-    console = Console(width=None if sys.stdout.isatty() else 400)
+    console = Console(width=None if sys.stdout.isatty() else _WIDEST)
     period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (start, end))
-    console.print(f"{title}, {period}", style="bold", markup=False, highlight=False)
+    names = [printable(name) or "(default served)" for name in columns]
+    rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
+    rows += _further_rows([further.get(name) for name in columns])
+    rows = [(label, cells) for label, cells in rows if any(cell != UNKNOWN for cell in cells)]
     table = Table()
     table.add_column("")
-    for name in columns:
-        table.add_column(Text(printable(name) or "(default served)"), justify="right", overflow="fold")
-    rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
-    for label, cells in [*rows, *_further_rows([further.get(name) for name in columns])]:
-        if any(cell != UNKNOWN for cell in cells):
-            table.add_row(Text(label), *cells)
-    if not table.row_count:
-        table.add_row("no events in this time", *["" for _ in columns])
-    console.print(table, highlight=False)
-    if any(metrics.approximate for metrics in columns.values()):
-        console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
+    for name in names:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for label, cells in rows or [("no events in this time", ["" for _ in names])]:
+        table.add_row(Text(label), *cells)
+    with console.capture() as captured:  # rich itself would end the process if nobody reads its output
+        console.print(f"{title}, {period}", style="bold", markup=False, highlight=False)
+        if rows and console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum > console.width:
+            console.print("\n".join(_blocks(names, rows, console.width)), markup=False, highlight=False)
+        else:
+            console.print(table, highlight=False)
+        if any(metrics.approximate for metrics in columns.values()):
+            console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
+    print(captured.get(), end="")
+
+
+def _blocks(names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], width: int) -> Iterator[str]:
+    """Yield the lines of one block per column, which are broken at spaces only."""
+    for index, name in enumerate(names):
+        yield f"\n{name}"
+        for label, cells in rows:
+            line = f"  {label}: {cells[index]}"
+            yield fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _further_rows(columns: Sequence[FurtherFigures | None]) -> Iterator[tuple[str, list[str]]]:

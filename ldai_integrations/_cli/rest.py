@@ -7,12 +7,14 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from .._http import split_address
 from ..metrics import HOSTS
 
 # LaunchDarkly's Terraform provider and its MCP server use the first two names.
 TOKEN, HOST = "LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_API_HOST"
 PROJECT, ENVIRONMENT = "LAUNCHDARKLY_PROJECT_KEY", "LAUNCHDARKLY_ENVIRONMENT_KEY"
 DEV_SERVER = "LDAI_DEV_SERVER"
+_EXAMPLE = "http://127.0.0.1:8765"
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ def find_access(args: argparse.Namespace, *, dev_server: bool) -> Access:
         dev_server: Whether the dev server can answer instead of LaunchDarkly.
 
     Raises:
-        ValueError: A value is missing.
+        ValueError: A value is missing, or is not an address.
     """
     environ = {name: os.environ.get(name, "").strip() for name in (TOKEN, HOST, PROJECT, ENVIRONMENT, DEV_SERVER)}
     local = environ[DEV_SERVER] if dev_server and not args.base_url else ""
+    if local and split_address(local) is None:
+        raise ValueError(f"{DEV_SERVER} is {local!r}; use the address that `ldai dev` prints, such as {_EXAMPLE}")
     given = {
         TOKEN: "dev" if local else environ[TOKEN],
         f"--project or {PROJECT}": args.project or environ[PROJECT] or ("default" if local else ""),

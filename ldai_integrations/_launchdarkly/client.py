@@ -12,12 +12,12 @@ from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, environment_id_of, forks, remedy_without_answer
+from ..delivery import Delivery, environment_id_of, forks, why_not_connected
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it; a part of a log line.
 _REMEDIES = {
-    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; `ldai doctor KEY` names similar keys",
+    "FLAG_NOT_FOUND": "there is no such AI Config in this environment; `ldai doctor {}` names similar keys",
     "USER_NOT_SPECIFIED": "the LD context is not valid; check ld_context",
     "MALFORMED_FLAG": "its targeting points to a variation that does not exist; check the AI Config",
 }
@@ -153,10 +153,9 @@ class TrackingClient(_Interface):
         reason: Mapping[str, Any] = detail.reason or {}
         if reason.get("kind") == "ERROR":
             error = str(reason.get("errorKind"))
-            remedy = _REMEDIES.get(error, "the SDK could not evaluate it; see its own log lines")
+            remedy = _REMEDIES.get(error, "the SDK could not evaluate it; see its own log lines").format(key)
             if error == "CLIENT_NOT_READY":
-                answer = remedy_without_answer("check the SDK key and the network")
-                remedy = f"LaunchDarkly is not connected yet; {answer}"
+                remedy = f"LaunchDarkly is not connected yet: {why_not_connected(self.client)}"
             self._note_default(key, default, error.lower(), remedy)
             return detail
         if detail.is_default_value():

@@ -18,7 +18,8 @@ def problem_with(value: Any, mode: str) -> str | None:
     The text names fields and never their content, because prompts do not belong into logs.
     """
     if not isinstance(value, dict):
-        return f"its variation is a {type(value).__name__}, not an AI Config; check that the key is not a plain flag's"
+        kind = type(value).__name__
+        return f"its variation is of type {kind}, not an AI Config; check that the key is not a plain flag's"
     return next(_problems(value, mode), None)
 
 

@@ -221,7 +221,8 @@ class VoteEndpoint:
             self._services.diagnostics.note(
                 "feedback",
                 "ld_context",
-                "A vote cannot be matched with its user: its request has no LD context. Put the middleware "
-                "in front of the feedback endpoint, or give the endpoint ld_context=….",
+                "A vote cannot be matched with its user: its request has no LD context. If ld_context returned None, "
+                "the voter was not logged in. Otherwise, put the middleware in front of the feedback endpoint, or give "
+                "the endpoint ld_context=….",
             )
         return ld_context

@@ -328,9 +328,9 @@ class Observer(StreamHooks):
         self._run.services.diagnostics.note(
             "observe_unknown",
             f"{key}: {name}",
-            "run.observe() was given a %s that is not in the format of any provider, in a run of %r; it is not "
-            "counted. Give it the provider's response or stream: of an HTTP response, what json() returns, or its "
-            "lines.",
+            "run.observe() was given an object of type %s that is not in the format of any provider, in a run of %r; "
+            "it is not counted. Give it the provider's response or stream: of an HTTP response, what json() returns, "
+            "or its lines.",
             name,
             key,
         )

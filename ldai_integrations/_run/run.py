@@ -171,7 +171,12 @@ class Run:
             raise ConfigurationError(f"user is of type {type(user).__name__}; give the text of the user")
         if isinstance(history, (str, bytes, Mapping)):
             raise ConfigurationError(f"history is of type {type(history).__name__}; give a list of messages")
-        messages = [*self._state.configured_messages(), *map(dict, history)]
+        earlier = list(history)
+        for message in earlier:
+            if not isinstance(message, Mapping):
+                kind = type(message).__name__
+                raise ConfigurationError(f"history has a message of type {kind}; give dicts with role and content")
+        messages = [*self._state.configured_messages(), *map(dict, earlier)]
         if user is not None:
             messages.append({"role": "user", "content": user})
         self._state.prompt = messages

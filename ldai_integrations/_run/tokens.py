@@ -22,6 +22,15 @@ _WITH_USAGE_ON_REQUEST = ("chat", "completions", "")
 _COUNT_REPLACED = (
     "It is computed from the other numbers, estimated or unknown. Correct the server or gateway that sends it."
 )
+# How to ask for the usage of a stream, by who reports the call.
+_OF_CALL = "stream_options={'include_usage': True}"
+_TO_ASK = {
+    "client": "Ask for it: wrap_client(client, include_usage='always') asks every server, and include_usage=True only "
+    f"OpenAI's own and Azure's. A call outside of a run needs {_OF_CALL}.",
+    "framework": f"Have the framework ask for it, for example with LangChain's stream_usage=True, or {_OF_CALL}. If it "
+    "has asked, the server does not report it.",
+}
+_OBSERVED = f"Ask for it, unless the call has done so, with {_OF_CALL} in the call."
 
 
 def added_usage(run: RunState) -> Usage | None:
@@ -235,6 +244,7 @@ def _cost(
 def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     """Say once for each AI Config and cause how its tokens become exact."""
     streams = [call for call in calls if _is_stream_without_usage(call)]
+    not_asked = [call for call in streams if not _asks_for_usage(call)]
     unfinished = [call for call in calls if call.is_unfinished]
     if unfinished and all(call.is_failed for call in unfinished):
         cause = "not answered"
@@ -248,13 +258,10 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
             "bound. Read streams until their finish reason."
         )
-    elif not all(map(_asks_for_usage, streams)):
-        cause = "not asked for"
-        text = (
-            "A provider sent no usage for a call in a run of %r, so its tokens are estimated. Ask for it, unless "
-            "the call has done so: wrap_client(client, include_usage='always') for calls in a run, or "
-            "stream_options={'include_usage': True} in the call."
-        )
+    elif not_asked:
+        source = not_asked[0].call.source
+        cause, remedy = f"not asked for by {source}", _TO_ASK.get(source, _OBSERVED)
+        text = f"A provider sent no usage for a call in a run of %r, so its tokens are estimated. {remedy}"
     elif streams:
         cause = "asked for"
         text = (

@@ -11,8 +11,8 @@ from ._connection import (
     has_answered,
     is_real_key,
     problem_with_key,
-    remedy_without_answer,
     report_connection,
+    why_not_connected,
 )
 from ._delivery import Delivery, delivery_of
 from ._dev_server import DevWarnings, watch_dev_server
@@ -44,9 +44,9 @@ __all__ = [
     "is_serverless",
     "not_configured",
     "problem_with_key",
-    "remedy_without_answer",
     "report_connection",
     "safe_context",
     "watch_client",
     "watch_dev_server",
+    "why_not_connected",
 ]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldclient import LDClient
-from ldclient.interfaces import DataSourceErrorInfo, DataSourceState
+from ldclient.interfaces import DataSourceState
 
 from .._diagnostics import Diagnostics
+from ._sdk import stream_address_of
 
 SDK_KEY = "LAUNCHDARKLY_SDK_KEY"
 DEV_SERVER = "LDAI_DEV_SERVER"
@@ -67,10 +68,16 @@ def is_real_key(key: str) -> bool:
     return _REAL_KEY.fullmatch(key) is not None
 
 
-def remedy_without_answer(remedy: str) -> str:
-    """Return what to do if nothing answers: start the dev server if one is configured, otherwise the given remedy."""
-    server = os.environ.get(DEV_SERVER, "").strip()
+def remedy_without_answer(address: str, remedy: str) -> str:
+    """Return what to do if an address does not answer: start the dev server if that is its address."""
+    server = _dev_server_at(address)
     return f"start the dev server (`ldai dev`) at {server}, or unset {DEV_SERVER}" if server else remedy
+
+
+def _dev_server_at(address: str) -> str:
+    """Return the configured dev server if an address is its own; empty if a client has addresses of its own."""
+    server = os.environ.get(DEV_SERVER, "").strip().rstrip("/")
+    return server if address.startswith(server) else ""
 
 
 def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:
@@ -89,7 +96,7 @@ def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: fl
         time.sleep(_POLL_SECONDS)
     if client.is_initialized():
         return True
-    _report(client.data_source_status_provider.status.error, diagnostics)
+    _report(client, diagnostics)
     return False
 
 
@@ -113,7 +120,7 @@ def watch_connection(client: LDClient, diagnostics: Diagnostics) -> None:
 
     def changed(status: Any) -> None:
         if status.error is not None and status.error.status_code in (401, 403):
-            _report(status.error, diagnostics)
+            _report(client, diagnostics)
 
     provider = client.data_source_status_provider
     provider.add_listener(changed)
@@ -132,16 +139,24 @@ def connection_of(client: LDClient) -> str:
     return f"HTTP {status.error.status_code}" if status.error.status_code else "unreachable"
 
 
-def _report(error: DataSourceErrorInfo | None, diagnostics: Diagnostics) -> None:
-    status = error.status_code if error is not None else 0
+def why_not_connected(client: LDClient) -> str:
+    """Return why AI Configs do not arrive, as far as the last answer shows it, and what to do; a part of a log line."""
+    error = client.data_source_status_provider.status.error
+    status, address = error.status_code if error is not None else 0, stream_address_of(client)
     if status in (401, 403):
-        cause = f"it refused the SDK key (HTTP {status}); set {SDK_KEY} to the SDK key of the right environment"
-    elif status:
-        cause = f"it answered HTTP {status}; check the address and LaunchDarkly's status page"
-    else:
-        proxies = "http_proxy and https_proxy (lower case: they apply to 127.0.0.1 too, unless no_proxy names it)"
-        remedy = remedy_without_answer(f"check the network, and that {proxies} let the process through")
-        cause = f"it could not be reached; {remedy}"
+        return f"it refused the SDK key (HTTP {status}); set {SDK_KEY} to the SDK key of the right environment"
+    if status == 404 and _dev_server_at(address):
+        return f"the server at {address} is not a dev server (HTTP 404); set {DEV_SERVER} to the address of `ldai dev`"
+    if status:
+        return f"it answered HTTP {status}; check the address and LaunchDarkly's status page"
+    proxies = "http_proxy and https_proxy (lower case: they apply to 127.0.0.1 too, unless no_proxy names it)"
+    network = f"check the network, and that {proxies} let the process through"
+    what = "it could not be reached" if error is not None else "it has not answered yet"
+    return f"{what}; {remedy_without_answer(address, network)}"
+
+
+def _report(client: LDClient, diagnostics: Diagnostics) -> None:
+    cause = why_not_connected(client)
     diagnostics.note(
         "connection", cause, "LaunchDarkly is not connected: %s. Default AI Configs are served until it is.", cause
     )

@@ -61,7 +61,7 @@ class SpoolingEventProcessor(EventProcessor):
         # The SDK makes up to three events of one input.
         self._chunk = self._pressed_from = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
         self._wake = threading.Event()
-        self._spool = Spool(max_spool_bytes, self.diagnostics, self._wake.set)
+        self._spool = Spool(max_spool_bytes, self.diagnostics, self._wake.set, address=config.events_uri)
         self._changed = self._spool.changed
         self._formatter = Formatter(self._engine, self.diagnostics, self._spool.drop)
         # Positions among the inputs: formed into batches, being formed, and to be formed at once.

@@ -161,6 +161,12 @@ def environment_id_of(client: LDClient) -> str:
     return found if isinstance(found, str) else ""
 
 
+def stream_address_of(client: LDClient) -> str:
+    """Return the address from which a client gets its flags; empty if it cannot be seen."""
+    found = getattr(getattr(client, "_config", None), "stream_base_uri", None)
+    return found if isinstance(found, str) else ""
+
+
 @contextmanager
 def without_timeout_warning() -> Iterator[None]:
     """Suppress the SDK's warning that a client is not connected yet when it is made without waiting for it."""

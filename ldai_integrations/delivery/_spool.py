@@ -61,13 +61,15 @@ class Spool:
         max_bytes: How much it holds, compressed if it has to wait.
         diagnostics: Where failures are noted.
         on_empty: Called when the last waiting batch has been taken.
+        address: The address of the endpoint.
     """
 
-    def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_empty: Callable[[], None]) -> None:
+    def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_empty: Callable[[], None], *, address: str) -> None:
         self.changed = threading.Condition()
         self.tally = Tally()
         self.state = "idle"
         self._max_bytes, self._diagnostics, self._on_empty = max_bytes, diagnostics, on_empty
+        self._address = address
         self._queue: deque[Batch] = deque()
         self._under_way: set[Batch] = set()
         self._size = 0
@@ -207,7 +209,7 @@ class Spool:
             self._retry_at = max(now + seconds, self._asked_until)
         self.state = str(answer)
         if answer.status is None:
-            remedy = remedy_without_answer(_UNAVAILABLE)
+            remedy = remedy_without_answer(self._address, _UNAVAILABLE)
         else:
             remedy = _REMEDIES.get(answer.status, _REFUSING if answer.is_refusal else _UNAVAILABLE)
         self._diagnostics.note(

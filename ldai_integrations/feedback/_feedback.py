@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
+from .._diagnostics import Diagnostics, raise_if_from_signal
 from .._identity import TrackerIdentity, add_model, model_of_token, resumption_token_of
 from .._locks import NO_PROCESS, forks
 from ..exceptions import ConfigurationError
@@ -20,8 +21,6 @@ from ._workers import has_other_workers
 
 if TYPE_CHECKING:
     from ldclient import Context
-
-    from .._diagnostics import Diagnostics
 
 _KINDS = get_args(VoteKind)
 
@@ -155,7 +154,17 @@ class Feedback:
             wait = self._limit.seconds_to_wait(client)
             return too_many(wait) if wait else self._count(self._tokens, fields, ld_context)
         except Exception as exc:  # of the store, or of the client
-            self._diagnostics.failed("feedback store", type(self._store).__name__, exc)
+            raise_if_from_signal(exc)
+            store = type(self._store).__name__
+            self._diagnostics.note(
+                "feedback store",
+                store,
+                "A vote was not counted, because %s failed (%s). It is answered with 503, and can be sent again. The "
+                "traceback shows whether to look after the store or the LDClient.",
+                store,
+                type(exc).__name__,
+                exc=exc,
+            )
             return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
 
     def _count(self, tokens: Tokens, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:

@@ -85,13 +85,17 @@ class _Encodings:
             try:
                 encoding = _encoding_in_tiktoken(spec) or _build(spec, self._directory)
             except Exception:
-                logger.warning("Loading encoding %s failed; tokens are estimated without it.", spec.name, exc_info=True)
+                logger.warning(
+                    "Loading encoding %s failed. If tokens have to be estimated, they are less exact.",
+                    spec.name,
+                    exc_info=True,
+                )
                 continue
             if encoding is not None:
                 self._loaded[spec.name] = encoding
                 continue
             logger.warning(
-                "The file for encoding %s is not on this machine; tokens are estimated without it. "
+                "The file for encoding %s is not on this machine. If tokens have to be estimated, they are less exact. "
                 "Install ldai-integrations[offline-tokens], or run `ldai encodings prefetch` once.",
                 spec.name,
             )

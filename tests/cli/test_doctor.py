@@ -8,8 +8,10 @@ import json
 import re
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,6 +248,22 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     assert [about for about, finding in found.items() if finding.level == "problem"] == ["dev server"]
     assert found["dev server"].remedy == "start it: ldai dev --configs FILE"
+
+
+def test_a_server_of_another_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If another program serves the address of the dev server, this is one problem."""
+    other = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    serving = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+    serving.start()
+    monkeypatch.setenv("LDAI_DEV_SERVER", f"http://127.0.0.1:{other.server_port}")
+    monkeypatch.setattr(BaseHTTPRequestHandler, "log_message", lambda *_: None)
+    found = examine(capsys, "chat", status=1)
+    other.shutdown()
+    serving.join()
+    other.server_close()
+
+    assert [about for about, finding in found.items() if finding.level == "problem"] == ["dev server"]
+    assert "but it is not a dev server" in found["dev server"].text
 
 
 def test_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,6 +299,18 @@ def test_the_dev_server_needs_nothing_else(
     assert json.loads(capsys.readouterr().out)["env"] == "dev"
 
 
+def test_an_address_of_the_dev_server_without_a_scheme(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the variable that has the wrong address."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", "127.0.0.1:8765")
+    assert ask() == 2
+    message = (
+        "LDAI_DEV_SERVER is '127.0.0.1:8765'; use the address that `ldai dev` prints, such as http://127.0.0.1:8765"
+    )
+    assert capsys.readouterr().err == f"ldai: {message}\n"
+
+
 def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The dev server's times have percentiles, for all variations together and for each; LaunchDarkly has none."""
     events = [

@@ -28,7 +28,7 @@ COMMANDS = ("demo", "init", "pull", "dev", "metrics", "doctor", "encodings", "co
     "arguments", [["--help"], ["metrics", "--help"], ["metrics", "chat"], ["metrics", "chat", "--json"], ["doctor"]]
 )
 def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -> None:
-    """A reader that has read enough, such as ``head -1``, causes no traceback and no message."""
+    """A reader that has read enough, such as ``head -1``, ends the command as SIGPIPE does, without a message."""
     environment = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ldai_integrations", *arguments]
     with subprocess.Popen(
@@ -38,7 +38,21 @@ def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(60) in (0, 1)
+        assert process.wait(60) in ((0, 141) if "--help" in arguments else (141,))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_disk_that_is_full(form: list[str], dev_server: DevServer) -> None:
+    """If the output cannot be written, the message says so, and the status is that of a command that could not run."""
+    environment = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "ldai_integrations", "metrics", "chat", *form]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "ldai: standard output cannot be written: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,6 +77,19 @@ def test_the_table_on_a_terminal(no_color: str, dev_server: DevServer) -> None:
     plain = re.sub(r"\x1b\[[\d;]*m", "", text)
     assert "chat" in plain
     assert max(map(len, plain.splitlines())) <= 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("columns", [24, 44])
+def test_numbers_on_a_narrow_terminal(columns: int, api: API) -> None:
+    """If the terminal is too narrow for the table, each variation is a block, and no number is broken."""
+    figures = {**FULL, "inputTokens": 123_456_789, "inputCost": 1234.367068}
+    api.will_answer(figures, [{"variationKey": name, "metrics": figures} for name in ("small", "large")])
+    text = run_on_a_terminal(["metrics", "chat", "--by-variation"], {"NO_COLOR": "1", "COLUMNS": str(columns)})
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert max(map(len, plain.splitlines())) <= columns
+    assert [plain.count(number) for number in ("123,456,789", "$1,234.367068")] == [3, 3]
+    assert [line for line in plain.splitlines() if line in ("all", "small", "large")] == ["all", "small", "large"]
 
 
 _HOSTILE = "[/red]\x1b]0;x\x07\u202e\nok  forged\r\u2028\x85"

@@ -122,9 +122,9 @@ def test_the_log_says_what_is_served(no_leaks: None, caplog: pytest.LogCaptureFi
             pass
         with track_ai("bott-2", default=default):
             pass
-    why = "because there is no such AI Config in this environment; `ldai doctor KEY` names similar keys."
-    assert f"AI Config 'bott' is disabled, {why}" in caplog.messages
-    assert f"AI Config 'bott-2' is served as its default, {why}" in caplog.messages
+    why = "because there is no such AI Config in this environment; `ldai doctor {}` names similar keys."
+    assert f"AI Config 'bott' is disabled, {why.format('bott')}" in caplog.messages
+    assert f"AI Config 'bott-2' is served as its default, {why.format('bott-2')}" in caplog.messages
 
 
 def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:

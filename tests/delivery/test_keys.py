@@ -10,7 +10,8 @@ import pytest
 from ldclient import Config, Context, LDClient
 from ldclient.interfaces import UpdateProcessor
 
-from ldai_integrations import ConfigurationError, Settings, Tracking
+from ldai_integrations import ConfigurationError, Settings, Tracking, track_ai
+from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.devserver import DevServer
 
 from ..flags import FLAGS
@@ -87,6 +88,48 @@ def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     reached = next(line for line in lines if "could not be reached" in line)
     events = next(line for line in lines if "does not accept events (unreachable)" in line)
     assert all(f"start the dev server (`ldai dev`) at {url}" in line for line in (reached, events))
+
+
+def test_a_dev_server_that_a_client_does_not_use(
+    server: DevServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client with addresses of its own that nobody answers is not told to start the dev server."""
+    with DevServer(FLAGS) as gone:
+        url = gone.url
+    monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+    options = {"event_processor_class": SpoolingEventProcessor, "diagnostic_opt_out": True, **uris(url)}
+    tracking = Tracking(LDClient(Config("test", **options), start_wait=0), settings=Settings(flush_timeout=0.5))
+    with track_ai("chat", tracking=tracking):
+        pass
+    tracking.flush()
+    tracking.client.close()
+    assert "does not accept events (unreachable): it is unavailable; check the network" in caplog.text
+    assert "AI Config 'chat' is disabled, because LaunchDarkly is not connected yet: " in caplog.text
+    assert "the dev server" not in caplog.text
+
+
+@_FORGOTTEN_STREAM
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (401, "it refused the SDK key (HTTP 401); set LAUNCHDARKLY_SDK_KEY"),
+        (404, "the server at {} is not a dev server (HTTP 404); set LDAI_DEV_SERVER to the address of `ldai dev`"),
+    ],
+)
+def test_what_a_dev_server_answers(
+    status: int, cause: str, server: DevServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each line about a connection that was refused says why, and not that the dev server has to be started."""
+    server.inject("/all", status=status, count=None)
+    monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+    tracking = Tracking.from_env()
+    with track_ai("chat", tracking=tracking):
+        pass
+    tracking.close()
+    gc.collect()
+    lines = [line for line in caplog.messages if "not connected" in line]
+    assert len(lines) == 2
+    assert all(cause.format(server.url) in line and "start the dev server" not in line for line in lines)
 
 
 class _NeverReady(UpdateProcessor):

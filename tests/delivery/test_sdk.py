@@ -23,6 +23,7 @@ from ldai_integrations.delivery._sdk import (
     is_inherited,
     processor_of,
     replace_processor,
+    stream_address_of,
     without_timeout_warning,
 )
 from ldai_integrations.devserver import DevServer
@@ -115,6 +116,11 @@ def test_the_owner_of_a_client(client: LDClient) -> None:
 def test_the_environment_id(tracking: Tracking, server: DevServer) -> None:
     """The id of the environment is the one that the server sends."""
     assert environment_id_of(tracking.client)
+
+
+def test_the_address_of_a_client(tracking: Tracking, server: DevServer) -> None:
+    """The address from which a client gets its flags is that of its configuration."""
+    assert stream_address_of(tracking.client) == server.url
 
 
 class _Deaf(sdk.EventDispatcher):

@@ -69,11 +69,12 @@ def test_a_missing_variable_is_on_the_page(chat: DevServer, capsys: pytest.Captu
 
 
 def test_the_doctor_shows_the_warnings_of_one_ai_config(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a key, those of other AI Configs are left out; the newest comes first, with its time and what to do."""
+    """With a key, those of all others are left out; the newest comes first, with its time and what to do."""
     lines = [
         "The prompt of AI Config 'chat' has a variable {{shop}} that is not given; it is left empty. Add it.",
         "A second Tracking was created, although one is open. Create one. Pass it on.",
         "No provider call was seen in a run of 'other', so its tokens are estimated. Wrap the client.",
+        "AI Config 'nightly' is disabled, because there is no such AI Config in this environment; correct the key.",
         "The cost of 'chat' is unknown: its price is wrong",
     ]
     before = datetime.now().replace(microsecond=0)
@@ -94,7 +95,7 @@ def test_the_doctor_shows_the_warnings_of_one_ai_config(capsys: pytest.CaptureFi
     ]
     for item in of_chat:
         assert before <= datetime.fromisoformat(item["text"].split(": ")[0]) <= datetime.now()
-    assert ["'other'" in item["text"] for item in of_all] == [False, True, False, False]
+    assert ["'other'" in item["text"] for item in of_all] == [False, False, True, False, False]
 
 
 def test_estimated_tokens_are_on_the_page(chat: DevServer) -> None:

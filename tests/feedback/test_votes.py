@@ -103,12 +103,12 @@ def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCapture
             browser.post("/feedback", json=body, headers={"X-User": "grace@example.org"})
             browser.post("/feedback", json=body, headers={"X-User": "eve@example.org"})
 
-    assert "feedback store failed" in caplog.text
+    assert "A vote was not counted, because Broken failed (ConnectionError). It is answered with 503" in caplog.text
     assert not any(secret in caplog.text for secret in (token, "diagnosis", "grace", "eve@"))
 
 
 def test_an_endpoint_without_a_context_is_logged_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a middleware and without ld_context, votes of users are refused, and the log says what to do."""
+    """Without a middleware or a login, votes of users are refused, and the log says what the cause may be."""
     tracking = Tracking(client, settings=Settings(feedback=feedback_settings()))
     endpoint = WSGIFeedback(tracking)
     app = flask.Flask(__name__)
@@ -119,6 +119,7 @@ def test_an_endpoint_without_a_context_is_logged_once(client: LDClient, caplog: 
 
     said = [record.getMessage() for record in caplog.records if "cannot be matched" in record.getMessage()]
     assert len(said) == 1
+    assert "If ld_context returned None, the voter was not logged in." in said[0]
     assert said[0].endswith("or give the endpoint ld_context=….")
 
 

@@ -119,6 +119,26 @@ def test_an_answer_that_the_client_cannot_parse_has_the_provider_s_figures(
     assert record.finish_reasons == ("length",)
 
 
+def test_the_remedy_for_a_stream_without_usage(
+    record_of: RecordOf, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line names an option of the framework, and not one of a client that nobody wraps."""
+    pytest.importorskip("langchain_openai")
+    provider.serve()
+
+    async def work() -> None:
+        model = _openai(provider.url)
+        model.stream_usage = False
+        assert [chunk async for chunk in model.astream("Hi")]
+
+    record = record_of(work)
+    assert record.usage is not None
+    assert record.usage.source == "estimate"
+    (line,) = [line for line in caplog.messages if "sent no usage" in line]
+    assert "LangChain's stream_usage=True" in line
+    assert "wrap_client" not in line
+
+
 def test_a_stream_of_events_has_a_finish_reason(record_of: RecordOf, provider: Provider) -> None:
     """The third version of LangChain's events has the finish reason and the model, as its other streams do."""
     pytest.importorskip("langchain_openai")

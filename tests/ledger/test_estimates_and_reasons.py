@@ -108,6 +108,20 @@ def test_the_remedy_for_missing_usage(
     assert ("Ask for it" in line) is (include_usage != "always")
 
 
+def test_the_remedy_for_an_observed_stream(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line of a stream of a client that nobody wraps names the option of the call."""
+    provider.serve(tokens=None)
+    with track_ai(config_key="chat") as run:
+        stream = openai.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True)
+        assert list(run.observe(stream))
+    assert runs.wait()
+    (line,) = caplog.messages
+    assert line.endswith("unless the call has done so, with stream_options={'include_usage': True} in the call.")
+    assert "wrap_client" not in line
+
+
 def test_a_whole_response_without_usage(
     provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
@@ -37,7 +38,10 @@ EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
 _MOST_BYTES = 1_048_576  # of the warnings
+# What an answer without warnings of a dev server raises while it is read.
+_NO_WARNINGS = (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
+_NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
 _HOSTS = {"stream": "it sends AI Configs", "base": "it answers polls for AI Configs", "events": "it receives metrics"}
 
 
@@ -146,6 +150,10 @@ def check_hosts(target: Target) -> Iterator[Finding]:
         checked.add(origin)
         cause = _find_cause(origin)
         about = "dev server" if target.url else f"{name} host"
+        if cause is None and target.url and not _is_dev_server(target.url):
+            text = f"{origin} can be reached, but it is not a dev server"
+            yield problem(about, text, f"set {DEV_SERVER} to the address that `ldai dev` prints")
+            continue
         if cause is None:
             yield ok(about, f"{origin} can be reached")
             continue
@@ -164,24 +172,39 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
     Args:
         target: The source of AI Configs.
         config_key: The key of an AI Config, whose warnings are wanted; ``None`` for those of all.
-        other_keys: The keys of the other AI Configs. A line names its AI Config as ``repr`` writes the key.
+        other_keys: The keys of the AI Configs in the environment. A line writes the key of an AI Config as ``repr``
+            does. Others may name one that the environment does not have.
     """
     if not target.url:
         return
     try:
-        with urllib3.PoolManager() as pool:
-            limit_heads(pool)
-            answer = pool.request(
-                "GET", f"{target.url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
-            )
-            body = json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))
-        found = [(str(one["kind"]), str(one["text"]), _local_time(one["receivedMs"])) for one in body["warnings"]]
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        warnings = _read_warnings(target.url)
+        found = [(str(one["kind"]), str(one["text"]), _local_time(one["receivedMs"])) for one in warnings]
+    except _NO_WARNINGS:
         return  # check_hosts reports a server that does not answer
     for kind, line, when in found:
-        if config_key is None or repr(config_key) in line or not any(repr(key) in line for key in other_keys):
+        names_one = _NAMES_ONE.search(line) or any(repr(key) in line for key in other_keys)
+        if config_key is None or repr(config_key) in line or not names_one:
             text, _, remedy = line.partition(". ")
             yield warning("application", f"{when}: {text}", remedy or f"the page Troubleshooting explains {kind!r}")
+
+
+def _is_dev_server(url: str) -> bool:
+    """Return whether `ldai dev` serves an address, and not another program."""
+    try:
+        _read_warnings(url)
+    except _NO_WARNINGS:
+        return False
+    return True
+
+
+def _read_warnings(url: str) -> Any:
+    with urllib3.PoolManager() as pool:
+        limit_heads(pool)
+        answer = pool.request(
+            "GET", f"{url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
+        )
+        return json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))["warnings"]
 
 
 def _local_time(ms: int) -> str:
