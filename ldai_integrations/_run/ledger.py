@@ -141,6 +141,12 @@ class ProviderCall:
             self.is_left = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
         self.end(now)
 
+    def overlaps(self, other: ProviderCall) -> bool:
+        """Return whether both calls were in progress at some time."""
+        return (self.ended_at is None or other.started_at <= self.ended_at) and (
+            other.ended_at is None or self.started_at <= other.ended_at
+        )
+
     def encloses(self, other: ProviderCall) -> bool:
         """Return whether the times of this call allow that its code made another call."""
         if other.source not in ("client", "framework"):  # others are reported after the fact

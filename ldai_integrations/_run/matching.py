@@ -82,10 +82,15 @@ class CountedCall:
         return self.call.is_unattended or is_cut_off
 
     def is_free_for(self, report: ProviderCall) -> bool:
-        """Return whether a report of another source may describe this call."""
+        """Return whether a report of another source may describe this call.
+
+        A framework's callback describes no call that ended before it began. LlamaIndex may report embeddings late.
+        """
         apis = {self.call.api, report.api} - {""}
         if _reporter_of(report) in self._forms or (len(apis) == 2 and "embeddings" in apis):
             return False
+        if report.source == "framework" and report.api != "embeddings":
+            return report.overlaps(self.call)
         return report.source != "sdk" or report.encloses(self.call)
 
     def is_repeated_by(self, report: ProviderCall, reading: Reading) -> bool:
@@ -253,7 +258,8 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
     """Take a report without a response id for the sum of calls that other sources have seen; return whether it is one.
 
     It is one if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
-    more than all of them, there are calls that nobody saw, and the known figures are a lower bound.
+    more than all of them, there are calls that nobody saw, and the known figures are a lower bound. A framework's
+    callback does not contain more: it is about a single call.
     """
     free = [one for one in counted if one.is_free_for(report)]
     if not free or any(_are_comparable(reading.ids, one.reading.ids) for one in free):
@@ -265,7 +271,7 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
     total = sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
     if tokens == total or tokens in _sums(figures[:_MOST_COMBINED]):
         return True
-    if tokens[0] < total[0] or tokens[1] < total[1]:
+    if report.source == "framework" or tokens[0] < total[0] or tokens[1] < total[1]:
         return False
     unknown = next((one for one in free if one.reading.usage is None and not one.call.error), None)
     if unknown is not None:
@@ -285,12 +291,15 @@ def _sums(figures: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
 
 
 def _are_comparable(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Return whether two ids are of the same kind, so that different ids mean different calls.
+    """Return whether some ids are of the same kind, so that different ids mean different calls.
 
     Frameworks give responses ids of their own (``run-…``) beside the provider's (``chatcmpl-…``).
     """
-    kinds = {"".join(takewhile(str.isalpha, ids[0])) for ids in (one, other) if ids}
-    return bool(one and other) and len(kinds) == 1
+    return not _kinds(one).isdisjoint(_kinds(other))
+
+
+def _kinds(ids: tuple[str, ...]) -> set[str]:
+    return {"".join(takewhile(str.isalpha, one)) for one in ids}
 
 
 def _tokens(usage: Usage) -> tuple[int | None, int | None]:

@@ -13,9 +13,10 @@ from ldai_integrations import track_ai
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations._run.request import ProviderRequest
 from ldai_integrations.frameworks._calls import FrameworkCalls
-from ldai_integrations.records import RunRecord
+from ldai_integrations.records import RunRecord, Usage
 from ldai_integrations.settings import Framework
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.usage import Reading
 
 _TEXT = "Hello there"
 
@@ -228,3 +229,57 @@ def test_a_call_with_unknown_tokens_makes_a_lower_bound(launchdarkly: OfflineLau
     assert _figures(record) == (2, 0, 7317, 3863)
     assert record.usage is not None
     assert record.usage.lower_bound
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        ConnectionError(),
+        _answer("run-2", tokens=None),
+        _answer("run-2", tokens=(5, 3)),
+        _answer("run-2", tokens=(7317, 3863)),
+    ],
+    ids=["failed", "without usage", "with the same tokens", "with more tokens"],
+)
+def test_a_call_after_the_end_of_another_one_is_another_call(
+    second: dict[str, Any] | Exception, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A framework's call describes no call that ended before it, whatever it says, and is no sum of such calls."""
+    above, below = _calls("langchain"), _calls("litellm")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        below.begin("1")
+        below.end("1", _answer("chatcmpl-1", tokens=(5, 3)))
+        above.begin("2")
+        if isinstance(second, Exception):
+            above.fail("2", second)
+        else:
+            above.end("2", second)
+
+    record = runs.wait(1)[-1]
+    assert (record.calls, record.failed_calls) == (2, int(isinstance(second, Exception)))
+
+
+def test_ids_of_the_provider_tell_calls_apart(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Two calls at once with the same tokens are two, if a framework has the provider's id beside one of its own."""
+    above, below = _calls("langchain"), _calls("litellm")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        above.begin("1")
+        below.begin("2")
+        above.end("1", Reading(usage=Usage(5, 3), ids=("run-1", "chatcmpl-1")))
+        below.end("2", _answer("chatcmpl-2", tokens=(5, 3)))
+
+    assert _figures(runs.wait(1)[-1]) == (2, 0, 10, 6)
+
+
+def test_a_call_with_more_tokens_than_another_one_at_once_is_no_sum(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A framework reports single calls: one that has more tokens than those of others does not contain them."""
+    above, below = _calls("langchain"), _calls("litellm")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        above.begin("1")
+        below.begin("2")
+        above.end("1", _answer("run-1", tokens=(7317, 3863)))
+        below.end("2", _answer("chatcmpl-2", tokens=(5, 3)))
+
+    assert _figures(runs.wait(1)[-1]) == (2, 0, 7322, 3866)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from ldai_integrations import track_ai
+from ldai_integrations import track_ai, wrap_client
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
 from ..ledger.provider import IN, OUT, Provider
@@ -152,3 +152,20 @@ def test_a_stream_of_events_has_a_finish_reason(record_of: RecordOf, provider: P
     assert record.finish_reasons == ("stop",)
     assert record.response_model.startswith("gpt-4o-mini")
     assert record.time_to_first_token_ms is not None
+
+
+def test_a_call_after_one_of_a_wrapped_client_is_another_one(record_of: RecordOf, provider: Provider) -> None:
+    """If a client checks the question and LangChain fails to answer it, the run has two calls and is an error."""
+    openai = pytest.importorskip("openai")
+    pytest.importorskip("langchain_openai")
+    provider.serve("guard", tokens=(IN, OUT))
+    provider.serve(status=500)
+
+    async def work() -> None:
+        with openai.OpenAI(base_url=f"{provider.url}/v1", api_key="none") as client:
+            question: Any = [{"role": "user", "content": "Hi"}]
+            wrap_client(client).chat.completions.create(model="guard", messages=question)
+        await _openai(provider.url).ainvoke("Hi")
+
+    record = record_of(work)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
