@@ -58,7 +58,7 @@ def show_signature(
     _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, signature: str | None, _returns: str | None
 ) -> tuple[str, str] | None:
     """Show the signature of the page, or else of the code. A default that has no literal becomes an ellipsis."""
-    return signature and (re.sub(r"<[^<>]*(<lambda>)?>", "…", signature), "")
+    return (re.sub(r"<[^<>]*(<lambda>)?>", "…", signature), "") if signature else None
 
 
 def show_context_managers(_app: Sphinx, function: Any, _bound_method: bool) -> None:

@@ -33,6 +33,18 @@ def is_cancellation(exc: BaseException) -> bool:
     return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
 
 
+def is_disconnect(exc: BaseException) -> bool:
+    """Return whether an exception means that the client has left, or was raised while such an exception was handled."""
+    cause: BaseException | None = exc
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            break
+        if any(origin_of(cls) in _CLIENT_GONE for cls in type(cause).__mro__):
+            return True
+        cause = cause.__context__
+    return False
+
+
 def may_be_billed(exc: BaseException) -> bool:
     """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
     names, cause = [], exc

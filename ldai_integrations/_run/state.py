@@ -22,7 +22,7 @@ from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
-from .failures import is_cancellation
+from .failures import is_cancellation, is_disconnect
 from .ledger import Ledger
 from .open_runs import CallOutside
 from .options import RunOptions
@@ -361,7 +361,7 @@ class RunState:
         """Record an exception of the handler: the outcome of the run is error, or cancelled."""
         if self.finished:  # for example, Starlette raises the exception again after it has answered with status 500
             return
-        if is_cancellation(exc):
+        if is_cancellation(exc) or is_disconnect(exc):
             self.is_cancelled = True
         elif self.error is None:
             self.error = exc

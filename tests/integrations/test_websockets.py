@@ -160,6 +160,22 @@ def test_a_client_that_leaves_cancels_the_exchange(app: Any, records: list[RunRe
     assert outcomes(records) == [("chat", "cancelled", 2 * _WORD_MS)]
 
 
+def test_an_apology_to_a_client_that_has_left(tracking: Tracking, records: list[RunRecord]) -> None:
+    """An exception that is raised because the client has left cancels the exchange, like the disconnect itself."""
+
+    async def exchange() -> None:
+        async with track_ai(config_key="chat", tracking=tracking):
+            try:
+                raise WebSocketDisconnect(1006)
+            except Exception:
+                # What Starlette raises if the handler then sends a message about the error.
+                raise RuntimeError('Cannot call "send" once a close message has been sent.')  # noqa: B904
+
+    with pytest.raises(RuntimeError, match="close message"):
+        asyncio.run(exchange())
+    assert [record.outcome for record in records] == ["cancelled"]
+
+
 class Client:
     """Speak to a websocket."""
 
