@@ -59,6 +59,7 @@ class ProviderCall:
         model: The requested model, if a wrapped client made the call.
         provider: The provider whose own server was called, if that is certain.
         framework: The name of the framework, if one reports it.
+        begins_late: Whether it may have started long before ``started_at``, because its reporter is late.
         ended_at: The end of the response; ``None`` while it is in progress.
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
@@ -85,6 +86,7 @@ class ProviderCall:
     model: str = ""
     provider: str = ""
     framework: str = ""
+    begins_late: bool = False
     ended_at: float | None = None
     error: str = ""
     first_token_at: float | None = None

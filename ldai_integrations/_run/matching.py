@@ -84,12 +84,12 @@ class CountedCall:
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call.
 
-        A framework's callback describes no call that ended before it began. LlamaIndex may report embeddings late.
+        A framework's callback does not describe a call that ended before it began, unless one of them comes late.
         """
         apis = {self.call.api, report.api} - {""}
         if _reporter_of(report) in self._forms or (len(apis) == 2 and "embeddings" in apis):
             return False
-        if report.source == "framework" and report.api != "embeddings":
+        if report.source == "framework" and not (report.begins_late or self.call.begins_late):
             return report.overlaps(self.call)
         return report.source != "sdk" or report.encloses(self.call)
 

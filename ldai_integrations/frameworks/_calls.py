@@ -52,6 +52,7 @@ class FrameworkCalls:
         request: ReadRequest | None = None,
         *,
         api: str = "chat",
+        begins_late: bool = False,
         ends_late: bool = False,
     ) -> None:
         """Begin a call of the current run; outside of any run, only note that there was one.
@@ -63,6 +64,7 @@ class FrameworkCalls:
             request: Returns the request, or ``None`` if it cannot be read. It is called only if the tokens have to be
                 estimated.
             api: The format of the request; see :class:`ProviderRequest`.
+            begins_late: Whether the call may have been made some time ago, and may even have ended.
             ends_late: Whether the end of the call is reported from another thread, maybe after the end of the run. The
                 report of the run waits for it, at most ``Settings.usage_wait`` seconds.
         """
@@ -74,6 +76,7 @@ class FrameworkCalls:
             note_call_outside(run)
         elif self.name in run.services.settings.frameworks:
             begun = _OpenCall(run, self, api, request)
+            begun.call.begins_late = begins_late
             self._open[call_id] = begun
             if ends_late:
                 begun.call.wait = partial(self._wait, call_id, begun.ended)

@@ -66,7 +66,7 @@ class _Handlers:
             self._begun[event.call_id] = None
             if len(self._begun) > _MOST_REMEMBERED:
                 del self._begun[next(iter(self._begun))]
-            self._calls.begin(event.call_id, partial(_request_of, event), ends_late=True)
+            self._calls.begin(event.call_id, partial(_request_of, event), begins_late=True, ends_late=True)
 
     def add_chunk(self, _source: object, event: Any) -> None:
         delta: dict[str, Any] = {"content": event.chunk}

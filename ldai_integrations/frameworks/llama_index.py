@@ -111,7 +111,7 @@ class _Events(BaseEventHandler):
         LlamaIndex drops the usage, so that the tokens of the texts are counted.
         """
         if not self._calls.is_open(event.span_id):
-            self._calls.begin(event.span_id, api="embeddings")
+            self._calls.begin(event.span_id, api="embeddings", begins_late=True)
         if isinstance(event, EmbeddingEndEvent):
             self._calls.end(event.span_id, request=lambda: ProviderRequest("embeddings", {"input": event.chunks}))
 

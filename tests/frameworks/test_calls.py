@@ -259,6 +259,20 @@ def test_a_call_after_the_end_of_another_one_is_another_call(
     assert (record.calls, record.failed_calls) == (2, int(isinstance(second, Exception)))
 
 
+def test_a_late_report_may_describe_a_call_that_has_ended(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A framework that reports a call after its end does not report another one."""
+    above, below = _calls("crewai"), _calls("litellm")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+        below.begin("1")
+        below.end("1", _answer("chatcmpl-1", tokens=(5, 3)))
+        above.begin("2", begins_late=True)
+        above.end("2", _answer("run-2", tokens=(5, 3)))
+
+    assert _figures(runs.wait(1)[-1]) == (1, 0, 5, 3)
+
+
 def test_ids_of_the_provider_tell_calls_apart(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """Two calls at once with the same tokens are two, if a framework has the provider's id beside one of its own."""
     above, below = _calls("langchain"), _calls("litellm")
