@@ -67,7 +67,7 @@ def _outcome_without_call(run: RunState, status: int | None) -> Outcome:
         return "error"
     if status is not None and status >= 400:
         return "discarded"
-    if run.services.reporter.expects_calls(run.config_key):
+    if run.services.reporter.expects_calls(run.config_key) and not run.has_nested_usage:
         _note_no_call(run)
         return "discarded"
     return "success" if run.config.enabled else "discarded"

@@ -30,15 +30,20 @@ _EXPECTED = {
     "dict_type": "an object",
     "model_type": "an object",
     "literal_error": "one of {expected}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
 }
 # The values of these fields of a variation can be shown. Others may contain prompts, which must not get into a log.
-_SHOWN = ("_ldMeta", "model")
+_SHOWN = ("_ldMeta", "model", "judgeConfiguration")
 # The AI SDK raises on a wrong value in one of these fields, or ignores it. Without the first, it serves nothing.
 _READ = ("_ldMeta.version", "model", "messages")
+_NOT_READ = "model.custom."
 # The weights of a rollout are thousandths of a percent.
 _WHOLE = 100_000
 # An unknown field that is at least so similar to a known one is probably misspelled.
 _SIMILAR = 0.8
+# One that is the beginning of a known one is, if it is so long.
+_SHORTEST = 5
 # An AI Config that is off, or an agent graph, does not need these.
 _OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
 
@@ -116,7 +121,9 @@ def check_source(source: object, *, refused: Collection[Severity]) -> tuple[Payl
     if structure:  # the checks of AI Configs need a correct structure
         raise FlagFileError(structure)
     payload = _build_payload(source)
-    problems = [problem for key, flag in payload["flags"].items() for problem in check_ai_config(key, flag)]
+    found = payload["flags"]
+    problems = [problem for key, flag in found.items() for problem in check_ai_config(key, flag)]
+    problems += [problem for key, flag in found.items() for problem in _check_judges(key, flag, found)]
     if fatal := [problem for problem in problems if problem.severity in refused]:
         raise FlagFileError(fatal)
     return payload, problems
@@ -194,6 +201,8 @@ def _describe(detail: Any, model: str, *, is_shown: bool) -> str:
     for kind, name in kinds:
         if isinstance(value, kind) and not (is_shown and kind is str):
             shown = name
+    if detail["type"] == "literal_error" and not is_shown:
+        return f"must be {expected}"
     return f"must be {expected}, not {shown}"
 
 
@@ -256,7 +265,7 @@ def check_ai_config(key: str, flag: Json) -> list[Problem]:
     if not any(isinstance(value, dict) and any(name in value for name in _AI_CONFIG_FIELDS) for value in variations):
         return []
     parsed = Flag.model_validate(flag)
-    found = [*_find_misspelled(flag, parsed), *_check_rollouts(parsed)]
+    found = [*_find_misspelled(flag, parsed), *_check_rollouts(parsed), *_check_names(variations)]
     for index, value in enumerate(variations):
         found += [(f"variations[{index}]{path}", text, severity) for path, text, severity in _check_variation(value)]
     return [Problem(f"flag '{key}'", path, text, severity) for path, text, severity in found]
@@ -268,8 +277,10 @@ _Found = Iterator[tuple[str, str, Severity]]
 def _find_misspelled(source: Json, part: Part, path: str = "") -> _Found:
     """Yield the unknown fields of an object, and of the objects in it, whose names are similar to an absent field's."""
     known = {field.alias or name: name for name, field in type(part).model_fields.items()}
+    absent = sorted(known.keys() - source.keys())
     for name in sorted(source.keys() - known.keys()):
-        for similar in difflib.get_close_matches(name, sorted(known.keys() - source.keys()), 1, _SIMILAR):
+        longer = [other for other in absent if len(name) >= _SHORTEST and other.startswith(name)]
+        for similar in difflib.get_close_matches(name, absent, 1, _SIMILAR) or longer[:1]:
             yield f"{path}{name}", f"is not known and ignored; did you mean '{similar}'?", "suspect"
     for alias, name in known.items():
         value, inner = source.get(alias), getattr(part, name)
@@ -291,6 +302,31 @@ def _check_rollouts(flag: Flag) -> _Found:
                 yield f"{path}.rollout", text, "suspect"
 
 
+def _check_names(variations: Sequence[object]) -> _Found:
+    """Yield the variations that are on and have the key of another one."""
+    found: dict[object, int] = {}
+    for index, value in enumerate(variations):
+        match value:
+            case {"_ldMeta": {"enabled": True, "variationKey": str(name)}} if name in found:
+                text = f"is '{name}', as in variations[{found[name]}]; give each a key, or their figures are added up"
+                yield f"variations[{index}]._ldMeta.variationKey", text, "suspect"
+            case {"_ldMeta": {"enabled": True, "variationKey": str(name)}}:
+                found[name] = index
+
+
+def _check_judges(key: str, flag: Json, keys: Collection[str]) -> Iterator[Problem]:
+    """Yield the judges of an AI Config that are not among the keys of the file."""
+    for index, value in enumerate(flag["variations"]):
+        match value:
+            case {"_ldMeta": _, "judgeConfiguration": {"judges": list(judges)}}:
+                for number, judge in enumerate(judges):
+                    name = judge.get("key") if isinstance(judge, dict) else None
+                    if isinstance(name, str) and name not in keys:
+                        path = f"variations[{index}].judgeConfiguration.judges[{number}].key"
+                        text = f"is '{name}', but there is no such AI Config; add it, or correct the key"
+                        yield Problem(f"flag '{key}'", path, text, "suspect")
+
+
 def _check_variation(value: object) -> _Found:
     """Yield field, text and severity of each problem of a variation."""
     meta = value.get("_ldMeta") if isinstance(value, dict) else None
@@ -302,7 +338,9 @@ def _check_variation(value: object) -> _Found:
             path = _name_field(detail["loc"])
             if is_served or not path.startswith(_OF_ENABLED):
                 text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN))
-                is_read = path.startswith(_READ) or (path in ("", "_ldMeta") and detail["type"] != "missing")
+                is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
+                is_read = is_read or (path in ("", "_ldMeta") and detail["type"] != "missing")
+                is_read = is_read and detail["type"] != "literal_error"  # any text is read
                 yield f".{path}" if path else "", text, "unreadable" if is_read else "suspect"
     else:
         for path, text, severity in _find_misspelled(value, parsed):  # type: ignore[arg-type]

@@ -42,6 +42,17 @@ class Meta(Part):
     """What the AI Config is: `completion` has messages, `agent` has instructions, `judge` scores the runs of others."""
 
 
+class Custom(Part):
+    """Values of your own, for `run.custom()`, and the prices of the model."""
+
+    cost_per_input_token: float | None = Field(None, ge=0)
+    """The price of an input token, in USD."""
+    cost_per_output_token: float | None = Field(None, ge=0)
+    """The price of an output token, in USD."""
+    cost_per_cached_input_token: float | None = Field(None, ge=0)
+    """The price of an input token from a cache, in USD."""
+
+
 class Model(Part):
     """A model and its parameters."""
 
@@ -49,8 +60,8 @@ class Model(Part):
     """The name of the model, as its provider spells it."""
     parameters: Json | None = None
     """Parameters of the call, such as `{"temperature": 0.2, "maxTokens": 400}`."""
-    custom: Json | None = None
-    """Values of your own, for `run.custom()`; `costPerInputToken` and `costPerOutputToken` are prices in USD."""
+    custom: Custom | None = None
+    """Values of your own, for `run.custom()`, and the prices of the model."""
 
 
 class Provider(Part):
@@ -63,8 +74,8 @@ class Provider(Part):
 class Message(Part):
     """A message of a prompt."""
 
-    role: str
-    """The role: `system`, `user` or `assistant`."""
+    role: Literal["system", "user", "assistant", "developer"]
+    """The role: `system`, `user` or `assistant`; `developer` is another name for `system`."""
     content: str
     """The text. `{{variables}}` are filled in by `track_ai(variables=…)`, `{{ldctx.key}}` by the LD context."""
 
@@ -87,7 +98,7 @@ class AttachedJudge(Part):
 
     key: str
     """The key of the AI Config with the mode `judge`."""
-    sampling_rate: float
+    sampling_rate: float = Field(ge=0, le=1)
     """The share of the runs that it scores, 0 to 1."""
 
 

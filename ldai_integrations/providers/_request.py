@@ -44,12 +44,21 @@ class Request(Mapping[str, Any]):
     in the same way for every provider.
     """
 
-    def __init__(self, api: Api, client: object, arguments: Json, observe: Callable[[Any], Any], bind: _Bind) -> None:
+    def __init__(
+        self,
+        api: Api,
+        client: object,
+        arguments: Json,
+        observe: Callable[[Any], Any],
+        bind: _Bind,
+        note_stream: Callable[[], None],
+    ) -> None:
         self._api = api
         self._client = client
         self._arguments = arguments
         self._observe = observe
         self._bind = bind
+        self._note_stream = note_stream
 
     def __getitem__(self, name: str) -> Any:
         return self._arguments[name]
@@ -81,12 +90,13 @@ class Request(Mapping[str, Any]):
         """Call the model and return an iterator over its text, piece by piece.
 
         It raises before the first piece if the provider refuses the call, so that the response can still have another
-        status.
+        status. The calls of tools are not in it, which is logged once if the AI Config has tools.
 
         Raises:
             ConfigurationError: If the client is asynchronous.
             Exception: What the provider's client raises.
         """
+        self._note_stream()
         events = self._api.events(self._bind(self._call)(self._api.stream_call, self._streaming))
         begun = list(islice(events, 1)) if self._api.is_lazy else []
         return self._texts(begun, events)
@@ -110,6 +120,7 @@ class Request(Mapping[str, Any]):
             ConfigurationError: If the client is not asynchronous.
             Exception: What the provider's client raises.
         """
+        self._note_stream()
         path = self._api.async_stream_call or self._api.stream_call
         events = self._api.events(await self._bind(self._acall)(path, self._streaming))
         first = await anext(aiter(events), None) if self._api.is_lazy else None
@@ -259,4 +270,15 @@ def make_request(
             subject,
             found.name,
         )
-    return Request(found, client, arguments, observe, bind)
+
+    def note_stream() -> None:
+        if prompt.tools:
+            diagnostics.note(
+                "tools",
+                f"{subject}: stream",
+                "A stream of AI Config %r has tools, but stream() and astream() return only the text: a call of a tool "
+                "is lost. Give tools=[] if the application implements none. Otherwise, make the call yourself.",
+                subject,
+            )
+
+    return Request(found, client, arguments, observe, bind, note_stream)

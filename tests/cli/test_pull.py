@@ -180,7 +180,8 @@ def test_an_ai_config_is_served_as_in_launchdarkly(
             assert (run.model, run.provider, run.parameters) == ("gpt-4o-mini", "OpenAI", {"temperature": 0.2})
             run.discard()
         tracking.close()
-    assert [line for line in caplog.messages if "variables=" not in line] == []
+    [line] = [line for line in caplog.messages if "variables=" not in line]
+    assert "judges[0].key is 'relevance', but there is no such AI Config" in line
 
 
 def _user(key: str) -> Any:

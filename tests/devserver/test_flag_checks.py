@@ -190,6 +190,31 @@ SUSPECT: list[tuple[Json, str]] = [
         {"model": {"name": "gpt-4o", "parmeters": {}}},
         "variations[1].model.parmeters is not known and ignored; did you mean 'parameters'?",
     ),
+    ({"judgeConfig": {}}, "variations[1].judgeConfig is not known and ignored; did you mean 'judgeConfiguration'?"),
+    (
+        {"judgeConfiguration": {"judges": [{"key": "chat", "samplingRate": 7}]}},
+        "variations[1].judgeConfiguration.judges[0].samplingRate must be at most 1, not 7",
+    ),
+    (
+        {"judgeConfiguration": {"judges": [{"key": "relevance", "samplingRate": 1}]}},
+        "variations[1].judgeConfiguration.judges[0].key is 'relevance', but there is no such AI Config; add it",
+    ),
+    (
+        {"messages": [{"role": "sytem", "content": "hi"}]},
+        "variations[1].messages[0].role must be one of 'system', 'user', 'assistant' or 'developer'",
+    ),
+    (
+        {"model": {"name": "gpt-4o", "custom": {"costPerInputToken": "free"}}},
+        'variations[1].model.custom.costPerInputToken must be a number, not "free"',
+    ),
+    (
+        {"model": {"name": "gpt-4o", "custom": {"costPerInputToken": -1}}},
+        "variations[1].model.custom.costPerInputToken must be at least 0, not -1",
+    ),
+    (
+        {"model": {"name": "gpt-4o", "custom": {"costPerInputTokens": 1e-7, "tier": "free"}}},
+        "variations[1].model.custom.costPerInputTokens is not known and ignored; did you mean 'costPerInputToken'?",
+    ),
     (
         {"messages": [{"role": "user", "content": "hi", "$coment": ""}]},
         "variations[1].messages[0].$coment is not known and ignored; did you mean '$comment'?",
@@ -291,6 +316,15 @@ def test_suspect_targeting_is_served(change: Json, message: str) -> None:
     flag = {name: value for name, value in flag_with({}).items() if name != "offVariation"} | change
     [problem] = check_ai_config("chat", flag)
     assert (problem.severity, str(problem).startswith(f"flag 'chat': {message}")) == ("suspect", True)
+
+
+def test_two_variations_of_one_name() -> None:
+    """Variations that are on and have the same key are a warning: LaunchDarkly adds up their figures."""
+    flag = flag_with({})
+    twice = {**flag, "variations": [*flag["variations"], flag["variations"][1]]}
+    [problem] = check_ai_config("chat", twice)
+    message = "flag 'chat': variations[2]._ldMeta.variationKey is 'v', as in variations[1]; give each a key"
+    assert (problem.severity, str(problem).startswith(message)) == ("suspect", True)
 
 
 def test_other_unknown_fields_are_left_alone() -> None:

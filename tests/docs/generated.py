@@ -19,7 +19,7 @@ from .conftest import DOCS, ROOT
 
 #: The objects of a flag file, in the order of the page: AI Configs, then targeting.
 FORMAT = (
-    *("File", "Flag", "Variation", "Meta", "Model", "Provider", "Message", "Tool"),
+    *("File", "Flag", "Variation", "Meta", "Model", "Custom", "Provider", "Message", "Tool"),
     *("JudgeConfiguration", "AttachedJudge"),
     *("Serve", "Rollout", "WeightedVariation", "Rule", "Clause", "Target", "Prerequisite"),
     *("Segment", "SegmentTarget", "SegmentRule"),

@@ -59,6 +59,24 @@ def test_a_run_does_not_report_the_tokens_of_the_nested_run_whose_answer_it_retu
     assert (record.outcome, record.calls, record.usage) == ("success", 0, None)
 
 
+def test_a_run_whose_calls_are_all_in_a_nested_run_is_not_discarded(
+    nested: Callable[[], Any], openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its answer does not come from a cache, whatever earlier runs of the same AI Config have done."""
+    client = wrap_client(openai)
+
+    @track_ai(config_key="chat")
+    def outer(*, calls: bool) -> object:
+        return client.chat.completions.create(**ASK) if calls else nested().choices[0].message.content
+
+    for calls in (False, True, False):
+        outer(calls=calls)
+    runs.wait(5)
+    found = [(one.outcome, one.calls, one.usage is None) for one in runs.records if one.config_key == "chat"]
+    assert found == [("success", 0, True), ("success", 1, False), ("success", 0, True)]
+    assert caplog.messages == []
+
+
 def test_a_run_does_not_report_the_tokens_of_the_stream_of_a_nested_run(openai: Any, runs: RecordingSink) -> None:
     """A stream that passes through two runs is a call of the one that made it."""
     client = wrap_client(openai)

@@ -576,6 +576,24 @@ def test_versions_of_azure(
     assert {"max_tokens", "max_completion_tokens"} & set(sent[0]) == {limit}
 
 
+@pytest.mark.parametrize(("tools", "lines"), [(None, 1), (["weather"], 1), ([], 0)])
+def test_tools_that_a_stream_cannot_return(
+    tools: Any, lines: int, provider: Provider, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream with tools is logged once for an AI Config, because it has the text only; a whole answer is not."""
+    _serve(launchdarkly, CASES["openai"], tools={"weather": TOOL})
+    client = wrap_client(makers.openai(provider.url))
+
+    def handler(run: Run) -> list[str]:
+        request = run.request(client, user="Oslo?", tools=tools)
+        return [request.send().text, *request.stream(), *request.stream()]
+
+    _run(launchdarkly, handler)
+    assert (
+        sum("has tools, but stream() and astream() return only the text" in line for line in caplog.messages) == lines
+    )
+
+
 def test_options_of_streams_in_the_ai_config(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
     """``stream_options`` of an AI Config are sent with streams only, and ``stream`` does not decide."""
     options = {"include_usage": True}
