@@ -393,10 +393,9 @@ def test_the_tree_of_many_runs(raw: httpx.Client) -> None:
 def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx.Client) -> None:
     """If an agent is read as a completion, which the SDK does silently, the page gets a problem. Problems of the flag
     file are listed, too."""
-    meta = {"enabled": True, "variationKey": "v", "version": 1, "mode": "agent"}
-    server.set_flags(
-        edited(variations=[{"_ldMeta": meta, "model": {"name": "m"}, "provider": {"name": "p"}, "messages": []}] * 3)
-    )
+    metas = [{"enabled": True, "variationKey": name, "version": 1, "mode": "agent"} for name in "abc"]
+    rest: dict[str, Any] = {"model": {"name": "m"}, "provider": {"name": "p"}, "messages": []}
+    server.set_flags(edited(variations=[{"_ldMeta": meta, **rest} for meta in metas]))
     client = connect(server)
     ai_client = LDAIClient(client)
     ai_client.agent_config("chat", Context.create("ada"))
