@@ -60,9 +60,10 @@ def _entry_of(history: Sequence[dict[str, Any]], outputs: object) -> dict[str, A
 
 
 def _is_cached(entry: dict[str, Any]) -> bool:
-    """Return whether an answer comes from DSPy's cache: it has no usage, although its response has."""
-    usage = getattr(entry["response"], "usage", None)
-    return not entry["usage"] and bool(usage)
+    """Return whether an answer comes from DSPy's cache: it says so, or only its response has a usage."""
+    response = entry["response"]
+    has_only_there = not entry["usage"] and bool(getattr(response, "usage", None))
+    return getattr(response, "cache_hit", False) is True or has_only_there
 
 
 def _read_entry(entry: dict[str, Any]) -> Reading | None:

@@ -24,17 +24,18 @@ def dspy() -> Any:
     return pytest.importorskip("dspy")
 
 
+@pytest.mark.parametrize("is_module", [False, True])
 def test_an_answer_from_the_cache_is_no_call(
-    dspy: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+    dspy: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider, *, is_module: bool
 ) -> None:
     """A run that DSPy's cache answers has no call and no generation."""
-    provider.serve(MODEL, tokens=TOKENS)
-    model = dspy.LM(f"openai/{MODEL}", api_base=f"{provider.url}/v1", api_key="none", cache=True)
+    provider.serve(MODEL, tokens=TOKENS, words=("[[ ## answer ## ]]\nHello",))
     question = str(uuid.uuid4())  # the cache is on disk
 
     for _ in range(2):
-        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
-            model(question)
+        model = dspy.LM(f"openai/{MODEL}", api_base=f"{provider.url}/v1", api_key="none", cache=True)
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking), dspy.context(lm=model):
+            dspy.Predict("question -> answer")(question=question) if is_module else model(question)
 
     records = runs.wait(2)
     assert [(record.calls, record.outcome) for record in records] == [(1, "success"), (0, "discarded")]
