@@ -50,13 +50,15 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
 def _is_answer(run: RunState, own: Reading | None) -> bool:
     """Return whether the output is the answer of a provider.
 
-    JSON of the application may contain the usage of an answer that it has cached. A provider's has a finish reason.
+    JSON of the application may contain the usage of an answer that it has cached. A provider's has a finish reason, or
+    input only, as embeddings have.
     """
     if own is None or not (run.counts_pages or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
+    has_input_only = own.usage is not None and own.usage.input_tokens is not None and own.usage.output_tokens is None
     may_be_cached = run.services.reporter.expects_calls(run.config_key)
-    return is_streamed or bool(own.finish_reasons or own.error) or not may_be_cached
+    return is_streamed or has_input_only or bool(own.finish_reasons or own.error) or not may_be_cached
 
 
 def _outcome_without_call(run: RunState, status: int | None) -> Outcome:

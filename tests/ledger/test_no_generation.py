@@ -247,6 +247,26 @@ def test_a_cached_answer(
     assert "run.discard()" in line
 
 
+def test_embeddings_of_another_client(openai: Any, runs: RecordingSink) -> None:
+    """Embeddings have no finish reason; those that a handler passes on count beside calls that are seen."""
+    client = wrap_client(openai)
+    usage = {"prompt_tokens": IN, "total_tokens": IN}
+    vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
+    embeddings = {"object": "list", "model": "m", "data": [vector], "usage": usage}
+
+    @track_ai(config_key="chat")
+    def handler(path: str) -> Any:
+        if path == "/chat":
+            return client.chat.completions.create(model="gpt-4o-mini", messages=ASK).choices[0].message.content
+        return embeddings
+
+    for path in ("/chat", "/embeddings"):
+        handler(path)
+    records = runs.wait(2)
+    assert [record.outcome for record in records] == ["success", "success"]
+    assert [record.usage.input_tokens for record in records if record.usage] == [IN, IN]
+
+
 def test_usage_without_a_call_is_logged(get: Get, runs: RecordingSink, caplog: pytest.LogCaptureFixture) -> None:
     """A middleware says once that it does not count a response with usage, of which it has seen no provider call."""
     assert (get("/usage"), get("/chat"), get("/usage"), get("/usage")) == (200, 200, 200, 200)
