@@ -200,7 +200,7 @@ SUSPECT: list[tuple[Json, str]] = [
         "variations[1].judgeConfiguration.judges[0].key is 'relevance', but there is no such AI Config; add it",
     ),
     (
-        {"messages": [{"role": "sytem", "content": "hi"}]},
+        {"messages": [{"role": "human", "content": "hi"}]},
         "variations[1].messages[0].role must be one of 'system', 'user', 'assistant' or 'developer'",
     ),
     (
