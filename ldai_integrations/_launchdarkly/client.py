@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _REMEDIES = {
 }
 _AI_EVENT = "$ld:ai:"
 _GRAPH_EVENT = f"{_AI_EVENT}graph:"
+# How many runs are remembered, so that an event about one of them is not taken for one about the run in progress.
+_MOST_RUNS = 10_000
 
 # The key and the run id of the newer SDK's graph that runs here. It sends an event before each agent.
 _graph_run: ContextVar[tuple[object, str]] = ContextVar("ldai_integrations.graph_run", default=(None, ""))
@@ -127,6 +130,8 @@ class TrackingClient(_Interface):
         # The last value of each variation that passed the checks: the SDK's store returns the same object again.
         self._checked: dict[tuple[str, int | None, str], object] = {}
         self._models: dict[tuple[object, object, object], dict[str, object]] = {}
+        # The ids of the last runs.
+        self._run_ids: OrderedDict[object, None] = OrderedDict()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
@@ -181,14 +186,11 @@ class TrackingClient(_Interface):
         except Exception as exc:
             self._diagnostics.failed("event", event_name, exc)
 
-    def track_of_run(
-        self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
-    ) -> None:
-        """Send an event as :meth:`track` does. It is about the run that it names, whichever run is in progress."""
-        try:
-            self._send(event_name, context, data, metric_value, names_run=True)
-        except Exception as exc:
-            self._diagnostics.failed("event", event_name, exc)
+    def remember_run(self, run_id: str) -> None:
+        """Remember the id of a run: events with it are about this run, whichever run is in progress."""
+        self._run_ids[run_id] = None
+        if len(self._run_ids) > _MOST_RUNS:
+            self._run_ids.popitem(last=False)
 
     def send(
         self,
@@ -202,15 +204,7 @@ class TrackingClient(_Interface):
             raise EventRefusedError("the LDClient is closed, or its queue of events is full")
         self._send(event_name, context, data, metric_value)
 
-    def _send(
-        self,
-        event_name: str,
-        context: Context | Mapping[str, Any],
-        data: object,
-        value: float | None,
-        *,
-        names_run: bool = False,
-    ) -> None:
+    def _send(self, event_name: str, context: Context | Mapping[str, Any], data: object, value: float | None) -> None:
         if self._forks != forks.count:
             self._restart()
         if isinstance(data, dict) and event_name.startswith(_GRAPH_EVENT):
@@ -221,8 +215,8 @@ class TrackingClient(_Interface):
             current = self._get_current()
             run = current.find_run(str(data["configKey"])) if current is not None else None
             of_newer_sdk = not isinstance(context, Context)
-            if names_run and run is not None and not run.has_id(data.get("runId")):
-                run = None  # the event is about another run
+            if run is not None and data.get("runId") in self._run_ids and not run.has_id(data["runId"]):
+                run = None  # the event is about an earlier run
             if run is not None and run.ld_client is self:
                 name, ld_context = event_name.removeprefix(_AI_EVENT), _context_of(context)
                 data = run.take_event(name, ld_context, data, value, of_newer_sdk=of_newer_sdk)
@@ -258,11 +252,10 @@ class TrackingClient(_Interface):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunClient:
-    """A client for the tracker of a run or of a graph. Its events are about that run, whichever run is in progress.
+class ExtendingClient:
+    """A client for a tracker that adds fields to its events, such as the ``parentRunId`` of a nested run.
 
-    It adds fields to its events, such as the ``parentRunId`` of a nested run. LaunchDarkly ignores the fields that it
-    does not know. The dev server shows the ``parentRunId``.
+    LaunchDarkly ignores the fields that it does not know. The dev server shows the ``parentRunId``.
 
     Attributes:
         client: The client object of the library.
@@ -276,7 +269,7 @@ class RunClient:
         self, event_name: str, context: Context, data: dict[str, object], metric_value: float | None = None
     ) -> None:
         """Send an event with the fields."""
-        self.client.track_of_run(event_name, context, {**self.fields, **data} if self.fields else data, metric_value)
+        self.client.track(event_name, context, {**self.fields, **data}, metric_value)
 
 
 def _parent_in_graph(event_name: str, data: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ class _Silent:
     def track(self, *args: object) -> None:
         """Do nothing."""
 
-    track_of_run = track
+    remember_run = track
 
 
 @cache

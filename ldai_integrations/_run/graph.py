@@ -13,7 +13,7 @@ from typing import Any, cast
 from ldai.tracker import AIGraphTracker, TokenUsage
 from ldclient import Context, LDClient
 
-from .._launchdarkly.client import RunClient, TrackingClient
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from ..records import RunRecord
 from .context import RequestScope, get_current, outside
 from .failures import is_cancellation
@@ -168,7 +168,7 @@ class GraphRun:
         """Return a tracker whose events belong to the run of the newer SDK, if that runs the graph."""
         known = ("runId", "configKey", "parentRunId")
         fields = {name: value for name, value in self._data_of_sdk.items() if name in known}
-        client = RunClient(self.ld_client, fields) if fields else self.ld_client
+        client = ExtendingClient(self.ld_client, fields) if fields else self.ld_client
         return AIGraphTracker(cast(LDClient, client), self._variation_key, self.key, self._version, self._ld_context)
 
     def _report_handoffs(self, nodes: list[_Node], tracker: AIGraphTracker) -> None:

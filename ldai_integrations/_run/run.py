@@ -345,7 +345,7 @@ class Run:
             "variationKey": identity.variation_key,
             "version": identity.version,
         }
-        state.services.ld_client.track_of_run(metric_key, state.ld_context, {**(data or {}), **about}, value)
+        state.services.ld_client.track(metric_key, state.ld_context, {**(data or {}), **about}, value)
 
     def evaluate(self, metric_key: str, score: Score) -> None:
         """Score this run under a metric of your own, once per metric.

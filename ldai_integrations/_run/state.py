@@ -16,7 +16,7 @@ from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
 from .._identity import TrackerIdentity
-from .._launchdarkly.client import RunClient, TrackingClient
+from .._launchdarkly.client import ExtendingClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
 from ..delivery import exits, forks
 from ..records import RunRecord
@@ -166,8 +166,12 @@ class RunState:
             config, parent_id = self.config, self.parent_run_id
             with self._lock:
                 if self._sdk_tracker is None:
-                    self._identity = TrackerIdentity.of(config.create_tracker())
-                    self._sdk_tracker = self._make_tracker(self._identity, {"parentRunId": parent_id})
+                    tracker = config.create_tracker()
+                    self._identity = TrackerIdentity.of(tracker)
+                    if self.graph_key or parent_id:
+                        tracker = self._make_tracker(self._identity, {"parentRunId": parent_id})
+                    self.ld_client.remember_run(self._identity.run_id)
+                    self._sdk_tracker = tracker
         return self._sdk_tracker
 
     @property
@@ -337,6 +341,7 @@ class RunState:
         if is_known or not isinstance(data.get("runId"), str) or "variationKey" not in data:
             return
         run_id = self.id if self._sdk_tracker is not None else data["runId"]
+        self.ld_client.remember_run(run_id)
         version = int(data.get("version") or 1)
         identity = TrackerIdentity(run_id, self.config_key, str(data["variationKey"]), version)
         fields = {name: data.get(name) for name in ("environmentId", "modelKey", "modelVersion")}
@@ -350,7 +355,8 @@ class RunState:
     def _make_tracker(self, identity: TrackerIdentity, fields: Mapping[str, object]) -> LDAIConfigTracker:
         """Return a tracker of the AI SDK whose events have more fields, as far as these have a value."""
         known = {name: value for name, value in fields.items() if value}
-        client, graph_key = cast(LDClient, RunClient(self.ld_client, known)), self.graph_key or None
+        client = cast(LDClient, ExtendingClient(self.ld_client, known)) if known else self.ld_client
+        graph_key = self.graph_key or None
         return LDAIConfigTracker(client, *identity, self.ld_context, self.model, self.provider, graph_key=graph_key)
 
     def claim_score(self, judge_key: str, metric_key: str) -> bool:
