@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return _CLOSED_PIPE
     except OSError as problem:
-        if problem.filename is not None:
+        if problem.filename is not None or problem.errno != errno.ENOSPC:
             raise
         _forget_output()
         return fail(f"standard output cannot be written: {problem.strerror}")

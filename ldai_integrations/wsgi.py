@@ -130,7 +130,7 @@ def serve(
     is_head = environ.get("REQUEST_METHOD") == "HEAD"
     hooks = StreamHooks(scope) if run is None else _BodyHooks(run, is_head=is_head)
     hooks = hooks if vote_token is None else TokenHooks(vote_token, hooks)
-    return _Body(body, scope if run is None else run, hooks, close)
+    return _Body(body, hooks, close)
 
 
 def _read_whole(run: RunState, parts: Iterable[bytes]) -> None:
@@ -167,16 +167,12 @@ class _Body(TrackedStream):
 
     Args:
         body: The body of the application.
-        bound: The run or the scope.
-        hooks: What happens at its chunks and at its end.
+        hooks: What happens at its chunks and at its end, and the run or scope that they are bound to.
         close: Ends what is open in the request.
     """
 
-    def __init__(
-        self, body: Iterable[bytes], bound: RunState | RequestScope, hooks: StreamHooks, close: Callable[[], None]
-    ) -> None:
+    def __init__(self, body: Iterable[bytes], hooks: StreamHooks, close: Callable[[], None]) -> None:
         super().__init__(body, hooks)
-        self._self_bound = bound
         self._self_close = close
         self._self_next: Callable[[], bytes] | None = None
 
@@ -192,13 +188,15 @@ class _Body(TrackedStream):
 
     def close(self) -> None:
         """Close the body, and end what is open in the request."""
-        token = bind(self._self_bound)
+        steps = self._self_steps
+        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             close = getattr(self.__wrapped__, "close", None)
             if close is not None:
                 close()
         finally:
-            unbind(token)
+            if token is not None:
+                unbind(token)
             self._self_hooks.on_end(GeneratorExit())
             self._self_close()
 

@@ -64,8 +64,8 @@ class ProviderCall:
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
-        frame_at: When the last event without text arrived, up to the one with the finish reason. The application may do
-            much before it reads on to the end of the stream.
+        last_frame_at: When the last event without text arrived, up to the one with the finish reason. The application
+            may do much before it reads on to the end of the stream.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
         is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
@@ -91,7 +91,7 @@ class ProviderCall:
     error: str = ""
     first_token_at: float | None = None
     first_answer_at: float | None = None
-    frame_at: float | None = None
+    last_frame_at: float | None = None
     is_background: bool = False
     is_lookup: bool = False
     is_left: bool = False

@@ -51,7 +51,7 @@ class CountedCall:
     @property
     def is_of_framework(self) -> bool:
         """Whether a framework has reported the call."""
-        return not self._forms.keys() <= set(SOURCES)
+        return any(name not in SOURCES for name in self._forms)
 
     @property
     def is_unanswered(self) -> bool:
@@ -65,8 +65,8 @@ class CountedCall:
     @property
     def answered_at(self) -> float | None:
         """When the answer was complete; ``None`` if it is not known to be."""
-        is_finished = self.call.frame_at is not None and self.reading.finish_reasons
-        return self.call.frame_at if is_finished else self.call.ended_at
+        is_finished = self.call.last_frame_at is not None and self.reading.finish_reasons
+        return self.call.last_frame_at if is_finished else self.call.ended_at
 
     @property
     def is_unfinished(self) -> bool:

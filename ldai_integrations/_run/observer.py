@@ -114,7 +114,7 @@ class Observer(StreamHooks):
             has_delta = reader.feed(item)
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
             if not is_finished and (call.rest is not None or not has_delta):
-                call.frame_at = self._clock()
+                call.last_frame_at = self._clock()
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
             if call.first_answer_at is None:
@@ -277,12 +277,12 @@ class Observer(StreamHooks):
             self.on_item(http.content)
             self._call.end(self._clock())
             return
-        if self._call.error and not hasattr(http.__class__, "iter_bytes"):
-            self._call.end(self._clock())  # nobody needs the body of a refusal
-            return
         if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
-            self._ledger.withdraw(self._call)
-            self._note_unknown(http)
+            if self._call.error:  # nobody needs the body of a refusal
+                self._call.end(self._clock())
+            else:
+                self._ledger.withdraw(self._call)
+                self._note_unknown(http)
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)

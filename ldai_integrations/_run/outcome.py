@@ -11,7 +11,7 @@ from .request import NOT_OF_TEXT
 from .state import RunState
 from .web import status_of_exception
 
-# APIs whose answers are no generated text.
+# APIs whose answers are not generated text.
 _WITHOUT_TEXT = NOT_OF_TEXT - {"realtime"} | {"embeddings"}
 
 

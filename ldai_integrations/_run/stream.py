@@ -138,7 +138,7 @@ class _Steps:
                 raise
             finally:
                 if token is not None:
-                    unbind(token)
+                    unbind(token)  # of the module: the garbage collector may close a step in another context
             if not hooks.on_item(item):
                 return item
             step, args = self.stream.__anext__, ()

@@ -63,6 +63,7 @@ def tokens_and_cost(
     priced = _priced_calls(run, calls, added, own, outcome)
     is_partial = _is_partial(run, calls, added, own)
     usage, stated = _sum(run, calls, priced, is_partial=is_partial), _stated_usage(run)
+    # A report that repeats the provider's counts must not hide what else is known, such as cached tokens.
     if stated is not None and (usage is None or _counts_of(stated) != _counts_of(usage)):
         usage, priced = stated, [PricedCall(stated)]
     if calls and usage is not None and usage.estimated and outcome != "cancelled" and "tokens" not in run.stated.events:
@@ -71,7 +72,7 @@ def tokens_and_cost(
 
 
 def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> bool:
-    """Return whether the run may have more tokens than are known: of an answer that nobody saw, or saw to its end."""
+    """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
     if calls:
         return run.may_miss_calls or any(call.is_unfinished or _is_unknown(call) for call in calls)
     if added is not None or (own is not None and own.finish_reasons):

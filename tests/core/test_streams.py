@@ -263,7 +263,7 @@ def test_the_clean_up_of_a_generator_belongs_to_its_run(track: Decorate, records
     next(stream)
     stream.close()
 
-    eventually(lambda: bool(records))
+    assert eventually(lambda: bool(records))
     assert records[0].outcome == "cancelled"
     assert records[0].usage == Usage(70_001, 9_007, 79_008)
 

@@ -40,7 +40,7 @@ _REACH_SECONDS = 5.0
 _MOST_BYTES = 1_048_576  # of the warnings
 # What an answer without warnings of a dev server raises while it is read.
 _NO_WARNINGS = (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
-
+# What stands before the key of an AI Config in a line.
 _NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
 _HOSTS = {"stream": "it sends AI Configs", "base": "it answers polls for AI Configs", "events": "it receives metrics"}
 
