@@ -266,11 +266,16 @@ class OfflineLaunchDarkly:
 
 @contextmanager
 def recorded_runs() -> Iterator[RecordingSink]:
-    """Record every run that finishes inside the block, of all Trackings, including runs that are not reported."""
+    """Record every run of the block, of all Trackings, including runs that are not reported.
+
+    A run that was opened before the block, such as one that an earlier test left open, is not recorded.
+    """
     sink = RecordingSink()
+    begun_at = time.time()
 
     def keep(_config_key: str, *, record: RunRecord) -> None:
-        sink.emit(record)
+        if record.started_at >= begun_at:
+            sink.emit(record)
 
     with run_finished.connected_to(keep):
         yield sink

@@ -284,6 +284,19 @@ def test_discarded_runs_are_recorded_where_they_are_looked_for(no_leaks: None) -
     assert launchdarkly.sink.records == []
 
 
+def test_a_run_that_an_earlier_test_left_open_is_not_recorded(no_leaks: None) -> None:
+    """It may end at any time."""
+    with OfflineLaunchDarkly({"bot": ai_config(), "other": ai_config()}) as launchdarkly:
+        with track_ai("bot") as earlier:
+            earlier.add_usage(input_tokens=7, output_tokens=5)
+            with recorded_runs() as runs:
+                with track_ai("other") as run:
+                    run.add_usage(input_tokens=11, output_tokens=3)
+                earlier.finish()
+                launchdarkly.sink.wait(2)
+        assert [record.usage.total_tokens for record in runs.records if record.usage] == [14]
+
+
 def test_counting() -> None:
     """Tokens are what the counter says, while it is there."""
     before = count_tokens("unbelievably")
