@@ -28,7 +28,7 @@ class Usage:
     Attributes:
         input_tokens: All prompt tokens, including those read from a cache.
         output_tokens: All generated tokens, including reasoning.
-        total_tokens: The provider's total, else input plus output.
+        total_tokens: The provider's total, else input plus output. For a lower bound, else the one that is known.
         cached_input_tokens: The part of the input that was read from a cache.
         cache_write_input_tokens: The part of the input that was written to a cache.
         reasoning_tokens: The part of the output that was reasoning.

@@ -219,7 +219,16 @@ def _sum(
         total = total.filled_from(prompt or Usage())
     if total == Usage():
         return None
-    return replace(total, lower_bound=True) if is_partial else total
+    return _as_lower_bound(total) if is_partial else total
+
+
+def _as_lower_bound(usage: Usage) -> Usage:
+    """Return a usage that may be higher. Its total has at least the tokens that are known."""
+    if usage.total_tokens is not None:
+        return replace(usage, lower_bound=True)
+    known = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.other_tokens or 0)
+    estimated = usage.estimated | {"total_tokens"} if usage.estimated else usage.estimated
+    return replace(usage, total_tokens=known, estimated=estimated, lower_bound=True)
 
 
 def _cost(

@@ -558,7 +558,10 @@ def test_usage_so_far_is_a_lower_bound(closes: bool, provider: Provider, openai:
 
 
 def test_a_run_that_is_left_before_the_first_word(openai: Any, runs: RecordingSink) -> None:
-    """Its output is unknown, and its usage is a lower bound, because the provider may bill an answer."""
+    """Its output is unknown, and its usage is a lower bound, because the provider may bill an answer.
+
+    So its total has the tokens that are known, and the totals of many runs agree with their parts.
+    """
 
     @track_ai("chat")
     def words() -> Iterator[str]:
@@ -574,7 +577,7 @@ def test_a_run_that_is_left_before_the_first_word(openai: Any, runs: RecordingSi
     assert (record.outcome, record.calls) == ("cancelled", 1)
     assert record.usage is not None
     assert record.usage.input_tokens
-    assert (record.usage.output_tokens, record.usage.total_tokens) == (None, None)
+    assert (record.usage.output_tokens, record.usage.total_tokens) == (None, record.usage.input_tokens)
     assert (record.usage.lower_bound, record.usage.source) == (True, "estimate")
 
 
