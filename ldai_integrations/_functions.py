@@ -14,7 +14,7 @@ from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
-from ._run.options import RunOptions, check_on_disabled, variables_for
+from ._run.options import RunOptions, check_arguments, check_on_disabled, variables_for
 from ._run.response import RunHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
@@ -99,6 +99,8 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     signature = set_signature(wrapper, func, place)
     if not hasattr(func, "__wrapped__"):  # a decorator below may fill in parameters, or return what is awaited
         check_on_disabled(opener.on_disabled, signature, is_awaited=track is _track_coroutine)
+        check_arguments("ld_context", opener.ld_context, signature)
+        check_arguments("variables", opener.variables, signature)
     return wrapper
 
 

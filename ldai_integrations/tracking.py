@@ -29,6 +29,7 @@ from .delivery import (
     delivery_of,
     forks,
     not_configured,
+    note_ignored,
     watch_client,
     watch_dev_server,
 )
@@ -155,7 +156,8 @@ class Tracking:
         environ = os.environ if environ is None else environ
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
-        tracking._dev_warnings = watch_dev_server(environ, tracking._diagnostics)
+        tracking._dev_warnings = watch_dev_server(environ)
+        note_ignored(environ, tracking._diagnostics)
         process.check_owners(tracking)
         tracking._services.start.begin(tracking.client, tracking._diagnostics, tracking.settings.start_wait)
         return tracking

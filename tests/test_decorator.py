@@ -568,6 +568,14 @@ def test_an_on_disabled_that_cannot_work(handler: Callable[..., Any], on_disable
         track_ai(config_key="chat", on_disabled=on_disabled)(handler)
 
 
+@pytest.mark.parametrize("option", ["ld_context", "variables"])
+def test_a_function_that_takes_other_arguments(option: str) -> None:
+    """It is refused when the handler is decorated. Otherwise, every user would be anonymous."""
+    options: dict[str, Any] = {option: lambda request: None}
+    with pytest.raises(ConfigurationError, match=rf"{option} takes \(request\), but the handler takes \(self, "):
+        track_ai(config_key="chat", **options)(_method)
+
+
 @functools.wraps(_method)
 def _filled_in(question: str) -> str:
     return _method(None, question, run=current_run())
@@ -588,6 +596,7 @@ def _filled_in(question: str) -> str:
 def test_an_on_disabled_that_may_work(handler: Callable[..., Any], on_disabled: Any) -> None:
     """Whatever takes the arguments of some call of the handler is accepted."""
     track_ai(config_key="chat", on_disabled=on_disabled)(handler)
+    track_ai(config_key="chat", ld_context=on_disabled, variables=on_disabled)(handler)
 
 
 @pytest.mark.parametrize("target", [Tracking, 7, None, "handler"])

@@ -183,8 +183,13 @@ def test_a_run_without_an_annotation(caplog: pytest.LogCaptureFixture) -> None:
     def again(run=None):  # type: ignore[no-untyped-def]
         pass
 
-    [line] = lines(caplog)
-    assert "view' has no annotation, so track_ai does not fill it in. Write run: Run for the run" in line
+    @track_ai(config_key="chat")
+    def misspelt(run: Rnu) -> None:  # type: ignore[name-defined]  # noqa: F821  # what this test is about
+        pass
+
+    first, second = lines(caplog)
+    assert "view' has no annotation, or one whose name is not known, so track_ai does not fill it in. Write " in first
+    assert "misspelt' has no annotation, or one whose name is not known" in second
 
 
 def test_a_middleware_of_the_other_kind(tracking: Tracking) -> None:

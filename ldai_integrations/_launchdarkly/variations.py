@@ -28,7 +28,7 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
     if not isinstance(meta, dict):
         yield "its variation has no _ldMeta; check that the key is an AI Config's and not a plain flag's"
         return
-    yield from _meta_problems(meta, mode)
+    yield from _meta_problems(meta, _mode_of(value, meta) if mode != "judge" else meta.get("mode"), mode)
     model = value.get("model")
     if isinstance(model, dict) and not isinstance(model.get("name"), str):
         yield "model.name is missing; choose a model for the variation"
@@ -63,8 +63,17 @@ def _field(value: object, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _meta_problems(meta: dict[str, Any], mode: str) -> Iterator[str]:
-    found = meta.get("mode")
+def _mode_of(value: dict[str, Any], meta: dict[str, Any]) -> object:
+    """Return the mode of a variation. One that does not say it has the mode of its prompt."""
+    if "mode" in meta:
+        return meta["mode"]
+    has_messages, has_instructions = bool(value.get("messages")), bool(value.get("instructions"))
+    if has_messages == has_instructions:
+        return None
+    return "completion" if has_messages else "agent"
+
+
+def _meta_problems(meta: dict[str, Any], found: object, mode: str) -> Iterator[str]:
     if meta.get("enabled") and found in MODES and found != mode:
         if "judge" in (found, mode):
             remedy = "attach an AI Config of mode 'judge' as a judge, and track others only"

@@ -183,7 +183,10 @@ class RequestScope:
             found = source(*args, **kwargs)
         except Exception as exc:
             raise_if_from_signal(exc)
-            problem = f"ld_context raised {describe(exc)}"  # its text may name a user
+            if isinstance(exc, TypeError) and exc.__traceback__ is not None and exc.__traceback__.tb_next is None:
+                problem = "ld_context cannot be called with the arguments of the handler, or with the request"
+            else:
+                problem = f"ld_context raised {describe(exc)}"  # its text may name a user
         else:
             if found is None:
                 return self.anonymous

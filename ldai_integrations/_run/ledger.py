@@ -104,10 +104,15 @@ class ProviderCall:
     measure: Callable[[], int] = int
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether a wrapped client still waits for the beginning of the answer."""
+        return self.source == "client" and self.form is None and self.ended_at is None
+
+    @property
     def is_unattended(self) -> bool:
         """Whether nobody waited for its end."""
-        has_not_begun = self.source == "client" and self.form is None
-        return self.is_left or (self.ended_at is None and (has_not_begun or self.first_token_at is not None))
+        has_begun = self.ended_at is None and self.first_token_at is not None
+        return self.is_left or self.is_waiting or has_begun
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""

@@ -19,7 +19,7 @@ from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
 from .context import RequestScope, Services, current_scope, get_current
-from .options import RunOptions, check_ld_context, check_variables, variables_for
+from .options import RunOptions, check_ld_context, check_takes_request, check_variables, variables_for
 from .state import RunState, open_run
 from .vote_token import VoteToken
 
@@ -65,6 +65,8 @@ class RequestTracking:
     ) -> None:
         check_ld_context(ld_context)
         check_variables(variables)
+        for name, func in {"config_key": config_key, "variables": variables, "ld_context": ld_context}.items():
+            check_takes_request(name, func)
         if inspect.iscoroutinefunction(config_key):
             raise ConfigurationError("config_key is a coroutine function; give a plain function")
         self.services = services
@@ -154,6 +156,7 @@ class VoteEndpoint:
         secrets: Sequence[Secret] = (),
     ) -> None:
         check_ld_context(ld_context)
+        check_takes_request("ld_context", ld_context)
         if services.feedback is None:
             raise ConfigurationError(
                 "Feedback is off; create the Tracking with settings=Settings(feedback=FeedbackSettings(…))"

@@ -136,19 +136,55 @@ def check_on_disabled(
             "but the handler is not one, so nobody awaits its answer. "
             "Give a plain function, or make the handler a coroutine function"
         )
-    try:
-        signature = inspect.signature(on_disabled)
-    except (TypeError, ValueError):  # builtins without a signature
-        return
-    if handler is None or any(
-        each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in handler.parameters.values()
+    check_arguments("on_disabled", on_disabled, handler)
+
+
+def check_arguments(name: str, func: object, handler: inspect.Signature | None) -> None:
+    """Refuse, at set-up, a function of the application that can never be called with the arguments of a handler.
+
+    Args:
+        name: The option that it was given as.
+        func: What the application gave; anything but a callable passes.
+        handler: The signature of the handler for its callers; ``None`` if it is not known.
+
+    Raises:
+        ConfigurationError: If it takes no arguments with which the handler can be called.
+    """
+    signature = _signature_of(func)
+    if (
+        signature is None
+        or handler is None
+        or any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in handler.parameters.values())
     ):
         return
     if not any(_can_take(signature, *arguments) for arguments in _calls_of(handler)):
         raise ConfigurationError(
-            f"on_disabled takes {_names_in(signature)}, but the handler takes {_names_in(handler)}; it is called with "
+            f"{name} takes {_names_in(signature)}, but the handler takes {_names_in(handler)}; it is called with "
             "the arguments of the handler, without the run"
         )
+
+
+def check_takes_request(name: str, func: object) -> None:
+    """Refuse, at set-up, a function of the application that cannot be called with a request.
+
+    Args:
+        name: The option of a middleware that it was given as.
+        func: What the application gave; anything but a callable passes.
+
+    Raises:
+        ConfigurationError: If it does not take one argument.
+    """
+    signature = _signature_of(func)
+    if signature is not None and not _can_take(signature, ["request"], []):
+        raise ConfigurationError(f"{name} takes {_names_in(signature)}; it is called with the request")
+
+
+def _signature_of(func: object) -> inspect.Signature | None:
+    """Return the signature of a callable; ``None`` if it is none, or has none as many builtins."""
+    try:
+        return inspect.signature(func) if callable(func) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _names_in(signature: inspect.Signature) -> str:

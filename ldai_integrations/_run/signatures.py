@@ -33,14 +33,19 @@ def find_place(func: Callable[..., object]) -> RunPlace | None:
         if parameter.annotation in (Run, Run | None):
             is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
             return RunPlace(parameter.name, index if is_positional else None)
-    if any(one.name == "run" and one.annotation is one.default is one.empty for one in parameters):
+    if any(one.name == "run" and one.default is one.empty and _is_unknown(one.annotation) for one in parameters):
         logger.warning(
-            "The parameter 'run' of %r has no annotation, so track_ai does not fill it in. Write run: Run for the run, "
-            "or annotate it with another type if the caller passes it.",
+            "The parameter 'run' of %r has no annotation, or one whose name is not known, so track_ai does not fill it "
+            "in. Write run: Run for the run, or annotate it with another type if the caller passes it.",
             getattr(func, "__qualname__", func.__class__.__qualname__),
             extra={"ldai_kind": "track_ai"},
         )
     return None
+
+
+def _is_unknown(annotation: object) -> bool:
+    """Return whether there is no annotation, or a string that cannot be evaluated."""
+    return annotation is inspect.Parameter.empty or isinstance(annotation, str)
 
 
 def set_signature(

@@ -262,6 +262,12 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "A provider's answer did not arrive, or not to its end, in a run of %r, and the provider may bill it. So "
             "the tokens are an estimate and a lower bound. If the client gave up, give it a longer timeout."
         )
+    elif unfinished and all(call.call.is_waiting for call in unfinished):
+        cause = "not waited for"
+        text = (
+            "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a lower "
+            "bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True)."
+        )
     elif unfinished:
         cause = "not read to its end"
         text = (

@@ -16,7 +16,7 @@ from ._connection import (
 )
 from ._delivery import Delivery, delivery_of
 from ._dev_server import DevWarnings, watch_dev_server
-from ._environment import CONFIG_FILE, SERVERLESS, client_from_env, is_serverless, not_configured
+from ._environment import CONFIG_FILE, SERVERLESS, client_from_env, is_serverless, not_configured, note_ignored
 from ._exit import exits
 from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
@@ -43,6 +43,7 @@ __all__ = [
     "is_real_key",
     "is_serverless",
     "not_configured",
+    "note_ignored",
     "problem_with_key",
     "report_connection",
     "safe_context",

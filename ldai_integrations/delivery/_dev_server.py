@@ -8,37 +8,23 @@ from contextlib import suppress
 
 import urllib3
 
-from .._diagnostics import Diagnostics, receivers
-from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, is_real_key
+from .._diagnostics import receivers
+from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY
 
 _SECONDS = 2.0
 
 
-def watch_dev_server(environ: Mapping[str, str], diagnostics: Diagnostics) -> DevWarnings | None:
-    """Show the library's warnings on the page of the dev server, and warn if it takes the place of LaunchDarkly.
+def watch_dev_server(environ: Mapping[str, str]) -> DevWarnings | None:
+    """Show the library's warnings on the page of the dev server.
 
     Args:
         environ: The environment variables.
-        diagnostics: Where the warning is noted.
 
     Returns:
         What shows the warnings, or ``None`` without a dev server.
     """
     key, server = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER))
-    if not server:
-        return None
-    warnings = DevWarnings(server.rstrip("/"), key or DEV_KEY)
-    if is_real_key(key):
-        diagnostics.note(
-            "dev_server",
-            "",
-            "%s is set, so LaunchDarkly is not used, although %s has the key of an environment: AI Configs come from "
-            "the dev server, and events go there. Unset %s in production.",
-            DEV_SERVER,
-            SDK_KEY,
-            DEV_SERVER,
-        )
-    return warnings
+    return DevWarnings(server.rstrip("/"), key or DEV_KEY) if server else None
 
 
 class DevWarnings:

@@ -11,11 +11,11 @@ from typing import Any
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
-from .._diagnostics import logger
+from .._diagnostics import Diagnostics, logger
 from .._http import LOOPBACK, split_address
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
-from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, problem_with_key
+from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, is_real_key, problem_with_key
 from ._processor import INBOX_EVENTS, SpoolingEventProcessor
 from ._sdk import SdkChangedError, without_timeout_warning
 
@@ -80,6 +80,31 @@ def client_from_env(environ: Mapping[str, str]) -> LDClient:
     if file:
         return _start(_config_of_file(Path(file)))
     raise TrackingNotConfiguredError(not_configured(environ))
+
+
+def note_ignored(environ: Mapping[str, str], diagnostics: Diagnostics) -> None:
+    """Warn of variables that have no effect, because another one says where AI Configs come from."""
+    key, server, file = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
+    if server and is_real_key(key):
+        diagnostics.note(
+            "dev_server",
+            SDK_KEY,
+            "%s is set, so LaunchDarkly is not used, although %s has the key of an environment: AI Configs come from "
+            "the dev server, and events go there. Unset %s in production.",
+            DEV_SERVER,
+            SDK_KEY,
+            DEV_SERVER,
+        )
+    if file and (server or key):
+        used = DEV_SERVER if server else SDK_KEY
+        diagnostics.note(
+            "config_file",
+            CONFIG_FILE,
+            "%s is set, so the AI Configs of the file in %s are not served. Unset %s to use the file.",
+            used,
+            CONFIG_FILE,
+            used,
+        )
 
 
 def _make(key: str, **uris: Any) -> LDClient:

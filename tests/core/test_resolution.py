@@ -140,6 +140,18 @@ def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture
     assert [("mode 'agent'" in text, "well-formed" in text) for text in served] == [(True, False), (False, True)]
 
 
+@pytest.mark.parametrize(("read_as", "prompt"), [("agent", "messages"), ("completion", "instructions")])
+def test_a_variation_that_does_not_say_its_mode(read_as: Any, prompt: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It has the mode of its prompt, which would be missing if it was read with the other mode."""
+    texts: dict[str, Any] = {prompt: "Be brief."}
+    with OfflineLaunchDarkly({"bot": ai_config(**texts)}):
+        with track_ai("bot", mode=read_as) as run:
+            assert not run.config.enabled
+        with track_ai("bot", mode="completion" if read_as == "agent" else "agent") as run:
+            assert run.system == "Be brief."
+    assert f"but is read as {read_as!r}" in caplog.text
+
+
 def test_a_default_is_rendered_anew(no_leaks: None) -> None:
     """Each run fills in the default with its own variables; the default itself stays as it is."""
     default = AICompletionConfigDefault(enabled=True, messages=[LDMessage(role="system", content="You help {{shop}}.")])

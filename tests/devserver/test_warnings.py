@@ -122,6 +122,19 @@ def test_a_dev_server_in_the_place_of_launchdarkly(chat: DevServer, caplog: pyte
     assert REAL_KEY not in line
 
 
+def test_a_file_that_is_not_used(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A dev server comes before a file of AI Configs, which is one warning."""
+    environ = {"LDAI_DEV_SERVER": chat.url, "LDAI_CONFIG_FILE": "configs.json"}
+    tracking = Tracking.from_env(environ=environ)
+    assert tracking.stats().diagnostics == {"config_file": 1}
+    tracking.close()
+    [line] = caplog.messages
+    assert line == (
+        "LDAI_DEV_SERVER is set, so the AI Configs of the file in LDAI_CONFIG_FILE are not served. Unset "
+        "LDAI_DEV_SERVER to use the file."
+    )
+
+
 @pytest.mark.parametrize("key", ["", "sdk-dev"])
 def test_a_key_for_the_dev_server(key: str, chat: DevServer) -> None:
     """A key that is made up for the dev server causes no warning."""

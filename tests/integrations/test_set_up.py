@@ -85,6 +85,16 @@ def test_an_option_that_cannot_take_effect(tracking: Tracking, integration: str,
     INTEGRATIONS[integration](tracking, config_key="chat", **options)
 
 
+@pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
+@pytest.mark.parametrize("option", ["config_key", "variables", "ld_context"])
+def test_a_function_that_does_not_take_the_request(tracking: Tracking, integration: str, option: str) -> None:
+    """A middleware calls its functions with the request."""
+    options: dict[str, Any] = {"config_key": "chat", option: lambda request, user: None}
+
+    with pytest.raises(ConfigurationError, match=rf"{option} takes \(request, user\); it is called with the request"):
+        INTEGRATIONS[integration](tracking, **options)
+
+
 def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:
     """A middleware cannot await its key."""
     with pytest.raises(ConfigurationError, match="config_key is a coroutine function; give a plain function"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -262,6 +263,25 @@ def test_a_stream_that_is_left(provider: Provider, openai: Any, runs: RecordingS
     record = handled(handler, runs)
     assert record.usage is not None
     assert (record.outcome, record.usage.source, record.usage.lower_bound) == ("success", "estimate", True)
+
+
+def test_a_call_that_runs_on_after_the_failure_of_another(
+    provider: Provider, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``asyncio.gather`` does not wait for it. The log says how to do so."""
+    provider.serve(SLOW, delay=LATE)
+    provider.serve("refused", status=400)
+
+    async def handler(client: Any) -> None:
+        ask = client.chat.completions.create
+        with suppress(Exception):
+            await asyncio.gather(*(ask(model=model, messages=ASK) for model in (SLOW, "refused")))
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound
+    assert "A provider's answer had not arrived when a run of 'chat' ended" in caplog.text
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
