@@ -97,11 +97,18 @@ def test_a_dev_server_that_a_client_does_not_use(
     with DevServer(FLAGS) as gone:
         url = gone.url
     monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-    options = {"event_processor_class": SpoolingEventProcessor, "diagnostic_opt_out": True, **uris(url)}
-    tracking = Tracking(LDClient(Config("test", **options), start_wait=0), settings=Settings(flush_timeout=0.5))
+    processors: list[SpoolingEventProcessor] = []
+
+    def make(config: Config) -> SpoolingEventProcessor:
+        processors.append(SpoolingEventProcessor(config))
+        return processors[0]
+
+    config = Config("test", event_processor_class=make, diagnostic_opt_out=True, **uris(url))
+    tracking = Tracking(LDClient(config, start_wait=0), settings=Settings(flush_timeout=0.5))
     with track_ai("chat", tracking=tracking):
         pass
     tracking.flush()
+    processors[0].close(timeout=0.1)  # otherwise the client would try for ten seconds
     tracking.client.close()
     assert "does not accept events (unreachable): it is unavailable; check the network" in caplog.text
     assert "AI Config 'chat' is disabled, because LaunchDarkly is not connected yet: " in caplog.text

@@ -29,11 +29,11 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_mypy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mypy accepts the files in its strict mode."""
+    """mypy accepts the library, its tests, and the applications in its strict mode."""
     api = pytest.importorskip("mypy.api")
     monkeypatch.chdir(ROOT)
 
-    output, errors, status = api.run(CHECKED)
+    output, errors, status = api.run([])
 
     assert (status, errors) == (0, ""), output
 
