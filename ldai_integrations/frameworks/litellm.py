@@ -14,7 +14,10 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
+from .._http import split_address
 from .._run.request import ProviderRequest
+from ..providers._servers import is_openai
+from ..records import Usage
 from ..usage import Reading, parse_amount, read
 from ._calls import FrameworkCalls
 
@@ -133,7 +136,7 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
         return reading
     if not usage.total_tokens:
         return replace(reading, usage=None)
-    if details.get("stream") and _must_ask_for_usage(details):
+    if details.get("stream") and (_must_ask_for_usage(details) or _is_count_of_litellm(reading, usage, details)):
         counted = frozenset(("input_tokens", "output_tokens", "total_tokens"))
         return replace(reading, usage=replace(usage, estimated=counted))
     return reading
@@ -141,12 +144,40 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
 
 def _must_ask_for_usage(details: Mapping[str, Any]) -> bool:
     """Return whether a provider sends the usage of a stream if it is asked to, and was not."""
-    if _api_of(details) not in ("chat", "completions"):
-        return False
     options = (details.get("optional_params") or {}).get("stream_options") or {}
-    if options.get("include_usage"):
+    return not options.get("include_usage") and _sends_usage_on_request(details)
+
+
+def _sends_usage_on_request(details: Mapping[str, Any]) -> bool:
+    """Return whether the format of a call's stream has usage only if the request asks for it."""
+    if _api_of(details) not in ("chat", "completions"):
         return False
     supported = litellm.get_supported_openai_params(
         model=str(details.get("model")), custom_llm_provider=details.get("custom_llm_provider")
     )
     return "stream_options" in (supported or ())
+
+
+def _is_count_of_litellm(reading: Reading, usage: Usage, details: Mapping[str, Any]) -> bool:
+    """Return whether LiteLLM has counted the tokens of a stream, because the server ignored that it was asked.
+
+    LiteLLM does not say so. But then its counts are those of its own counter. OpenAI's own servers and Azure send the
+    usage, which may be the same.
+    """
+    is_own = details.get("custom_llm_provider") == "azure" or is_openai(_host_of(details))
+    if is_own or not _sends_usage_on_request(details):
+        return False
+    model, messages = str(details.get("model")), details.get("messages")
+    if not isinstance(messages, list) or usage.input_tokens != litellm.token_counter(model=model, messages=messages):
+        return False
+    if reading.tool_calls or reading.reasoning:
+        return True
+    return bool(
+        usage.output_tokens == litellm.token_counter(model=model, text=reading.text, count_response_tokens=True)
+    )
+
+
+def _host_of(details: Mapping[str, Any]) -> str:
+    """Return the host that a call was sent to."""
+    address = split_address(str((details.get("litellm_params") or {}).get("api_base") or ""))
+    return (address.hostname or "") if address is not None else ""

@@ -32,6 +32,11 @@ def has_newer_options(client: object) -> bool:
         query = getattr(client, "default_query", None)
         version = query.get("api-version") if isinstance(query, Mapping) else None
         return version is None or str(version) >= _AZURE_WITH_OPTIONS
+    return is_openai(host)
+
+
+def is_openai(host: str) -> bool:
+    """Return whether a host is one of OpenAI's own."""
     return host == "openai.com" or host.endswith(".openai.com")
 
 

@@ -102,6 +102,21 @@ def test_a_stream_that_litellm_counts_itself_is_an_estimate(
     assert _figures(record)[2] == "estimate"
 
 
+@pytest.mark.parametrize("plan", [{}, {"tool": "lookup"}, {"words": ("Grüße", " aus Köln")}])
+@pytest.mark.parametrize("tokens", [None, TOKENS])
+def test_a_stream_of_a_server_that_ignores_the_question_for_its_usage(
+    tokens: Any, plan: dict[str, Any], litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """LiteLLM counts the tokens itself then, and does not say so. They are an estimate."""
+    provider.serve("other", tokens=tokens, **plan)
+    options = {**options, "stream": True, "stream_options": {"include_usage": True}}
+
+    record = serve(lambda: list(litellm.completion("openai/other", MESSAGES, **options)))
+
+    assert record.calls == 1
+    assert _figures(record)[2] == ("estimate" if tokens is None else "provider")
+
+
 def test_a_wrapped_client_asks_for_the_usage_of_a_stream(litellm: Any, serve: Serve, options: dict[str, Any]) -> None:
     """With a client that asks for the usage, a stream is exact, although the handler does not ask."""
     from openai import OpenAI

@@ -59,3 +59,21 @@ def test_each_call_counts_once(
     assert record.usage is not None
     assert (record.calls, record.usage.input_tokens, record.usage.output_tokens) == (1, IN, OUT)
     assert record.usage.source == "provider"
+
+
+def test_adk_above_a_litellm_that_counts_itself(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """The tokens that LiteLLM counts are an estimate, also if a framework above it passes them on."""
+    pytest.importorskip("google.adk.models.lite_llm")
+    provider.serve("silent", tokens=None)
+
+    @track_ai(config_key="chat", tracking=launchdarkly.tracking)
+    def handler() -> None:
+        wait(adk.run(adk.litellm(provider.url, "silent"), streams=True))
+
+    handler()
+
+    [record] = runs.wait(1)
+    assert record.usage is not None
+    assert (record.calls, record.usage.source) == (1, "estimate")
