@@ -9,7 +9,7 @@ from ..records import RunRecord
 from .matching import CountedCall
 from .outcome import outcome_of
 from .state import RunState
-from .tokens import added_usage, tokens_and_cost
+from .tokens import added_usages, tokens_and_cost
 
 # An id may come from a header, which may have any length.
 _MOST_OF_ID = 256
@@ -26,10 +26,10 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         ended_at: The end of the run on its clock, in seconds.
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
-    added = added_usage(run)
-    own = run.output.reading() if not calls and added is None else None
+    added = added_usages(run)
+    own = run.output.reading() if not calls and not added else None
     _note_calls_outside(run)
-    outcome = outcome_of(run, calls, own, has_added=added is not None)
+    outcome = outcome_of(run, calls, own, has_added=bool(added))
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     identity, stated = run.identity, run.stated.events

@@ -33,19 +33,18 @@ _TO_ASK = {
 _OBSERVED = f"Ask for it, unless the call has done so, with {_OF_CALL} in the call."
 
 
-def added_usage(run: RunState) -> Usage | None:
-    """Return the tokens of the provider calls that user code reported with ``run.add_usage``."""
+def added_usages(run: RunState) -> list[Usage]:
+    """Return the tokens of each provider call that user code reported with ``run.add_usage``."""
     known = [reconcile(usage) for usage in run.stated.usages]
     if None in known:
         run.note_wrong_number("run.add_usage()", WRONG_COUNTS)
-    parts = [usage for usage in known if usage is not None]
-    return reduce(add, parts) if parts else None
+    return [usage for usage in known if usage is not None]
 
 
 def tokens_and_cost(
     run: RunState,
     calls: Sequence[CountedCall],
-    added: Usage | None,
+    added: Sequence[Usage],
     own: Reading | None,
     outcome: Outcome,
     costs: Costs | None,
@@ -55,7 +54,7 @@ def tokens_and_cost(
     Args:
         run: A finished run.
         calls: Its provider calls, each of them once.
-        added: The tokens of calls that user code reported.
+        added: The tokens of each call that user code reported.
         own: What its output contains in a provider's format, if no call was seen.
         outcome: Its outcome.
         costs: The prices; ``None`` if nobody wants to know the cost.
@@ -71,11 +70,11 @@ def tokens_and_cost(
     return usage, _cost(run, priced, usage, costs, is_partial=is_partial)
 
 
-def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None) -> bool:
+def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usage], own: Reading | None) -> bool:
     """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
     if calls:
         return run.may_miss_calls or any(call.is_unfinished or _is_unknown(call) for call in calls)
-    if added is not None or (own is not None and own.finish_reasons):
+    if added or (own is not None and own.finish_reasons):
         return False
     is_stream = run.output.first_token_at is not None and not run.output.is_whole
     is_cut_off = own is not None and is_stream and (own.usage is None or own.usage.output_tokens is None)
@@ -103,12 +102,12 @@ def _counts_of(usage: Usage) -> tuple[int, ...]:
 
 
 def _priced_calls(
-    run: RunState, calls: Sequence[CountedCall], added: Usage | None, own: Reading | None, outcome: Outcome
+    run: RunState, calls: Sequence[CountedCall], added: Sequence[Usage], own: Reading | None, outcome: Outcome
 ) -> list[PricedCall]:
     """Return what is known about the usage and the cost of each provider call; estimate what a provider left out."""
-    priced = [] if added is None else [PricedCall(added)]
+    priced = [PricedCall(usage) for usage in added]
     for counted in calls:
-        if counted.call.source == "span" and added is not None:  # the handler reports tokens itself
+        if counted.call.source == "span" and added:  # the handler reports tokens itself
             continue
         usage, reading = _complete(run, counted), counted.reading
         if usage is not None or reading.cost is not None or counted.is_unfinished or not counted.is_failed:

@@ -466,6 +466,16 @@ def test_prices_change_with_time_and_size() -> None:
     assert large.input_cost == 101 * Decimal("0.00002")
 
 
+def test_each_reported_call_has_its_own_price(served: Any, records: list[RunRecord]) -> None:
+    """Two calls below the size from which a model costs more cost less than one call of their sum."""
+    with track_ai(config_key="bot", tracking=served({"name": "claude-sonnet-4-5"}, "Anthropic")) as run:
+        run.add_usage(input_tokens=150_013, output_tokens=77)
+        run.add_usage(input_tokens=150_017, output_tokens=79)
+
+    assert records[0].usage == Usage(300_030, 156, 300_186)
+    assert (records[0].input_cost, records[0].output_cost) == (Decimal("0.90009"), Decimal("0.00234"))
+
+
 def test_an_updated_list_is_used() -> None:
     """An application that updates the package's list gets the new prices, with the day of the update."""
     with price_list(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2))):
