@@ -86,6 +86,8 @@ class Costs:
         usage = call.billed or call.usage
         if usage is None:
             return None
+        if usage.other_tokens and usage.input_tokens is not None:  # billed as input, such as the pages that Gemini read
+            usage = replace(usage, input_tokens=usage.input_tokens + usage.other_tokens)
         provider_name = call.provider or provider_name
         asked = call.requested_model or call.model
         is_configured = not asked or is_same_model(asked, model_name)

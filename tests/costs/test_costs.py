@@ -749,6 +749,21 @@ def test_the_tiers_of_google_and_bedrock(
     assert records[0].input_cost == (None if input_cost is None else Decimal(input_cost))
 
 
+@pytest.mark.parametrize(("tool_tokens", "input_cost"), [(901, "0.24989250"), (9001, "0.520035")])
+def test_what_a_tool_puts_into_the_prompt_is_input(
+    tool_tokens: int, input_cost: str, served: Any, records: list[RunRecord]
+) -> None:
+    """Google bills the pages that Gemini reads, and the results of its code, as input, also for the size of a call."""
+    usage = {"promptTokenCount": 199_013, "candidatesTokenCount": 77, "toolUsePromptTokenCount": tool_tokens}
+    answer = {**GEMINI, "usageMetadata": {**usage, "totalTokenCount": 199_013 + 77 + tool_tokens}}
+    with track_ai(config_key="bot", tracking=served({"name": "gemini-2.5-pro"}, "google")) as run:
+        run.observe(answer)
+
+    cost = records[0].cost
+    assert cost is not None
+    assert (cost.input_cost, cost.lower_bound) == (Decimal(input_cost), False)
+
+
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
 SEARCHED: dict[str, Any] = {
