@@ -774,6 +774,15 @@ SEARCHED: dict[str, Any] = {
         "candidates": [{"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["news"]}}],
         "usageMetadata": {"promptTokenCount": 7317, "candidatesTokenCount": 3863, "totalTokenCount": 11180},
     },
+    "openai, image": {"object": "response", "id": "r", "output": [{"type": "image_generation_call"}], "usage": TOKENS},
+    "openai, chat": {
+        "choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}, "finish_reason": "stop"}],
+        "usage": CHAT_TOKENS,
+    },
+    "gemini, maps": {
+        "candidates": [{"content": {"parts": []}, "groundingMetadata": {"groundingChunks": [{"maps": {}}]}}],
+        "usageMetadata": {"promptTokenCount": 7317, "candidatesTokenCount": 3863, "totalTokenCount": 11180},
+    },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": {"web_search": 1}}},
     "perplexity": {"choices": [], "usage": {**CHAT_TOKENS, "num_search_queries": 1}},
 }
@@ -781,6 +790,10 @@ PLAIN: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 0}}},
     "anthropic, anywhere": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "global"}},
     "openai": {"object": "response", "id": "r", "output": [{"type": "function_call"}], "usage": TOKENS},
+    "openai, chat": {
+        "choices": [{"message": {"content": "Hi", "annotations": []}, "finish_reason": "stop"}],
+        "usage": CHAT_TOKENS,
+    },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
 }
 

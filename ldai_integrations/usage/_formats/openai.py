@@ -26,7 +26,7 @@ _ARGUMENTS = (
 )
 _CALLS = ("function_call", "custom_tool_call")
 # OpenAI's own tools that have a price for each use.
-_PAID = ("web_search_call", "file_search_call", "code_interpreter_call")
+_PAID = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
 _OBJECTS = ("response", "realtime.response", "thread.run")
 _UNFINISHED = ("in_progress", "queued", "requires_action", "cancelling")
@@ -122,6 +122,7 @@ def _add_choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> N
         draft.add_text(choice.get("text"))
         return
     part = fields_of(part)
+    draft.call.has_fees |= next(items(part.get("annotations")), None) is not None  # the sources of a search
     content = part.get("content")
     draft.add_text(content)
     for piece in items(content):  # as Mistral sends it for reasoning models

@@ -14,6 +14,8 @@ _ANTHROPIC_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 _INTERACTING = ("in_progress", "queued", "idle")
 # Google's words for the tiers.
 _GEMINI_TIERS = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
+# What Gemini searched for, and what it found: places of a map are found without a query.
+_GEMINI_SOURCES = (("webSearchQueries", "web_search_queries"), ("groundingChunks", "grounding_chunks"))
 _COHERE_V2 = {
     *("message-start", "content-start", "content-delta", "content-end", "message-end"),
     *("tool-plan-delta", "tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end"),
@@ -97,8 +99,9 @@ def read_gemini(event: object, draft: Draft) -> bool:
     for position, candidate in enumerate(items(candidates)):
         draft.finish(get(candidate, "finishReason", "finish_reason"), position)
         _read_content(get(candidate, "content"), draft)
-        searched = dig(candidate, "groundingMetadata.webSearchQueries", "grounding_metadata.web_search_queries")
-        draft.call.has_fees |= next(items(searched), None) is not None
+        grounding = get(candidate, "groundingMetadata", "grounding_metadata")
+        for names in _GEMINI_SOURCES:
+            draft.call.has_fees |= next(items(get(grounding, *names)), None) is not None
     return True
 
 
