@@ -33,6 +33,8 @@ _SIDES = {
     "output_audio": "output_audio_mtok",
     "output_image": "output_image_mtok",
 }
+# Prices of the package for what is not counted here. They may be part of each call, or of some of its tokens.
+_NOT_COUNTED = ("requests_kcount", "input_video_mtok", "output_video_mtok")
 # The service tiers for which the prices of a list are made. Providers have different words for them.
 _STANDARD_TIERS = frozenset(("", "auto", "default", "standard", "on_demand"))
 # The path, the region and the vendor that gateways and Bedrock write before the name of a model.
@@ -60,6 +62,7 @@ class Price:
         output_audio, output_image: One output token of audio or of an image.
         source: Where the prices come from.
         day: The first day on which they are valid, if it is known.
+        is_partial: Whether the model has further prices, such as one for each request.
     """
 
     input: Decimal | None = None
@@ -75,6 +78,7 @@ class Price:
     output_image: Decimal | None = None
     source: str
     day: date | None = None
+    is_partial: bool = False
 
 
 class CustomPriceError(ValueError):
@@ -98,7 +102,7 @@ def read_custom_price(get: Callable[[str], object]) -> Price | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise CustomPriceError(f"{name} must be USD per token, a number of 0 or more such as 0.00000015")
         found[side] = Decimal(repr(value))
-    return Price(**found, source=CUSTOM_SOURCE) if found else None  # type: ignore[arg-type]  # no key is source or day
+    return Price(**found, source=CUSTOM_SOURCE) if found else None  # type: ignore[arg-type]  # the keys are sides
 
 
 class PriceList:
@@ -159,7 +163,8 @@ class PriceList:
         prices = model.get_prices(at, context)
         per_token = {side: _convert_to_token(getattr(prices, name), input_tokens) for side, name in _SIDES.items()}
         day = snapshot.timestamp.date() if snapshot.from_auto_update else _find_first_day(model.prices, prices)
-        return Price(**per_token, source=self._source, day=day)
+        is_partial = any(getattr(prices, name, None) is not None for name in _NOT_COUNTED)
+        return Price(**per_token, source=self._source, day=day, is_partial=is_partial)
 
 
 def _has_fixed_price(model: Any) -> bool:

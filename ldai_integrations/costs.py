@@ -146,7 +146,7 @@ def compute_cost(usage: Usage, price: Price) -> Cost | None:
         price_source=price.source,
         price_date=price.day,
         estimated=bool(usage.estimated & {"input_tokens", "output_tokens"}),
-        lower_bound=usage.lower_bound or is_input_partial or is_output_partial,
+        lower_bound=usage.lower_bound or price.is_partial or is_input_partial or is_output_partial,
     )
 
 

@@ -591,6 +591,17 @@ def test_audio_and_images_have_prices_of_their_own() -> None:
     assert (unknown.input_cost, unknown.output_cost, unknown.lower_bound) == (Decimal(10), Decimal(12), True)
 
 
+@pytest.mark.parametrize("further", ["requests_kcount", "input_video_mtok", "output_video_mtok"])
+def test_what_is_not_counted_makes_a_lower_bound(further: str) -> None:
+    """A model with a price for each request or for video may cost more than its tokens say."""
+    prices = ModelPrice(input_mtok=Decimal(1_000_000), output_mtok=Decimal(2_000_000), **{further: Decimal(12)})
+    with price_list(prices):
+        found = cost(Usage(10, 4, 14))
+
+    assert found is not None
+    assert (found.total_cost, found.lower_bound) == (Decimal(18), True)
+
+
 def test_a_call_without_a_price_makes_a_lower_bound() -> None:
     """The cost of a run is at least that of the calls that have one."""
     calls = [PricedCall(Usage(1000, 100, 1100)), PricedCall(None)]
