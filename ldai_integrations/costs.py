@@ -92,6 +92,8 @@ class Costs:
         asked = call.requested_model or call.model
         is_configured = not asked or is_same_model(asked, model_name)
         price = custom if is_configured else None
+        if is_configured and not call.requested_model:
+            asked = model_name
         names = [call.model, asked, model_name if is_configured else ""]
         if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
             names = [asked, *names]

@@ -522,6 +522,16 @@ def test_the_called_inference_profile_decides(profile: str, answered_by: str) ->
     assert found.input_cost == (3 if profile == "global.anthropic." else Decimal("3.3"))
 
 
+@pytest.mark.parametrize("profile", ["us.anthropic.", "global.anthropic."])
+def test_the_configured_inference_profile_decides(profile: str) -> None:
+    """If no request was seen, the name in the AI Config says what the answer does not."""
+    configured = f"{profile}claude-sonnet-4-5-20250929-v1:0"
+    found = cost(Usage(1_000_000, 0, 1_000_000), configured, "aws", answered_by="claude-sonnet-4-5-20250929")
+
+    assert found is not None
+    assert found.input_cost == (3 if profile == "global.anthropic." else Decimal("3.3"))
+
+
 @pytest.mark.parametrize(
     ("configured", "called", "answered_by", "is_configured"),
     [
