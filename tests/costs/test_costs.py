@@ -725,6 +725,13 @@ GEMINI: dict[str, Any] = {
     "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
     "usageMetadata": {"promptTokenCount": 1_000_000, "candidatesTokenCount": 0, "totalTokenCount": 1_000_000},
 }
+
+
+def with_traffic(kind: str) -> dict[str, Any]:
+    """Return an answer of Vertex, which names how its capacity is paid."""
+    return {**GEMINI, "usageMetadata": {**GEMINI["usageMetadata"], "trafficType": kind}}
+
+
 STANDARD, PRIORITY = ({"x-gemini-service-tier": tier} for tier in ("standard", "priority"))
 CONVERSE: dict[str, Any] = {
     "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}},
@@ -739,6 +746,8 @@ CONVERSE: dict[str, Any] = {
         ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": {}}}, "0.3"),
         ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": STANDARD}}, "0.3"),
         ("gemini-2.5-flash", "google", {**GEMINI, "sdk_http_response": {"headers": PRIORITY}}, None),
+        ("gemini-2.5-flash", "google", with_traffic("ON_DEMAND"), "0.3"),
+        ("gemini-2.5-flash", "google", with_traffic("PROVISIONED_THROUGHPUT"), None),
         ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "default"}}, "0.06"),
         ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "serviceTier": {"type": "flex"}}, None),
         ("amazon.nova-lite-v1:0", "aws", {**CONVERSE, "performanceConfig": {"latency": "standard"}}, "0.06"),

@@ -13,7 +13,11 @@ _ANTHROPIC_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 # The states of an interaction that goes on.
 _INTERACTING = ("in_progress", "queued", "idle")
 # Google's words for the tiers.
-_GEMINI_TIERS = {"on_demand_flex": "flex", "on_demand_priority": "priority"}
+_GEMINI_TIERS = {
+    "on_demand_flex": "flex",
+    "on_demand_priority": "priority",
+    "provisioned_throughput": "provisioned_throughput",
+}
 # What Gemini searched for, and what it found: places of a map are found without a query.
 _GEMINI_SOURCES = (("webSearchQueries", "web_search_queries"), ("groundingChunks", "grounding_chunks"))
 _COHERE_V2 = {
