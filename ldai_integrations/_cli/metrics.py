@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,11 +15,10 @@ from ..exceptions import LDAIIntegrationError
 from ..metrics import Metrics, MetricsClient
 from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
-from .output import FurtherFigures, print_csv, print_json, print_table, save_plot
+from .output import TOTAL, Columns, FurtherFigures, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
 from .terminal import fail, number, show_progress, tell
 
-TOTAL = "all"
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
 HOURS = number(float, lambda hours: 0 < hours <= 24 * 3660, "a number of hours, more than 0 and at most ten years")
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
     if args.by_variation:
-        columns = {name: metrics for name, metrics in columns.items() if name != TOTAL}
+        del columns[TOTAL]
     return _check_conditions(args.fail_if, columns)
 
 
@@ -120,11 +119,11 @@ def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
     return _Query(access, client, args.config_key, access.env, start, end)
 
 
-def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
+def _read_columns(query: _Query, *, by_variation: bool) -> dict[str | None, Metrics]:
     client, key = query.client, query.config_key
     with show_progress(key) as on_progress:
         total = client.metrics(key, env=query.env, start=query.start, end=query.end, on_progress=on_progress)
-        columns = {TOTAL: total}
+        columns: dict[str | None, Metrics] = {TOTAL: total}
         if by_variation:
             found = client.metrics_by_variation(
                 key, env=query.env, start=query.start, end=query.end, on_progress=on_progress
@@ -133,7 +132,7 @@ def _read_columns(query: _Query, *, by_variation: bool) -> dict[str, Metrics]:
     return columns
 
 
-def _read_further_figures(query: _Query) -> dict[str, FurtherFigures]:
+def _read_further_figures(query: _Query) -> dict[str | None, FurtherFigures]:
     """Return the figures by column that only the dev server has."""
     if not query.access.is_dev_server:
         return {}
@@ -143,14 +142,11 @@ def _read_further_figures(query: _Query) -> dict[str, FurtherFigures]:
         f"/dev/figures/{quote(query.config_key, safe='')}", {"env": query.env, "from": start, "to": end}
     )
     return {
-        TOTAL if one["variationKey"] is None else one["variationKey"]: FurtherFigures(
-            one["percentiles"], one["scores"], one["withoutOutcome"]
-        )
-        for one in found
+        one["variationKey"]: FurtherFigures(one["percentiles"], one["scores"], one["withoutOutcome"]) for one in found
     }
 
 
-def _print_columns(args: argparse.Namespace, query: _Query, columns: Mapping[str, Metrics]) -> None:
+def _print_columns(args: argparse.Namespace, query: _Query, columns: Columns) -> None:
     about = {"config_key": query.config_key, "env": query.env}
     if args.json:
         print_json(about, query.start, query.end, columns, _read_further_figures(query))
@@ -179,12 +175,12 @@ def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:
     tell(f"saved the plot to {path}")
 
 
-def _check_conditions(conditions: Sequence[Condition], columns: Mapping[str, Metrics]) -> int:
+def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
     """Print which conditions are met or cannot be checked, and return the exit status."""
     status = 0
     for condition in conditions:
         for name, metrics in columns.items():
-            met, place = condition.is_met(metrics), "" if name == TOTAL else f" in variation {name!r}"
+            met, place = condition.is_met(metrics), "" if name is TOTAL else f" in variation {name!r}"
             if met:
                 value = condition.format_value(metrics)
                 tell(f"{condition.text} is met{place}: the value is {value}")

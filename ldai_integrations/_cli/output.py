@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
+from typing import TypeAlias
 
 from ..metrics import Metrics, MetricsPoint
 from .figures import BY_NAME, FIGURES, UNKNOWN
@@ -19,6 +20,10 @@ from .terminal import printable
 _FIELDS = [one.name for one in fields(Metrics) if one.name != "approximate"]
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
 
+#: The column of all variations together. Any text may be the key of a variation.
+TOTAL = None
+#: Metrics by the key of their variation, which is empty for runs that got a default.
+Columns: TypeAlias = Mapping[str | None, Metrics]
 
 # The width of a table that nobody sees on a terminal.
 _WIDEST = 400
@@ -41,7 +46,7 @@ class FurtherFigures:
 
 
 def print_table(
-    title: str, start: datetime, end: datetime, columns: Mapping[str, Metrics], further: Mapping[str, FurtherFigures]
+    title: str, start: datetime, end: datetime, columns: Columns, further: Mapping[str | None, FurtherFigures]
 ) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
@@ -57,7 +62,7 @@ def print_table(
     # If standard output is a pipe, rich assumes 80 columns and shortens the text.
     console = Console(width=None if sys.stdout.isatty() else _WIDEST)
     period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (start, end))
-    names = [printable(name) or "(default served)" for name in columns]
+    names = [printable(_title_of(name)) or "(default served)" for name in columns]
     rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
     rows += _further_rows([further.get(name) for name in columns])
     rows = [(label, cells) for label, cells in rows if any(cell != UNKNOWN for cell in cells)]
@@ -76,6 +81,10 @@ def print_table(
         if any(metrics.approximate for metrics in columns.values()):
             console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
     print(captured.get(), end="")
+
+
+def _title_of(column: str | None) -> str:
+    return "all" if column is TOTAL else column
 
 
 def _blocks(names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], width: int) -> Iterator[str]:
@@ -105,26 +114,30 @@ def print_json(
     about: Mapping[str, str],
     start: datetime,
     end: datetime,
-    columns: Mapping[str, Metrics],
-    further: Mapping[str, FurtherFigures],
+    columns: Columns,
+    further: Mapping[str | None, FurtherFigures],
 ) -> None:
     """Print one object; an unknown figure is null. Figures that only the dev server has are there if it is asked."""
     found = [
-        {"variation": name, **_read_fields(metrics, float), **(asdict(further[name]) if name in further else {})}
+        {
+            "variation": _title_of(name),
+            **_read_fields(metrics, float),
+            **(asdict(further[name]) if name in further else {}),
+        }
         for name, metrics in columns.items()
     ]
     json.dump({**about, "from": start.isoformat(), "to": end.isoformat(), "metrics": found}, sys.stdout, indent=2)
     print()
 
 
-def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns: Mapping[str, Metrics]) -> None:
+def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns: Columns) -> None:
     """Print a header and one line per variation; an unknown figure is empty."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*about, "from", "to", "variation", *_FIELDS, *_COMPUTED, "approximate"])
     for name, metrics in columns.items():
         values = _read_fields(metrics, lambda money: format(money, "f"))
         values["approximate"] = " ".join(sorted(metrics.approximate))
-        texts = [*about.values(), start.isoformat(), end.isoformat(), name]
+        texts = [*about.values(), start.isoformat(), end.isoformat(), _title_of(name)]
         writer.writerow([*map(_cell, texts), *values.values()])
 
 

@@ -82,6 +82,20 @@ def test_the_table_by_variation(api: API, capsys: pytest.CaptureFixture[str]) ->
     assert lines[4].replace("│", " ").split() == ["Generations", "400", "400", UNKNOWN]
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_a_variation_with_the_name_of_the_total(form: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variation may be called ``all``. It does not replace the total, which comes first, and it is tested as well."""
+    api.will_answer(
+        FULL, [{"variationKey": "all", "metrics": {"generationErrorCount": 7, "generationSuccessCount": 3}}]
+    )
+    assert ask(form, "--by-variation", "--fail-if", "errors > 50%") == 1
+
+    output, error = capsys.readouterr()
+    rows = json.loads(output)["metrics"] if form == "--json" else list(csv.DictReader(io.StringIO(output)))
+    assert [(row["variation"], str(row["generations"])) for row in rows] == [("all", "400"), ("all", "10")]
+    assert "in variation 'all': the value is 70.0%" in error
+
+
 def test_nothing_happened(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """Without events, the table says so."""
     api.will_answer({})
