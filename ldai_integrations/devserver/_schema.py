@@ -92,6 +92,7 @@ _COUNT = """
 SELECT CASE WHEN json_valid(:body) THEN CASE json_type(:body) WHEN 'array' THEN json_array_length(:body) END END
 """
 _READ_AGAIN = f"UPDATE events SET ({_COLUMNS}) = (SELECT {_VALUES} FROM (SELECT events.raw AS value) AS event)"
+# Events of the application's own metrics do not make a run: it may have been discarded.
 _MERGE_RUNS = """
 INSERT INTO runs
 SELECT run_id, min(config_key), max(variation_key), max(version), min(coalesce(created_ms, received_ms)), max(id),
@@ -102,6 +103,7 @@ SELECT run_id, min(config_key), max(variation_key), max(version), min(coalesce(c
 FROM events
 WHERE id > :since AND kind = 'custom' AND run_id IS NOT NULL
 GROUP BY run_id
+HAVING max(key >= '$ld:ai:' AND key < '$ld:ai;') OR run_id IN (SELECT run_id FROM runs)
 ON CONFLICT (run_id) DO UPDATE SET
     config_key = coalesce(config_key, excluded.config_key),
     variation_key = max(variation_key, excluded.variation_key),

@@ -226,7 +226,7 @@ def test_malformed_events_do_no_harm(raw: httpx.Client) -> None:
     found = [pair for cell in news["cells"] for pair in cell["values"].values()]
     assert [1, 1] in found
     assert [1, -1] in found
-    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 3
+    assert len(raw.get("/dev/runs", params={"config_key": "chat"}).json()["runs"]) == 2
 
 
 # Pairs of metric values whose sum is not a number that SQLite or JSON can carry.
@@ -328,6 +328,18 @@ def test_runs_with_warnings(raw: httpx.Client) -> None:
     assert (chat["runs"], chat["withoutOutcome"], chat["defaults"]) == (5, 1, 1)
     listed = raw.get("/dev/runs", params={"config_key": "chat", "warnings": 1}).json()["runs"]
     assert [run["runId"] for run in listed] == ["default"]
+
+
+def test_events_of_own_metrics_do_not_make_a_run(raw: httpx.Client) -> None:
+    """A run that was discarded may have sent an event of an own metric. It is not a run without an outcome."""
+    raw.post("/bulk", json=[event("purchase", 9.5, run_id="discarded", age_ms=2 * MINUTE)])
+    raw.post("/bulk", json=[event("purchase", 3, run_id="r"), event(SUCCESS, 1, run_id="r")])
+    raw.post("/bulk", json=[event("refund", 1, run_id="r")])
+
+    news = monitor(raw, config_key="chat")
+    assert (config(news)["runs"], config(news)["withoutOutcome"]) == (1, 0)
+    assert [(run["runId"], sorted(run["values"])) for run in news["runs"]] == [("r", [SUCCESS, "purchase", "refund"])]
+    assert sums(news, "small")["purchase"] == [2, 12.5]
 
 
 def test_a_run_of_a_graph(server: DevServer, raw: httpx.Client) -> None:
