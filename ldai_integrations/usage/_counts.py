@@ -48,6 +48,15 @@ _FEES = {
     "grounding_tool_count": "",
     "billed_units": "search_units",
 }
+# Counts of a usage, each before its parts, which do not overlap.
+_PARTS = (
+    ("input_tokens", "input_audio_tokens", "input_image_tokens"),
+    ("output_tokens", "output_audio_tokens", "output_image_tokens"),
+    ("cached_input_tokens", "cached_input_audio_tokens", "cached_input_image_tokens"),
+    ("cache_write_input_tokens", "cache_write_1h_input_tokens"),
+    ("input_audio_tokens", "cached_input_audio_tokens"),
+    ("input_image_tokens", "cached_input_image_tokens"),
+)
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 
@@ -370,25 +379,25 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
 
 
 def _add_up_half(usage: Usage, *, cache_apart: bool) -> Usage:
-    """Return a usage without input or output, whose total is unknown if it is smaller than the other one."""
+    """Return a usage without input or output, whose total is unknown if it is smaller than the other counts."""
     input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
     if input_tokens is not None and (cache_apart or max(cached, written) > input_tokens):
         input_tokens += cached + written
     if output_tokens is not None and (usage.reasoning_tokens or 0) > output_tokens:
         output_tokens += usage.reasoning_tokens or 0
-    if total is not None and total < (input_tokens or 0) + (output_tokens or 0):
+    if total is not None and total < (input_tokens or 0) + (output_tokens or 0) + (usage.other_tokens or 0):
         total = None
     return replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total)
 
 
 def _fit_parts(usage: Usage) -> Usage:
-    """Return a usage whose parts fit into its input and output; of parts that do not, the wholes are believed."""
-    inputs, outputs = usage.input_tokens, usage.output_tokens
-    if outputs is not None and (usage.reasoning_tokens or 0) > outputs:
-        usage = replace(usage, reasoning_tokens=outputs)
-    if inputs is not None and (usage.input_audio_tokens or 0) + (usage.input_image_tokens or 0) > inputs:
-        usage = replace(usage, input_audio_tokens=None, input_image_tokens=None)
-    if outputs is not None and (usage.output_audio_tokens or 0) + (usage.output_image_tokens or 0) > outputs:
-        usage = replace(usage, output_audio_tokens=None, output_image_tokens=None)
+    """Return a usage whose parts fit into their wholes; of parts that do not, the wholes are believed."""
+    if usage.output_tokens is not None and (usage.reasoning_tokens or 0) > usage.output_tokens:
+        usage = replace(usage, reasoning_tokens=usage.output_tokens)
+    for whole, *parts in _PARTS:
+        count = getattr(usage, whole)
+        if count is not None and sum(getattr(usage, part) or 0 for part in parts) > count:
+            unknown: dict[str, Any] = dict.fromkeys(parts)
+            usage = replace(usage, **unknown)
     return usage

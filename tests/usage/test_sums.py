@@ -28,8 +28,17 @@ def is_consistent(usage: Usage | None) -> bool:
         return False
     if outputs is not None and (usage.output_audio_tokens or 0) + (usage.output_image_tokens or 0) > outputs:
         return False
-    if inputs is None or outputs is None or total is None:
+    for kind in ("audio", "image"):
+        cached, of_kind = getattr(usage, f"cached_input_{kind}_tokens") or 0, getattr(usage, f"input_{kind}_tokens")
+        if any(whole is not None and cached > whole for whole in (usage.cached_input_tokens, of_kind)):
+            return False
+    written = usage.cache_write_input_tokens
+    if written is not None and (usage.cache_write_1h_input_tokens or 0) > written:
+        return False
+    if total is None:
         return True
+    if inputs is None or outputs is None:
+        return (inputs or 0) + (outputs or 0) + (usage.other_tokens or 0) <= total
     return inputs + outputs + (usage.other_tokens or 0) == total
 
 
