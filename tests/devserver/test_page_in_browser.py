@@ -271,11 +271,22 @@ def test_the_keyboard_opens_a_run(page: Page, tracked: LDAIClient, server: DevSe
     page.until(lambda: not page.one(".events").is_displayed())
 
 
-def post(raw: httpx.Client, run_id: str, *, key: str = "$ld:ai:duration:total", **data: Any) -> None:
+def post(raw: httpx.Client, run_id: str, *, key: str = "$ld:ai:duration:total", value: float = 1, **data: Any) -> None:
     """Post an event of a run that began two minutes ago."""
     fields = {"runId": run_id, "configKey": "chat", "variationKey": "small", "version": 1, **data}
     created = int(time.time() * 1000) - 120_000
-    raw.post("/bulk", json=[{"kind": "custom", "key": key, "creationDate": created, "data": fields, "metricValue": 1}])
+    raw.post(
+        "/bulk", json=[{"kind": "custom", "key": key, "creationDate": created, "data": fields, "metricValue": value}]
+    )
+
+
+def test_minutes_are_rounded_to_seconds(page: Page, raw: httpx.Client) -> None:
+    """A run of almost two minutes took two minutes."""
+    post(raw, "long", value=119_600)
+    page.open("#config=chat")
+    page.until(lambda: page.texts("#runs .run"))
+
+    assert "2 min 0 s" in page.texts("#runs .run td")
 
 
 def test_a_run_shows_its_tree(page: Page, raw: httpx.Client) -> None:

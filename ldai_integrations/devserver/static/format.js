@@ -22,7 +22,8 @@ export const dollars = unlessNone((value) => (value === 0 || value >= 0.1 ? cent
 export const duration = unlessNone((ms) => {
   if (ms < 1000) return `${whole.format(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
-  return `${Math.floor(ms / 60_000)} min ${whole.format((ms % 60_000) / 1000)} s`;
+  const total = Math.round(ms / 1000);
+  return `${Math.floor(total / 60)} min ${total % 60} s`;
 });
 
 const isDate = (ms) => Number.isFinite(ms) && Math.abs(ms) <= 8.64e15;
