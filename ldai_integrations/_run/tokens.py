@@ -116,8 +116,16 @@ def _priced_calls(
     if not calls and not priced and outcome != "discarded":
         usage = _usage_of_output(run, own)
         if usage is not None:
-            priced = [_priced_call(usage, own if own is not None else Reading())]
+            priced = _priced_output(usage, own if own is not None else Reading())
     return priced
+
+
+def _priced_output(usage: Usage, own: Reading) -> list[PricedCall]:
+    """Return the calls in the handler's own output, or one call with all of its tokens if some are estimated."""
+    usages = [part.usage or Usage() for part in own.calls]
+    if len(usages) > 1 and reduce(add, usages) == usage:
+        return [_priced_call(one, part) for one, part in zip(usages, own.calls, strict=True)]
+    return [_priced_call(usage, own)]
 
 
 def _complete(run: RunState, counted: CountedCall) -> Usage | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -719,6 +720,45 @@ def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]
         run.observe(answer)
 
     assert records[0].input_cost == Decimal("3.5")
+
+
+def streamed(model: str, tokens: int, **usage: Any) -> list[str]:
+    """Return a completion as the lines of a stream."""
+    about = {"id": f"chatcmpl-{tokens}", "object": "chat.completion.chunk", "model": model}
+    counts = {"prompt_tokens": tokens, "completion_tokens": 100, "total_tokens": tokens + 100, **usage}
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": {"content": "Hi"}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": counts},
+    ]
+    return [f"data: {json.dumps({**about, **chunk})}\n\n" for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    ("provider", "lines", "total_cost", "lower_bound"),
+    [
+        ("OpenRouter", [*streamed("m", 1013, cost=0.0123), *streamed("m", 2013, cost=0.0456)], "0.0579", False),
+        ("OpenAI", [*streamed("gpt-4o", 1013), *streamed("gpt-4o-mini", 2013)], "0.00389445", False),
+        (
+            "Anthropic",
+            [*streamed("claude-sonnet-4-5", 150_013), *streamed("claude-sonnet-4-5", 150_017)],
+            "0.90309",
+            False,
+        ),
+        ("OpenAI", [*streamed("gpt-4o", 1013), *streamed("gpt-4o-mini", 2013)[:2]], "0.0035325", True),
+    ],
+    ids=["reported costs", "models", "sizes", "no usage"],
+)
+def test_each_answer_that_a_handler_passes_on_has_its_own_price(
+    provider: str, lines: list[str], total_cost: str, lower_bound: bool, served: Any, records: list[RunRecord]
+) -> None:
+    """If no call was seen, the answers in the output are priced one by one, like calls."""
+    tracking = served({"name": "gpt-4o"}, provider)
+    assert list(track_ai(config_key="bot", tracking=tracking)(lambda: iter(lines))()) == lines
+
+    cost = records[0].cost
+    assert cost is not None
+    assert (cost.total_cost, cost.lower_bound) == (Decimal(total_cost), lower_bound)
 
 
 GEMINI: dict[str, Any] = {
