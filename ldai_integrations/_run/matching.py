@@ -107,11 +107,16 @@ class CountedCall:
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
-        self._forms[_reporter_of(report)] = report.form
+        self._forms.setdefault(_reporter_of(report), report.form)
         mine = self.reading
+        counted = mine if mine.usage is not None and _tokens(mine.usage) != (None, None) else reading
         self.reading = replace(
             mine,
-            usage=mine.usage if mine.usage is not None and _tokens(mine.usage) != (None, None) else reading.usage,
+            usage=counted.usage,
+            billed=counted.billed,
+            cost=counted.cost if mine.cost is None else mine.cost,
+            service_tier=mine.service_tier or reading.service_tier,
+            has_fees=mine.has_fees or reading.has_fees,
             model=mine.model or reading.model,
             finish_reasons=mine.finish_reasons or reading.finish_reasons,
             ids=mine.ids or reading.ids,
@@ -169,11 +174,10 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
     new, known = [], []
     for part in reading.calls:
         twin = _twin(part, call, counted)
-        if twin is not None:
-            twin.add(call, part)
-        else:
+        if twin is None:
             twin = next((one for one in (*counted, *same_source) if one.is_repeated_by(call, part)), None)
         if twin is not None:
+            twin.add(call, part)
             known.append(twin)
         elif not _take_as_sum(part, call, counted):
             new.append(CountedCall(call, part))

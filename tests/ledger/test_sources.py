@@ -301,3 +301,24 @@ def test_the_same_response_in_two_forms(form: str, provider: Provider, openai: A
             run.observe(response)
     record = runs.wait()[0]
     assert (total(record), record.calls) == (TOKENS[0], 1)
+
+
+def test_a_whole_response_completes_its_stream(runs: RecordingSink) -> None:
+    """A stream without usage is completed by the whole response, which is looked up and observed, with its cost."""
+    about = {"id": "chatcmpl-1", "model": "gpt-4o-mini"}
+    chunks = [
+        {**about, "choices": [{"index": 0, "delta": {"content": "Hello"}}]},
+        {**about, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    ]
+    message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+    usage = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180, "cost": 0.25}
+
+    with track_ai(config_key="chat") as run:
+        list(run.observe(iter(chunks)))
+        run.observe({**about, "choices": [message], "usage": usage})
+
+    [record] = runs.records
+    assert record.usage is not None
+    assert record.cost is not None
+    assert (record.calls, record.usage.total_tokens, record.usage.source) == (1, 11180, "provider")
+    assert str(record.cost.reported_cost) == "0.25"
