@@ -7,7 +7,8 @@ A condition is a figure, a comparison and a number. It is parsed, never evaluate
     comparison = > | >= | < | <=
     unit       = % | ms | s | USD
 
-``errors > 5%`` compares the error rate, ``errors > 5`` the number of errors.
+``errors > 5%`` compares the error rate, ``errors > 5`` the number of errors. A time needs a unit, and a share without
+one is between 0 and 1.
 """
 
 from __future__ import annotations
@@ -153,4 +154,8 @@ def parse_condition(text: str) -> Condition:
     figure_unit, factor = _UNITS.get(unit, (figure.unit, 1.0))
     if figure_unit != figure.unit:
         raise ValueError(f"{text!r}: the unit of {name} is {figure.unit}, not {match['unit']}")
+    if not unit and figure.unit == "ms":
+        raise ValueError(f"{text!r} has no unit; write '{text.strip()}s' or '{text.strip()}ms'")
+    if not unit and figure.unit == "share" and float(match["number"]) > 1:
+        raise ValueError(f"{text!r} is more than 100 %; write '{text.strip()}%'")
     return Condition(text.strip(), figure, match["comparison"], float(match["number"]) * factor)

@@ -29,7 +29,7 @@ _EPILOG = f"""\
 figures for --fail-if:
 {fill(", ".join(BY_NAME), 78, initial_indent="  ", subsequent_indent="  ")}
   "errors > 5%" compares the error rate, "errors > 5" the number of errors;
-  units: %, ms, s, USD
+  units: %, ms, s, USD; a time needs ms or s, and a rate above 1 needs %
 
 exit status:
   0  success, and no --fail-if is met

@@ -187,6 +187,7 @@ def test_csv_has_no_formulas(name: str, api: API, capsys: pytest.CaptureFixture[
         (["satisfaction < 80%"], 1, "the value is 75.0%"),
         (["errors > 50%", "generations < 1000"], 1, "generations < 1000 is met: the value is 400"),
         (["toxicity > 1%"], 0, ""),
+        (["accuracy < 1"], 1, "the value is 90.0%"),
     ],
 )
 def test_conditions(
@@ -230,6 +231,11 @@ def test_conditions_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -
         ("speed > 5", "there is no figure 'speed'; use one of generations, "),
         ("duration > 5%", "the unit of duration is ms, not %"),
         ("cost > 5ms", "the unit of cost is USD, not ms"),
+        ("error_rate > 5", "'error_rate > 5' is more than 100 %; write 'error_rate > 5%'"),
+        ("satisfaction < 80", "write 'satisfaction < 80%'"),
+        ("accuracy < 1.5", "write 'accuracy < 1.5%'"),
+        ("duration > 2", "'duration > 2' has no unit; write 'duration > 2s' or 'duration > 2ms'"),
+        ("first_token > 0.8", "write 'first_token > 0.8s' or"),
     ],
 )
 def test_text_that_is_not_a_condition(condition: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
