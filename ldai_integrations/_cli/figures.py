@@ -49,12 +49,16 @@ class Figure:
         return number
 
     def format(self, metrics: Metrics) -> str:
-        """Format the value for people; an approximate mean is marked."""
+        """Format the value for people; an approximate mean and an upper bound are marked."""
         number = self.read(metrics)
         if number is None:
             return UNKNOWN
-        mark = "≈ " if self.field in metrics.approximate else ""
+        mark = "≈ " if self.field in metrics.approximate else "at most " if self.is_bound(metrics) else ""
         return mark + format_number(number, self.unit)
+
+    def is_bound(self, metrics: Metrics) -> bool:
+        """Return whether the value is an upper bound: a mean duration without the number of durations."""
+        return self.field == "mean_duration_ms" and metrics.duration_count is None and self.read(metrics) is not None
 
 
 def format_number(number: Number, unit: Unit) -> str:
@@ -132,8 +136,7 @@ class Condition:
 
     def format_value(self, metrics: Metrics) -> str:
         """Format the value of the figure."""
-        number = self.figure.read(metrics)
-        return "unknown" if number is None else format_number(number, self.figure.unit)
+        return self.figure.format(metrics)
 
 
 def parse_condition(text: str) -> Condition:

@@ -80,6 +80,8 @@ def print_table(
             console.print(table, highlight=False)
         if any(metrics.approximate for metrics in columns.values()):
             console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
+        if any(BY_NAME["duration"].is_bound(metrics) for metrics in columns.values()):
+            console.print("at most: LaunchDarkly does not report the number of durations; cancelled runs have one, too")
     print(captured.get(), end="")
 
 
@@ -188,7 +190,8 @@ def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
     names = dict.fromkeys(name for point in points for name in point.variations)
     empty = Metrics()
     for axes, shown in zip(figure.subplots(2, 3).flat, map(BY_NAME.__getitem__, _PANELS), strict=True):
-        axes.set_title(f"{shown.label}{_UNITS[shown.unit]}", loc="left", fontsize=10)
+        bound = any(shown.is_bound(metrics) for point in points for metrics in point.variations.values())
+        axes.set_title(f"{shown.label}{' (at most)' if bound else ''}{_UNITS[shown.unit]}", loc="left", fontsize=10)
         factor = 100 if shown.unit == "share" else 1
         known = False
         for name in names:

@@ -2,7 +2,8 @@
 
 The names are those of LaunchDarkly's REST API. A field is absent if no event contains it. LaunchDarkly's documentation
 does not say whether ``timeToFirstTokenMs`` is a sum or a mean. Here it is the mean, which the Monitoring tab shows.
-``durationMs`` is a sum, as the API documents.
+``durationMs`` is a sum, as the API documents. ``durationCount``, the number of durations, is a field that LaunchDarkly
+does not have: cancelled runs have a duration too, so that the mean cannot be computed from the generations.
 
 A total cost is absent if tokens of any variation have no price.
 """
@@ -45,7 +46,7 @@ WHOLE = (*SUMS, "timeToFirstTokenMs")
 
 # total(), unlike sum(), cannot overflow.
 SELECT = """
-SELECT variation_key, key, total(metric_value), avg(metric_value) FROM events
+SELECT variation_key, key, total(metric_value), avg(metric_value), count(metric_value) FROM events
 WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
   AND (:since_ms IS NULL OR created_ms >= :since_ms) AND (:until_ms IS NULL OR created_ms < :until_ms)
 """
@@ -134,7 +135,7 @@ def compute_further_figures(asked: Selection) -> list[Json]:
         of(variation_key)["percentiles"][name] = {label: round(value) for label, value in at.items()}
     scores = [(None, *row[1:]) for row in asked.select(f"{SELECT} GROUP BY key")]
     scores += asked.select(f"{SELECT} GROUP BY variation_key, key")
-    for variation_key, key, _, mean in scores:
+    for variation_key, key, _, mean, _ in scores:
         # The score of a judge, or of a metric that the application tracks under its own key.
         is_score = key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
         if is_score and key not in MEANS.values():
@@ -156,12 +157,15 @@ def _add_costs(variations: Sequence[Metrics]) -> Metrics:
 
 
 def _name_figures(rows: Sequence[tuple[Any, ...]]) -> Metrics:
-    """Turn rows of variation, event key, sum and mean into LaunchDarkly's fields."""
-    sums = {key: total for _, key, total, _ in rows}
-    means = {key: mean for _, key, _, mean in rows}
+    """Turn rows of variation, event key, sum, mean and count into LaunchDarkly's fields."""
+    sums = {key: total for _, key, total, _, _ in rows}
+    means = {key: mean for _, key, _, mean, _ in rows}
+    counts = {key: count for _, key, _, _, count in rows}
     found = {name: sums[key] for name, key in SUMS.items() if key in sums}
     found |= {name: means[key] for name, key in MEANS.items() if key in means}
     found |= {name: round(found[name]) for name in WHOLE if name in found}
+    if "durationMs" in found:
+        found["durationCount"] = counts[SUMS["durationMs"]]
     successes, errors = found.get("generationSuccessCount"), found.get("generationErrorCount")
     if successes is not None or errors is not None:
         found["generationCount"] = (successes or 0) + (errors or 0)

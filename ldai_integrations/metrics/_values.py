@@ -3,7 +3,7 @@
 ==============================================  ==============================================================
 field                                           value for consecutive time ranges
 ==============================================  ==============================================================
-tokens, counts, votes, ``duration_ms``          the sum; a range without the field adds nothing
+tokens, counts, votes, ``duration_…``           the sum; a range without the field adds nothing
 ``input_cost``, ``output_cost``                 the sum; unknown if tokens of any range have no price
 ``satisfaction_rating``                         ``thumbs_up / (thumbs_up + thumbs_down)`` of the sums
 ``time_to_first_token_ms``, ``judge_…``         ``Σ value · generations / Σ generations`` over the ranges that have
@@ -29,7 +29,7 @@ class Metrics:
     """The metrics of an AI Config, or of one variation, in a time range.
 
     ``None`` means that LaunchDarkly did not send a field: it is unknown, never zero. The first sixteen fields are those
-    of LaunchDarkly's REST API. The properties are computed from them.
+    of LaunchDarkly's REST API. Only the dev server sends ``duration_count``. The properties are computed from them.
 
     Attributes:
         input_tokens: The tokens of all prompts.
@@ -40,7 +40,7 @@ class Metrics:
         generation_error_count: Generations that failed.
         thumbs_up: Positive votes.
         thumbs_down: Negative votes.
-        duration_ms: The duration of all generations together, in milliseconds.
+        duration_ms: The duration of all runs together, in milliseconds.
         time_to_first_token_ms: The mean time to the first token, in milliseconds.
         satisfaction_rating: The share of positive votes, 0 to 1.
         input_cost: The cost of the input tokens in USD.
@@ -48,6 +48,7 @@ class Metrics:
         judge_accuracy: The mean score of the accuracy judge, 0 to 1.
         judge_relevance: The mean score of the relevance judge, 0 to 1.
         judge_toxicity: The mean score of the toxicity judge, 0 to 1.
+        duration_count: The number of runs with a duration, also cancelled ones.
         approximate: The names of the means that were combined from several time ranges by number of generations,
             because LaunchDarkly does not say how many values each has.
     """
@@ -68,6 +69,7 @@ class Metrics:
     judge_accuracy: float | None = None
     judge_relevance: float | None = None
     judge_toxicity: float | None = None
+    duration_count: int | None = None
     approximate: frozenset[str] = frozenset()
 
     @property
@@ -91,10 +93,13 @@ class Metrics:
 
     @property
     def mean_duration_ms(self) -> float | None:
-        """The duration per generation in milliseconds, as LaunchDarkly's Monitoring tab computes it."""
-        if self.duration_ms is None or not self.generations:
-            return None
-        return self.duration_ms / self.generations
+        """The mean duration of a run in milliseconds.
+
+        LaunchDarkly sends no :attr:`duration_count`. The sum is then divided by :attr:`generations`, as on its
+        Monitoring tab. Cancelled runs have a duration and are not generations, so that the mean is at most this.
+        """
+        runs = self.generations if self.duration_count is None else self.duration_count
+        return self.duration_ms / runs if self.duration_ms is not None and runs else None
 
     @property
     def total_cost(self) -> Decimal | None:
@@ -204,6 +209,7 @@ _SUMS = (
     "thumbs_up",
     "thumbs_down",
     "duration_ms",
+    "duration_count",
 )
 # Each cost, and the tokens that it is for.
 _COSTS = {"input_cost": "input_tokens", "output_cost": "output_tokens"}

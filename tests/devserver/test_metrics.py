@@ -38,14 +38,28 @@ SMALL = {
     "generationErrorCount": 1,
     "generationCount": 3,
     "durationMs": 1500,
+    "durationCount": 3,
     "timeToFirstTokenMs": 150,
     "thumbsUp": 2,
     "thumbsDown": 1,
     "satisfactionRating": 2 / 3,
 }
-LARGE = {"generationSuccessCount": 1, "generationCount": 1, "durationMs": 2000, "judgeRelevance": 0.75}
+LARGE = {
+    "generationSuccessCount": 1,
+    "generationCount": 1,
+    "durationMs": 2000,
+    "durationCount": 1,
+    "judgeRelevance": 0.75,
+}
 DEFAULT = {"generationSuccessCount": 1, "generationCount": 1}
-TOTAL = {**SMALL, "generationSuccessCount": 4, "generationCount": 5, "durationMs": 3500, "judgeRelevance": 0.75}
+TOTAL = {
+    **SMALL,
+    "generationSuccessCount": 4,
+    "generationCount": 5,
+    "durationMs": 3500,
+    "durationCount": 4,
+    "judgeRelevance": 0.75,
+}
 
 
 def track_everything(client: LDAIClient) -> None:
@@ -114,7 +128,7 @@ def test_milliseconds_are_whole(raw: httpx.Client, server: DevServer) -> None:
     event = {"kind": "custom", "data": {"configKey": "chat"}}
     values = {"$ld:ai:duration:total": (1.5, 2.25), "$ld:ai:tokens:ttf": (1, 2.4)}
     raw.post("/bulk", json=[{**event, "key": key, "metricValue": n} for key, pair in values.items() for n in pair])
-    assert server.metrics("chat") == {"durationMs": 4, "timeToFirstTokenMs": 2}
+    assert server.metrics("chat") == {"durationMs": 4, "durationCount": 2, "timeToFirstTokenMs": 2}
 
 
 def test_rest_paths_answer_the_same(tracked: DevServer, raw: httpx.Client) -> None:

@@ -77,6 +77,7 @@ def figures(events: list[dict[str, Any]]) -> dict[str, Any]:
         "thumbs_down": sums["feedback:user:negative"] or None,
         "satisfaction_rating": sums["feedback:user:positive"] / votes if votes else None,
         "duration_ms": sums["duration:total"],
+        "duration_count": sum(event["key"] == "$ld:ai:duration:total" for event in events),
         "time_to_first_token_ms": round(sum(firsts) / len(firsts)) if firsts else None,
     }
 

@@ -85,7 +85,8 @@ def official(url: str) -> Iterator[Any]:
 
 def told(metrics: Metrics) -> dict[str, Any]:
     """Return the fields that have a value in LaunchDarkly's client."""
-    fields = {name: value for name, value in asdict(metrics).items() if name != "approximate" and value is not None}
+    ours = ("approximate", "duration_count")
+    fields = {name: value for name, value in asdict(metrics).items() if name not in ours and value is not None}
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
 
 
