@@ -33,8 +33,10 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge:g}",
     "less_than_equal": "at most {le:g}",
 }
-# The values of these fields of a variation can be shown. Others may contain prompts, which must not get into a log.
+# The values of these fields of a variation can be shown, and the roles of messages. Others may contain prompts, which
+# must not get into a log.
 _SHOWN = ("_ldMeta", "model", "judgeConfiguration")
+_ROLE = ".role"
 # The AI SDK raises on a wrong value in one of these fields, or ignores it. Without the first, it serves nothing.
 _READ = ("_ldMeta.version", "model", "messages")
 _NOT_READ = "model.custom."
@@ -201,8 +203,6 @@ def _describe(detail: Any, model: str, *, is_shown: bool) -> str:
     for kind, name in kinds:
         if isinstance(value, kind) and not (is_shown and kind is str):
             shown = name
-    if detail["type"] == "literal_error" and not is_shown:
-        return f"must be {expected}"
     return f"must be {expected}, not {shown}"
 
 
@@ -337,7 +337,7 @@ def _check_variation(value: object) -> _Found:
         for detail in error.errors(include_url=False):
             path = _name_field(detail["loc"])
             if is_served or not path.startswith(_OF_ENABLED):
-                text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN))
+                text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN) or path.endswith(_ROLE))
                 is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
                 is_read = is_read or (path in ("", "_ldMeta") and detail["type"] != "missing")
                 is_read = is_read and detail["type"] != "literal_error"  # any text is read
@@ -351,6 +351,6 @@ def _check_variation(value: object) -> _Found:
         if other in value and text not in value and mode in MODES:
             yield f".{text}", f"is missing; in the mode '{mode}', SDKs read {text} and ignore {other}", "suspect"
         provider = value.get("provider")
-        name = provider.get("name") if isinstance(provider, dict) else None
-        if value.get("model") and not (isinstance(name, str) and name):
+        # The model reports a provider of another type, and one whose name is missing.
+        if value.get("model") and (provider is None or (isinstance(provider, dict) and provider.get("name") == "")):
             yield ".provider.name", "is missing; LaunchDarkly's newer AI SDK raises an exception without it", "suspect"

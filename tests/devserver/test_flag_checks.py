@@ -184,7 +184,9 @@ SUSPECT: list[tuple[Json, str]] = [
         "variations[1].instructions is missing; in the mode 'agent', SDKs read instructions and ignore messages",
     ),
     ({"provider": None}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises an exception"),
-    ({"provider": {"name": ""}}, "variations[1].provider.name is missing"),
+    ({"provider": {"name": ""}}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises"),
+    ({"provider": {}}, "variations[1].provider.name is missing; add it: the name of the provider, such as"),
+    ({"provider": "OpenAI"}, "variations[1].provider must be an object, not a string"),
     ({"instrctions": "hi"}, "variations[1].instrctions is not known and ignored; did you mean 'instructions'?"),
     (
         {"model": {"name": "gpt-4o", "parmeters": {}}},
@@ -201,7 +203,7 @@ SUSPECT: list[tuple[Json, str]] = [
     ),
     (
         {"messages": [{"role": "human", "content": "hi"}]},
-        "variations[1].messages[0].role must be one of 'system', 'user', 'assistant' or 'developer'",
+        "variations[1].messages[0].role must be one of 'system', 'user', 'assistant' or 'developer', not \"human\"",
     ),
     (
         {"model": {"name": "gpt-4o", "custom": {"costPerInputToken": "free"}}},
