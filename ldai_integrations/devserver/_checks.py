@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from ._flag_models import File, Flag, Mode, Part, Serve, Variation, describe_field
+from ._flag_models import Custom, File, Flag, Mode, Part, Serve, Variation, describe_field
 from ._json import Json
 
 Severity = Literal["structure", "unreadable", "suspect"]
@@ -46,6 +46,8 @@ _WHOLE = 100_000
 _SIMILAR = 0.8
 # One that is the beginning of a known one is, if it is so long.
 _SHORTEST = 5
+# No model costs more, in USD per token: this is 1000 USD per million.
+_HIGHEST_PRICE = 0.001
 # An AI Config that is off, or an agent graph, does not need these.
 _OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
 
@@ -345,6 +347,8 @@ def _check_variation(value: object) -> _Found:
     else:
         for path, text, severity in _find_misspelled(value, parsed):  # type: ignore[arg-type]
             yield f".{path}", text, severity
+        if parsed.model is not None and parsed.model.custom is not None:
+            yield from _check_prices(parsed.model.custom)
     if is_served and isinstance(value, dict) and isinstance(meta, dict):
         mode = meta.get("mode", "completion")
         text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
@@ -354,3 +358,11 @@ def _check_variation(value: object) -> _Found:
         # The model reports a provider of another type, and one whose name is missing.
         if value.get("model") and (provider is None or (isinstance(provider, dict) and provider.get("name") == "")):
             yield ".provider.name", "is missing; LaunchDarkly's newer AI SDK raises an exception without it", "suspect"
+
+
+def _check_prices(custom: Custom) -> _Found:
+    """Yield the prices that are probably those of a million tokens."""
+    for name, price in custom.model_dump(by_alias=True, exclude={"comment"}).items():
+        if price is not None and price > _HIGHEST_PRICE:
+            text = f"is {price:g} USD per token; if this is the price of a million tokens, write {price / 1e6:g}"
+            yield f".model.custom.{name}", text, "suspect"

@@ -46,11 +46,11 @@ class Custom(Part):
     """Values of your own, for `run.custom()`, and the prices of the model."""
 
     cost_per_input_token: float | None = Field(None, ge=0)
-    """The price of an input token, in USD."""
+    """The price of an input token, in USD per token, not per million: $0.15 per million is 1.5e-7."""
     cost_per_output_token: float | None = Field(None, ge=0)
-    """The price of an output token, in USD."""
+    """The price of an output token, in USD per token, not per million."""
     cost_per_cached_input_token: float | None = Field(None, ge=0)
-    """The price of an input token from a cache, in USD."""
+    """The price of an input token from a cache, in USD per token, not per million."""
 
 
 class Model(Part):

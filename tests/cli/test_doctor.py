@@ -32,6 +32,10 @@ from .terminal import run_on_a_terminal
 BARE = flag("bare", {"_ldMeta": meta("v", mode="agent"), "model": {"name": "own"}, "provider": {"name": "Acme"}})
 EMPTY = flag("empty", {"_ldMeta": meta("v"), "messages": system("Hi.")})
 NAMELESS = flag("nameless", {"_ldMeta": meta("v"), "model": {"name": "own"}, "messages": system("Hi.")})
+PRICEY = flag(
+    "pricey",
+    {"_ldMeta": meta("v"), "model": {"name": "own", "custom": {"costPerInputToken": 0.15}}, "messages": system("Hi.")},
+)
 CHAT = flag("chat", {"_ldMeta": meta("v"), "model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 NO_META = flag("chat", {"model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 RULED = flag(
@@ -50,7 +54,7 @@ RULED = flag(
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
     """Serve the AI Configs of all tests, and some more."""
-    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, RULED)}
+    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, PRICEY, RULED)}
     with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
         yield server
 
@@ -142,6 +146,7 @@ def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixtu
         ("bare", "mode", "warning", "has no instructions", 0),
         ("bare", "provider", "skipped", "Acme", 0),
         ("empty", "model", "warning", "has no model", 0),
+        ("pricey", "prices", "warning", "costPerInputToken is 0.15 USD per token", 0),
     ],
 )
 def test_mistakes_in_an_ai_config(

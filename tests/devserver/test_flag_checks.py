@@ -214,6 +214,15 @@ SUSPECT: list[tuple[Json, str]] = [
         "variations[1].model.custom.costPerInputToken must be at least 0, not -1",
     ),
     (
+        {"model": {"name": "gpt-4o", "custom": {"costPerInputToken": 1.5e-7, "costPerOutputToken": 0.6}}},
+        "variations[1].model.custom.costPerOutputToken is 0.6 USD per token; if this is the price of a million tokens,"
+        " write 6e-07",
+    ),
+    (
+        {"model": {"name": "gpt-4o", "custom": {"costPerCachedInputToken": 1}}},
+        "variations[1].model.custom.costPerCachedInputToken is 1 USD per token",
+    ),
+    (
         {"model": {"name": "gpt-4o", "custom": {"costPerInputTokens": 1e-7, "tier": "free"}}},
         "variations[1].model.custom.costPerInputTokens is not known and ignored; did you mean 'costPerInputToken'?",
     ),

@@ -11,9 +11,12 @@ from ldclient import Context, LDClient
 
 from ..._launchdarkly.templates import missing_variables
 from ..._launchdarkly.variations import MODES, problem_with
+from ..._prices import CUSTOM_PARAMETERS
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
+# No model costs more, in USD per token: this is 1000 USD per million.
+_HIGHEST_PRICE = 0.001
 # How many keys of AI Configs a remedy names.
 _MOST_KEYS = 10
 # For each provider name of LaunchDarkly, in lower case: the module to import and the package to install.
@@ -120,10 +123,11 @@ def _check_mode(mode: str, value: Mapping[str, Any]) -> Finding:
 def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
     model, provider = value.get("model"), value.get("provider")
     name = model.get("name") if isinstance(model, dict) else None
-    if not name:
+    if not isinstance(model, dict) or not name:
         yield warning("model", "the variation has no model", "choose one for it")
         return
     yield ok("model", str(name))
+    yield from _check_prices(model)
     yield from _check_variables(value)
     provider_name = str(provider.get("name") or "") if isinstance(provider, dict) else ""
     if not provider_name and _is_installed("launchdarkly_ai_server"):
@@ -144,6 +148,19 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
             f"{encoding} is not on this machine: if a provider does not report tokens, the estimate is rough",
             "pip install 'ldai-integrations[offline-tokens]', or run `ldai encodings prefetch` at build time",
         )
+
+
+def _check_prices(model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Name the prices that are probably those of a million tokens."""
+    custom = model.get("custom")
+    for name in CUSTOM_PARAMETERS.values():
+        price = custom.get(name) if isinstance(custom, dict) else None
+        if isinstance(price, (int, float)) and price > _HIGHEST_PRICE and not isinstance(price, bool):
+            yield warning(
+                "prices",
+                f"{name} is {price:g} USD per token",
+                f"if this is the price of a million tokens, write {price / 1e6:g}",
+            )
 
 
 def _check_variables(value: Mapping[str, Any]) -> Iterator[Finding]:
