@@ -52,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
 
     from .checks import check_all
 
-    ld_context = args.context or Context.create(args.context_key or "ldai-doctor")
+    given = args.context or (Context.create(args.context_key) if args.context_key is not None else None)
+    ld_context = given or Context.builder("ldai-doctor").anonymous(True).build()
     if not ld_context.valid:
         return fail(f"the context cannot be used: {ld_context.error}")
     found = []
-    for finding in check_all(args, ld_context):
+    for finding in check_all(args, ld_context, for_anyone=given is None):
         found.append(finding)
         if not args.json:
             print_finding(finding)

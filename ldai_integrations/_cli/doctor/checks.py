@@ -17,12 +17,13 @@ from .process import check_process
 TIMEOUT_SECONDS = 10.0
 
 
-def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding]:
+def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool) -> Iterator[Finding]:
     """Run all checks in order.
 
     Args:
         args: The arguments of the command.
         ld_context: The context for which an AI Config is evaluated.
+        for_anyone: Whether the context is an anonymous user, because the command was given none.
     """
     yield from check_process(os.environ, Path.cwd())
     target, findings = find_target(os.environ)
@@ -35,7 +36,7 @@ def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding
     if target.url and any(finding.level == "problem" for finding in hosts):
         yield skipped("connection", "the dev server cannot be reached", "do what the line above says, and try again")
         return
-    yield from _check_ai_config(target, args.config_key, ld_context)
+    yield from _check_ai_config(target, args.config_key, ld_context, for_anyone=for_anyone)
     if target.file:
         yield skipped("event", "AI Configs come from a file: no events are sent", "set a key to report runs")
     elif args.send_event:
@@ -44,7 +45,9 @@ def check_all(args: argparse.Namespace, ld_context: Context) -> Iterator[Finding
         yield skipped("event", "none was sent", "give --send-event to send one, which does not count in any metrics")
 
 
-def _check_ai_config(target: Target, config_key: str | None, ld_context: Context) -> Iterator[Finding]:
+def _check_ai_config(
+    target: Target, config_key: str | None, ld_context: Context, *, for_anyone: bool
+) -> Iterator[Finding]:
     with connect(target, timeout=TIMEOUT_SECONDS) as (client, finding):
         yield finding
         if config_key is None:
@@ -52,5 +55,5 @@ def _check_ai_config(target: Target, config_key: str | None, ld_context: Context
         elif finding.level == "problem":
             yield skipped("AI Config", "LaunchDarkly is not connected", "do what the line above says, and try again")
         else:
-            yield from check_config(client, config_key, ld_context)
+            yield from check_config(client, config_key, ld_context, for_anyone=for_anyone)
         yield from find_warnings(target, config_key, known_keys(client, ld_context))

@@ -19,6 +19,7 @@ from .findings import Finding, ok, problem, skipped, warning
 _HIGHEST_PRICE = 0.001
 # How many keys of AI Configs a remedy names.
 _MOST_KEYS = 10
+_TO_ANYONE = " to an anonymous user; other users may get another one: give --context-key or --context"
 # For each provider name of LaunchDarkly, in lower case: the module to import and the package to install.
 _PACKAGES = {
     "openai": ("openai", "openai"),
@@ -42,13 +43,14 @@ _JUDGE_PACKAGES = {
 }
 
 
-def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Finding]:
+def check_config(client: LDClient, key: str, ld_context: Context, *, for_anyone: bool) -> Iterator[Finding]:
     """Evaluate an AI Config and check the variation.
 
     Args:
         client: A connected client that sends no events.
         key: Key of the AI Config.
         ld_context: The context to evaluate it for.
+        for_anyone: Whether the context is an anonymous user, because the command was given none.
     """
     detail = client.variation_detail(key, ld_context, None)
     reason: Mapping[str, Any] = detail.reason or {}
@@ -60,7 +62,7 @@ def check_config(client: LDClient, key: str, ld_context: Context) -> Iterator[Fi
     elif detail.value is None:
         yield problem(about, "is off and has no variation for this case", "turn its targeting on")
     else:
-        yield from _check_value(about, detail.value, reason)
+        yield from _check_value(about, detail.value, _TO_ANYONE if for_anyone else "", reason)
 
 
 def known_keys(client: LDClient, ld_context: Context) -> list[str]:
@@ -80,7 +82,7 @@ def _advise_on_key(client: LDClient, key: str, ld_context: Context) -> str:
     return f"check the key, and where AI Configs come from; there are {', '.join(known[:_MOST_KEYS])}{more}"
 
 
-def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_value(about: str, value: Any, whom: str, reason: Mapping[str, Any]) -> Iterator[Finding]:
     meta = value.get("_ldMeta") if isinstance(value, dict) else None
     mode = str(meta.get("mode", "completion")) if isinstance(meta, dict) else "completion"
     wrong = problem_with(value, mode)
@@ -88,7 +90,7 @@ def _check_value(about: str, value: Any, reason: Mapping[str, Any]) -> Iterator[
         yield problem(about, f"cannot be served: {wrong}", "correct the variation")
         return
     variation, version = meta.get("variationKey", ""), meta.get("version", 1)
-    yield ok(about, f"serves variation {variation!r}, version {version} ({_describe_reason(reason)})")
+    yield ok(about, f"serves variation {variation!r}, version {version} ({_describe_reason(reason)}){whom}")
     if not meta.get("enabled"):
         yield warning(
             "enabled",
