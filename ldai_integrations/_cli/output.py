@@ -25,6 +25,9 @@ TOTAL = None
 #: Metrics by the key of their variation, which is empty for runs that got a default.
 Columns: TypeAlias = Mapping[str | None, Metrics]
 
+# Events do not say which of their figures are estimates.
+_ESTIMATES = "Tokens and costs may include estimates."
+_WITH_ESTIMATES = ("input_tokens", "output_tokens", "total_tokens", "input_cost", "output_cost")
 # The width of a table that nobody sees on a terminal.
 _WIDEST = 400
 _TIMES = {"durationMs": "Duration", "timeToFirstTokenMs": "First token"}
@@ -78,6 +81,8 @@ def print_table(
             console.print("\n".join(_blocks(names, rows, console.width)), markup=False, highlight=False)
         else:
             console.print(table, highlight=False)
+        if any(getattr(metrics, name) for metrics in columns.values() for name in _WITH_ESTIMATES):
+            console.print(_ESTIMATES)
         if any(metrics.approximate for metrics in columns.values()):
             console.print("≈ weighted by generations: LaunchDarkly returns means of at most 100 days")
         if any(BY_NAME["duration"].is_bound(metrics) for metrics in columns.values()):
