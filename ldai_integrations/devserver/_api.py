@@ -32,7 +32,11 @@ MAX_WARNING_BYTES = 2**16
 # The most keys of AI Configs that an error names.
 MAX_KEYS = 20
 
-Key: TypeAlias = Annotated[str, Path(json_schema_extra={"pattern": "^[A-Za-z0-9._-]+$"})]
+_PATTERN = {"pattern": "^[A-Za-z0-9._-]+$"}
+ConfigKey: TypeAlias = Annotated[str, Path(description="The key of the AI Config.", json_schema_extra=_PATTERN)]
+ProjectKey: TypeAlias = Annotated[
+    str, Path(description="Any key: all projects are the same.", json_schema_extra=_PATTERN)
+]
 
 
 async def _check_token(authorization: Annotated[str, Header(include_in_schema=False)] = "") -> None:
@@ -43,10 +47,22 @@ async def _check_token(authorization: Annotated[str, Header(include_in_schema=Fa
 def _check_query(
     request: Request,
     stores: ServerStores,
-    config: Key,
-    env: Annotated[str, Query(min_length=1)],  # noqa: ARG001  # all environments are the same
-    since: Annotated[int, Query(alias="from", ge=0, le=MAX_INTEGER)],
-    until: Annotated[int, Query(alias="to", ge=0, le=MAX_INTEGER)],
+    config: ConfigKey,
+    env: Annotated[  # noqa: ARG001
+        str, Query(min_length=1, description="The key of the environment; any text: all environments are the same.")
+    ],
+    since: Annotated[
+        int, Query(alias="from", ge=0, le=MAX_INTEGER, description="The first moment, in milliseconds since 1970, UTC.")
+    ],
+    until: Annotated[
+        int,
+        Query(
+            alias="to",
+            ge=0,
+            le=MAX_INTEGER,
+            description="The end, which is not included, in milliseconds since 1970, UTC.",
+        ),
+    ],
 ) -> Selection:
     """Check the request as LaunchDarkly does; return the events that it is about."""
     if request.query_params.keys() & {"contextKind", "contextKey"}:
@@ -73,13 +89,13 @@ metrics = APIRouter(dependencies=[Depends(_check_token)], responses=ERRORS)
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics")
-def read_metrics(project: Key, asked: Asked) -> JSONResponse:  # noqa: ARG001  # all projects are the same
+def read_metrics(project: ProjectKey, asked: Asked) -> JSONResponse:  # noqa: ARG001  # all projects are the same
     """Return the metrics of an AI Config."""
     return JSONResponse(compute_metrics(asked))
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics-by-variation")
-def read_metrics_by_variation(project: Key, asked: Asked) -> JSONResponse:  # noqa: ARG001
+def read_metrics_by_variation(project: ProjectKey, asked: Asked) -> JSONResponse:  # noqa: ARG001
     """Return the metrics of each variation."""
     return JSONResponse(compute_metrics_by_variation(asked))
 
@@ -98,12 +114,14 @@ _WITH_KEY = [Depends(check_key)]
 @inspection.get("/events")
 def list_events(
     stores: ServerStores,
-    kind: str | None = None,
-    key: str | None = None,
-    config_key: str | None = None,
-    run_id: str | None = None,
-    since: Annotated[int, Query(ge=0, le=MAX_INTEGER)] = 0,
-    limit: int = MAX_EVENTS,
+    kind: Annotated[str | None, Query(description="Only events of this kind, such as `custom`.")] = None,
+    key: Annotated[str | None, Query(description="Only events with this key.")] = None,
+    config_key: Annotated[str | None, Query(description="Only events of this AI Config.")] = None,
+    run_id: Annotated[str | None, Query(description="Only events of this run.")] = None,
+    since: Annotated[
+        int, Query(ge=0, le=MAX_INTEGER, description="Only events after this number, which is `last` of an answer.")
+    ] = 0,
+    limit: Annotated[int, Query(description=f"The most events to return, at most {MAX_EVENTS}.")] = MAX_EVENTS,
 ) -> Response:
     """List events, oldest first."""
     filters = {"kind": kind, "key": key, "config_key": config_key, "run_id": run_id}

@@ -94,14 +94,21 @@ def _read_id(cursor: str | None, now: Cursor) -> int:
 
 async def _make_view(
     stores: ServerStores,
-    config_key: str = "",
-    step_ms: Annotated[int, Query(ge=1000, le=MAX_STEP_MS)] = 60_000,
-    buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 60,
+    config_key: Annotated[str, Query(description="The AI Config; by default the one with the newest event.")] = "",
+    step_ms: Annotated[
+        int, Query(ge=1000, le=MAX_STEP_MS, description="The length of a step of time, in milliseconds.")
+    ] = 60_000,
+    buckets: Annotated[
+        int, Query(ge=1, le=MAX_BUCKETS, description="The number of steps; the last one contains the present.")
+    ] = 60,
 ) -> View:
     return View(stores, config_key, Span(step_ms, buckets))
 
 
 RequestedView: TypeAlias = Annotated[View, Depends(_make_view)]
+Since: TypeAlias = Annotated[
+    str | None, Query(description="The `cursor` of an answer: return only what came after it.")
+]
 page = APIRouter(responses=ERRORS)
 
 
@@ -112,7 +119,7 @@ def show_page() -> FileResponse:
 
 
 @page.get("/dev/monitor")
-def read_monitor(view: RequestedView, since: str | None = None) -> Response:
+def read_monitor(view: RequestedView, since: Since = None) -> Response:
     """Return the data of the page."""
     return Response(view.read_update(since).body, media_type="application/json")
 
@@ -121,8 +128,8 @@ def read_monitor(view: RequestedView, since: str | None = None) -> Response:
 async def follow_monitor(
     stores: ServerStores,
     view: RequestedView,
-    since: str | None = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    since: Since = None,
+    last_event_id: Annotated[str | None, Header(description="The cursor of the last event of this stream.")] = None,
 ) -> EventStream:
     """Send the data of the page, and then each change."""
     if stores.live_pages >= MAX_LIVE:
@@ -153,10 +160,10 @@ async def _stream_updates(stores: Stores, view: View, known: str | None) -> Asyn
 class RunsQuery(BaseModel, extra="forbid"):
     """The runs that a page asks for."""
 
-    config_key: str
-    warnings: str | None = None
-    limit: int = Field(RUNS, ge=1, le=MAX_RUNS)
-    before: int = Field(2**62, ge=1, le=2**62)
+    config_key: str = Field(description="The key of the AI Config.")
+    warnings: str | None = Field(None, description="With any value, only runs that got a default.")
+    limit: int = Field(RUNS, ge=1, le=MAX_RUNS, description="The most runs to return.")
+    before: int = Field(2**62, ge=1, le=2**62, description="Only runs whose `lastId` is smaller.")
 
 
 @page.get("/dev/runs")
@@ -170,6 +177,8 @@ def read_runs(stores: ServerStores, query: Annotated[RunsQuery, Query()]) -> JSO
 
 
 @page.get("/dev/runs/tree")
-def read_tree(stores: ServerStores, run_id: str = "") -> JSONResponse:
+def read_tree(
+    stores: ServerStores, run_id: Annotated[str, Query(description="The id of the run.")] = ""
+) -> JSONResponse:
     """List a run with those around it and in it."""
     return JSONResponse({"runs": list_tree(stores.events, run_id)})

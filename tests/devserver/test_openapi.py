@@ -30,6 +30,22 @@ def test_paths_are_described(raw: httpx.Client) -> None:
     assert "422" not in {status for path in paths.values() for one in path.values() for status in one["responses"]}
 
 
+def test_parameters_are_described(raw: httpx.Client) -> None:
+    """Each parameter of the server's own paths and of the metrics has a description; times say their unit."""
+    paths = raw.get("/openapi.json").json()["paths"]
+    parameters = [
+        (path, one["name"], one.get("description", ""))
+        for path, methods in paths.items()
+        if path.startswith(("/dev/", "/api/"))
+        for method in methods.values()
+        for one in method.get("parameters", ())
+    ]
+    assert [found for found in parameters if not found[2]] == []
+    times = [text for path, name, text in parameters if name in ("from", "to")]
+    assert len(times) == 6
+    assert all("milliseconds since 1970" in text for text in times)
+
+
 def test_other_methods_are_refused(raw: httpx.Client) -> None:
     """A method that a path does not have gets 405, and the answer names one that it has."""
     answer = raw.request("TRACE", "/dev/faults")
