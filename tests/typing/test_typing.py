@@ -38,6 +38,19 @@ def test_mypy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, errors) == (0, ""), output
 
 
+def test_the_judge_of_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """mypy accepts the function for a judge in docs/judges.md in its strict mode."""
+    api = pytest.importorskip("mypy.api")
+    page = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
+    path = tmp_path / "page.py"
+    path.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    monkeypatch.chdir(ROOT)
+
+    output, errors, status = api.run([str(path)])
+
+    assert (status, errors) == (0, ""), output
+
+
 def run_pyright(*arguments: str) -> dict[str, Any]:
     """Run pyright with this Python's packages, and return its report."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
