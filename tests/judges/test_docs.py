@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ldai_integrations import Settings, Tracking
+from ldai_integrations import Run, Settings, Tracking, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients.answers import whole
 from ..clients.provider import serving
@@ -19,6 +21,11 @@ from ..conftest import Events
 from .conftest import Make, one_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+ANSWER = {
+    "object": "chat.completion",
+    "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1013, "completion_tokens": 77},
+}
 FIRST, SECOND = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -80,3 +87,44 @@ def test_the_counters(kind: str) -> None:
     source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "ldai_integrations").rglob("*.py"))
     assert f"`judge_{kind}`" in PAGE
     assert f'"judge_{kind}"' in source
+
+
+def _raise(_messages: object, _config: object) -> dict[str, float]:
+    raise RuntimeError
+
+
+def _hang(_messages: object, _config: object) -> dict[str, float]:
+    time.sleep(0.5)
+    return {"score": 1}
+
+
+@pytest.mark.parametrize(
+    ("ask", "events", "scores"),
+    [
+        (lambda _messages, _config: {"score": 0.5}, ["duration:total", "generation:success"], [0.5]),
+        (lambda _messages, _config: {"score": 7}, ["duration:total", "generation:success"], []),
+        (lambda _messages, _config: "Great!", ["duration:total", "generation:success"], []),
+        (_raise, ["duration:total", "generation:error"], []),
+        (_hang, [], []),
+    ],
+)
+def test_the_figures_of_a_judge(ask: Any, events: list[str], scores: list[float], o200k: None) -> None:
+    """What the metrics of a judge count is in the table on the page; its run is not changed by it."""
+    judge = ai_config(mode="judge", evaluationMetricKey="$ld:ai:judge:relevance", messages="Score it.")
+    judged = ai_config(messages="Hi.", judgeConfiguration={"judges": [{"key": "relevance-judge", "samplingRate": 1}]})
+    settings = Settings(flush="never", judges=JudgeSettings(model=ask, timeout=0.2))
+    with OfflineLaunchDarkly({"support-bot": judged, "relevance-judge": judge}, settings=settings) as launchdarkly:
+
+        @track_ai(config_key="support-bot")
+        def answer(run: Run) -> object:
+            run.messages(user="Hi?")
+            return run.observe(ANSWER)
+
+        answer()
+        launchdarkly.tracking.flush(30)
+        names = ("duration:total", "tokens:total", "generation:success", "generation:error", "judge:relevance")
+        found = [(name, event) for name in names for event in launchdarkly.events.named(name)]
+    own = [name for name, event in found if event.data["configKey"] == "relevance-judge"]
+    assert own == events
+    assert [event.metric_value for name, event in found if name == "judge:relevance"] == scores
+    assert [name for name, event in found if event.data["configKey"] == "support-bot"][:3] == list(names[:3])
