@@ -22,6 +22,8 @@ from ldai_integrations.usage import count_tokens
 PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
+SAMPLE = Path(__file__).parents[1] / "ldai_integrations" / "devserver"
+
 # The plugin of this checkout, whether the package is installed or not.
 PLUGIN = ("-p", "ldai_integrations._pytest_plugin")
 ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -31,17 +33,34 @@ pytest_plugins = ["pytester"]
 
 @pytest.mark.timeout(180)
 def test_the_page(tmp_path: Path) -> None:
-    """The application on the page passes its tests, with pytest, and the last block runs."""
-    app, tests, last = BLOCKS
-    (tmp_path / "app.py").write_text(app, encoding="utf-8")
-    (tmp_path / "test_app.py").write_text(tests, encoding="utf-8")
-    (tmp_path / "last.py").write_text(last, encoding="utf-8")
+    """The application on the page passes its tests, with pytest, and the block without one runs."""
+    app, tests, alone, *_ = BLOCKS
+    _write(tmp_path, {"app.py": app, "test_app.py": tests, "alone.py": alone})
+    assert "6 passed" in _run_tests(tmp_path, ENVIRONMENT)
+    subprocess.run([sys.executable, "alone.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
+
+
+@pytest.mark.timeout(180)
+def test_a_tracking_at_import(tmp_path: Path) -> None:
+    """The application that calls from_env() at import passes its test, also in the shell of a dev server."""
+    *_, shop, conftest, tests = BLOCKS
+    sample = (SAMPLE / "sample.json").read_text(encoding="utf-8")
+    _write(tmp_path, {"shop.py": shop, "conftest.py": conftest, "test_shop.py": tests, "configs.json": sample})
+    environ = {**ENVIRONMENT, "LDAI_DEV_SERVER": "http://127.0.0.1:1", "LAUNCHDARKLY_SDK_KEY": "sdk-any"}
+    assert "1 passed" in _run_tests(tmp_path, environ)
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _run_tests(folder: Path, environ: dict[str, str]) -> str:
+    """Run the tests of a folder with the plugin, in a new process, and return what pytest prints."""
     command = [sys.executable, "-m", "pytest", "-q", *PLUGIN, "-p", "no:cacheprovider", "-W", "error", "--rootdir", "."]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False
-    )
-    assert "6 passed" in done.stdout, done.stdout
-    subprocess.run([sys.executable, "last.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=90, check=False
+    ).stdout
 
 
 def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.RunResult:

@@ -50,7 +50,7 @@ def blocks(page: Path) -> Iterator[ast.Module]:
 def undefined(tree: ast.Module) -> set[str]:
     """Return the names that a module uses, and neither defines nor imports anywhere."""
     used: set[str] = set()
-    known = set(dir(builtins)) | {"__name__"}
+    known = set(dir(builtins)) | {"__name__", "__file__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
