@@ -251,7 +251,7 @@ def test_a_stream(case: Case, client: Any, provider: Provider, launchdarkly: Off
 
 @pytest.mark.parametrize("attached", ["tools", "flat parameters", "nested parameters"])
 def test_a_tool(attached: str, case: Case, client: Any, provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
-    """A tool that is attached in LaunchDarkly is offered, and its result is sent back in the provider's format."""
+    """A tool that is attached in LaunchDarkly is offered. Its result, stored as JSON, is sent back to each provider."""
     if attached == "tools":
         _serve(launchdarkly, case, tools={"weather": TOOL})
     else:
@@ -263,7 +263,8 @@ def test_a_tool(attached: str, case: Case, client: Any, provider: Provider, laun
         assert [(call.name, dict(call.arguments)) for call in answer.tool_calls] == [("weather", {"city": "Oslo"})]
         results = [call.result({"degrees": 5}) for call in answer.tool_calls]
         asked = {"role": "user", "content": "Oslo?"}
-        return run.request(client, history=[asked, answer.message, *results], api=case.api).send()
+        stored = json.dumps([asked, answer.message, *results])
+        return run.request(client, history=json.loads(stored), api=case.api).send()
 
     answer = _run(launchdarkly, handler)
 
