@@ -75,7 +75,7 @@ def format_number(number: Number, unit: Unit) -> str:
 
 FIGURES = (
     Figure("generations", "Generations", "count", "generations"),
-    Figure("successes", "  succeeded", "count", "generation_success_count"),
+    Figure("successes", "  succeeded", "count", "successes"),
     Figure("errors", "  failed", "count", "errors"),
     Figure("error_rate", "Error rate", "share", "error_rate"),
     Figure("duration", "Duration, mean", "ms", "mean_duration_ms"),

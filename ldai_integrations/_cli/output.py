@@ -156,7 +156,8 @@ def _cell(text: str) -> str:
 
 def _read_fields(metrics: Metrics, format_money: Callable[[Decimal], object]) -> dict[str, object]:
     found = {name: getattr(metrics, name) for name in (*_FIELDS, *_COMPUTED)}
-    found["generation_error_count"] = metrics.errors  # as in the table
+    found["generation_success_count"] = metrics.successes  # as in the table
+    found["generation_error_count"] = metrics.errors
     values: dict[str, object] = {}
     for name, value in found.items():
         if isinstance(value, Decimal):

@@ -79,6 +79,15 @@ class Metrics:
         return sum(counts) if counts else self.generation_count
 
     @property
+    def successes(self) -> int | None:
+        """The number of generations that succeeded. LaunchDarkly sends none if all failed."""
+        return (
+            0
+            if self.generation_success_count is None and self.generation_error_count
+            else self.generation_success_count
+        )
+
+    @property
     def errors(self) -> int | None:
         """The number of generations that failed. LaunchDarkly sends none if all succeeded."""
         return (
@@ -103,10 +112,11 @@ class Metrics:
 
     @property
     def total_cost(self) -> Decimal | None:
-        """The cost of input and output in USD; ``None`` unless both are known."""
-        if self.input_cost is None or self.output_cost is None:
-            return None
-        return self.input_cost + self.output_cost
+        """The cost of input and output in USD; ``None`` if either has tokens without a cost, or if there is no cost."""
+        sides = ((self.input_cost, self.input_tokens), (self.output_cost, self.output_tokens))
+        costs = [cost for cost, _tokens in sides if cost is not None]
+        is_partial = any(cost is None and tokens for cost, tokens in sides)
+        return sum(costs, Decimal()) if costs and not is_partial else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,14 @@ def test_what_is_computed() -> None:
     metrics = Metrics(generation_success_count=380, generation_error_count=20, duration_ms=600_000)
     assert (metrics.generations, metrics.error_rate, metrics.mean_duration_ms) == (400, 0.05, 1500)
     assert (Metrics(generation_success_count=3).errors, Metrics(generation_success_count=3).error_rate) == (0, 0)
-    assert Metrics().errors is None
+    assert (Metrics(generation_error_count=3).successes, Metrics(generation_success_count=3).successes) == (0, 3)
+    assert (Metrics().errors, Metrics().successes) == (None, None)
     assert Metrics(generation_error_count=3).error_rate == 1
     assert Metrics(generation_error_count=0).error_rate is None
     assert Metrics(generation_count=7).generations == 7
     assert Metrics(input_cost=Decimal("0.1"), output_cost=Decimal("0.2")).total_cost == Decimal("0.3")
+    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7).total_cost == Decimal("0.1")  # of embeddings
+    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7, output_tokens=5).total_cost is None
 
 
 def test_by_variation(api: API, client: MetricsClient) -> None:
