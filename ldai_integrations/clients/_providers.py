@@ -190,11 +190,12 @@ GENAI: dict[str, Part] = {
 }
 GENAI["aio"] = GENAI
 
-_MISTRAL_CHAT = _named(
-    _CHAT,
-    *("complete", "complete_async", "stream", "stream_async"),
-    *("parse", "parse_async", "parse_stream", "parse_stream_async"),
-)
+_MISTRAL_COMPLETIONS = _named(_CHAT, "complete", "complete_async", "stream", "stream_async")
+_MISTRAL_CHAT: Tree = {
+    **_MISTRAL_COMPLETIONS,
+    # These may raise an exception after the answer.
+    **_named(Through(_MISTRAL_COMPLETIONS, _CHAT), "parse", "parse_async", "parse_stream", "parse_stream_async"),
+}
 _CONVERSATIONS = _named(
     CallKind("conversations"),
     *("start", "start_async", "start_stream", "start_stream_async"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -15,6 +16,9 @@ from ..providers._servers import server_owner
 from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run, run_of_call
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
+
+# The header by which the clients of openai and anthropic return the response itself.
+_RAW_HEADER = "X-Stainless-Raw-Response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,15 @@ class _TrackedMethod(_Method):
     def _self_raw_method(self) -> Any:
         """Return the method that returns the raw response of this one; ``None`` if there is none."""
         raw = getattr(self._self_owner.__wrapped__, "with_raw_response", None)
-        return getattr(raw, self.__wrapped__.__name__, None)
+        if raw is None:
+            return None
+        return getattr(raw, self.__wrapped__.__name__, None) or partial(_call_raw, self.__wrapped__)
+
+
+def _call_raw(method: Callable[..., object], *args: object, **kwargs: Any) -> object:
+    """Call a method as ``with_raw_response`` does, which lacks ``messages.parse`` of anthropic."""
+    headers = {**(kwargs.get("extra_headers") or {}), _RAW_HEADER: "raw"}
+    return method(*args, **{**kwargs, "extra_headers": headers})
 
 
 class _PostMethod(_Method):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,8 +11,10 @@ import pydantic
 import pytest
 
 from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations.records import Usage
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
+from ..clients import makers
 from .provider import IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -217,6 +220,44 @@ def test_parsing_errors_keep_the_usage(
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+
+
+_PARSING: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
+    "anthropic": (
+        makers.anthropic,
+        lambda client: client.messages.parse(model="m", max_tokens=9, messages=ASK, output_format=City),
+    ),
+    "anthropic beta": (
+        makers.anthropic,
+        lambda client: client.beta.messages.parse(model="m", max_tokens=9, messages=ASK, output_format=City),
+    ),
+    "mistral": (makers.mistral, lambda client: client.chat.parse(model="m", messages=ASK, response_format=City)),
+}
+
+
+@pytest.mark.parametrize(("make", "parse"), _PARSING.values(), ids=_PARSING)
+def test_an_answer_that_could_not_be_parsed_is_added_to_the_next_one(
+    make: Callable[[str], Any], parse: Callable[[Any], Any], provider: Provider, runs: RecordingSink
+) -> None:
+    """An answer that a client cannot parse has been paid for, also if the application then asks again."""
+    client = make(provider.url)
+    if make is makers.anthropic and not hasattr(client.messages, "parse"):
+        pytest.skip("an old client, which does not parse")
+    wrapped = wrap_client(client)
+    provider.serve("m", tokens=(1013, 77), words=("no JSON",))
+
+    @track_ai(config_key="chat")
+    def handler() -> str:
+        with pytest.raises(ValueError, match=r"(?i)json|expecting"):
+            parse(wrapped)
+        provider.serve("m", tokens=(2017, 88), words=('{"name": "Oslo"}',))
+        parse(wrapped)
+        return "done"
+
+    handler()
+    record = runs.wait()[0]
+    assert record.usage == Usage(3030, 165, 3195)
+    assert (record.outcome, record.calls) == ("success", 2)
 
 
 @pytest.mark.parametrize("how", ["wrapped", "observed"])
