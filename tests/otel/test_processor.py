@@ -106,6 +106,19 @@ def test_tokens_of_a_cache_that_were_left_out(tracking: Tracking, telemetry: Tel
     assert usage_of(sink) == (20, 8)
 
 
+def test_zeros(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A span with zeros is a call whose provider sent no usage, so that the tokens are a lower bound."""
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(gen_ai__usage__input_tokens=0, gen_ai__usage__output_tokens=0)
+        telemetry.call(**UNNAMED)
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(gen_ai__usage__input_tokens=0, gen_ai__usage__output_tokens=0)
+    both, alone = sink.wait(2)
+
+    assert (both.usage, both.calls) == (Usage(20, 8, 28, lower_bound=True), 2)
+    assert (alone.usage, alone.calls, alone.outcome) == (None, 1, "success")
+
+
 def test_embeddings(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
     """A call without output is recognised by its input."""
     embeddings = {"object": "list", "data": [], "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}}

@@ -326,6 +326,16 @@ def test_zeros_of_pydantic_ai_are_no_usage() -> None:
     assert reading.usage is None
 
 
+@pytest.mark.parametrize("observed", ["result", "usage"])
+def test_zeros_of_another_framework_are_no_usage(observed: str) -> None:
+    """A framework counts zeros if the provider sends no usage, as AutoGen in streams: it is unknown."""
+    usage = SimpleNamespace(prompt_tokens=0, completion_tokens=0)
+    reading = read(SimpleNamespace(content="Noon", usage=usage) if observed == "result" else usage)
+
+    assert reading is not None
+    assert (reading.usage, reading.text) == (None, "Noon" if observed == "result" else "")
+
+
 def test_the_output_of_a_stream_that_was_left_is_unknown() -> None:
     """What a provider had counted of the output when its stream was left is not the whole output."""
     left = {"finish_reason": None, "state": "incomplete"}

@@ -72,11 +72,18 @@ def read_usage(event: object, draft: Draft) -> bool:
     name = dig(event, "raw.id")  # LlamaIndex keeps the provider's response
     draft.begin(name, whole=True)
     draft.identify(name)
-    draft.count(usage)
+    _count_unless_zero(usage, draft)
     draft.name_model(get(event, "model", "model_name", "model_id"))
     if not draft.call.has_content:
         draft.add_text(get(event, "text", "response", "content"))
     return True
+
+
+def _count_unless_zero(usage: object, draft: Draft) -> None:
+    """Take a usage object of a framework, which contains only zeros if the provider sent none."""
+    counts = read_counts(usage)
+    if counts is not None and (counts.has_wrong or any(counts.values.values())):
+        draft.count(usage)
 
 
 def read_usage_object(event: object, draft: Draft) -> bool:
@@ -86,7 +93,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
         if counts.values.keys() == {"input"}:
             return False  # the answer of a service that counts the tokens of a prompt
         draft.begin(whole=True)
-        draft.count(event)
+        _count_unless_zero(event, draft)
         return True
     if type(event) is not dict or not event:
         return False

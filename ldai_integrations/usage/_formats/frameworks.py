@@ -245,7 +245,7 @@ def read_span(attributes: Mapping[str, object] | None) -> Reading | None:
     reasons = [reasons] if isinstance(reasons, str) else items(reasons)
     name = text(get(attributes, "gen_ai.response.id"))
     return Reading(
-        usage=add_up(Usage(**counts)),
+        usage=add_up(Usage(**counts)) if any(counts.values()) else None,  # zeros: the provider sent none
         model=text(get(attributes, *_SPAN_MODEL))[:LONGEST_NAME] or None,
         finish_reasons=tuple(reason[:LONGEST_NAME] for reason in map(text, reasons) if reason)[:1],
         ids=(name,) if name else (),
