@@ -143,7 +143,7 @@ def count_calls(ledger: Ledger) -> list[CountedCall]:
         found: list[CountedCall] = []
         for call in calls:
             found += _new_calls(call, counted, found)
-        counted += found
+        counted = [one for one in counted if not _is_sum_of(one, found)] + found
     for one in counted:
         if one.call.is_background and _is_incomplete(one.reading):
             _await_response(one.reading)
@@ -284,6 +284,16 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
     else:
         free[0].reading = replace(free[0].reading, usage=replace(free[0].usage, lower_bound=True))
     return True
+
+
+def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
+    """Return whether an observed result is the sum of calls that a less trusted source has seen one by one."""
+    parts = [one for one in found if known.is_free_for(one.call)]
+    if known.call.source != "observed" or known.reading.usage is None:
+        return False
+    if any(_are_comparable(known.reading.ids, one.reading.ids) for one in parts):
+        return False
+    return _numbers(known.usage) in _sums([_numbers(one.usage) for one in parts[:_MOST_COMBINED]])
 
 
 def _sums(figures: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

@@ -161,6 +161,18 @@ def test_text_that_the_handler_returns(tracking: Tracking, telemetry: Telemetry,
     assert usage_of(sink) == (20, 8)
 
 
+def test_the_sum_of_an_agent(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """The result of an agent that is observed adds nothing to the spans of the calls that it sums up."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(gen_ai__usage__input_tokens=1013, gen_ai__usage__output_tokens=77)
+        telemetry.call(gen_ai__usage__input_tokens=2017, gen_ai__usage__output_tokens=88)
+        run.observe({"content": "Done", "metrics": {"input_tokens": 3030, "output_tokens": 165}})
+        telemetry.call(gen_ai__usage__input_tokens=5, gen_ai__usage__output_tokens=6)
+
+    assert usage_of(sink) == (3035, 171)
+    assert sink.records[0].calls == 3
+
+
 def test_what_is_said_wins(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
     """Where the handler says its tokens, spans are not counted."""
     with track_ai("bot", tracking=tracking) as run:
