@@ -37,12 +37,7 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
     call = run.ledger.begin("observed")
     call.provider = provider
     if issubclass(type(response), BaseException):
-        broken = run.ledger.events.open
-        if broken is None:
-            note_failure(run, call, cast(BaseException, response))
-        else:
-            run.ledger.withdraw(call)
-            broken.on_end(cast(BaseException, response))
+        _observe_failure(run, cast(BaseException, response), call)
         return response
     observed: T = observe(run, response, call)
     return observed
@@ -79,6 +74,18 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
         run.ledger.withdraw(call)
         run.services.diagnostics.failed("observe", run.config_key, exc)
         return response
+
+
+def _observe_failure(run: RunState, exc: BaseException, call: ProviderCall) -> None:
+    """Note the exception of a call, unless the exception or its HTTP response has been seen."""
+    ledger, broken = run.ledger, run.ledger.events.open
+    if ledger.knows(exc) or ledger.knows(vars(exc).get("response")):
+        ledger.withdraw(call)
+    elif broken is None:
+        note_failure(run, call, exc)
+    else:
+        ledger.withdraw(call)
+        broken.on_end(exc)
 
 
 def _note_late(run: RunState, response: object) -> None:

@@ -43,6 +43,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     if is_cancellation(exc):
         call.note_left(exc, now)
         return
+    run.ledger.remember(exc)
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
         call.read = lambda: replace(reading, error=type(exc).__name__)
@@ -133,6 +134,7 @@ class Observer(StreamHooks):
         elif is_cancellation(exc):
             self._call.note_left(exc, self._clock())
         else:
+            self._ledger.remember(exc)
             self._call.fail(exc, self._clock(), has_begun=True)
 
     def on_left(self, exc: BaseException | None) -> None:

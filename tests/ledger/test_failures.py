@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import flask
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -423,3 +424,41 @@ def test_observed_exceptions(provider: Provider, openai: Any, runs: RecordingSin
                 except Exception as exc:
                     run.observe(exc)
     assert [(record.outcome, record.failed_calls) for record in runs.wait(2)] == [("error", 1), ("success", 1)]
+
+
+def _refused(run: Run, url: str) -> None:
+    response = run.observe(httpx.post(f"{url}/openai/v1/chat/completions", json={"model": "down"}))
+    try:
+        response.raise_for_status()
+    except httpx.HTTPStatusError as exc:
+        run.observe(exc)
+
+
+def _refused_twice(run: Run, url: str) -> None:
+    with pytest.raises(httpx.HTTPStatusError) as raised:
+        httpx.post(f"{url}/openai/v1/chat/completions", json={"model": "down"}).raise_for_status()
+    run.observe(raised.value)
+    run.observe(raised.value)
+
+
+def _broken(run: Run, url: str) -> None:
+    request = {"model": "broken", "stream": True}
+    try:
+        with httpx.stream("POST", f"{url}/openai/v1/chat/completions", json=request) as response:
+            for _ in run.observe(response.iter_lines()):
+                pass
+    except httpx.RemoteProtocolError as exc:
+        run.observe(exc)
+
+
+@pytest.mark.parametrize("fail", [_refused, _refused_twice, _broken])
+def test_a_failure_that_is_observed_twice(
+    fail: Callable[[Run, str], None], provider: Provider, runs: RecordingSink
+) -> None:
+    """A response and its exception, an exception twice, and a stream and the exception that breaks it are one call."""
+    provider.serve("down", status=503)
+    provider.serve("broken", breaks_after=2)
+    with track_ai(config_key="chat") as run:
+        fail(run, provider.url)
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
