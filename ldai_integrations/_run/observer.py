@@ -130,6 +130,7 @@ class Observer(StreamHooks):
         """Note the end of the stream."""
         self._call.rest = None  # nothing more can be read of it
         if exc is None:
+            self._note_if_unknown()
             self._call.end(self._clock())
         elif is_cancellation(exc):
             self._call.note_left(exc, self._clock())
@@ -324,6 +325,15 @@ class Observer(StreamHooks):
             "run.observe() each stream itself, for example response.iter_lines().",
             key,
         )
+
+    def _note_if_unknown(self) -> None:
+        """Say that a stream is not in the format of any provider, unless other calls took place while it was read."""
+        call, reader = self._call, self._reader
+        is_new = call.source == "observed" and call.ended_at is None
+        if is_new and isinstance(reader, ItemReader) and reader.reading() is not None and not reader.recognised:
+            others = (one for one in self._ledger if one is not call)
+            if not any(one.overlaps(call) for one in others):
+                self._note_unknown(self.stream)
 
     def _note_unknown(self, response: object) -> None:
         name, key = type(response).__name__, self._run.config_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -386,3 +386,21 @@ def test_other_objects(
     assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
     (line,) = [one for one in caplog.records if one.name == "ldai_integrations"]
     assert type(value).__name__ in line.getMessage()
+
+
+@pytest.mark.parametrize("item", [object(), {"answer": "Hello"}, "Hello"], ids=["object", "dict", "text"])
+def test_streams_of_other_objects(
+    item: object, provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A stream without a provider's format is refused with a diagnostic, unless its calls are seen."""
+    client = wrap_client(openai)
+
+    def events(*, seen: bool) -> Iterator[object]:
+        (client if seen else openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        yield item
+
+    for seen in (True, False):
+        with track_ai(config_key="chat") as run:
+            assert list(run.observe(events(seen=seen))) == [item]
+        assert runs.wait(1 if seen else 2)[-1].calls == seen
+        assert launchdarkly.tracking.stats().diagnostics.get("observe_unknown", 0) == (0 if seen else 1)
