@@ -53,7 +53,7 @@ class EventStreams:
     @property
     def open(self) -> ObservedEvents | None:
         """The last stream of this thread or task, if its end has not been noted."""
-        own = self._last.get(_find_worker())
+        own = self._last.get(find_worker())
         return None if own is None or own.is_complete else own
 
     def place_of(
@@ -81,7 +81,7 @@ class EventStreams:
         """Return the known stream that an event belongs to; ``None`` if there is none."""
         if event.is_start:
             return None
-        own = self._last.get(_find_worker())
+        own = self._last.get(find_worker())
         known = next((self._by_id[name] for name in event.ids if name in self._by_id), None)
         if not event.ids:
             known = own if own is not None else self._newest
@@ -106,12 +106,12 @@ class EventStreams:
 
     def note_event(self, stream: ObservedEvents) -> None:
         """Note that this thread or task observes an event of a stream."""
-        self._newest = self._last[_find_worker()] = stream
+        self._newest = self._last[find_worker()] = stream
 
     def note_done(self) -> None:
         """Note the line ``[DONE]``: what follows does not belong to the stream that has ended, whatever its id is."""
         with self.lock:
-            own = self._last.get(_find_worker())
+            own = self._last.get(find_worker())
             ended = [stream for stream in self._by_id.values() if stream.is_complete]
             if own is not None and not ended:
                 own.on_end(None)
@@ -123,7 +123,7 @@ class EventStreams:
                 self._newest = None
 
 
-def _find_worker() -> object:
+def find_worker() -> object:
     """Return the current task of asyncio, or else the id of the thread."""
     try:
         task = asyncio.current_task()

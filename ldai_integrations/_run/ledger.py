@@ -43,6 +43,9 @@ class RestOfStream(Protocol):
 
     stream: Any
 
+    def is_left_to(self, worker: object) -> bool:
+        """Return whether no other thread or task than this one may read on."""
+
     def on_item(self, item: object) -> object:
         """Read an item of the stream."""
 

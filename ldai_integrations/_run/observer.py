@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, extract, read
 from .body import BodyReader, ItemReader, WithoutUsage, is_stream_type
+from .events import find_worker
 from .failures import is_cancellation, may_be_billed
 from .kinds import (
     add_billing,
@@ -60,6 +62,8 @@ class Observer(StreamHooks):
         self._clock = run.services.clock
         self._hides_usage = hides_usage
         self._reader: ItemReader | BodyReader | StreamReader | None = None
+        # The thread or task that read the finish reason.
+        self._worker: object = None
         #: The provider's stream, if the response is one.
         self.stream: object = None
         #: Whether the response is an event of a stream whose events are observed one by one.
@@ -116,6 +120,7 @@ class Observer(StreamHooks):
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
             if not is_finished and (call.rest is not None or not has_delta):
                 call.last_frame_at = self._clock()
+                self._worker = find_worker() if call.rest is not None else None
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
             if call.first_answer_at is None:
@@ -125,6 +130,12 @@ class Observer(StreamHooks):
         except Exception as exc:  # an item that cannot be read must not break its stream
             self._fail_to_read(exc)
         return False
+
+    def is_left_to(self, worker: object) -> bool:
+        """Return whether no other thread or task than this one may read on: it has left its loop, or has ended."""
+        if self.iterator is None or self.iterator() is None or self._worker in (None, worker):
+            return True
+        return isinstance(self._worker, asyncio.Task) and self._worker.done()
 
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""

@@ -1,4 +1,7 @@
-"""The rest of provider streams: the usage that arrives after the finish reason, when the consumer has left."""
+"""The rest of provider streams: the usage that arrives after the finish reason, when the consumer has left.
+
+Another thread or task of the application may still read a stream. The library then waits for it, and takes no item.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from .background import call_off_loop, is_on_event_loop
+from .background import call_off_loop, is_on_event_loop, sleep
 from .context import Services
+from .events import find_worker
 from .ledger import ProviderCall
+
+# How often it looks whether another thread or task has read the usage.
+_POLL_SECONDS = 0.005
 
 
 def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
@@ -21,9 +28,9 @@ def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
     """
     if is_on_event_loop():
         return
-    until = time.monotonic() + services.settings.usage_wait
+    until, worker = time.monotonic() + services.settings.usage_wait, find_worker()
     for call in calls:
-        _read_rest(services, call, until)
+        _read_rest(services, call, until, worker)
 
 
 async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
@@ -31,17 +38,29 @@ async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None
 
     It waits for ``Settings.usage_wait`` seconds at most.
     """
-    until = time.monotonic() + services.settings.usage_wait
+    until, worker = time.monotonic() + services.settings.usage_wait, find_worker()
     for call in calls:
         if call.rest is None:
             continue
         if hasattr(call.rest.stream, "__aiter__"):
-            await _aread_rest(services, call, until)
+            await _aread_rest(services, call, until, worker)
         else:  # a web framework consumed it on a thread
-            await call_off_loop(partial(_read_rest, services, call, until))
+            await call_off_loop(partial(_read_rest, services, call, until, worker))
 
 
-def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
+def _is_read_by_another(call: ProviderCall, until: float, worker: object) -> bool:
+    """Return whether another thread or task may still read the usage; give it up when the time is over."""
+    rest = call.rest  # the other one may read the usage now
+    if rest is None or rest.is_left_to(worker):
+        return False
+    if time.monotonic() >= until:
+        call.rest = None
+    return call.rest is not None
+
+
+def _read_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
+    while _is_read_by_another(call, until, worker):
+        time.sleep(_POLL_SECONDS)
     rest, seconds = call.rest, until - time.monotonic()
     if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
         return
@@ -64,7 +83,9 @@ def _read_rest(services: Services, call: ProviderCall, until: float) -> None:
     call.rest = None
 
 
-async def _aread_rest(services: Services, call: ProviderCall, until: float) -> None:
+async def _aread_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
+    while _is_read_by_another(call, until, worker):
+        await sleep(_POLL_SECONDS)
     rest, seconds = call.rest, until - time.monotonic()
     if rest is None or seconds <= 0:
         return

@@ -9,12 +9,15 @@ steps written out for decorated generators.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from .context import Binder, Bound, bind, binder, unbind
 from .failures import is_cancellation
 from .proxy import Proxy
+
+T = TypeVar("T")
 
 
 class StreamHooks:
@@ -26,12 +29,14 @@ class StreamHooks:
         binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
             stream consume it in methods of their own, such as openai's ``get_final_response``.
         response: The HTTP response of the stream. Whoever closes it closes the stream.
+        iterator: Refers to the iterator that the consumer got last, which a loop drops where it is left.
     """
 
     bound: Bound | None = None
     binder: Binder = (bind, unbind)
     binds_methods: bool = False
     response: object = None
+    iterator: weakref.ref[Any] | None = None
 
     def __init__(self, bound: Bound | None = None) -> None:
         if bound is not None:
@@ -177,6 +182,10 @@ class _Tracked(Proxy):
     def _self_wrap(self, other: object) -> object:
         return type(self)(other, self._self_hooks)
 
+    def _self_lend(self, iterator: T) -> T:
+        self._self_hooks.iterator = weakref.ref(iterator)
+        return iterator
+
     def __del__(self) -> None:
         hooks = getattr(self, "_self_hooks", None)  # missing if __init__ failed
         if hooks is not None:
@@ -226,9 +235,9 @@ class TrackedStream(_Tracked):
     def __iter__(self) -> Iterator[object]:
         stream = self.__wrapped__
         if not hasattr(stream, "__next__"):
-            return self._self_iterate()
+            return self._self_lend(self._self_iterate())
         iterator = iter(stream)
-        return self if iterator is stream else self._self_take_all(iterator.__next__)
+        return self._self_lend(self if iterator is stream else self._self_take_all(iterator.__next__))
 
     def _self_iterate(self) -> Iterator[object]:
         yield from type(self)(iter(self.__wrapped__), self._self_hooks)
@@ -310,8 +319,8 @@ class TrackedAsyncStream(_Tracked):
         stream = self.__wrapped__
         iterator = aiter(stream)
         if not hasattr(stream, "__anext__"):
-            return type(self)(iterator, self._self_hooks)
-        return self if iterator is stream else self._self_atake_all(iterator.__anext__)
+            return self._self_lend(type(self)(iterator, self._self_hooks))
+        return self._self_lend(self if iterator is stream else self._self_atake_all(iterator.__anext__))
 
     async def _self_atake_all(self, step: Callable[[], Awaitable[object]]) -> AsyncIterator[object]:
         """Take all steps of a stream whose iterator is another object, such as openai's: faster than ``__anext__``."""

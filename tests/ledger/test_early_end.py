@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -615,3 +617,108 @@ def test_a_stream_that_nobody_reads(
     assert record.cost is not None
     assert record.cost.lower_bound
     assert [line.args for line in caplog.records if "was not read to its end" in line.getMessage()] == [("chat",)]
+
+
+def is_last(chunk: Any) -> bool:
+    """Return whether a chunk has the finish reason."""
+    return bool(chunk.choices) and chunk.choices[0].finish_reason is not None
+
+
+WITH_USAGE: dict[str, Any] = {**ASK, "stream_options": {"include_usage": True}}
+
+
+@pytest.mark.parametrize("saving", [0.0, LATE / 2, LATE * 2])
+def test_a_task_that_reads_on(saving: float, provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+    """The run waits for the usage that another task of the application reads, and takes nothing from that task."""
+    provider.serve(late=LATE)
+    client = wrap_client(async_openai)
+    seen: list[Any] = []
+
+    async def produce(queue: asyncio.Queue[Any]) -> None:
+        async for chunk in await client.chat.completions.create(**WITH_USAGE):
+            seen.append(chunk)
+            await queue.put(chunk)
+            if is_last(chunk):
+                await asyncio.sleep(saving)
+
+    @track_ai(config_key="chat")
+    async def handler() -> AsyncIterator[str]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        producers.append(asyncio.create_task(produce(queue)))
+        while not is_last(chunk := await queue.get()):
+            yield chunk.choices[0].delta.content or ""
+
+    async def consume() -> str:
+        async with async_openai:
+            text = "".join([word async for word in handler()])
+            await asyncio.gather(*producers)
+        return text
+
+    producers: list[asyncio.Task[None]] = []
+    assert asyncio.run(consume()) == "Hello there"
+    assert seen[-1].usage.prompt_tokens == IN
+    assert_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("saving", [0.0, LATE / 2, LATE * 2])
+def test_a_thread_that_reads_on(saving: float, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """The same for a thread."""
+    provider.serve(late=LATE)
+    client = wrap_client(openai)
+    seen: list[Any] = []
+    queue: SimpleQueue[Any] = SimpleQueue()
+
+    def produce() -> None:
+        for chunk in client.chat.completions.create(**WITH_USAGE):
+            seen.append(chunk)
+            queue.put(chunk)
+            if is_last(chunk):
+                time.sleep(saving)
+
+    with ThreadPoolExecutor() as pool:
+
+        @track_ai(config_key="chat")
+        def handler(run: Run) -> Iterator[str]:
+            producers.append(pool.submit(run.bind(produce)))
+            while not is_last(chunk := queue.get()):
+                yield chunk.choices[0].delta.content or ""
+
+        producers: list[Future[None]] = []
+        assert "".join(handler()) == "Hello there"
+        producers[0].result()
+    assert seen[-1].usage.prompt_tokens == IN
+    assert_exact(runs.wait()[0])
+
+
+def test_a_task_that_reads_too_slowly(provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+    """The run waits for another task no longer than ``Settings.usage_wait``; its usage is an estimate then."""
+    client = wrap_client(async_openai)
+    seen: list[Any] = []
+
+    async def produce(is_finished: asyncio.Event) -> None:
+        async for chunk in await client.chat.completions.create(**WITH_USAGE):
+            seen.append(chunk)
+            if is_last(chunk):
+                is_finished.set()
+                await is_over.wait()
+
+    @track_ai(config_key="chat")
+    async def handler() -> None:
+        is_finished = asyncio.Event()
+        producers.append(asyncio.create_task(produce(is_finished)))
+        await is_finished.wait()
+
+    async def call() -> None:
+        async with async_openai:
+            await handler()
+            is_over.set()
+            await asyncio.gather(*producers)
+
+    is_over = asyncio.Event()
+    producers: list[asyncio.Task[None]] = []
+    asyncio.run(call())
+    assert seen[-1].usage.prompt_tokens == IN
+    record = runs.wait()[0]
+    assert record.outcome == "success"
+    assert record.usage is not None
+    assert record.usage.source == "estimate"
