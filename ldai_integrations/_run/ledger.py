@@ -117,6 +117,11 @@ class ProviderCall:
         has_begun = self.ended_at is None and self.first_token_at is not None
         return self.is_left or self.is_waiting or has_begun
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether nobody has read its response, or waited for it."""
+        return self.ended_at is None or (self.is_left and self.last_frame_at is None and not self.error)
+
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""
         if self.first_token_at is None:

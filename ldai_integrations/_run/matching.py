@@ -59,7 +59,7 @@ class CountedCall:
 
         Of a cancelled call, a framework may have passed on what it does not report.
         """
-        is_stopped = self.call.is_cancelled and self.call.source == "client" and not self.reading.has_output
+        is_stopped = self.call.is_cancelled and self.call.source != "framework" and not self.reading.has_output
         return self.is_failed or is_stopped
 
     @property
@@ -190,8 +190,10 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     reading = Reading(error=call.error or None)
     if call.source == "client":
         return [CountedCall(call, reading)]
-    if call.source == "observed" and call.ended_at is None:
-        return [CountedCall(call, reading)]  # nobody has read it
+    if call.source == "observed" and call.is_unread:
+        is_awaited = call.form is None or call.is_left  # the code that it waited for may have made calls that were seen
+        is_seen = is_awaited and any(one.is_free_for(call) and call.encloses(one.call) for one in counted)
+        return [] if is_seen else [CountedCall(call, reading)]
     if not call.error and call.source not in ("framework", "sdk"):
         return []
     is_failed = bool(call.error)

@@ -308,3 +308,65 @@ def test_an_observed_response_that_nobody_reads(
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 0)
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, OUT, True)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("fallback", [False, True])
+def test_an_observed_call_that_is_stopped(
+    fallback: bool, is_stream: bool, provider: Provider, async_openai: Any, runs: RecordingSink
+) -> None:
+    """A call of a client that nobody wraps counts too if it is stopped; the text of the apology is no output."""
+    provider.serve(SLOW, **({"pause": LATE} if is_stream else {"delay": LATE}))
+
+    async def ask(model: str) -> object:
+        create = async_openai.chat.completions.create(model=model, messages=ASK, stream=is_stream)
+        answer = await current_run().observe(create)
+        return [chunk async for chunk in answer] if is_stream else answer
+
+    async def handler(_client: Any) -> object:
+        async with async_openai:
+            try:
+                return await asyncio.wait_for(ask(SLOW), SOON)
+            except asyncio.TimeoutError:
+                return await ask("other") if fallback else "We are sorry."
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls) == ("success" if fallback else "error", 1 + fallback)
+    assert (record.usage is not None and record.usage.lower_bound) if fallback else record.usage is None
+
+
+def test_an_observed_request_that_lost_a_race(provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+    """The tokens of the run are a lower bound, although the request was cancelled before it had an answer."""
+    provider.serve(SLOW, delay=LATE)
+
+    async def handler(_client: Any) -> None:
+        async with async_openai:
+            create, observe = async_openai.chat.completions.create, current_run().observe
+            asked = [asyncio.create_task(observe(create(model=model, messages=ASK))) for model in (SLOW, "fast")]
+            _, late = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 0)
+    assert record.usage is not None
+    assert (record.usage.output_tokens, record.usage.lower_bound) == (OUT, True)
+
+
+@pytest.mark.parametrize("delay", [0.0, LATE])
+def test_observed_code_that_is_stopped(delay: float, provider: Provider, runs: RecordingSink) -> None:
+    """Code that is observed as a whole and stopped adds nothing to the calls that it has made."""
+    provider.serve("model", delay=delay)
+
+    async def agent(client: Any) -> None:
+        await client.chat.completions.create(model="model", messages=ASK)
+        await asyncio.sleep(LATE)
+
+    async def handler(client: Any) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(current_run().observe(agent(client)), 5 * SOON)
+
+    record = handled_async(handler, provider, runs)
+    assert record.calls == 1
+    assert is_exact(record) == (not delay)
