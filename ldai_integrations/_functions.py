@@ -55,6 +55,7 @@ class Opener:
         variables = variables_for(self.variables, diagnostics, key, args, kwargs)
         ld_context = scope.context_from(self.ld_context, *args, **kwargs) if self.ld_context is not None else None
         run = open_run(scope, self.options, variables=variables, ld_context=ld_context, parent=parent)
+        run.sees_exceptions = True
         return run, not scope.services.is_idle
 
     async def prepare(self) -> None:
@@ -105,10 +106,13 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
 
 
 def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> None:
-    """Report the exception of a handler to its run; a run that the caller opened ends by it."""
+    """Report the exception of a handler to its run; a run that the caller opened ends by it.
+
+    The code that opened a joined run may catch the exception.
+    """
     if is_owner:
         run.end(exc)
-    else:
+    elif not run.sees_exceptions:
         run.fail(exc)
 
 

@@ -46,6 +46,9 @@ class RunState:
     #: Whether the consumer of the output left, and nobody cancelled the run before.
     is_abandoned: bool = False
     is_discarded: bool = False
+    #: Whether the code that opened the run sees the exceptions of functions that join it. A middleware may not, because
+    #: web frameworks make responses of them.
+    sees_exceptions: bool = False
     #: Whether a nested run has reported a provider call or tokens, so that the output may be the answer of that run.
     has_nested_usage: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from openai import OpenAIError
 from starlette.testclient import TestClient
 
 from ldai_integrations import Run, track_ai, wrap_client
@@ -15,7 +17,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.records import RunRecord, Usage
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
-from .provider import IN, OUT
+from .provider import IN, OUT, Provider
 
 pytestmark = pytest.mark.usefixtures("launchdarkly", "provider")
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]}
@@ -153,3 +155,64 @@ def test_the_run_of_a_middleware_leaves_the_response_to_the_run_of_the_handler(
     theirs, record = records_of(runs)
     assert (theirs.calls, theirs.usage) == (1, Usage(IN, OUT, IN + OUT))
     assert (record.calls, record.usage) == (0, None)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("kind", ["function", "block"])
+def test_an_exception_that_the_code_around_a_joined_function_catches(
+    kind: str, answers: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """The provider calls decide about the outcome, as they do for a function that is not decorated."""
+    provider.serve("broken", status=500)
+    create = wrap_client(openai).chat.completions.create
+
+    @track_ai(config_key="chat")
+    def joined() -> object:
+        return create(**{**ASK, "model": "broken"})
+
+    def outer() -> object:
+        try:
+            return joined()
+        except OpenAIError:
+            return create(**ASK) if answers else "We are sorry."
+
+    if kind == "function":
+        track_ai(config_key="chat")(outer)()
+    else:
+        with track_ai(config_key="chat"):
+            outer()
+    record = runs.wait()[0]
+    assert (record.outcome, record.error) == ("success" if answers else "error", None)
+    assert (record.calls, record.failed_calls) == (1 + answers, 1)
+
+
+def test_an_exception_that_leaves_the_code_around_a_joined_block(runs: RecordingSink) -> None:
+    """It is the error of the run."""
+    with pytest.raises(KeyError), track_ai(config_key="chat"), track_ai(config_key="chat"):
+        raise KeyError
+    record = runs.wait()[0]
+    assert (record.outcome, type(record.error)) == ("error", KeyError)
+
+
+def test_a_joined_function_that_takes_too_long(provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+    """The run goes on, and is not cancelled; it does not know the tokens of the call that was stopped."""
+    provider.serve("slow", delay=1.0)
+    create = wrap_client(async_openai).chat.completions.create
+
+    @track_ai(config_key="chat")
+    async def joined() -> object:
+        return await create(**{**ASK, "model": "slow"})
+
+    @track_ai(config_key="chat")
+    async def outer() -> object:
+        async with async_openai:
+            try:
+                return await asyncio.wait_for(joined(), 0.1)
+            except asyncio.TimeoutError:
+                return await create(**ASK)
+
+    asyncio.run(outer())
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 0)
+    assert record.usage is not None
+    assert (record.usage.output_tokens, record.usage.lower_bound) == (OUT, True)
