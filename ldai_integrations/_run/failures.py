@@ -27,7 +27,13 @@ _MOST_CAUSES = 8
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Return whether an exception means that the client, a task group or the process stopped waiting."""
+    """Return whether an exception means that the client, a task group or the process stopped waiting.
+
+    A group of exceptions means it if all of them do: Trio and task groups raise such groups.
+    """
+    members = _members(exc)
+    if members:
+        return all(map(is_cancellation, members))
     if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         return True
     return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
@@ -35,13 +41,13 @@ def is_cancellation(exc: BaseException) -> bool:
 
 def is_disconnect(exc: BaseException) -> bool:
     """Return whether an exception means that the client has left, or was raised while such an exception was handled."""
-    cause: BaseException | None = exc
-    for _ in range(_MOST_CAUSES):
-        if cause is None:
-            break
+    causes = [exc]
+    for cause in causes:  # which become more: an exception may come from the group that it is in
         if any(origin_of(cls) in _CLIENT_GONE for cls in type(cause).__mro__):
             return True
-        cause = cause.__context__
+        for one in (cause.__context__, *_members(cause)):
+            if one is not None and len(causes) < _MOST_CAUSES and all(one is not known for known in causes):
+                causes.append(one)
     return False
 
 
@@ -55,6 +61,13 @@ def may_be_billed(exc: BaseException) -> bool:
         cause = cause.__cause__
     has_left = any("Timeout" in name or name in _BROKEN for name in names)
     return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
+
+
+def _members(exc: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions in a group, which Python 3.10 has not; empty for any other exception."""
+    is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(exc).__mro__)
+    members: tuple[BaseException, ...] = getattr(exc, "exceptions", ()) if is_group else ()
+    return members
 
 
 def origin_of(kind: type) -> tuple[str, str]:

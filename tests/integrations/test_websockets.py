@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -207,3 +208,49 @@ class Client:
         """Close the connection, as a browser does that goes to another page."""
         self.send(CloseConnection(code=1001))
         self._socket.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no task groups")
+@pytest.mark.parametrize("apologizes", [False, True])
+def test_a_task_group_whose_client_has_left(apologizes: bool, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A task group raises a group of exceptions: the run is cancelled if one of them says that the client has left."""
+
+    async def receive() -> None:
+        raise WebSocketDisconnect(1006)
+
+    async def apologize() -> None:
+        try:
+            await asyncio.sleep(1)
+        finally:
+            if apologizes:
+                raise RuntimeError('Cannot call "send" once a close message has been sent.')
+
+    @track_ai(config_key="chat", tracking=tracking)
+    async def exchange() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(apologize())
+            group.create_task(receive())
+
+    with pytest.raises(Exception, match="TaskGroup"):
+        asyncio.run(exchange())
+    assert [(record.outcome, record.error) for record in records] == [("cancelled", None)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no task groups")
+def test_an_exception_that_is_taken_out_of_its_group(tracking: Tracking, records: list[RunRecord]) -> None:
+    """An exception that a framework takes out of the group that it is in is the error of the run."""
+
+    async def fail() -> None:
+        raise KeyError
+
+    @track_ai(config_key="chat", tracking=tracking)
+    async def exchange() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        except Exception as exc:
+            raise exc.exceptions[0]  # type: ignore[attr-defined]  # noqa: B904
+
+    with pytest.raises(KeyError):
+        asyncio.run(exchange())
+    assert [(record.outcome, type(record.error)) for record in records] == [("error", KeyError)]

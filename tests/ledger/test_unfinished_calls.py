@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -370,3 +371,26 @@ def test_observed_code_that_is_stopped(delay: float, provider: Provider, runs: R
     record = handled_async(handler, provider, runs)
     assert record.calls == 1
     assert is_exact(record) == (not delay)
+
+
+def test_a_nursery_that_is_cancelled(provider: Provider, runs: RecordingSink) -> None:
+    """Trio raises a group of cancellations: neither the run nor its calls have failed."""
+    trio = pytest.importorskip("trio")
+    provider.serve(SLOW, delay=LATE)
+
+    @track_ai(config_key="chat")
+    async def handler() -> None:
+        async with makers.async_openai(provider.url) as client, trio.open_nursery() as nursery:
+            for _ in range(2):
+                create = wrap_client(client).chat.completions.create
+                nursery.start_soon(partial(create, model=SLOW, messages=ASK))
+
+    async def call() -> None:
+        with trio.move_on_after(3 * SOON):
+            await handler()
+
+    trio.run(call)
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls, record.error) == ("cancelled", 2, 0, None)
+    assert record.usage is not None
+    assert record.usage.lower_bound
