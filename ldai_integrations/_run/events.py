@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Literal, Protocol
 
 from ..usage import Reading
 
@@ -124,9 +125,11 @@ class EventStreams:
 
 
 def find_worker() -> object:
-    """Return the current task of asyncio, or else the id of the thread."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop is running
-        task = None
-    return task if task is not None else threading.get_ident()
+    """Return the current task of asyncio or Trio, or else the id of the thread."""
+    trio: Any = sys.modules.get("trio")
+    for current_task in (asyncio.current_task, *((trio.lowlevel.current_task,) if trio is not None else ())):
+        with suppress(RuntimeError):  # no event loop is running
+            task: object = current_task()
+            if task is not None:
+                return task
+    return threading.get_ident()

@@ -722,3 +722,34 @@ def test_a_task_that_reads_too_slowly(provider: Provider, async_openai: Any, run
     assert record.outcome == "success"
     assert record.usage is not None
     assert record.usage.source == "estimate"
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # openai does not close those of its streams
+def test_a_task_of_trio_that_reads_on(provider: Provider, runs: RecordingSink) -> None:
+    """The run waits for the usage that another task of Trio reads, and takes nothing from that task."""
+    trio = pytest.importorskip("trio")
+    provider.serve(late=LATE)
+    seen: list[Any] = []
+
+    async def produce(client: Any, channel: Any) -> None:
+        async for chunk in await client.chat.completions.create(**WITH_USAGE):
+            seen.append(chunk)
+            await channel.send(chunk)
+            if is_last(chunk):
+                await trio.sleep(LATE / 2)
+
+    async def call() -> None:
+        async with makers.async_openai(provider.url) as client, trio.open_nursery() as nursery:
+
+            @track_ai(config_key="chat")
+            async def handler() -> None:
+                channel, received = trio.open_memory_channel(9)
+                nursery.start_soon(produce, wrap_client(client), channel)
+                while not is_last(await received.receive()):
+                    pass
+
+            await handler()
+
+    trio.run(call)
+    assert seen[-1].usage.prompt_tokens == IN
+    assert_exact(runs.wait()[0])
