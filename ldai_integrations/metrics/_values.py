@@ -112,11 +112,13 @@ class Metrics:
 
     @property
     def total_cost(self) -> Decimal | None:
-        """The cost of input and output in USD; ``None`` if either has tokens without a cost, or if there is no cost."""
-        sides = ((self.input_cost, self.input_tokens), (self.output_cost, self.output_tokens))
-        costs = [cost for cost, _tokens in sides if cost is not None]
-        is_partial = any(cost is None and tokens for cost, tokens in sides)
-        return sum(costs, Decimal()) if costs and not is_partial else None
+        """The cost of input and output in USD; ``None`` unless both are known, or one has all of the tokens."""
+        if self.input_cost is not None and self.output_cost is not None:
+            return self.input_cost + self.output_cost
+        tokens, cost = self.output_tokens, self.output_cost
+        if cost is None:
+            tokens, cost = self.input_tokens, self.input_cost
+        return cost if tokens is not None and tokens == self.total_tokens else None
 
 
 @dataclass(frozen=True, slots=True)

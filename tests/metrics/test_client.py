@@ -73,8 +73,8 @@ def test_what_is_computed() -> None:
     assert Metrics(generation_error_count=0).error_rate is None
     assert Metrics(generation_count=7).generations == 7
     assert Metrics(input_cost=Decimal("0.1"), output_cost=Decimal("0.2")).total_cost == Decimal("0.3")
-    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7).total_cost == Decimal("0.1")  # of embeddings
-    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7, output_tokens=5).total_cost is None
+    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7, total_tokens=7).total_cost == Decimal("0.1")  # embeddings
+    assert Metrics(input_cost=Decimal("0.1"), input_tokens=7, total_tokens=12).total_cost is None
 
 
 def test_by_variation(api: API, client: MetricsClient) -> None:
