@@ -47,7 +47,7 @@ class Opener:
         parent = current if isinstance(current, RunState) and current.scope is scope else None
         joined = parent.find_run(self.options.config_key) if parent is not None else None
         if joined is not None:
-            joined.counts_pages = True  # the decorator says that this is a generation
+            joined.counts_without_call = True  # the decorator says that this is a generation
             return joined, False
         if not scope.services.start.is_over:
             scope.services.start.wait()

@@ -88,21 +88,31 @@ class Costs:
             return None
         if usage.other_tokens and usage.input_tokens is not None:  # billed as input, such as the pages that Gemini read
             usage = replace(usage, input_tokens=usage.input_tokens + usage.other_tokens)
-        provider_name = call.provider or provider_name
-        asked = call.requested_model or call.model
-        is_configured = not asked or is_same_model(asked, model_name)
-        price = custom if is_configured else None
-        if is_configured and not call.requested_model:
-            asked = model_name
-        names = [call.model, asked, model_name if is_configured else ""]
-        if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
-            names = [asked, *names]
-        for name in names:
-            if price is None and self._list is not None and name:
-                tier, tokens = call.service_tier, usage.input_tokens or 0
-                price = self._list.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier)
+        price = self._price_of(call, custom, model_name, call.provider or provider_name, at, usage.input_tokens or 0)
         cost = compute_cost(usage, price) if price is not None else None
         return replace(cost, lower_bound=True) if cost is not None and call.has_fees else cost
+
+    def _price_of(
+        self, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime, tokens: int
+    ) -> Price | None:
+        """Return the price of a call: that of the AI Config if its model was called, else that of the list."""
+        requested = call.requested_model or call.model
+        if not requested or is_same_model(requested, model_name):
+            if custom is not None:
+                return custom
+            names = [call.model, call.requested_model or model_name, model_name]
+        else:
+            names = [call.model, requested]
+        if call.model in names[1] and is_same_model(call.model, names[1]):  # it also says in which region of Bedrock
+            names = [names[1], *names]
+        prices = self._list
+        if prices is None:
+            return None
+        tier = call.service_tier
+        found = (
+            prices.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier) for name in names if name
+        )
+        return next((price for price in found if price is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class RequestScope:
             is_whole: Whether the body is complete, so that no provider call follows.
         """
         for run in tuple(self.open_runs):
-            if run.counts_pages or not is_whole:
+            if run.counts_without_call or not is_whole:
                 _ = run.ld_context
 
     def new_cookie(self, *, is_whole: bool, cache_control: str) -> str:

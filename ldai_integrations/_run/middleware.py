@@ -77,7 +77,9 @@ class RequestTracking:
         known = config_key if isinstance(config_key, str) else "given by config_key()"
         if config_key is not None and not callable(config_key):
             known = config_key
-        self._options = RunOptions(config_key=known, mode=mode, default=default, counts_pages=callable(config_key))
+        self._options = RunOptions(
+            config_key=known, mode=mode, default=default, counts_without_call=callable(config_key)
+        )
         if config_key is None:
             _check_no_run_options(mode=mode, default=default, variables=variables)
         self._variables = variables

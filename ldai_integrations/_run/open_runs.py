@@ -36,7 +36,7 @@ class OpenRun(Protocol):
 
     config_key: str
     finished: bool
-    counts_pages: bool
+    counts_without_call: bool
 
     @property
     def ld_context(self) -> Context:

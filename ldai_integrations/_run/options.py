@@ -28,7 +28,7 @@ class RunOptions:
         mode: ``"completion"`` or ``"agent"``.
         default: What is served if LaunchDarkly has no usable variation.
         is_error: Called with the result of the handler; returns whether the run is an error.
-        counts_pages: Whether a run without a provider call is reported. A middleware with one key for a whole
+        counts_without_call: Whether a run without a provider call is reported. A middleware with one key for a whole
             application also serves pages, assets and health checks, which are not generations.
 
     Raises:
@@ -39,7 +39,7 @@ class RunOptions:
     mode: Mode = "completion"
     default: AIConfigDefault | None = None
     is_error: Callable[[Any], bool] | None = None
-    counts_pages: bool = True
+    counts_without_call: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.config_key, str) or not self.config_key.strip():

@@ -114,7 +114,7 @@ class Reporter:
         count, a text to mask, or a call that a framework has still to report.
         """
         try:
-            if run.parent is not None and run.parent.counts_pages:
+            if run.parent is not None and run.parent.counts_without_call:
                 _ = run.parent.id
             is_short = _chars_of(run) < _LONG
             if self._has_receivers and is_short and not (run.exports_texts or run.ledger.awaits_reports):
@@ -196,7 +196,7 @@ class Reporter:
     def _note_page(self, run: RunState, record: RunRecord) -> None:
         """Say once if a middleware has seen many requests and no provider call."""
         key = record.config_key
-        if run.counts_pages or run.is_discarded or not record.enabled or key in self._keys_with_calls:
+        if run.counts_without_call or run.is_discarded or not record.enabled or key in self._keys_with_calls:
             return
         self._pages[key] += 1
         if self._pages[key] == _MANY_PAGES:
@@ -220,7 +220,7 @@ class Reporter:
 def _may_be_a_page(run: RunState) -> bool:
     """Return whether a finished run may be that of a page, an asset or a refused request, which are not reported."""
     is_refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
-    return run.is_discarded or ((is_refused or not run.counts_pages) and not run.ledger)
+    return run.is_discarded or ((is_refused or not run.counts_without_call) and not run.ledger)
 
 
 def _chars_of(run: RunState) -> int:

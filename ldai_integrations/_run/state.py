@@ -96,7 +96,7 @@ class RunState:
         self.opened_at: float = services.clock()
         self.started_at: float = time.time()
         #: Whether the run is reported without a provider call. A decorated handler sets this in a middleware's run.
-        self.counts_pages: bool = options.counts_pages
+        self.counts_without_call: bool = options.counts_without_call
         self.ledger: Ledger = Ledger(services.clock, parent.ledger if parent is not None else None)
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
