@@ -78,8 +78,9 @@ class CountedCall:
         if self.reading.finish_reasons:
             return False
         is_open = self.call.ended_at is None and self.usage.total_tokens is None
-        is_cut_off = self.usage.output_tokens is None and (is_open or self.call.first_token_at is not None)
-        return self.call.is_unattended or is_cut_off
+        is_streamed = self.call.first_token_at is not None
+        is_cut_off = self.usage.output_tokens is None and (is_open or is_streamed)
+        return self.call.is_unattended or is_cut_off or (is_streamed and self.reading.has_usage_so_far)
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call.

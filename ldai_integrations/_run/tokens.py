@@ -74,9 +74,12 @@ def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usa
     """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
     if calls:
         return run.may_miss_calls or any(call.is_unfinished or _is_unknown(call) for call in calls)
+    has_begun = run.output.first_token_at is not None or (own is not None and own.is_start)
+    is_stream = has_begun and not run.output.is_whole
+    if is_stream and own is not None and own.has_usage_so_far:
+        return True
     if added or (own is not None and own.finish_reasons):
         return False
-    is_stream = run.output.first_token_at is not None and not run.output.is_whole
     is_cut_off = own is not None and is_stream and (own.usage is None or own.usage.output_tokens is None)
     return run.is_cancelled or is_cut_off
 

@@ -60,6 +60,8 @@ class CallDraft:
         counts, metrics: The usage object of the response, and that of Bedrock.
         reason, choice: The finish reason, and the number of the choice that it belongs to.
         finished_at, counted_at: The number of the event with the finish reason, and of the last one with usage.
+        spoke_at, reported_at: The number of the last event with output, and of the last one with a usage object that
+            is not a part of LangChain's.
         no_usage_follows: Whether the provider sends no usage after the finish reason, so that nobody waits for it.
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
@@ -81,6 +83,8 @@ class CallDraft:
     choice: int = 0
     finished_at: int = 0
     counted_at: int = 0
+    spoke_at: int = 0
+    reported_at: int = 0
     no_usage_follows: bool = False
     service_tier: str = ""
     cost: Decimal | None = None
@@ -150,6 +154,7 @@ class CallDraft:
             billed=self.billed,
             has_wrong_counts=self.has_wrong_counts,
             has_fees=self.has_fees,
+            has_usage_so_far=not (is_whole or self.reason) and 0 < self.reported_at <= self.spoke_at,
             is_whole=is_whole,
             is_start=is_start,
         )
@@ -246,6 +251,7 @@ class Draft:
             return False
         to.add(chunk)
         self.pieces += 1
+        self.call.spoke_at = self.event
         return True
 
     def call_tool(self, key: object, name: object = None, arguments: object = None, call_id: object = None) -> None:
@@ -264,6 +270,7 @@ class Draft:
         if not piece and not title:
             return
         self.pieces += 1
+        self.call.spoke_at = self.event
         calls = self.call.tool_calls
         if key is None:
             key = ("whole", len(calls))
@@ -355,7 +362,7 @@ class Draft:
             call.billed = read_billed(usage)
         self.name_tier("fast" if usage.get("speed") == "fast" else usage.get("service_tier"))  # Anthropic
         if any(counts.values.values()):
-            call.counted_at = self.event
+            call.counted_at = call.reported_at = self.event
         if counts.shape is BEDROCK_METRICS:
             call.metrics = counts
         elif counts.values:
@@ -421,6 +428,7 @@ class Draft:
             api=self.api,
             parts=parts,
             has_wrong_counts=any(part.has_wrong_counts for part in parts),
+            has_usage_so_far=any(part.has_usage_so_far for part in parts),
             is_whole=self.has_whole,
             is_start=self.has_start,
         )

@@ -52,6 +52,8 @@ class Reading:
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
+        has_usage_so_far: Whether the usage of a stream came with output or before it, and no finish reason followed, so
+            that it may be the usage of a part.
         is_whole: Whether a whole response was read, and not only events of a stream.
         is_start: Whether the first event of a stream was read that says so.
     """
@@ -72,6 +74,7 @@ class Reading:
     billed: Usage | None = None
     has_wrong_counts: bool = False
     has_fees: bool = False
+    has_usage_so_far: bool = field(default=False, repr=False, compare=False)
     is_whole: bool = field(default=False, repr=False, compare=False)
     is_start: bool = field(default=False, repr=False, compare=False)
 

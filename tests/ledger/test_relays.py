@@ -37,6 +37,28 @@ def message() -> list[dict[str, Any]]:
     ]
 
 
+def growing(host: str) -> list[dict[str, Any]]:
+    """Return the events of a stream whose usage grows with its text."""
+    events: list[dict[str, Any]] = []
+    for word, count, reason in (("Hello", 11, ""), (" there", 23, ""), (".", OUT, "stop")):
+        if host == "gemini":
+            candidate = {"content": {"parts": [{"text": word}]}, **({"finishReason": "STOP"} if reason else {})}
+            usage = {"promptTokenCount": IN, "candidatesTokenCount": count, "totalTokenCount": IN + count}
+            events.append({"responseId": "g", "candidates": [candidate], "usageMetadata": usage})
+        elif host == "vllm":
+            choice = {"index": 0, "delta": {"content": word}, "finish_reason": reason or None}
+            usage = {"prompt_tokens": IN, "completion_tokens": count, "total_tokens": IN + count}
+            chunk = {"id": "v", "object": "chat.completion.chunk", "model": "m"}
+            events.append({**chunk, "choices": [choice], "usage": usage})
+        elif host == "llama.cpp":  # as older servers end it
+            events.append({"content": word, "tokens_predicted": count, "tokens_evaluated": IN, "stop": bool(reason)})
+        else:
+            counts = {"generated_token_count": count, "input_token_count": IN}
+            result = {"generated_text": word, "stop_reason": "eos_token" if reason else "not_finished", **counts}
+            events.append({"model_id": "m", "results": [result]})
+    return events
+
+
 def relayed(
     events: list[dict[str, Any]], runs: RecordingSink, *, leaves: bool = False, returns: bool = False
 ) -> RunRecord:
@@ -70,6 +92,32 @@ def test_a_stream_without_its_end(
     assert record.usage is not None
     assert record.usage.lower_bound
     assert record.usage.output_tokens != OUT
+
+
+@pytest.mark.parametrize("how", ["relayed", "returned", "observed"])
+@pytest.mark.parametrize("host", ["gemini", "vllm", "llama.cpp", "watsonx"])
+def test_usage_that_grows(host: str, how: str, runs: RecordingSink) -> None:
+    """If a stream ends while its usage still grows, this usage is a lower bound; the usage at its end is exact."""
+    for events in (growing(host)[:2], growing(host)):
+        if how == "observed":
+            with track_ai(config_key="chat") as run:
+                list(run.observe(iter(events)))
+        else:
+            relayed(events, runs, returns=how == "returned")
+
+    broken, whole = runs.wait(2)
+    assert broken.usage is not None
+    assert whole.usage is not None
+    assert (broken.usage.output_tokens, broken.usage.lower_bound) == (23, True)
+    assert (whole.usage.output_tokens, whole.usage.lower_bound) == (OUT, False)
+
+
+def test_an_answer_that_never_came(runs: RecordingSink) -> None:
+    """The tokens of a relayed stream that broke off before any output are a lower bound."""
+    record = relayed(message()[:1], runs)
+
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound) == (IN, None, True)
 
 
 @pytest.mark.parametrize("returns", [False, True])

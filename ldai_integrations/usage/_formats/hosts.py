@@ -129,7 +129,7 @@ def read_ollama(event: object, draft: Draft) -> bool:
     draft.name_model(model)
     if counted or done is True:
         draft.count(event)
-    draft.finish(get(event, "done_reason"))
+    draft.finish(text(get(event, "done_reason")) or ("done" if done is True else None))  # older servers
     draft.call.no_usage_follows = True
     message = get(event, "message")
     for source in (event,) if message is None else (message, event):
@@ -147,7 +147,7 @@ def read_llama_cpp(event: object, draft: Draft) -> bool:
     draft.begin_next()
     draft.name_model(get(event, "model"))
     draft.count(event)
-    draft.finish(get(event, "stop_type"))
+    draft.finish(text(get(event, "stop_type")) or ("stop" if get(event, "stop") is True else None))  # older servers
     draft.add_text(get(event, "content"))
     return True
 
@@ -180,6 +180,7 @@ def read_watsonx(event: object, draft: Draft) -> bool:
         draft.name_model(get(event, "model_id"))
     for position, result in enumerate(results):
         draft.count(result)
-        draft.finish(get(result, "stop_reason"), position)
+        reason = text(get(result, "stop_reason"))
+        draft.finish(reason if reason != "not_finished" else None, position)
         draft.add_text(get(result, "generated_text"))
     return bool(results)

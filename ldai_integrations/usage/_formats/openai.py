@@ -43,6 +43,7 @@ def read_chat(event: object, draft: Draft) -> bool:
     if words := _only_text(event, draft.call):  # in most chunks of a stream
         draft.call.text.add(words)
         draft.pieces += 1
+        draft.call.spoke_at = draft.event
         return True
     fields = fields_of(event)
     choices = fields.get("choices")
