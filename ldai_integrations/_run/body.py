@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from ..usage import AmazonDecoder, Reading, SSEReader, StreamReader, decoder, is_response, read
+from ..usage import AmazonDecoder, Reading, SSEReader, StreamReader, decoder, is_provider_line, is_response, read
 from .proxy import Proxy
 
-_STREAM_TYPES = {"text/event-stream", "application/x-ndjson", "application/stream+json", "application/jsonl"}
+_SSE_TYPE = "text/event-stream"
 _AMAZON_TYPE = "application/vnd.amazon.eventstream"
 _STREAM_STARTS = ("data:", "event:", "id:", "retry:", ":")
+_STREAM_START = re.compile(rb"(data|event|id|retry)?:")
 _JSON_STARTS = ("{", "[")
 #: How much of a text is looked at to recognise a line, in characters or bytes.
 MOST_PARSED = 262_144
@@ -39,13 +40,18 @@ _LONGEST_USAGE = 16_384
 
 
 def is_stream_type(content_type: str) -> bool:
-    """Return whether a media type is that of Server-Sent Events or lines of JSON."""
-    return media_type(content_type) in _STREAM_TYPES
+    """Return whether a media type is that of Server-Sent Events or lines of JSON.
+
+    Lines of JSON have many names, such as ``application/x-ndjson``, ``application/jsonl`` and ``application/json-seq``.
+    """
+    kind = media_type(content_type)
+    return kind == _SSE_TYPE or ("json" in kind and not is_json_type(kind))
 
 
 def is_json_type(content_type: str) -> bool:
     """Return whether a media type is that of a JSON document."""
-    return media_type(content_type).endswith(("/json", "+json")) and not is_stream_type(content_type)
+    kind = media_type(content_type)
+    return kind.endswith(("/json", "+json")) and kind != "application/stream+json"
 
 
 def media_type(content_type: str) -> str:
@@ -56,7 +62,8 @@ def media_type(content_type: str) -> str:
 class BodyReader:
     """A reader of a response body that may have a provider's format.
 
-    Applications also send lines of JSON as ``application/json``, for example if they pass on what Ollama sends.
+    Applications also send streams as ``application/json``, for example if they pass on what Ollama sends, and documents
+    as ``text/event-stream``. So the first line decides.
 
     Args:
         content_type: The ``Content-Type`` header.
@@ -71,8 +78,12 @@ class BodyReader:
         # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
         is_amazon = media_type(content_type) == _AMAZON_TYPE and "botocore" in sys.modules
         self._events = AmazonDecoder() if is_amazon else None
-        self._lines = SSEReader() if is_stream_type(content_type) or self._events is not None else None
-        self._document: bytearray | None = bytearray() if is_json_type(content_type) else None
+        self._is_sse_type = media_type(content_type) == _SSE_TYPE
+        self._is_stream_type = is_stream_type(content_type) or self._events is not None
+        self._lines = SSEReader() if self._events is not None else None
+        self._document: bytearray | None = None
+        if self._lines is None and (self._is_stream_type or is_json_type(content_type)):
+            self._document = bytearray()
         self._may_be_lines = self._document is not None
         self._limit = limit
         self._compressed: deque[bytes] = deque()
@@ -100,7 +111,7 @@ class BodyReader:
         data = data if isinstance(data, str) else bytes(data)
         if self._decoder is not None:
             data = data.encode("utf-8", "replace") if isinstance(data, str) else data
-            if self._lines is None or self._compressed or len(data) > _MOST_DECODED:
+            if not self._is_stream_type or self._compressed or len(data) > _MOST_DECODED:
                 self._keep(data)
                 return False
             data = self._decoder.decode(data)
@@ -117,8 +128,14 @@ class BodyReader:
 
     @property
     def is_response(self) -> bool:
-        """Whether the body is a stream, or a document that is itself a provider's response."""
-        return self._lines is not None or is_response(_parse(self._document))
+        """Whether the body is a stream, or a document that is itself a provider's response.
+
+        Lines that are several whole responses are the results of a batch, or a log.
+        """
+        if self._lines is None:
+            return is_response(_parse(self._document))
+        reading = None if self._is_sse_type else self._lines.reading()
+        return reading is None or not reading.is_whole or len(reading.calls) == 1
 
     def _keep(self, data: bytes) -> None:
         """Keep compressed bytes, within the limit of a document."""
@@ -137,22 +154,27 @@ class BodyReader:
             if self._may_be_lines and self._has_lines(self._document, len(data)):
                 document, self._document, self._lines = self._document, None, SSEReader()
                 return self._lines.feed(bytes(document))
-            if len(self._document) > self._limit:
+            if len(self._document) > self._limit and not (self._may_be_lines and self._is_stream_type):
                 self._document = None
         return False
 
     def _has_lines(self, document: bytearray, added: int) -> bool:
-        """Return whether a document is lines of JSON: part of a response, or a response that more follows."""
+        """Return whether a body is Server-Sent Events or lines of JSON; until its first line is complete, it is not."""
+        beginning = bytes(document[:100]).lstrip()
+        if self._is_stream_type and not beginning.startswith((b"{", b"[")):
+            return bool(beginning) or len(document) > 100
         end = document.find(b"\n", max(0, len(document) - added - 1))
         if end < 0:
-            return False
+            return self._is_stream_type and len(document) > _LONGEST_FIRST_LINE
+        if _STREAM_START.match(beginning):
+            return True
         line = _parse(document[:end]) if end < _LONGEST_FIRST_LINE else None
+        if self._is_stream_type:
+            self._may_be_lines = isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
+            return self._may_be_lines
         self._may_be_lines = is_response(line)
-        if not self._may_be_lines:
-            return False
-        reading = read(line)
-        is_part = reading is None or not (reading.usage or reading.finish_reasons or reading.error)
-        return is_part or not document[end:].isspace()
+        # Part of a response, or a response that more follows.
+        return self._may_be_lines and (_is_part(line) or not document[end:].isspace())
 
 
 class ItemReader:
@@ -294,6 +316,26 @@ def is_json_line(text: str) -> bool:
     stripped = text.strip()
     data = stripped.removeprefix("data:").strip()
     return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and _parse(data) is not None)
+
+
+def begins_provider_stream(text: str) -> bool | None:
+    """Return whether a text is a provider's stream, by its first data; ``None`` if more of the text must be seen."""
+    *lines, rest = text.split("\n")
+    for position, line in enumerate(lines):
+        if line.strip() and not line.startswith(_STREAM_STARTS[1:]):
+            if line.startswith("data:") or not is_provider_line(line):
+                return is_provider_line(line)
+            # A line of JSON may be a whole document.
+            return True if _is_part(_parse(line)) or rest.strip() or any(lines[position + 1 :]) else None
+    rest = rest.lstrip()
+    may_begin = any(rest.startswith(start) or start.startswith(rest) for start in (*_STREAM_STARTS, "{"))
+    return None if may_begin and len(text) < _LONGEST_FIRST_LINE else False
+
+
+def _is_part(event: object) -> bool:
+    """Return whether an event is part of a response that more follows."""
+    reading = read(event) if is_response(event) else None
+    return reading is not None and not (reading.usage or reading.finish_reasons or reading.error)
 
 
 def _parse(data: str | bytes | bytearray | None) -> Any:

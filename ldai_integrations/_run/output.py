@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, count_tokens, is_provider_line, read
+from ..usage import Reading, count_tokens, read
 from .body import (
     BodyReader,
     ItemReader,
     beginning_of,
+    begins_provider_stream,
     is_json_line,
     is_json_type,
     is_sse_or_json_line,
@@ -30,7 +31,7 @@ _TEXTS = (str, bytes, bytearray, memoryview)
 class HandlerOutput:
     """The output of one handler. Its text and usage are used only if no provider call was seen.
 
-    A returned text, a whole body and the first item of a stream decide once how the output is read:
+    A returned text, a whole body and the first line of a stream decide once how the output is read:
 
     - plain text is kept, for an estimate;
     - another value is searched for a provider's response when the run is reported;
@@ -127,12 +128,10 @@ class HandlerOutput:
 
     def text(self) -> str:
         """Return the text of the output, up to 262,144 characters of it."""
-        if self._is_text:
-            texts = [chunk for chunk in self.chunks if isinstance(chunk, _TEXTS)]
-            encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
-            return b"".join(encoded).decode("utf-8", "replace")
         reading = self._known()
-        return reading.text if reading is not None else "\n".join(_leaves(self._value))
+        if reading is not None:
+            return reading.text
+        return _joined(self.chunks) if self.chunks else "\n".join(_leaves(self._value))
 
     def estimate(self, model: str) -> int | None:
         """Estimate the output tokens from the text of the output: about 50 µs for 1,000 characters.
@@ -157,7 +156,7 @@ class HandlerOutput:
         """How many characters may have to be read or counted."""
         if self._reader is not None:
             return self._reader.size
-        if self._is_text:
+        if self.chunks:
             return sum(map(len, self.chunks)) + self._dropped
         return len(self._value) if isinstance(self._value, (str, bytes)) else 0
 
@@ -173,31 +172,34 @@ class HandlerOutput:
         return self.status is not None and self.status >= 400
 
     def _read(self, item: Any) -> None:
-        """Read an item that is not known to be plain text; the first one decides what the output is."""
+        """Read an item that is not known to be plain text; the first line decides what the output is."""
         if self._is_error_page:
             return
-        if self._reader is None and not self._begin(item):
-            return
-        if self._is_text:
-            self.first_token_at = self.first_answer_at = self.last_item_at
-            self.room = _MOST_TEXT
-            self._add_text(item)
-        elif self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
+        if self._reader is None:
+            item = self._begin(item)
+        if self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
             self.first_token_at = self.first_token_at or self.last_item_at
             self.first_answer_at = self.last_item_at if self._reader.answered else None
 
     def _known(self) -> Reading | None:
-        """Return what the reader knows. A returned text gets one here if it may be in the format of a provider."""
-        text = self._value
-        if self._reader is None and isinstance(text, (str, bytes)):
-            beginning = beginning_of(text)
-            if beginning.lstrip().startswith(("{", "[")):
-                self._reader = BodyReader("application/json", limit=self.limit)
-            elif _is_event(beginning):
-                self._reader = ItemReader()
-            if self._reader is not None:
-                self._reader.feed(text)
-        return self._reader.reading() if self._reader is not None else None
+        """Return what the reader knows. A text gets one here if it may be in the format of a provider."""
+        if self._reader is not None:
+            return self._reader.reading()
+        text = _joined(self.chunks) if self.chunks else self._value
+        if not isinstance(text, (str, bytes)):
+            return None
+        beginning = beginning_of(text)
+        if beginning.lstrip().startswith(("{", "[")):
+            self._reader = BodyReader("application/json", limit=self.limit)
+        elif not self.chunks and _is_event(beginning):
+            self._reader = ItemReader()
+        if self._reader is None:
+            return None
+        self._reader.feed(text)
+        reading = self._reader.reading()
+        if self.chunks and reading is not None:  # a document, which has no first token
+            self.is_whole, self.first_token_at, self.first_answer_at = True, None, None
+        return reading
 
     def _add_text(self, item: Any) -> None:
         size = len(item)
@@ -210,8 +212,8 @@ class HandlerOutput:
             self._dropped += size - self.room
             self.room = 0
 
-    def _begin(self, item: object) -> bool:
-        """Choose a reader by the first item; return whether the output is read at all."""
+    def _begin(self, item: object) -> object:
+        """Choose a reader by the first item or the first line; return what it reads first."""
         content_type = self._content_type
         if not isinstance(item, _TEXTS):
             self._reader = ItemReader()
@@ -222,16 +224,35 @@ class HandlerOutput:
             self._reader = reader
         elif content_type is None and _is_event(beginning_of(item)):
             self._reader = ItemReader()
-        elif content_type is None or media_type(content_type).startswith("text/"):
-            if self._content_encoding:
-                return False
-            if is_provider_line(beginning_of(item).partition("\n")[0]):  # a provider's stream, sent as text
-                self._reader = ItemReader()
-            else:
-                self._is_text = True
+        elif (content_type is None or media_type(content_type).startswith("text/")) and not self._content_encoding:
+            return self._begin_text(item)
+        return item
+
+    def _begin_text(self, item: object) -> object:
+        """Keep an item of a text until it is known whether this is a provider's stream; return the item."""
+        if not self.chunks:
+            self.first_token_at = self.first_answer_at = self.last_item_at
+        self.chunks.append(item)
+        is_stream = begins_provider_stream(beginning_of(_joined(self.chunks) if self.chunks[1:] else item))
+        if is_stream is None:
+            return item
+        chunks, self.chunks = self.chunks, []
+        if is_stream:
+            self._reader, self.first_token_at, self.first_answer_at = ItemReader(), None, None
+            for chunk in chunks[:-1]:
+                self._reader.feed(chunk)
         else:
-            return False
-        return True
+            self._is_text, self.room = True, _MOST_TEXT
+            for chunk in chunks:
+                self._add_text(chunk)
+        return item
+
+
+def _joined(chunks: list[Any]) -> str:
+    """Return the text of chunks, of which some may be cut inside a character."""
+    texts = [chunk for chunk in chunks if isinstance(chunk, _TEXTS)]
+    encoded = (chunk.encode("utf-8", "replace") if isinstance(chunk, str) else bytes(chunk) for chunk in texts)
+    return b"".join(encoded).decode("utf-8", "replace")
 
 
 def _is_event(text: str) -> bool:

@@ -81,6 +81,66 @@ def test_lines_that_are_cut_anywhere(size: int, launchdarkly: OfflineLaunchDarkl
     assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
 
 
+@pytest.mark.parametrize("size", [1, 13, 10_000])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/html", None])
+@pytest.mark.parametrize(
+    "before", [b"", b": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n", b"event: chunk\nid: 1\n"]
+)
+def test_events_that_are_cut_anywhere(
+    before: bytes, content_type: str | None, size: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """Server-Sent Events are read whatever their content type is, wherever they are cut, and after other lines."""
+    body = before + BODIES["chat"]
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    record = record_of(runs, launchdarkly, StreamingResponse(parts, media_type=content_type))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+    assert record.time_to_first_token_ms is not None
+
+
+@pytest.mark.parametrize("content_type", ["application/ndjson", "application/json-lines", "application/x-jsonlines"])
+def test_names_of_lines(content_type: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Lines of JSON have many names."""
+    record = record_of(runs, launchdarkly, StreamingResponse(iter([BODIES["ollama"]]), media_type=content_type))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+
+
+_WHOLE = {
+    "id": "c",
+    "object": "chat.completion",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": _USAGE,
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html", "text/event-stream", "application/x-ndjson"])
+def test_a_misnamed_document(
+    content_type: str, indent: int | None, streamed: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A whole response is read whatever its content type is, and also if it has many lines, as OpenAI's has."""
+    body = json.dumps(_WHOLE, indent=indent).encode()
+    response: Response = Response(body, media_type=content_type)
+    if streamed:
+        parts = (body[start : start + 40] for start in range(0, len(body), 40))
+        response = StreamingResponse(parts, media_type=content_type)
+    record = record_of(runs, launchdarkly, response)
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+    assert record.time_to_first_token_ms is None
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/jsonl", "text/plain", "text/html"])
+def test_a_page_with_a_stored_response(
+    content_type: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A document that contains a response, or the results of a batch, are no generation, whatever their type is."""
+    body = json.dumps({"status": "done", "result": _WHOLE})
+    if content_type == "application/jsonl":
+        body = "".join(json.dumps({"result": {"message": {**_WHOLE, "id": name}}}) + "\n" for name in "ab")
+    record = record_of(runs, launchdarkly, Response(body, media_type=content_type))
+    assert (record.outcome, record.usage) == ("discarded", None)
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
 def test_a_document_with_an_end_of_line(end: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """A whole response is no stream, even if a line feed follows it."""
