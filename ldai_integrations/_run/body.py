@@ -48,6 +48,17 @@ def is_stream_type(content_type: str) -> bool:
     return kind == _SSE_TYPE or ("json" in kind and not is_json_type(kind))
 
 
+def is_read_type(content_type: str) -> bool:
+    """Return whether a body of a media type is read by a :class:`BodyReader`."""
+    return is_stream_type(content_type) or is_json_type(content_type) or is_amazon_type(content_type)
+
+
+def is_amazon_type(content_type: str) -> bool:
+    """Return whether a media type is that of Amazon's event streams, which botocore decodes."""
+    # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
+    return media_type(content_type) == _AMAZON_TYPE and "botocore" in sys.modules
+
+
 def is_json_type(content_type: str) -> bool:
     """Return whether a media type is that of a JSON document."""
     kind = media_type(content_type)
@@ -75,9 +86,7 @@ class BodyReader:
         self._decoder = decoder(content_encoding) if content_encoding else None
         #: Whether the body is compressed in a way that the standard library cannot decode.
         self.is_undecodable = bool(content_encoding) and self._decoder is None
-        # Whoever calls Bedrock has imported botocore. To import it here could block an event loop.
-        is_amazon = media_type(content_type) == _AMAZON_TYPE and "botocore" in sys.modules
-        self._events = AmazonDecoder() if is_amazon else None
+        self._events = AmazonDecoder() if is_amazon_type(content_type) else None
         self._is_sse_type = media_type(content_type) == _SSE_TYPE
         self._is_stream_type = is_stream_type(content_type) or self._events is not None
         self._lines = SSEReader() if self._events is not None else None

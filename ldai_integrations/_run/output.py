@@ -14,9 +14,8 @@ from .body import (
     beginning_of,
     begins_provider_stream,
     is_json_line,
-    is_json_type,
+    is_read_type,
     is_sse_or_json_line,
-    is_stream_type,
     media_type,
 )
 
@@ -111,9 +110,10 @@ class HandlerOutput:
         reading = self._known()
         if self._reader is None and not isinstance(self._value, (str, bytes, bool, int, float, type(None))):
             reading = read(self._value)
-        if reading is None or (reading.usage is None and reading.model is None and not reading.error):
+        if reading is None:
             return None
-        return reading
+        is_known = reading.is_start or reading.usage is not None or reading.model is not None or bool(reading.error)
+        return reading if is_known else None
 
     @property
     def is_response(self) -> bool:
@@ -217,7 +217,7 @@ class HandlerOutput:
         content_type = self._content_type
         if not isinstance(item, _TEXTS):
             self._reader = ItemReader()
-        elif content_type is not None and (is_stream_type(content_type) or is_json_type(content_type)):
+        elif content_type is not None and is_read_type(content_type):
             reader = BodyReader(content_type, self._content_encoding, limit=self.limit)
             if reader.is_undecodable:
                 self.undecodable = self._content_encoding

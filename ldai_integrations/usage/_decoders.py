@@ -370,9 +370,10 @@ class AmazonDecoder:
 
 
 def _json_of(event: Any) -> bytes:
-    """Return an event as JSON: what InvokeModel puts into ``bytes``, and an event of Converse below its name."""
+    """Return an event as JSON: what InvokeModel puts into ``bytes``; others, also exceptions, below their name."""
     fields = json.loads(event.payload or b"{}")
     inner = fields.get("bytes")
     if isinstance(inner, str):
         return base64.b64decode(inner)
-    return json.dumps({str(event.headers.get(":event-type")): fields}).encode()
+    name = event.headers.get(":event-type") or event.headers.get(":exception-type")
+    return json.dumps({str(name): fields}).encode()

@@ -1,4 +1,4 @@
-"""Streams of a provider that the application passes on with another content type."""
+"""Answers of a provider that a tracked application passes on, also with another content type."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.records import RunRecord, Usage
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
+from ..clients.event_stream import encode
 from .provider import IN, OUT
 
 _CHUNK: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
@@ -139,6 +140,51 @@ def test_a_page_with_a_stored_response(
         body = "".join(json.dumps({"result": {"message": {**_WHOLE, "id": name}}}) + "\n" for name in "ab")
     record = record_of(runs, launchdarkly, Response(body, media_type=content_type))
     assert (record.outcome, record.usage) == ("discarded", None)
+
+
+_CONVERSE = [
+    encode("messageStart", {"role": "assistant"}),
+    encode("contentBlockDelta", {"delta": {"text": "Hi"}, "contentBlockIndex": 0}),
+    encode("messageStop", {"stopReason": "end_turn"}),
+    encode("metadata", {"usage": {"inputTokens": IN, "outputTokens": OUT, "totalTokens": IN + OUT}}),
+]
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_an_event_stream_of_amazon(size: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A proxy of Bedrock passes on Amazon's event stream."""
+    pytest.importorskip("botocore.eventstream")
+    body = b"".join(_CONVERSE)
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    record = record_of(runs, launchdarkly, StreamingResponse(parts, media_type="application/vnd.amazon.eventstream"))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
+    assert record.time_to_first_token_ms is not None
+
+
+_COHERE = [
+    {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant", "content": []}}},
+    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}},
+]
+
+
+@pytest.mark.parametrize("breaks_with", ["nothing", "an exception"])
+@pytest.mark.parametrize("host", ["cohere", "bedrock"])
+def test_a_stream_that_breaks_off(
+    host: str, breaks_with: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A stream whose first event is a provider's is a generation, although it has neither model nor usage yet."""
+    if host == "bedrock":
+        pytest.importorskip("botocore.eventstream")
+        kind, parts = "application/vnd.amazon.eventstream", _CONVERSE[:2]
+        error = encode("throttlingException", {"message": "Too many requests"}, exception=True)
+    else:
+        kind, parts = "text/event-stream", [f"data: {json.dumps(event)}\n\n".encode() for event in _COHERE]
+        error = b'event: error\ndata: {"message": "Too many requests"}\n\n'
+    parts = [*parts, error] if breaks_with == "an exception" else parts
+    record = record_of(runs, launchdarkly, StreamingResponse(iter(parts), media_type=kind))
+    assert record.outcome == ("error" if breaks_with == "an exception" else "success")
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.source, record.usage.lower_bound) == (None, "estimate", True)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
