@@ -187,10 +187,13 @@ class SSEReader:
         self._data, self._data_size, self._event = [], 0, ""
         if not data or data == "[DONE]":
             return False
-        spoke = self._read_payload(data)
-        if event == "error":
-            self._reader.fail()
-        return spoke
+        if event != "error":
+            return self._read_payload(data)
+        error = _parse(data)
+        if isinstance(error, dict):
+            self._reader.feed(error)
+        self._reader.fail()  # its text is no output of the model
+        return False
 
     def _read_payload(self, data: str) -> bool:
         payload = _parse(data)

@@ -56,6 +56,8 @@ _MARK = re.compile(r"data: ?\[DONE\]|event: ?(response\.|message_|content_block_
 _ENVELOPE = frozenset(("event", "chunk", "bytes"))
 # Fields that hold a list of responses: Haystack's replies, openai-agents' and others' lists.
 _LISTS = ("replies", "responses", "raw_responses", "meta")
+# The fields of a provider's error. Those of JSON-RPC and of applications have others.
+_OF_ERRORS = frozenset(("error", "type", "id", "request_id", "user_id"))
 # Longest JSON text that is parsed, in characters or bytes.
 _LONGEST_JSON = 4_194_304
 
@@ -116,7 +118,8 @@ def is_response(value: object) -> bool:
         return reading is not None and len(reading.calls) == 1
     if type(event) is not dict:
         return False
-    return is_a(event.get("error"), dict) or any(read_format(event, Draft()) for read_format in NESTED)
+    is_error = is_a(event.get("error"), dict) and event.keys() <= _OF_ERRORS
+    return is_error or any(read_format(event, Draft()) for read_format in NESTED)
 
 
 def is_provider_line(item: object) -> bool:

@@ -47,8 +47,9 @@ def record_of(runs: RecordingSink, launchdarkly: OfflineLaunchDarkly, response: 
 
     app = Starlette(routes=[Route("/", answer)])
     tracked = ASGITrackingMiddleware(app, launchdarkly.tracking, config_key="chat")
+    before = len(runs.records)
     TestClient(tracked).get("/")
-    return runs.wait()[0]
+    return runs.wait(before + 1)[-1]
 
 
 @pytest.mark.parametrize("size", [1, 17, 50, 10_000])
@@ -185,6 +186,35 @@ def test_a_stream_that_breaks_off(
     assert record.outcome == ("error" if breaks_with == "an exception" else "success")
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.source, record.usage.lower_bound) == (None, "estimate", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"error": {"type": "overloaded_error", "message": "later"}}, "error"),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "later"}, "request_id": "r"}, "error"),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "Method not found"}}, "discarded"),
+        ({"success": False, "data": None, "error": {"code": "NOT_FOUND", "message": "No such user"}}, "discarded"),
+    ],
+    ids=["openai", "anthropic", "json-rpc", "application"],
+)
+def test_error_objects(
+    answer: dict[str, Any], outcome: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """An error object of a provider is an error, and one of the application or of JSON-RPC is no generation."""
+    record = record_of(runs, launchdarkly, Response(json.dumps(answer), media_type="application/json"))
+    assert record.outcome == outcome
+
+
+@pytest.mark.parametrize("data", ["The answer broke off, sorry.", '{"message": "The answer broke off, sorry."}'])
+def test_the_text_of_an_error_event(data: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """The text of an error event is not counted as output of the model."""
+    stream = b"data: %b\n\n" % json.dumps(_CHAT[0]).encode()
+    parts = [stream, f"event: error\ndata: {data}\n\n".encode()]
+    record = record_of(runs, launchdarkly, StreamingResponse(iter(parts), media_type="text/event-stream"))
+    alone = record_of(runs, launchdarkly, StreamingResponse(iter([stream]), media_type="text/event-stream"))
+    assert (record.outcome, alone.outcome) == ("error", "success")
+    assert record.usage == alone.usage
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
