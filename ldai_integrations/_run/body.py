@@ -95,6 +95,8 @@ class BodyReader:
             self._document = bytearray()
         self._may_be_lines = self._document is not None
         self._limit = limit
+        #: Whether the body, or its end, is not read because it is longer than the limit.
+        self.is_too_long = False
         self._compressed: deque[bytes] = deque()
         self._size = 0
 
@@ -151,6 +153,8 @@ class BodyReader:
         self._size += len(data)
         if self._size <= self._limit:
             self._compressed.append(data)
+        else:
+            self.is_too_long = self._limit > 0
 
     def _take(self, data: bytes | str) -> bool:
         if self._events is not None and isinstance(data, bytes):
@@ -164,7 +168,7 @@ class BodyReader:
                 document, self._document, self._lines = self._document, None, SSEReader()
                 return self._lines.feed(bytes(document))
             if len(self._document) > self._limit and not (self._may_be_lines and self._is_stream_type):
-                self._document = None
+                self._document, self.is_too_long = None, self._limit > 0
         return False
 
     def _has_lines(self, document: bytearray, added: int) -> bool:

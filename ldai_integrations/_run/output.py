@@ -121,6 +121,11 @@ class HandlerOutput:
         return not isinstance(self._reader, BodyReader) or self._reader.is_response
 
     @property
+    def is_too_long(self) -> bool:
+        """Whether the output is a JSON document that is not read, because it is longer than the limit."""
+        return isinstance(self._reader, BodyReader) and self._reader.is_too_long
+
+    @property
     def has_error_event(self) -> bool:
         """Whether the output is a stream with an error event."""
         reading = self._reader.reading() if self._reader is not None and not self.is_whole else None

@@ -9,7 +9,7 @@ from ..records import RunRecord
 from .matching import CountedCall
 from .outcome import outcome_of
 from .state import RunState
-from .tokens import added_usages, tokens_and_cost
+from .tokens import added_usages, note_unread, tokens_and_cost
 
 # An id may come from a header, which may have any length.
 _MOST_OF_ID = 256
@@ -28,6 +28,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     """
     added = added_usages(run)
     own = run.output.reading() if not calls and not added else None
+    if not calls and not added:
+        note_unread(run)
     _note_calls_outside(run)
     outcome = outcome_of(run, calls, own, has_added=bool(added))
     if outcome == "discarded" and not run.is_resolved:

@@ -41,6 +41,27 @@ def added_usages(run: RunState) -> list[Usage]:
     return [usage for usage in known if usage is not None]
 
 
+def note_unread(run: RunState) -> None:
+    """Say once that a response without a provider call could not be read, also if its run is discarded for that."""
+    if run.output.undecodable:
+        run.services.diagnostics.note(
+            "encoding",
+            run.output.undecodable,
+            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
+            "inside the one that compresses, or use gzip.",
+            run.output.undecodable,
+        )
+    if run.output.is_too_long:
+        run.services.diagnostics.note(
+            "too_long",
+            run.config_key,
+            "A JSON response in a run of %r is longer than %d bytes, so the usage in it is unknown. If it is a model's,"
+            " wrap the provider's client with wrap_client(), or set a higher Settings(max_body_bytes=…).",
+            run.config_key,
+            run.output.limit,
+        )
+
+
 def tokens_and_cost(
     run: RunState,
     calls: Sequence[CountedCall],
@@ -152,14 +173,6 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
 
 def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     """Return the usage in the handler's own output, or an estimate from its text."""
-    if run.output.undecodable:
-        run.services.diagnostics.note(
-            "encoding",
-            run.output.undecodable,
-            "A response with Content-Encoding %s cannot be decoded, so the usage in it is unknown. Put the middleware "
-            "inside the one that compresses, or use gzip.",
-            run.output.undecodable,
-        )
     if run.may_miss_calls or run.has_nested_usage or (run.error is not None and run.output.first_token_at is None):
         return None
     if not run.config.enabled:  # the output is not that of a model

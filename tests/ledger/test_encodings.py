@@ -97,12 +97,28 @@ def test_bodies_are_decoded(
 def test_pages_with_br(
     streamed: bool, serve: Callable[..., None], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
 ) -> None:
-    """A request without a provider call whose body cannot be read is no generation."""
+    """A request without a provider call whose body cannot be read is no generation, and a diagnostic says so."""
     kind = "text/event-stream" if streamed else "application/json"
     body = [b"\x0b\x02\x80", b"Hi\x03"] if streamed else [b"\x0b\x02\x80Hi\x03"]
     serve(body, {"content-type": kind, "content-encoding": "br"}, launchdarkly)
     record = runs.wait()[0]
     assert (record.outcome, record.usage) == ("discarded", None)
+    assert launchdarkly.tracking.stats().diagnostics == {"encoding": 1}
+
+
+@pytest.mark.parametrize("serve", [serve_asgi, serve_wsgi])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_long_document(
+    encoding: str, serve: Callable[..., None], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A JSON document over the limit, such as many embeddings, is not read, and a diagnostic says so."""
+    vector = [position / 7 for position in range(60_000)]
+    answer = {"data": [{"index": 0, "embedding": vector}], "usage": {"prompt_tokens": IN, "total_tokens": IN}}
+    body = compress(encoding, [json.dumps(answer).encode()])
+    serve([b"".join(body)], {"content-type": "application/json", "content-encoding": encoding}, launchdarkly)
+    record = runs.wait()[0]
+    assert (record.outcome, record.usage) == ("discarded", None)
+    assert launchdarkly.tracking.stats().diagnostics == {"too_long": 1}
 
 
 def test_a_decorated_handler_with_br(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
