@@ -160,7 +160,7 @@ def shown(duration: int) -> str:
 @pytest.fixture
 def tracked(server: DevServer, connect: Connect) -> LDAIClient:
     """Track eight runs of one variation, and an error of the other."""
-    prices = {"costPerInputToken": 0.001, "costPerOutputToken": 0.002}
+    prices = {"costPerInputToken": 0.0005, "costPerOutputToken": 0.001}
     priced = [
         {**value, "model": {"name": "m", "custom": prices}} if "model" in value else value
         for value in FLAGS["flags"]["chat"]["variations"]
@@ -186,7 +186,7 @@ def test_figures_are_those_of_the_sdk(page: Page, tracked: LDAIClient, server: D
     assert totals["Error rate"] == "11.1%"
     assert totals["Tokens"] == "1,350"
     metrics = server.metrics("chat")
-    assert totals["Cost"] == f"${metrics['inputCost'] + metrics['outputCost']:.2f}" == "$1.80"
+    assert totals["Cost"] == f"${metrics['inputCost'] + metrics['outputCost']:.2f}" == "$0.90"
     assert totals["Satisfaction"] == "100%"
     small, large = page.row("small"), page.row("large")
     for percent in (50, 95, 99):
