@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from .._http import split_address
+from .._run.background import call_off_loop
 from .._run.request import ProviderRequest
 from ..providers._servers import is_openai
 from ..records import Usage
@@ -82,8 +84,8 @@ class _Logger(CustomLogger):
         self._calls.fail(kwargs["litellm_call_id"], kwargs["exception"])
 
     async def async_log_success_event(self, *args: Any, **kwargs: Any) -> None:
-        """End an asynchronous call."""
-        self.log_success_event(*args, **kwargs)
+        """End an asynchronous call. Counting the tokens of a long prompt would block the event loop."""
+        await call_off_loop(partial(self.log_success_event, *args, **kwargs))
 
     async def async_log_failure_event(self, *args: Any, **kwargs: Any) -> None:
         """End an asynchronous call that failed."""
@@ -167,14 +169,15 @@ def _is_count_of_litellm(reading: Reading, usage: Usage, details: Mapping[str, A
     is_own = details.get("custom_llm_provider") == "azure" or is_openai(_host_of(details))
     if is_own or not _sends_usage_on_request(details):
         return False
-    model, messages = str(details.get("model")), details.get("messages")
-    if not isinstance(messages, list) or usage.input_tokens != litellm.token_counter(model=model, messages=messages):
+    messages = details.get("messages")
+    # Otherwise it downloads images to count them, and raises an exception for content that it cannot count.
+    defaults: dict[str, Any] = {"use_default_image_token_count": True, "default_token_count": 0}
+    count = partial(litellm.token_counter, model=str(details.get("model")), **defaults)
+    if not isinstance(messages, list) or usage.input_tokens != count(messages=messages):
         return False
     if reading.tool_calls or reading.reasoning:
         return True
-    return bool(
-        usage.output_tokens == litellm.token_counter(model=model, text=reading.text, count_response_tokens=True)
-    )
+    return bool(usage.output_tokens == count(text=reading.text, count_response_tokens=True))
 
 
 def _host_of(details: Mapping[str, Any]) -> str:

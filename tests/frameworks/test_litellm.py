@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from threading import current_thread
 from typing import Any
 
 import pytest
@@ -115,6 +116,52 @@ def test_a_stream_of_a_server_that_ignores_the_question_for_its_usage(
 
     assert record.calls == 1
     assert _figures(record)[2] == ("estimate" if tokens is None else "provider")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+        {"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/photo.png", "detail": "high"}},
+    ],
+    ids=["audio", "image"],
+)
+def test_a_stream_after_content_that_litellm_cannot_count(
+    part: dict[str, Any], litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider
+) -> None:
+    """The usage that the server sent is exact, and no image is fetched to compare it."""
+    provider.serve("other", tokens=TOKENS)
+    options = {**options, "stream": True, "stream_options": {"include_usage": True}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, part]}]
+
+    record = serve(lambda: list(litellm.completion("openai/other", messages, **options)))
+
+    assert _figures(record) == (*TOKENS, "provider")
+
+
+def test_an_event_loop_counts_no_tokens(
+    litellm: Any, serve: Serve, options: dict[str, Any], provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread compares the tokens of a stream with LiteLLM's counter, because a prompt may be long."""
+    count, threads = litellm.token_counter, set()
+
+    def count_somewhere(**options: Any) -> object:
+        threads.add(current_thread().name)
+        return count(**options)
+
+    monkeypatch.setattr(litellm, "token_counter", count_somewhere)
+    provider.serve("other", tokens=TOKENS)
+    options = {**options, "stream": True, "stream_options": {"include_usage": True}}
+
+    async def ask() -> None:
+        async for _ in await litellm.acompletion("openai/other", MESSAGES, **options):
+            pass
+
+    record = serve(lambda: wait_on_running_loop(ask()))
+
+    assert _figures(record) == (*TOKENS, "provider")
+    assert threads
+    assert "event loop" not in threads
 
 
 def test_a_wrapped_client_asks_for_the_usage_of_a_stream(litellm: Any, serve: Serve, options: dict[str, Any]) -> None:
