@@ -6,7 +6,7 @@ A report is matched by the id of its response, else by its tokens. Reports of th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -275,9 +275,9 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
         return True
     tokens = _numbers(reading.usage)
     figures = [_numbers(one.usage) for one in free]
-    total = sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
-    if tokens == total or tokens in _sums(figures[:_MOST_COMBINED]):
+    if _are_sum(tokens, figures):
         return True
+    total = _total(figures)
     if report.source == "framework" or tokens[0] < total[0] or tokens[1] < total[1]:
         return False
     unknown = next((one for one in free if one.reading.usage is None and not one.call.error), None)
@@ -296,7 +296,16 @@ def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
         return False
     if any(_are_comparable(known.reading.ids, one.reading.ids) for one in parts):
         return False
-    return _numbers(known.usage) in _sums([_numbers(one.usage) for one in parts[:_MOST_COMBINED]])
+    return bool(parts) and _are_sum(_numbers(known.usage), [_numbers(one.usage) for one in parts])
+
+
+def _are_sum(tokens: tuple[int, int], figures: Sequence[tuple[int, int]]) -> bool:
+    """Return whether tokens are the sum of all calls, or of some of the first ones."""
+    return tokens == _total(figures) or tokens in _sums(figures[:_MOST_COMBINED])
+
+
+def _total(figures: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(pair[0] for pair in figures), sum(pair[1] for pair in figures)
 
 
 def _sums(figures: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:

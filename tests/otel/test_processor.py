@@ -173,6 +173,17 @@ def test_the_sum_of_an_agent(tracking: Tracking, telemetry: Telemetry, sink: Rec
     assert sink.records[0].calls == 3
 
 
+def test_the_sum_of_a_long_agent(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """The observed result of an agent adds nothing, however many calls it sums up."""
+    with track_ai("bot", tracking=tracking) as run:
+        for number in range(20):
+            telemetry.call(gen_ai__usage__input_tokens=1013 + number, gen_ai__usage__output_tokens=77)
+        run.observe({"content": "Done", "metrics": {"input_tokens": 20450, "output_tokens": 1540}})
+
+    assert usage_of(sink) == (20450, 1540)
+    assert sink.records[0].calls == 20
+
+
 def test_what_is_said_wins(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
     """Where the handler says its tokens, spans are not counted."""
     with track_ai("bot", tracking=tracking) as run:
