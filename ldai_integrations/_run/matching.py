@@ -109,11 +109,14 @@ class CountedCall:
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
         self._forms.setdefault(_reporter_of(report), report.form)
-        mine = self.reading
-        counted = mine if mine.usage is not None and _tokens(mine.usage) != (None, None) else reading
+        mine, tokens = self.reading, _tokens(self.usage)
+        # The stream was left, or broke off; the whole response may be observed later.
+        lacks_end = (None in tokens or mine.has_usage_so_far) and reading.usage is not None and reading.finish_reasons
+        counted = reading if tokens == (None, None) or lacks_end else mine
         self.reading = replace(
             mine,
             usage=counted.usage,
+            has_usage_so_far=counted.has_usage_so_far,
             billed=counted.billed,
             cost=counted.cost if mine.cost is None else mine.cost,
             service_tier=mine.service_tier or reading.service_tier,

@@ -322,3 +322,34 @@ def test_a_whole_response_completes_its_stream(runs: RecordingSink) -> None:
     assert record.cost is not None
     assert (record.calls, record.usage.total_tokens, record.usage.source) == (1, 11180, "provider")
     assert str(record.cost.reported_cost) == "0.25"
+
+
+@pytest.mark.parametrize("host", ["anthropic", "vllm"])
+def test_a_whole_response_completes_a_stream_that_broke_off(host: str, runs: RecordingSink) -> None:
+    """What the stream said so far about its usage does not replace the usage of the whole response."""
+    events: list[dict[str, Any]]
+    if host == "anthropic":
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-3", "content": []}
+        start = {**message, "stop_reason": None, "usage": {"input_tokens": 7317, "output_tokens": 5}}
+        delta = {"type": "text_delta", "text": "Hello"}
+        events = [
+            {"type": "message_start", "message": start},
+            {"type": "content_block_delta", "index": 0, "delta": delta},
+        ]
+        usage = {"input_tokens": 7317, "output_tokens": 3863}
+        whole = {**message, "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn", "usage": usage}
+    else:
+        about = {"id": "chatcmpl-1", "model": "m"}
+        usage = {"prompt_tokens": 7317, "completion_tokens": 5, "total_tokens": 7322}
+        events = [{**about, "choices": [{"index": 0, "delta": {"content": "Hello"}}], "usage": usage}]
+        answer = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+        whole = {**about, "choices": [answer], "usage": {"prompt_tokens": 7317, "completion_tokens": 3863}}
+
+    with track_ai(config_key="chat") as run:
+        list(run.observe(iter(events)))
+        run.observe(whole)
+
+    [record] = runs.records
+    assert record.usage is not None
+    assert (record.calls, record.usage.output_tokens, record.usage.lower_bound) == (1, 3863, False)
+    assert record.usage.source == "provider"
