@@ -159,10 +159,10 @@ class HandlerOutput:
     @property
     def chars(self) -> int:
         """How many characters may have to be read or counted."""
-        if self._reader is not None:
-            return self._reader.size
         if self.chunks:
             return sum(map(len, self.chunks)) + self._dropped
+        if self._reader is not None:
+            return self._reader.size
         return len(self._value) if isinstance(self._value, (str, bytes)) else 0
 
     def release(self) -> None:

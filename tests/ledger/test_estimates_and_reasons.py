@@ -12,7 +12,7 @@ import pytest
 
 from ldai_integrations import Run, track_ai, wrap_client
 from ldai_integrations.records import Usage
-from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, counting_tokens
 
 from ..clients import makers
 from .provider import IN, OUT, Provider
@@ -404,3 +404,13 @@ def test_streams_of_other_objects(
             assert list(run.observe(events(seen=seen))) == [item]
         assert runs.wait(1 if seen else 2)[-1].calls == seen
         assert launchdarkly.tracking.stats().diagnostics.get("observe_unknown", 0) == (0 if seen else 1)
+
+
+@pytest.mark.parametrize("start", ["It is: ", '{"text": "'])
+def test_a_long_text(start: str, runs: RecordingSink) -> None:
+    """What is not kept of a long answer is extrapolated, also if the answer looks like JSON."""
+    with counting_tokens():
+        list(track_ai(config_key="chat")(lambda: iter([start, *["word " * 1_000] * 120]))())
+        record = runs.wait()[0]
+    assert record.usage is not None
+    assert record.usage.output_tokens == pytest.approx(120_000, rel=0.01)
