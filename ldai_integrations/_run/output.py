@@ -65,6 +65,8 @@ class HandlerOutput:
     _reader: BodyReader | ItemReader | None = None
     _value: Any = None
     _is_text: bool = False
+    # The text of the chunks while it is not known whether they are a provider's stream.
+    _beginning: str = ""
     # How much text is not kept, in characters.
     _dropped: int = 0
 
@@ -169,7 +171,7 @@ class HandlerOutput:
         """Forget the output once the run is reported."""
         self._reader, self._value, self._is_text = None, None, False
         self.chunks.clear()
-        self.room = 0
+        self.room, self._beginning = 0, ""
 
     @property
     def _is_error_page(self) -> bool:
@@ -238,14 +240,18 @@ class HandlerOutput:
         if not self.chunks:
             self.first_token_at = self.first_answer_at = self.last_item_at
         self.chunks.append(item)
-        is_stream = begins_provider_stream(beginning_of(_joined(self.chunks) if self.chunks[1:] else item))
+        self._beginning += beginning_of(item)
+        is_stream = begins_provider_stream(self._beginning)
         if is_stream is None:
             return item
-        chunks, self.chunks = self.chunks, []
+        chunks, self.chunks, self._beginning = self.chunks, [], ""
         if is_stream:
-            self._reader, self.first_token_at, self.first_answer_at = ItemReader(), None, None
+            self._reader = ItemReader()
+            has_begun = False
             for chunk in chunks[:-1]:
-                self._reader.feed(chunk)
+                has_begun |= self._reader.feed(chunk)
+            if not has_begun:
+                self.first_token_at = self.first_answer_at = None
         else:
             self._is_text, self.room = True, _MOST_TEXT
             for chunk in chunks:

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.records import RunRecord, Usage
-from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.testing import Clock, OfflineLaunchDarkly, RecordingSink, ai_config
 
 from ..clients.event_stream import encode
 from .provider import IN, OUT
@@ -234,3 +234,25 @@ def test_pages(body: str, content_type: str, launchdarkly: OfflineLaunchDarkly, 
     """Other lines are no generation."""
     record = record_of(runs, launchdarkly, StreamingResponse(iter([body]), media_type=content_type))
     assert (record.outcome, record.usage) == ("discarded", None)
+
+
+def test_the_first_token_of_lines_with_usage(runs: RecordingSink) -> None:
+    """The first line of Google's stream may be a whole answer. If another one follows, it had the first token."""
+    clock = Clock()
+
+    def lines() -> Iterator[str]:
+        for count, reason in ((11, {}), (OUT, {"finishReason": "STOP"})):
+            usage = {"promptTokenCount": IN, "candidatesTokenCount": count, "totalTokenCount": IN + count}
+            candidate = {"content": {"parts": [{"text": "Hi"}]}, **reason}
+            clock.advance(ms=100)
+            yield json.dumps({"candidates": [candidate], "usageMetadata": usage}) + "\n"
+
+    async def answer(_request: Request) -> Response:
+        return StreamingResponse(lines(), media_type="text/plain")
+
+    with OfflineLaunchDarkly({"chat": ai_config()}, clock=clock) as launchdarkly:
+        app = Starlette(routes=[Route("/", answer)])
+        TestClient(ASGITrackingMiddleware(app, launchdarkly.tracking, config_key="chat")).get("/")
+        record = launchdarkly.sink.wait()[0]
+    assert record.usage == Usage(IN, OUT, IN + OUT)
+    assert record.time_to_first_token_ms == 100
