@@ -130,8 +130,7 @@ def is_on_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        trio: Any = sys.modules.get("trio")
-        return trio is not None and _is_in_trio(trio)
+        return _is_in_trio(sys.modules.get("trio"))
     return True
 
 
@@ -139,7 +138,7 @@ def _is_in_trio(trio: Any) -> bool:
     """Return whether Trio runs on this thread; ``in_trio_run()`` is missing before Trio 0.23."""
     try:
         trio.lowlevel.current_trio_token()
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # it is not imported, or another thread has begun to import it
         return False
     return True
 

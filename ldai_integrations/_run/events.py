@@ -126,10 +126,12 @@ class EventStreams:
 
 def find_worker() -> object:
     """Return the current task of asyncio or Trio, or else the id of the thread."""
+    with suppress(RuntimeError):  # no event loop is running
+        task = asyncio.current_task()
+        if task is not None:
+            return task
     trio: Any = sys.modules.get("trio")
-    for current_task in (asyncio.current_task, *((trio.lowlevel.current_task,) if trio is not None else ())):
-        with suppress(RuntimeError):  # no event loop is running
-            task: object = current_task()
-            if task is not None:
-                return task
+    with suppress(RuntimeError, AttributeError):  # it is not running; it is not imported, or not to its end
+        trio_task: object = trio.lowlevel.current_task()
+        return trio_task
     return threading.get_ident()

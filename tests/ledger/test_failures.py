@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import flask
@@ -462,3 +464,13 @@ def test_a_failure_that_is_observed_twice(
         fail(run, provider.url)
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+
+
+def test_trio_is_being_imported(monkeypatch: pytest.MonkeyPatch, runs: RecordingSink) -> None:
+    """While another thread imports Trio, its module has no contents yet."""
+    monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))
+    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m"}
+    with track_ai(config_key="chat") as run:
+        for delta, reason in (({"content": "Hi"}, None), ({}, "stop")):
+            run.observe({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+    assert (runs.records[0].outcome, runs.records[0].finish_reasons) == ("success", ("stop",))
