@@ -18,10 +18,11 @@ from typing import Any, Literal
 from ldclient import Config, LDClient
 from ldclient.interfaces import EventProcessor
 
+from ._run.run import Run
 from .exceptions import ConfigurationError
 from .records import RunRecord
 from .settings import Settings
-from .signals import run_finished
+from .signals import run_finished, run_opened
 from .tracking import Tracking, process
 from .typing import Sink, TokenCounter
 from .usage import count_with
@@ -271,13 +272,17 @@ def recorded_runs() -> Iterator[RecordingSink]:
     A run that was opened before the block, such as one that an earlier test left open, is not recorded.
     """
     sink = RecordingSink()
-    begun_at = time.time()
+    # Tests may stop or change the clock, so that the times of runs cannot be compared with the time of the block.
+    started: set[float] = set()
+
+    def note(_config_key: str, *, run: Run) -> None:
+        started.add(run._state.started_at)
 
     def keep(_config_key: str, *, record: RunRecord) -> None:
-        if record.started_at >= begun_at:
+        if record.started_at in started:
             sink.emit(record)
 
-    with run_finished.connected_to(keep):
+    with run_opened.connected_to(note), run_finished.connected_to(keep):
         yield sink
 
 

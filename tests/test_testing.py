@@ -316,6 +316,15 @@ def test_a_run_that_an_earlier_test_left_open_is_not_recorded(no_leaks: None) ->
         assert [record.usage.total_tokens for record in runs.records if record.usage] == [14]
 
 
+def test_a_clock_that_is_set_back_in_the_block(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are recorded although a library such as freezegun has set the time to a day in the past."""
+    with OfflineLaunchDarkly({"bot": ai_config()}), recorded_runs() as runs:
+        monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+        with track_ai("bot") as run:
+            run.add_usage(input_tokens=11, output_tokens=3)
+        assert [record.config_key for record in runs.wait()] == ["bot"]
+
+
 def test_counting() -> None:
     """Tokens are what the counter says, while it is there."""
     before = count_tokens("unbelievably")
