@@ -97,14 +97,13 @@ class Costs:
     ) -> Price | None:
         """Return the price of a call: that of the AI Config if its model was called, else that of the list."""
         requested = call.requested_model or call.model
-        if not requested or is_same_model(requested, model_name):
-            if custom is not None:
-                return custom
-            names = [call.model, call.requested_model or model_name, model_name]
-        else:
-            names = [call.model, requested]
-        if call.model in names[1] and is_same_model(call.model, names[1]):  # it also says in which region of Bedrock
-            names = [names[1], *names]
+        is_configured = not requested or is_same_model(requested, model_name)
+        if is_configured and custom is not None:
+            return custom
+        asked = call.requested_model or (model_name if is_configured else call.model)
+        names = [call.model, asked, model_name if is_configured else ""]
+        if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
+            names = [asked, *names]
         prices = self._list
         if prices is None:
             return None
