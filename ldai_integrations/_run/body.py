@@ -42,7 +42,7 @@ _LONGEST_USAGE = 16_384
 def is_stream_type(content_type: str) -> bool:
     """Return whether a media type is that of Server-Sent Events or lines of JSON.
 
-    Lines of JSON have many names, such as ``application/x-ndjson``, ``application/jsonl`` and ``application/json-seq``.
+    Lines of JSON have many names, such as ``application/x-ndjson`` and ``application/jsonl``.
     """
     kind = media_type(content_type)
     return kind == _SSE_TYPE or ("json" in kind and not is_json_type(kind))
