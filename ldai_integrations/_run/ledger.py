@@ -43,8 +43,8 @@ class RestOfStream(Protocol):
 
     stream: Any
 
-    def is_left_to(self, worker: object) -> bool:
-        """Return whether no other thread or task than this one may read on."""
+    def is_left_to(self, worker: object) -> bool | None:
+        """Return whether no other thread or task than this one may read on; ``None`` if that is not known."""
 
     def on_item(self, item: object) -> object:
         """Read an item of the stream."""
@@ -216,6 +216,10 @@ class Ledger:
         self._known[id(response)] = refer_to(response)
         if self.outer is not None:
             self.outer.remember(response)
+
+    def remember_failure(self, exc: BaseException) -> None:
+        """Remember an exception that ended a call of this run. Outer runs do not: it would keep its frames alive."""
+        self._known[id(exc)] = refer_to(exc)
 
     def knows(self, response: object) -> bool:
         """Return whether this very object has been read, in this run, in one around it or in a nested one."""

@@ -276,30 +276,42 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
         return False
     if reading.usage is None:
         return True
-    tokens = _numbers(reading.usage)
-    figures = [_numbers(one.usage) for one in free]
+    if report.source == "framework":
+        return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in free])
+    return _contains(_numbers(reading.usage), free)
+
+
+def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
+    """Return whether an observed result is the sum of calls that a less trusted source has seen one by one.
+
+    It may contain more than these calls if it is the result of an agent, which has neither ids nor a finish reason.
+    """
+    parts = [one for one in found if known.is_free_for(one.call)]
+    reading = known.reading
+    if known.call.source != "observed" or reading.usage is None or not parts:
+        return False
+    if any(_are_comparable(reading.ids, one.reading.ids) for one in parts):
+        return False
+    if reading.ids or reading.finish_reasons:
+        return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in parts])
+    return _contains(_numbers(reading.usage), parts)
+
+
+def _contains(tokens: tuple[int, int], calls: list[CountedCall]) -> bool:
+    """Return whether a sum contains calls; what it has besides makes their figures complete, or a lower bound."""
+    figures = [_numbers(one.usage) for one in calls]
     if _are_sum(tokens, figures):
         return True
     total = _total(figures)
-    if report.source == "framework" or tokens[0] < total[0] or tokens[1] < total[1]:
+    if tokens[0] < total[0] or tokens[1] < total[1]:
         return False
-    unknown = next((one for one in free if one.reading.usage is None and not one.call.error), None)
+    unknown = next((one for one in calls if one.reading.usage is None and not one.call.error), None)
     if unknown is not None:
         rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
         unknown.reading = replace(unknown.reading, usage=rest)
     else:
-        free[0].reading = replace(free[0].reading, usage=replace(free[0].usage, lower_bound=True))
+        calls[0].reading = replace(calls[0].reading, usage=replace(calls[0].usage, lower_bound=True))
     return True
-
-
-def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
-    """Return whether an observed result is the sum of calls that a less trusted source has seen one by one."""
-    parts = [one for one in found if known.is_free_for(one.call)]
-    if known.call.source != "observed" or known.reading.usage is None:
-        return False
-    if any(_are_comparable(known.reading.ids, one.reading.ids) for one in parts):
-        return False
-    return bool(parts) and _are_sum(_numbers(known.usage), [_numbers(one.usage) for one in parts])
 
 
 def _are_sum(tokens: tuple[int, int], figures: Sequence[tuple[int, int]]) -> bool:

@@ -22,7 +22,10 @@ from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, check_ld_context, check_takes_request, check_variables, variables_for
 from .state import RunState, open_run
 from .vote_token import VoteToken
+from .web import method_of
 
+# After so many requests without a provider call, there may be one that nobody sees.
+_MANY_REQUESTS = 20
 # The functions that ``track_ai`` decorates, as they were before.
 _decorated: set[ref[FunctionType]] = set()
 
@@ -84,6 +87,8 @@ class RequestTracking:
             _check_no_run_options(mode=mode, default=default, variables=variables)
         self._variables = variables
         self._ld_context = ld_context
+        # How many requests were made that may have called a model.
+        self._requests = 0
         if services.feedback is not None:
             services.feedback.require_secret(secrets)
         visitors = services.settings.visitors
@@ -111,9 +116,24 @@ class RequestTracking:
             parent = current if isinstance(current, RunState) and current.scope is scope else None
             if parent is not None and parent.find_run(key) is not None:
                 return None
+            if not options.counts_without_call and method_of(request) not in ("GET", "HEAD"):
+                self._look_for_calls(key)
             variables = variables_for(self._variables, diagnostics, key, (request,))
             return open_run(scope, options, variables=variables, parent=parent)
         return None
+
+    def _look_for_calls(self, config_key: str) -> None:
+        """Say once if many requests were made and no provider call was seen."""
+        self._requests += 1
+        if self._requests == _MANY_REQUESTS + 1 and not self.services.reporter.expects_calls(config_key):
+            self.services.diagnostics.note(
+                "no_call",
+                f"{config_key}: middleware",
+                "No provider call was seen in %d requests of the middleware for %r, so they are not reported. If they "
+                "called a model, wrap the client with wrap_client(), or return the provider's response.",
+                _MANY_REQUESTS,
+                config_key,
+            )
 
     def check_handler(self, handler: object) -> None:
         """Warn of a route that calls a function without the ``track_ai`` that stands above its decorator."""

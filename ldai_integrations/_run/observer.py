@@ -26,6 +26,7 @@ from .kinds import (
     reading_of_stream,
 )
 from .ledger import ProviderCall
+from .proxy import Proxy
 from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
@@ -45,7 +46,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     if is_cancellation(exc):
         call.note_left(exc, now)
         return
-    run.ledger.remember(exc)
+    run.ledger.remember_failure(exc)
     reading = read(exc)
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
         call.read = lambda: replace(reading, error=type(exc).__name__)
@@ -131,11 +132,17 @@ class Observer(StreamHooks):
             self._fail_to_read(exc)
         return False
 
-    def is_left_to(self, worker: object) -> bool:
-        """Return whether no other thread or task than this one may read on: it has left its loop, or has ended."""
-        if self.iterator is None or self.iterator() is None or self._worker in (None, worker):
+    def is_left_to(self, worker: object) -> bool | None:
+        """Return whether no other thread or task than this one may read on; ``None`` if the stream does not show it.
+
+        A loop that was left drops its iterator, unless that is the stream itself.
+        """
+        iterator = self.iterator() if self.iterator is not None else None
+        if iterator is None or self._worker in (None, worker):
             return True
-        return isinstance(self._worker, asyncio.Task) and self._worker.done()
+        if isinstance(self._worker, asyncio.Task) and self._worker.done():
+            return True
+        return None if issubclass(type(iterator), Proxy) else False
 
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""
@@ -146,7 +153,7 @@ class Observer(StreamHooks):
         elif is_cancellation(exc):
             self._call.note_left(exc, self._clock())
         else:
-            self._ledger.remember(exc)
+            self._ledger.remember_failure(exc)
             self._call.fail(exc, self._clock(), has_begun=True)
 
     def on_left(self, exc: BaseException | None) -> None:

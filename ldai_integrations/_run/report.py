@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,8 +25,6 @@ from .texts import evaluations_of, texts_of
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100
-# After so many requests without a provider call, it may be one that nobody sees.
-_MANY_PAGES = 20
 # Counting this many characters takes about 1 ms. A message takes as long as this many characters, in addition.
 _LONG, _CHARS_OF_MESSAGE = 16_000, 100
 
@@ -57,8 +54,6 @@ class Reporter:
         ]
         # The keys of the AI Configs of runs in which a provider call was seen.
         self._keys_with_calls: set[str] = set()
-        # How many requests of a middleware were not reported, by the keys of AI Configs without such a call.
-        self._pages: Counter[str] = Counter()
         self._lock = ForkSafeLock()
         #: How many runs were reported.
         self.runs = 0
@@ -155,7 +150,6 @@ class Reporter:
             self._emit(run, record, texts)
         else:
             self._drop(run)
-            self._note_page(run, record)
         if run.report_node is not None:
             run.report_node(record if is_reported else None)
         if signals.run_finished.receivers:
@@ -192,22 +186,6 @@ class Reporter:
                     companion.emit(record, texts if companion.wants_texts else None)
             except Exception as exc:
                 self._diagnostics.failed(_name_of(sink), record.config_key, exc)
-
-    def _note_page(self, run: RunState, record: RunRecord) -> None:
-        """Say once if a middleware has seen many requests and no provider call."""
-        key = record.config_key
-        if run.counts_without_call or run.is_discarded or not record.enabled or key in self._keys_with_calls:
-            return
-        self._pages[key] += 1
-        if self._pages[key] == _MANY_PAGES:
-            self._diagnostics.note(
-                "no_call",
-                f"{key}: middleware",
-                "No provider call was seen in %d requests of the middleware for %r, so they are not reported. If they "
-                "called a model, wrap the client with wrap_client(), or return the provider's response.",
-                _MANY_PAGES,
-                key,
-            )
 
     def _drop(self, run: RunState) -> None:
         """End a run that is not reported for the sinks that accompany it."""

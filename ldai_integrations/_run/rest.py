@@ -1,6 +1,7 @@
 """The rest of provider streams: the usage that arrives after the finish reason, when the consumer has left.
 
-Another thread or task of the application may still read a stream. The library then waits for it, and takes no item.
+Another thread or task of the application may still read a stream. The library then waits for it, and takes no item. A
+stream that is its own iterator does not show whether its reader has left it: the library waits half of the time.
 """
 
 from __future__ import annotations
@@ -48,18 +49,19 @@ async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None
             await call_off_loop(partial(_read_rest, services, call, until, worker))
 
 
-def _is_read_by_another(call: ProviderCall, until: float, worker: object) -> bool:
+def _is_read_by_another(services: Services, call: ProviderCall, until: float, worker: object) -> bool:
     """Return whether another thread or task may still read the usage; give it up when the time is over."""
-    rest = call.rest  # the other one may read the usage now
-    if rest is None or rest.is_left_to(worker):
-        return False
-    if time.monotonic() >= until:
+    rest, now = call.rest, time.monotonic()
+    is_left = True if rest is None else rest.is_left_to(worker)  # the other one may read the usage now
+    if is_left is None:
+        return now < until - services.settings.usage_wait / 2
+    if now >= until:
         call.rest = None
-    return call.rest is not None
+    return not is_left and call.rest is not None
 
 
 def _read_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
-    while _is_read_by_another(call, until, worker):
+    while _is_read_by_another(services, call, until, worker):
         time.sleep(_POLL_SECONDS)
     rest, seconds = call.rest, until - time.monotonic()
     if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
@@ -84,7 +86,7 @@ def _read_rest(services: Services, call: ProviderCall, until: float, worker: obj
 
 
 async def _aread_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
-    while _is_read_by_another(call, until, worker):
+    while _is_read_by_another(services, call, until, worker):
         await sleep(_POLL_SECONDS)
     rest, seconds = call.rest, until - time.monotonic()
     if rest is None or seconds <= 0:

@@ -1,4 +1,4 @@
-"""The responses and exceptions of web frameworks, recognised without importing them.
+"""The requests, responses and exceptions of web frameworks, recognised without importing them.
 
 To support the response class of another framework, add the place of its streamed body to :func:`streamed_body`, and of
 a complete body to :func:`whole_body`. If it names its status or its headers in its own way, extend
@@ -8,7 +8,7 @@ a complete body to :func:`whole_body`. If it names its status or its headers in 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from types import GeneratorType
 from typing import Any
 
@@ -19,6 +19,13 @@ _WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "
 
 # django.http.Http404 and PermissionDenied carry no status.
 _NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
+
+
+def method_of(request: object) -> str:
+    """Return the HTTP method of a request: an ASGI scope, a WSGI environ or Django's object."""
+    if isinstance(request, Mapping):
+        return str(request.get("method") or request.get("REQUEST_METHOD") or "")
+    return str(getattr(request, "method", ""))
 
 
 def status_of_exception(exc: BaseException) -> int | None:

@@ -690,6 +690,32 @@ def test_a_thread_that_reads_on(saving: float, provider: Provider, openai: Any, 
     assert_exact(runs.wait()[0])
 
 
+def test_a_stream_that_another_thread_has_left(runs: RecordingSink) -> None:
+    """A stream that is its own iterator, and still referred to, does not show that its reader has left. It is exact."""
+
+    def events() -> Iterator[dict[str, Any]]:
+        chunk = {"id": "c1", "object": "chat.completion.chunk", "model": "gpt-4o-mini"}
+        yield {**chunk, "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}]}
+        yield {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        yield {**chunk, "choices": [], "usage": {"prompt_tokens": IN, "completion_tokens": OUT}}
+
+    def read(stream: Iterator[Any]) -> None:
+        for event in stream:
+            if event["choices"][0]["finish_reason"]:
+                return
+
+    @track_ai(config_key="chat")
+    def handler(run: Run) -> str:
+        kept.append(run.observe(events()))
+        with ThreadPoolExecutor() as pool:
+            pool.submit(read, kept[0]).result()
+        return "Hello"
+
+    kept: list[Iterator[Any]] = []
+    handler()
+    assert_exact(runs.wait()[0])
+
+
 def test_a_task_that_reads_too_slowly(provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
     """The run waits for another task no longer than ``Settings.usage_wait``; its usage is an estimate then."""
     client = wrap_client(async_openai)

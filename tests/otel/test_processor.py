@@ -184,6 +184,20 @@ def test_the_sum_of_a_long_agent(tracking: Tracking, telemetry: Telemetry, sink:
     assert sink.records[0].calls == 20
 
 
+def test_the_result_of_an_agent_that_contains_more(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink
+) -> None:
+    """An observed result that contains more than its spans makes their tokens a lower bound, and is not added."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(gen_ai__usage__input_tokens=1013, gen_ai__usage__output_tokens=77)
+        run.observe({"content": "Done", "metrics": {"input_tokens": 3030, "output_tokens": 165}})
+
+    assert usage_of(sink) == (1013, 77)
+    usage = sink.records[0].usage
+    assert usage is not None
+    assert usage.lower_bound
+
+
 def test_what_is_said_wins(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
     """Where the handler says its tokens, spans are not counted."""
     with track_ai("bot", tracking=tracking) as run:
