@@ -163,15 +163,20 @@ class BodyReader:
             return self._lines.feed(data)
         if self._document is not None:
             data = data.encode("utf-8", "replace") if isinstance(data, str) else data
-            self._document += data
-            if self._may_be_lines and self._has_lines(self._document, len(data)):
-                document, self._document, self._lines = self._document, None, SSEReader()
+            document: bytes | bytearray = data  # which may be long, so it is not copied to look at its first line
+            if self._document:
+                self._document += data
+                document = self._document
+            if self._may_be_lines and self._has_lines(document, len(data)):
+                self._document, self._lines = None, SSEReader()
                 return self._lines.feed(bytes(document))
+            if document is data:
+                self._document += data
             if len(self._document) > self._limit and not (self._may_be_lines and self._is_stream_type):
                 self._document, self.is_too_long = None, self._limit > 0
         return False
 
-    def _has_lines(self, document: bytearray, added: int) -> bool:
+    def _has_lines(self, document: bytes | bytearray, added: int) -> bool:
         """Return whether a body is Server-Sent Events or lines of JSON; until its first line is complete, it is not."""
         beginning = bytes(document[:100]).lstrip()
         if self._is_stream_type and not beginning.startswith((b"{", b"[")):
