@@ -95,9 +95,9 @@ class Counts:
         """Return these counts overwritten by later ones of the same call; a field that is not repeated stays.
 
         Providers send running totals, or a first and a last part. They never send counts that must be summed. A last
-        object that contains only zeros is ignored.
+        object that contains only zeros is ignored, unless it has nothing but the output, as that of a refusal.
         """
-        if not any(later.values.values()):
+        if not any(later.values.values()) and later.values.keys() != {"output"}:
             return self
         if later.shape is not self.shape and "input" in later.values and "output" in later.values:
             return later

@@ -456,6 +456,16 @@ def test_usage_that_is_still_to_come(events: list[Json], awaits: list[bool]) -> 
         assert (reader.awaits_usage, bytes_reader.awaits_usage) == (expected, expected)
 
 
+def test_a_refusal_without_output() -> None:
+    """Anthropic's stream has an output of zero tokens then, and no usage follows."""
+    reader = StreamReader()
+    usage = {"input_tokens": 1013, "output_tokens": 1}
+    reader.feed({"type": "message_start", "message": {"id": "m1", "model": "claude-4", "usage": usage}})
+    reader.feed({"type": "message_delta", "delta": {"stop_reason": "refusal"}, "usage": {"output_tokens": 0}})
+    assert not reader.awaits_usage
+    assert reader.usage() == Usage(1013, 0, 1013)
+
+
 def test_a_final_frame_that_repeats_everything() -> None:
     """Usage in every chunk, and a last frame with the whole answer and its usage, count once (Perplexity)."""
     chunks = [

@@ -52,6 +52,7 @@ def read_anthropic(event: object, draft: Draft) -> bool:
         draft.count(fields.get("usage"))
         draft.price(event)
         draft.finish(get(fields.get("delta"), "stop_reason"))
+        draft.call.no_usage_follows |= fields.get("usage") is not None  # of a refusal, it has zeros only
     elif kind == "message_stop":
         draft.call.no_usage_follows = True
     elif kind not in _ANTHROPIC_MARKS:
