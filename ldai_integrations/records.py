@@ -28,7 +28,8 @@ class Usage:
     Attributes:
         input_tokens: All prompt tokens, including those read from a cache.
         output_tokens: All generated tokens, including reasoning.
-        total_tokens: The provider's total, else input plus output. For a lower bound, else the one that is known.
+        total_tokens: The provider's total, else input plus output. If only one of these is known, a lower bound has it
+            as its total.
         cached_input_tokens: The part of the input that was read from a cache.
         cache_write_input_tokens: The part of the input that was written to a cache.
         reasoning_tokens: The part of the output that was reasoning.

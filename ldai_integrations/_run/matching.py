@@ -278,13 +278,13 @@ def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCa
         return True
     if report.source == "framework":
         return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in free])
-    return _contains(_numbers(reading.usage), free)
+    return _takes_in(_numbers(reading.usage), free)
 
 
 def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
     """Return whether an observed result is the sum of calls that a less trusted source has seen one by one.
 
-    It may contain more than these calls if it is the result of an agent, which has neither ids nor a finish reason.
+    The result of an agent, which has neither ids nor a finish reason, may contain more than these calls.
     """
     parts = [one for one in found if known.is_free_for(one.call)]
     reading = known.reading
@@ -294,11 +294,14 @@ def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
         return False
     if reading.ids or reading.finish_reasons:
         return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in parts])
-    return _contains(_numbers(reading.usage), parts)
+    return _takes_in(_numbers(reading.usage), parts)
 
 
-def _contains(tokens: tuple[int, int], calls: list[CountedCall]) -> bool:
-    """Return whether a sum contains calls; what it has besides makes their figures complete, or a lower bound."""
+def _takes_in(tokens: tuple[int, int], calls: list[CountedCall]) -> bool:
+    """Return whether a sum contains some calls; note in these calls what it contains besides.
+
+    The rest belongs to a call without usage. Without such a call, the figures are a lower bound.
+    """
     figures = [_numbers(one.usage) for one in calls]
     if _are_sum(tokens, figures):
         return True

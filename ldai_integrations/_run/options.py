@@ -180,7 +180,7 @@ def check_takes_request(name: str, func: object) -> None:
 
 
 def _signature_of(func: object) -> inspect.Signature | None:
-    """Return the signature of a callable; ``None`` if it is none, or has none as many builtins."""
+    """Return the signature of a callable; ``None`` for any other object, and for builtins without a signature."""
     try:
         return inspect.signature(func) if callable(func) else None
     except (TypeError, ValueError):

@@ -81,18 +81,16 @@ class Metrics:
     @property
     def successes(self) -> int | None:
         """The number of generations that succeeded. LaunchDarkly sends none if all failed."""
-        return (
-            0
-            if self.generation_success_count is None and self.generation_error_count
-            else self.generation_success_count
-        )
+        if self.generation_success_count is None and self.generation_error_count:
+            return 0
+        return self.generation_success_count
 
     @property
     def errors(self) -> int | None:
         """The number of generations that failed. LaunchDarkly sends none if all succeeded."""
-        return (
-            0 if self.generation_error_count is None and self.generation_success_count else self.generation_error_count
-        )
+        if self.generation_error_count is None and self.generation_success_count:
+            return 0
+        return self.generation_error_count
 
     @property
     def error_rate(self) -> float | None:
