@@ -202,7 +202,7 @@ def test_the_wait_for_usage_is_not_part_of_the_duration(
     kind: str, provider: Provider, openai: Any, async_openai: Any, runs: RecordingSink
 ) -> None:
     """The run lasts until its handler returns."""
-    provider.serve(late=0.3)
+    provider.serve(late=0.4)
     begun, took = time.perf_counter(), []
 
     @track_ai(config_key="chat")
@@ -223,7 +223,7 @@ def test_the_wait_for_usage_is_not_part_of_the_duration(
     handler() if kind == "function" else asyncio.run(call())
     record = runs.wait()[0]
     assert_exact(record)
-    assert record.duration_ms < took[0] * 1000 + 200
+    assert record.duration_ms < took[0] * 1000 + 350
 
 
 @pytest.mark.parametrize("tracked_by", ["decorator", "middleware", "both"])
@@ -444,7 +444,7 @@ class TestUsageThatNeverComes:
         for stream in streams:
             stream.response.close()
         assert runs.wait()[0].outcome == "success"
-        assert seconds < 0.95
+        assert seconds < 1.4  # three waits would take 1.5 s
 
     def test_a_sync_stream_on_an_event_loop(self, provider: Provider, openai: Any, runs: RecordingSink) -> None:
         """A coroutine that left a synchronous stream does not block its event loop while the usage is awaited."""

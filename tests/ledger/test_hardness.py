@@ -238,7 +238,7 @@ PROGRAM = """
 def test_garbage_while_the_worker_starts(mode: str) -> None:
     """A collection that frees a tracked stream while the worker thread is being started does not hang."""
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), mode]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 5
 
