@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -12,6 +13,7 @@ from .usage import read_span
 
 with needs_extra("otel"):
     from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import StatusCode
 
     from .sinks._opentelemetry import SCOPE, OpenTelemetrySink
 
@@ -26,29 +28,45 @@ _MOST_SPANS = 10_000
 
 
 class _Spans:
-    """The spans of one run. If spans with tokens are nested, the innermost one is the provider call."""
+    """The spans of one run.
+
+    Of nested spans with tokens, the innermost one is the provider call. A span without tokens is a call if no span with
+    tokens is around it or in it, and no other call is in it.
+    """
 
     def __init__(self) -> None:
         self._parents: dict[int, int] = {}
-        self._around_calls: set[int] = set()
-        self._calls: set[int] = set()
+        # The spans of calls of a model, and the spans around them: with tokens, and without.
+        self._ended: dict[bool, set[int]] = {True: set(), False: set()}
+        self._around: dict[bool, set[int]] = {True: set(), False: set()}
 
     def start(self, span_id: int, parent_id: int) -> None:
         """Add a span that starts."""
         if len(self._parents) < _MOST_SPANS:
             self._parents[span_id] = parent_id
 
-    def is_call(self, span_id: int) -> bool:
-        """Add an ended span that counts tokens; return whether it is a call of its own."""
-        above, parent = set[int](), self._parents.get(span_id)
-        while parent and parent not in above:
-            above.add(parent)
-            parent = self._parents.get(parent)
-        if span_id in self._calls or span_id in self._around_calls or not above.isdisjoint(self._calls):
+    def end(self, span_id: int, *, has_tokens: bool) -> bool:
+        """Add a span that says that it is a call of a model; return whether it is new."""
+        if span_id in self._ended[True] or span_id in self._ended[False]:
             return False
-        self._around_calls |= above
-        self._calls.add(span_id)
+        self._ended[has_tokens].add(span_id)
+        self._around[has_tokens].update(self._spans_around(span_id))
         return True
+
+    def is_call(self, span_id: int) -> bool:
+        """Return whether a span is a provider call, when all spans have ended."""
+        if span_id in self._around[True]:
+            return False
+        if span_id in self._ended[True]:
+            return True
+        return span_id not in self._around[False] and self._ended[True].isdisjoint(self._spans_around(span_id))
+
+    def _spans_around(self, span_id: int) -> set[int]:
+        around, parent = set[int](), self._parents.get(span_id)
+        while parent and parent not in around:
+            around.add(parent)
+            parent = self._parents.get(parent)
+        return around
 
 
 # Shared by all processors: several may see the same span.
@@ -63,12 +81,14 @@ class UsageSpanProcessor(SpanProcessor):
         provider = TracerProvider()
         provider.add_span_processor(UsageSpanProcessor())
 
-    A span that starts inside a run and counts tokens is a provider call of that run. Its tokens are read from the GenAI
-    conventions, or from the attributes of OpenLLMetry and OpenInference. No call counts twice:
+    A span that starts inside a run and is a call of a model is a provider call of that run. Its tokens are read from
+    the GenAI conventions, or from the attributes of OpenLLMetry and OpenInference. A call without tokens that failed
+    is a failed call. No call counts twice:
 
     - A call that a wrapped client or ``run.observe`` has seen is recognized by its response id or its tokens.
     - In a run whose handler reports its tokens with ``run.add_usage``, spans are not counted.
-    - If spans are nested, because a framework or a second instrumentation creates spans too, the innermost one counts.
+    - If spans are nested, because a framework or a second instrumentation creates spans too, the innermost one with
+      tokens counts.
     - The spans of :class:`OpenTelemetrySink` do not count.
 
     It may be added to several providers. A span that is not sampled reaches no processor, and a span that ends after
@@ -98,11 +118,14 @@ class UsageSpanProcessor(SpanProcessor):
         if run is None or run.finished:
             return
         with run.services.diagnostics.guard("span", run.config_key):
-            reading = read_span(span.attributes)
-            if reading is not None and _spans[run].is_call(span_id):
-                call = run.ledger.begin("span")
-                call.read = lambda: reading
-                call.end(run.services.clock())
+            reading, spans = read_span(span.attributes), _spans[run]
+            if reading is None or not spans.end(span_id, has_tokens=reading.usage is not None):
+                return
+            if reading.usage is None and span.status.status_code is StatusCode.ERROR:
+                reading = replace(reading, error=str((span.attributes or {}).get("error.type") or "error"))
+            call = run.ledger.begin("span")
+            call.read = lambda: reading if spans.is_call(span_id) else None
+            call.end(run.services.clock())
 
     def shutdown(self) -> None:
         """Do nothing: there is nothing to send."""

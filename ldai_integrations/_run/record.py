@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..costs import Costs
-from ..records import RunRecord
+from ..records import RunRecord, Usage
 from .matching import CountedCall
 from .outcome import outcome_of
 from .state import RunState
@@ -27,15 +27,17 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         costs: The prices; ``None`` if nobody wants to know the cost.
     """
     added = added_usages(run)
-    own = run.output.reading() if not calls and not added else None
-    if not calls and not added:
+    # Spans without tokens say that a model was called, and the output says what it answered.
+    seen = [] if _are_spans_without_tokens(calls) else calls
+    own = run.output.reading() if not seen and not added else None
+    if not seen and not added:
         note_unread(run)
     _note_calls_outside(run)
     outcome = outcome_of(run, calls, own, has_added=bool(added))
     if outcome == "discarded" and not run.is_resolved:
         return _discarded(run, ended_at)
     identity, stated = run.identity, run.stated.events
-    usage, cost = tokens_and_cost(run, calls, added, own, outcome, costs)
+    usage, cost = tokens_and_cost(run, seen, added, own, outcome, costs)
     readings = [call.reading for call in calls] if own is None else list(own.calls)
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
@@ -75,6 +77,12 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
+
+
+def _are_spans_without_tokens(calls: Sequence[CountedCall]) -> bool:
+    """Return whether only spans were seen, of which none has tokens and at least one did not fail."""
+    has_tokens = any(call.call.source != "span" or call.usage != Usage() for call in calls)
+    return not has_tokens and any(not call.is_failed for call in calls)
 
 
 def _discarded(run: RunState, ended_at: float) -> RunRecord:

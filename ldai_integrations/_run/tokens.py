@@ -187,9 +187,9 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         run.services.diagnostics.note(
             "estimated",
             f"{run.config_key}: no call",
-            "No provider call was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap the "
-            "provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a "
-            "cache, call run.discard().",
+            "No provider's usage was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap "
+            "the provider's client with wrap_client(), or give the response to run.observe(). If the answer came from "
+            "a cache, call run.discard().",
             run.config_key,
         )
     return None if usage == Usage() else usage

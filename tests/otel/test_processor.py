@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.opentelemetry import UsageSpanProcessor
@@ -117,6 +118,99 @@ def test_zeros(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) ->
 
     assert (both.usage, both.calls) == (Usage(20, 8, 28, lower_bound=True), 2)
     assert (alone.usage, alone.calls, alone.outcome) == (None, 1, "success")
+
+
+@pytest.mark.parametrize(
+    "says", [{"gen_ai__operation__name": "chat"}, {"llm__request__type": "chat"}, {"openinference__span__kind": "LLM"}]
+)
+def test_without_tokens(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, says: dict[str, Any]) -> None:
+    """A span of a model without tokens, as some instrumentations write for streams, is a call with estimated tokens.
+
+    So the run is a generation, although earlier runs had calls with tokens.
+    """
+
+    def handler() -> str:
+        telemetry.call(**says, gen_ai__response__model="gpt-4o-mini-2024-07-18")
+        return "You asked where your parcel is."
+
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(**SPAN)
+    track_ai("bot", tracking=tracking)(handler)()
+    _, record = sink.wait(2)
+
+    assert (record.outcome, record.calls, record.response_model) == ("success", 1, "gpt-4o-mini-2024-07-18")
+    assert record.usage is not None
+    assert record.usage.estimated >= {"output_tokens"}
+    assert record.usage.output_tokens is not None
+    assert 5 <= record.usage.output_tokens <= 9
+
+
+def test_what_is_not_a_call_of_a_model(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """Spans of agents, chains and tools without tokens are not calls."""
+    with track_ai("bot", tracking=tracking):
+        telemetry.call(gen_ai__operation__name="invoke_agent")
+        telemetry.call(gen_ai__operation__name="execute_tool")
+        telemetry.call(openinference__span__kind="CHAIN")
+        telemetry.call(**SPAN)
+    [record] = sink.wait()
+
+    assert (record.calls, record.usage) == (1, Usage(20, 8, 28))
+
+
+@pytest.mark.parametrize("inner_has_tokens", [False, True])
+def test_tokens_on_one_of_two_nested_spans(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, inner_has_tokens: bool
+) -> None:
+    """Of a framework's span and an instrumentation's in it, the one with tokens is the call."""
+    chat, counts = {"gen_ai.operation.name": "chat"}, {"gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 8}
+    with track_ai("bot", tracking=tracking), telemetry.tracer.start_as_current_span("outer") as outer:
+        with telemetry.tracer.start_as_current_span("inner") as inner:
+            inner.set_attributes({**chat, **(counts if inner_has_tokens else {})})
+        outer.set_attributes({**chat, **({} if inner_has_tokens else counts)})
+    [record] = sink.wait()
+
+    assert (record.calls, record.usage) == (1, Usage(20, 8, 28))
+
+
+def test_what_was_observed_has_tokens(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A span without tokens is not counted beside the call that it describes."""
+    with track_ai("bot", tracking=tracking) as run:
+        telemetry.call(gen_ai__operation__name="chat")
+        run.observe(RESPONSE)
+    [record] = sink.wait()
+
+    assert (record.calls, record.usage) == (1, Usage(20, 8, 28))
+
+
+def failed_span(telemetry: Telemetry, **attributes: Any) -> None:
+    """Make a span of a call that the provider refused."""
+    with telemetry.tracer.start_as_current_span("chat") as span:
+        span.set_attributes({"gen_ai.operation.name": "chat", **attributes})
+        span.set_status(StatusCode.ERROR)
+
+
+def test_a_failed_call(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A handler that answers a failed call politely is an error, and its apology has no tokens."""
+
+    def handler() -> str:
+        failed_span(telemetry, **{"error.type": "RateLimitError"})
+        return "I am sorry, please try again later."
+
+    track_ai("bot", tracking=tracking)(handler)()
+    [record] = sink.wait()
+
+    assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("error", 1, 1, None)
+
+
+def test_a_fallback(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call that succeeds after a failed one makes a success."""
+    with track_ai("bot", tracking=tracking):
+        failed_span(telemetry)
+        telemetry.call(**SPAN)
+    [record] = sink.wait()
+
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage == Usage(20, 8, 28)
 
 
 def test_embeddings(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:

@@ -227,19 +227,27 @@ _SPAN_COUNTS: dict[str, tuple[str, ...]] = {
 }
 _SPAN_MODEL = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
 _SPAN_REASONS = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")
+# How each of the three says that a span is a call of a model, and not that of an agent, a chain or a tool.
+_SPAN_KINDS = {
+    "gen_ai.operation.name": ("chat", "text_completion", "generate_content", "embeddings"),
+    "llm.request.type": ("chat", "completion", "embedding"),
+    "openinference.span.kind": ("LLM", "EMBEDDING"),
+}
 
 
 def read_span(attributes: Mapping[str, object] | None) -> Reading | None:
-    """Read the attributes of a finished span; return ``None`` if it has no token counts.
+    """Read the attributes of a finished span; return ``None`` if it is not a call of a model.
 
-    Attributes with prompts and answers, which some instrumentations write, are not read.
+    It is one if it has token counts, or if it says so: some instrumentations write no counts for streams. Attributes
+    with prompts and answers, which some instrumentations write, are not read.
 
     The conventions include cached tokens in the input. If there are more cached tokens than input, the instrumentation
     counted them separately, as Anthropic does, and they are added.
     """
     sent = {name: get(attributes, *names) for name, names in _SPAN_COUNTS.items()}
     counts: dict[str, Any] = {name: number(value) for name, value in sent.items()}
-    if counts["input_tokens"] is None and counts["output_tokens"] is None:
+    has_counts = counts["input_tokens"] is not None or counts["output_tokens"] is not None
+    if not has_counts and not any(get(attributes, name) in kinds for name, kinds in _SPAN_KINDS.items()):
         return None
     reasons = get(attributes, *_SPAN_REASONS)
     reasons = [reasons] if isinstance(reasons, str) else items(reasons)
