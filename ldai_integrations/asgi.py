@@ -8,6 +8,7 @@ from typing import Any
 from ldclient import Context
 
 from ._launchdarkly.configs import AIConfigDefault
+from ._run.background import call_off_loop
 from ._run.context import SCOPE_KEY, RequestScope, bind, innermost, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.state import RunState
@@ -16,6 +17,7 @@ from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import ASGIApp, Message, Receive, Scope, Send
+from .usage import warm_up
 from .visitors import Visitor, Visitors
 
 __all__ = ["ASGIFeedback", "ASGITrackingMiddleware"]
@@ -116,9 +118,12 @@ class ASGITrackingMiddleware:
         """Serve a lifespan: connect first, and flush when the application has shut down, before the server knows."""
         if scope.get("type") != "lifespan":
             return await self.app(scope, receive, send)
-        flushing = self._requests.services.flushing
+        services = self._requests.services
+        flushing = services.flushing
         flushing.ensure_started()  # a server may have forked after the import; here it delays no request
-        await self._requests.services.start.await_end()
+        await services.start.await_end()
+        # tiktoken holds Python's global lock while it loads an encoding. Here no request has to wait for it.
+        await call_off_loop(lambda: warm_up(timeout=services.settings.start_wait))
 
         async def send_after_flush(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):

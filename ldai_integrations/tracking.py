@@ -132,7 +132,7 @@ class Tracking:
 
         ``LAUNCHDARKLY_SDK_KEY`` connects to LaunchDarkly, ``LDAI_DEV_SERVER`` (an address) to the dev server, and
         ``LDAI_CONFIG_FILE`` reads AI Configs from a file. If several are set, the dev server is used; it receives the
-        key.
+        key. The process keeps the Tracking until it is closed.
 
         Args:
             settings: Options; the defaults suit most applications.
@@ -159,6 +159,7 @@ class Tracking:
         tracking._dev_warnings = watch_dev_server(environ)
         note_ignored(environ, tracking._diagnostics)
         process.check_owners(tracking)
+        process.keep(tracking)  # its client goes on until it is closed
         tracking._services.start.begin(tracking.client, tracking._diagnostics, tracking.settings.start_wait)
         return tracking
 
@@ -233,7 +234,8 @@ class _Process:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._trackings: list[weakref.ref[Tracking]] = []
-        self._created: Tracking | None = None
+        # Those that the application may not keep itself.
+        self._kept: list[Tracking] = []
         #: Failures that belong to no Tracking.
         self.diagnostics: Diagnostics = Diagnostics()
 
@@ -248,6 +250,10 @@ class _Process:
             _note_second(tracking, "its client belongs to another one")
         self._trackings.append(weakref.ref(tracking, self._forget))
 
+    def keep(self, tracking: Tracking) -> None:
+        """Keep a Tracking until it is closed, whether or not the application does."""
+        self._kept.append(tracking)
+
     def check_owners(self, tracking: Tracking) -> None:
         """Warn if another open Tracking has created a client as well."""
         if any(other._owns_client and other is not tracking for other in self._open()):
@@ -259,8 +265,7 @@ class _Process:
     def discard(self, tracking: Tracking) -> None:
         """Remove a Tracking that was closed."""
         self._trackings = [reference for reference in self._trackings if reference() not in (tracking, None)]
-        if self._created is tracking:
-            self._created = None
+        self._kept = [other for other in self._kept if other is not tracking]
 
     def _forget(self, reference: weakref.ref[Tracking]) -> None:
         self._trackings = [other for other in self._trackings if other is not reference]
@@ -274,7 +279,7 @@ class _Process:
         with self._lock:
             if self.tracking is None:
                 try:
-                    self._created = self._of_shared_client() or Tracking._connect()
+                    self._of_shared_client() or Tracking._connect()
                 except TrackingNotConfiguredError as exc:
                     self.diagnostics.note("configuration", "", "Runs are not tracked. %s", exc)
                 except LDAIIntegrationError as exc:
@@ -299,7 +304,9 @@ class _Process:
                 client = ldclient.get()
         except Exception:  # what ldclient.get raises before set_config: a bare Exception
             return None
-        return Tracking(client)
+        tracking = Tracking(client)
+        self.keep(tracking)
+        return tracking
 
 
 def _note_second(tracking: Tracking, reason: str) -> None:

@@ -126,6 +126,8 @@ class Variation(Part):
     """The tools by their keys."""
     judge_configuration: JudgeConfiguration | None = None
     """The judges of the AI Config."""
+    output_format: Json | None = None
+    """The JSON Schema of the answer."""
     evaluation_metric_key: str | None = None
     """The metric of a judge, such as `$ld:ai:judge:relevance`."""
     root: str | None = None

@@ -44,6 +44,7 @@ class _Encodings:
     def __init__(self) -> None:
         self._loaded: dict[str, tiktoken.Encoding] = {}
         self._claimed: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
         self._background = False
         self._directory: Path | None = None
         #: Counts instead of every encoding, in tests.
@@ -67,17 +68,16 @@ class _Encodings:
     def load_in_background(
         self, specs: Iterable[EncodingSpec], directory: Path | None = None
     ) -> threading.Thread | None:
-        """Start a daemon thread that loads what this process has not begun to load; return the thread, if any."""
+        """Start a daemon thread that loads what this process has not begun to load; return the last thread, if any."""
         self._background = True
         self._directory = directory or self._directory
         wanted = [s for s in specs if s.name not in self._loaded and self._claimed.get(s.name) != os.getpid()]
-        if not wanted:
-            return None
-        for spec in wanted:
-            self._claimed[spec.name] = os.getpid()
-        thread = threading.Thread(target=self._load, args=wanted, name="ldai-encodings", daemon=True)
-        thread.start()
-        return thread
+        if wanted:
+            for spec in wanted:
+                self._claimed[spec.name] = os.getpid()
+            self._thread = threading.Thread(target=self._load, args=wanted, name="ldai-encodings", daemon=True)
+            self._thread.start()
+        return self._thread
 
     def _load(self, *specs: EncodingSpec) -> None:
         for spec in specs:
@@ -191,11 +191,15 @@ def count_with_tiktoken(encoding: tiktoken.Encoding, text: str) -> int | None:
 def warm_up(*, models: Iterable[str] = (), timeout: float | None = None, directory: Path | None = None) -> None:
     """Load the encodings that are on this machine in a background thread; nothing is downloaded.
 
+    A :class:`~ldai_integrations.Tracking` calls it without waiting. tiktoken holds Python's global lock for about 0.2 s
+    of the time, in which no other thread runs. To have this over before requests are served or times are measured, call
+    it again with a timeout; an ASGI middleware does so when the application starts.
+
     Call it once in each process, also in a forked child. Afterwards no count loads anything in the caller's thread.
 
     Args:
         models: Models whose tokens will be counted; o200k_base is always loaded.
-        timeout: Longest time to wait for the thread, in seconds; ``None`` does not wait.
+        timeout: Longest time to wait until everything is loaded, in seconds; ``None`` does not wait.
         directory: A further directory to search for encoding files.
     """
     names = dict.fromkeys((O200K.name, *(family_of(model).encoding for model in models)))

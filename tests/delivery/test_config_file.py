@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -17,6 +19,7 @@ from ldai_integrations.devserver import read_flag_file
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.testing import RecordingSink, ai_config
 
+from ..conftest import EndProcess
 from ..waiting import eventually
 
 
@@ -64,6 +67,19 @@ def test_numbers_are_those_of_json(tracking: Tracking, sink: RecordingSink) -> N
     assert record.cost.total_cost == 1009 * Decimal("6e-7") + 211 * Decimal("1e-5")
     assert temperature == 0.5
     assert tracking.client.variation("plain", run.ld_context, False) is True
+
+
+def test_a_tracking_that_nobody_keeps(path: Path, sink: RecordingSink, fresh_process: EndProcess) -> None:
+    """A Tracking of ``from_env`` lives until it is closed, with its sinks, although no code keeps it."""
+    reference = weakref.ref(Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)}, sinks=[sink]))
+    gc.collect()
+    with track_ai("chat") as run:
+        run.add_usage(input_tokens=1009, output_tokens=211)
+
+    assert len(sink.wait()) == 1
+    tracking = reference()
+    assert tracking is not None
+    tracking.close()
 
 
 def test_edits_are_followed(tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture) -> None:

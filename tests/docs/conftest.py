@@ -24,11 +24,11 @@ DOCS = ROOT / "docs"
 KEYS = ("support-bot", "nightly-report")
 
 
-def block(page: str, start: str) -> str:
-    """Return the only block of Python code on a page that contains a text."""
+def block(page: str, start: str, *, language: str = "python") -> str:
+    """Return the only block of code in a language on a page that contains a text."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found: list[str] = [
-        code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if start in code
+        code for code in re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if start in code
     ]
     assert len(found) == 1, f"{page} has {len(found)} blocks with {start!r}"
     return found[0]

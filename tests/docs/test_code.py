@@ -36,8 +36,8 @@ BRINGS = {
 }
 #: The library, LaunchDarkly's SDKs, and modules of the reader's application.
 AT_HAND = {"ldai_integrations", "ldai", "ldclient", "app", "shop", "quart"}
-#: AI Configs that readers create themselves: the agents of a graph, and a gateway.
-OWN_KEYS = {"triage", "answer", "gateway"}
+#: AI Configs that readers create themselves: the agents of a graph, a gateway, and one with a schema.
+OWN_KEYS = {"triage", "answer", "gateway", "order-reader"}
 
 
 def blocks(page: Path) -> Iterator[ast.Module]:

@@ -7,13 +7,18 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import fields
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import APIConnectionError, OpenAI
 
 from ldai_integrations import RunRecord, Settings, Tracking, Usage, run_finished, track_ai, wrap_client
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.metrics import MetricsClient
+from ldai_integrations.testing import ai_config
 
 from .conftest import DOCS, ROOT, run_block, summaries
 
@@ -43,6 +48,12 @@ def test_caught_failures(launchdarkly: DevServer, records: list[RunRecord]) -> N
             client.chat.completions.create(model=run.model, messages=run.messages(user="Hello?"))
         tracking.close()
     assert [(record.outcome, record.failed_calls) for record in records] == [("error", 1), ("success", 1)]
+
+
+def test_is_error(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The function on the page makes a run without an answer an error."""
+    assert run_block("figures.md", "is_error=")["chat"]("Hello?") == {"answer": ""}
+    assert [record.outcome for record in records] == ["error"]
 
 
 def test_a_cached_answer(launchdarkly: DevServer, records: list[RunRecord]) -> None:
@@ -99,7 +110,23 @@ def test_the_dev_server(
     (directory / "configs.json").write_text(flags, encoding="utf-8")
     monkeypatch.chdir(directory)
     assert list(json.loads(flags)["flags"]) == ["support-bot"]
-    assert run_block("devserver.md", "DevServer(")["server"].ai_configs[0].key == "support-bot"
+    assert run_block("devserver.md", "with DevServer(")["server"].ai_configs[0].key == "support-bot"
+
+
+def test_list_prices(fresh_process: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The server on the page computes costs with the prices of the function."""
+    configs = {"flagValues": {"support-bot": ai_config("gpt-4o-mini", provider="OpenAI")}}
+    (tmp_path / "configs.json").write_text(json.dumps(configs), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    now = datetime.now(timezone.utc)
+    with run_block("devserver.md", "def list_prices")["server"] as server:
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+        with track_ai(config_key="support-bot", tracking=tracking) as run:
+            run.add_usage(input_tokens=1013, output_tokens=77)
+        tracking.close()
+        window: dict[str, Any] = {"env": "test", "start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+        metrics = MetricsClient("api-any", "default", base_url=server.url).metrics("support-bot", **window)
+    assert (metrics.input_cost, metrics.output_cost) == (1013 * Decimal("1.5e-7"), 77 * Decimal("6e-7"))
 
 
 def test_every_page_is_linked() -> None:

@@ -71,6 +71,20 @@ def test_flask_without_changes_to_the_views(launchdarkly: DevServer, records: li
     assert summaries(records) == [("support-bot", "success", "")]
 
 
+def test_flask_server_sent_events(launchdarkly: DevServer, records: list[RunRecord]) -> None:
+    """The view streams events with the whole answer, and the run ends with the last one."""
+    space = run_block("flask.md", '"text/event-stream"')
+    answer = space["app"].test_client().post("/chat/events", json={"question": "this"})
+    *events, last, end = answer.text.split("\n\n")
+    space["client"].close()
+
+    assert answer.content_type.startswith("text/event-stream")
+    assert "".join(json.loads(event.removeprefix("data: "))["text"] for event in events)
+    assert (last, end) == ("data: [DONE]", "")
+    assert summaries(records) == [("support-bot", "success", "")]
+    assert records[0].time_to_first_token_ms is not None
+
+
 def test_fastapi(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """The run knows the user whom another middleware has authenticated, and the parameter is filled in."""
     space = run_block("fastapi.md", "async def authenticate")

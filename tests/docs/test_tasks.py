@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from ldai_integrations.exceptions import ConfigurationError, UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients import makers
-from ..clients.answers import chat
+from ..clients.answers import chat, whole
 from ..clients.provider import serving
 from ..conftest import Clock, Decorate, Events
 from ..ledger.provider import serving as breaking
@@ -229,6 +230,29 @@ def test_an_ai_config(launchdarkly: DevServer, records: list[RunRecord], is_know
         assert space["answer"]("Hello?")
     [record] = records
     assert (record.outcome, record.default_served, record.enabled) == ("success", not is_known, True)
+
+
+def test_a_schema_of_the_answer(monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
+    """The schema of the variation on the page is sent to the model, whose answer is JSON."""
+    variation = json.loads(block("configs.md", '"outputFormat"', language="json"))
+    with OfflineLaunchDarkly({"order-reader": variation}), serving() as provider:
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": '{"number": "1001"}'},
+        }
+        provider.queued.append(
+            lambda _request: whole({"id": "chatcmpl-1", "model": "gpt-4o-mini", "choices": [choice]})
+        )
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/openai/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        space = run_block("configs.md", "def read_order")
+        with space["client"]:
+            answer = space["read_order"]("Where is order 1001?")
+
+    [request] = provider.requests
+    assert request["response_format"]["json_schema"]["schema"] == variation["outputFormat"]
+    assert answer == {"number": "1001"}
 
 
 def test_tools() -> None:

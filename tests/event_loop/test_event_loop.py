@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from ldai_integrations.devserver import DevServer
 from ldai_integrations.judges import JudgeSettings
 from ldai_integrations.typing import Message, Receive, Scope, Send
 from ldai_integrations.usage import warm_up
+from ldai_integrations.usage._encoding_files import O200K
 from ldai_integrations.usage._encodings import encodings
 
 from ..conftest import Decorate, EndProcess, always_chat
@@ -212,6 +214,29 @@ def test_loading_an_encoding(tracking: Tracking) -> None:
     finally:
         warm_up(timeout=30)
     assert loop.longest < MOST
+
+
+def test_the_start_of_an_application(tracking: Tracking) -> None:
+    """An application that is served has its encoding: nothing is loaded while requests are served."""
+    loading = []
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        loading.extend(thread for thread in threading.enumerate() if thread.name == "ldai-encodings")
+        await send({"type": "lifespan.startup.complete"})
+
+    async def start() -> None:
+        async def exchange(*_: object) -> Any:
+            return {"type": "lifespan.startup"}
+
+        await ASGITrackingMiddleware(app, tracking)({"type": "lifespan"}, exchange, exchange)
+
+    encodings.forget()
+    try:
+        asyncio.run(start())
+        assert not loading
+        assert encodings.get(O200K) is not None
+    finally:
+        warm_up(timeout=30)
 
 
 def test_building_a_judge(client: Any, o200k: None, provider: Any) -> None:
