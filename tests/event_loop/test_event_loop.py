@@ -218,7 +218,7 @@ def test_loading_an_encoding(tracking: Tracking) -> None:
 
 def test_the_start_of_an_application(tracking: Tracking) -> None:
     """An application that is served has its encoding: nothing is loaded while requests are served."""
-    loading = []
+    loading: list[threading.Thread] = []
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         loading.extend(thread for thread in threading.enumerate() if thread.name == "ldai-encodings")
