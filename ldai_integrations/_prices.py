@@ -18,6 +18,8 @@ CUSTOM_PARAMETERS = {
     "cached_input": "costPerCachedInputToken",
 }
 CUSTOM_SOURCE = "ai-config"
+#: No model costs more, in USD per token: this is 1000 USD per million.
+HIGHEST_PRICE = 0.001
 _MILLION = 1_000_000
 # The names of a Price, and those of the package's ModelPrice.
 _SIDES = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .._prices import CUSTOM_PARAMETERS
 from ..exceptions import LDAIIntegrationError
 from ..metrics._http import Connection
 from .default_code import write_default
@@ -19,7 +20,6 @@ from .terminal import fail, tell
 Json = dict[str, Any]
 
 _TIMEOUT_SECONDS = 30.0
-_PRICES = ("costPerInputToken", "costPerOutputToken", "costPerCachedInputToken")
 
 
 def add_to(commands: Any) -> None:
@@ -182,7 +182,7 @@ class _Project:
         model: Json = variation.get("model") or {}
         key = variation.get("modelConfigKey")
         known = self._get(f"ai-configs/model-configs/{quote(key, safe='')}") if key else {}
-        prices = {name: known[name] for name in _PRICES if known.get(name) is not None}
+        prices = {name: known[name] for name in CUSTOM_PARAMETERS.values() if known.get(name) is not None}
         custom = {**(model.get("custom") or {}), **prices}
         name = model.get("modelName") or model.get("name") or known.get("id")
         if not name:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
+from .._prices import HIGHEST_PRICE
 from ._flag_models import Custom, File, Flag, Mode, Part, Serve, Variation, describe_field
 from ._json import Json
 
@@ -46,8 +47,6 @@ _WHOLE = 100_000
 _SIMILAR = 0.8
 # One that is the beginning of a known one is, if it is so long.
 _SHORTEST = 5
-# No model costs more, in USD per token: this is 1000 USD per million.
-_HIGHEST_PRICE = 0.001
 # An AI Config that is off, or an agent graph, does not need these.
 _OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
 
@@ -363,6 +362,6 @@ def _check_variation(value: object) -> _Found:
 def _check_prices(custom: Custom) -> _Found:
     """Yield the prices that are probably those of a million tokens."""
     for name, price in custom.model_dump(by_alias=True, exclude={"comment"}).items():
-        if price is not None and price > _HIGHEST_PRICE:
+        if price is not None and price > HIGHEST_PRICE:
             text = f"is {price:g} USD per token; if this is the price of a million tokens, write {price / 1e6:g}"
             yield f".model.custom.{name}", text, "suspect"

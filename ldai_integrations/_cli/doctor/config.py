@@ -11,12 +11,10 @@ from ldclient import Context, LDClient
 
 from ..._launchdarkly.templates import missing_variables
 from ..._launchdarkly.variations import MODES, problem_with
-from ..._prices import CUSTOM_PARAMETERS
+from ..._prices import CUSTOM_PARAMETERS, HIGHEST_PRICE
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
-# No model costs more, in USD per token: this is 1000 USD per million.
-_HIGHEST_PRICE = 0.001
 # How many keys of AI Configs a remedy names.
 _MOST_KEYS = 10
 _TO_ANYONE = " to an anonymous user; other users may get another one: give --context-key or --context"
@@ -157,7 +155,7 @@ def _check_prices(model: Mapping[str, Any]) -> Iterator[Finding]:
     custom = model.get("custom")
     for name in CUSTOM_PARAMETERS.values():
         price = custom.get(name) if isinstance(custom, dict) else None
-        if isinstance(price, (int, float)) and price > _HIGHEST_PRICE and not isinstance(price, bool):
+        if isinstance(price, (int, float)) and price > HIGHEST_PRICE and not isinstance(price, bool):
             yield warning(
                 "prices",
                 f"{name} is {price:g} USD per token",
