@@ -42,8 +42,6 @@ _MOST_BYTES = 1_048_576  # of the warnings
 _NO_WARNINGS = (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 # What stands before the key of an AI Config in a line.
 _NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
-# How a part of a line begins that says what follows from a problem.
-_CONSEQUENCES = ("it ", "its ", "the ")
 _HOSTS = {"stream": "it sends AI Configs", "base": "it answers polls for AI Configs", "events": "it receives metrics"}
 
 
@@ -187,19 +185,7 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
     for kind, line, when in found:
         names_one = _NAMES_ONE.search(line) or any(repr(key) in line for key in other_keys)
         if config_key is None or repr(config_key) in line or not names_one:
-            text, remedy = _split_remedy(line)
-            yield warning("application", f"{when}: {text}", remedy or f"the page Troubleshooting explains {kind!r}")
-
-
-def _split_remedy(line: str) -> tuple[str, str]:
-    """Return what a log line says has happened, and what to do; the second is empty if the line does not say it.
-
-    It follows the first sentence, or the last semicolon. Some lines have a consequence after a semicolon instead.
-    """
-    text, _, remedy = line.partition(". ")
-    if not remedy:
-        text, _, remedy = line.rpartition("; ")
-    return (line, "") if not text or remedy.startswith(_CONSEQUENCES) else (text, remedy)
+            yield warning("application", f"{when}: {line}", f"the page Troubleshooting explains {kind!r}")
 
 
 def _is_dev_server(url: str) -> bool:
