@@ -141,29 +141,26 @@ def check_hosts(target: Target) -> Iterator[Finding]:
         return
     config = target.config(send_events=False)
     uris = {"stream": config.stream_base_uri, "base": config.base_uri, "events": config.events_uri}
-    checked: set[str] = set()
+    names: dict[str, str] = {}
     for name, uri in uris.items():
         parts = urlsplit(uri)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        if origin in checked:
-            continue
-        checked.add(origin)
-        cause = _find_cause(origin)
+        names.setdefault(f"{parts.scheme}://{parts.netloc}", name)
+    for origin, name in names.items():
         about = "dev server" if target.url else f"{name} host"
-        if cause is None and target.url and not _is_dev_server(target.url):
+        cause = _find_cause(origin)
+        if cause is not None:
+            remedy = "start it: ldai dev --configs FILE"
+            if not target.url:
+                remedy = (
+                    f"allow this machine to reach {urlsplit(origin).hostname} on port 443: check firewall, DNS, "
+                    "https_proxy (lower case), and the certificates of a proxy that inspects TLS"
+                )
+            yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
+        elif target.url and not _is_dev_server(target.url):
             text = f"{origin} can be reached, but it is not a dev server"
             yield problem(about, text, f"set {DEV_SERVER} to the address that `ldai dev` prints")
-            continue
-        if cause is None:
+        else:
             yield ok(about, f"{origin} can be reached")
-            continue
-        remedy = (
-            "start it: ldai dev --configs FILE"
-            if target.url
-            else f"allow this machine to reach {parts.hostname} on port 443: check firewall, DNS, https_proxy (lower"
-            " case), and the certificates of a proxy that inspects TLS"
-        )
-        yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
 
 
 def find_warnings(target: Target, config_key: str | None, other_keys: Collection[str]) -> Iterator[Finding]:
