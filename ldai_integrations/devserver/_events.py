@@ -40,10 +40,6 @@ class Cursor(NamedTuple):
     id: int
 
 
-class InvalidPayloadError(ValueError):
-    """A payload that is not a JSON array, is nested too deeply, or has too many events."""
-
-
 class EventStore:
     """The received events. Each is stored once, even if its payload is sent again. Any thread may use it."""
 
@@ -87,8 +83,7 @@ class EventStore:
             False if the payload was already stored.
 
         Raises:
-            InvalidPayloadError: The body is not a JSON array, is nested too deeply, or has too many events; nothing is
-                stored.
+            ValueError: The body is not a JSON array, is nested too deeply, or has too many events; nothing is stored.
         """
         with self._writing:
             if self.select("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
@@ -116,14 +111,11 @@ class EventStore:
     def _insert(self, payload_id: str, body: str) -> tuple[str | None, float] | None:
         """Store events, and let others read in between; return one whose metric value is out of range."""
         received_ms, out_of_range = int(time.time() * 1000), None
-        try:
-            for events in schema.split(body):
-                if any(is_nested_too_deeply(raw) for _, raw in events if len(raw) > schema.LONG_EVENT):
-                    raise InvalidPayloadError("an event is nested too deeply")
-                with self._changed:
-                    out_of_range = schema.insert(self._connection, payload_id, events, received_ms) or out_of_range
-        except ValueError as problem:
-            raise InvalidPayloadError(str(problem)) from problem
+        for events in schema.split(body):
+            if any(is_nested_too_deeply(raw) for _, raw in events if len(raw) > schema.LONG_EVENT):
+                raise ValueError("an event is nested too deeply")
+            with self._changed:
+                out_of_range = schema.insert(self._connection, payload_id, events, received_ms) or out_of_range
         return out_of_range
 
     def events(self, filters: Filters) -> list[Event]:

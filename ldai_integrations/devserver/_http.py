@@ -90,10 +90,6 @@ class BodyTooLargeError(Exception):
     """
 
 
-class BodyUnreadableError(ValueError):
-    """A body that does not have the encoding that its header names."""
-
-
 class Bodies:
     """The request bodies that the server reads, which share a limited memory."""
 
@@ -112,7 +108,7 @@ class Bodies:
 
         Raises:
             BodyTooLargeError: The body is larger, or all large bodies together are.
-            BodyUnreadableError: The body cannot be decompressed.
+            ValueError: The body cannot be decompressed.
             starlette.requests.ClientDisconnect: The client closed the connection.
         """
         body, held = bytearray(), 0
@@ -133,16 +129,16 @@ def _decode(body: bytearray, encoding: str, limit: int) -> bytes:
     if encoding.lower() in ("", "identity"):
         return bytes(body)
     if encoding.lower() != "gzip":
-        raise BodyUnreadableError(f"Content-Encoding {encoding[:40]!r} is not supported, only gzip is")
+        raise ValueError(f"Content-Encoding {encoding[:40]!r} is not supported, only gzip is")
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         plain = gzip.decompress(body, limit + 1)
     except zlib.error as failure:
-        raise BodyUnreadableError("the body is not gzip") from failure
+        raise ValueError("the body is not gzip") from failure
     if len(plain) > limit:
         raise BodyTooLargeError
     if not gzip.eof:
-        raise BodyUnreadableError("the gzip body is incomplete")
+        raise ValueError("the gzip body is incomplete")
     return plain
 
 

@@ -13,17 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
 from .._files import parse_json
-from ._events import InvalidPayloadError
-from ._http import (
-    ERRORS,
-    MAX_BYTES,
-    SMALL_BYTES,
-    BodyTooLargeError,
-    BodyUnreadableError,
-    EventStream,
-    describe_body,
-    error,
-)
+from ._http import ERRORS, MAX_BYTES, SMALL_BYTES, BodyTooLargeError, EventStream, describe_body, error
 from ._stores import ServerStores, Stores, check_key
 
 logger = logging.getLogger("ldai_integrations.devserver")
@@ -84,7 +74,7 @@ async def receive_diagnostic(request: Request, stores: ServerStores) -> Response
         try:
             report = parse_json(body)
         except ValueError as problem:
-            raise InvalidPayloadError("the diagnostic is not valid JSON") from problem
+            raise ValueError("the diagnostic is not valid JSON") from problem
     dropped = report.get("droppedEvents") if isinstance(report, dict) else None
     if isinstance(dropped, int) and 0 < dropped <= MAX_DROPPED:
         stores.dropped_events += dropped
@@ -103,7 +93,7 @@ async def _read_body(request: Request, stores: Stores, limit: int) -> AsyncItera
             request, stores, "the body is over the limit, or others use the memory. The connection was closed"
         )
         raise
-    except (BodyUnreadableError, InvalidPayloadError) as problem:
+    except ValueError as problem:
         _report_refusal(request, stores, str(problem))
         raise HTTPException(400, str(problem)) from problem
 
