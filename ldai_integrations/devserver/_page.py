@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
@@ -30,18 +30,6 @@ MAX_BUCKETS = 200
 MAX_STEP_MS = 7 * 24 * 3600 * 1000
 
 
-class Update(NamedTuple):
-    """Data for one page.
-
-    Attributes:
-        cursor: The position from which the next update continues.
-        body: The data as JSON.
-    """
-
-    cursor: str
-    body: bytes
-
-
 @dataclass
 class View:
     """The part of the data that one page shows: an AI Config and a range of time.
@@ -56,8 +44,12 @@ class View:
     config_key: str
     span: Span
 
-    def read_update(self, known: str | None) -> Update:
-        """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second."""
+    def read_update(self, known: str | None) -> tuple[str, bytes]:
+        """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second.
+
+        Returns:
+            The cursor from which the next update continues, and the data as JSON.
+        """
         events, flags = self.stores.events, self.stores.flags.payload["flags"]
         now = events.cursor
         configs = list_configs(events, flags, self.stores.list_prices)
@@ -83,7 +75,7 @@ class View:
             "runs": runs,
             "allRuns": len(runs) < RUNS,
         }
-        return Update(cursor, json.dumps(data, separators=(",", ":"), allow_nan=False).encode())
+        return cursor, json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _read_id(cursor: str | None, now: Cursor) -> int:
@@ -121,7 +113,8 @@ def show_page() -> FileResponse:
 @page.get("/dev/monitor")
 def read_monitor(view: RequestedView, since: Since = None) -> Response:
     """Return the data of the page."""
-    return Response(view.read_update(since).body, media_type="application/json")
+    _, body = view.read_update(since)
+    return Response(body, media_type="application/json")
 
 
 @page.get("/dev/monitor/live", response_class=EventStream)
@@ -148,9 +141,9 @@ async def _stream_updates(stores: Stores, view: View, known: str | None) -> Asyn
             if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
                 async with stores.page_turn:
                     seen, sent = state, loop.time()
-                    update = await asyncio.to_thread(view.read_update, known)
-                known = update.cursor
-                yield b"id: %b\ndata: %b\n\n" % (known.encode(), update.body)
+                    cursor, body = await asyncio.to_thread(view.read_update, known)
+                known = cursor
+                yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), body)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
     finally:
