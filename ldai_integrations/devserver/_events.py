@@ -20,12 +20,7 @@ logger = logging.getLogger("ldai_integrations.devserver")
 Event = Json
 Filters = Mapping[str, str | None]
 
-FILTERS = {
-    "kind": "kind = :kind",
-    "key": "key = :key",
-    "config_key": "config_key = :config_key",
-    "run_id": "run_id = :run_id",
-}
+FILTERS = ("kind", "key", "config_key", "run_id")
 
 
 class Cursor(NamedTuple):
@@ -65,12 +60,8 @@ class EventStore:
             self._connection.close()
             raise
         self._duplicates = 0
-        self._cursor = self._start_era()
-
-    @property
-    def cursor(self) -> Cursor:
-        """Return the position of the newest event."""
-        return self._cursor
+        #: The position of the newest event.
+        self.cursor = self._start_era()
 
     def add(self, payload_id: str, body: bytes) -> bool:
         """Store the events of one payload.
@@ -97,7 +88,7 @@ class EventStore:
                 raise
             with self._changed:
                 self._connection.commit()
-                self._cursor = Cursor(self._cursor.era, schema.read_newest_id(self._connection))
+                self.cursor = Cursor(self.cursor.era, schema.read_newest_id(self._connection))
                 self._changed.notify_all()
         if out_of_range is not None:
             logger.warning(
@@ -190,7 +181,7 @@ class EventStore:
                 self._connection.execute("DELETE FROM events")
                 self._connection.execute("DELETE FROM runs")
             self._duplicates = 0
-            self._cursor = self._start_era()
+            self.cursor = self._start_era()
 
     def close(self) -> None:
         """Close the database. The store cannot be used afterwards."""
@@ -203,6 +194,6 @@ class EventStore:
 
 def _write_conditions(filters: Filters) -> str:
     """Return the filters as SQL."""
-    if unknown := filters.keys() - FILTERS.keys():
+    if unknown := filters.keys() - set(FILTERS):
         raise TypeError(f"events cannot be filtered by {', '.join(sorted(unknown))}, only by {', '.join(FILTERS)}")
-    return "".join(f" AND {FILTERS[name]}" for name, value in filters.items() if value is not None)
+    return "".join(f" AND {name} = :{name}" for name, value in filters.items() if value is not None)
