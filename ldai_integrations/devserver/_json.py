@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
@@ -14,10 +14,10 @@ _STACK = 300
 def parse_event(text: str) -> Json:
     """Parse an event that SQLite has parsed before. Python reads fewer digits of an integer."""
     try:
-        event = json.loads(text)
+        event: Json = json.loads(text)
     except ValueError:
         event = json.loads(text, parse_int=float)
-    return cast("Json", event)
+    return event
 
 
 def is_nested_too_deeply(text: str) -> bool:

@@ -6,10 +6,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-VERSION = 5
 # 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type. In 4,
 # runs had no parent, and those of agent graphs no outcome.
-OLDER = (0, 1, 2, 3, 4)
+VERSION = 5
 
 # The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
 MAX_VALUE = 2**53
@@ -126,7 +125,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         sqlite3.Error: The file is not a database of this server, or a newer version wrote it.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found not in (*OLDER, VERSION):
+    if not 0 <= found <= VERSION:
         raise sqlite3.DatabaseError(f"its schema has version {found}, this program supports up to {VERSION}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
