@@ -199,12 +199,20 @@ def _describe(detail: Any, model: str, *, is_shown: bool) -> str:
         return f"is missing; add it: {describe_field(model, detail['loc'])}"
     value = detail["input"]
     expected = _EXPECTED.get(detail["type"], detail["msg"]).format(**detail.get("ctx", {}))
-    kinds: tuple[tuple[type, str], ...] = ((dict, "an object"), (list, "an array"), (str, "a string"))
-    shown = "null" if value is None else json.dumps(value)[:40] if is_shown else "another value"
-    for kind, name in kinds:
-        if isinstance(value, kind) and not (is_shown and kind is str):
-            shown = name
-    return f"must be {expected}, not {shown}"
+    match value:
+        case None:
+            found = "null"
+        case dict():
+            found = "an object"
+        case list():
+            found = "an array"
+        case _ if is_shown:
+            found = json.dumps(value)[:40]
+        case str():
+            found = "a string"
+        case _:
+            found = "another value"
+    return f"must be {expected}, not {found}"
 
 
 def _variation_indexes(flag: Flag) -> Iterator[tuple[str, int | None]]:
@@ -284,13 +292,13 @@ def _find_misspelled(source: Json, part: Part, path: str = "") -> _Found:
         for similar in difflib.get_close_matches(name, absent, 1, _SIMILAR) or longer[:1]:
             yield f"{path}{name}", f"is not known and ignored; did you mean '{similar}'?", "suspect"
     for alias, name in known.items():
-        value, inner = source.get(alias), getattr(part, name)
-        if isinstance(inner, Part) and value is not None:
-            yield from _find_misspelled(value, inner, f"{path}{alias}.")
+        inner = getattr(part, name)
+        if isinstance(inner, Part):
+            yield from _find_misspelled(source[alias], inner, f"{path}{alias}.")
         elif isinstance(inner, list):
             for index, item in enumerate(inner):
                 if isinstance(item, Part):
-                    yield from _find_misspelled(value[index], item, f"{path}{alias}[{index}].")  # type: ignore[index]
+                    yield from _find_misspelled(source[alias][index], item, f"{path}{alias}[{index}].")
 
 
 def _check_rollouts(flag: Flag) -> _Found:
@@ -330,8 +338,10 @@ def _check_judges(key: str, flag: Json, keys: Collection[str]) -> Iterator[Probl
 
 def _check_variation(value: object) -> _Found:
     """Yield field, text and severity of each problem of a variation."""
-    meta = value.get("_ldMeta") if isinstance(value, dict) else None
-    is_served = isinstance(meta, dict) and meta.get("enabled") is True and "root" not in value  # type: ignore[operator]
+    fields = value if isinstance(value, dict) else {}
+    meta = fields.get("_ldMeta")
+    meta = meta if isinstance(meta, dict) else {}
+    is_served = meta.get("enabled") is True and "root" not in fields
     try:
         parsed = Variation.model_validate(value)
     except ValidationError as error:
@@ -339,24 +349,31 @@ def _check_variation(value: object) -> _Found:
             path = _name_field(detail["loc"])
             if is_served or not path.startswith(_OF_ENABLED):
                 text = _describe(detail, "Variation", is_shown=path.startswith(_SHOWN) or path.endswith(_ROLE))
-                is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
-                is_read = is_read or (path in ("", "_ldMeta") and detail["type"] != "missing")
-                is_read = is_read and detail["type"] != "literal_error"  # any text is read
-                yield f".{path}" if path else "", text, "unreadable" if is_read else "suspect"
+                severity = _find_severity(path, detail["type"])
+                yield f".{path}" if path else "", text, severity
     else:
-        for path, text, severity in _find_misspelled(value, parsed):  # type: ignore[arg-type]
-            yield f".{path}", text, severity
+        yield from _find_misspelled(fields, parsed, ".")
         if parsed.model is not None and parsed.model.custom is not None:
             yield from _check_prices(parsed.model.custom)
-    if is_served and isinstance(value, dict) and isinstance(meta, dict):
+    if is_served:
         mode = meta.get("mode", "completion")
         text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
-        if other in value and text not in value and mode in MODES:
+        if other in fields and text not in fields and mode in MODES:
             yield f".{text}", f"is missing; in the mode '{mode}', SDKs read {text} and ignore {other}", "suspect"
-        provider = value.get("provider")
+        provider = fields.get("provider")
         # The model reports a provider of another type, and one whose name is missing.
-        if value.get("model") and (provider is None or (isinstance(provider, dict) and provider.get("name") == "")):
+        if fields.get("model") and (provider is None or (isinstance(provider, dict) and provider.get("name") == "")):
             yield ".provider.name", "is missing; LaunchDarkly's newer AI SDK raises an exception without it", "suspect"
+
+
+def _find_severity(path: str, error_type: str) -> Severity:
+    """Return how severe one of pydantic's errors about a variation is."""
+    if path in ("", "_ldMeta"):
+        is_read = error_type != "missing"
+    else:
+        is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
+    # A text that is none of the known ones is read like them.
+    return "unreadable" if is_read and error_type != "literal_error" else "suspect"
 
 
 def _check_prices(custom: Custom) -> _Found:
