@@ -1,9 +1,10 @@
-"""The state of the server, shared by all endpoints."""
+"""The state of the server, shared by all endpoints, and the warnings that applications have sent."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -16,7 +17,47 @@ from ._flags import FlagStore, FlagStreams
 from ._http import Bodies
 from ._json import Json
 from ._prices import ListPrices, Prices, read_prices
-from ._warnings import Warnings
+
+MAX_WARNINGS = 100
+MAX_WARNING_CHARS = 1000
+
+
+class Warnings:
+    """The newest warnings of applications, each once. Any thread may read them."""
+
+    def __init__(self) -> None:
+        """Start without warnings."""
+        self._found: list[dict[str, object]] = []
+        self.version = 0
+
+    def add(self, content: object) -> None:
+        """Add a warning, or the time at which it has arrived again.
+
+        Args:
+            content: An object with ``kind``, its name in ``Tracking.stats().diagnostics``, and ``text``, the line of
+                the log.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        match content:
+            case {"kind": str(kind), "text": str(text)}:
+                kind, text = kind[:MAX_WARNING_CHARS], text[:MAX_WARNING_CHARS]
+            case _:
+                raise ValueError('a warning has the form {"kind": …, "text": …}')
+        others = [warning for warning in self._found if warning["text"] != text]
+        newest = {"kind": kind, "text": text, "receivedMs": int(time.time() * 1000)}
+        self._found = [newest, *others][:MAX_WARNINGS]
+        self.version += 1
+
+    def clear(self) -> None:
+        """Delete all warnings."""
+        self._found = []
+        self.version += 1
+
+    def to_json(self) -> list[dict[str, object]]:
+        """Return the warnings, the newest one first, with the time at which each has arrived last."""
+        return self._found
 
 
 @dataclass
