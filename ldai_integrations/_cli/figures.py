@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import operator
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -134,31 +135,27 @@ class Condition:
         number = self.figure.read(metrics)
         return None if number is None else _COMPARISONS[self.comparison](float(number), self.limit)
 
-    def format_value(self, metrics: Metrics) -> str:
-        """Format the value of the figure."""
-        return self.figure.format(metrics)
-
 
 def parse_condition(text: str) -> Condition:
-    """Parse a condition.
+    """Parse a condition, for ``argparse``.
 
     Raises:
-        ValueError: The text is not a condition. The message says what is wrong.
+        ArgumentTypeError: The text is not a condition. The message says what is wrong.
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a condition; write it like 'errors > 5%' or 'duration > 2s'")
+        raise ArgumentTypeError(f"{text!r} is not a condition; write it like 'errors > 5%' or 'duration > 2s'")
     name, unit = match["name"].lower(), (match["unit"] or "").lower()
     if name == "errors" and unit == "%":
         name = "error_rate"
     if name not in BY_NAME:
-        raise ValueError(f"{text!r}: there is no figure {name!r}; use one of {', '.join(BY_NAME)}")
+        raise ArgumentTypeError(f"{text!r}: there is no figure {name!r}; use one of {', '.join(BY_NAME)}")
     figure = BY_NAME[name]
     figure_unit, factor = _UNITS.get(unit, (figure.unit, 1.0))
     if figure_unit != figure.unit:
-        raise ValueError(f"{text!r}: the unit of {name} is {figure.unit}, not {match['unit']}")
+        raise ArgumentTypeError(f"{text!r}: the unit of {name} is {figure.unit}, not {match['unit']}")
     if not unit and figure.unit == "ms":
-        raise ValueError(f"{text!r} has no unit; write '{text.strip()}s' or '{text.strip()}ms'")
+        raise ArgumentTypeError(f"{text!r} has no unit; write '{text.strip()}s' or '{text.strip()}ms'")
     if not unit and figure.unit == "share" and float(match["number"]) > 1:
-        raise ValueError(f"{text!r} is more than 100 %; write '{text.strip()}%'")
+        raise ArgumentTypeError(f"{text!r} is more than 100 %; write '{text.strip()}%'")
     return Condition(text.strip(), figure, match["comparison"], float(match["number"]) * factor)

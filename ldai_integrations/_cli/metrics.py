@@ -62,7 +62,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures over time")
     parser.add_argument(
         "--fail-if",
-        type=_parse_condition,
+        type=parse_condition,
         action="append",
         default=[],
         metavar="'errors > 5%'",
@@ -182,20 +182,12 @@ def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
         for name, metrics in columns.items():
             met, place = condition.is_met(metrics), "" if name is TOTAL else f" in variation {name!r}"
             if met:
-                value = condition.format_value(metrics)
-                tell(f"{condition.text} is met{place}: the value is {value}")
+                tell(f"{condition.text} is met{place}: the value is {condition.figure.format(metrics)}")
                 status = CONDITION_MET
             elif met is None:
                 unknown = fail(f"{condition.text} cannot be checked{place}: {condition.figure.name} is unknown")
                 status = status or unknown
     return status
-
-
-def _parse_condition(text: str) -> Condition:
-    try:
-        return parse_condition(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _parse_time(text: str) -> datetime:
