@@ -64,15 +64,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(path: Path, flags: Mapping[str, Json]) -> None:
     """Add flags to a file, or replace those that it has."""
-    content: Json = {"$schema": SCHEMA, "flags": {}}
-    if path.exists():
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            content["flags"] = {**content.get("flags", {}), **flags}
-        except (ValueError, TypeError, AttributeError):
-            raise ValueError(f"{path} is not a file with AI Configs; give another name with --output") from None
-    else:
-        content["flags"] = dict(flags)
+    try:
+        content: Json = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"$schema": SCHEMA}
+        content["flags"] = {**content.get("flags", {}), **flags}
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"{path} is not a file with AI Configs; give another name with --output") from None
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     path.write_bytes(text.encode(errors="backslashreplace"))  # JSON has the same escapes for a lone surrogate
     write_schema(path)
