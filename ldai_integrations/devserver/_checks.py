@@ -74,14 +74,13 @@ class Problem:
 
 
 class FlagFileError(ValueError):
-    """Flags that cannot be served; the message has one line per problem."""
+    """Flags that cannot be served; the message has one line per problem.
+
+    Attributes:
+        problems: At least one.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Store the problems.
-
-        Args:
-            problems: At least one.
-        """
         super().__init__("\n".join(map(str, problems)))
         self.problems: tuple[Problem, ...] = tuple(problems)
 

@@ -36,17 +36,16 @@ class Cursor(NamedTuple):
 
 
 class EventStore:
-    """The received events. Each is stored once, even if its payload is sent again. Any thread may use it."""
+    """The received events. Each is stored once, even if its payload is sent again. Any thread may use it.
+
+    Args:
+        path: The SQLite file, created if it does not exist; ``None`` keeps the events in memory.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, is not a database of this server, or has triggers or views.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open the database.
-
-        Args:
-            path: The SQLite file, created if it does not exist; ``None`` keeps the events in memory.
-
-        Raises:
-            sqlite3.Error: The file cannot be opened, is not a database of this server, or has triggers or views.
-        """
         self._changed = threading.Condition()
         self._writing = threading.Lock()  # held by one payload until all of its events are stored
         if path is not None:

@@ -61,7 +61,6 @@ class FaultList:
     """The pending faults, in order. Any thread may use it."""
 
     def __init__(self) -> None:
-        """Start without faults."""
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
@@ -93,17 +92,16 @@ class FaultList:
 
 
 class FaultInjector:
-    """A middleware that applies the pending faults to requests."""
+    """A middleware that applies the pending faults to requests.
+
+    Args:
+        app: The application.
+        faults: The pending faults.
+        hang_up: The response that closes the connection.
+        stopping: Ends every delay.
+    """
 
     def __init__(self, app: ASGIApp, *, faults: FaultList, hang_up: HangUp, stopping: asyncio.Event) -> None:
-        """Wrap an application.
-
-        Args:
-            app: The application.
-            faults: The pending faults.
-            hang_up: The response that closes the connection.
-            stopping: Ends every delay.
-        """
         self.app = app
         self._faults = faults
         self._hang_up = hang_up

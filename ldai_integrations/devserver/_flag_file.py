@@ -42,15 +42,14 @@ def read_flag_file(path: Path) -> list[str]:
 
 
 class FlagFile:
-    """A flag file that can be read and followed."""
+    """A flag file that can be read and followed.
+
+    Args:
+        path: JSON of the form ``{"flags": …, "segments": …, "flagValues": …}``. Either ``flags`` or ``flagValues`` must
+            be present.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Store the path; nothing is read yet.
-
-        Args:
-            path: JSON of the form ``{"flags": …, "segments": …, "flagValues": …}``. Either ``flags`` or ``flagValues``
-                must be present.
-        """
         self.path = path
         self._content: bytes | None = None
 

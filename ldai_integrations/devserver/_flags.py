@@ -38,14 +38,12 @@ class FlagStore:
     """The flags being served. Every change of an item, deletion included, gets a higher version.
 
     Use it in one thread only.
+
+    Args:
+        payload: Flags and segments without problems in their structure. They keep their versions.
     """
 
     def __init__(self, payload: Payload) -> None:
-        """Serve a payload with the versions it has.
-
-        Args:
-            payload: Flags and segments without problems in their structure.
-        """
         self._versions: dict[tuple[str, str], int] = {}
         self.payload: Payload = {kind: {} for kind in KINDS}
         self.replace(payload)
@@ -87,15 +85,13 @@ class FlagStreams:
     """The open streams that send the flags of one store as server-sent events.
 
     Use it in the thread of the event loop only.
+
+    Args:
+        flags: The flags to send.
+        heartbeat: Seconds of silence after which a stream writes a comment.
     """
 
     def __init__(self, flags: FlagStore, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        """Start without streams.
-
-        Args:
-            flags: The flags to send.
-            heartbeat: Seconds of silence after which a stream writes a comment.
-        """
         self._flags = flags
         self._heartbeat = heartbeat
         self._queues: set[asyncio.Queue[bytes | None]] = set()

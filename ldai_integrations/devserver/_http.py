@@ -65,14 +65,13 @@ class EventStream(StreamingResponse):
 
 
 class HangUp(Response):
-    """A response that closes the connection instead of answering."""
+    """A response that closes the connection instead of answering.
+
+    Args:
+        abort: Closes the connection of a client, given the client's address.
+    """
 
     def __init__(self, abort: Callable[[object], None]) -> None:
-        """Prepare the response.
-
-        Args:
-            abort: Closes the connection of a client, given the client's address.
-        """
         super().__init__()
         self._abort = abort
 
@@ -94,7 +93,6 @@ class Bodies:
     """The request bodies that the server reads, which share a limited memory."""
 
     def __init__(self) -> None:
-        """Start without bodies."""
         self._held = 0
         self._turn = asyncio.Lock()
 
@@ -150,11 +148,6 @@ class LoopbackGuard:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application.
-
-        Args:
-            app: The application to protect.
-        """
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,11 +181,6 @@ class SecurityHeaders:
     """A middleware that lets browsers run the page's own scripts only, and check whether files have changed."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application.
-
-        Args:
-            app: The application whose responses get the headers.
-        """
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

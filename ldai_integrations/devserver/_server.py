@@ -47,7 +47,21 @@ class DevServer:
     uses a lower-case ``http_proxy`` even for 127.0.0.1. If that variable is set, set ``no_proxy=127.0.0.1``
     (lower-case) as well.
 
-    Any thread may call the methods, but only in the ``with`` block. An object can be entered once.
+    The flags are read at once. The port and the database are opened in the ``with`` block. Any thread may call the
+    methods, but only in this block. An object can be entered once.
+
+    Args:
+        configs: A flag file, whose edits are followed while the server runs, or the content of one.
+        db: SQLite file for the events; ``None`` keeps them in memory.
+        host: The loopback address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        sdk_key: The only accepted SDK key; ``None`` accepts any.
+        list_prices: A price list for variations without prices: it takes the names of a model and of its provider,
+            and returns USD per token for ``"input"`` and ``"output"``, as far as they are known.
+
+    Raises:
+        FlagFileError: The flags cannot be served. The message names each flag and field.
+        ValueError: The host is not a loopback address.
     """
 
     def __init__(
@@ -60,21 +74,6 @@ class DevServer:
         sdk_key: str | None = None,
         list_prices: ListPrices | None = None,
     ) -> None:
-        """Read the flags. The port and the database are opened in the ``with`` block.
-
-        Args:
-            configs: A flag file, whose edits are followed while the server runs, or the content of one.
-            db: SQLite file for the events; ``None`` keeps them in memory.
-            host: The loopback address to listen on.
-            port: The port to listen on; 0 takes a free one.
-            sdk_key: The only accepted SDK key; ``None`` accepts any.
-            list_prices: A price list for variations without prices: it takes the names of a model and of its provider,
-                and returns USD per token for ``"input"`` and ``"output"``, as far as they are known.
-
-        Raises:
-            FlagFileError: The flags cannot be served. The message names each flag and field.
-            ValueError: The host is not a loopback address.
-        """
         if not is_loopback(f"[{host}]" if ":" in host else host):
             raise ValueError(
                 f"host {host!r} is not a loopback address: other machines must not reach this server, use 127.0.0.1"

@@ -26,7 +26,6 @@ class Warnings:
     """The newest warnings of applications, each once. Any thread may read them."""
 
     def __init__(self) -> None:
-        """Start without warnings."""
         self._found: list[dict[str, object]] = []
         self.version = 0
 

@@ -24,15 +24,14 @@ POLL_SECONDS = 0.001
 
 
 class ServerThread:
-    """A server in a thread, ready as soon as :meth:`start` returns."""
+    """A server in a thread, ready as soon as :meth:`start` returns.
+
+    Args:
+        listener: A bound TCP socket; closed with the server.
+        stop: Called in the event loop when the server stops; must end responses that have no end.
+    """
 
     def __init__(self, listener: socket.socket, *, stop: Callable[[], None]) -> None:
-        """Prepare a server.
-
-        Args:
-            listener: A bound TCP socket; closed with the server.
-            stop: Called in the event loop when the server stops; must end responses that have no end.
-        """
         self._listener = listener
         self._stop = stop
         self._failure: BaseException | None = None
