@@ -11,6 +11,7 @@ A total cost is absent if tokens of any variation have no price.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -121,28 +122,25 @@ def compute_further_figures(asked: Selection) -> list[Json]:
         and ``scores``, the means of metrics with other keys than those of :data:`MEANS`. ``withoutOutcome`` is the
         number of runs that were cancelled, or have no outcome a minute after their start.
     """
-    found: dict[str | None, Json] = {}
-
-    def of(variation_key: str | None) -> Json:
-        return found.setdefault(variation_key, {"percentiles": {}, "scores": {}, "withoutOutcome": 0})
-
-    times: dict[tuple[str | None, str], list[float]] = {}
+    found: defaultdict[str | None, Json] = defaultdict(lambda: {"percentiles": {}, "scores": {}, "withoutOutcome": 0})
+    times: defaultdict[tuple[str | None, str], list[float]] = defaultdict(list)
     for variation_key, key, value in asked.select(_TIMES):
-        for one in (None, variation_key):
-            times.setdefault((one, _TIME_FIELDS[key]), []).append(value)
+        times[None, _TIME_FIELDS[key]].append(value)
+        times[variation_key, _TIME_FIELDS[key]].append(value)
     for (variation_key, name), values in times.items():
-        at = {f"p{share}": values[math.ceil(len(values) * share / 100) - 1] for share in PERCENTILES}
-        of(variation_key)["percentiles"][name] = {label: round(value) for label, value in at.items()}
+        found[variation_key]["percentiles"][name] = {
+            f"p{share}": round(values[math.ceil(len(values) * share / 100) - 1]) for share in PERCENTILES
+        }
     scores = [(None, *row[1:]) for row in asked.select(f"{SELECT} GROUP BY key")]
     scores += asked.select(f"{SELECT} GROUP BY variation_key, key")
     for variation_key, key, _, mean, _ in scores:
         # The score of a judge, or of a metric that the application tracks under its own key.
         is_score = key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
         if is_score and key not in MEANS.values():
-            of(variation_key)["scores"][key] = mean
+            found[variation_key]["scores"][key] = mean
     for variation_key, count in count_without_outcome(asked.events, asked.config_key, asked.since_ms, asked.until_ms):
-        of(variation_key)["withoutOutcome"] += count
-        of(None)["withoutOutcome"] += count
+        found[variation_key]["withoutOutcome"] += count
+        found[None]["withoutOutcome"] += count
     return [{"variationKey": variation_key, **figures} for variation_key, figures in found.items()]
 
 
