@@ -90,12 +90,12 @@ class FlagFile:
         stop = threading.Event()
 
         def watch() -> None:
-            found, since = self._content, time.monotonic()
+            found, changed_at = self._content, time.monotonic()
             for _ in self._wait_for_changes(stop):
                 former, found = found, self._read()
                 if found != former:
-                    since = time.monotonic()
-                if found != self._content and (_is_json(found) or time.monotonic() - since >= SETTLED_SECONDS):
+                    changed_at = time.monotonic()
+                if found != self._content and (_is_json(found) or time.monotonic() - changed_at >= SETTLED_SECONDS):
                     try:
                         reload(self, found)
                     except Exception as failure:  # whatever it is, the next edit must be noticed
