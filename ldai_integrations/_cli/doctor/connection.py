@@ -38,8 +38,6 @@ EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
 _MOST_BYTES = 1_048_576  # of the warnings
-# What an answer without warnings of a dev server raises while it is read.
-_NO_WARNINGS = (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 # What stands before the key of an AI Config in a line.
 _NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
 _HOSTS = {"stream": "it sends AI Configs", "base": "it answers polls for AI Configs", "events": "it receives metrics"}
@@ -156,7 +154,7 @@ def check_hosts(target: Target) -> Iterator[Finding]:
                     "https_proxy (lower case), and the certificates of a proxy that inspects TLS"
                 )
             yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
-        elif target.url and not _is_dev_server(target.url):
+        elif target.url and _read_warnings(target.url) is None:
             text = f"{origin} can be reached, but it is not a dev server"
             yield problem(about, text, f"set {DEV_SERVER} to the address that `ldai dev` prints")
         else:
@@ -172,39 +170,29 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
         other_keys: The keys of the AI Configs in the environment. A line writes the key of an AI Config as ``repr``
             does. Others may name one that the environment does not have.
     """
-    if not target.url:
-        return
-    try:
-        warnings = _read_warnings(target.url)
-        found = [(str(one["kind"]), str(one["text"]), _local_time(one["receivedMs"])) for one in warnings]
-    except _NO_WARNINGS:
-        return  # check_hosts reports a server that does not answer
-    for kind, line, when in found:
+    warnings = _read_warnings(target.url) if target.url else None
+    for kind, line, when in warnings or ():  # check_hosts reports a server that does not answer
         names_one = _NAMES_ONE.search(line) or any(repr(key) in line for key in other_keys)
         if config_key is None or repr(config_key) in line or not names_one:
-            yield warning("application", f"{when}: {line}", f"the page Troubleshooting explains {kind!r}")
+            text = f"{when:%Y-%m-%d %H:%M:%S}: {line}"
+            yield warning("application", text, f"the page Troubleshooting explains {kind!r}")
 
 
-def _is_dev_server(url: str) -> bool:
-    """Return whether `ldai dev` serves an address, and not another program."""
+def _read_warnings(url: str) -> list[tuple[str, str, datetime]] | None:
+    """Return kind, text and local time of the dev server's warnings; ``None`` if another program serves the address."""
     try:
-        _read_warnings(url)
-    except _NO_WARNINGS:
-        return False
-    return True
-
-
-def _read_warnings(url: str) -> Any:
-    with urllib3.PoolManager() as pool:
-        limit_heads(pool)
-        answer = pool.request(
-            "GET", f"{url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
-        )
-        return json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))["warnings"]
-
-
-def _local_time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        with urllib3.PoolManager() as pool:
+            limit_heads(pool)
+            answer = pool.request(
+                "GET", f"{url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
+            )
+            body = read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES)
+        return [
+            (str(one["kind"]), str(one["text"]), datetime.fromtimestamp(one["receivedMs"] / 1000))
+            for one in json.loads(body)["warnings"]
+        ]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 @contextmanager
