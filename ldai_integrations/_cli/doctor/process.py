@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from ...delivery import SERVERLESS
+from ..._http import LOOPBACK, split_address
+from ...delivery import DEV_SERVER, SERVERLESS
 from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
 _MISSING = "(not installed)"
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _FORKED = "loads the application before it forks: each worker restarts the LaunchDarkly client with its first run"
 _NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
 
@@ -80,14 +80,14 @@ def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield warning(
                 "proxy", f"{name.upper()} is set and {name} is not: LaunchDarkly's SDK reads {name} only", f"set {name}"
             )
-    server = environ.get("LDAI_DEV_SERVER", "")
+    server = split_address(environ.get(DEV_SERVER, ""))
+    host = server.hostname if server is not None and server.hostname in LOOPBACK else None
     exempt = environ.get("no_proxy", "")
-    local = [host for host in _LOOPBACK if f"//{host}" in server]
-    if local and environ.get("http_proxy") and exempt != "*" and local[0].strip("[]") not in exempt:
+    if host is not None and environ.get("http_proxy") and exempt != "*" and host not in exempt:
         yield problem(
             "proxy",
             "http_proxy is also used for the dev server on this machine, but cannot reach it",
-            f"set no_proxy={local[0].strip('[]')} (lower case)",
+            f"set no_proxy={host} (lower case)",
         )
 
 
