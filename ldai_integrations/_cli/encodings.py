@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exceptions import ConfigurationError
 from .terminal import number, tell
-
-if TYPE_CHECKING:
-    from ..usage import Progress
 
 _DEFAULT_TIMEOUT = 120.0
 SECONDS = number(float, lambda seconds: 0 < seconds <= 86_400, "a number of seconds, more than 0 and at most a day")
@@ -70,19 +66,21 @@ def _prefetch(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _show_downloads() -> Iterator[Progress | None]:
+def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
     """Show a bar per file on a terminal if rich is installed."""
     try:
-        rich = import_module("rich.progress")
-        console = import_module("rich.console").Console(stderr=True)
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
     except ImportError:
-        console = None
-    if console is None or not console.is_terminal:
         yield None
         return
-    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
-    with rich.Progress(*columns, rich.TransferSpeedColumn(), console=console) as bar:
-        tasks: dict[str, Any] = {}
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, TaskID] = {}
 
         def update(name: str, done: int, size: int) -> None:
             if name not in tasks:
