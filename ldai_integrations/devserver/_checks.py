@@ -156,24 +156,22 @@ def _build_payload(source: Any) -> Payload:
     return {name: {key: {"version": 1, **item} for key, item in items.items()} for name, items in kinds}
 
 
-def _check_flag(key: str, flag: Flag) -> list[Problem]:
-    """Return the errors with which an SDK serves nothing from a flag."""
+def _check_flag(key: str, flag: Flag) -> Iterator[Problem]:
+    """Yield the errors with which an SDK serves nothing from a flag."""
     name, count = f"flag '{key}'", len(flag.variations)
-    problems = _check_key(name, key, flag.key)
+    yield from _check_key(name, key, flag.key)
     for path, index in _variation_indexes(flag):
         if index is None:
             text = "has neither a variation nor a rollout; add the number of a variation, the first is 0"
-            problems.append(Problem(name, path, text, "structure"))
+            yield Problem(name, path, text, "structure")
         elif not 0 <= index < count:
             text = f"is {index}, but there are {count} variations; the first is 0"
-            problems.append(Problem(name, path, text, "structure"))
-    return problems
+            yield Problem(name, path, text, "structure")
 
 
-def _check_key(name: str, expected: str, found: str) -> list[Problem]:
-    if found == expected:
-        return []
-    return [Problem(name, "key", f"is '{found}', but its entry is '{expected}'; make the two equal", "structure")]
+def _check_key(name: str, expected: str, found: str) -> Iterator[Problem]:
+    if found != expected:
+        yield Problem(name, "key", f"is '{found}', but its entry is '{expected}'; make the two equal", "structure")
 
 
 def _describe_file(error: ValidationError) -> Iterator[Problem]:
