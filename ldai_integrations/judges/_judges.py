@@ -25,7 +25,6 @@ from ._models import (
     NoScoreError,
     call_off_loop,
     format_evaluation,
-    is_async,
     problem_with_metric,
     problem_with_score,
     read_score,
@@ -106,7 +105,7 @@ class Judges:
         """Have a function of the application score a run, if there is room for it; return at once."""
 
         async def work() -> JudgeResult:
-            return own_score(metric_key, await call_off_loop(score, is_async=is_async(score)))
+            return own_score(metric_key, await call_off_loop(score))
 
         failed = partial(self._note_failure, metric_key)
         self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))

@@ -107,22 +107,19 @@ class _FunctionRunner:
     async def run(self, input: str, output_type: dict[str, Any] | None = None) -> RunnerResult:  # noqa: A002, ARG002  # the SDK's own names
         messages = [message.to_dict() for message in self._config.messages or ()]
         messages.append({"role": "user", "content": f"{input}\n\n{_INSTRUCTION}"})
-        answer = await call_off_loop(lambda: self._model(messages, self._config), is_async=is_async(self._model))
+        answer = await call_off_loop(self._model, messages, self._config)
         metrics = LDAIMetrics(success=True)
         if isinstance(answer, str):
             return RunnerResult(content=answer, metrics=metrics)
         return RunnerResult(content="", metrics=metrics, parsed=answer)
 
 
-def is_async(call: Callable[..., object]) -> bool:
-    """Return whether a call returns an awaitable at once."""
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004  # the method itself is needed
-
-
-async def call_off_loop(call: Callable[[], Any], *, is_async: bool) -> Any:
+async def call_off_loop(function: Callable[..., Any], *args: object) -> Any:
     """Call a function of the application: a coroutine function here, any other on a thread of its own."""
+    method = getattr(function, "__call__", None)  # noqa: B004  # of an object that is called like a function
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
     try:
-        result = call() if is_async else await _call_on_thread(call)
+        result = function(*args) if is_async else await _call_on_thread(function, *args)
         return await result if inspect.isawaitable(result) else result
     except (SystemExit, KeyboardInterrupt) as exc:  # it would end the event loop
         raise NoScoreError(
@@ -130,14 +127,14 @@ async def call_off_loop(call: Callable[[], Any], *, is_async: bool) -> Any:
         ) from None
 
 
-async def _call_on_thread(call: Callable[[], Any]) -> Any:
+async def _call_on_thread(function: Callable[..., Any], *args: object) -> Any:
     """Call on a daemon thread: the threads of an executor keep the process from ending while one of them hangs."""
     future: Future[Any] = Future()
     context = copy_context()
 
     def work() -> None:
         try:
-            future.set_result(context.run(call))
+            future.set_result(context.run(function, *args))
         except BaseException as exc:
             future.set_exception(exc)
 
