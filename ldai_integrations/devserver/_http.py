@@ -97,7 +97,7 @@ class Bodies:
         self._turn = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def read(self, request: Request, *, limit: int = MAX_BYTES) -> AsyncIterator[bytes]:
+    async def read(self, request: Request, *, limit: int) -> AsyncIterator[bytes]:
         """Read a body and yield it. One at a time is decompressed, by a worker thread, and used.
 
         Args:

@@ -14,8 +14,6 @@ from .connection import Target, check_event, check_hosts, check_key, connect, fi
 from .findings import Finding, skipped
 from .process import check_process
 
-TIMEOUT_SECONDS = 10.0
-
 
 def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool) -> Iterator[Finding]:
     """Run all checks in order.
@@ -48,7 +46,7 @@ def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool
 def _check_ai_config(
     target: Target, config_key: str | None, ld_context: Context, *, for_anyone: bool
 ) -> Iterator[Finding]:
-    with connect(target, timeout=TIMEOUT_SECONDS) as (client, finding):
+    with connect(target) as (client, finding):
         yield finding
         if config_key is None:
             yield skipped("AI Config", "none was checked", "give the key of one: ldai doctor KEY --context-key USER")

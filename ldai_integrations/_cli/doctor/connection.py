@@ -37,6 +37,7 @@ from .findings import Finding, ok, problem, skipped, warning
 EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
 _MOST_BYTES = 1_048_576  # of the warnings
 # What stands before the key of an AI Config in a line.
 _NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
@@ -196,12 +197,12 @@ def _read_warnings(url: str) -> list[tuple[str, str, datetime]] | None:
 
 
 @contextmanager
-def connect(target: Target, *, timeout: float) -> Iterator[tuple[LDClient, Finding]]:
+def connect(target: Target) -> Iterator[tuple[LDClient, Finding]]:
     """Connect a client that sends no events, and report whether AI Configs arrived."""
     with collect_warnings("ldclient"), collect_warnings("ldai_integrations") as warnings:
         client = LDClient(target.config(send_events=False), start_wait=0)
         try:
-            if report_connection(client, Diagnostics(), timeout=timeout):
+            if report_connection(client, Diagnostics(), timeout=_CONNECT_SECONDS):
                 yield client, ok("connection", "AI Configs have arrived")
             else:
                 yield client, problem("connection", "no AI Configs have arrived", warnings[-1])
