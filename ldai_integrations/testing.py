@@ -217,8 +217,9 @@ class OfflineLaunchDarkly:
         )
         settings = settings if settings is not None else Settings(flush="never", judges=None)
         self.tracking: Tracking = Tracking(self.client, settings=settings, sinks=[self.sink, *sinks], clock=clock)
-        self._entered = ExitStack()
-        self._closed = False
+        self._opened = ExitStack()
+        self._opened.callback(self.client.close)
+        self._opened.callback(self.tracking.close)
 
     def serve(self, config_key: str, config: Variation, *, users: Mapping[str, Variation] | None = None) -> None:
         """Serve an AI Config from now on, instead of the one that had its key.
@@ -250,19 +251,14 @@ class OfflineLaunchDarkly:
 
     def close(self) -> None:
         """Report the runs that have ended, and close the client. May be called again."""
-        if self._closed:  # an LDClient of test data closes once
-            return
-        self._closed = True
-        self.tracking.close()
-        self.client.close()
+        self._opened.close()
 
     def __enter__(self) -> OfflineLaunchDarkly:
-        self._entered.callback(self.close)
-        self._entered.enter_context(process.replaced_by(self.tracking))
+        self._opened.enter_context(process.replaced_by(self.tracking))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._entered.close()
+        self.close()
 
 
 @contextmanager
