@@ -84,26 +84,26 @@ def _check_query(
     return Selection(stores.events, config, stores.prices_of(flags.get(config)), since, until)
 
 
-Asked: TypeAlias = Annotated[Selection, Depends(_check_query)]
+RequestedSelection: TypeAlias = Annotated[Selection, Depends(_check_query)]
 metrics = APIRouter(dependencies=[Depends(_check_token)], responses=ERRORS)
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics")
-def read_metrics(project: ProjectKey, asked: Asked) -> JSONResponse:  # noqa: ARG001  # all projects are the same
+def read_metrics(project: ProjectKey, selection: RequestedSelection) -> JSONResponse:  # noqa: ARG001  # all projects are the same
     """Return the metrics of an AI Config."""
-    return JSONResponse(compute_metrics(asked))
+    return JSONResponse(compute_metrics(selection))
 
 
 @metrics.get("/api/v2/projects/{project}/ai-configs/{config}/metrics-by-variation")
-def read_metrics_by_variation(project: ProjectKey, asked: Asked) -> JSONResponse:  # noqa: ARG001
+def read_metrics_by_variation(project: ProjectKey, selection: RequestedSelection) -> JSONResponse:  # noqa: ARG001
     """Return the metrics of each variation."""
-    return JSONResponse(compute_metrics_by_variation(asked))
+    return JSONResponse(compute_metrics_by_variation(selection))
 
 
 @metrics.get("/dev/figures/{config}")
-def read_further_figures(asked: Asked) -> JSONResponse:
+def read_further_figures(selection: RequestedSelection) -> JSONResponse:
     """Return the figures that LaunchDarkly's paths do not have: percentiles, scores, and runs without an outcome."""
-    return JSONResponse(compute_further_figures(asked))
+    return JSONResponse(compute_further_figures(selection))
 
 
 inspection = APIRouter(prefix="/dev", responses=ERRORS)

@@ -86,24 +86,24 @@ class Selection:
         return self.events.select(statement, config_key=self.config_key, since_ms=self.since_ms, until_ms=self.until_ms)
 
 
-def compute_metrics(asked: Selection) -> Metrics:
+def compute_metrics(selection: Selection) -> Metrics:
     """Return the metrics of an AI Config over all its variations."""
-    metrics = _name_figures(asked.select(f"{SELECT} GROUP BY key"))
-    if asked.prices:
-        metrics |= _add_costs([part["metrics"] for part in compute_metrics_by_variation(asked)])
+    metrics = _name_figures(selection.select(f"{SELECT} GROUP BY key"))
+    if selection.prices:
+        metrics |= _add_costs([part["metrics"] for part in compute_metrics_by_variation(selection)])
     return metrics
 
 
-def compute_metrics_by_variation(asked: Selection) -> list[Json]:
+def compute_metrics_by_variation(selection: Selection) -> list[Json]:
     """Return the metrics of each variation as ``{"variationKey", "metrics"}``.
 
     The variation key is empty for runs that got the caller's default.
     """
-    rows = asked.select(f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key")
+    rows = selection.select(f"{SELECT} GROUP BY variation_key, key ORDER BY variation_key")
     found = []
     for variation_key, of_variation in groupby(rows, key=itemgetter(0)):
         metrics = _name_figures(list(of_variation))
-        known = asked.prices.get(variation_key)
+        known = selection.prices.get(variation_key)
         for side, price in known.by_side.items() if known is not None else ():
             tokens = metrics.get(f"{side}Tokens")
             if tokens is not None:
@@ -112,7 +112,7 @@ def compute_metrics_by_variation(asked: Selection) -> list[Json]:
     return found
 
 
-def compute_further_figures(asked: Selection) -> list[Json]:
+def compute_further_figures(selection: Selection) -> list[Json]:
     """Return the figures of an AI Config that LaunchDarkly's REST API does not have.
 
     A percentile is the smallest value that this share of all values does not exceed, as on the page.
@@ -124,21 +124,23 @@ def compute_further_figures(asked: Selection) -> list[Json]:
     """
     found: defaultdict[str | None, Json] = defaultdict(lambda: {"percentiles": {}, "scores": {}, "withoutOutcome": 0})
     times: defaultdict[tuple[str | None, str], list[float]] = defaultdict(list)
-    for variation_key, key, value in asked.select(_TIMES):
+    for variation_key, key, value in selection.select(_TIMES):
         times[None, _TIME_FIELDS[key]].append(value)
         times[variation_key, _TIME_FIELDS[key]].append(value)
     for (variation_key, name), values in times.items():
         found[variation_key]["percentiles"][name] = {
             f"p{share}": round(values[math.ceil(len(values) * share / 100) - 1]) for share in PERCENTILES
         }
-    scores = [(None, *row[1:]) for row in asked.select(f"{SELECT} GROUP BY key")]
-    scores += asked.select(f"{SELECT} GROUP BY variation_key, key")
+    scores = [(None, *row[1:]) for row in selection.select(f"{SELECT} GROUP BY key")]
+    scores += selection.select(f"{SELECT} GROUP BY variation_key, key")
     for variation_key, key, _, mean, _ in scores:
         # The score of a judge, or of a metric that the application tracks under its own key.
         is_score = key.startswith("$ld:ai:judge:") or not key.startswith("$ld:")
         if is_score and key not in MEANS.values():
             found[variation_key]["scores"][key] = mean
-    for variation_key, count in count_without_outcome(asked.events, asked.config_key, asked.since_ms, asked.until_ms):
+    for variation_key, count in count_without_outcome(
+        selection.events, selection.config_key, selection.since_ms, selection.until_ms
+    ):
         found[variation_key]["withoutOutcome"] += count
         found[None]["withoutOutcome"] += count
     return [{"variationKey": variation_key, **figures} for variation_key, figures in found.items()]

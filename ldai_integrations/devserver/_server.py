@@ -180,8 +180,8 @@ class DevServer:
             by_variation: Return a list of ``{"variationKey", "metrics"}`` instead of one object.
         """
         prices = self._stores.prices_of(self._flags.payload["flags"].get(config_key))
-        asked = Selection(self._stores.events, config_key, prices)
-        return compute_metrics_by_variation(asked) if by_variation else compute_metrics(asked)
+        selection = Selection(self._stores.events, config_key, prices)
+        return compute_metrics_by_variation(selection) if by_variation else compute_metrics(selection)
 
     def totals(self) -> list[Json]:
         """Return count and sum of the custom events, per AI Config, variation and event key."""
