@@ -14,7 +14,7 @@ from .._locks import NO_PROCESS, forks
 from ..exceptions import ConfigurationError
 from ..settings import FeedbackSettings, Secret
 from ..typing import VoteKind
-from ._http import MOST_BYTES, Answer, confirm, refuse, too_long, too_many
+from ._http import MOST_BYTES, Answer, make_refusal, too_long, too_many
 from ._stores import MemoryStore, RateLimit, open_store
 from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 from ._workers import has_other_workers
@@ -125,7 +125,7 @@ class Feedback:
             length: The length of the body in bytes, from the headers.
         """
         if method != "POST":
-            return refuse(405, "Send votes with POST.", headers=[("Allow", "POST")])
+            return make_refusal(405, "Send votes with POST.", headers=[("Allow", "POST")])
         wait = self._limit_here.seconds_to_wait(client)
         if wait:
             return too_many(wait)
@@ -165,29 +165,29 @@ class Feedback:
                 type(exc).__name__,
                 exc=exc,
             )
-            return refuse(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
+            return make_refusal(503, "Votes are not taken at the moment.", headers=[("Retry-After", "5")])
 
     def _count(self, tokens: Tokens, fields: Mapping[str, object], ld_context: Callable[[], Context]) -> Answer:
         if not fields:
-            return refuse(400, "Send token and kind as a JSON object or as a form, with the Content-Type of it.")
+            return make_refusal(400, "Send token and kind as a JSON object or as a form, with the Content-Type of it.")
         kind = fields.get("kind")
         if not isinstance(kind, str) or kind not in _KINDS:
-            return refuse(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")
+            return make_refusal(400, f"The kind of a vote is one of {', '.join(_KINDS)}.")
         try:
             token, voter = tokens.verify(fields.get("token"), ld_context)
         except ExpiredTokenError:
-            return refuse(410, "This answer is too old to be voted on.")
+            return make_refusal(410, "This answer is too old to be voted on.")
         except InvalidTokenError:
-            return refuse(400, "The token is not valid.")
+            return make_refusal(400, "The token is not valid.")
         identity = TrackerIdentity.of_token(token)
         if not self.votes_on(identity.config_key):
-            return refuse(400, "The token is not valid.")
+            return make_refusal(400, "The token is not valid.")
         first = self._store.keep(identity.run_id, kind, seconds=self.settings.max_age)
         if first is None:
             self._send(token, voter, kind, identity.run_id)
         if first is None or first == kind:
-            return confirm()
-        return refuse(409, "This answer has been voted on; the first vote counts.", kind=str(first))
+            return Answer(204, headers=[("Cache-Control", "no-store")])
+        return make_refusal(409, "This answer has been voted on; the first vote counts.", kind=str(first))
 
     def _send(self, token: str, voter: Context, kind: str, run_id: str) -> None:
         """Send the event of a vote. If that fails, forget the vote, so that it can be sent again."""

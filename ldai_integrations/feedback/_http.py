@@ -50,25 +50,20 @@ def fields_of(content_type: str, body: bytes) -> Mapping[str, object]:
     return {}
 
 
-def confirm() -> Answer:
-    """Confirm that the run has this vote, from this request or an earlier one."""
-    return Answer(204, headers=[("Cache-Control", "no-store")])
-
-
-def refuse(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
-    """Explain why a vote does not count, without repeating any input."""
+def make_refusal(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
+    """Return an answer that says why a vote does not count, without repeating any input."""
     fixed = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     return Answer(status, json.dumps({"error": error, **more}).encode(), [*fixed, *(headers or ())])
 
 
 def too_long() -> Answer:
     """Refuse a body that is longer than any vote."""
-    return refuse(413, f"A vote has at most {MOST_BYTES} bytes.")
+    return make_refusal(413, f"A vote has at most {MOST_BYTES} bytes.")
 
 
 def too_many(wait: int) -> Answer:
     """Refuse a request of a client that has sent too many, and say when it may send the next one."""
-    return refuse(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
+    return make_refusal(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
 
 
 @cache
