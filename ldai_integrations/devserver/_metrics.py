@@ -45,21 +45,18 @@ MEANS = {
 # LaunchDarkly's own client refuses a fractional number of milliseconds.
 WHOLE = (*SUMS, "timeToFirstTokenMs")
 
-# total(), unlike sum(), cannot overflow.
-SELECT = """
-SELECT variation_key, key, total(metric_value), avg(metric_value), count(metric_value) FROM events
-WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
+_VALUES = """
+FROM events WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
   AND (:since_ms IS NULL OR created_ms >= :since_ms) AND (:until_ms IS NULL OR created_ms < :until_ms)
 """
+# total(), unlike sum(), cannot overflow.
+SELECT = f"SELECT variation_key, key, total(metric_value), avg(metric_value), count(metric_value) {_VALUES}"
 
 _TIME_FIELDS = {"$ld:ai:duration:total": "durationMs", "$ld:ai:tokens:ttf": "timeToFirstTokenMs"}
 PERCENTILES = (50, 95, 99)
-_TIMES = """
-SELECT variation_key, key, metric_value FROM events
-WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
-  AND key IN ('$ld:ai:duration:total', '$ld:ai:tokens:ttf')
-  AND (:since_ms IS NULL OR created_ms >= :since_ms) AND (:until_ms IS NULL OR created_ms < :until_ms)
-ORDER BY metric_value
+_TIMES = f"""
+SELECT variation_key, key, metric_value {_VALUES}
+  AND key IN ('$ld:ai:duration:total', '$ld:ai:tokens:ttf') ORDER BY metric_value
 """
 
 
