@@ -41,7 +41,8 @@ class Warnings:
         """
         match content:
             case {"kind": str(kind), "text": str(text)}:
-                kind, text = kind[:MAX_WARNING_CHARS], text[:MAX_WARNING_CHARS]
+                # JSON may contain half a character, and UTF-8 may not.
+                kind, text = (one[:MAX_WARNING_CHARS].encode(errors="replace").decode() for one in (kind, text))
             case _:
                 raise ValueError('a warning has the form {"kind": …, "text": …}')
         others = [warning for warning in self._found if warning["text"] != text]

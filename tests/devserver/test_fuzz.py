@@ -161,11 +161,15 @@ def test_an_older_database_with_any_values(tmp_path: Path) -> None:
 
 
 def test_other_bodies_of_any_form(server: DevServer, raw: httpx.Client) -> None:
-    """A diagnostic or a list of faults is accepted or refused as the client's mistake."""
+    """A diagnostic, a warning or a list of faults is accepted or refused as the client's mistake."""
     choose = random.Random(7)
     for body in bodies(choose, {"kind": '"diagnostic"', "droppedEvents": "7"}):
         for content in (body, body[1:-1]):
             assert raw.post("/diagnostic", content=content).status_code in (202, 400), content[:500]
+    for body in bodies(choose, {"kind": '"variable"', "text": '"The prompt has a variable"'}):
+        for content in (body, body[1:-1]):
+            assert raw.post("/dev/warnings", content=content).status_code in (204, 400), content[:500]
+        json.loads(raw.get("/dev/warnings").text, parse_constant=refuse_constant)
     for body in bodies(choose, FAULT):
         assert raw.put("/dev/faults", content=body).status_code in (200, 400), body[:500]
         raw.put("/dev/faults", content=b"[]")
