@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 
 from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
@@ -198,8 +199,11 @@ def test_records_with_receivers(measure: Measure, track: Decorate, records: list
     assert len(records) == 2
 
 
-def test_loading_an_encoding(tracking: Tracking) -> None:
-    """The first run that needs an encoding does not load it on the event loop."""
+@pytest.mark.parametrize("receiver", [None, "records"])
+def test_loading_an_encoding(tracking: Tracking, request: pytest.FixtureRequest, receiver: str | None) -> None:
+    """The first run that needs an encoding does not load it on the event loop, even if its record is built there."""
+    if receiver is not None:
+        request.getfixturevalue(receiver)
 
     @track_ai(config_key="chat", tracking=tracking)
     async def handler() -> str:
@@ -239,8 +243,29 @@ def test_the_start_of_an_application(tracking: Tracking) -> None:
         warm_up(timeout=30)
 
 
-def test_building_a_judge(client: Any, o200k: None, provider: Any) -> None:
-    """The client of a judge's provider is built and used on another thread, while the event loop goes on."""
+@pytest.mark.parametrize("receiver", [None, "records"])
+def test_building_a_judge(
+    client: Any,
+    o200k: None,
+    provider: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    receiver: str | None,
+) -> None:
+    """The client of a judge's provider is built and used on another thread, also if the record is built on the loop."""
+    if receiver is not None:
+        request.getfixturevalue(receiver)
+    build = AsyncOpenAI.__init__
+
+    def build_slowly(self: AsyncOpenAI, **options: Any) -> None:
+        built.append(threading.current_thread())
+        until = time.thread_time() + 4 * MOST  # as the first client of a process does
+        while time.thread_time() < until:
+            pass
+        build(self, **options)
+
+    built: list[threading.Thread] = []
+    monkeypatch.setattr(AsyncOpenAI, "__init__", build_slowly)
     tracking = Tracking(client, settings=Settings(judges=JudgeSettings(), flush="never"))
 
     async def handle(config_key: str) -> None:
@@ -258,6 +283,7 @@ def test_building_a_judge(client: Any, o200k: None, provider: Any) -> None:
     loop = watch(serve())
     tracking.close()
     assert loop.longest < MOST
+    assert len(built) == 1
 
 
 # A LaunchDarkly that hangs at the start
