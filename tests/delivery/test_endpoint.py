@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
-from ldai_integrations import Tracking
+from ldai_integrations import Tracking, _http
 from ldai_integrations.delivery import SpoolingEventProcessor
 from ldai_integrations.delivery._batch import Batch
 from ldai_integrations.delivery._post import Answer, Poster
@@ -22,6 +23,8 @@ from ldai_integrations.delivery._sdk import Engine
 from ldai_integrations.devserver import DevServer
 
 from .conftest import CONTEXT, Connect, complete_runs, processor_of, send_runs, small, uris
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 408, 413, 429, 500, 503])
@@ -262,6 +265,12 @@ def test_the_time_of_a_post_is_limited(path: str, answer: Answer, monkeypatch: p
         assert poster.post(Batch([], 0)) == answer
         assert time.monotonic() - begun < 4
         poster.close()
+
+
+def test_the_documented_time_of_a_post() -> None:
+    """The limit that the test above shortens is the one in docs/delivery.md."""
+    page = " ".join((ROOT / "docs" / "delivery.md").read_text(encoding="utf-8").split())
+    assert f"A request gets {_http._HEAD_SECONDS:g} seconds for its answer" in page
 
 
 class _Counting(_Asking):
