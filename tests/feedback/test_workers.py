@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from ldclient import Config, Context, LDClient
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
 from ldai_integrations.delivery import SpoolingEventProcessor
+from ldai_integrations.delivery._sdk import Engine
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.feedback import MemoryStore
 from ldai_integrations.flask import AITracking, feedback_blueprint
@@ -160,6 +162,33 @@ def test_a_vote_for_a_client_that_is_closed(dev_server: DevServer, no_leaks: Non
 
     assert browser.post("/feedback", json={"token": signed(), "kind": "positive"}).status_code == 503
     assert store.keep(NO_RUN, "positive", seconds=60) is None
+
+
+def test_a_vote_for_a_client_whose_queue_is_full(
+    dev_server: DevServer, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is a 503, because the event would be dropped. When there is room again, the retry is sent, once."""
+    process, go_on = Engine.process, threading.Event()
+    monkeypatch.setattr(Engine, "process", lambda *arguments: go_on.wait(30) and process(*arguments))
+    dev_server.clear()
+    options: dict[str, Any] = dict.fromkeys(("base_uri", "stream_uri", "events_uri"), dev_server.url)
+    options.update(event_processor_class=SpoolingEventProcessor, events_max_pending=3)
+    client = LDClient(Config("test", diagnostic_opt_out=True, **options))
+    browser = worker(client)
+    token = signed()
+
+    def vote_once() -> int:
+        status: int = browser.post("/feedback", json={"token": token, "kind": "positive"}).status_code
+        return status
+
+    for _ in range(6):
+        client.track("event", Context.create("ada"))
+    assert vote_once() == 503
+    go_on.set()
+    assert eventually(lambda: vote_once() == 204)
+    assert vote_once() == 204
+    client.close()
+    assert len([event for event in dev_server.events(kind="custom") if ":feedback:" in event["key"]]) == 1
 
 
 def multiprocess(browser: Any, multiprocess: bool) -> None:
