@@ -20,7 +20,7 @@ Then they say what it contains: ``add_text``, ``add_reasoning``, ``call_tool``, 
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import reduce
 from operator import add
@@ -30,29 +30,66 @@ from ._counts import Counts, has_fees, read_billed, read_cost, read_counts, read
 from ._fields import fields_of, get, number, text
 from ._readings import CalledTool, Reading
 from ._shapes import BEDROCK_METRICS, COHERE, Shape
-from ._tokens import BoundedText, TextBudget
+from ._tokens import TextTally
 
 # Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
+# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
+# The first is about 60,000 tokens of English.
+_MOST_TEXT = 262_144
+_MOST_TEXT_OF_STREAM = 4_194_304
 #: Longest name of a model, a tool or a finish reason that is kept, in characters.
 LONGEST_NAME = 256
+
+
+class BoundedText:
+    """The beginning of a growing text, and a counter of the tokens of the rest.
+
+    Attributes:
+        tally: Counts the rest; ``None`` while the whole text is kept.
+    """
+
+    __slots__ = ("_chunks", "_left", "tally")
+
+    def __init__(self) -> None:
+        self._chunks: list[str] = []
+        self._left = _MOST_TEXT
+        self.tally: TextTally | None = None
+
+    def add(self, chunk: str, most: int) -> int:
+        """Append a chunk that is not empty, and keep at most so many characters of it; return how many are kept."""
+        size = len(chunk)
+        if size > self._left or size > most:
+            if self.tally is not None:
+                self.tally.add(chunk)
+                return 0
+            size = min(self._left, most)
+            self.tally = TextTally()
+            self.tally.add(chunk[size:])
+            chunk = chunk[:size]
+        self._chunks.append(chunk)
+        self._left -= size
+        return size
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def __str__(self) -> str:
+        return "".join(self._chunks)
 
 
 @dataclass(slots=True)
 class _ToolCall:
     name: str
-    arguments: BoundedText
     call_id: str
+    arguments: BoundedText = field(default_factory=BoundedText)
 
 
 @dataclass(slots=True)
 class CallDraft:
     """One provider call while it is read.
-
-    Args:
-        budget: The text that the stream may still keep.
 
     Attributes:
         text, reasoning: What the model wrote.
@@ -70,9 +107,8 @@ class CallDraft:
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 
-    budget: InitVar[TextBudget]
-    text: BoundedText = field(init=False)
-    reasoning: BoundedText = field(init=False)
+    text: BoundedText = field(default_factory=BoundedText)
+    reasoning: BoundedText = field(default_factory=BoundedText)
     tool_calls: dict[object, _ToolCall] = field(default_factory=dict)
     ids: dict[str, None] = field(default_factory=dict)
     model: str | None = None
@@ -91,9 +127,6 @@ class CallDraft:
     billed: Usage | None = None
     has_wrong_counts: bool = False
     has_fees: bool = False
-
-    def __post_init__(self, budget: TextBudget) -> None:
-        self.text, self.reasoning = BoundedText(budget), BoundedText(budget)
 
     @property
     def has_content(self) -> bool:
@@ -175,9 +208,9 @@ class Draft:
     """
 
     def __init__(self) -> None:
-        self._budget = TextBudget()
+        self._left = _MOST_TEXT_OF_STREAM
         self._tool_calls = 0
-        self.call = CallDraft(self._budget)
+        self.call = CallDraft()
         self._calls = [self.call]
         self._by_id: dict[str, CallDraft] = {}
         self.entry = ""
@@ -232,24 +265,24 @@ class Draft:
 
     def _switch(self) -> None:
         if len(self._calls) < _MOST_CALLS:
-            self.call = CallDraft(self._budget)
+            self.call = CallDraft()
             self._calls.append(self.call)
 
     # What the current call contains
 
     def add_text(self, value: object) -> bool:
         """Add visible text; return whether there was any."""
-        return self._add(value, self.call.text)
+        return self.write(text(value), self.call.text)
 
     def add_reasoning(self, value: object) -> bool:
         """Add reasoning that the provider shows; return whether there was any."""
-        return self._add(value, self.call.reasoning)
+        return self.write(text(value), self.call.reasoning)
 
-    def _add(self, value: object, to: BoundedText) -> bool:
-        chunk = text(value)
-        if not chunk:
+    def write(self, piece: str, to: BoundedText) -> bool:
+        """Add a piece to the text or the reasoning of the current call; return whether it is more than nothing."""
+        if not piece:
             return False
-        to.add(chunk)
+        self._left -= to.add(piece, self._left)
         self.pieces += 1
         self.call.spoke_at = self.event
         return True
@@ -282,10 +315,10 @@ class Draft:
             if self._tool_calls == _MOST_TOOL_CALLS:
                 return
             self._tool_calls += 1
-            known = calls[key] = _ToolCall(title, BoundedText(self._budget), identity)
+            known = calls[key] = _ToolCall(title, identity)
         known.name = known.name or title
         if piece:
-            known.arguments.add(piece)
+            self._left -= known.arguments.add(piece, self._left)
 
     def identify(self, response_id: object) -> None:
         """Add an id of the response."""

@@ -1,4 +1,4 @@
-"""Texts and their tokens: a whole text, or one that arrives in chunks and is kept or only counted."""
+"""The number of tokens of a text, which is whole or arrives in chunks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,6 @@ _LOOK_BACK, _AGAIN = 4_096, 96
 # A tally joins its chunks to parts, and counts and drops the oldest part if it has more than this number: about 262,000
 # characters, or 60,000 tokens of English.
 _MOST_PARTS = 31
-# Longest text of a call that is kept, and of all calls of a stream together, in characters. The rest is only counted.
-# The first is about 60,000 tokens of English.
-_MOST_TEXT = 262_144
-_MOST_TEXT_OF_STREAM = 4_194_304
 # The features of a text whose weighted sum is its number of tokens, if there is no encoding.
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]{1,3}|[^\x00-\x7f]|\n+|[ \t]{2,}|[^\sA-Za-z0-9]+")
 
@@ -162,50 +158,3 @@ class TextTally:
         """Return the tokens so far; more text may follow."""
         waiting = "".join((*self._parts, *self._chunks))
         return round((self._counted + count_raw(waiting, self._family)) * self._family.factor)
-
-
-class TextBudget:
-    """The number of characters that a stream may still keep."""
-
-    __slots__ = ("characters",)
-
-    def __init__(self) -> None:
-        self.characters = _MOST_TEXT_OF_STREAM
-
-
-class BoundedText:
-    """The beginning of a growing text, and a counter of the tokens of the rest.
-
-    Args:
-        budget: The text that the stream may still keep.
-    """
-
-    __slots__ = ("_budget", "_chunks", "_left", "tally")
-
-    def __init__(self, budget: TextBudget) -> None:
-        self._chunks: list[str] = []
-        self._left = _MOST_TEXT
-        self._budget = budget
-        #: Counts what is not kept.
-        self.tally: TextTally | None = None
-
-    def add(self, chunk: str) -> None:
-        """Append a chunk that is not empty."""
-        size, budget = len(chunk), self._budget
-        if size > self._left or size > budget.characters:
-            if self.tally is not None:
-                self.tally.add(chunk)
-                return
-            size = min(self._left, budget.characters)
-            self.tally = TextTally()
-            self.tally.add(chunk[size:])
-            chunk = chunk[:size]
-        self._chunks.append(chunk)
-        self._left -= size
-        budget.characters -= size
-
-    def __bool__(self) -> bool:
-        return bool(self._chunks)
-
-    def __str__(self) -> str:
-        return "".join(self._chunks)

@@ -41,10 +41,7 @@ _LITELLM_ID = "resp_bGl0ZWxsbTp"
 def read_chat(event: object, draft: Draft) -> bool:
     """Read a completion or a chunk of one."""
     if words := _only_text(event, draft.call):  # in most chunks of a stream
-        draft.call.text.add(words)
-        draft.pieces += 1
-        draft.call.spoke_at = draft.event
-        return True
+        return draft.write(words, draft.call.text)
     fields = fields_of(event)
     choices = fields.get("choices")
     if not is_list(choices):
