@@ -139,16 +139,14 @@ class CallDraft:
         return self.counts is not None or self.metrics is not None
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is known of this call."""
-        known = self.ids or self.model or self.has_content or self.has_usage or self.reasoning
-        return not (known or self.error or self.reason)
+    def has_answer(self) -> bool:
+        """Whether more is known than the provider's id and the model."""
+        return bool(self.has_content or self.has_usage or self.reasoning or self.error or self.reason)
 
     @property
-    def has_begun_only(self) -> bool:
-        """Whether nothing is known but the provider's id, and maybe the model."""
-        known = self.has_content or self.has_usage or self.reasoning or self.error or self.reason
-        return bool(self.ids) and not known
+    def is_empty(self) -> bool:
+        """Whether nothing is known of this call."""
+        return not (self.ids or self.model or self.has_answer)
 
     def usage(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""
@@ -167,30 +165,6 @@ class CallDraft:
             output_tokens=metered.output_tokens if body.output_tokens is None else body.output_tokens,
             total_tokens=None,
         ).with_total()
-
-    def reading(self, api: str, *, is_whole: bool, is_start: bool) -> Reading:
-        """Return what is known so far."""
-        kept = (self.text, self.reasoning)
-        return Reading(
-            usage=self.usage(),
-            text=str(self.text),
-            tool_calls=tuple(CalledTool(call.name, str(call.arguments)) for call in self.tool_calls.values()),
-            model=self.model,
-            error=self.error,
-            finish_reasons=(self.reason,) if self.reason else (),
-            reasoning=str(self.reasoning),
-            tallies=tuple(text.tally for text in kept if text.tally is not None),
-            ids=tuple(self.ids),
-            api=api,
-            service_tier=self.service_tier,
-            cost=self.cost,
-            billed=self.billed,
-            has_wrong_counts=self.has_wrong_counts,
-            has_fees=self.has_fees,
-            has_usage_so_far=not (is_whole or self.reason) and 0 < self.reported_at <= self.spoke_at,
-            is_whole=is_whole,
-            is_start=is_start,
-        )
 
 
 class Draft:
@@ -250,7 +224,8 @@ class Draft:
 
     def rename(self, call_id: str) -> None:
         """Know a call that has only begun by another id as well; do nothing if that id or the call is known."""
-        if call_id not in self._by_id and self.call.has_begun_only and len(self._by_id) < _MOST_IDS:
+        has_only_begun = self.call.ids and not self.call.has_answer
+        if has_only_begun and call_id not in self._by_id and len(self._by_id) < _MOST_IDS:
             self._by_id[call_id] = self.call
 
     def begin_sum(self) -> None:
@@ -444,10 +419,9 @@ class Draft:
 
     def reading(self) -> Reading:
         """Return what is known so far."""
-        calls = [call for call in self._calls if not call.is_empty] or [self.call]
-        if len(calls) == 1:
-            return calls[0].reading(self.api, is_whole=self.has_whole, is_start=self.has_start)
-        parts = tuple(call.reading(self.api, is_whole=self.has_whole, is_start=self.has_start) for call in calls)
+        parts = [self._read(call) for call in self._calls if not call.is_empty] or [self._read(self.call)]
+        if len(parts) == 1:
+            return parts[0]
         return Reading(
             usage=self.usage(),
             text="".join(part.text for part in parts),
@@ -459,9 +433,33 @@ class Draft:
             tallies=tuple(tally for part in parts for tally in part.tallies),
             ids=tuple(name for part in parts for name in part.ids),
             api=self.api,
-            parts=parts,
+            parts=tuple(parts),
             has_wrong_counts=any(part.has_wrong_counts for part in parts),
             has_usage_so_far=any(part.has_usage_so_far for part in parts),
+            is_whole=self.has_whole,
+            is_start=self.has_start,
+        )
+
+    def _read(self, call: CallDraft) -> Reading:
+        """Return what is known of one call."""
+        may_follow = not (self.has_whole or call.reason)
+        return Reading(
+            usage=call.usage(),
+            text=str(call.text),
+            tool_calls=tuple(CalledTool(tool.name, str(tool.arguments)) for tool in call.tool_calls.values()),
+            model=call.model,
+            error=call.error,
+            finish_reasons=(call.reason,) if call.reason else (),
+            reasoning=str(call.reasoning),
+            tallies=tuple(text.tally for text in (call.text, call.reasoning) if text.tally is not None),
+            ids=tuple(call.ids),
+            api=self.api,
+            service_tier=call.service_tier,
+            cost=call.cost,
+            billed=call.billed,
+            has_wrong_counts=call.has_wrong_counts,
+            has_fees=call.has_fees,
+            has_usage_so_far=may_follow and 0 < call.reported_at <= call.spoke_at,
             is_whole=self.has_whole,
             is_start=self.has_start,
         )
