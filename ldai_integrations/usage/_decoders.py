@@ -6,7 +6,6 @@ import base64
 import codecs
 import io
 import json
-import math
 import time
 import zlib
 from collections import deque
@@ -98,11 +97,18 @@ class SSEReader:
         self.size += len(data)
         while self._waiting_size > _MOST_WAITING and len(self._waiting) > 1:
             self._drop(self._waiting.popleft())
-        return self._read(_AT_ONCE)
+        has_delta, rest = False, self._waiting_size - _AT_ONCE
+        until = time.thread_time() + _AT_ONCE_SECONDS
+        while self._waiting and self._waiting_size > rest and not self._is_inside_long_event:
+            has_delta |= self._read(_PART)
+            if self._waiting and time.thread_time() > until:
+                break
+        return has_delta
 
     def reading(self) -> Reading:
         """Return everything that is known so far; more bytes may follow. It may take long: not for an event loop."""
-        self._read(None)
+        while self._waiting:
+            self._read(_AT_ONCE)
         # The last line may have no end. It is read if it is complete JSON.
         line = self._line.getvalue() if self._line is not None else ""
         payload = line.removeprefix("data:").strip()
@@ -120,25 +126,24 @@ class SSEReader:
         self._data, self._data_size, self._event = [], 0, ""
         self._line = io.StringIO() if data[-1:] in ("\n", b"\n") else None
 
-    def _read(self, most: int | None) -> bool:
-        """Read what waits: all of it, or a part whose events are short."""
-        has_delta, left = False, most if most is not None else self._waiting_size
-        size, until = (_PART, time.thread_time() + _AT_ONCE_SECONDS) if most is not None else (_AT_ONCE, math.inf)
-        while self._waiting and left > 0:
-            event_size = self._data_size + (self._line.tell() if self._line is not None else 0)
-            if most is not None and _LONGEST_AT_ONCE < event_size <= _LONGEST:
-                break
-            if left != most and time.thread_time() > until:
-                break
-            part = self._waiting[0][self._position : self._position + size]
-            self._position += len(part)
-            if self._position == len(self._waiting[0]):
-                self._waiting.popleft()
-                self._position = 0
-            self._waiting_size -= len(part)
-            left -= len(part)
-            for line in self._lines(part if isinstance(part, str) else self._decoder.decode(part)):
-                has_delta |= self._read_line(line)
+    @property
+    def _is_inside_long_event(self) -> bool:
+        """Whether what was read ends inside an event that takes long to parse. One that is too long is dropped."""
+        size = self._data_size + (self._line.tell() if self._line is not None else 0)
+        return _LONGEST_AT_ONCE < size <= _LONGEST
+
+    def _read(self, size: int) -> bool:
+        """Read the next part of what waits, of at most this size; return whether it completes an event with a delta."""
+        first = self._waiting[0]
+        part = first[self._position : self._position + size]
+        self._position += len(part)
+        if self._position == len(first):
+            self._waiting.popleft()
+            self._position = 0
+        self._waiting_size -= len(part)
+        has_delta = False
+        for line in self._lines(part if isinstance(part, str) else self._decoder.decode(part)):
+            has_delta |= self._read_line(line)
         return has_delta
 
     def _lines(self, text: str) -> Iterator[str]:
