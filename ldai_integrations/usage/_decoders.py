@@ -280,25 +280,24 @@ class Decoder:
 class _Zlib:
     """A step that decodes gzip, also of several members, or deflate."""
 
-    def __init__(self, wbits: int) -> None:
-        self._wbits = wbits
-        self._inflate = zlib.decompressobj(wbits)
-        self._started = b""
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
+        self._inflate = zlib.decompressobj(_GZIP) if is_gzip else None
+        self._beginning = b""
 
     def decode(self, data: bytes, most: int) -> bytes:
-        if self._wbits == _ZLIB:
+        if self._inflate is None:
             # Some servers send deflate without zlib's header. The first two bytes show which it is.
-            self._started += data
-            if len(self._started) < 2:
+            self._beginning += data
+            if len(self._beginning) < 2:
                 return b""
-            data, self._started = self._started, b""
+            data, self._beginning = self._beginning, b""
             has_header = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-            self._wbits = _ZLIB + 32 if has_header else _RAW
             self._inflate = zlib.decompressobj(_ZLIB if has_header else _RAW)
         parts, size = [], 0
         while data and size < most:
             if self._inflate.eof:
-                if self._wbits != _GZIP:
+                if not self._is_gzip:
                     break
                 self._inflate = zlib.decompressobj(_GZIP)
             parts.append(self._inflate.decompress(data, most - size))
@@ -327,9 +326,9 @@ def _zstandard() -> _Zstandard | None:
 
 
 _STEPS: dict[str, Callable[[], _Step | None]] = {
-    "gzip": lambda: _Zlib(_GZIP),
-    "x-gzip": lambda: _Zlib(_GZIP),
-    "deflate": lambda: _Zlib(_ZLIB),
+    "gzip": lambda: _Zlib(is_gzip=True),
+    "x-gzip": lambda: _Zlib(is_gzip=True),
+    "deflate": lambda: _Zlib(is_gzip=False),
     "zstd": _zstandard,
 }
 
