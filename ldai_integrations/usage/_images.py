@@ -6,6 +6,7 @@ import base64
 import math
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from ._families import Family, ImagePrice
 from ._fields import dig, get, is_a, text
@@ -77,11 +78,11 @@ def _tiles(width: int, height: int, price: ImagePrice) -> int:
     return math.ceil(round(width * scale) / 512) * math.ceil(round(height * scale) / 512)
 
 
-def _size_of(image: object) -> tuple[int, int]:
+def _size_of(image: Any) -> tuple[int, int]:
     """Return width and height of an image that is given as bytes or base64; zeros if they are not known."""
     try:
         if is_a(image, bytes, bytearray):
-            data = bytes(image[:_HEAD])  # type: ignore[index]
+            data = bytes(image[:_HEAD])
         else:
             head = text(image)[:_HEAD]
             data = base64.b64decode(head[: len(head) // 4 * 4])
