@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
-
-from ._values import READERS, TEXT_FORMAT
 
 #: An object of JSON, or the arguments of a function; and one that is only read.
 Json: TypeAlias = dict[str, Any]
@@ -29,6 +29,10 @@ _SYSTEM = ("system", "developer")
 _TEXTS = ("text", "input_text", "output_text")
 # These are no parameters of the model. Each provider has a place of its own for them.
 _PARTS = {"tools", "tool_choice", "response_format", "model", "messages", "stream"}
+# Words and types for the choice of a tool: those of OpenAI's chat API, and those of Anthropic.
+_CHOICES = ("auto", "none", "required", "any")
+# A format of the answer that asks for nothing, which only some APIs have.
+_TEXT_FORMAT = {"type": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,43 @@ class Prompt:
         return str(described.get("name", "")) if isinstance(described, Mapping) else ""
 
 
+def _number_of(value: Any, *, whole: bool) -> int | float | None:
+    """Return a number, which may be written as text; ``None`` if it is none."""
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(number) if whole else number
+
+
+def _response_format_of(value: Any) -> Fields | None:
+    """Return the format of the answer; ``None`` if no API accepts it. A schema without a name gets one."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        return None
+    if value["type"] != "json_schema":
+        return value
+    described = value.get("json_schema")
+    if not isinstance(described, Mapping) or not isinstance(described.get("schema"), Mapping):
+        return None
+    return {**value, "json_schema": {"name": "output", **described}}
+
+
+# By the common name of a parameter, functions that return its value in the form that every API reads, or ``None`` if it
+# cannot be used: people write the values in LaunchDarkly.
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("max_tokens", "top_k", "seed", "n"), partial(_number_of, whole=True)),
+    **dict.fromkeys(
+        ("temperature", "top_p", "presence_penalty", "frequency_penalty"), partial(_number_of, whole=False)
+    ),
+    "tool_choice": lambda value: value if isinstance(value, Mapping) or value in _CHOICES else None,
+    "response_format": _response_format_of,
+}
+
+
 def prompt_of(model: str, messages: Sequence[Fields], parameters: Fields, *, tools: Mapping[str, Fields]) -> Prompt:
     """Return the prompt of an AI Config.
 
@@ -148,7 +189,7 @@ def prompt_of(model: str, messages: Sequence[Fields], parameters: Fields, *, too
     others: Json = {}
     unusable = []
     for name, value in parameters.items():
-        read = READERS.get(common_name(name))
+        read = _READERS.get(common_name(name))
         usable = read(value) if read is not None else value
         if usable is None:
             unusable.append(name)
@@ -156,7 +197,7 @@ def prompt_of(model: str, messages: Sequence[Fields], parameters: Fields, *, too
             parts[snake_case(name)] = usable
         else:
             others[name] = usable
-    if parts.get("response_format") == TEXT_FORMAT:
+    if parts.get("response_format") == _TEXT_FORMAT:
         del parts["response_format"]
     known = {tool.name: tool for tool in _tools_in(parts.get("tools"))}
     known |= {tool.name: tool for tool in _tools_in(list(tools.values()))}
