@@ -37,8 +37,9 @@ class MessagesApi(Api):
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
             choice = _tool_choice(prompt)
-            arguments |= {"tool_choice": choice} if choice is not None else {}
-            if choice is None and prompt.tool_choice is not None:
+            if choice is not None:
+                arguments["tool_choice"] = choice
+            elif prompt.tool_choice is not None:
                 omitted.append("tool_choice")
         if prompt.schema is not None and accepts("output_config"):
             arguments["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}

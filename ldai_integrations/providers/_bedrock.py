@@ -35,13 +35,15 @@ class ConverseApi(Api):
             arguments["messages"] = [{"role": "user", "content": [{"text": prompt.system}]}]
         elif prompt.system:
             arguments["system"] = [{"text": prompt.system}]
-        arguments |= {"inferenceConfig": parameters} if parameters else {}
+        if parameters:
+            arguments["inferenceConfig"] = parameters
         if prompt.tools:
             arguments["toolConfig"] = {"tools": self.tools(prompt)}
             name = prompt.forced_tool
             choice = {"tool": {"name": name}} if name else _CHOICES.get(str(prompt.choice))
-            arguments["toolConfig"] |= {"toolChoice": choice} if choice is not None else {}
-            if choice is None and prompt.tool_choice is not None:
+            if choice is not None:
+                arguments["toolConfig"]["toolChoice"] = choice
+            elif prompt.tool_choice is not None:
                 omitted.append("tool_choice")
         if prompt.schema is not None and "outputConfig" in _members_of(client):
             structure = {"jsonSchema": {"schema": json.dumps(prompt.schema), "name": "answer"}}

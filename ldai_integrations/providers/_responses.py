@@ -25,14 +25,17 @@ class ResponsesApi(Api):
             "model": prompt.model,
             "input": [item for turn in prompt.turns for item in self._items_of(turn)],
         }
-        arguments |= {"instructions": prompt.system} if prompt.system else {}
+        if prompt.system:
+            arguments["instructions"] = prompt.system
         arguments |= parameters
-        arguments |= {"reasoning": {"effort": effort}} if effort is not None else {}
+        if effort is not None:
+            arguments["reasoning"] = {"effort": effort}
         if prompt.tools:
             arguments["tools"] = self.tools(prompt)
             name = prompt.forced_tool
             choice = {"type": "function", "name": name} if name else prompt.choice
-            arguments |= {"tool_choice": choice} if choice is not None else {}
+            if choice is not None:
+                arguments["tool_choice"] = choice
         if prompt.response_format is not None:
             arguments["text"] = {"format": _format_of(prompt.response_format)}
         return arguments, omitted
