@@ -15,10 +15,9 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from .._http import split_address
 from .._run.background import call_off_loop
 from .._run.request import ProviderRequest
-from ..providers._servers import is_openai
+from ..providers._servers import host_of, is_openai
 from ..records import Usage
 from ..usage import Reading, parse_amount, read
 from ._calls import FrameworkCalls
@@ -166,7 +165,8 @@ def _is_count_of_litellm(reading: Reading, usage: Usage, details: Mapping[str, A
     LiteLLM does not say so. But then its counts are those of its own counter. OpenAI's own servers and Azure send the
     usage, which may be the same.
     """
-    is_own = details.get("custom_llm_provider") == "azure" or is_openai(_host_of(details))
+    address = (details.get("litellm_params") or {}).get("api_base")
+    is_own = details.get("custom_llm_provider") == "azure" or is_openai(host_of(address))
     if is_own or not _sends_usage_on_request(details):
         return False
     messages = details.get("messages")
@@ -178,9 +178,3 @@ def _is_count_of_litellm(reading: Reading, usage: Usage, details: Mapping[str, A
     if reading.tool_calls or reading.reasoning:
         return True
     return bool(usage.output_tokens == count(text=reading.text, count_response_tokens=True))
-
-
-def _host_of(details: Mapping[str, Any]) -> str:
-    """Return the host that a call was sent to."""
-    address = split_address(str((details.get("litellm_params") or {}).get("api_base") or ""))
-    return (address.hostname or "") if address is not None else ""

@@ -18,7 +18,8 @@ def server_owner(client: object) -> str:
     The package of the client has the name of the provider, and its server a name in the domain of the provider.
     """
     packages = {kind.__module__.partition(".")[0] for kind in client.__class__.__mro__}
-    return next((label for label in _host_of(client).split(".")[-2:-1] if label in packages), "")
+    host = host_of(getattr(client, "base_url", ""))
+    return next((label for label in host.split(".")[-2:-1] if label in packages), "")
 
 
 def has_newer_options(client: object) -> bool:
@@ -26,7 +27,7 @@ def has_newer_options(client: object) -> bool:
 
     The servers of OpenAI do, and those of Azure since a version of their API. Other servers may refuse them.
     """
-    host = _host_of(client)
+    host = host_of(getattr(client, "base_url", ""))
     is_azure_client = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in client.__class__.__mro__)
     if is_azure_client or host.endswith(".openai.azure.com"):
         query = getattr(client, "default_query", None)
@@ -40,9 +41,9 @@ def is_openai(host: str) -> bool:
     return host == "openai.com" or host.endswith(".openai.com")
 
 
-def _host_of(client: object) -> str:
-    """Return the host that a client calls; empty if it names none."""
-    address = split_address(str(getattr(client, "base_url", "")))
+def host_of(url: object) -> str:
+    """Return the host in the address of a server; empty if it is not one."""
+    address = split_address(str(url))
     return (address.hostname or "") if address is not None else ""
 
 
