@@ -102,5 +102,4 @@ def _request_of(event: Any) -> ProviderRequest | None:
     messages = event.messages
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    request = {"model": event.model, "messages": messages or []}
-    return ProviderRequest("chat", {**request, **({"tools": event.tools} if event.tools else {})})
+    return ProviderRequest("chat", {"model": event.model, "messages": messages or [], "tools": event.tools})

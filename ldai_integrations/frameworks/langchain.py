@@ -74,8 +74,7 @@ def _request_of(messages: list[Any], params: dict[str, Any]) -> ProviderRequest 
     except Exception as exc:  # a video is a ValueError, and a block of another provider a KeyError
         raise_if_from_signal(exc)
         return None
-    request = {"model": _model_of(params), "messages": turns}
-    return ProviderRequest("chat", {**request, **{name: params[name] for name in ("tools",) if params.get(name)}})
+    return ProviderRequest("chat", {"model": _model_of(params), "messages": turns, "tools": params.get("tools")})
 
 
 def _model_of(params: dict[str, Any]) -> str:

@@ -122,4 +122,4 @@ def _request_of(event: Any) -> ProviderRequest:
         return ProviderRequest("completions", {"model": model, "prompt": event.prompt})
     messages = [{"role": message.role.value, "content": message.content} for message in event.messages]
     tools = event.additional_kwargs.get("tools")
-    return ProviderRequest("chat", {"model": model, "messages": messages, **({"tools": tools} if tools else {})})
+    return ProviderRequest("chat", {"model": model, "messages": messages, "tools": tools})

@@ -182,9 +182,15 @@ def _request_of(model: str, messages: list[ModelMessage], parameters: ModelReque
     turns = [{"role": "system", "content": text} for text in instructions[-1:] if text]
     turns += [_turn_of(part) for message in messages for part in message.parts]
     tools = [
-        {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters_json_schema,
+            },
+        }
         for tool in (*parameters.function_tools, *parameters.output_tools)
-        for schema in (tool.parameters_json_schema,)
     ]
     return ProviderRequest("chat", {"model": model, "messages": turns, "tools": tools})
 

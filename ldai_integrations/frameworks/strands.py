@@ -59,11 +59,10 @@ async def _report(context: Any, call_next: Callable[[Any], AsyncGenerator[Any, N
 
 def _request_of(context: Any) -> ProviderRequest:
     system = context.system_prompt
-    tools = [{"toolSpec": spec} for spec in context.tool_specs]
     request = {
         "modelId": context.model.get_config().get("model_id"),
         "messages": context.messages,
         "system": [{"text": system}] if isinstance(system, str) else system or [],
-        **({"toolConfig": {"tools": tools}} if tools else {}),
+        "toolConfig": {"tools": [{"toolSpec": spec} for spec in context.tool_specs]},
     }
     return ProviderRequest("converse", request)
