@@ -307,29 +307,23 @@ class _Zlib:
 
 
 class _Zstandard:
-    """A step that decodes zstd."""
+    """A step that decodes zstd, which Python can since version 3.14."""
 
-    def __init__(self, decompressor: Any) -> None:
-        self._decompressor = decompressor
+    def __init__(self) -> None:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+
+        self._decompressor: Any = zstd.ZstdDecompressor()
 
     def decode(self, data: bytes, most: int) -> bytes:
         decoded: bytes = self._decompressor.decompress(data, most) if not self._decompressor.eof else b""
         return decoded
 
 
-def _zstandard() -> _Zstandard | None:
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # since Python 3.14
-    except ImportError:
-        return None
-    return _Zstandard(zstd.ZstdDecompressor())
-
-
-_STEPS: dict[str, Callable[[], _Step | None]] = {
+_STEPS: dict[str, Callable[[], _Step]] = {
     "gzip": lambda: _Zlib(is_gzip=True),
     "x-gzip": lambda: _Zlib(is_gzip=True),
     "deflate": lambda: _Zlib(is_gzip=False),
-    "zstd": _zstandard,
+    "zstd": _Zstandard,
 }
 
 
@@ -347,10 +341,10 @@ def decoder(content_encoding: str) -> Decoder | None:
     for name in reversed(names):  # the last encoding was applied last
         if name in ("", "identity"):
             continue
-        step = _STEPS[name]() if name in _STEPS else None
-        if step is None:
+        try:
+            steps.append(_STEPS[name]())
+        except (KeyError, ImportError):
             return None
-        steps.append(step)
     return Decoder(steps)
 
 
