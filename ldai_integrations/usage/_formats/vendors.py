@@ -235,8 +235,7 @@ def _add_entry(kind: str, entry: object, draft: Draft, key: object = None) -> No
         for part in items(content):
             draft.add_text(get(part, "text"))
     elif kind == "function.call":
-        arguments = get(entry, "arguments")
-        draft.call_tool(key, get(entry, "name"), text(arguments) or to_json(arguments))
+        draft.call_tool(key, get(entry, "name"), to_json(get(entry, "arguments")))
 
 
 # Cohere
