@@ -222,8 +222,8 @@ class Draft:
             self._by_id[name] = self.call
         return False
 
-    def rename(self, call_id: str) -> None:
-        """Know a call that has only begun by another id as well; do nothing if that id or the call is known."""
+    def add_alias(self, call_id: str) -> None:
+        """Know the current call by another id as well, if it has only begun and no other call has that id."""
         has_only_begun = self.call.ids and not self.call.has_answer
         if has_only_begun and call_id not in self._by_id and len(self._by_id) < _MOST_IDS:
             self._by_id[call_id] = self.call

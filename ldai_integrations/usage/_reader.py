@@ -146,9 +146,9 @@ class StreamReader:
 
     def __init__(self) -> None:
         self._draft = Draft()
-        # What has read the last event, and the class of that event; a dict may be an envelope.
+        # What read the last event, and the class of that event; ``None`` after a dict: the next may be an envelope.
         self._format: Format | None = None
-        self._form: type | None = None
+        self._event_type: type | None = None
         #: Whether any event had a provider's format.
         self.recognised: bool = False
         #: Whether the current call has a finish reason, and its usage has not arrived yet. False if the usage came with
@@ -170,7 +170,7 @@ class StreamReader:
         draft = self._draft
         draft.event += 1
         pieces = draft.pieces
-        known = self._format is not None and type(event) is self._form and self._format(event, draft)
+        known = self._format is not None and type(event) is self._event_type and self._format(event, draft)
         if not known:
             known = self._read_lines(event, _DEPTH)
         call = draft.call
@@ -188,8 +188,8 @@ class StreamReader:
 
     def _read(self, event: Any, depth: int) -> bool:
         """Read an event, or what it envelops; return whether anything has a provider's format."""
-        form = type(event)
-        if form is not dict:
+        event_type = type(event)
+        if event_type is not dict:
             if event is None or _is_database_row(event):
                 return False
             fields = fields_of(event)
@@ -208,7 +208,7 @@ class StreamReader:
         for read_format in formats if self._format is None else chain((self._format,), formats):
             if read_format(event, self._draft):
                 self._format, self.recognised = read_format, True
-                self._form = None if form is dict else form
+                self._event_type = None if event_type is dict else event_type
                 return True
         return depth > 0 and self._read_held(event, depth - 1)
 

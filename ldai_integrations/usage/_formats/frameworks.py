@@ -95,7 +95,7 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
         return False
     name = text(get(message, "id"))
     if name.startswith(_LANGCHAIN_IDS):  # the first chunk of OpenAI's Responses API has the provider's id
-        draft.rename(name)
+        draft.add_alias(name)
     known = draft.begin(name or place, whole=kind == "ai")
     draft.identify(name)
     draft.identify(get(metadata, "id"))
