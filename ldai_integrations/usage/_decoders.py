@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from ._fields import from_json
 from ._reader import StreamReader
 from ._readings import Reading
 
@@ -112,10 +113,10 @@ class SSEReader:
         # The last line may have no end. It is read if it is complete JSON.
         line = self._line.getvalue() if self._line is not None else ""
         payload = line.removeprefix("data:").strip()
-        if payload[:1] + payload[-1:] in ("{}", '""') and _parse(payload) is not None:
+        if payload[:1] + payload[-1:] in ("{}", '""') and from_json(payload) is not None:
             self._line = io.StringIO()
             self._read_line(line)
-        if self._data and _parse("\n".join(self._data)) is not None:
+        if self._data and from_json("\n".join(self._data)) is not None:
             self._dispatch()
         return self._reader.reading()
 
@@ -194,16 +195,16 @@ class SSEReader:
             return False
         if event != "error":
             return self._read_payload(data)
-        error = _parse(data)
+        error = from_json(data)
         if isinstance(error, dict):
             self._reader.feed(error)
         self._reader.fail()  # its text is no output of the model
         return False
 
     def _read_payload(self, data: str) -> bool:
-        payload = _parse(data)
+        payload = from_json(data)
         if isinstance(payload, str):  # text as a JSON string, or a provider's event that was encoded twice
-            event = _parse(payload) if payload.startswith("{") else None
+            event = from_json(payload) if payload.startswith("{") else None
             spoke = self._reader.feed(event) if isinstance(event, dict) else None
             return self._reader.add_text(payload) if spoke is None else spoke
         if not isinstance(payload, (dict, list)):  # plain text, of which a number may be a word
@@ -214,13 +215,6 @@ class SSEReader:
             for leaf in _leaves(payload, _DEPTH):
                 spoke |= self._reader.add_text(leaf)
         return spoke
-
-
-def _parse(data: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _leaves(value: object, depth: int) -> Iterator[str]:

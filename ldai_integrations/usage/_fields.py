@@ -224,12 +224,17 @@ def to_json(value: object) -> str:
         return ""
 
 
-def plain_json(value: object) -> object:
-    """Return a copy made of plain dicts and lists, as a provider would receive it; ``None`` if there is none."""
+def from_json(written: str) -> Any:
+    """Return the value that a JSON text stands for; ``None`` if it is not JSON, or nested too deeply."""
     try:
-        return json.loads(to_json(value))
+        return json.loads(written)
     except (ValueError, RecursionError):
         return None
+
+
+def plain_json(value: object) -> object:
+    """Return a copy made of plain dicts and lists, as a provider would receive it; ``None`` if there is none."""
+    return from_json(to_json(value))
 
 
 def fields_stored_in(value: object) -> dict[str, object]:
