@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from ..exceptions import ConfigurationError
 from ._calls import IncludeUsage
@@ -59,8 +59,7 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
             f"client is {_describe(original)}; give an instance of an OpenAI, Anthropic, google-genai, Mistral, "
             "Cohere or Ollama client, or boto3.client('bedrock-runtime')"
         )
-    wrapped: Any = wrap(original, Place(original, tree, include_usage))
-    return cast(C, wrapped)
+    return cast(C, wrap(original, Place(original, tree, include_usage)))
 
 
 def _describe(client: object) -> str:

@@ -21,7 +21,7 @@ _LAST = ("response.completed", "response.incomplete", "response.failed", "respon
 
 
 class _WithMethods(Proxy):
-    """A stand-in whose methods call each other, and return ``self``, as those of the stand-in."""
+    """A stand-in that is ``self`` in the methods of the object, so that they call and return what is tracked."""
 
     def __getattr__(self, name: str) -> Any:
         return self._self_bind(getattr(self.__wrapped__, name))
