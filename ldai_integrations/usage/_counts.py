@@ -346,23 +346,22 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
     cache, reasoning, other = cached + written, usage.reasoning_tokens or 0, usage.other_tokens or 0
     if input_tokens is None or output_tokens is None:
-        return _fit_parts(_add_up_half(usage, cache_apart=cache_apart))
+        return _fit_parts(_include_parts(usage, cache_apart=cache_apart))
     is_sum = total == input_tokens + output_tokens or (total is None and not cache_apart)
     if is_sum and max(cached, written) <= input_tokens and reasoning <= output_tokens and not other:
         return _fit_parts(usage.with_total())
-    # What the total contains besides; unknown without a total.
-    hidden = None if total is None else total - input_tokens - output_tokens
-    if other and hidden == 0:
+    if total is None:
+        return _fit_parts(_include_parts(usage, cache_apart=cache_apart).with_total())
+    hidden = total - input_tokens - output_tokens  # what the total contains besides
+    if hidden == 0:
         other = 0  # the input already contains it
-    hidden = None if hidden is None else hidden - other
+    hidden -= other
     if hidden in (0, reasoning, cache, cache + reasoning):
         cache_apart = hidden not in (0, reasoning)
     if cache_apart or max(cached, written) > input_tokens:
         input_tokens += cache
-        hidden = None if hidden is None else hidden - cache
-    if hidden is None:
-        output_tokens += reasoning if reasoning > output_tokens else 0
-    elif has_audio:
+        hidden -= cache
+    if has_audio:
         input_tokens += max(0, hidden)
         usage = replace(usage, input_audio_tokens=max(0, hidden) or usage.input_audio_tokens)
     else:
@@ -378,8 +377,11 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
     )
 
 
-def _add_up_half(usage: Usage, *, cache_apart: bool) -> Usage:
-    """Return a usage without input or output, whose total is unknown if it is smaller than the other counts."""
+def _include_parts(usage: Usage, *, cache_apart: bool) -> Usage:
+    """Return a usage of which a count is unknown, so that only the parts show what the input and the output leave out.
+
+    The total is unknown as well if it is smaller than the other counts.
+    """
     input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
     if input_tokens is not None and (cache_apart or max(cached, written) > input_tokens):
