@@ -82,11 +82,13 @@ class Counts:
         shape: Defines how they add up.
         values: By the names that :class:`Shape` lists.
         has_wrong: Whether another number was sent that is not a count of tokens, such as -1.
+        has_audio: Whether the input has audio that only the total contains, as that of Mistral.
     """
 
     shape: Shape
     values: Mapping[str, int]
     has_wrong: bool = False
+    has_audio: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -104,7 +106,8 @@ class Counts:
         if later.values.get("output") and later._unexplained() == 0:
             return later  # complete by itself
         changed = {name: count for name, count in later.values.items() if count or name == "output"}
-        return replace(self, values={**later.values, **self.values, **changed})
+        values = {**later.values, **self.values, **changed}
+        return replace(self, values=values, has_audio=self.has_audio or later.has_audio)
 
     def plus(self, part: Counts) -> Counts:
         """Return these counts with another part added."""
@@ -157,7 +160,7 @@ class Counts:
             output_audio_tokens=known("output_audio") or None,
             output_image_tokens=known("output_image") or None,
         )
-        return add_up(usage, cache_apart=self.shape.cache_apart, has_audio="audio" in self.values)
+        return add_up(usage, cache_apart=self.shape.cache_apart, has_audio=self.has_audio)
 
 
 def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
@@ -175,9 +178,7 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
     _add_details(values, raw, shape)
-    if shape is OPENAI_CHAT and found.get(_AUDIO):
-        values["audio"] = 1
-    return Counts(shape, values, has_wrong)
+    return Counts(shape, values, has_wrong, has_audio=shape is OPENAI_CHAT and found.get(_AUDIO, 0) > 0)
 
 
 def _add_details(values: dict[str, int], raw: object, shape: Shape) -> None:
