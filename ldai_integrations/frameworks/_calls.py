@@ -190,9 +190,9 @@ class _OpenCall:
     def _read(self, response: object, *, error: str | None) -> None:
         reading = response if isinstance(response, Reading) else read(response) if response is not None else None
         usage = reading.usage if reading is not None else None
-        if reading is not None and usage is not None:
-            is_default = not (usage.input_tokens or usage.output_tokens or usage.total_tokens)
-            reading = replace(reading, usage=None if is_default else usage)  # the provider sent none
+        is_default = usage is not None and not (usage.input_tokens or usage.output_tokens or usage.total_tokens)
+        if reading is not None and is_default:
+            reading = replace(reading, usage=None)  # the provider sent none
         chunks = self._chunks.reading()
         if reading is None or (chunks is not None and (reading.usage is None or chunks.usage is not None)):
             reading = chunks
