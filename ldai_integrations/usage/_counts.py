@@ -277,7 +277,7 @@ def has_fees(raw: object) -> bool:
             continue
         found = get(found, inner) if inner else found
         if is_record(found) or is_list(found):
-            found = next((1 for _ in found), None)
+            found = len(found)
         if number(found):
             return True
     return False

@@ -237,7 +237,7 @@ def family_of(model: object) -> Family:
     ``openai/gpt-4o``, ``ft:gpt-4o:acme::id``, ``My_GPT4o_deployment``, ``us.anthropic.claude-sonnet-4-…``. Unknown
     names belong to the family "other".
     """
-    return _family_of((model if type(model) is str else text(model))[:_LONGEST_NAME])
+    return _family_of(text(model)[:_LONGEST_NAME])
 
 
 @lru_cache(maxsize=512)
