@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
@@ -77,9 +78,7 @@ class RequestTracking:
         self.opens_runs: bool = config_key is not None
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
-        known = config_key if isinstance(config_key, str) else "given by config_key()"
-        if config_key is not None and not callable(config_key):
-            known = config_key
+        known = "given by config_key()" if config_key is None or callable(config_key) else config_key
         self._options = RunOptions(
             config_key=known, mode=mode, default=default, counts_without_call=callable(config_key)
         )
@@ -87,8 +86,8 @@ class RequestTracking:
             _check_no_run_options(mode=mode, default=default, variables=variables)
         self._variables = variables
         self._ld_context = ld_context
-        # How many requests were made that may have called a model.
-        self._requests = 0
+        # The number of requests so far that may have called a model. To take one needs no lock.
+        self._numbers = itertools.count()
         if services.feedback is not None:
             services.feedback.require_secret(secrets)
         visitors = services.settings.visitors
@@ -124,8 +123,7 @@ class RequestTracking:
 
     def _look_for_calls(self, config_key: str) -> None:
         """Say once if many requests were made and no provider call was seen."""
-        self._requests += 1
-        if self._requests == _MANY_REQUESTS + 1 and not self.services.reporter.expects_calls(config_key):
+        if next(self._numbers) == _MANY_REQUESTS and not self.services.reporter.expects_calls(config_key):
             self.services.diagnostics.note(
                 "no_call",
                 f"{config_key}: middleware",
