@@ -147,7 +147,7 @@ def count_calls(ledger: Ledger) -> list[CountedCall]:
         found: list[CountedCall] = []
         for call in calls:
             found += _new_calls(call, counted, found)
-        counted = [one for one in counted if not _is_sum_of(one, found)] + found
+        counted = [one for one in counted if not _merge_observed_sum(one, found)] + found
     for one in counted:
         if one.call.is_background and _is_incomplete(one.reading):
             _await_response(one.reading)
@@ -177,13 +177,13 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         return [CountedCall(call, part) for part in reading.calls]
     new, known = [], []
     for part in reading.calls:
-        twin = _twin(part, call, counted)
-        if twin is None:
-            twin = next((one for one in (*counted, *same_source) if one.is_repeated_by(call, part)), None)
+        free = [one for one in counted if one.is_free_for(call)]
+        repeated = (one for one in (*counted, *same_source) if one.is_repeated_by(call, part))
+        twin = _twin(part, call, free) or next(repeated, None)
         if twin is not None:
             twin.add(call, part)
             known.append(twin)
-        elif not _take_as_sum(part, call, counted):
+        elif not _merge_sum(part, free, is_exact=call.source == "framework"):  # whose callback is about a single call
             new.append(CountedCall(call, part))
     # A framework reports all of its calls. Others in its state, such as the messages of a chat, are of earlier runs.
     return [] if any(one.is_of_framework for one in known) else new
@@ -248,9 +248,8 @@ def _is_awaited(reading: Reading) -> bool:
     return False
 
 
-def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]) -> CountedCall | None:
+def _twin(reading: Reading, report: ProviderCall, free: Sequence[CountedCall]) -> CountedCall | None:
     """Find the call that a report describes: by its response id, else by its tokens, else the first without figures."""
-    free = [one for one in counted if one.is_free_for(report)]
     for one in free:
         if not set(reading.ids).isdisjoint(one.reading.ids):
             return one
@@ -264,49 +263,39 @@ def _twin(reading: Reading, report: ProviderCall, counted: Iterable[CountedCall]
     return same[0] if same else None
 
 
-def _take_as_sum(reading: Reading, report: ProviderCall, counted: list[CountedCall]) -> bool:
-    """Take a report without a response id for the sum of calls that other sources have seen; return whether it is one.
-
-    It is one if it has no figures, if it is the sum of some calls, or if it contains all of them. If it contains
-    more than all of them, there are calls that nobody saw, and the known figures are a lower bound. A framework's
-    callback does not contain more: it is about a single call.
-    """
-    free = [one for one in counted if one.is_free_for(report)]
-    if not free or any(_are_comparable(reading.ids, one.reading.ids) for one in free):
-        return False
-    if reading.usage is None:
-        return True
-    if report.source == "framework":
-        return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in free])
-    return _takes_in(_numbers(reading.usage), free)
-
-
-def _is_sum_of(known: CountedCall, found: list[CountedCall]) -> bool:
-    """Return whether an observed result is the sum of calls that a less trusted source has seen one by one.
+def _merge_observed_sum(known: CountedCall, found: Iterable[CountedCall]) -> bool:
+    """Merge an observed result into the calls that a less trusted source has seen one by one, if it is their sum.
 
     The result of an agent, which has neither ids nor a finish reason, may contain more than these calls.
     """
-    parts = [one for one in found if known.is_free_for(one.call)]
     reading = known.reading
-    if known.call.source != "observed" or reading.usage is None or not parts:
+    if known.call.source != "observed" or reading.usage is None:
         return False
-    if any(_are_comparable(reading.ids, one.reading.ids) for one in parts):
-        return False
-    if reading.ids or reading.finish_reasons:
-        return _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in parts])
-    return _takes_in(_numbers(reading.usage), parts)
+    is_exact = bool(reading.ids or reading.finish_reasons)
+    return _merge_sum(reading, [one for one in found if known.is_free_for(one.call)], is_exact=is_exact)
 
 
-def _takes_in(tokens: tuple[int, int], calls: list[CountedCall]) -> bool:
-    """Return whether a sum contains some calls; note in these calls what it contains besides.
+def _merge_sum(reading: Reading, calls: Sequence[CountedCall], *, is_exact: bool) -> bool:
+    """Merge a report that is the sum of some calls into these calls; return whether it is one.
 
-    The rest belongs to a call without usage. Without such a call, the figures are a lower bound.
+    It is one if it has no response id of its own, and no figures or the sum of some calls. If it contains more than
+    all of them, the rest belongs to a call without usage. Without such a call, nobody saw some calls, and the known
+    figures are a lower bound.
+
+    Args:
+        reading: What is known about the report.
+        calls: The calls that it may be about.
+        is_exact: Whether it contains no more than these calls.
     """
-    figures = [_numbers(one.usage) for one in calls]
+    if not calls or any(_are_comparable(reading.ids, one.reading.ids) for one in calls):
+        return False
+    if reading.usage is None:
+        return True
+    tokens, figures = _numbers(reading.usage), [_numbers(one.usage) for one in calls]
     if _are_sum(tokens, figures):
         return True
     total = _total(figures)
-    if tokens[0] < total[0] or tokens[1] < total[1]:
+    if is_exact or tokens[0] < total[0] or tokens[1] < total[1]:
         return False
     unknown = next((one for one in calls if one.reading.usage is None and not one.call.error), None)
     if unknown is not None:
