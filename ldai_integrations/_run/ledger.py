@@ -112,12 +112,6 @@ class ProviderCall:
         return self.source == "client" and self.form is None and self.ended_at is None
 
     @property
-    def is_unattended(self) -> bool:
-        """Whether nobody waited for its end."""
-        has_begun = self.ended_at is None and self.first_token_at is not None
-        return self.is_left or self.is_waiting or has_begun
-
-    @property
     def is_unread(self) -> bool:
         """Whether nobody has read its response, or waited for it."""
         return self.ended_at is None or (self.is_left and self.last_frame_at is None and not self.error)

@@ -75,12 +75,14 @@ class CountedCall:
         Nobody waited for it or read it, or the stream ended without it: a proxy may end a response whose source broke
         off.
         """
-        if self.reading.finish_reasons:
+        call, reading, usage = self.call, self.reading, self.usage
+        if reading.finish_reasons:
             return False
-        is_open = self.call.ended_at is None and self.usage.total_tokens is None
-        is_streamed = self.call.first_token_at is not None
-        is_cut_off = self.usage.output_tokens is None and (is_open or is_streamed)
-        return self.call.is_unattended or is_cut_off or (is_streamed and self.reading.has_usage_so_far)
+        if call.is_left or call.is_waiting:
+            return True
+        if call.first_token_at is not None:  # it is a stream
+            return call.ended_at is None or usage.output_tokens is None or reading.has_usage_so_far
+        return call.ended_at is None and usage.output_tokens is None and usage.total_tokens is None
 
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call.
