@@ -29,8 +29,7 @@ from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
 from .scores import Scores
-from .sdk_calls import SdkCalls
-from .stated import Stated
+from .stated import SdkCalls, Stated
 
 # How many calls outside of any run a run remembers: their responses may still be given to run.observe.
 _MOST_OUTSIDE = 64
@@ -341,7 +340,7 @@ class RunState:
         """
         is_known = self._sdk_tracker is not None and (self.sdk_calls is not None or not of_newer_sdk)
         if of_newer_sdk and self.sdk_calls is None:
-            self.sdk_calls = SdkCalls(self.ledger, self.services.clock)
+            self.sdk_calls = SdkCalls(self.ledger)
         if is_known or not isinstance(data.get("runId"), str) or "variationKey" not in data:
             return
         run_id = self.id if self._sdk_tracker is not None else data["runId"]
