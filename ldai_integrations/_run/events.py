@@ -11,8 +11,11 @@ from typing import Any, Literal, Protocol
 from ..usage import Reading
 
 
-class ObservedEvents(Protocol):
-    """The events of one provider call, as somebody else receives them."""
+class CallReader(Protocol):
+    """The reader of one provider call; see :class:`~ldai_integrations._run.observer.Observer`."""
+
+    #: The provider's stream, if the response is one.
+    stream: Any
 
     @property
     def is_complete(self) -> bool:
@@ -22,11 +25,14 @@ class ObservedEvents(Protocol):
     def awaits_usage(self) -> bool:
         """Whether the finish reason has been read, and the usage has not."""
 
+    def is_left_to(self, worker: object) -> bool | None:
+        """Return whether no other thread or task than this one may read on; ``None`` if that is not known."""
+
     def on_item(self, item: object) -> object:
-        """Read an event."""
+        """Read an item or an event."""
 
     def on_end(self, exc: BaseException | None) -> None:
-        """Note the last event, or the exception that ended the events."""
+        """Note the last item, or the exception that came instead of the next one."""
 
 
 class EventStreams:
@@ -46,20 +52,18 @@ class EventStreams:
 
     def clear(self) -> None:
         """Forget the streams."""
-        self._by_id: dict[str, ObservedEvents] = {}
-        self._last: dict[object, ObservedEvents] = {}
-        self._newest: ObservedEvents | None = None
+        self._by_id: dict[str, CallReader] = {}
+        self._last: dict[object, CallReader] = {}
+        self._newest: CallReader | None = None
         self._seen_once: set[str] = set()
 
     @property
-    def open(self) -> ObservedEvents | None:
+    def open(self) -> CallReader | None:
         """The last stream of this thread or task, if its end has not been noted."""
         own = self._last.get(find_worker())
         return None if own is None or own.is_complete else own
 
-    def place_of(
-        self, event: Reading, *, is_line: bool
-    ) -> ObservedEvents | Literal["new stream", "response", "nowhere"]:
+    def place_of(self, event: Reading, *, is_line: bool) -> CallReader | Literal["new stream", "response", "nowhere"]:
         """Return where an event belongs: to a known stream, to a new one, or to none; or it is a response by itself.
 
         Args:
@@ -78,7 +82,7 @@ class EventStreams:
             return "response"
         return "new stream" if event.is_start or event != Reading() else "nowhere"
 
-    def _find(self, event: Reading, *, is_line: bool) -> ObservedEvents | None:
+    def _find(self, event: Reading, *, is_line: bool) -> CallReader | None:
         """Return the known stream that an event belongs to; ``None`` if there is none."""
         if event.is_start:
             return None
@@ -101,11 +105,11 @@ class EventStreams:
         self._seen_once.add(event.ids[0])
         return own
 
-    def add(self, event: Reading, stream: ObservedEvents) -> None:
+    def add(self, event: Reading, stream: CallReader) -> None:
         """Add a stream, of which this is the first event."""
         self._by_id.update(dict.fromkeys(event.ids, stream))
 
-    def note_event(self, stream: ObservedEvents) -> None:
+    def note_event(self, stream: CallReader) -> None:
         """Note that this thread or task observes an event of a stream."""
         self._newest = self._last[find_worker()] = stream
 

@@ -10,10 +10,10 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from ..usage import Reading
-from .events import EventStreams
+from .events import CallReader, EventStreams
 from .failures import may_be_billed
 from .request import ProviderRequest
 
@@ -36,18 +36,6 @@ def refer_to(value: object) -> Callable[[], object]:
         return weakref.ref(value)
     except TypeError:  # dicts, and the streams that boto3 puts into them
         return lambda: value
-
-
-class RestOfStream(Protocol):
-    """A stream that may still send its usage."""
-
-    stream: Any
-
-    def is_left_to(self, worker: object) -> bool | None:
-        """Return whether no other thread or task than this one may read on; ``None`` if that is not known."""
-
-    def on_item(self, item: object) -> object:
-        """Read an item of the stream."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +89,7 @@ class ProviderCall:
     is_cancelled: bool = False
     form: type | None = None
     is_whole: bool = False
-    rest: RestOfStream | None = None
+    rest: CallReader | None = None
     wait: Callable[[float], object] | None = None
     read: Callable[[], Reading | None] = _read_nothing
     measure: Callable[[], int] = int
