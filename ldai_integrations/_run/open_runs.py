@@ -32,15 +32,22 @@ class CallOutside:
 
 
 class OpenRun(Protocol):
-    """A run that is open."""
+    """A run that is open, for the modules that :class:`~ldai_integrations._run.state.RunState` imports itself."""
 
     config_key: str
-    finished: bool
     counts_without_call: bool
+
+    @property
+    def parent(self) -> OpenRun | None:
+        """The run around it."""
 
     @property
     def ld_context(self) -> Context:
         """The LD context that the AI Config is evaluated for."""
+
+    @property
+    def feedback_token(self) -> str:
+        """The token for a vote; empty if there is nothing to vote on."""
 
     def note_call_outside(self, call: CallOutside) -> None:
         """Note a provider call that belongs to no run."""

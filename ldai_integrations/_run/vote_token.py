@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from ..feedback import Feedback
+from .open_runs import OpenRun
 
 _SSE = "text/event-stream"
 _BLANK_LINES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _LONGEST_BLANK = 4
-
-
-class VotableRun(Protocol):
-    """A run that users may vote on."""
-
-    config_key: str
-
-    @property
-    def parent(self) -> VotableRun | None:
-        """The run that encloses it."""
-
-    @property
-    def feedback_token(self) -> str:
-        """The token; empty if there is nothing to vote on."""
 
 
 class VoteToken:
@@ -37,7 +23,7 @@ class VoteToken:
 
     def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
-        self._run: VotableRun | None = None
+        self._run: OpenRun | None = None
         self._tail: bytes | str = b""
         #: Whether the head of the response is known.
         self.has_begun: bool = False
@@ -55,7 +41,7 @@ class VoteToken:
         """The name of the header that is added; ``None`` if none is."""
         return self._feedback.settings.header
 
-    def consider(self, run: VotableRun) -> None:
+    def consider(self, run: OpenRun) -> None:
         """Use a run that was opened, if it is the one to vote on."""
         votes_on, parent = self._feedback.votes_on, run.parent
         while parent is not None and not votes_on(parent.config_key):
