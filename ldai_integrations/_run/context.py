@@ -50,9 +50,6 @@ class Reporter(Protocol):
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
 
-    def submit_from_finalizer(self, job: Callable[[], None]) -> None:
-        """Queue a job from a finalizer: takes no lock and starts no thread."""
-
 
 @dataclass(frozen=True, slots=True)
 class Services:

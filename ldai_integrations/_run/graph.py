@@ -130,9 +130,8 @@ class GraphRun:
             self._is_reported = True
         with self._services.diagnostics.guard("graph", self.key):
             self._report(nodes)
-        flushing = self._services.flushing
-        if flushing.follows_requests and not (self._scope.is_request or self._scope.open_runs):
-            flushing.flush_after_request()
+        if not (self._scope.is_request or self._scope.open_runs):
+            self._services.flushing.flush_after_request()
 
     def _report(self, nodes: list[_Node]) -> None:
         done, tracker = self._reported_by_sdk, self._new_tracker()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -81,10 +80,6 @@ class Reporter:
             with self._diagnostics.guard("receiver of run_opened", run.config_key):
                 signals.run_opened.send(run.config_key, run=run_of(run))
 
-    def submit_from_finalizer(self, job: Callable[[], None]) -> None:
-        """Queue a job from a finalizer: takes no lock and starts no thread."""
-        self._flushing.worker.submit_from_finalizer(job)
-
     def report(self, run: RunState, ended_at: float) -> None:
         """Report a run that has ended: on the background thread, or now if somebody waits for it."""
         if run.forks != forks.count:
@@ -94,7 +89,7 @@ class Reporter:
         if not (self._may_wait(run) and self._flushing.worker.submit(later)):
             self._report(run, ended_at)
         self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
-        if self._flushing.follows_requests and not (run.scope.is_request or run.scope.open_runs):
+        if not (run.scope.is_request or run.scope.open_runs):
             self._flushing.flush_after_request()
 
     @property

@@ -415,7 +415,7 @@ class RunState:
     def end_from_finalizer(self, *, is_complete: bool = False) -> None:
         """End the run from a finalizer: another thread finishes it, or abandons it if its output is not complete."""
         if not self.finished:
-            self.services.reporter.submit_from_finalizer(self.end if is_complete else self.abandon)
+            self.services.flushing.worker.submit_from_finalizer(self.end if is_complete else self.abandon)
 
     def release(self) -> None:
         """Forget texts, callables and what refers back to the run, such as its exception, once it is reported."""
