@@ -124,8 +124,8 @@ class SpoolingEventProcessor(EventProcessor):
         if self._pid != os.getpid():
             return 0, 0, {}
         with self._changed:
-            tally = self._spool.tally
-            return tally.sent, self._pending(), {reason: lost for reason, lost in tally.dropped.items() if lost}
+            spool = self._spool
+            return spool.sent, self._pending(), {reason: lost for reason, lost in spool.dropped.items() if lost}
 
     @property
     def state(self) -> str:
@@ -166,14 +166,14 @@ class SpoolingEventProcessor(EventProcessor):
 
     def _during(self, action: Callable[[int], None]) -> FlushReport:
         """Report what becomes of events while ``action`` waits for those that are buffered now."""
-        tally = self._spool.tally
+        spool = self._spool
         with self._changed:
-            sent, dropped = tally.sent, tally.dropped.total()
+            sent, dropped = spool.sent, spool.dropped.total()
         upto = self._ask()
         action(upto)
         with self._changed:
             return FlushReport(
-                sent=tally.sent - sent, pending=self._pending(upto), dropped=tally.dropped.total() - dropped
+                sent=spool.sent - sent, pending=self._pending(upto), dropped=spool.dropped.total() - dropped
             )
 
     def _pending(self, upto: float = math.inf) -> int:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from .._diagnostics import Diagnostics, logger
 from ._batch import Batch
@@ -39,19 +38,6 @@ _UNAVAILABLE = "it is unavailable; check the network, the proxy and LaunchDarkly
 _REFUSING = "it refuses events; check events_uri, and any proxy or relay in between"
 
 
-@dataclass
-class Tally:
-    """The number of events that are no longer waiting.
-
-    Attributes:
-        sent: Events that LaunchDarkly accepted.
-        dropped: Lost events, by reason.
-    """
-
-    sent: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-
-
 class Spool:
     """A queue of batches that decides when a failed batch is tried again.
 
@@ -66,7 +52,11 @@ class Spool:
 
     def __init__(self, max_bytes: int, diagnostics: Diagnostics, on_empty: Callable[[], None], *, address: str) -> None:
         self.changed = threading.Condition()
-        self.tally = Tally()
+        #: How many events LaunchDarkly accepted.
+        self.sent = 0
+        #: How many events were lost, by reason.
+        self.dropped: Counter[str] = Counter()
+        #: The last answer of the endpoint, in the words of ``Stats.endpoint``.
         self.state = "idle"
         self._max_bytes, self._diagnostics, self._on_empty = max_bytes, diagnostics, on_empty
         self._address = address
@@ -124,7 +114,7 @@ class Spool:
         with self.changed:
             self._under_way.discard(batch)
             if answer.is_accepted:
-                self.tally.sent += batch.events
+                self.sent += batch.events
                 if self._failures:
                     logger.info("LaunchDarkly accepts events again.")
                 self.state = "ok"
@@ -143,7 +133,7 @@ class Spool:
     def drop(self, events: int, reason: str) -> None:
         """Count events that are lost elsewhere."""
         with self.changed:
-            self.tally.dropped[reason] += events
+            self.dropped[reason] += events
             self.changed.notify_all()
 
     def close(self) -> None:
@@ -236,4 +226,4 @@ class Spool:
             )
 
     def _drop(self, batch: Batch, reason: str) -> None:
-        self.tally.dropped[reason] += batch.events
+        self.dropped[reason] += batch.events
