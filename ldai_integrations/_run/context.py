@@ -8,6 +8,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import iscoroutinefunction
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ldclient import Context
@@ -119,9 +120,9 @@ class RequestScope:
         """Return the scope itself: an application may copy its ASGI scope or WSGI environ."""
         return self
 
-    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Pickle as ``None``: another process does not take part in this request."""
-        return _no_scope, ()
+        return NoneType, ()
 
     @property
     def ld_context(self) -> Context:
@@ -225,10 +226,6 @@ class RequestScope:
         self.vote_token = None  # it refers to a run, and the run refers to this scope
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request
-
-
-def _no_scope() -> None:
-    return None
 
 
 class Bound(Current, Protocol):
