@@ -167,32 +167,34 @@ class BodyReader:
             if self._document:
                 self._document += data
                 document = self._document
-            if self._may_be_lines and self._has_lines(document, len(data)):
+            has_lines = self._has_lines(document, len(data)) if self._may_be_lines else False
+            if has_lines:
                 self._document, self._lines = None, SSEReader()
                 return self._lines.feed(bytes(document))
+            self._may_be_lines = has_lines is None
             if document is data:
                 self._document += data
             if len(self._document) > self._limit and not (self._may_be_lines and self._is_stream_type):
                 self._document, self.is_too_long = None, self._limit > 0
         return False
 
-    def _has_lines(self, document: bytes | bytearray, added: int) -> bool:
-        """Return whether a body is Server-Sent Events or lines of JSON; until its first line is complete, it is not."""
+    def _has_lines(self, document: bytes | bytearray, added: int) -> bool | None:
+        """Return whether a body is Server-Sent Events or lines of JSON; ``None`` if more of it must be seen."""
         beginning = bytes(document[:100]).lstrip()
         if self._is_stream_type and not beginning.startswith((b"{", b"[")):
-            return bool(beginning) or len(document) > 100
+            return True if beginning or len(document) > 100 else None
         end = document.find(b"\n", max(0, len(document) - added - 1))
         if end < 0:
-            return self._is_stream_type and len(document) > _LONGEST_FIRST_LINE
+            return True if self._is_stream_type and len(document) > _LONGEST_FIRST_LINE else None
         if _STREAM_START.match(beginning):
             return True
         line = _parse(document[:end]) if end < _LONGEST_FIRST_LINE else None
         if self._is_stream_type:
-            self._may_be_lines = isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
-            return self._may_be_lines
-        self._may_be_lines = is_response(line)
+            return isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
+        if not is_response(line):
+            return False
         # Part of a response, or a response that more follows.
-        return self._may_be_lines and (_is_part(line) or not document[end:].isspace())
+        return True if _is_part(line) or not document[end:].isspace() else None
 
 
 class ItemReader:
