@@ -98,10 +98,10 @@ class Flushing:
         The threads of the client and of this object belong to the parent process. Events are held until the client has
         threads of its own.
         """
-        if self._forks == forks.count:
+        if not self.is_forked:
             return
         with forks.lock:
-            if self._forks == forks.count:
+            if not self.is_forked:
                 return
             self.worker = Worker(self.diagnostics)
             ensure_started(self._client, self.diagnostics)
