@@ -97,7 +97,7 @@ class RequestTracking:
     def scope(self, request: object, visitor: Visitor | None = None) -> RequestScope:
         """Return a scope for a request."""
         feedback = self.services.feedback
-        vote_token = VoteToken.wanted_by(feedback) if feedback is not None else None
+        vote_token = VoteToken.wanted_by(feedback) if feedback is not None else None  # a call less for most requests
         return RequestScope(self.services, request, self._ld_context, vote_token, visitor)
 
     def open_run(self, scope: RequestScope, request: object) -> RunState | None:

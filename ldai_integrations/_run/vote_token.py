@@ -33,8 +33,9 @@ class VoteToken:
     @classmethod
     def wanted_by(cls, feedback: Feedback | None) -> VoteToken | None:
         """Return a token if the application adds tokens to responses."""
-        wanted = feedback is not None and (feedback.settings.header or feedback.settings.event)
-        return cls(feedback) if feedback is not None and wanted else None
+        if feedback is None or not (feedback.settings.header or feedback.settings.event):
+            return None
+        return cls(feedback)
 
     @property
     def header(self) -> str | None:
