@@ -22,6 +22,8 @@ from .request import ProviderRequest
 Source = Literal["client", "framework", "observed", "span", "sdk"]
 #: The sources in this order.
 SOURCES: tuple[Source, ...] = get_args(Source)
+# How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
+_MOST_KEPT = 8_000_000
 # The SDK reports the duration of a call in whole milliseconds.
 _ROUNDED = 0.001
 
@@ -208,10 +210,10 @@ class Ledger:
         known = self._known.get(id(response))
         return (known is not None and known() is response) or (self.outer is not None and self.outer.knows(response))
 
-    def keep_request(self, call: ProviderCall, most_chars: int) -> None:
+    def keep_request(self, call: ProviderCall) -> None:
         """Copy the request of a call, because its tokens may have to be estimated; drop it beyond the limit."""
         if call.request is not None:
-            call.request = call.request.kept(most_chars - self._request_chars)
+            call.request = call.request.kept(_MOST_KEPT - self._request_chars)
             self._request_chars += call.request.chars if call.request is not None else 0
 
     def first_times(self) -> tuple[float | None, float | None]:

@@ -27,7 +27,6 @@ from .kinds import (
 )
 from .ledger import ProviderCall
 from .proxy import Proxy
-from .request import MOST_KEPT
 from .rest import aread_rests, read_rests
 from .state import RunState
 from .stream import StreamHooks, track_stream
@@ -40,7 +39,7 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     """Note the exception of a call, and the usage of the response that the exception carries."""
     now = run.services.clock()
     if is_cancellation(exc) or may_be_billed(exc):
-        run.ledger.keep_request(call, MOST_KEPT)  # the provider may answer it, and bill it
+        run.ledger.keep_request(call)  # the provider may answer it, and bill it
     else:
         call.request = None  # it was refused, or never sent
     if is_cancellation(exc):
@@ -242,7 +241,7 @@ class Observer(StreamHooks):
         if not is_known or self._run.keeps_texts:
             chars = len(reading.text) + len(reading.reasoning) if reading is not None else 0
             call.measure = lambda: chars
-            self._ledger.keep_request(call, MOST_KEPT)
+            self._ledger.keep_request(call)
         else:
             call.request = None
 
@@ -275,7 +274,7 @@ class Observer(StreamHooks):
         self._call.read = lambda: read(entries)
         self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
         self._call.end(self._clock())
-        self._ledger.keep_request(self._call, MOST_KEPT)
+        self._ledger.keep_request(self._call)
         return True
 
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
@@ -331,7 +330,7 @@ class Observer(StreamHooks):
         self._call.read = reading
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
-        self._ledger.keep_request(self._call, MOST_KEPT)
+        self._ledger.keep_request(self._call)
 
     def _note_mixed(self) -> None:
         key = self._run.config_key

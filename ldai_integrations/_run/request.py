@@ -10,9 +10,6 @@ from .._value import value_class
 from ..records import Usage
 from ..usage import estimate_prompt
 
-#: How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
-MOST_KEPT = 8_000_000
-
 #: APIs whose tokens are not those of their texts, so that they are not estimated.
 NOT_OF_TEXT = frozenset(("images", "audio", "realtime", "rerank", "decisions"))
 

@@ -14,7 +14,7 @@ from .._run.context import get_current
 from .._run.current import note_call_outside
 from .._run.failures import is_cancellation
 from .._run.ledger import ProviderCall
-from .._run.request import MOST_KEPT, ProviderRequest
+from .._run.request import ProviderRequest
 from .._run.state import RunState
 from ..settings import Framework
 from ..usage import Reading, read
@@ -213,4 +213,4 @@ class _OpenCall:
         is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
         if self.request is not None and (not is_complete or self.run.keeps_texts):
             self.call.request = self.request()
-            self.run.ledger.keep_request(self.call, MOST_KEPT)
+            self.run.ledger.keep_request(self.call)
