@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ldclient import Context
@@ -117,84 +117,75 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""
-        return self._add(sys._getframe(1)).enter()
+        return self._enter(id(sys._getframe(1)))
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Finish the run, with the exception that left the block if one did."""
-        self._pop(sys._getframe(1)).exit(exc)
+        self._pop(id(sys._getframe(1))).end(exc)
 
     # Plain functions that return coroutines: a coroutine function could not see the stack frame of its caller.
 
     def __aenter__(self) -> Coroutine[Any, Any, Run]:
         """Do what ``with`` does, without blocking the event loop."""
-        return self._add(sys._getframe(1)).aenter()
+        return self._aenter(id(sys._getframe(1)))
 
     def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> Coroutine[Any, Any, None]:
         """Finish the run, with the exception that left the block if one did."""
-        return self._pop(sys._getframe(1)).aexit(exc)
+        return self._pop(id(sys._getframe(1))).aend(exc)
 
-    def _add(self, frame: FrameType) -> _Block:
-        block = _Block(self._opener, id(frame))
-        self._blocks.append(block)
-        return block
+    def _enter(self, frame_id: int) -> Run:
+        run, is_owner = self._opener.open((), {})
+        self._blocks.append(_Block(run, is_owner, bind(run), frame_id))
+        return run_of(run)
 
-    def _pop(self, frame: FrameType) -> _Block:
+    async def _aenter(self, frame_id: int) -> Run:
+        await self._opener.prepare()
+        return self._enter(frame_id)
+
+    def _pop(self, frame_id: int) -> _Block:
         """Return the block that ends: that of the same stack frame, or else of the current run.
 
         Threads, tasks and generators may be in blocks of one object at the same time, and leave them in any order. An
         ``ExitStack`` enters and leaves a block in different stack frames.
         """
         blocks, current = self._blocks[::-1], get_current()
-        block = next((block for block in blocks if block.frame_id == id(frame)), None)
+        block = next((block for block in blocks if block.frame_id == frame_id), None)
         block = block or next((block for block in blocks if block.run is current), blocks[0])
         self._blocks.remove(block)
         return block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """One ``with`` block.
+    """One ``with`` block that was entered.
 
     Attributes:
-        opener: Opens its run.
+        run: The run of the block.
+        is_owner: Whether the block has opened the run, and not joined it.
+        binding: What binds the run.
         frame_id: The id of the stack frame that the block is in.
-        run: The run of the block, once it is entered.
     """
 
-    opener: Opener
+    run: RunState
+    is_owner: bool
+    binding: Binding
     frame_id: int
-    run: RunState | None = None
-    _is_owner: bool = False
-    _binding: Binding | None = None
 
-    def enter(self) -> Run:
-        """Open the run, or join one."""
-        self.run, self._is_owner = self.opener.open((), {})
-        self._binding = bind(self.run)
-        return run_of(self.run)
-
-    def exit(self, exc: BaseException | None) -> None:
+    def end(self, exc: BaseException | None) -> None:
         """Finish the run, unless it belongs to other code."""
-        assert self.run is not None
-        if self._binding is not None:
-            unbind(self._binding)
+        unbind(self.binding)
         if exc is not None:
-            end_after_exception(self.run, self._is_owner, exc)
-        elif self._is_owner:
+            end_after_exception(self.run, self.is_owner, exc)
+        elif self.is_owner:
             self.run.end()
 
-    async def aenter(self) -> Run:
-        """Open the run without blocking the event loop."""
-        await self.opener.prepare()
-        return self.enter()
-
-    async def aexit(self, exc: BaseException | None) -> None:
+    async def aend(self, exc: BaseException | None) -> None:
         """Finish the run without blocking the event loop."""
-        assert self.run is not None
-        if self._is_owner and not isinstance(exc, GeneratorExit):
+        may_wait = self.is_owner and not isinstance(exc, GeneratorExit)  # a coroutine that is being closed must not
+        if may_wait:
             await self.run.settle()
-        self.exit(exc)
-        if self._is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
+        self.end(exc)
+        if may_wait:
             await flush_after_run(self.run)
