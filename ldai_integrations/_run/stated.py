@@ -12,8 +12,9 @@ from .ledger import Ledger, ProviderCall
 
 # The events that a run has once, and what they state.
 _ONCE = {"generation:success": "success", "generation:error": "success", "duration:total": "duration"}
-# What the events of the newer SDK about a call state: its error, or a number of its tokens.
+# The error of a call of the newer SDK, by the event about its outcome.
 _ERRORS = {"generation:success": "", "generation:error": "error"}
+# The counts that events state.
 _TOKENS = {"tokens:input": "input_tokens", "tokens:output": "output_tokens", "tokens:total": "total_tokens"}
 
 
@@ -53,10 +54,10 @@ class Stated:
             events[once] = round(value or 0) if once == "duration" else event_name == "generation:success"
         elif event_name == "tokens:ttf":
             events["first_token"] = round(value or 0)
-        elif event_name.startswith("tokens:"):
+        elif event_name in _TOKENS:
             tokens: Usage = events.get("tokens") or Usage()
-            field = f"{event_name.removeprefix('tokens:')}_tokens"
-            counts: dict[str, Any] = {field: (getattr(tokens, field) or 0) + round(value or 0)}
+            name = _TOKENS[event_name]
+            counts: dict[str, Any] = {name: (getattr(tokens, name) or 0) + round(value or 0)}
             events["tokens"] = replace(tokens, **counts)
         elif event_name == "tool_call":
             events.setdefault("tools", []).append(str(data.get("toolKey", "")))
