@@ -112,24 +112,17 @@ def _conversation_id(run: RunState) -> str:
 
 def _first_times(run: RunState, calls: Sequence[CountedCall]) -> tuple[int | None, int | None]:
     """Return the milliseconds to the first token and to the first visible text, as stated or as seen."""
-    token_at, answer_at = _seen_first_times(run, calls)
-    stated_at = run.stated.first_token_at
-    if stated_at is not None and answer_at is not None:
-        answer_at = max(answer_at, stated_at)
-    to_answer = _since_opened(run, answer_at)
-    if "first_token" in run.stated.events:  # run.tracker
-        return run.stated.events["first_token"], to_answer
-    if stated_at is not None:  # run.first_token()
-        return _since_opened(run, stated_at), to_answer
-    return _since_opened(run, token_at), to_answer
-
-
-def _seen_first_times(run: RunState, calls: Sequence[CountedCall]) -> tuple[float | None, float | None]:
-    """Return when the first token and the first visible text were seen, on the run's clock."""
     has_calls = any(call.call.source != "sdk" for call in calls)  # LaunchDarkly's SDK has no such times
     if has_calls or run.output.is_whole:
-        return run.ledger.first_times()
-    return run.output.first_token_at, run.output.first_answer_at
+        token_at, answer_at = run.ledger.first_times()
+    else:
+        token_at, answer_at = run.output.first_token_at, run.output.first_answer_at
+    stated_at = run.stated.first_token_at  # by run.first_token()
+    if stated_at is not None:
+        token_at = stated_at
+        answer_at = None if answer_at is None else max(answer_at, stated_at)
+    to_token = run.stated.events.get("first_token", _since_opened(run, token_at))  # run.tracker comes first
+    return to_token, _since_opened(run, answer_at)
 
 
 def _since_opened(run: RunState, at: float | None) -> int | None:
