@@ -160,18 +160,16 @@ class Reporter:
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
         with self._lock:
             self.runs += 1
-        if not self._looks_for_stable_contexts:
-            pass
-        elif record.ld_context is None or not run.scope.is_one_time(record.ld_context):
-            self._looks_for_stable_contexts = False
-        elif self.runs >= _MANY_RUNS:
-            self._looks_for_stable_contexts = False
-            self._diagnostics.note(
-                "one_time_contexts",
-                "ld_context",
-                "Each run so far had an LD context that no other request has, so rollouts and experiments change "
-                "with each request. Give ld_context=…, or Settings(visitors=VisitorSettings()).",
-            )
+        if self._looks_for_stable_contexts:
+            is_one_time = record.ld_context is not None and run.scope.is_one_time(record.ld_context)
+            self._looks_for_stable_contexts = is_one_time and self.runs < _MANY_RUNS
+            if is_one_time and not self._looks_for_stable_contexts:
+                self._diagnostics.note(
+                    "one_time_contexts",
+                    "ld_context",
+                    "Each run so far had an LD context that no other request has, so rollouts and experiments change "
+                    "with each request. Give ld_context=…, or Settings(visitors=VisitorSettings()).",
+                )
         for index, sink in enumerate(self._sinks):
             companion = run.companions.get(index)
             try:
