@@ -15,7 +15,6 @@ from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.response import RunHooks, TokenHooks
 from ._run.state import RunState
 from ._run.stream import StreamHooks, TrackedStream
-from ._run.vote_token import VoteToken
 from ._run.web import as_status
 from .exceptions import ConfigurationError
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
@@ -89,19 +88,16 @@ def serve(
     app: WSGIApp, requests: RequestTracking, environ: WSGIEnviron, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Call a WSGI application in a request scope; end the runs in it when the body is closed."""
-    found: object = environ.get(SCOPE_KEY)
-    is_inner = isinstance(found, RequestScope) and found.services is requests.services
-    scope = (
-        found if isinstance(found, RequestScope) and is_inner else requests.scope(environ, _visitor(requests, environ))
-    )
-    environ[SCOPE_KEY] = scope
-    run = requests.open_run(scope, environ) if requests.opens_runs else None
+    scope, is_inner = environ.get(SCOPE_KEY), True
+    if not isinstance(scope, RequestScope) or scope.services is not requests.services:
+        scope, is_inner = requests.scope(environ, _visitor(requests, environ)), False
+        environ[SCOPE_KEY] = scope
+        start_response = _start_with_cookie(scope, start_response)
+        start_response = _start_with_token(scope, environ, start_response)
+    run = requests.open_run(scope, environ)
     if run is None and is_inner:
         return app(environ, start_response)
     vote_token = None if is_inner else scope.vote_token
-    start_response = _start_with_cookie(scope, None if is_inner else scope.visitor, start_response)
-    if vote_token is not None:
-        start_response = _start_with_token(scope, vote_token, environ, start_response)
 
     def close() -> None:
         if not is_inner:
@@ -224,10 +220,11 @@ def _start_run(run: RunState, start_response: StartResponse) -> StartResponse:
     return start
 
 
-def _start_with_token(
-    scope: RequestScope, vote_token: VoteToken, environ: WSGIEnviron, start_response: StartResponse
-) -> StartResponse:
-    """Return a ``start_response`` that adds the feedback token to the headers."""
+def _start_with_token(scope: RequestScope, environ: WSGIEnviron, start_response: StartResponse) -> StartResponse:
+    """Return a ``start_response`` that adds the feedback token to the headers, if the application wants that."""
+    vote_token = scope.vote_token
+    if vote_token is None:
+        return start_response
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
         with scope.services.diagnostics.guard("feedback token", "headers"):
@@ -248,9 +245,9 @@ def _visitor(requests: RequestTracking, environ: WSGIEnviron) -> Visitor | None:
     )
 
 
-def _start_with_cookie(scope: RequestScope, visitor: Visitor | None, start_response: StartResponse) -> StartResponse:
+def _start_with_cookie(scope: RequestScope, start_response: StartResponse) -> StartResponse:
     """Return a ``start_response`` that sets the cookie of a new visitor, if a run needs one."""
-    if visitor is None or not visitor.cookie:
+    if scope.visitor is None or not scope.visitor.cookie:
         return start_response
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
