@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -240,3 +241,19 @@ def test_a_middleware_that_sees_no_calls(tracking: Tracking, caplog: pytest.LogC
     [line] = caplog.messages
     assert line.startswith("No provider call was seen in 20 requests of the middleware for 'chat'")
     assert tracking.stats().diagnostics["no_call"] == 1
+
+
+def test_a_middleware_that_sees_responses_only(tracking: Tracking, caplog: pytest.LogCaptureFixture) -> None:
+    """A gateway whose requests are reported from the responses of the provider needs no advice."""
+    usage = {"prompt_tokens": 1013, "completion_tokens": 77}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello!"}, "finish_reason": "stop"}
+
+    def answer(_environ: Any, start: Any) -> list[bytes]:
+        start("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode()]
+
+    app = WSGITrackingMiddleware(answer, tracking, config_key="chat")
+    for _ in range(30):
+        list(app({"REQUEST_METHOD": "POST"}, lambda *_args: lambda _data: None))
+        tracking.flush()
+    assert (tracking.stats().runs, caplog.messages) == (30, [])

@@ -51,6 +51,9 @@ class Reporter(Protocol):
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
 
+    def has_reported(self, config_key: str) -> bool:
+        """Return whether an earlier run of this AI Config was reported."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

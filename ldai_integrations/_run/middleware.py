@@ -23,7 +23,7 @@ from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, check_ld_context, check_takes_request, check_variables, variables_for
 from .state import RunState, open_run
 from .vote_token import VoteToken
-from .web import method_of
+from .web import method_of, path_of
 
 # After so many requests without a provider call, there may be one that nobody sees.
 _MANY_REQUESTS = 20
@@ -118,12 +118,14 @@ class RequestTracking:
             if not options.counts_without_call and method_of(request) not in ("GET", "HEAD"):
                 self._look_for_calls(key)
             variables = variables_for(self._variables, diagnostics, key, (request,))
-            return open_run(scope, options, variables=variables, parent=parent)
+            run = open_run(scope, options, variables=variables, parent=parent)
+            run.path = path_of(request)
+            return run
         return None
 
     def _look_for_calls(self, config_key: str) -> None:
-        """Say once if many requests were made and no provider call was seen."""
-        if next(self._numbers) == _MANY_REQUESTS and not self.services.reporter.expects_calls(config_key):
+        """Say once if many requests were made and none of them was reported."""
+        if next(self._numbers) == _MANY_REQUESTS and not self.services.reporter.has_reported(config_key):
             self.services.diagnostics.note(
                 "no_call",
                 f"{config_key}: middleware",

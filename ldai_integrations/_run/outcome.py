@@ -32,7 +32,7 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
     saw_calls = bool(calls) or has_added or "tokens" in stated
     is_generation = saw_calls or run.may_miss_calls or _is_answer(run, own)
     if not (is_generation or run.counts_without_call or run.error_by_result is not None):
-        if own is not None and run.output.is_response:
+        if own is not None and run.output.is_response and not _is_stored(run, own):
             _note_no_call(run)
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
@@ -53,12 +53,17 @@ def _is_answer(run: RunState, own: Reading | None) -> bool:
     JSON of the application may contain the usage of an answer that it has cached. A provider's has a finish reason, or
     input only, as embeddings have.
     """
-    if own is None or not (run.counts_without_call or run.output.is_response):
+    if own is None or _is_stored(run, own) or not (run.counts_without_call or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
     has_input_only = own.usage is not None and own.usage.input_tokens is not None and own.usage.output_tokens is None
     may_be_cached = run.services.reporter.expects_calls(run.config_key)
     return is_streamed or has_input_only or bool(own.finish_reasons or own.error) or not may_be_cached
+
+
+def _is_stored(run: RunState, own: Reading) -> bool:
+    """Return whether a response was generated before the request of the run, whose path has its id."""
+    return not set(own.ids).isdisjoint(run.path.split("/"))
 
 
 def _outcome_without_call(run: RunState, status: int | None) -> Outcome:

@@ -51,8 +51,9 @@ class Reporter:
         self._openers: list[tuple[int, Any]] = [
             (index, sink) for index, sink in enumerate(sinks) if callable(getattr(sink, "accompany", None))
         ]
-        # The keys of the AI Configs of runs in which a provider call was seen.
+        # The keys of the AI Configs of runs in which a provider call was seen, and of runs that were reported.
         self._keys_with_calls: set[str] = set()
+        self._reported_keys: set[str] = set()
         self._lock = ForkSafeLock()
         #: How many runs were reported.
         self.runs = 0
@@ -61,6 +62,10 @@ class Reporter:
     def expects_calls(self, config_key: str) -> bool:
         """Return whether an earlier run of this AI Config made a provider call that was seen."""
         return config_key in self._keys_with_calls
+
+    def has_reported(self, config_key: str) -> bool:
+        """Return whether an earlier run of this AI Config was reported."""
+        return config_key in self._reported_keys
 
     def open(self, run: RunState) -> None:
         """Take a run that was opened, and announce it."""
@@ -158,6 +163,7 @@ class Reporter:
             self._diagnostics.failed("judge", run.config_key, exc)
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
+        self._reported_keys.add(record.config_key)
         with self._lock:
             self.runs += 1
         if self._looks_for_stable_contexts:

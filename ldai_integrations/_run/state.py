@@ -52,6 +52,8 @@ class RunState:
     has_nested_usage: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
     sdk_calls: SdkCalls | None = None
+    #: The path of the request, if a middleware has opened the run.
+    path: str = ""
     error: BaseException | None = None
     error_by_result: bool | None = None
     #: The messages that the application got for its request to a provider.

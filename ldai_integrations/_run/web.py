@@ -28,6 +28,13 @@ def method_of(request: object) -> str:
     return str(getattr(request, "method", ""))
 
 
+def path_of(request: object) -> str:
+    """Return the path of a request."""
+    if isinstance(request, Mapping):
+        return str(request.get("path") or request.get("PATH_INFO") or "")
+    return str(getattr(request, "path", ""))
+
+
 def status_of_exception(exc: BaseException) -> int | None:
     """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
     origins = [origin_of(cls) for cls in type(exc).__mro__]

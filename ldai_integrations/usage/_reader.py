@@ -13,7 +13,7 @@ from typing import Any
 from ..records import Usage
 from ._draft import Draft
 from ._fields import MOST_CLASSES, fields_of, fields_stored_in, get, is_a, is_record, number, text
-from ._formats import FORMATS, NESTED, Format
+from ._formats import FORMATS, NESTED, OF_PROVIDERS, Format
 from ._readings import Reading
 
 # What Bedrock appends to the last chunk of any model's stream.
@@ -107,7 +107,8 @@ def extract_stream(events: Iterable[object]) -> Usage | None:
 def is_response(value: object) -> bool:
     """Return whether a JSON value is itself the response of a provider, or its error object.
 
-    Use it to tell the answer of a proxy from a page that contains a stored response, or the text of an error.
+    Use it to tell the answer of a proxy from a page that contains a stored response or the state of an agent, and from
+    the text of an error.
 
     Args:
         value: The parsed JSON. Never raises.
@@ -119,7 +120,7 @@ def is_response(value: object) -> bool:
     if type(event) is not dict:
         return False
     is_error = is_a(event.get("error"), dict) and event.keys() <= _OF_ERRORS
-    return is_error or any(read_format(event, Draft()) for read_format in NESTED)
+    return is_error or any(read_format(event, Draft()) for read_format in OF_PROVIDERS)
 
 
 def is_provider_line(item: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flask
@@ -22,7 +23,7 @@ from ldai_integrations.starlette import TrackingMiddleware
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, ai_config
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from .provider import IN, Provider
+from .provider import IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
 BODY = {
@@ -33,8 +34,22 @@ BODY = {
     "usage": {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180},
 }
 Get = Callable[[str], int]
-#: Pages that show how a job has ended.
-JOBS: dict[str, Any] = {"/jobs/1": {"status": "done", "result": BODY}, "/jobs/2": {"status": "failed", "error": "no"}}
+#: An answer as LangChain and LangGraph keep it.
+MESSAGE = {
+    "type": "ai",
+    "id": "run-1",
+    "content": "Hello there",
+    "response_metadata": {"finish_reason": "stop"},
+    "usage_metadata": {"input_tokens": IN, "output_tokens": OUT, "total_tokens": IN + OUT},
+}
+#: Pages that show how a job has ended, what was said in a chat, and a response that the provider has stored.
+STORED: dict[str, Any] = {
+    "/jobs/1": {"status": "done", "result": BODY},
+    "/jobs/2": {"status": "failed", "error": "no"},
+    "/chats/1": {"messages": [{"type": "human", "content": "Hi"}, MESSAGE]},
+    "/threads/1/state": {"values": {"messages": [MESSAGE]}},
+    f"/v1/chat/completions/{BODY['id']}": BODY,
+}
 #: Paths that serve no generation, and their status.
 PAGES = {
     "/health": 200,
@@ -42,8 +57,7 @@ PAGES = {
     "/static.css": 200,
     "/json": 200,
     "/v1/messages/count_tokens": 200,
-    "/jobs/1": 200,
-    "/jobs/2": 200,
+    **dict.fromkeys(STORED, 200),
     "/refused": 400,
     "/missing": 404,
 }
@@ -60,8 +74,8 @@ def flask_app(ask: Callable[[], str]) -> flask.Flask:
     app.get("/json", endpoint="json")(lambda: {"status": "ok"})
     app.get("/v1/messages/count_tokens", endpoint="count")(lambda: {"input_tokens": 14})
     app.get("/usage", endpoint="usage")(lambda: {"answer": "Hi", "usage": BODY["usage"]})
-    app.get("/jobs/1", endpoint="done")(lambda: JOBS["/jobs/1"])
-    app.get("/jobs/2", endpoint="failed")(lambda: JOBS["/jobs/2"])
+    for path, page in STORED.items():
+        app.get(path, endpoint=path.replace(".", "-"))(lambda page=page: page)
     app.get("/refused", endpoint="refused")(lambda: ("no", 400))
     app.get("/broken", endpoint="broken")(lambda: ("broken", 500))
     return app
@@ -78,8 +92,7 @@ def starlette_routes(ask: Callable[[], str]) -> list[Route]:
         "/json": lambda: JSONResponse({"status": "ok"}),
         "/v1/messages/count_tokens": lambda: JSONResponse({"input_tokens": 14}),
         "/usage": lambda: JSONResponse({"answer": "Hi", "usage": BODY["usage"]}),
-        "/jobs/1": lambda: JSONResponse(JOBS["/jobs/1"]),
-        "/jobs/2": lambda: JSONResponse(JOBS["/jobs/2"]),
+        **{path: partial(JSONResponse, page) for path, page in STORED.items()},
         "/refused": lambda: PlainTextResponse("no", 400),
         "/broken": lambda: PlainTextResponse("broken", 500),
     }

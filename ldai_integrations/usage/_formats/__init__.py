@@ -139,3 +139,5 @@ FORMATS: tuple[Format, ...] = (
 )
 # For values inside an unknown object, where an "error" or a "total_tokens" may have another meaning.
 NESTED = tuple(one for one in FORMATS if one not in (read_error, read_usage_object))
+# What providers and gateways answer. The results and states of frameworks may contain answers of earlier requests.
+OF_PROVIDERS = tuple(one for one in NESTED if one.__module__ != frameworks.__name__)
