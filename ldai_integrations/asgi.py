@@ -120,10 +120,11 @@ class ASGITrackingMiddleware:
             return await self.app(scope, receive, send)
         services = self._requests.services
         flushing = services.flushing
-        flushing.ensure_started()  # a server may have forked after the import; here it delays no request
-        await services.start.await_end()
-        # tiktoken holds Python's global lock while it loads an encoding. Here no request has to wait for it.
-        await call_off_loop(lambda: warm_up(timeout=services.settings.start_wait))
+        with services.diagnostics.guard("start", "lifespan"):
+            flushing.ensure_started()  # a server may have forked after the import; here it delays no request
+            await services.start.await_end()
+            # tiktoken holds Python's global lock while it loads an encoding. Here no request has to wait for it.
+            await call_off_loop(lambda: warm_up(timeout=services.settings.start_wait))
 
         async def send_after_flush(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):

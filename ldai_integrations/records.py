@@ -124,16 +124,24 @@ class Usage:
         ).with_total()
 
     def __add__(self, other: Usage) -> Usage:
-        """Return the usage of both; a count that only one side reports makes the sum a lower bound."""
+        """Return the usage of both; a count that only one side reports makes the sum a lower bound.
+
+        A part of a count, such as cached tokens, is estimated if one side has an estimate without it.
+        """
         if not isinstance(other, Usage):
             return NotImplemented
         left, right = self._completed(other), other._completed(self)
         sums: dict[str, int | None] = {}
+        estimated = left.estimated | right.estimated
         lower_bound = left.lower_bound or right.lower_bound
         for name in COUNTS:
             known = [count for count in (getattr(left, name), getattr(right, name)) if count is not None]
             sums[name] = sum(known) if known else None
-            lower_bound |= len(known) == 1 and name in ("input_tokens", "output_tokens")
+            if len(known) == 1:
+                whole = "output_tokens" if name in _PARTS_OF_OUTPUT else "input_tokens"
+                lower_bound |= name in ("input_tokens", "output_tokens")
+                unknown = left if getattr(left, name) is None else right
+                estimated |= {name} if whole in unknown.estimated else set()
         if sums["input_tokens"] is not None and sums["output_tokens"] is not None:
             totals = [
                 (side.input_tokens or 0) + (side.output_tokens or 0) + (side.other_tokens or 0)
@@ -142,7 +150,6 @@ class Usage:
                 for side in (left, right)
             ]
             sums["total_tokens"] = sum(totals)
-        estimated = left.estimated | right.estimated
         if estimated and sums["total_tokens"] is not None:
             estimated |= {"total_tokens"}
         return Usage(**sums, estimated=estimated, lower_bound=lower_bound)
@@ -155,6 +162,8 @@ class Usage:
         return self.with_total()
 
 
+# The parts of the output. Those of the input are the others.
+_PARTS_OF_OUTPUT = ("reasoning_tokens", "output_audio_tokens", "output_image_tokens")
 #: The names of the counts of a usage, which add up.
 COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
 

@@ -26,7 +26,8 @@ _COUNT_REPLACED = (
 _OF_CALL = "stream_options={'include_usage': True}"
 _TO_ASK = {
     "client": "Ask for it: wrap_client(client, include_usage='always') asks every server, and include_usage=True only "
-    f"OpenAI's own and Azure's. A call outside of a run needs {_OF_CALL}.",
+    f"OpenAI's own and Azure's. A call outside of a run needs {_OF_CALL}. Azure refuses this before the API version "
+    "2024-09-01-preview, and together with data_sources.",
     "framework": f"Have the framework ask for it, for example with LangChain's stream_usage=True, or {_OF_CALL}. If it "
     "has asked, the server does not report it.",
 }
@@ -184,14 +185,16 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
     tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None
     if tokens is not None:
         usage = usage.filled_from(Usage(output_tokens=tokens))
-        run.services.diagnostics.note(
-            "estimated",
-            f"{run.config_key}: no call",
+        cause = "no call"
+        text = (
             "No provider's usage was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap "
             "the provider's client with wrap_client(), or give the response to run.observe(). If the answer came from "
-            "a cache, call run.discard().",
-            run.config_key,
+            "a cache, call run.discard()."
         )
+        if own is not None and not run.output.is_whole:
+            cause = "not in the output"
+            text = f"A provider's stream in a run of %r has no usage, so its tokens are estimated. {_OBSERVED}"
+        run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
     return None if usage == Usage() else usage
 
 

@@ -21,6 +21,7 @@ _ADDING = (
     "conversation",
     "prompt",
     "web_search_options",
+    "data_sources",
     "mcp_servers",
     "container",
     "cachedContent",
@@ -171,7 +172,8 @@ class Conversation:
 def read_request(request: object) -> Conversation:
     """Read a request of any API: the names of their fields do not mean different things."""
     fields = fields_of(request)
-    added = (fields.get(name) for name in _ADDING)
+    extra = fields_of(fields.get("extra_body"))  # what openai's client adds to the request
+    added = (one.get(name) for name in _ADDING for one in (fields, extra))
     # A library's own mark for "not given" is none of these.
     is_partial = any(text(one) or is_record(one) or is_list(one) for one in added if one is not None)
     is_partial |= dig(fields, "config.cached_content", "additionalModelRequestFields.tools") is not None

@@ -58,6 +58,8 @@ def undefined(tree: ast.Module) -> set[str]:
             known.add(node.name)
         elif isinstance(node, ast.arg):
             known.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            known.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             known |= {(name.asname or name.name).partition(".")[0] for name in node.names}
     return used - known

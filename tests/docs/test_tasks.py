@@ -24,7 +24,7 @@ from ldai_integrations.exceptions import ConfigurationError, UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..clients import makers
-from ..clients.answers import chat, whole
+from ..clients.answers import Answer, chat, whole
 from ..clients.provider import serving
 from ..conftest import Clock, Decorate, Events
 from ..ledger.provider import serving as breaking
@@ -253,6 +253,25 @@ def test_a_schema_of_the_answer(monkeypatch: pytest.MonkeyPatch, records: list[R
     [request] = provider.requests
     assert request["response_format"]["json_schema"]["schema"] == variation["outputFormat"]
     assert answer == {"number": "1001"}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_stream_of_httpx(status: int, records: list[RunRecord]) -> None:
+    """The lines of a stream are one call with the provider's figures, or a failed one."""
+    last = {"done": True, "done_reason": "stop", "prompt_eval_count": 1013, "eval_count": 77}
+    lines = [{"done": False, "message": {"content": "Hello"}}, {**last, "message": {"content": ""}}]
+    parts = [json.dumps({"model": "llama3", **line}).encode() + b"\n" for line in lines]
+    with OfflineLaunchDarkly({"support-bot": ai_config("llama3")}), serving() as provider:
+        answer = run_block("clients.md", "OLLAMA =", replace={"http://127.0.0.1:11434": provider.url})["answer"]
+        provider.queued.append(lambda _request: Answer(parts, "application/x-ndjson", status=status))
+        text = "".join(answer("Hello?"))
+
+    [record] = records
+    if status == 200:
+        assert (text, record.outcome, record.calls) == ("Hello", "success", 1)
+        assert record.usage == Usage(1013, 77, 1090)
+    else:
+        assert (text, record.outcome, record.failed_calls) == ("Please try again later.", "error", 1)
 
 
 def test_tools() -> None:

@@ -371,6 +371,21 @@ async def _quiet_lifespan(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
+def test_a_failure_of_ours_does_not_stop_the_start(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An application starts although the library cannot start a thread; the failure is logged."""
+
+    def refuse(**_options: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("ldai_integrations.asgi.warm_up", refuse)
+    sent = call(ASGITrackingMiddleware(_quiet_lifespan, tracking), {"type": "lifespan"}, LIFESPAN)
+
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert any(line.startswith("start failed for 'lifespan'") for line in caplog.messages)
+
+
 def test_an_application_without_lifespan_says_so_as_before(tracking: Tracking) -> None:
     """The exception by which an application refuses the lifespan reaches the server."""
 

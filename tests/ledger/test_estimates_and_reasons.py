@@ -125,6 +125,27 @@ def test_the_remedy_for_an_observed_stream(
     assert "wrap_client" not in line
 
 
+def test_the_remedy_for_a_stream_that_is_passed_on(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line of a provider's stream that only the response shows names the option of the call."""
+    choice = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}
+    head = {"id": "c", "object": "chat.completion.chunk", "model": "gpt-4o-mini"}
+    frames = [{**head, "choices": [choice]}, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+
+    @track_ai(config_key="chat")
+    def handler() -> Iterator[str]:
+        yield from (f"data: {json.dumps(frame)}\n\n" for frame in frames)
+
+    assert list(handler())
+    [record] = runs.wait()
+    assert record.usage is not None
+    assert "output_tokens" in record.usage.estimated
+    (line,) = caplog.messages
+    assert line.startswith("A provider's stream in a run of 'chat' has no usage")
+    assert line.endswith("with stream_options={'include_usage': True} in the call.")
+
+
 def test_a_whole_response_without_usage(
     provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:

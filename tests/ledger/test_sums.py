@@ -164,6 +164,17 @@ def test_several_calls(provider: Provider, openai: Any, anthropic: Any, runs: Re
     assert usage.input_tokens is not None
     assert usage.input_tokens > 171 + 18 + 2 * IN
     assert usage.cached_input_tokens == 161 + IN
+    assert usage.estimated >= {"input_tokens", "cached_input_tokens"}
+
+
+def test_parts_of_an_estimate_are_not_known() -> None:
+    """Cached and reasoning tokens are marked beside an estimate without them, and exact beside exact calls."""
+    exact = Usage(1233, 99, cached_input_tokens=633, reasoning_tokens=29)
+    estimate = Usage(4, 1, estimated=frozenset({"input_tokens", "output_tokens"}))
+    total = exact + estimate
+    assert (total.cached_input_tokens, total.reasoning_tokens) == (633, 29)
+    assert total.estimated >= {"cached_input_tokens", "reasoning_tokens"}
+    assert not (exact + Usage(7, 2)).estimated
 
 
 @pytest.mark.parametrize("wrapped_first", [True, False])

@@ -395,6 +395,7 @@ URL: Json = {"url": "https://example.com/cat.png"}
         ("chat", of_chat({"type": "file", "file": {"file_id": "f"}})),
         ("chat", of_chat({"type": "image_url", "image_url": URL})),
         ("chat", of_chat(web_search_options={})),
+        ("chat", of_chat(extra_body={"data_sources": [{"type": "azure_search"}]})),
         ("chat", of_chat(tools=[SEARCH])),
         ("responses", of_responses({"role": "user", "content": [{"type": "input_file", "file_id": "f"}]})),
         ("responses", of_responses({"role": "user", "content": [{"type": "input_image", "file_id": "f"}]})),
