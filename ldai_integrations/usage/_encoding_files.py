@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -127,7 +128,8 @@ def find_file(spec: EncodingSpec, directory: Path | None = None) -> tuple[Path, 
 def _candidates(spec: EncodingSpec, directory: Path | None) -> Iterator[Path]:
     name = spec.cache_name
     places = [os.environ.get("TIKTOKEN_CACHE_DIR"), os.environ.get("DATA_GYM_CACHE_DIR")]
-    places.append(os.path.join(tempfile.gettempdir(), "data-gym-cache"))
+    with suppress(FileNotFoundError):  # no directory can be written to, for example because the disk is full
+        places.append(os.path.join(tempfile.gettempdir(), "data-gym-cache"))
     for place in places:
         if place:
             yield Path(place) / name

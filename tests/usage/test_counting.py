@@ -212,6 +212,19 @@ def test_without_rank_files_the_estimate_is_close(nothing_loaded: Path, text: st
         assert estimate == pytest.approx(49 * (len(text) // len(PROSE)), rel=0.15)
 
 
+def test_without_a_temporary_directory(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other places are searched although there is no temporary directory, as on a full disk."""
+
+    def fail() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", fail)
+    spec = EncodingSpec("tiny", hashlib.sha256(b"tiny").hexdigest(), "https://example.com/tiny", "x")
+    (nothing_loaded / spec.cache_name).write_bytes(b"tiny")
+    assert find_file(spec) == (nothing_loaded / spec.cache_name, b"tiny")
+    assert find_file(CL100K) is None
+
+
 def test_a_missing_rank_file_is_told_with_the_remedy(nothing_loaded: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One line says what to install or to run."""
     warm_up(timeout=10)
