@@ -25,8 +25,8 @@ class CallReader(Protocol):
     def awaits_usage(self) -> bool:
         """Whether the finish reason has been read, and the usage has not."""
 
-    def is_left_to(self, worker: object) -> bool | None:
-        """Return whether no other thread or task than this one may read on; ``None`` if that is not known."""
+    def waiting_share(self, worker: object) -> float:
+        """Return for which share of the longest wait another thread or task than this one may still read on."""
 
     def on_item(self, item: object) -> object:
         """Read an item or an event."""

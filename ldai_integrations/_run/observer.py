@@ -131,17 +131,17 @@ class Observer(StreamHooks):
             self._fail_to_read(exc)
         return False
 
-    def is_left_to(self, worker: object) -> bool | None:
-        """Return whether no other thread or task than this one may read on; ``None`` if the stream does not show it.
+    def waiting_share(self, worker: object) -> float:
+        """Return for which share of the longest wait another thread or task than this one may still read on.
 
-        A loop that was left drops its iterator, unless that is the stream itself.
+        It is 0 if nobody reads the stream. A loop that was left drops its iterator, unless that is the stream itself,
+        which does not show whether somebody reads it: then it is one half.
         """
         iterator = self.iterator() if self.iterator is not None else None
-        if iterator is None or self._worker in (None, worker):
-            return True
-        if isinstance(self._worker, asyncio.Task) and self._worker.done():
-            return True
-        return None if issubclass(type(iterator), Proxy) else False
+        is_over = isinstance(self._worker, asyncio.Task) and self._worker.done()
+        if iterator is None or is_over or self._worker in (None, worker):
+            return 0.0
+        return 0.5 if issubclass(type(iterator), Proxy) else 1.0
 
     def on_end(self, exc: BaseException | None) -> None:
         """Note the end of the stream."""

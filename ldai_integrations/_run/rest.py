@@ -15,7 +15,7 @@ from functools import partial
 
 from .background import call_off_loop, is_on_event_loop, sleep
 from .context import Services
-from .events import find_worker
+from .events import CallReader, find_worker
 from .ledger import ProviderCall
 
 # How often it looks whether another thread or task has read the usage.
@@ -49,22 +49,28 @@ async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None
             await call_off_loop(partial(_read_rest, services, call, until, worker))
 
 
-def _is_read_by_another(services: Services, call: ProviderCall, until: float, worker: object) -> bool:
-    """Return whether another thread or task may still read the usage; give it up when the time is over."""
-    rest, now = call.rest, time.monotonic()
-    is_left = True if rest is None else rest.is_left_to(worker)  # the other one may read the usage now
-    if is_left is None:
-        return now < until - services.settings.usage_wait / 2
-    if now >= until:
+def _waits_for_another(services: Services, call: ProviderCall, until: float, worker: object) -> bool:
+    """Return whether to wait for another thread or task, which may still read the usage."""
+    rest = call.rest
+    if rest is None:  # it has read the usage
+        return False
+    skipped = services.settings.usage_wait * (1 - rest.waiting_share(worker))
+    return time.monotonic() < until - skipped
+
+
+def _rest_of(call: ProviderCall, until: float) -> tuple[CallReader | None, float]:
+    """Return what reads the rest of a call, and the seconds for it; give the rest up if the time is over."""
+    seconds = until - time.monotonic()
+    if seconds <= 0:
         call.rest = None
-    return not is_left and call.rest is not None
+    return call.rest, seconds
 
 
 def _read_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
-    while _is_read_by_another(services, call, until, worker):
+    while _waits_for_another(services, call, until, worker):
         time.sleep(_POLL_SECONDS)
-    rest, seconds = call.rest, until - time.monotonic()
-    if rest is None or seconds <= 0 or not hasattr(rest.stream, "__iter__"):
+    rest, seconds = _rest_of(call, until)
+    if rest is None or not hasattr(rest.stream, "__iter__"):
         return
 
     def read_on() -> None:
@@ -86,10 +92,10 @@ def _read_rest(services: Services, call: ProviderCall, until: float, worker: obj
 
 
 async def _aread_rest(services: Services, call: ProviderCall, until: float, worker: object) -> None:
-    while _is_read_by_another(services, call, until, worker):
+    while _waits_for_another(services, call, until, worker):
         await sleep(_POLL_SECONDS)
-    rest, seconds = call.rest, until - time.monotonic()
-    if rest is None or seconds <= 0:
+    rest, seconds = _rest_of(call, until)
+    if rest is None:
         return
 
     async def read_on() -> None:
