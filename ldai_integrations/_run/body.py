@@ -14,7 +14,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from ..usage import AmazonDecoder, Reading, SSEReader, StreamReader, decoder, is_provider_line, is_response, read
+from ..usage import (
+    AmazonDecoder,
+    Decoder,
+    Reading,
+    SSEReader,
+    StreamReader,
+    decoder,
+    is_provider_line,
+    is_response,
+    read,
+)
 from .proxy import Proxy
 
 _SSE_TYPE = "text/event-stream"
@@ -27,9 +37,9 @@ MOST_PARSED = 262_144
 # How many characters are parsed for that, in less than 1 ms. A longer line is recognised by its start. What was cut off
 # of bytes has at least so many characters.
 _LONGEST_PARSED = MOST_PARSED // 4
-# How many compressed bytes of a stream are decoded as they pass, because they may become a thousand times as many. What
-# follows a larger part is decoded when the run is reported, and so are documents.
-_MOST_DECODED = 2_048
+# How many times as many bytes compressed ones may become. How many of a stream are decoded as they pass: what follows a
+# larger part is decoded when the run is reported, and so are documents.
+_MOST_TIMES, _MOST_DECODED = 1_000, 2_048
 # Longest first line of JSON, in bytes, of a body that may be lines of JSON. It is parsed as it passes.
 _LONGEST_FIRST_LINE = 16_384
 # How an event ends, a sign of the one with the usage of an OpenAI stream, and how long it can be, in bytes.
@@ -83,12 +93,14 @@ class BodyReader:
     """
 
     def __init__(self, content_type: str, content_encoding: str = "", *, limit: int) -> None:
-        self._decoder = decoder(content_encoding) if content_encoding else None
-        #: Whether the body is compressed in a way that the standard library cannot decode.
-        self.is_undecodable = bool(content_encoding) and self._decoder is None
         self._events = AmazonDecoder() if is_amazon_type(content_type) else None
         self._is_sse_type = media_type(content_type) == _SSE_TYPE
         self._is_stream_type = is_stream_type(content_type) or self._events is not None
+        self._decoder: Decoder | None = None
+        if content_encoding:
+            self._decoder = decoder(content_encoding, most=None if self._is_stream_type else limit + 1)
+        #: Whether the body is compressed in a way that the standard library cannot decode.
+        self.is_undecodable = bool(content_encoding) and self._decoder is None
         self._lines = SSEReader() if self._events is not None else None
         self._document: bytearray | None = None
         if self._lines is None and (self._is_stream_type or is_json_type(content_type)):
@@ -102,8 +114,9 @@ class BodyReader:
 
     @property
     def size(self) -> int:
-        """How much has passed of what is read at the end, in bytes."""
-        return self._size + len(self._document or b"") + (self._lines.size if self._lines is not None else 0)
+        """How much there may be to read at the end, in bytes."""
+        compressed = self._size * _MOST_TIMES
+        return compressed + len(self._document or b"") + (self._lines.size if self._lines is not None else 0)
 
     @property
     def answered(self) -> bool:
@@ -122,7 +135,8 @@ class BodyReader:
         data = data if isinstance(data, str) else bytes(data)
         if self._decoder is not None:
             data = data.encode("utf-8", "replace") if isinstance(data, str) else data
-            if not self._is_stream_type or self._compressed or len(data) > _MOST_DECODED:
+            is_short = len(data) <= _MOST_DECODED and not self._decoder.is_nested
+            if not self._is_stream_type or self._compressed or not is_short:
                 self._keep(data)
                 return False
             data = self._decoder.decode(data)

@@ -240,12 +240,14 @@ class _Step(Protocol):
 class Decoder:
     """An incremental decoder of one body.
 
-    It never raises. After corrupt data, or after 64 MiB of output, it returns nothing more and is ``exhausted``.
+    It never raises. After corrupt data, or after the most output, it returns nothing more and is ``exhausted``.
     """
 
-    def __init__(self, steps: list[_Step]) -> None:
+    def __init__(self, steps: list[_Step], most: int) -> None:
         self._steps = steps
-        self._left = _MOST
+        self._left = most
+        #: Whether the body was encoded several times, so that a few bytes may become very many.
+        self.is_nested: bool = len(steps) > 1
         #: Whether the rest of the body cannot be decoded, or is not decoded because it is too large.
         self.exhausted: bool = False
 
@@ -321,7 +323,7 @@ _STEPS: dict[str, Callable[[], _Step]] = {
 }
 
 
-def decoder(content_encoding: str) -> Decoder | None:
+def decoder(content_encoding: str, *, most: int | None = None) -> Decoder | None:
     """Return a decoder for a ``Content-Encoding``, or ``None`` if the standard library cannot decode it.
 
     Supported are gzip, x-gzip, deflate, identity, zstd (since Python 3.14), and combinations such as
@@ -329,6 +331,7 @@ def decoder(content_encoding: str) -> Decoder | None:
 
     Args:
         content_encoding: The value of the header; empty for a body that is not encoded.
+        most: How many bytes it returns in all, 64 MiB by default.
     """
     steps: list[_Step] = []
     names = [name.strip().lower() for name in content_encoding.split(",")]
@@ -339,7 +342,7 @@ def decoder(content_encoding: str) -> Decoder | None:
             steps.append(_STEPS[name]())
         except (KeyError, ImportError):
             return None
-    return Decoder(steps)
+    return Decoder(steps, _MOST if most is None else most)
 
 
 class AmazonDecoder:

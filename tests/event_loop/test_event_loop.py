@@ -51,6 +51,8 @@ def cut(data: bytes, size: int = 65_536) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
+#: 200 bytes that become 64 MB.
+BOMB = gzip(gzip(gzip(bytes(64 * MB))))
 SSE, JSON = {"content-type": "text/event-stream"}, {"content-type": "application/json"}
 LONG_LINE = chunk(TEXT * 10)
 #: Headers and parts of a response, and whether it has usage that must be found.
@@ -74,6 +76,8 @@ BODIES: dict[str, tuple[dict[str, str], list[bytes], bool]] = {
     "10,000 events": (SSE, [*[chunk("word ")] * 10_000, LAST], True),
     "plain line of 10 MB": (SSE, [b"data: " + TEXT.encode() * 10 + b"\n\n"], False),
     "compressed events": ({**SSE, "content-encoding": "gzip"}, [gzip(chunk(TEXT) * 3 + LAST)], True),
+    "document compressed three times": ({**JSON, "content-encoding": "gzip, gzip, gzip"}, [BOMB], False),
+    "events compressed three times": ({**SSE, "content-encoding": "gzip, gzip, gzip"}, [BOMB], False),
 }
 
 

@@ -174,6 +174,8 @@ def test_a_compressed_body_is_decoded(
     app = app_that_sends(start(content_type="application/json", content_encoding=encoding), body(data))
     sent = call(ASGITrackingMiddleware(app, tracking, config_key="chat"))
 
+    tracking.flush()  # it is decoded on another thread
+
     assert sent[1]["body"] == data
     assert records[0].usage == Usage(input_tokens=5, output_tokens=1, total_tokens=6)
 
