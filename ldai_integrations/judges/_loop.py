@@ -52,7 +52,7 @@ class BoundedLoop:
         self._unsettled: set[Future[None]] = set()
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over = asyncio.Event()
+        self._over = threading.Event()
 
     def submit(self, job: Job) -> bool:
         """Queue a job; return False if too many wait already."""
@@ -95,8 +95,8 @@ class BoundedLoop:
 
     def _stop_if_idle(self) -> None:
         with self._lock:
-            if self._ended and not self._jobs:
-                self._over.set()
+            if self._ended and not self._jobs and self._loop is not None:
+                _stop(self._loop, self._over)
 
     def _start(self, job: Job) -> None:
         task = asyncio.ensure_future(self._run(job))
@@ -109,20 +109,22 @@ class BoundedLoop:
             async with self._places:
                 work = job.context.run(lambda: asyncio.ensure_future(job.work()))
                 done, _ = await asyncio.wait({work}, timeout=self._seconds)
-                self._settle(job, work if done else None)
+                self._settle(job, work if done else asyncio.TimeoutError())
                 if not done:
                     work.cancel()
                     await asyncio.wait({work})
                     _ = work.cancelled() or work.exception()  # the timeout is reported already
         finally:
+            if not job.settled.done():  # a job has cancelled all tasks of the loop
+                self._settle(job, asyncio.CancelledError())
             with self._lock:
                 self._jobs -= 1
             self._stop_if_idle()
 
-    def _settle(self, job: Job, work: asyncio.Future[Any] | None) -> None:
+    def _settle(self, job: Job, work: asyncio.Future[Any] | BaseException) -> None:
         try:
-            if work is None:
-                job.failed(asyncio.TimeoutError())
+            if isinstance(work, BaseException):
+                job.failed(work)
             elif work.cancelled():
                 job.failed(asyncio.CancelledError())
             elif (exc := work.exception()) is not None:
@@ -135,9 +137,10 @@ class BoundedLoop:
             job.settled.set_result(None)
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop, over: asyncio.Event, at_end: Callable[[], None]) -> None:
-    async def run_until_over() -> None:
-        await over.wait()
+def _run_loop(loop: asyncio.AbstractEventLoop, over: threading.Event, at_end: Callable[[], None]) -> None:
+    """Run a loop until it is over. The application's functions may stop it, or cancel all of its tasks."""
+
+    async def end() -> None:
         at_end()
         await asyncio.sleep(0)
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -145,11 +148,14 @@ def _run_loop(loop: asyncio.AbstractEventLoop, over: asyncio.Event, at_end: Call
             await asyncio.wait(others, timeout=_SECONDS_TO_END)
 
     try:
-        loop.run_until_complete(run_until_over())
+        while not over.is_set():
+            loop.run_forever()
+        loop.run_until_complete(end())
     finally:
         loop.close()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
+def _stop(loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
+    over.set()
     with suppress(RuntimeError):  # the loop has ended already
-        loop.call_soon_threadsafe(over.set)
+        loop.call_soon_threadsafe(loop.stop)

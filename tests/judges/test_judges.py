@@ -448,6 +448,29 @@ def test_own_scores(make: Make, events: Events, records: list[RunRecord]) -> Non
     assert tracking.stats().diagnostics == {"evaluate": 10, "judge_answer": 1}
 
 
+@pytest.mark.parametrize("does", ["cancels all tasks", "stops the loop"])
+def test_a_function_that_ends_the_loop(make: Make, events: Events, does: str) -> None:
+    """A score whose function cancels the tasks of its event loop, or stops the loop, does not end the other scores."""
+    tracking = make(None)
+
+    async def end() -> float:
+        if does == "stops the loop":
+            asyncio.get_running_loop().stop()
+        else:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        await asyncio.sleep(0)
+        return 0.25
+
+    for function in (end, lambda: 0.5, lambda: 0.75):
+        with track_ai("chat", tracking=tracking) as run:
+            run.observe(answer())
+            run.evaluate("tone", function)
+        tracking.flush(SECONDS)
+    tracking.close()
+    assert [event.metric_value for event in events.named("tone")][-2:] == [0.5, 0.75]
+
+
 def test_own_scores_of_a_run_that_is_not_reported(make: Make, events: Events) -> None:
     """A disabled run sends no score, now or later; outside a run there is nothing to score."""
     tracking = make(None)
