@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import signal
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from types import CodeType
 from ._locks import ForkSafeLock
 
 logger = logging.getLogger("ldai_integrations")
+_PACKAGE = Path(__file__).parent
 
 #: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
 receivers: list[Callable[[str, str], None]] = []
@@ -132,11 +134,15 @@ class Guard:
 
 
 def describe(exc: BaseException) -> str:
-    """Return the type of an exception and the line that raised it, but not its text, which may quote a prompt."""
-    last = exc.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    place = f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last is not None else ""
+    """Return the type of an exception and its line, but not its text, which may quote a prompt.
+
+    The line is the last one in the file of the application's function, which may have called other packages.
+    """
+    lines = [
+        (Path(frame.f_code.co_filename), line_number) for frame, line_number in traceback.walk_tb(exc.__traceback__)
+    ]
+    file = next((path for path, _ in lines if _PACKAGE not in path.parents), lines[-1][0] if lines else None)
+    place = next((f" at {path.name}:{line_number}" for path, line_number in reversed(lines) if path == file), "")
     return f"{type(exc).__name__}{place}"
 
 
@@ -147,11 +153,8 @@ def raise_if_from_signal(exc: BaseException) -> None:
     ``PyThreadState_SetAsyncExc`` sets leaves no trace of its origin and cannot be recognised.
     """
     handlers = {_code_of(handler) for handler in map(signal.getsignal, _SIGNALS) if callable(handler)}
-    traceback = exc.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code in handlers:
-            raise exc
-        traceback = traceback.tb_next
+    if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__)):
+        raise exc
 
 
 def _code_of(handler: object) -> CodeType | None:

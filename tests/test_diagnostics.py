@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from ldclient import Config, Context, LDClient
 
+from ldai_integrations import Settings, Tracking, track_ai
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.delivery import safe_context
 from ldai_integrations.feedback import Feedback, FeedbackSettings, MemoryStore
@@ -61,6 +63,20 @@ def test_a_failure_is_logged_once_and_counted(caplog: pytest.LogCaptureFixture) 
     assert diagnostics.counts() == {"sink": 3}
     assert [record.__dict__["ldai_subject"] for record in caplog.records] == ["a", "b"]
     assert all(record.exc_info is not None for record in caplog.records)
+
+
+def test_the_line_of_an_exception(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The line that a log line names is in the application's function, also if a package that it calls raised."""
+
+    def variables() -> dict[str, object]:
+        return dict(json.loads("no JSON"))
+
+    tracking = Tracking(client, settings=Settings(flush="never"))
+    with track_ai("chat", tracking=tracking, variables=variables) as run:
+        run.discard()
+    tracking.close()
+    line = variables.__code__.co_firstlineno + 1
+    assert f"JSONDecodeError at test_diagnostics.py:{line}" in caplog.text
 
 
 def test_many_subjects_of_one_kind(caplog: pytest.LogCaptureFixture) -> None:

@@ -85,8 +85,6 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{alternative}")
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
-    if args.by_variation:
-        del columns[TOTAL]
     return _check_conditions(args.fail_if, columns)
 
 

@@ -294,6 +294,12 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a lower "
             "bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True)."
         )
+    elif unfinished and all(call.call.ended_at is not None and not call.call.is_left for call in unfinished):
+        cause = "cut off"
+        text = (
+            "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a "
+            "lower bound. The server, or a proxy before it, broke it off: look at its log."
+        )
     elif unfinished:
         cause = "not read to its end"
         text = (

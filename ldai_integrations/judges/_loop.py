@@ -105,31 +105,32 @@ class BoundedLoop:
 
     async def _run(self, job: Job) -> None:
         """Run a job, which occupies a place until it ends, but wait for its result only as long as allowed."""
+        work: asyncio.Future[Any] | None = None
         try:
             async with self._places:
                 work = job.context.run(lambda: asyncio.ensure_future(job.work()))
                 done, _ = await asyncio.wait({work}, timeout=self._seconds)
-                self._settle(job, work if done else asyncio.TimeoutError())
-                if not done:
+                if done:
+                    exc = asyncio.CancelledError() if work.cancelled() else work.exception()
+                    self._settle(job, work, exc)
+                else:
+                    self._settle(job, work, asyncio.TimeoutError())
                     work.cancel()
                     await asyncio.wait({work})
                     _ = work.cancelled() or work.exception()  # the timeout is reported already
         finally:
             if not job.settled.done():  # a job has cancelled all tasks of the loop
-                self._settle(job, asyncio.CancelledError())
+                self._settle(job, work, asyncio.CancelledError())
             with self._lock:
                 self._jobs -= 1
             self._stop_if_idle()
 
-    def _settle(self, job: Job, work: asyncio.Future[Any] | BaseException) -> None:
+    def _settle(self, job: Job, work: asyncio.Future[Any] | None, exc: BaseException | None) -> None:
+        """Pass on the exception of a job, or else its result."""
         try:
-            if isinstance(work, BaseException):
-                job.failed(work)
-            elif work.cancelled():
-                job.failed(asyncio.CancelledError())
-            elif (exc := work.exception()) is not None:
+            if exc is not None:
                 job.failed(exc)
-            else:
+            elif work is not None:
                 job.done(work.result())
         finally:
             with self._lock:

@@ -442,9 +442,12 @@ class Draft:
 
     def _read(self, call: CallDraft) -> Reading:
         """Return what is known of one call."""
-        may_follow = not (self.has_whole or call.reason)
+        usage, may_follow = call.usage(), not (self.has_whole or call.reason)
+        has_usage_so_far = may_follow and 0 < call.reported_at <= call.spoke_at
+        if usage is not None and has_usage_so_far and usage.output_tokens == 0:  # Gemini counts the output later
+            usage = replace(usage, output_tokens=None, total_tokens=None)
         return Reading(
-            usage=call.usage(),
+            usage=usage,
             text=str(call.text),
             tool_calls=tuple(CalledTool(tool.name, str(tool.arguments)) for tool in call.tool_calls.values()),
             model=call.model,
@@ -459,7 +462,7 @@ class Draft:
             billed=call.billed,
             has_wrong_counts=call.has_wrong_counts,
             has_fees=call.has_fees,
-            has_usage_so_far=may_follow and 0 < call.reported_at <= call.spoke_at,
+            has_usage_so_far=has_usage_so_far,
             is_whole=self.has_whole,
             is_start=self.has_start,
         )

@@ -227,6 +227,14 @@ def test_conditions_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == "ldai: errors > 10% is met in variation 'bad': the value is 50.0%\n"
 
 
+def test_a_condition_on_the_sum_of_the_variations(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --by-variation, the total is checked as well."""
+    half = {"generationSuccessCount": 200, "generationErrorCount": 0}
+    api.will_answer(FULL, [{"variationKey": key, "metrics": half} for key in ("one", "other")])
+    assert ask("--csv", "--by-variation", "--fail-if", "generations > 300") == 1
+    assert capsys.readouterr().err == "ldai: generations > 300 is met: the value is 400\n"
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [

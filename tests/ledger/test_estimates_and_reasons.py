@@ -146,6 +146,25 @@ def test_the_remedy_for_a_stream_that_is_passed_on(
     assert line.endswith("with stream_options={'include_usage': True} in the call.")
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+def test_the_remedy_for_a_stream_without_an_end(
+    is_read: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line says who ended a stream before its finish reason: the server, or the application."""
+    chunks = [{"id": "1", "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("Hello", " there")]
+    with track_ai(config_key="chat") as run:
+        stream = run.observe(iter(chunks))
+        next(stream)
+        if is_read:
+            assert len(list(stream)) == 1
+    [record] = runs.wait()
+    assert record.usage is not None
+    assert record.usage.lower_bound
+    (line,) = caplog.messages
+    assert ("ended without a finish reason" in line) is is_read
+    assert ("Read streams until their finish reason" in line) is not is_read
+
+
 def test_a_whole_response_without_usage(
     provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -133,6 +133,18 @@ def test_an_id_for_each_response_of_a_gemini_stream() -> None:
     assert (reading.text, reading.finish_reasons) == ("ab", ("STOP",))
 
 
+def test_the_first_chunks_of_a_gemini_stream() -> None:
+    """Chunks that count the prompt only do not say that there is no output."""
+    chunk = {
+        "candidates": [{"content": {"parts": [{"text": "Hello"}]}}],
+        "usageMetadata": {"promptTokenCount": 7317, "totalTokenCount": 7317},
+    }
+    usage = reading_of(chunk, chunk).usage
+
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (7317, None, None)
+
+
 def test_a_finish_reason_of_deepseek_on_bedrock() -> None:
     """DeepSeek's choices on Bedrock have a stop reason, which is their finish reason."""
     reading = reading_of({"choices": [{"text": "Hello", "stop_reason": "length"}]})
