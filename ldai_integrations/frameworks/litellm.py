@@ -19,7 +19,7 @@ from .._run.background import call_off_loop
 from .._run.request import ProviderRequest
 from ..providers._servers import host_of, is_openai
 from ..records import Usage
-from ..usage import Reading, parse_amount, read
+from ..usage import Reading, read
 from ._calls import FrameworkCalls
 
 # The formats of requests by LiteLLM's functions, whose asynchronous ones begin with an ``a``; the others take messages.
@@ -130,8 +130,7 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
     """
     reading = read(response)
     if reading is not None and details.get("stream"):
-        cost = parse_amount(details.get("response_cost"))
-        reading = replace(reading, model=str(details.get("model") or reading.model), cost=cost)
+        reading = replace(reading, model=str(details.get("model") or reading.model))
     usage = reading.usage if reading is not None else None
     if reading is None or usage is None:
         return reading

@@ -59,6 +59,8 @@ _PARTS = (
 )
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
+# Where the package LiteLLM keeps the cost that it was sent.
+_SENT_COST = "upstream_usage_cost"
 
 
 @lru_cache
@@ -250,8 +252,14 @@ def _add_modalities(values: dict[str, int], side: str, details: object) -> None:
             values[f"{side}_{kind}"] = values.get(f"{side}_{kind}", 0) + count
 
 
-def read_cost(raw: object) -> Decimal | None:
-    """Return the cost in USD that a gateway or a provider adds to a usage object, or ``None`` if it adds none."""
+def read_cost(raw: object, response: object = None) -> Decimal | None:
+    """Return the cost in USD that a gateway or a provider adds to a usage object, or ``None`` if it adds none.
+
+    The package LiteLLM writes its own list price there for streams, and keeps what was sent beside it.
+    """
+    kept = get(response, "hidden_params")
+    if is_record(kept) and _SENT_COST in kept:
+        return parse_amount(kept[_SENT_COST])
     usage = fields_of(raw)
     cost = usage.get("cost")
     if is_record(cost) or get(cost, "total_cost") is not None:  # Perplexity

@@ -346,13 +346,14 @@ class Draft:
                 code = str(status) if status is not None else "error"
             self.call.error = code[:100]
 
-    def count(self, raw: object, *, shape: Shape | None = None, begun: bool = False) -> bool:
+    def count(self, raw: object, *, shape: Shape | None = None, begun: bool = False, response: object = None) -> bool:
         """Take a usage object; return whether it was one.
 
         Args:
             raw: The object.
             shape: Its shape, if that is not one of ``SHAPES``, because its names are common words.
             begun: The answer has only begun, so that its output is not known yet.
+            response: What has the usage object, if that may be an object of LiteLLM.
         """
         if raw is None:
             return False
@@ -365,7 +366,7 @@ class Draft:
         call = self.call
         call.has_wrong_counts |= counts.has_wrong
         call.has_fees |= has_fees(usage)
-        call.cost = call.cost if (cost := read_cost(usage)) is None else cost
+        call.cost = call.cost if (cost := read_cost(usage, response)) is None else cost
         if counts.shape is COHERE:
             call.billed = read_billed(usage)
         self.name_tier("fast" if usage.get("speed") == "fast" else usage.get("service_tier"))  # Anthropic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from decimal import Decimal
 from threading import current_thread
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from ldai_integrations import Settings, current_run, track_ai, wrap_client
 from ldai_integrations.records import RunRecord
-from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, ai_config
 
 from ..ledger.provider import Provider
 from .stacks.stack import wait_on_running_loop
@@ -317,6 +318,46 @@ def test_a_result_that_is_observed_too_counts_once(
     record = runs.wait(1)[-1]
 
     assert (record.calls, *_figures(record)) == (1, *TOKENS, "provider")
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["reported", "observed"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("sent", [None, 0.25])
+def test_only_a_cost_that_was_sent_replaces_the_prices_of_the_ai_config(
+    sent: float | None, stream: bool, observed: bool, litellm: Any, options: dict[str, Any], provider: Provider
+) -> None:
+    """What LiteLLM computes for a stream is its own list price, so that streams cost as much as whole answers."""
+    usage = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
+    provider.serve(MODEL, usage=usage if sent is None else {**usage, "cost": sent})
+    if stream:
+        options = {**options, "stream": True, "stream_options": {"include_usage": True}}
+    config = ai_config(MODEL, custom={"costPerInputToken": 0.002, "costPerOutputToken": 0.01})
+    settings = Settings(judges=None, usage_wait=10)
+    if observed:
+        settings = Settings(judges=None, frameworks=())
+
+    with OfflineLaunchDarkly({"priced": config}, settings=settings) as launchdarkly:
+        with track_ai(config_key="priced", tracking=launchdarkly.tracking) as run:
+            list(run.observe(litellm.completion(f"openai/{MODEL}", MESSAGES, **options)))
+        cost = launchdarkly.sink.wait(1)[-1].cost
+
+    assert cost is not None
+    expected = (Decimal("53.264"), "ai-config") if sent is None else (Decimal("0.25"), "provider")
+    assert (cost.total_cost, cost.price_source) == expected
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_responses_api_has_the_prices_of_the_ai_config(stream: bool, litellm: Any, options: dict[str, Any]) -> None:
+    """The list price that LiteLLM writes into the last event of a stream is not the provider's."""
+    config = ai_config(MODEL, custom={"costPerInputToken": 0.002, "costPerOutputToken": 0.01})
+
+    with OfflineLaunchDarkly({"priced": config}, settings=Settings(judges=None, usage_wait=10)) as launchdarkly:
+        with track_ai(config_key="priced", tracking=launchdarkly.tracking) as run:
+            list(run.observe(litellm.responses(model=f"openai/{MODEL}", input="Hi", stream=stream, **options)))
+        cost = launchdarkly.sink.wait(1)[-1].cost
+
+    assert cost is not None
+    assert (cost.total_cost, cost.price_source) == (Decimal("53.264"), "ai-config")
 
 
 @pytest.mark.parametrize("ends", ["left", "broken"])

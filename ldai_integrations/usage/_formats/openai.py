@@ -63,7 +63,7 @@ def read_chat(event: object, draft: Draft) -> bool:
     usage = fields.get("usage")
     if usage is None and (groq := fields.get("x_groq")) is not None:
         usage = get(groq, "usage")
-    draft.count(usage)
+    draft.count(usage, response=event)
     draft.fail(fields.get("error"))
     for position, choice in enumerate(choices):
         _add_choice(choice, position, draft, repeats=repeats)
@@ -201,7 +201,7 @@ def _describe(response: object, draft: Draft) -> None:
     draft.describe(response)
     draft.identify(_id_inside(text(get(response, "id"))))
     draft.name_tier(get(response, "service_tier"))
-    draft.count(get(response, "usage"))
+    draft.count(get(response, "usage"), response=response)
     draft.call.has_fees |= any(text(get(item, "type")) in _PAID for item in items(get(response, "output")))
     draft.fail(get(response, "error", "last_error"))
     draft.fail(dig(response, "status_details.error"))
