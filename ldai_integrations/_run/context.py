@@ -191,10 +191,12 @@ class RequestScope:
         else:
             if found is None:
                 return self.anonymous
-            if isinstance(found, Context) and found.valid:
+            # The SDK takes any object for a key, and all visitors whose key is None would be one.
+            if isinstance(found, Context) and found.valid and isinstance(found.key, str):
                 return safe_context(found, self.services.diagnostics)
             if isinstance(found, Context):
-                problem = f"ld_context returned an invalid context: {found.error}"
+                error = found.error or f"its key is not a text but of the type {type(found.key).__name__}"
+                problem = f"ld_context returned an invalid context: {error}"
             else:
                 problem = f"ld_context returned {type(found).__name__}"
                 if hasattr(found, "close") and hasattr(found, "send"):
@@ -203,7 +205,7 @@ class RequestScope:
             "ld_context",
             problem,
             "%s; the request is served with an anonymous context. "
-            "Return a valid ldclient.Context whose key is not empty, or None.",
+            "Return a valid ldclient.Context whose key is a text that is not empty, or None.",
             problem,
         )
         return self.anonymous

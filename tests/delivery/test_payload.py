@@ -306,6 +306,18 @@ def test_bad_values_everywhere(connect: Connect, server: DevServer) -> None:
     assert report.dropped == 0
 
 
+@pytest.mark.parametrize("key", [None, 42, uuid.UUID(int=7)], ids=["none", "number", "uuid"])
+def test_keys_that_are_no_text_in_your_own_events(
+    key: Any, processor: SpoolingEventProcessor, server: DevServer
+) -> None:
+    """A key that the SDK accepts although it is no text costs no other event."""
+    client = _client_of(processor)
+    for context in (Context.create(key), CONTEXT):
+        client.track("keyed", context)
+    assert processor.deliver(30).dropped == 0
+    assert CONTEXT.to_dict() in [event["context"] for event in server.events(key="keyed")]
+
+
 def test_bad_values_and_the_event_processor_of_the_sdk(connect: Connect, server: DevServer) -> None:
     """With the SDK's own event processor, values are replaced before the SDK gets them."""
     tracking = Tracking(connect())

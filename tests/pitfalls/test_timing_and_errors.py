@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -333,6 +334,25 @@ def test_when_a_callable_of_the_users_fails(
     assert [ask(), ask()] == ["system"] * 2
     assert tracking.stats().diagnostics[what] == 2
     assert len(complaints(caplog)) == 1
+
+
+@pytest.mark.parametrize("key", [None, "", 42, uuid.uuid4()], ids=["none", "empty", "number", "uuid"])
+def test_a_context_whose_key_is_no_text(
+    tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture, key: Any
+) -> None:
+    """LaunchDarkly's SDK accepts such a key. Visitors would share a context, so that each run has an anonymous one."""
+
+    @track_ai(config_key="chat", tracking=tracking, ld_context=lambda: Context.create(key))
+    def ask() -> str:
+        return current_run().ld_context.key
+
+    keys = [ask(), ask()]
+
+    assert len({*keys, str(key)}) == 3
+    assert all(record.ld_context is not None and record.ld_context.anonymous for record in records)
+    assert tracking.stats().diagnostics["ld_context"] == 2
+    (line,) = complaints(caplog)
+    assert line.getMessage().startswith("ld_context returned an invalid context: ")
 
 
 def test_when_a_sink_or_a_receiver_fails(client: LDClient, events: Events, caplog: pytest.LogCaptureFixture) -> None:
