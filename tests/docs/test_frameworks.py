@@ -18,11 +18,12 @@ from django.core.wsgi import get_wsgi_application
 from django.test import Client, override_settings
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from flask import Flask
+from flask import Flask, has_request_context
 from werkzeug.test import Client as WSGIClient
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.flask import AITracking
 
 from ..contract.drivers import django as _configured  # noqa: F401  # Django has one configuration per process
 from ..example_apps.servers import serving_asgi
@@ -69,6 +70,20 @@ def test_flask_without_changes_to_the_views(launchdarkly: DevServer, records: li
 
     assert (browser.get("/chat/new").json, browser.get("/other").text) == (ANSWER, "other")
     assert summaries(records) == [("support-bot", "success", "")]
+
+
+def test_the_function_for_keys_is_called_before_flask_has_a_request(tracking: Tracking) -> None:
+    """The function uses its argument, because Flask's globals do not work there."""
+    app, known = Flask(__name__), []
+
+    def config_key(request: Any) -> str:
+        known.append((request.path, has_request_context()))
+        return "chat"
+
+    AITracking(app, tracking, config_key=config_key)
+    app.test_client().get("/chat/new")
+
+    assert known == [("/chat/new", False)]
 
 
 def test_flask_server_sent_events(launchdarkly: DevServer, records: list[RunRecord]) -> None:
