@@ -15,6 +15,7 @@ from typing import Any
 import django.urls
 import pytest
 from django.core.wsgi import get_wsgi_application
+from django.http import JsonResponse
 from django.test import Client, override_settings
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -248,6 +249,30 @@ def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, record
 
     assert summaries(records) == [("support-bot", "success", "user-7")] * 3
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 3
+
+
+def test_django_without_changes_to_the_views(
+    launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]
+) -> None:
+    """Requests for which the function in the settings returns a key are runs; other requests are not."""
+    tracking = Tracking.from_env()
+    for name, names in (("shop.keys", run_block("django.md", "def config_key(request)")), ("shop.ai", vars())):
+        module = ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
+    settings = run_block("django.md", "from shop.keys import config_key")["LDAI"]
+
+    def view(_request: Any) -> JsonResponse:
+        return JsonResponse(current_run().observe(ANSWER))
+
+    urls = (django.urls.path("chat", view), django.urls.path("other", view))
+    middleware = ["ldai_integrations.django.TrackingMiddleware"]
+    with override_settings(MIDDLEWARE=middleware, LDAI=settings, ROOT_URLCONF=urls):
+        assert [Client().get(path).json() for path in ("/chat", "/other")] == [ANSWER] * 2
+    tracking.close()
+
+    assert summaries(records) == [("support-bot", "success", "")]
 
 
 def test_the_list_of_middlewares_is_that_of_a_new_django_project() -> None:
