@@ -16,7 +16,7 @@ import django.urls
 import pytest
 from django.core.wsgi import get_wsgi_application
 from django.http import JsonResponse
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from flask import Flask, has_request_context
@@ -287,6 +287,11 @@ def test_the_list_of_middlewares_is_that_of_a_new_django_project() -> None:
         *written,
         "ldai_integrations.django.TrackingMiddleware",
     ]
+
+
+def test_the_test_client_of_django_says_that_there_are_several_processes() -> None:
+    """So the line about a missing store is logged in tests, although there is one process."""
+    assert RequestFactory().post("/feedback").META["wsgi.multiprocess"] is True
 
 
 def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> None:
