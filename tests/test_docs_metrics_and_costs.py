@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,22 @@ def test_the_client(
         space = run(code.replace('"my-project")', f'"my-project", base_url={server.url!r})'))
 
     assert isinstance(space["client"], MetricsClient)
-    total, variation = capsys.readouterr().out.splitlines()
+    total, variation, *points = capsys.readouterr().out.splitlines()
     assert total.startswith("1 0.0 ")
     assert variation == "small None"
+    assert [point.split()[1] for point in points] == [*["None"] * 6, "1"]
+
+
+def test_the_dev_server_knows_every_project_and_environment() -> None:
+    """The metrics of an AI Config do not depend on these keys, nor on the token."""
+    with DevServer({"flags": {"support-bot": {**CHAT, "key": "support-bot"}}, "segments": {}}) as server:
+        client = MetricsClient("api-dev", "some-project", base_url=server.url)
+        now = datetime.now(timezone.utc)
+        for by_variation, keys in ((False, {None}), (True, set())):
+            (point,) = client.metrics_over_time(
+                "support-bot", env="some-environment", start=now - timedelta(1), points=1, by_variation=by_variation
+            )
+            assert point.variations.keys() == keys
 
 
 def test_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
