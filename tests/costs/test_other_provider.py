@@ -98,6 +98,20 @@ def test_the_client_of_the_configured_provider(
     assert not caplog.records
 
 
+@pytest.mark.parametrize(("provider", "cost"), [("OpenAI", None), ("Gemini", Decimal("0.0045"))])
+def test_a_fallback_of_a_gateway_has_a_price_if_the_configured_provider_sells_its_model(
+    launchdarkly: OfflineLaunchDarkly, records: list[RunRecord], provider: str, cost: Decimal | None
+) -> None:
+    """Google sells Claude too, and OpenAI does not."""
+    launchdarkly.serve("bot", ai_config("gpt-4o", provider=provider))
+
+    with track_ai("bot", tracking=launchdarkly.tracking) as run:
+        client = wrap_client(make(openai, base_url=GATEWAY))
+        client.chat.completions.create(model=CLAUDE, messages=run.messages(user="Hello"))
+
+    assert [record.cost and record.cost.total_cost for record in records] == [cost]
+
+
 @pytest.mark.parametrize(
     ("provider", "cost"), [("OpenAI", Decimal("0.0035")), ("our gateway", None), ("", Decimal("0.0035"))]
 )
