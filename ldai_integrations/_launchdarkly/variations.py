@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .._ai_configs import MODES, mode_of
 from .templates import TemplateError, check_size, parse
 
-MODES = ("completion", "agent", "judge")
 # Each request reads them all, which takes up to 20 µs each, so that more would take longer than about 5 ms.
 MOST_ENTRIES = 200
 
@@ -28,7 +28,7 @@ def _problems(value: dict[str, Any], mode: str) -> Iterator[str]:
     if not isinstance(meta, dict):
         yield "its variation has no _ldMeta; check that the key is an AI Config's and not a plain flag's"
         return
-    yield from _meta_problems(meta, _mode_of(value, meta) if mode != "judge" else meta.get("mode"), mode)
+    yield from _meta_problems(meta, mode_of(value) if mode != "judge" else meta.get("mode"), mode)
     model = value.get("model")
     if isinstance(model, dict) and not isinstance(model.get("name"), str):
         yield "model.name is missing; choose a model for the variation"
@@ -61,16 +61,6 @@ def _size_problems(value: dict[str, Any]) -> Iterator[str]:
 
 def _field(value: object, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
-
-
-def _mode_of(value: dict[str, Any], meta: dict[str, Any]) -> object:
-    """Return the mode of a variation. One that does not say it has the mode of its prompt."""
-    if "mode" in meta:
-        return meta["mode"]
-    has_messages, has_instructions = bool(value.get("messages")), bool(value.get("instructions"))
-    if has_messages == has_instructions:
-        return None
-    return "completion" if has_messages else "agent"
 
 
 def _meta_problems(meta: dict[str, Any], found: object, mode: str) -> Iterator[str]:

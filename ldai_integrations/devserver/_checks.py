@@ -6,18 +6,18 @@ import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from .._ai_configs import MODES, mode_of
 from .._prices import HIGHEST_PRICE
-from ._flag_models import Custom, File, Flag, Mode, Part, Serve, Variation, describe_field
+from ._flag_models import Custom, File, Flag, Part, Serve, Variation, describe_field
 from ._json import Json
 
 Severity = Literal["structure", "unreadable", "suspect"]
 Payload = dict[str, dict[str, Json]]
 KINDS = ("flags", "segments")
-MODES: tuple[Mode, ...] = get_args(Mode)
 # A flag with one of these fields in a variation is an AI Config, or was meant to be one.
 _AI_CONFIG_FIELDS = ("_ldMeta", "messages", "instructions")
 # What each of pydantic's error types expects.
@@ -259,7 +259,7 @@ def list_ai_configs(flags: Json) -> list[AIConfig]:
         metas = [value["_ldMeta"] for value in values if isinstance(value.get("_ldMeta"), dict)]
         if not metas:
             continue
-        modes = [meta["mode"] for meta in metas if meta.get("mode") in MODES]
+        modes = [mode for mode in map(mode_of, values) if mode in MODES]
         mode = "graph" if any("root" in value for value in values) else next(iter(modes), "completion")
         found.append(AIConfig(key, mode, tuple(str(meta.get("variationKey", "")) for meta in metas)))
     return found
@@ -353,7 +353,10 @@ def _check_variation(value: object) -> _Found:
         if parsed.model is not None and parsed.model.custom is not None:
             yield from _check_prices(parsed.model.custom)
     if is_served:
-        mode = meta.get("mode", "completion")
+        mode = mode_of(fields)
+        if mode == "agent" and meta.get("mode") is None:
+            text = 'is missing; without it, LaunchDarkly\'s newer AI SDK reads a completion; write "mode": "agent"'
+            yield "._ldMeta.mode", text, "suspect"
         text, other = ("instructions", "messages") if mode == "agent" else ("messages", "instructions")
         if other in fields and text not in fields and mode in MODES:
             yield f".{text}", f"is missing; in the mode '{mode}', SDKs read {text} and ignore {other}", "suspect"

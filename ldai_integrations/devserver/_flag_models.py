@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
+from .._ai_configs import Mode
 from ._json import Json
-
-Mode = Literal["completion", "agent", "judge"]
 
 
 class Part(BaseModel):
@@ -38,8 +37,10 @@ class Meta(Part):
     """The name of the variation in records and metrics."""
     version: int = 1
     """The version of the variation; LaunchDarkly adds 1 with each change."""
-    mode: Mode = "completion"
-    """What the AI Config is: `completion` has messages, `agent` has instructions, `judge` scores the runs of others."""
+    mode: Mode | None = None
+    """What the AI Config is: `completion` has messages, `agent` has instructions, `judge` scores the runs of others.
+    Without it, a variation with instructions and no messages is an agent, and any other a completion. LaunchDarkly's
+    newer AI SDK reads each of them as a completion."""
 
 
 class Custom(Part):
@@ -355,9 +356,14 @@ def describe_field(model: str, path: Sequence[int | str]) -> str:
 
 
 def _shorten(node: Any) -> Any:
-    """Return a schema without the titles, which repeat the names of the fields, and without ``null`` as a default."""
+    """Return a schema with each text in one line, without ``null`` as a default, and without titles.
+
+    The titles repeat the names of the fields.
+    """
     if isinstance(node, list):
         return [_shorten(item) for item in node]
+    if isinstance(node, str):
+        return " ".join(node.split())
     if not isinstance(node, dict):
         return node
     return {

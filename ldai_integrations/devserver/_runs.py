@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ._checks import MODES, check_ai_config, list_ai_configs
+from .._ai_configs import MODES
+from ._checks import check_ai_config, list_ai_configs
 from ._json import Json, shorten
 from ._prices import ListPrices, read_prices
 

@@ -36,6 +36,15 @@ PRICEY = flag(
     "pricey",
     {"_ldMeta": meta("v"), "model": {"name": "own", "custom": {"costPerInputToken": 0.15}}, "messages": system("Hi.")},
 )
+UNSAID = flag(
+    "unsaid",
+    {
+        "_ldMeta": {"enabled": True, "variationKey": "v"},
+        "model": {"name": "gpt-4o"},
+        "provider": {"name": "OpenAI"},
+        "instructions": "Help.",
+    },
+)
 CHAT = flag("chat", {"_ldMeta": meta("v"), "model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 NO_META = flag("chat", {"model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 RULED = flag(
@@ -54,7 +63,7 @@ RULED = flag(
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
     """Serve the AI Configs of all tests, and some more."""
-    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, PRICEY, RULED)}
+    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, PRICEY, UNSAID, RULED)}
     with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
         yield server
 
@@ -145,6 +154,7 @@ def test_without_an_ai_config(configured: DevServer, capsys: pytest.CaptureFixtu
         ("model-without-name", "AI Config 'model-without-name'", "problem", "model.name is missing", 1),
         ("disabled", "enabled", "warning", "is disabled for this context", 0),
         ("agent", "mode", "ok", "mode='agent'", 0),
+        ("unsaid", "mode", "ok", "mode='agent'", 0),
         ("relevance", "mode", "warning", "it is a judge", 0),
         ("bare", "mode", "warning", "has no instructions", 0),
         ("bare", "provider", "skipped", "Acme", 0),

@@ -183,6 +183,10 @@ SUSPECT: list[tuple[Json, str]] = [
         {"_ldMeta": {"enabled": True, "variationKey": "v", "mode": "agent"}},
         "variations[1].instructions is missing; in the mode 'agent', SDKs read instructions and ignore messages",
     ),
+    (
+        {"_ldMeta": {"enabled": True, "variationKey": "v"}, "messages": [], "instructions": "hi"},
+        "variations[1]._ldMeta.mode is missing; without it, LaunchDarkly's newer AI SDK reads a completion; write",
+    ),
     ({"provider": None}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises an exception"),
     ({"provider": {"name": ""}}, "variations[1].provider.name is missing; LaunchDarkly's newer AI SDK raises"),
     ({"provider": {}}, "variations[1].provider.name is missing; add it: the name of the provider, such as"),
@@ -386,6 +390,19 @@ def test_ai_configs_are_listed() -> None:
         ("graph", "graph", ("hop",)),
         ("agent", "agent", ("v",)),
     ]
+
+
+@pytest.mark.parametrize("said", [{}, {"mode": None}])
+def test_mode_of_the_prompt(said: Json) -> None:
+    """A server lists an AI Config that does not say its mode with the mode of its prompt, in which it is read."""
+    agent = {"_ldMeta": {"enabled": True, "variationKey": "v", **said}, "instructions": "hi"}
+    chat = {"_ldMeta": {"enabled": True, "variationKey": "v", **said}, "messages": [{"role": "user", "content": "hi"}]}
+    serve = {"on": True, "fallthrough": {"variation": 0}}
+    flags = {
+        "agent": {"key": "agent", **serve, "variations": [agent]},
+        "chat": {"key": "chat", **serve, "variations": [chat]},
+    }
+    assert [config.mode for config in DevServer({"flags": flags}).ai_configs] == ["agent", "completion"]
 
 
 def test_prompts_in_variations_do_not_get_into_messages() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from ldclient import Context, LDClient
 
+from ..._ai_configs import MODES, mode_of
 from ..._launchdarkly.templates import missing_variables
-from ..._launchdarkly.variations import MODES, problem_with
+from ..._launchdarkly.variations import problem_with
 from ..._prices import CUSTOM_PARAMETERS, HIGHEST_PRICE
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
@@ -82,7 +83,7 @@ def _advise_on_key(client: LDClient, key: str, ld_context: Context) -> str:
 
 def _check_value(about: str, value: Any, whom: str, reason: Mapping[str, Any]) -> Iterator[Finding]:
     meta = value.get("_ldMeta") if isinstance(value, dict) else None
-    mode = str(meta.get("mode", "completion")) if isinstance(meta, dict) else "completion"
+    mode = str((mode_of(value) if isinstance(value, dict) else None) or "completion")
     wrong = problem_with(value, mode)
     if wrong is not None or not isinstance(meta, dict):
         yield problem(about, f"cannot be served: {wrong}", "correct the variation")
