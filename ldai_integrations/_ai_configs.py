@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 Mode = Literal["completion", "agent", "judge"]
@@ -22,3 +22,16 @@ def mode_of(variation: Mapping[str, Any]) -> Any:
     if has_messages == has_instructions:
         return None
     return "completion" if has_messages else "agent"
+
+
+def agents_of(graph: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield field and key of each agent that the variation of an agent graph names."""
+    edges = graph.get("edges")
+    named: list[tuple[str, object]] = [("root", graph.get("root"))]
+    for source, targets in edges.items() if isinstance(edges, dict) else ():
+        named.append((f"edges.{source}", source))
+        for number, edge in enumerate(targets if isinstance(targets, list) else ()):
+            named.append((f"edges.{source}[{number}].key", edge.get("key") if isinstance(edge, dict) else None))
+    for field, key in named:
+        if isinstance(key, str):
+            yield field, key

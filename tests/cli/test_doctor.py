@@ -45,6 +45,14 @@ UNSAID = flag(
         "instructions": "Help.",
     },
 )
+FLOW = flag(
+    "flow",
+    {
+        "_ldMeta": {"enabled": True, "variationKey": "v"},
+        "root": "agent",
+        "edges": {"agent": [{"key": "unsaid"}, {"key": "chatt"}, {}], "unsaid": None},
+    },
+)
 CHAT = flag("chat", {"_ldMeta": meta("v"), "model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 NO_META = flag("chat", {"model": {"name": "gpt-4o"}, "messages": system("Hi.")})
 RULED = flag(
@@ -63,7 +71,7 @@ RULED = flag(
 @pytest.fixture(scope="module")
 def server() -> Iterator[DevServer]:
     """Serve the AI Configs of all tests, and some more."""
-    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, PRICEY, UNSAID, RULED)}
+    own = {item["key"]: item for item in (BARE, EMPTY, NAMELESS, PRICEY, UNSAID, FLOW, RULED)}
     with DevServer({"flags": {**FLAGS["flags"], **own}, "segments": {}}, sdk_key="sdk-right") as server:
         yield server
 
@@ -169,6 +177,15 @@ def test_mistakes_in_an_ai_config(
     found = examine(capsys, key, status=status)[about]
     assert found.level == level
     assert text in found.text
+
+
+def test_an_agent_graph(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an agent graph, which has no model and no prompt, the agents that do not exist are named."""
+    found = examine(capsys, "flow", status=1)
+    assert found["AI Config 'flow'"].text.startswith("serves variation 'v', version 1 (the default rule)")
+    assert found["graph"].text.startswith("an agent graph with the root 'agent'")
+    assert [about for about, finding in found.items() if finding.level not in ("ok", "skipped")] == ["agent 'chatt'"]
+    assert found["agent 'chatt'"].remedy == "did you mean 'chat'?"
 
 
 def test_the_variation_of_a_context(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ldclient import Context, LDClient
 
-from ..._ai_configs import MODES, mode_of
+from ..._ai_configs import MODES, agents_of, mode_of
 from ..._launchdarkly.templates import missing_variables
 from ..._launchdarkly.variations import problem_with
 from ..._prices import CUSTOM_PARAMETERS, HIGHEST_PRICE
@@ -62,6 +62,18 @@ def check_config(client: LDClient, key: str, ld_context: Context, *, for_anyone:
         yield problem(about, "is off and has no variation for this case", "turn its targeting on")
     else:
         yield from _check_value(about, detail.value, _TO_ANYONE if for_anyone else "", reason)
+        if isinstance(detail.value, dict) and "root" in detail.value:
+            yield from _check_graph(client, detail.value, ld_context)
+
+
+def _check_graph(client: LDClient, graph: Mapping[str, Any], ld_context: Context) -> Iterator[Finding]:
+    """Name the first agent of a graph, and the agents that do not exist."""
+    yield ok("graph", f"an agent graph with the root {str(graph['root'])!r}: run its agents in track_graph")
+    for key in dict.fromkeys(key for _, key in agents_of(graph)):
+        reason = client.variation_detail(key, ld_context, None).reason or {}
+        if reason.get("errorKind") == "FLAG_NOT_FOUND":
+            remedy = _advise_on_key(client, key, ld_context)
+            yield problem(f"agent {key!r}", "is in the graph, but does not exist here", remedy)
 
 
 def known_keys(client: LDClient, ld_context: Context) -> list[str]:
@@ -90,6 +102,8 @@ def _check_value(about: str, value: Any, whom: str, reason: Mapping[str, Any]) -
         return
     variation, version = meta.get("variationKey", ""), meta.get("version", 1)
     yield ok(about, f"serves variation {variation!r}, version {version} ({_describe_reason(reason)}){whom}")
+    if "root" in value:  # an agent graph has neither mode nor model, and nobody reads whether it is enabled
+        return
     if not meta.get("enabled"):
         yield warning(
             "enabled",
