@@ -73,6 +73,11 @@ def ai_config(
         ConfigurationError: If there are both messages and instructions, or if a field has another name.
     """
     for name in sorted(fields.keys() - set(_FURTHER_FIELDS)):
+        if name in ("root", "edges"):
+            raise ConfigurationError(
+                f"ai_config was given {name}; an agent graph has no model, so give its variation as a dict instead: "
+                "{'_ldMeta': …, 'root': …, 'edges': …}"
+            )
         similar = get_close_matches(name, _FIELDS, n=1)
         advice = f"did you mean {similar[0]}?" if similar else f"it takes {', '.join(_FIELDS)}"
         raise ConfigurationError(f"ai_config was given {name}; {advice}")

@@ -248,6 +248,8 @@ def test_the_custom_parameters_of_a_model() -> None:
     [
         ("message", "did you mean messages?"),
         ("judge_configuration", "did you mean judgeConfiguration?"),
+        ("edges", "an agent graph has no model, so give its variation as a dict instead: {'_ldMeta': …, 'root': …,"),
+        ("root", "an agent graph has no model, so give its variation as a dict"),
         ("temperature", "it takes model, messages, instructions, parameters, custom, provider,"),
         ("costPerInputToken", "it takes model, messages, instructions, parameters, custom, provider,"),
     ],
