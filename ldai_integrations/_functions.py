@@ -58,16 +58,17 @@ class Opener:
         run.sees_exceptions = True
         return run, not scope.services.is_idle
 
-    async def prepare(self) -> None:
-        """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
-        current = get_current()
-        if current is None or self.tracking is not None:
-            tracking = self.tracking or process.tracking or await call_off_loop(process.make_tracking)
-            services = services_of(tracking) if tracking is not None else None
-        else:
-            services = current.services
-        if services is not None and not services.start.is_over:
-            await services.start.await_end()
+
+async def prepare(tracking: Tracking | None) -> None:
+    """Wait for the Tracking and its AI Configs without blocking the event loop, if this is a first call."""
+    current = get_current()
+    if current is None or tracking is not None:
+        tracking = tracking or process.tracking or await call_off_loop(process.make_tracking)
+        services = services_of(tracking) if tracking is not None else None
+    else:
+        services = current.services
+    if services is not None and not services.start.is_over:
+        await services.start.await_end()
 
 
 def find_scope(tracking: Tracking | None) -> RequestScope:
@@ -134,7 +135,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | 
 
 def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        await opener.prepare()
+        await prepare(opener.tracking)
         run, is_owner = opener.open(args, kwargs)
         token = bind(run)
         try:
@@ -213,7 +214,7 @@ def _track_async_generator(
     func: Callable[..., object], opener: Opener, place: RunPlace | None
 ) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        await opener.prepare()
+        await prepare(opener.tracking)
         steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
         hooks = RunHooks(run) if is_owner else StreamHooks(run)
         # What follows is TrackedAsyncStream and HandlerOutput.add, written out for the same reason.

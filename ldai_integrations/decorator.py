@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ldclient import Context
 
-from ._functions import Opener, end_after_exception, flush_after_run, track_function
+from ._functions import Opener, end_after_exception, flush_after_run, prepare, track_function
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.context import Binding, bind, get_current, unbind
 from ._run.options import RunOptions, check_ld_context, check_on_disabled, check_variables
@@ -141,7 +141,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         return run_of(run)
 
     async def _aenter(self, frame_id: int) -> Run:
-        await self._opener.prepare()
+        await prepare(self._opener.tracking)
         return self._enter(frame_id)
 
     def _pop(self, frame_id: int) -> _Block:

@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 
 from ldclient import Context
 
-from ._functions import find_scope
-from ._run.background import call_off_loop
+from ._functions import find_scope, prepare
 from ._run.context import Binding, RequestScope, bind, get_current, unbind
 from ._run.graph import GraphRun, bind_graph, get_graph, unbind_graph
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError
-from .tracking import Tracking, process
+from .tracking import Tracking
 
 __all__ = ["track_graph"]
 
@@ -79,8 +78,7 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
             @wraps(func)
             async def run_async(*args: object, **kwargs: object) -> Any:
-                if self._tracking is None and get_current() is None and process.tracking is None:
-                    await call_off_loop(process.make_tracking)  # its runs wait for AI Configs
+                await prepare(self._tracking)
                 with self._block(args, kwargs):
                     return await func(*args, **kwargs)
 
@@ -108,6 +106,8 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
 
     def _block(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> _Block:
         scope, graph, source = find_scope(self._tracking), None, self._ld_context
+        if not scope.services.start.is_over:
+            scope.services.start.wait()
         if not scope.services.is_idle:
             with scope.services.diagnostics.guard("graph", self._graph_key):
                 ld_context = scope.ld_context if source is None else scope.context_from(source, *args, **kwargs)

@@ -19,8 +19,12 @@ from ldai.tracker import TokenUsage
 from ldclient import Context
 
 from ldai_integrations import current_run, track_ai, track_graph
+from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
+
+from .conftest import EndProcess
+from .flags import flag
 
 EDGES = {"triage": [{"key": "refund"}, {"key": "answer"}], "refund": [{"key": "answer"}]}
 GRAPH = {
@@ -91,6 +95,29 @@ def test_a_path(launchdarkly: OfflineLaunchDarkly) -> None:
     assert nodes
     assert {event.data.get("graphKey") for event in nodes} == {"support-flow"}
     assert {record.graph_key for record in launchdarkly.sink.records} == {"support-flow"}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_first_call_of_a_process(
+    fresh_process: EndProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    """The first graph of a process waits until LaunchDarkly has sent the graph."""
+
+    @track_graph("support-flow")
+    def flow() -> str:
+        return "done"
+
+    @track_graph("support-flow")
+    async def flow_async() -> str:
+        return "done"
+
+    flags = {key: flag(key, ai_config(instructions="Help.")) for key in ("triage", "refund", "answer")}
+    with DevServer({"flags": {**flags, "support-flow": flag("support-flow", GRAPH)}}) as server:
+        server.inject("/all", delay=0.3)
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        assert (asyncio.run(flow_async()) if is_async else flow()) == "done"
+        fresh_process()
+    assert caplog.messages == []
 
 
 def test_agents_that_call_agents(launchdarkly: OfflineLaunchDarkly) -> None:
