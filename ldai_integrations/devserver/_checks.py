@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from .._ai_configs import MODES, mode_of
+from .._ai_configs import MODES, agents_of, mode_of
 from .._prices import HIGHEST_PRICE
 from ._flag_models import Custom, File, Flag, Part, Serve, Variation, describe_field
 from ._json import Json
@@ -125,7 +125,7 @@ def check_source(source: object, *, refused: Collection[Severity]) -> tuple[Payl
     payload = _build_payload(source)
     found = payload["flags"]
     problems = [problem for key, flag in found.items() for problem in check_ai_config(key, flag)]
-    problems += [problem for key, flag in found.items() for problem in _check_judges(key, flag, found)]
+    problems += [problem for key, flag in found.items() for problem in _check_keys(key, flag, found)]
     if fatal := [problem for problem in problems if problem.severity in refused]:
         raise FlagFileError(fatal)
     return payload, problems
@@ -320,17 +320,20 @@ def _check_names(variations: Sequence[object]) -> _Found:
                 found[name] = index
 
 
-def _check_judges(key: str, flag: Json, keys: Collection[str]) -> Iterator[Problem]:
-    """Yield the judges of an AI Config that are not among the keys of the file."""
+def _check_keys(key: str, flag: Json, keys: Collection[str]) -> Iterator[Problem]:
+    """Yield the judges of an AI Config, and the agents of a graph, that are not among the keys of the file."""
     for index, value in enumerate(flag["variations"]):
+        named: list[tuple[str, object]] = []
         match value:
             case {"_ldMeta": _, "judgeConfiguration": {"judges": list(judges)}}:
-                for number, judge in enumerate(judges):
-                    name = judge.get("key") if isinstance(judge, dict) else None
-                    if isinstance(name, str) and name not in keys:
-                        path = f"variations[{index}].judgeConfiguration.judges[{number}].key"
-                        text = f"is '{name}', but there is no such AI Config; add it, or correct the key"
-                        yield Problem(f"flag '{key}'", path, text, "suspect")
+                found = [judge.get("key") if isinstance(judge, dict) else None for judge in judges]
+                named = [(f"judgeConfiguration.judges[{number}].key", name) for number, name in enumerate(found)]
+            case {"_ldMeta": _, "root": _}:
+                named = [*agents_of(value)]
+        for path, name in named:
+            if isinstance(name, str) and name not in keys:
+                text = f"is '{name}', but there is no such AI Config; add it, or correct the key"
+                yield Problem(f"flag '{key}'", f"variations[{index}].{path}", text, "suspect")
 
 
 def _check_variation(value: object) -> _Found:

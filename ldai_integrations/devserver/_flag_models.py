@@ -110,6 +110,15 @@ class JudgeConfiguration(Part):
     """The judges."""
 
 
+class Edge(Part):
+    """A handoff to another agent of a graph."""
+
+    key: str
+    """The key of the agent that takes over."""
+    handoff: Json | None = None
+    """Options of the handoff, such as `{"description": "For questions about a refund."}`."""
+
+
 class Variation(Part):
     """A variation of an AI Config."""
 
@@ -133,8 +142,8 @@ class Variation(Part):
     """The metric of a judge, such as `$ld:ai:judge:relevance`."""
     root: str | None = None
     """The key of the first agent of an agent graph, which has no model of its own."""
-    edges: dict[str, list[Json]] | None = None
-    """For each agent of the graph, those that it hands over to."""
+    edges: dict[str, list[Edge]] | None = None
+    """The handoffs of a graph, by the key of the agent that hands over."""
 
 
 class Clause(Part):

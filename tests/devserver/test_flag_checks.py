@@ -392,6 +392,22 @@ def test_ai_configs_are_listed() -> None:
     ]
 
 
+def test_agents_of_a_graph(caplog: pytest.LogCaptureFixture) -> None:
+    """An edge without a key, and an agent that the file does not have, are warnings."""
+    edges = {"chat": [{"key": "answer", "handoff": {"description": "Now."}}, {}, {"key": "chat"}], "tirage": []}
+    graph = {"_ldMeta": {"enabled": True, "variationKey": "v"}, "root": "triage", "edges": edges}
+    serve = {"on": True, "fallthrough": {"variation": 0}}
+    DevServer({"flags": {"chat": CHAT, "flow": {"key": "flow", **serve, "variations": [graph]}}})
+    missing = "but there is no such AI Config; add it, or correct the key (served anyway)"
+    assert caplog.messages == [
+        "warning: flag 'flow': variations[0].edges.chat[1].key is missing; add it: the key of the agent that takes over"
+        " (served anyway)",
+        f"warning: flag 'flow': variations[0].root is 'triage', {missing}",
+        f"warning: flag 'flow': variations[0].edges.chat[0].key is 'answer', {missing}",
+        f"warning: flag 'flow': variations[0].edges.tirage is 'tirage', {missing}",
+    ]
+
+
 @pytest.mark.parametrize("said", [{}, {"mode": None}])
 def test_mode_of_the_prompt(said: Json) -> None:
     """A server lists an AI Config that does not say its mode with the mode of its prompt, in which it is read."""

@@ -20,7 +20,7 @@ from .conftest import DOCS, ROOT
 #: The objects of a flag file, in the order of the page: AI Configs, then targeting.
 FORMAT = (
     *("File", "Flag", "Variation", "Meta", "Model", "Custom", "Provider", "Message", "Tool"),
-    *("JudgeConfiguration", "AttachedJudge"),
+    *("JudgeConfiguration", "AttachedJudge", "Edge"),
     *("Serve", "Rollout", "WeightedVariation", "Rule", "Clause", "Target", "Prerequisite"),
     *("Segment", "SegmentTarget", "SegmentRule"),
 )
@@ -71,7 +71,7 @@ def _name_type(node: dict[str, Any]) -> str:
     if "enum" in node:
         return " or ".join(f"`{word}`" for word in node["enum"])
     for container in ("items", "additionalProperties"):
-        if isinstance(node.get(container), dict) and "$ref" in node[container]:
+        if isinstance(node.get(container), dict) and node[container].keys() & {"$ref", "items"}:
             return f"{node['type']} of {_name_type(node[container])}"
     words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
     found = str(node.get("type", "anything"))

@@ -26,7 +26,7 @@ from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 from ..clients import makers
 from ..clients.answers import Answer, chat, whole
 from ..clients.provider import serving
-from ..conftest import Clock, Decorate, Events
+from ..conftest import Clock, Decorate, EndProcess, Events
 from ..ledger.provider import serving as breaking
 from ..waiting import eventually
 from .conftest import DOCS, ROOT, block, run_block, summaries
@@ -253,6 +253,21 @@ def test_a_schema_of_the_answer(monkeypatch: pytest.MonkeyPatch, records: list[R
     [request] = provider.requests
     assert request["response_format"]["json_schema"]["schema"] == variation["outputFormat"]
     assert answer == {"number": "1001"}
+
+
+def test_an_agent_graph(
+    fresh_process: EndProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The dev server serves the graph on the page without a warning, and the code on the page follows its edges."""
+    with DevServer(json.loads(block("configs.md", '"edges"', language="json"))) as server:
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        run_block("configs.md", "@track_graph")["support"]("Where is order 1001?")
+        fresh_process()  # sends the events
+        names = [event["key"] for event in server.events() if event["kind"] == "custom"]
+
+    assert "$ld:ai:graph:handoff_success" in names
+    assert "$ld:ai:graph:redirect" not in names
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("status", [200, 500])
