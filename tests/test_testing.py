@@ -34,9 +34,10 @@ pytest_plugins = ["pytester"]
 @pytest.mark.timeout(180)
 def test_the_page(tmp_path: Path) -> None:
     """The application on the page passes its tests, with pytest, and the block without one runs."""
-    app, tests, judged, alone, *_ = BLOCKS
-    _write(tmp_path, {"app.py": app, "test_app.py": tests, "test_judge.py": judged, "alone.py": alone})
-    assert "7 passed" in _run_tests(tmp_path, ENVIRONMENT)
+    app, tests, judged, graph, alone, *_ = BLOCKS
+    files = {"app.py": app, "test_app.py": tests, "test_judge.py": judged, "test_graph.py": graph, "alone.py": alone}
+    _write(tmp_path, files)
+    assert "8 passed" in _run_tests(tmp_path, ENVIRONMENT)
     subprocess.run([sys.executable, "alone.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
 
 
