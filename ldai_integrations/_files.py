@@ -6,6 +6,7 @@ import json
 import math
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 # No flag file is larger.
@@ -35,6 +36,29 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
             raise ValueError(f"it is not a regular file of at most {most_bytes:,} bytes")
         return file.read(found.st_size)  # Python reserves memory for all that is asked for
+
+
+def write_whole_file(path: Path, data: bytes) -> None:
+    """Write a file so that nobody sees a part of it, and an old file stays if the disk is full.
+
+    A symbolic link or a pipe of this name is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644)
+        os.replace(temporary, path)
+    except BaseException as problem:
+        if temporary:
+            os.unlink(temporary)
+        if isinstance(problem, OSError):
+            raise OSError(problem.errno, problem.strerror, str(path)) from None
+        raise
 
 
 def parse_json(text: bytes) -> object:

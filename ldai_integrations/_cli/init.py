@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._files import write_whole_file
 from .terminal import fail
 
 #: The file that ``ldai dev`` serves if it is given none.
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def write_schema(configs: Path) -> None:
     """Write the JSON Schema next to a file with AI Configs."""
-    configs.with_name(SCHEMA).write_text(_read(SCHEMA), encoding="utf-8")
+    write_whole_file(configs.with_name(SCHEMA), _read(SCHEMA).encode())
 
 
 def sample() -> str:

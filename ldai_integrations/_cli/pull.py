@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .._files import parse_json, read_flag_bytes, write_whole_file
 from .._prices import CUSTOM_PARAMETERS
 from ..exceptions import LDAIIntegrationError
 from ..metrics._http import Connection
@@ -65,12 +66,12 @@ def run(args: argparse.Namespace) -> int:
 def _write(path: Path, flags: Mapping[str, Json]) -> None:
     """Add flags to a file, or replace those that it has."""
     try:
-        content: Json = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"$schema": SCHEMA}
+        content: Any = parse_json(read_flag_bytes(path)) if path.exists() else {"$schema": SCHEMA}
         content["flags"] = {**content.get("flags", {}), **flags}
     except (ValueError, TypeError, AttributeError):
         raise ValueError(f"{path} is not a file with AI Configs; give another name with --output") from None
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    path.write_bytes(text.encode(errors="backslashreplace"))  # JSON has the same escapes for a lone surrogate
+    write_whole_file(path, text.encode(errors="backslashreplace"))  # JSON has the same escapes for a lone surrogate
     write_schema(path)
 
 

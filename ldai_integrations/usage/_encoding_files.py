@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from urllib.request import urlopen
 
-from .._files import read_regular_file
+from .._files import read_regular_file, write_whole_file
 from ..exceptions import ConfigurationError
 
 #: Called with the encoding's name, the bytes so far, and the bytes in all (0 if unknown).
@@ -179,8 +179,9 @@ def prefetch(*, timeout: float, progress: Progress | None = None, directory: Pat
     written = []
     for spec in (O200K, CL100K):
         if find_file(spec, directory) is None:
-            data = _fetch(spec, deadline, progress)
-            written.append(_write(target, spec.cache_name, data))
+            target.mkdir(parents=True, exist_ok=True)
+            write_whole_file(target / spec.cache_name, _fetch(spec, deadline, progress))
+            written.append(target / spec.cache_name)
     return written
 
 
@@ -226,18 +227,3 @@ def _download(url: str, put: Callable[[tuple[bytes, int] | Exception | None], No
         put(None)
     except Exception as error:  # raised in the waiting thread
         put(error)
-
-
-def _write(directory: Path, name: str, data: bytes) -> Path:
-    """Write a file so that a reader sees the whole file or none."""
-    directory.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, directory / name)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return directory / name

@@ -72,6 +72,17 @@ def test_the_schema_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert path.read_text(encoding="utf-8") == "{}"
 
 
+def test_a_link_in_the_place_of_the_schema(tmp_path: Path) -> None:
+    """A symbolic link is replaced, and what it points to stays as it is."""
+    other, schema = tmp_path / "other.txt", tmp_path / "configs.schema.json"
+    other.write_text("precious", encoding="utf-8")
+    schema.symlink_to(other)
+
+    assert cli.main(["init", str(tmp_path / "configs.json"), "--schema"]) == 0
+    assert other.read_text(encoding="utf-8") == "precious"
+    assert json.loads(schema.read_text(encoding="utf-8"))["$defs"]
+
+
 def test_init_needs_no_extra(tmp_path: Path) -> None:
     """Without the dependencies of the dev server, the file is written all the same."""
     code = "import sys; sys.modules['pydantic'] = None; from ldai_integrations import cli; cli.main(['init'])"

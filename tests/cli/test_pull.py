@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -320,3 +322,34 @@ def test_segments_are_mentioned(api: API, capsys: pytest.CaptureFixture[str]) ->
     api.will_answer({**CHAT, "variations": []}, targeting)
     assert cli.main(["pull", "chat"]) == 0
     assert "rules use segments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["pipe", "deep", "not finite"])
+def test_a_file_that_cannot_be_read(kind: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe is not waited for, and a file that JSON does not allow is not overwritten."""
+    path = Path("configs.json")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("[" * 100_000 if kind == "deep" else '{"flags": {"a": 1e400}}', encoding="utf-8")
+    api.will_answer({**CHAT, "variations": []}, TARGETING)
+
+    assert cli.main(["pull", "chat"]) == 2
+    assert "configs.json is not a file with AI Configs" in capsys.readouterr().err
+
+
+def test_a_full_disk(api: API, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of before stays, whole, if the new one cannot be written."""
+    assert cli.main(["init"]) == 0
+    before = Path("configs.json").read_bytes()
+
+    def fail(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    api.will_answer({**CHAT, "variations": []}, TARGETING)
+
+    assert cli.main(["pull", "chat"]) == 2
+    assert "configs.json cannot be written: No space left on device" in capsys.readouterr().err
+    assert Path("configs.json").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["configs.json", "configs.schema.json"]
