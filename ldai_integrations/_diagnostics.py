@@ -45,7 +45,7 @@ class Diagnostics:
             kind: What failed, as :meth:`counts` shows it: ``"sink"``, ``"ld_context"``, …
             subject: What it failed for, usually the config key. It is a fixed name and never personal data.
             message: One sentence that says what happened and what to do, in ``logging`` format.
-            args: The arguments of ``message``. Long texts are cut.
+            args: The arguments of ``message``. Long texts are cut, and control characters are escaped.
             exc: The exception that caused the failure. Its traceback is logged.
         """
         subject = _shorten(subject)
@@ -55,7 +55,7 @@ class Diagnostics:
             if subject in seen or len(seen) >= _MOST_SUBJECTS:
                 return
             seen.add(subject)
-        args = tuple(_shorten(arg) if isinstance(arg, str) else arg for arg in args)
+        args = tuple(_shorten(_escape(arg)) if isinstance(arg, str) else arg for arg in args)
         logger.warning(message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
             receive(kind, message % args)
@@ -108,6 +108,11 @@ class Diagnostics:
             type(exc).__name__,
             exc=exc,
         )
+
+
+def _escape(text: str) -> str:
+    """Return a text that a log shows in one line, whoever wrote it, such as the key of an AI Config from a path."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _shorten(text: str) -> str:

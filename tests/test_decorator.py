@@ -439,6 +439,20 @@ def test_is_error_decides(tracking: Tracking, records: list[RunRecord]) -> None:
     assert outcomes(records) == ["success", "error"]
 
 
+def test_an_is_error_that_raises(
+    tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the line of the user's function, and not the answer that the exception may quote."""
+
+    def is_error(text: str) -> bool:
+        raise ValueError(text)
+
+    assert track_ai(config_key="chat", tracking=tracking, is_error=is_error)(lambda: "private")() == "private"
+    assert outcomes(records) == ["success"]
+    assert "result failed for 'chat' (ValueError at test_decorator.py:" in caplog.text
+    assert "private" not in caplog.text
+
+
 def test_a_disabled_config(tracking: Tracking, records: list[RunRecord], events: Events) -> None:
     """The handler runs and sees it, or ``on_disabled`` is called in its place; nothing of a run is reported."""
 

@@ -100,6 +100,12 @@ def test_long_texts_are_cut(caplog: pytest.LogCaptureFixture) -> None:
     assert len(record.__dict__["ldai_subject"]) < 600
 
 
+def test_control_characters_are_escaped(caplog: pytest.LogCaptureFixture) -> None:
+    """A text that strangers may have chosen, such as a key from a path, cannot begin another line of the log."""
+    Diagnostics().note("kind", "subject", "Run `ldai doctor %s`.", "x\nERROR: forged \x1b[31m ü")
+    assert caplog.messages == ["Run `ldai doctor x\\nERROR: forged \\x1b[31m ü`."]
+
+
 def test_base_exceptions_pass() -> None:
     """What ends a program or a task is not suppressed."""
     for kind in (KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -171,7 +171,7 @@ def read_result(run: RunState, result: object) -> None:
         else:
             run.output.take(result)
     except Exception as exc:
-        run.services.diagnostics.failed("result", run.config_key, exc)
+        run.services.diagnostics.failed("result", run.config_key, exc, is_private=True)
 
 
 def _follow_response(run: RunState, result: Any, status: int | None) -> object:

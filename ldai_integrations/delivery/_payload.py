@@ -80,7 +80,11 @@ def encode_event(event: dict[str, object], diagnostics: Diagnostics) -> bytes:
     """Write an event as JSON; a value that JSON cannot represent is replaced, and logged once for each event key."""
     try:
         text = _encode(event)
+        # An endpoint may refuse all events of a request for one that is nested too deeply.
+        is_sent = text.count("{") + text.count("[") <= _MAX_DEPTH or all(map(is_plain, event.values()))
     except Exception:
+        is_sent = False
+    if not is_sent:
         text = _encode(_replace_values(event, diagnostics))
     if "\\ud" in text:
         text = _SURROGATES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)

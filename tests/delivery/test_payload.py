@@ -188,6 +188,20 @@ def test_bounds(value: Any, sent: Sent) -> None:
     assert len(json.dumps(found)) < 60_000
 
 
+@pytest.mark.parametrize("depth", [15, 900])
+def test_a_deep_value_costs_no_other_event(depth: int) -> None:
+    """An event whose value is nested too deeply for a server arrives with the nearest value, and costs no other one."""
+    with DevServer({"flags": {}}) as server:
+        tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
+        for value in ("one", _nested(depth), "two"):
+            tracking.ld_client.track("asked", Context.create("ada"), {"value": value})
+        report = tracking.close()
+        values = [event["data"]["value"] for event in server.events(key="asked")]
+    assert report.complete
+    assert (values[0], values[-1], len(values)) == ("one", "two", 3)
+    assert (values[1] == _nested(depth)) is (depth == 15)
+
+
 def test_plain_values_stay_the_same_object(sent: Sent) -> None:
     """A value that JSON can represent is passed on unchanged."""
     value: Any
