@@ -55,7 +55,7 @@ class Diagnostics:
             if subject in seen or len(seen) >= _MOST_SUBJECTS:
                 return
             seen.add(subject)
-        args = tuple(_shorten(_escape(arg)) if isinstance(arg, str) else arg for arg in args)
+        args = tuple(_shorten(escape(arg)) if isinstance(arg, str) else arg for arg in args)
         logger.warning(message, *args, exc_info=exc, extra={"ldai_kind": kind, "ldai_subject": subject})
         for receive in tuple(receivers):
             receive(kind, message % args)
@@ -110,7 +110,7 @@ class Diagnostics:
         )
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text that a log shows in one line, whoever wrote it, such as the key of an AI Config from a path."""
     return text if text.isprintable() else repr(text)[1:-1]
 

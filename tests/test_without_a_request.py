@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import celery
 import pytest
 from ldclient import Context
+from werkzeug.local import LocalProxy
 
 from ldai_integrations import Run, RunRecord, Tracking, track_ai
 
@@ -51,6 +52,21 @@ def test_functions_that_fail(tracking: Tracking, caplog: pytest.LogCaptureFixtur
     assert ask("ada@example.com")
     assert "ada@example.com" not in caplog.text
     assert caplog.text.count("LookupError at test_without_a_request.py:") == 2
+
+
+def test_a_lazy_object_that_fails(tracking: Tracking, caplog: pytest.LogCaptureFixture) -> None:
+    """A lazy object whose lookup raises an exception fails no request, as a function that raises does not."""
+
+    def find() -> Any:
+        raise LookupError("no user ada@example.com")
+
+    @track_ai(config_key="chat", tracking=tracking, ld_context=lambda: cast(Any, LocalProxy(find)))
+    def ask(run: Run) -> bool:
+        return run.ld_context.anonymous
+
+    assert ask()
+    assert "ld_context raised LookupError" in caplog.text
+    assert "ada@example.com" not in caplog.text
 
 
 @pytest.mark.parametrize("order", ["task above", "task below"])

@@ -176,12 +176,13 @@ class RequestScope:
             self.determine_contexts(is_whole=is_whole)
         return cookie if self._anonymous is not None else ""
 
-    def context_from(self, source: Callable[..., object] | None, *args: object, **kwargs: object) -> Context:
+    def context_from(self, source: Callable[..., Any] | None, *args: object, **kwargs: object) -> Context:
         """Return the LD context that an application's callable gives, or the anonymous one if it cannot be used."""
         if source is None:
             return self.anonymous
         try:
             found = source(*args, **kwargs)
+            is_context = isinstance(found, Context)  # a lazy object, such as Werkzeug's, looks its value up here
         except Exception as exc:
             raise_if_from_signal(exc)
             if isinstance(exc, TypeError) and exc.__traceback__ is not None and exc.__traceback__.tb_next is None:
@@ -192,9 +193,9 @@ class RequestScope:
             if found is None:
                 return self.anonymous
             # The SDK takes any object for a key, and all visitors whose key is None would be one.
-            if isinstance(found, Context) and found.valid and isinstance(found.key, str):
+            if is_context and found.valid and isinstance(found.key, str):
                 return safe_context(found, self.services.diagnostics)
-            if isinstance(found, Context):
+            if is_context:
                 error = found.error or f"its key is not a text but of the type {type(found.key).__name__}"
                 problem = f"ld_context returned an invalid context: {error}"
             else:

@@ -367,8 +367,18 @@ class Run:
     def fail(self, exc: BaseException) -> None:
         """Record an exception that the handler catches: the run is an error.
 
-        If the exception is a cancellation, such as ``asyncio.CancelledError``, the run is cancelled.
+        If the exception is a cancellation, such as ``asyncio.CancelledError``, the run is cancelled. Anything but an
+        exception is logged once, and the run is an error.
         """
+        if not isinstance(exc, BaseException):
+            self._state.services.diagnostics.note(
+                "fail",
+                self.config_key,
+                "run.fail() was given a %s in a run of %r. Give it the exception that you caught.",
+                type(exc).__name__,
+                self.config_key,
+            )
+            exc = RuntimeError("run.fail() was given no exception")
         self._state.fail(exc)
 
     def discard(self) -> None:

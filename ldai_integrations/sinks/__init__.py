@@ -6,6 +6,7 @@ import logging
 
 from ldai.tracker import TokenUsage
 
+from .._diagnostics import escape
 from ..records import Outcome, RunRecord, Usage
 
 __all__ = ["LaunchDarklySink", "LogSink"]
@@ -73,7 +74,7 @@ class LogSink:
         self._logger.log(
             self._level,
             "%s %s in %d ms, %s",
-            record.config_key,
+            escape(record.config_key),
             record.outcome,
             record.duration_ms,
             tokens,

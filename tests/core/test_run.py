@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ldclient import Context, LDClient
@@ -185,6 +185,17 @@ def test_a_failure_that_the_handler_deals_with(tracking: Tracking, records: list
         run.fail(ValueError("a later one"))
 
     assert (records[0].outcome, records[0].error) == ("error", error)
+
+
+def test_a_failure_that_is_not_an_exception(
+    tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    """``run.fail`` with a text makes the run an error, and is logged."""
+    with block(tracking) as run:
+        run.fail(cast(Any, "no answer"))
+
+    assert records[0].outcome == "error"
+    assert "run.fail() was given a str" in caplog.text
 
 
 def test_a_run_is_finished_once(tracking: Tracking, records: list[RunRecord], events: Events) -> None:
