@@ -34,6 +34,12 @@ def split_address(url: str) -> SplitResult | None:
     return parts if is_address and ("[" not in host or _BRACKETS.fullmatch(host)) else None
 
 
+def without_login(url: str) -> str:
+    """Return an address as messages show it: without a user name and a password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
 def limit_heads(pool: urllib3.PoolManager) -> None:
     """Limit how long the head of an answer may take, for all connections of a pool.
 

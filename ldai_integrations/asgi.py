@@ -238,8 +238,7 @@ def _send_with_cookie(tracked: RequestScope, send: Send) -> Send:
             with tracked.services.diagnostics.guard("visitor", message["type"]):
                 message = {**message, "headers": [*message.get("headers", ())]}
                 named = _lower_names(message)
-                is_whole, cache_control = "content-length" in named, named.get("cache-control", "")
-                cookie = tracked.new_cookie(is_whole=is_whole, cache_control=cache_control)
+                cookie = tracked.new_cookie(named, is_whole="content-length" in named)
                 if cookie:
                     message["headers"].append((b"set-cookie", cookie.encode()))
         await send(message)

@@ -144,9 +144,8 @@ class _Exchange:
                 add_vote_token(response, vote_token, response.status_code, head=self._is_head)
         if self._is_outermost:
             with self._requests.services.diagnostics.guard("visitor", "response"):
-                cookie = self._scope.new_cookie(
-                    is_whole=not response.streaming, cache_control=response.get("Cache-Control", "")
-                )
+                named = {name.lower(): value for name, value in response.items()}
+                cookie = self._scope.new_cookie(named, is_whole=not response.streaming)
                 if cookie:
                     response.cookies.load(cookie)
             response._resource_closers.append(self._close)

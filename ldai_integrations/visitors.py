@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,10 +21,11 @@ from .settings import Secret, VisitorSettings
 __all__ = ["Visitor", "VisitorSettings", "Visitors"]
 
 _PURPOSE = b"ldai_integrations.visitors.v1"
-# Directives of Cache-Control (RFC 9111, section 3): with one of the first, and none of the others, a shared cache may
-# store the response.
-_SHARED = ("public", "s-maxage", "max-age")
-_NOT_SHARED = ("private", "no-store")
+# Directives of Cache-Control, and other headers, with which a shared cache may store a response (RFC 9111, sections 3
+# and 4.2), and the directives that forbid it. ``private="name"`` forbids it for one header only.
+_SHARED = {"public", "s-maxage", "max-age", "immutable"}
+_SHARED_HEADERS = {"expires", "last-modified", "surrogate-control", "cdn-cache-control"}
+_NOT_SHARED = {"private", "no-store"}
 # A browser has several cookies of one name only for several paths or domains. Each check of a signature takes 10 µs.
 _MOST_CHECKED = 8
 
@@ -81,14 +82,15 @@ class Visitor:
     key: str
     cookie: str = ""
 
-    def cookie_for(self, cache_control: str) -> str:
+    def cookie_for(self, headers: Mapping[str, str]) -> str:
         """Return the ``Set-Cookie`` header for a response; empty if it needs none.
 
         A response that shared caches may store has none: all who get it would be the same visitor.
 
         Args:
-            cache_control: The ``Cache-Control`` header of the response; empty if there is none.
+            headers: The headers of the response by their names in lower case.
         """
-        directives = {part.partition("=")[0].strip() for part in cache_control.lower().split(",")}
-        is_shared = directives.isdisjoint(_NOT_SHARED) and not directives.isdisjoint(_SHARED)
-        return "" if is_shared else self.cookie
+        directives = {part.strip() for part in headers.get("cache-control", "").lower().split(",")}
+        names = {directive.partition("=")[0] for directive in directives}
+        may_be_shared = not names.isdisjoint(_SHARED) or not headers.keys().isdisjoint(_SHARED_HEADERS)
+        return "" if may_be_shared and directives.isdisjoint(_NOT_SHARED) else self.cookie

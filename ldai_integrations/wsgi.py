@@ -253,8 +253,7 @@ def _start_with_cookie(scope: RequestScope, start_response: StartResponse) -> St
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
         with scope.services.diagnostics.guard("visitor", "headers"):
             named = {name.lower(): value for name, value in headers}
-            is_whole, cache_control = "content-length" in named, named.get("cache-control", "")
-            cookie = scope.new_cookie(is_whole=is_whole, cache_control=cache_control)
+            cookie = scope.new_cookie(named, is_whole="content-length" in named)
             if cookie:
                 headers = [*headers, ("Set-Cookie", cookie)]
         return start_response(status, headers, *exc_info)

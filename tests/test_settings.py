@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ldai_integrations import ConfigurationError, Settings, Tracking
 from ldai_integrations._options import options_of
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.judges import JudgeSettings
+from ldai_integrations.metrics import MetricsClient
 from ldai_integrations.visitors import VisitorSettings
 
 # For each variable: a text, and the value that it sets.
@@ -224,6 +226,20 @@ def test_a_dev_server_without_an_address(url: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LDAI_DEV_SERVER", url)
     with pytest.raises(ConfigurationError, match="LDAI_DEV_SERVER is"):
         Tracking.from_env()
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda address: Tracking.from_env(environ={"LDAI_DEV_SERVER": address}),
+        lambda address: MetricsClient("api-any", "default", base_url=address),
+    ],
+)
+def test_a_password_in_an_address(create: Callable[[str], object]) -> None:
+    """The message about an address that cannot be used does not show the password in it."""
+    with pytest.raises(ConfigurationError, match=r"http://dev\.example\.com") as error:
+        create("http://ada:secret@dev.example.com")
+    assert "secret" not in str(error.value)
 
 
 def test_a_config_file_that_is_nested_too_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

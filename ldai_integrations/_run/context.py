@@ -162,16 +162,16 @@ class RequestScope:
             if run.counts_without_call or not is_whole:
                 _ = run.ld_context
 
-    def new_cookie(self, *, is_whole: bool, cache_control: str) -> str:
+    def new_cookie(self, headers: Mapping[str, str], *, is_whole: bool) -> str:
         """Return the ``Set-Cookie`` header that the response needs; empty if it needs none.
 
         Only a new visitor needs one, in a request with a run for an anonymous LD context.
 
         Args:
+            headers: The headers of the response by their names in lower case.
             is_whole: Whether the body is complete.
-            cache_control: The header of this name.
         """
-        cookie = self.visitor.cookie_for(cache_control) if self.visitor is not None else ""
+        cookie = self.visitor.cookie_for(headers) if self.visitor is not None else ""
         if cookie:
             self.determine_contexts(is_whole=is_whole)
         return cookie if self._anonymous is not None else ""

@@ -12,7 +12,7 @@ from ldclient import Config, LDClient
 from ldclient.config import HTTPConfig
 
 from .._diagnostics import Diagnostics, logger
-from .._http import LOOPBACK, split_address
+from .._http import LOOPBACK, split_address, without_login
 from ..exceptions import ConfigurationError, TrackingNotConfiguredError
 from ._config_file import ConfigFileError, file_source, read_config_file
 from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY, is_real_key, problem_with_key
@@ -137,17 +137,17 @@ def _check_key(key: str, *, for_dev_server: bool = False) -> str:
 
 
 def _check_address(url: str) -> str:
-    parts = split_address(url)
+    parts, shown = split_address(url), without_login(url)
     if parts is None:
         raise ConfigurationError(
-            f"{DEV_SERVER} is {url!r}; use the address that `ldai dev` prints, such as http://127.0.0.1:8765"
+            f"{DEV_SERVER} is {shown!r}; use the address that `ldai dev` prints, such as http://127.0.0.1:8765"
         )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(
-            f"{DEV_SERVER} is {url!r}: over plain http the SDK key would be readable on the network; "
+            f"{DEV_SERVER} is {shown!r}: over plain http the SDK key would be readable on the network; "
             "use https, or run `ldai dev` on this machine"
         )
-    logger.info("LaunchDarkly is replaced by the dev server at %s. Unset %s to reach LaunchDarkly.", url, DEV_SERVER)
+    logger.info("LaunchDarkly is replaced by the dev server at %s. Unset %s to reach LaunchDarkly.", shown, DEV_SERVER)
     return url
 
 

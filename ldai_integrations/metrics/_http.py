@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from .._http import LOOPBACK, limit_heads, read_body, split_address
+from .._http import LOOPBACK, limit_heads, read_body, split_address, without_login
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
@@ -200,12 +200,14 @@ def _check_token(token: str) -> str:
 
 
 def _check_url(url: str) -> str:
-    parts = split_address(url)
+    parts, shown = split_address(url), without_login(url)
     if parts is None or parts.username or parts.query or parts.fragment:
-        raise ConfigurationError(f"base_url is {url!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…")
+        raise ConfigurationError(
+            f"base_url is {shown!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…"
+        )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(
-            f"base_url is {url!r}: over plain http the access token would be readable on the network; use https"
+            f"base_url is {shown!r}: over plain http the access token would be readable on the network; use https"
         )
     return url.rstrip("/")
 

@@ -174,13 +174,26 @@ def launchdarkly() -> Any:
         yield launchdarkly
 
 
-@pytest.mark.parametrize("cache_control", [b"public, max-age=60", b"Public", b"s-maxage=60", b"max-age=60"])
-def test_a_response_that_caches_share(cache_control: bytes, launchdarkly: OfflineLaunchDarkly) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (b"cache-control", value)
+            for value in (b"public, max-age=60", b"Public", b"s-maxage=60", b"max-age=60", b"immutable")
+        ),
+        (b"cache-control", b'private="x-user", max-age=60'),
+        (b"Expires", b"Wed, 01 Dec 2027 08:00:00 GMT"),
+        (b"last-modified", b"Mon, 30 Nov 2026 08:00:00 GMT"),
+        (b"surrogate-control", b"max-age=60"),
+        (b"cdn-cache-control", b"max-age=60"),
+    ],
+)
+def test_a_response_that_caches_share(name: bytes, value: bytes, launchdarkly: OfflineLaunchDarkly) -> None:
     """A response that caches may share sets no cookie: everybody who gets it would be the same visitor."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         with track_ai("chat"):
-            await _respond(send, (b"cache-control", cache_control))
+            await _respond(send, (name, value))
 
     assert _headers_of(app, launchdarkly) == []
 
