@@ -345,7 +345,8 @@ class Run:
             "variationKey": identity.variation_key,
             "version": identity.version,
         }
-        state.services.ld_client.track(metric_key, state.ld_context, {**(data or {}), **about}, value)
+        with state.services.diagnostics.guard("track", state.config_key, is_private=True):
+            state.services.ld_client.track(metric_key, state.ld_context, {**(data or {}), **about}, value)
 
     def evaluate(self, metric_key: str, score: Score) -> None:
         """Score this run under a metric of your own, once per metric.
@@ -358,11 +359,11 @@ class Run:
                 the run, off the request, within the limits of :class:`~ldai_integrations.judges.JudgeSettings`; it may
                 be a coroutine function.
         """
-        problem = self._state.scores.add(metric_key, score)
-        if problem is not None:
-            self._state.services.diagnostics.note(
-                "evaluate", self.config_key, "A score for a run of %r was not recorded: %s.", self.config_key, problem
-            )
+        diagnostics, key = self._state.services.diagnostics, self.config_key
+        with diagnostics.guard("evaluate", key, is_private=True):
+            problem = self._state.scores.add(metric_key, score)
+            if problem is not None:
+                diagnostics.note("evaluate", key, "A score for a run of %r was not recorded: %s.", key, problem)
 
     def fail(self, exc: BaseException) -> None:
         """Record an exception that the handler catches: the run is an error.

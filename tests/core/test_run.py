@@ -187,6 +187,16 @@ def test_a_failure_that_the_handler_deals_with(tracking: Tracking, records: list
     assert (records[0].outcome, records[0].error) == ("error", error)
 
 
+def test_data_that_is_not_a_mapping(tracking: Tracking, events: Events, caplog: pytest.LogCaptureFixture) -> None:
+    """An event whose data cannot be read is logged and fails no request."""
+    with block(tracking) as run:
+        run.track("purchase", 1, cast(Any, "private"))
+
+    assert events.named("purchase") == []
+    assert "track failed for 'chat' (TypeError" in caplog.text
+    assert "private" not in caplog.text
+
+
 def test_a_failure_that_is_not_an_exception(
     tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
