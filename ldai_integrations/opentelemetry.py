@@ -36,9 +36,9 @@ class _Spans:
 
     def __init__(self) -> None:
         self._parents: dict[int, int] = {}
-        # The spans of calls of a model, and the spans around them: with tokens, and without.
-        self._ended: dict[bool, set[int]] = {True: set(), False: set()}
-        self._around: dict[bool, set[int]] = {True: set(), False: set()}
+        # The ended spans of a model, and the spans around them: first those with tokens, then those without.
+        self._counted, self._around_counted = set[int](), set[int]()
+        self._uncounted, self._around_uncounted = set[int](), set[int]()
 
     def start(self, span_id: int, parent_id: int) -> None:
         """Add a span that starts."""
@@ -47,19 +47,21 @@ class _Spans:
 
     def end(self, span_id: int, *, has_tokens: bool) -> bool:
         """Add a span that says that it is a call of a model; return whether it is new."""
-        if span_id in self._ended[True] or span_id in self._ended[False]:
+        if span_id in self._counted or span_id in self._uncounted:
             return False
-        self._ended[has_tokens].add(span_id)
-        self._around[has_tokens].update(self._spans_around(span_id))
+        ended = self._counted if has_tokens else self._uncounted
+        around = self._around_counted if has_tokens else self._around_uncounted
+        ended.add(span_id)
+        around.update(self._spans_around(span_id))
         return True
 
     def is_call(self, span_id: int) -> bool:
         """Return whether a span is a provider call, when all spans have ended."""
-        if span_id in self._around[True]:
+        if span_id in self._around_counted:
             return False
-        if span_id in self._ended[True]:
+        if span_id in self._counted:
             return True
-        return span_id not in self._around[False] and self._ended[True].isdisjoint(self._spans_around(span_id))
+        return span_id not in self._around_uncounted and self._counted.isdisjoint(self._spans_around(span_id))
 
     def _spans_around(self, span_id: int) -> set[int]:
         around, parent = set[int](), self._parents.get(span_id)

@@ -81,10 +81,10 @@ def encode_event(event: dict[str, object], diagnostics: Diagnostics) -> bytes:
     try:
         text = _encode(event)
         # An endpoint may refuse all events of a request for one that is nested too deeply.
-        is_sent = text.count("{") + text.count("[") <= _MAX_DEPTH or all(map(is_plain, event.values()))
+        can_be_sent = text.count("{") + text.count("[") <= _MAX_DEPTH or all(map(is_plain, event.values()))
     except Exception:
-        is_sent = False
-    if not is_sent:
+        can_be_sent = False
+    if not can_be_sent:
         text = _encode(_replace_values(event, diagnostics))
     if "\\ud" in text:
         text = _SURROGATES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
