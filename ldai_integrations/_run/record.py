@@ -11,9 +11,6 @@ from .outcome import outcome_of
 from .state import RunState
 from .tokens import added_usages, note_unread, tokens_and_cost
 
-# An id may come from a header, which may have any length.
-_MOST_OF_ID = 256
-
 
 def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, costs: Costs | None) -> RunRecord:
     """Build the record of a finished run; estimate tokens that no provider reported.
@@ -73,7 +70,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         failed_calls=sum(call.is_failed for call in calls),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
-        conversation_id=_conversation_id(run),
+        conversation_id=run.conversation_id or "",
         stated=frozenset(stated),
         abandoned=run.is_abandoned and outcome == "cancelled",
     )
@@ -102,12 +99,8 @@ def _discarded(run: RunState, ended_at: float) -> RunRecord:
         usage=None,
         outcome="discarded",
         error=run.error,
-        conversation_id=_conversation_id(run),
+        conversation_id=run.conversation_id or "",
     )
-
-
-def _conversation_id(run: RunState) -> str:
-    return str(run.conversation_id or "")[:_MOST_OF_ID]
 
 
 def _first_times(run: RunState, calls: Sequence[CountedCall]) -> tuple[int | None, int | None]:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 # What a call has arguments of its own for, so that ``create(model=…, messages=…, **run.parameters)`` works.
 _OWN_ARGUMENTS = {"model", "messages", "stream", "tools", "tool_choice"}
+# The id of a conversation may come from a header, which may have any length.
+_MOST_OF_ID = 256
 
 
 class Run:
@@ -75,14 +77,16 @@ class Run:
     def conversation_id(self) -> str | None:
         """The id of the conversation that the run belongs to, for records and spans; LaunchDarkly does not get it.
 
-        Set it where your application knows it. A nested run has the id of its outer run. The first 256 characters are
-        kept.
+        Set it where your application knows it. A nested run has the id of its outer run. At most 256 characters
+        of its text are kept.
         """
         return self._state.conversation_id
 
     @conversation_id.setter
     def conversation_id(self, value: str | None) -> None:
-        self._state.conversation_id = value
+        state = self._state
+        with state.services.diagnostics.guard("conversation_id", state.config_key, is_private=True):
+            state.conversation_id = None if value is None else str(value)[:_MOST_OF_ID]
 
     @property
     def finished(self) -> bool:

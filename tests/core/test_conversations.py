@@ -45,6 +45,7 @@ def test_nested_runs_are_of_the_same_conversation(tracking: Tracking, records: l
         (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (42, "42"),
         ("x" * 300, "x" * 256),
+        pytest.param(10**5000, "", id="a number that Python does not write as a text"),
     ],
 )
 def test_what_may_be_an_id(tracking: Tracking, records: list[RunRecord], given: Any, recorded: str) -> None:
