@@ -95,13 +95,13 @@ class _Scopes(list[Any]):
 
     def __init__(self, values: Iterable[Any], around: _Scopes | None = None) -> None:
         super().__init__(values)
-        self._outermost: _Scopes = self if around is None else around._outermost
-        self._steps = 0
+        # The number of steps, shared with the scopes of all sections.
+        self._steps: list[int] = [0] if around is None else around._steps
 
     def __getitem__(self, index: Any) -> Any:
         """Return a value. chevron asks for the innermost one before each tag and each text."""
-        self._outermost._steps += len(self)
-        if self._outermost._steps > MOST_STEPS:
+        self._steps[0] += len(self)
+        if self._steps[0] > MOST_STEPS:
             raise TooManyStepsError
         return super().__getitem__(index)
 

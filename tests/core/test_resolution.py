@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+import weakref
 from contextlib import closing
 from typing import Any
 
@@ -66,6 +68,28 @@ def test_a_prompt_of_endless_sections_takes_a_limited_time(
         assert time.thread_time() - begun < 2
     assert "more than 50,000 steps" in caplog.text
     assert "shorter lists in variables=" in caplog.text
+
+
+def test_no_garbage_is_left(no_leaks: None) -> None:
+    """The variables of a prompt, which may be whole documents, are freed without the garbage collector."""
+
+    class Document:
+        def __str__(self) -> str:
+            return "Open from 9 to 5."
+
+    config = ai_config(messages=[{"role": "system", "content": "{{document}}"}])
+    gc.disable()
+    try:
+        with OfflineLaunchDarkly({"bot": config}) as offline:
+            document = Document()
+            gone = weakref.ref(document)
+            with track_ai("bot", variables={"document": document}) as run:
+                assert run.system == "Open from 9 to 5."
+            del document, run
+            offline.tracking.flush()
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_long_lists_are_rendered(no_leaks: None) -> None:
