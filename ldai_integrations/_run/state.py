@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
@@ -103,7 +102,7 @@ class RunState:
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
         # The last calls of wrapped clients that belong to no run, made while this run was open or bound.
-        self._calls_outside: deque[CallOutside] = deque(maxlen=_MOST_OUTSIDE)
+        self._calls_outside: list[CallOutside] = []
         self._missed_calls = False
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
@@ -252,10 +251,10 @@ class RunState:
 
     def note_call_outside(self, call: CallOutside) -> None:
         """Note a call of a wrapped client that belongs to no run."""
-        outside = self._calls_outside
-        if len(outside) == _MOST_OUTSIDE and not outside[0].is_observed:
-            self._missed_calls = True  # nobody can observe it any more
-        outside.append(call)
+        self._calls_outside.append(call)
+        if len(self._calls_outside) > _MOST_OUTSIDE:
+            # Nobody can observe the forgotten call any more.
+            self._missed_calls |= not self._calls_outside.pop(0).is_observed
 
     def adopt(self, response: object) -> bool:
         """Take over the call outside of the run that returned this object; return whether there was one."""
