@@ -28,6 +28,14 @@ class ForkSafeLock:
     def __exit__(self, *_exc: object) -> None:
         self._lock.release()
 
+    def acquire(self, timeout: float) -> bool:
+        """Acquire the lock; return False if that takes longer than ``timeout`` seconds."""
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._lock.release()
+
     def forked(self) -> None:
         """Replace the lock in a child."""
         self._lock = threading.RLock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,8 +20,10 @@ from ..typing import FeedbackStore
 _MAX_VOTES = 100_000
 _MAX_CLIENTS = 10_000
 _MINUTE = 60
-# A request of a vote waits this long for Redis, or for another process that uses SQLite. Then it is answered with 503.
+# How long a vote waits for Redis, or for another process that uses SQLite. Then it is answered with 503.
 _TIMEOUT_SECONDS = 2.0
+# A thread waits this long for its turn with SQLite. Hundreds of others have theirs in this time, unless the file hangs.
+_TURN_SECONDS = 5.0
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS votes (run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
@@ -145,14 +148,16 @@ class SQLiteStore:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Open the file for one transaction, during which nobody else writes."""
-        with (
-            self._lock,
-            closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection,
-        ):
-            connection.executescript(_TABLES)
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+        if not self._lock.acquire(_TURN_SECONDS):
+            raise sqlite3.OperationalError("other threads have waited too long for the file")
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
+                connection.executescript(_TABLES)
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+        finally:
+            self._lock.release()
 
 
 def _first(connection: sqlite3.Connection, statement: str, *values: object) -> Any:
@@ -172,12 +177,17 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise ConfigurationError(
                 "FeedbackSettings.store names a Redis, and the package redis is not installed; run pip install redis"
             ) from None
         try:
-            self._redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=_TIMEOUT_SECONDS)
+            retry = Retry(NoBackoff(), 1)  # on a new connection
+            self._redis: Any = redis.Redis.from_url(
+                url, decode_responses=True, socket_timeout=_TIMEOUT_SECONDS, retry=retry
+            )
         except ValueError:  # its text may contain the password
             raise ConfigurationError(
                 "FeedbackSettings.store is not the address of a Redis; use redis://host:6379/0, with special "
@@ -186,10 +196,12 @@ class RedisStore:
 
     def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
         """Store the vote unless the run has one; return the one it had, or ``None``."""
-        key, earlier = _vote_key(run_id), None
-        while earlier is None and not self._redis.set(key, kind, nx=True, ex=seconds):
-            earlier = self._redis.get(key)  # None if it has expired or was discarded since
-        return earlier
+        key, earlier = _vote_key(run_id), ""
+        # Different for each vote: if the answer of Redis is lost, the client asks again, and finds its own vote.
+        vote = f"{kind} {uuid.uuid4()}"
+        while not earlier and not self._redis.set(key, vote, nx=True, ex=seconds):
+            earlier = self._redis.get(key) or ""  # it may have expired, or was discarded, since
+        return None if earlier in ("", vote) else earlier.partition(" ")[0]
 
     def discard(self, run_id: str) -> None:
         """Remove the vote of a run."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from ldai_integrations.feedback._stores import RateLimit
 from ldai_integrations.typing import FeedbackStore
 
 from ..conftest import Clock
+from ..scale.conftest import RedisServer
 
 MakeStore = Callable[[], FeedbackStore]
 SHARED = ["sqlite", pytest.param("redis", marks=pytest.mark.server)]
@@ -101,6 +104,37 @@ def test_old_rows_are_deleted(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "votes.db")) as connection:
         assert connection.execute("SELECT run_id FROM votes").fetchall() == [("new",)]
         assert connection.execute("SELECT client FROM requests").fetchall() == [("new",)]
+
+
+@pytest.mark.server
+def test_no_thread_waits_long_for_a_file_that_hangs(tmp_path: Path) -> None:
+    """If another process does not release an SQLite file, votes fail after a few seconds, however many there are."""
+    path = tmp_path / "votes.db"
+    store = SQLiteStore(str(path))
+
+    def seconds_until_error(number: int) -> float:
+        begun = time.monotonic()
+        with pytest.raises(sqlite3.OperationalError):
+            store.keep(f"run {number}", "positive", seconds=99)
+        return time.monotonic() - begun
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(20) as pool:
+        other.execute("BEGIN EXCLUSIVE")
+        assert max(pool.map(seconds_until_error, range(20))) < 15
+
+
+@pytest.mark.server
+def test_a_vote_counts_if_the_answer_of_redis_is_late(redis_server: RedisServer) -> None:
+    """The client asks again on another connection. Redis has stored the vote by then, which is still the first one."""
+    store = RedisStore(redis_server.url)
+    redis_server.process.send_signal(signal.SIGSTOP)
+    resume = threading.Timer(3, redis_server.process.send_signal, [signal.SIGCONT])  # the client waits 2 s
+    resume.start()
+    try:
+        assert store.keep("run", "positive", seconds=99) is None
+    finally:
+        resume.join()
+    assert store.keep("run", "positive", seconds=99) == "positive"
 
 
 def test_many_threads_wait_for_their_turn(tmp_path: Path) -> None:
