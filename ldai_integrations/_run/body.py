@@ -42,6 +42,9 @@ _LONGEST_PARSED = MOST_PARSED // 4
 _MOST_TIMES, _MOST_DECODED = 1_000, 2_048
 # Longest first line of JSON, in bytes, of a body that may be lines of JSON. It is parsed as it passes.
 _LONGEST_FIRST_LINE = 16_384
+# The names of an entry in the results of a batch, beside its response: of OpenAI, Anthropic and Mistral; of Bedrock; of
+# Gemini, which may repeat the request instead.
+_OF_ENTRIES = ("custom_id", "recordId", "key", "request")
 # How an event ends, a sign of the one with the usage of an OpenAI stream, and how long it can be, in bytes.
 _EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _EVENT_END = re.compile(b"|".join(b"(?<=%b)" % end for end in _EVENT_ENDS))
@@ -106,6 +109,7 @@ class BodyReader:
         if self._lines is None and (self._is_stream_type or is_json_type(content_type)):
             self._document = bytearray()
         self._may_be_lines = self._document is not None
+        self._is_batch = False
         self._limit = limit
         #: Whether the body, or its end, is not read because it is longer than the limit.
         self.is_too_long = False
@@ -115,6 +119,8 @@ class BodyReader:
     @property
     def size(self) -> int:
         """How much there may be to read at the end, in bytes."""
+        if self.is_too_long:  # who has kept the body may read it
+            return self._limit
         compressed = self._size * _MOST_TIMES
         return compressed + len(self._document or b"") + (self._lines.size if self._lines is not None else 0)
 
@@ -159,6 +165,8 @@ class BodyReader:
         """
         if self._lines is None:
             return is_response(_parse(self._document))
+        if self._is_batch:
+            return False
         reading = None if self._is_sse_type else self._lines.reading()
         return reading is None or not reading.is_whole or len(reading.calls) == 1
 
@@ -204,6 +212,7 @@ class BodyReader:
             return True
         line = _parse(document[:end]) if end < _LONGEST_FIRST_LINE else None
         if self._is_stream_type:
+            self._is_batch = _is_of_batch(line)
             return isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
         if not is_response(line):
             return False
@@ -359,8 +368,11 @@ def begins_provider_stream(text: str) -> bool | None:
         if line.strip() and not line.startswith(_STREAM_STARTS[1:]):
             if line.startswith("data:") or not is_provider_line(line):
                 return is_provider_line(line)
+            event = _parse(line)
+            if _is_of_batch(event):
+                return False
             # A line of JSON may be a whole document.
-            return True if _is_part(_parse(line)) or rest.strip() or any(lines[position + 1 :]) else None
+            return True if _is_part(event) or rest.strip() or any(lines[position + 1 :]) else None
     rest = rest.lstrip()
     may_begin = any(rest.startswith(start) or start.startswith(rest) for start in (*_STREAM_STARTS, "{"))
     return None if may_begin and len(text) < _LONGEST_FIRST_LINE else False
@@ -370,6 +382,11 @@ def _is_part(event: object) -> bool:
     """Return whether an event is part of a response that more follows."""
     reading = read(event) if is_response(event) else None
     return reading is not None and not (reading.usage or reading.finish_reasons or reading.error)
+
+
+def _is_of_batch(line: object) -> bool:
+    """Return whether a line of JSON is an entry in the results of a batch, which was generated before the request."""
+    return type(line) is dict and any(name in line for name in _OF_ENTRIES) and not is_response(line)
 
 
 def _parse(data: str | bytes | bytearray | None) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ..records import Usage
 from ..usage import Reading, parse_amount, read
 from .body import ItemReader
+from .stream import StreamHooks
 
 # LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
 _COST_HEADER = "x-litellm-response-cost"
@@ -50,9 +51,23 @@ def is_http_response(value: object) -> bool:
     return is_of_httpx or all(hasattr(kind, name) for name in ("iter_content", "iter_lines", "apparent_encoding"))
 
 
+def is_unreadable_response(kind: type) -> bool:
+    """Return whether objects of a class are HTTP responses whose body only the application can read, as aiohttp's."""
+    return all(hasattr(kind, name) for name in ("status", "headers", "raise_for_status", "json"))
+
+
 def has_body(http: Any) -> bool:
     """Return whether the body of an HTTP response has been read."""
     return bool(http.is_stream_consumed if hasattr(http.__class__, "iter_bytes") else http.raw.closed)
+
+
+def body_of(http: Any) -> bytes | None:
+    """Return the body of an HTTP response that has been read; ``None`` if the response has not kept it."""
+    try:
+        body: bytes = http.content
+    except Exception:  # the class depends on the library
+        return None
+    return body
 
 
 def is_stream(kind: type) -> bool:
@@ -115,33 +130,60 @@ def add_metered(reading: Reading | None, metered: Usage | None) -> Reading | Non
     return replace(reading, usage=merged.with_total())
 
 
-def copy_of_body(body: Any, feed: Callable[[Any], object]) -> object:
-    """Return a botocore body of the same class that reads from the given one, and passes the bytes to ``feed``."""
-    return body.__class__(_BotocoreTee(body, feed), None)
+def tier_of(response: Mapping[str, Any]) -> str:
+    """Return the service tier in what InvokeModel returns; a lower latency has prices of its own, too."""
+    latency, tier = response.get("performanceConfigLatency"), response.get("serviceTier")
+    return "optimized" if latency == "optimized" else tier if isinstance(tier, str) else ""
+
+
+def add_tier(reading: Reading | None, service_tier: str) -> Reading | None:
+    """Add the service tier to a response that does not have it."""
+    return replace(reading, service_tier=service_tier) if reading is not None and service_tier else reading
+
+
+def copy_of_body(body: Any, hooks: StreamHooks) -> object:
+    """Return a botocore body of the same class that reads from the given one, and reports its bytes and its end."""
+    return body.__class__(_BotocoreTee(body, hooks), None)
 
 
 class _BotocoreTee:
     """The raw stream of a botocore body, read as its bytes pass."""
 
-    def __init__(self, body: Any, feed: Callable[[Any], object]) -> None:
+    def __init__(self, body: Any, hooks: StreamHooks) -> None:
         self._body = body
-        self._feed = feed
+        self._hooks = hooks
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
-    def read(self, amt: int | None = None, *more: Any) -> object:
-        data = self._body.read(amt, *more)
-        self._feed(data)
+    def read(self, amt: int | None = None, *more: Any) -> bytes:
+        data: bytes = self._take(self._body.read, amt, *more)
+        self._note(data, is_end=amt is None or amt < 0 or (amt > 0 and not data))
         return data
 
-    def readinto(self, buffer: Any) -> object:
-        size = self._body.readinto(buffer)
-        if size:
-            self._feed(bytes(memoryview(buffer)[:size]))
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._take(self._body.readinto, buffer)
+        self._note(bytes(memoryview(buffer)[:size]), is_end=not size and len(buffer) > 0)
         return size
 
-    def readlines(self, *hint: object) -> object:
-        lines = self._body.readlines(*hint)
-        self._feed(b"".join(lines))
+    def readlines(self, *hint: object) -> list[bytes]:
+        lines: list[bytes] = self._take(self._body.readlines, *hint)
+        self._note(b"".join(lines), is_end=True)
         return lines
+
+    def close(self) -> None:
+        self._take(self._body.close)
+        self._hooks.on_end(GeneratorExit())
+
+    def _take(self, step: Callable[..., Any], *args: object) -> Any:
+        try:
+            return step(*args)
+        except BaseException as exc:
+            self._hooks.on_end(exc)
+            raise
+
+    def _note(self, data: bytes, *, is_end: bool) -> None:
+        if data:
+            self._hooks.on_item(data)
+        if is_end:
+            self._hooks.on_end(None)

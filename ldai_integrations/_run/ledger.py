@@ -64,6 +64,8 @@ class ProviderCall:
         is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
         form: The class of the response: an object of a provider's library, a dict, a stream.
+        is_stream: Whether the response is read event by event.
+        is_too_long: Whether the response is longer than what is kept of a document, so that it is not read.
         is_whole: Whether it was reported with its whole response, of which the application may have made copies.
         rest: What reads the rest of the stream, while the finish reason has arrived and the usage has not.
         wait: Waits at most so many seconds for the report of a framework that sends it from a thread of its own;
@@ -90,6 +92,8 @@ class ProviderCall:
     is_left: bool = False
     is_cancelled: bool = False
     form: type | None = None
+    is_stream: bool = False
+    is_too_long: bool = False
     is_whole: bool = False
     rest: CallReader | None = None
     wait: Callable[[float], object] | None = None

@@ -80,7 +80,7 @@ class CountedCall:
             return False
         if call.is_left or call.is_waiting:
             return True
-        if call.first_token_at is not None:  # it is a stream
+        if call.is_stream or call.first_token_at is not None:
             return call.ended_at is None or usage.output_tokens is None or reading.has_usage_so_far
         return call.ended_at is None and usage.output_tokens is None and usage.total_tokens is None
 

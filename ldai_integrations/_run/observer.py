@@ -15,15 +15,19 @@ from .failures import is_cancellation, may_be_billed
 from .kinds import (
     add_billing,
     add_metered,
+    add_tier,
+    body_of,
     copy_of_body,
     has_body,
     is_botocore_body,
     is_http_response,
     is_model,
     is_stream,
+    is_unreadable_response,
     must_stay,
     raw_response_of,
     reading_of_stream,
+    tier_of,
 )
 from .ledger import ProviderCall
 from .proxy import Proxy
@@ -64,6 +68,8 @@ class Observer(StreamHooks):
         self._reader: ItemReader | BodyReader | StreamReader | None = None
         # The thread or task that read the finish reason.
         self._worker: object = None
+        # The service tier, if it is not part of the response itself.
+        self._tier = ""
         #: The provider's stream, if the response is one.
         self.stream: object = None
         #: Whether the response is an event of a stream whose events are observed one by one.
@@ -84,6 +90,9 @@ class Observer(StreamHooks):
             self._take_http(raw)
             return response
         kind, http = response.__class__, getattr(response, "response", None)
+        if is_unreadable_response(kind):
+            self._take_unreadable(response)
+            return response
         if is_stream(kind):
             if is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
@@ -189,7 +198,6 @@ class Observer(StreamHooks):
         """Read the items that :meth:`on_item` is given."""
         self.stream, reader = stream, ItemReader()
         http: Any = self.response
-        self.binds_methods = hasattr(stream.__class__, "until_done")
         headers = http.headers if is_http_response(http) else {}
         self._read_with(reader, lambda: add_billing(reading_of_stream(reader, stream), headers))
 
@@ -202,6 +210,7 @@ class Observer(StreamHooks):
 
     def _take_dict(self, response: dict[Any, object]) -> object:
         """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
+        self._tier = tier_of(response)
         for name in ("stream", "body"):
             value = response.get(name)
             if is_botocore_body(value):
@@ -282,7 +291,7 @@ class Observer(StreamHooks):
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
         metered = extract({"ResponseMetadata": response.get("ResponseMetadata")})  # the headers of InvokeModel
         self._read_with(reader, lambda: add_metered(reader.reading(), metered))
-        return copy_of_body(body, self.on_item)
+        return copy_of_body(body, self)
 
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
@@ -298,19 +307,46 @@ class Observer(StreamHooks):
             self._call.end(self._clock())
             return
         if not hasattr(http.__class__, "iter_bytes"):  # a stream of requests
-            if self._call.error:  # nobody needs the body of a refusal
-                self._call.end(self._clock())
-            else:
-                self._ledger.withdraw(self._call)
-                self._note_unknown(http)
+            self._take_unreadable(http)
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)
-        self._read_with(reader, lambda: add_billing(reader.reading(), headers))
+        self._read_with(reader, lambda: add_billing(self._reading_of_body(reader, http, content_type), headers))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
         if self._hides_usage and is_stream_type(content_type) and not encoding:
             http.stream = WithoutUsage(http.stream)
+
+    def _take_unreadable(self, http: Any) -> None:
+        """Take an HTTP response of whose body nothing can be read: it is a failed call, or none."""
+        status = getattr(http, "status", None) or http.status_code
+        if status >= 400:  # nobody needs the body of a refusal
+            self._call.error = str(status)
+            self._call.end(self._clock())
+        else:
+            self._ledger.withdraw(self._call)
+            self._note_unknown(http)
+
+    def _reading_of_body(self, reader: BodyReader, http: Any, content_type: str) -> Reading | None:
+        """Return what a body contains that was read in parts. A long one is read if the response has kept it."""
+        if not reader.is_too_long:
+            return reader.reading()
+        body = body_of(http)
+        if body is not None:
+            document = BodyReader(content_type, limit=len(body))
+            document.feed(body)
+            return document.reading()
+        self._call.is_too_long = True
+        services, key = self._run.services, self._run.config_key
+        services.diagnostics.note(
+            "too_long",
+            f"{key}: provider",
+            "A provider's response in a run of %r is longer than %d bytes and is read in parts, so the usage in it is "
+            "unknown. Read it as a whole, or set a higher Settings(max_body_bytes=…).",
+            key,
+            services.settings.max_body_bytes,
+        )
+        return Reading()
 
     def _body_reader(self, content_type: str, content_encoding: str) -> BodyReader:
         services = self._run.services
@@ -327,7 +363,8 @@ class Observer(StreamHooks):
 
     def _read_with(self, reader: ItemReader | BodyReader | StreamReader, reading: Callable[[], Reading | None]) -> None:
         self._reader = reader
-        self._call.read = reading
+        self._call.read = lambda: add_tier(reading(), self._tier)
+        self._call.is_stream = not isinstance(reader, BodyReader)
         if not isinstance(reader, StreamReader):
             self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, count_tokens, read
+from ..usage import Reading, count_tokens, read, texts_in
 from .body import (
     BodyReader,
     ItemReader,
@@ -19,8 +20,8 @@ from .body import (
     media_type,
 )
 
-# The most strings that are looked for in a returned value.
-_MOST_LEAVES = 10_000
+# The most texts that are looked for in a returned value.
+_MOST_STRINGS = 10_000
 # How much text is kept until the run is reported, in characters. Tokens of text beyond it are extrapolated.
 _MOST_TEXT = 262_144
 _TEXTS = (str, bytes, bytearray, memoryview)
@@ -138,7 +139,7 @@ class HandlerOutput:
         reading = self._known()
         if reading is not None:
             return reading.text
-        return _joined(self.chunks) if self.chunks else "\n".join(_leaves(self._value))
+        return _joined(self.chunks) if self.chunks else "\n".join(islice(texts_in(self._value), _MOST_STRINGS))
 
     def estimate(self, model: str) -> int | None:
         """Estimate the output tokens from the text of the output: about 50 µs for 1,000 characters.
@@ -270,19 +271,3 @@ def _is_event(text: str) -> bool:
     """Return whether the first item of a stream without a content type is an event, and no text such as ``:) Hi``."""
     line, end, _rest = text.partition("\n")
     return is_sse_or_json_line(line) if end else is_json_line(line)
-
-
-def _leaves(value: object) -> Iterator[str]:
-    """Yield the strings in a plain value, depth first and up to a limit."""
-    stack, seen = [value], 0
-    while stack and seen < _MOST_LEAVES:
-        item = stack.pop()
-        seen += 1
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, (bytes, bytearray)):
-            yield item.decode("utf-8", "replace")
-        elif isinstance(item, Mapping):
-            stack.extend(reversed(list(item.values())))
-        elif isinstance(item, (list, tuple)):
-            stack.extend(reversed(item))

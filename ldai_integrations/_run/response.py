@@ -9,6 +9,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, unbind
+from .kinds import copy_of_body, is_botocore_body
 from .observe import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
@@ -118,7 +119,7 @@ def _follow(run: RunState, result: object, status: int | None) -> object:
         name = next((key for key in ("stream", "body") if looks_like_stream(result.get(key))), None)
         if name is None:
             return _end_with(run, result)
-        return {**result, name: track_stream(result[name], RunHooks(run))}  # Bedrock's {"stream": EventStream, …}
+        return {**result, name: _track(result[name], RunHooks(run))}  # Bedrock's {"stream": EventStream, …}
     if isinstance(result, asyncio.Future):
         result.add_done_callback(lambda done: _end_with_future(run, done))
         return result
@@ -127,8 +128,13 @@ def _follow(run: RunState, result: object, status: int | None) -> object:
     if inspect.isawaitable(result):
         return _follow_awaitable(run, result)
     if looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
-        return track_stream(result, RunHooks(run))
+        return _track(result, RunHooks(run))
     return _follow_response(run, result, status)
+
+
+def _track(stream: object, hooks: StreamHooks) -> object:
+    """Return a stand-in for a stream, or for a botocore body, which its consumer reads like a file."""
+    return copy_of_body(stream, hooks) if is_botocore_body(stream) else track_stream(stream, hooks)
 
 
 async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> object:

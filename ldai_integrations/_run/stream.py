@@ -26,8 +26,7 @@ class StreamHooks:
     Attributes:
         bound: The run or the request that each step is bound to; ``None`` to bind nothing.
         binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
-        binds_methods: Whether the stream's methods take their steps through the stand-in. Helpers that accumulate a
-            stream consume it in methods of their own, such as openai's ``get_final_response``.
+        binds_methods: Whether the stream's methods take their steps through the stand-in; :func:`track_stream` sets it.
         response: The HTTP response of the stream. Whoever closes it closes the stream.
         iterator: Refers to the iterator that the consumer got last, which a loop drops where it is left.
     """
@@ -298,11 +297,16 @@ class TrackedStream(_Tracked):
         return closing
 
     def __enter__(self) -> object:
+        steps = self._self_steps
+        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             entered = self.__wrapped__.__enter__()
         except BaseException as exc:
             self._self_hooks.on_enter_failed(exc)
             raise
+        finally:
+            if token is not None:
+                unbind(token)
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
@@ -381,11 +385,16 @@ class TrackedAsyncStream(_Tracked):
         return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
 
     async def __aenter__(self) -> object:
+        steps = self._self_steps
+        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             entered = await self.__wrapped__.__aenter__()
         except BaseException as exc:
             self._self_hooks.on_enter_failed(exc)
             raise
+        finally:
+            if token is not None:
+                unbind(token)
         return self if entered is self.__wrapped__ else self._self_hooks.on_enter(entered)
 
     async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
@@ -403,6 +412,8 @@ def track_stream(stream: object, hooks: StreamHooks) -> Any:
         hooks: What happens at its items and its end.
     """
     kind = stream.__class__
+    # Helpers that accumulate a stream consume it in methods of their own, such as openai's ``get_final_response``.
+    hooks.binds_methods |= hasattr(kind, "until_done")
     is_async = any(hasattr(kind, name) for name in ("__anext__", "__aiter__", "__aenter__"))
     is_sync = any(hasattr(kind, name) for name in ("__next__", "__iter__", "__enter__"))
     if is_async and is_sync:

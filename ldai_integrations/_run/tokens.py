@@ -108,6 +108,8 @@ def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usa
 
 def _is_unknown(call: CountedCall) -> bool:
     """Return whether a call that answered with text has neither usage nor anything to estimate it from."""
+    if call.call.is_too_long:
+        return True
     has_none = call.call.api in NOT_OF_TEXT or call.call.is_background or call.is_failed
     return not has_none and call.usage == Usage() and call.call.request is None and not call.reading.has_output
 
@@ -194,7 +196,8 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         if own is not None and not run.output.is_whole:
             cause = "not in the output"
             text = f"A provider's stream in a run of %r has no usage, so its tokens are estimated. {_OBSERVED}"
-        run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+        if "tokens" not in run.stated.events:  # which replace the estimate
+            run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
     return None if usage == Usage() else usage
 
 
@@ -279,6 +282,9 @@ def _cost(
 
 def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     """Say once for each AI Config and cause how its tokens become exact."""
+    calls = [call for call in calls if not call.call.is_too_long]  # which the log has named
+    if not calls:
+        return
     streams = [call for call in calls if _is_stream_without_usage(call)]
     not_asked = [call for call in streams if not _asks_for_usage(call)]
     unfinished = [call for call in calls if call.is_unfinished]

@@ -103,7 +103,10 @@ def whole_body(response: Any) -> bytes | None:
         return data if isinstance(data, bytes) else None
     if getattr(response, "is_rendered", True) is False:  # Django renders it after the view, and raises before
         return None
-    bodies = (getattr(response, name, None) for name in ("body", "content"))  # Starlette; Django
+    try:
+        bodies = [getattr(response, name, None) for name in ("body", "content")]  # Starlette; Django
+    except Exception:  # the response of an HTTP client that has not been read
+        return None
     return next((body for body in bodies if isinstance(body, bytes)), None)
 
 

@@ -7,7 +7,7 @@ that it is given, and only :func:`prefetch` uses the network.
 from __future__ import annotations
 
 from ._counts import reconcile
-from ._decoders import AmazonDecoder, Decoder, SSEReader, decoder
+from ._decoders import AmazonDecoder, Decoder, SSEReader, decoder, texts_in
 from ._encoding_files import Progress, prefetch
 from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
 from ._estimates import estimate_output, estimate_prompt
@@ -42,5 +42,6 @@ __all__ = [
     "read",
     "read_span",
     "reconcile",
+    "texts_in",
     "warm_up",
 ]

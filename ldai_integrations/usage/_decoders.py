@@ -9,7 +9,7 @@ import json
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from ._fields import from_json
@@ -27,9 +27,10 @@ _AT_ONCE, _LONGEST_AT_ONCE = 16_384, 131_072
 _PART, _AT_ONCE_SECONDS = 512, 0.002
 # How much may wait to be read, in bytes or characters.
 _MOST_WAITING = 8_388_608
-# How deep in an unknown JSON object texts are searched, and fields that never contain output.
+# How deep in an unknown JSON object texts are searched, and fields that never contain output, such as feedback tokens.
 _DEPTH = 6
 _NOT_OUTPUT = frozenset(("type", "id", "object", "role", "model", "event", "status", "created", "timestamp"))
+_NOT_OUTPUT_ENDS = ("_id", "_at", "_token", "Id", "At", "Token")
 # Most bytes that a decoder returns in all, a protection against decompression bombs.
 _MOST = 67_108_864
 # ``wbits`` of zlib for gzip, for deflate with zlib's header, and for deflate without it.
@@ -212,22 +213,24 @@ class SSEReader:
         spoke = self._reader.feed(payload) if isinstance(payload, dict) else None
         if spoke is None:
             spoke = False
-            for leaf in _leaves(payload, _DEPTH):
-                spoke |= self._reader.add_text(leaf)
+            for text in texts_in(payload):
+                spoke |= self._reader.add_text(text)
         return spoke
 
 
-def _leaves(value: object, depth: int) -> Iterator[str]:
-    """Yield the strings in a JSON value, except those in fields that contain names or ids."""
+def texts_in(value: object, depth: int = _DEPTH) -> Iterator[str]:
+    """Yield the texts in a plain value, such as JSON, except those in fields that contain names, ids or tokens."""
     if isinstance(value, str):
         yield value
-    elif depth and isinstance(value, list):
+    elif isinstance(value, (bytes, bytearray)):
+        yield value.decode("utf-8", "replace")
+    elif depth and isinstance(value, (list, tuple)):
         for one in value:
-            yield from _leaves(one, depth - 1)
-    elif depth and isinstance(value, dict):
+            yield from texts_in(one, depth - 1)
+    elif depth and isinstance(value, Mapping):
         for name, one in value.items():
-            if name not in _NOT_OUTPUT and not name.endswith(("_id", "_at")):
-                yield from _leaves(one, depth - 1)
+            if name not in _NOT_OUTPUT and not str(name).endswith(_NOT_OUTPUT_ENDS):
+                yield from texts_in(one, depth - 1)
 
 
 # Compression

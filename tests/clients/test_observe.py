@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai, wrap_client
 from ldai_integrations.records import Usage
 
+from ..waiting import eventually
+from .answers import whole
 from .cases import ASK, CHAT, CLAUDE, CONVERSE, MESSAGES, RESPONSES, USAGE
 from .makers import anthropic, bedrock, openai
 from .provider import Provider
@@ -113,3 +115,62 @@ def test_a_returned_manager(provider: Provider, tracking: Tracking, records: lis
 
     assert (records[0].outcome, totals(records[0].usage)) == ("success", TOLD)
     assert records[0].time_to_first_token_ms is not None
+
+
+def test_a_returned_manager_of_a_wrapped_client(
+    provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """The call that a manager makes when its caller enters it belongs to the run of the handler."""
+    client = wrap_client(openai(provider.url))
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def handler() -> Any:
+        return client.chat.completions.stream(**CHAT, stream_options={"include_usage": True})
+
+    with handler() as stream:
+        assert stream.get_final_completion().choices[0].message.content == "Hello there"
+
+    assert (records[0].outcome, records[0].calls, totals(records[0].usage)) == ("success", 1, TOLD)
+    assert tracking.stats().diagnostics == {}
+
+
+def test_a_returned_stream_that_a_helper_reads(
+    provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """A helper that reads a returned stream to its end ends the run, as a loop does."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def handler() -> Any:
+        return anthropic(provider.url).messages.stream(**MESSAGES).__enter__()
+
+    message = handler().get_final_message()
+    assert message.content[0].text == "Hello there"
+    assert (records[0].outcome, totals(records[0].usage)) == ("success", TOLD)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_long_response_that_is_read_in_parts(
+    is_kept: bool, provider: Provider, tracking: Tracking, records: list[RunRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The usage of a long response is read if the response keeps its body. Otherwise it is unknown, and logged."""
+    body = {
+        "object": "list",
+        "model": "text-embedding-3-small",
+        "data": [{"object": "embedding", "index": index, "embedding": [0.25] * 1_536} for index in range(200)],
+        "usage": {"prompt_tokens": 7331, "total_tokens": 7331},
+    }
+    provider.queued = [lambda _request: whole(body)]
+    create = wrap_client(openai(provider.url)).embeddings.with_streaming_response.create
+    with (
+        track_ai(config_key="chat", tracking=tracking),
+        create(model="text-embedding-3-small", input=["Hi"] * 200) as response,
+    ):
+        response.read() if is_kept else list(response.iter_bytes())
+
+    assert eventually(lambda: bool(records))
+    usage = records[0].usage
+    assert usage is not None
+    assert records[0].calls == 1
+    assert (usage.input_tokens == 7331, usage.lower_bound) == (is_kept, not is_kept)
+    assert ("is longer than 1000000 bytes and is read in parts" in caplog.text) is not is_kept
+    assert "lacks usage" not in caplog.text

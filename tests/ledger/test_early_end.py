@@ -535,6 +535,46 @@ def test_a_stream_that_is_left_before_its_end(
     assert "include_usage" not in caplog.text
 
 
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_a_stream_that_the_server_ends_before_the_first_word(
+    api: str, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream that ends without any output is a lower bound, and nobody is told to ask for its usage."""
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
+    usage = {"input_tokens": IN, "output_tokens": 1}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
+    role = {**chunk, "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]}
+    frames: dict[str, list[dict[str, Any]]] = {
+        "openai": [role, role],
+        "anthropic": [{"type": "message_start", "message": {**message, "usage": usage}}, {"type": "ping"}],
+    }
+    provider.serve(frames=frames[api])
+    client = wrap_client(openai if api == "openai" else anthropic)
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        if api == "openai":
+            list(client.chat.completions.create(**ASK))
+        else:
+            asked = {"model": ASK["model"], "messages": ASK["messages"], "max_tokens": 9}
+            list(client.messages.create(**asked, stream=True))
+
+    handler()
+    usage_of_run = runs.wait()[0].usage
+    assert usage_of_run is not None
+    assert usage_of_run.lower_bound
+    assert usage_of_run.output_tokens is None
+    assert (usage_of_run.input_tokens == IN) == (api == "anthropic")
+    assert "include_usage" not in caplog.text
+
+
 @pytest.mark.parametrize("closes", [True, False])
 def test_usage_so_far_is_a_lower_bound(closes: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """The usage in the chunks of a stream that is left before its finish reason counts a part of the answer only."""

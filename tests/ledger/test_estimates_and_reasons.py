@@ -9,6 +9,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from ldai.tracker import TokenUsage
 
 from ldai_integrations import Run, track_ai, wrap_client
 from ldai_integrations.records import Usage
@@ -56,6 +57,33 @@ def test_the_prompt_that_was_used_is_counted(runs: RecordingSink) -> None:
     assert usage.input_tokens is not None
     assert usage.input_tokens > 100
     assert "input_tokens" in usage.estimated
+
+
+def test_names_and_tokens_are_not_counted(runs: RecordingSink) -> None:
+    """The fields of a returned object with ids, times or the feedback token are no output of the model."""
+
+    def handler() -> dict[str, Any]:
+        return {"answer": "Hello there", "feedback_token": "eyJydW4i" * 60, "feedbackToken": "x" * 400, "chat_id": "7"}
+
+    track_ai(config_key="other")(handler)()
+    track_ai(config_key="other")(lambda: "Hello there")()
+    with_token, without = (record.usage for record in runs.wait(2))
+    assert with_token == without is not None
+
+
+def test_stated_tokens_are_no_estimate(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """If the application states the tokens on LaunchDarkly's tracker, the log does not say that they are estimated."""
+
+    @track_ai(config_key="other")
+    def handler(run: Run) -> str:
+        run.tracker.track_tokens(TokenUsage(total=IN + OUT, input=IN, output=OUT))
+        return "An answer"
+
+    handler()
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.source) == (IN, OUT, "provider")
+    assert "estimated" not in launchdarkly.tracking.stats().diagnostics
 
 
 @pytest.mark.parametrize("streamed", [False, True])

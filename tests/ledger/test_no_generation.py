@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from django.conf import settings as django_settings
 from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from werkzeug.test import Client
@@ -50,6 +52,23 @@ STORED: dict[str, Any] = {
     "/threads/1/state": {"values": {"messages": [MESSAGE]}},
     f"/v1/chat/completions/{BODY['id']}": BODY,
 }
+GEMINI = {
+    "responseId": "r1",
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": IN, "candidatesTokenCount": OUT, "totalTokenCount": IN + OUT},
+}
+#: Results of batches, which were generated before.
+BATCHES = {
+    "/v1/files/1/content": {"id": "b1", "custom_id": "x1", "response": {"status_code": 200, "body": BODY}},
+    "/v1/files/2/content": {"key": "k1", "response": GEMINI},
+}
+
+
+def results(path: str, count: int) -> str:
+    """Return the results of a batch, one a line."""
+    return (json.dumps(BATCHES[path]) + "\n") * count
+
+
 #: Paths that serve no generation, and their status.
 PAGES = {
     "/health": 200,
@@ -76,6 +95,13 @@ def flask_app(ask: Callable[[], str]) -> flask.Flask:
     app.get("/usage", endpoint="usage")(lambda: {"answer": "Hi", "usage": BODY["usage"]})
     for path, page in STORED.items():
         app.get(path, endpoint=path.replace(".", "-"))(lambda page=page: page)
+    for path in BATCHES:
+
+        def download(path: str = path) -> flask.Response:
+            kind, count = flask.request.args["type"], int(flask.request.args["count"])
+            return flask.Response(iter([results(path, count)]), mimetype=kind)
+
+        app.get(path, endpoint=path)(download)
     app.get("/refused", endpoint="refused")(lambda: ("no", 400))
     app.get("/broken", endpoint="broken")(lambda: ("broken", 500))
     return app
@@ -103,7 +129,11 @@ def starlette_routes(ask: Callable[[], str]) -> list[Route]:
 
         return Route(path, serve)
 
-    return [route(path) for path in answers]
+    def download(request: Request) -> StreamingResponse:
+        lines = results(request.url.path, int(request.query_params["count"]))
+        return StreamingResponse(iter([lines]), media_type=request.query_params["type"])
+
+    return [*(route(path) for path in answers), *(Route(path, download) for path in BATCHES)]
 
 
 @pytest.fixture(params=["wsgi", "flask", "asgi", "starlette", "fastapi"])
@@ -146,6 +176,16 @@ def test_pages_are_no_generations(after_a_chat: bool, get: Get, launchdarkly: Of
     assert get("/broken") == 500
     assert len(launchdarkly.sink.records) == after_a_chat
     assert len(launchdarkly.events.of_runs()) == 5 * after_a_chat
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", ["application/jsonl", "text/plain"])
+@pytest.mark.parametrize("path", BATCHES)
+def test_results_of_a_batch(path: str, kind: str, count: int, get: Get, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A file of results that passes a middleware was generated before."""
+    assert get(f"{path}?type={kind}&count={count}") == 200
+    assert launchdarkly.sink.records == []
+    assert launchdarkly.events.of_runs() == []
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(400, "discarded"), (422, "discarded"), (502, "error")])

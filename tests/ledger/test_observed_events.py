@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Generator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -315,6 +315,52 @@ def test_requests_that_may_be_awaited_or_entered(is_entered: bool, runs: Recordi
 
     assert asyncio.run(handler())["id"] == "c1"
     assert is_exact(runs.wait()[0])
+
+
+class Response:
+    """A response whose body only the application can read, as that of aiohttp."""
+
+    status = 0
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def raise_for_status(self) -> None:
+        """Raise an exception if the status is that of an error."""
+        assert self.status < 400
+
+    async def json(self) -> dict[str, Any]:
+        """Return the body."""
+        return await Request().__aenter__()
+
+    async def __aenter__(self) -> Response:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+def test_a_response_and_its_body(runs: RecordingSink, caplog: pytest.LogCaptureFixture) -> None:
+    """A response that cannot be read is no call, which the log says; its JSON is one."""
+
+    async def handler() -> None:
+        with track_ai(config_key="chat") as run:
+            run.observe(await run.observe(Response(200)).json())
+
+    asyncio.run(handler())
+    record = runs.wait()[0]
+    assert record.calls == 1
+    assert is_exact(record)
+    assert "what json() returns" in caplog.text
+
+
+def test_a_refusal_that_cannot_be_read(runs: RecordingSink) -> None:
+    """A response with the status of an error is a failed call."""
+    with track_ai(config_key="chat") as run:
+        run.observe(Response(429))
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
 
 
 class Lines:
