@@ -143,6 +143,8 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlac
             if inspect.isawaitable(result):  # on_disabled may be a plain function
                 result = await result
         except BaseException as exc:
+            if is_owner:
+                await run.settle(exc)
             end_after_exception(run, is_owner, exc)
             if is_owner and not isinstance(exc, GeneratorExit):  # a coroutine that is being closed must not wait
                 await flush_after_run(run)
@@ -233,6 +235,7 @@ def _track_async_generator(
                     hooks.on_end(None)
                     break
                 except BaseException as exc:
+                    await hooks.aread_rest(exc)
                     hooks.on_end(end_of_step(exc, *sent))
                     raise
                 finally:
@@ -290,6 +293,8 @@ def _call(
         return opener.on_disabled(*args, **kwargs)
     if place is None:
         return func(*args, **kwargs)
+    # Some frameworks, such as Slack's Bolt, look through decorators and fill in what they find with ``None``.
+    kwargs.pop(place.name, None)
     index = place.index
     if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
         return func(*args[:index], run_of(run), *args[index:], **kwargs)

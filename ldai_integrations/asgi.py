@@ -103,6 +103,7 @@ class ASGITrackingMiddleware:
             return await self.app(scope, receive, send)
         except BaseException as exc:
             if run is not None:
+                await run.settle(exc)
                 run.end(exc)
             raise
         finally:

@@ -185,7 +185,7 @@ class _Block:
         """Finish the run without blocking the event loop."""
         may_wait = self.is_owner and not isinstance(exc, GeneratorExit)  # a coroutine that is being closed must not
         if may_wait:
-            await self.run.settle()
+            await self.run.settle(exc)
         self.end(exc)
         if may_wait:
             await flush_after_run(self.run)

@@ -363,6 +363,28 @@ def test_the_run_may_stand_anywhere(track: Decorate, place: str, kind: str) -> N
         ask()
 
 
+@pytest.mark.parametrize("place", ["first", "last", "keyword"])
+def test_a_framework_that_looks_through_decorators(track: Decorate, place: str) -> None:
+    """A framework that reads the undecorated signature fills in the parameter with a value that is not used."""
+
+    @track
+    def first(run: Run, say: str) -> tuple[bool, str]:
+        return isinstance(run, Run), say
+
+    @track
+    def last(say: str, run: Run) -> tuple[bool, str]:
+        return isinstance(run, Run), say
+
+    @track
+    def keyword(say: str, *, run: Run) -> tuple[bool, str]:
+        return isinstance(run, Run), say
+
+    listener: Any = {"first": first, "last": last, "keyword": keyword}[place]
+    known = {"say": "Hi", "run": None}
+    names = inspect.getfullargspec(inspect.unwrap(listener))
+    assert listener(**{name: known[name] for name in (*names.args, *names.kwonlyargs)}) == (True, "Hi")
+
+
 def test_annotations_that_cannot_be_evaluated_stay(track: Decorate) -> None:
     """A name that is only known to type checkers does not hinder the decorator."""
 

@@ -12,6 +12,9 @@ _CLIENT_GONE = {
     ("starlette", "WebSocketDisconnect"),
 }
 
+# Failures of extension modules that are written in Rust, which are not an ``Exception`` either.
+_CRASHES = {("pyo3_runtime", "PanicException")}
+
 # Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
 # Python itself, aiohttp and botocore.
 _NOT_CONNECTED = (
@@ -37,6 +40,17 @@ def is_cancellation(exc: BaseException) -> bool:
     if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         return True
     return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
+
+
+def is_control_flow(exc: BaseException) -> bool:
+    """Return whether a framework ends a handler by an exception, as Streamlit does for ``st.rerun()``.
+
+    Such an exception is not an ``Exception``, so that handlers do not catch it. In a group, all of them are such.
+    """
+    members = _members(exc)
+    if members:
+        return all(map(is_control_flow, members))
+    return not isinstance(exc, Exception) and origin_of(type(exc)) not in _CRASHES
 
 
 def is_disconnect(exc: BaseException) -> bool:

@@ -232,6 +232,11 @@ class Ledger:
         return bool(self._calls) and all(call.ended_at is not None for call in self._calls)
 
     @property
+    def is_in_progress(self) -> bool:
+        """Whether the response of a call has not ended, and its finish reason has not arrived."""
+        return any(call.ended_at is None and call.rest is None for call in self._calls)
+
+    @property
     def chars(self) -> int:
         """How many characters of requests and responses may have to be read or counted."""
         return self._request_chars + sum(call.measure() for call in self._calls)

@@ -6,6 +6,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import FunctionType
 from typing import Any
 from weakref import ref
@@ -76,6 +77,16 @@ class RequestTracking:
         self.services = services
         #: Whether requests are tracked; otherwise only decorated code opens runs.
         self.opens_runs: bool = config_key is not None
+        if self.opens_runs:
+            services.flushing.open_runs.note_missed = partial(
+                services.diagnostics.note,
+                "call_outside_run",
+                "middleware",
+                "A model was called outside of any run, although a middleware tracks the requests, for example on a "
+                "thread that works on after its request; the call is not counted. Open a run of its own there: with "
+                "track_ai(config_key=…). Pass the run to a thread that its request waits for: "
+                "executor.submit(run.bind(function), …).",
+            )
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = "given by config_key()" if config_key is None or callable(config_key) else config_key

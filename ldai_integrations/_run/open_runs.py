@@ -57,7 +57,14 @@ class OpenRun(Protocol):
 
 
 class OpenRuns:
-    """The open runs of one application, which it does not keep alive. Thread-safe."""
+    """The open runs of one application, which it does not keep alive. Thread-safe.
+
+    Attributes:
+        note_missed: Called for a provider call that belongs to no run while no run is open; ``None`` if no middleware
+            tracks the requests of the application, so that such a call need not belong to a run.
+    """
+
+    note_missed: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self._runs: set[weakref.ref[OpenRun]] = set()
@@ -104,9 +111,13 @@ class OpenRuns:
 
 def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
-    runs = [run for application in tuple(_all) for run in application.alive()]
+    applications = tuple(_all)
+    runs = [run for application in applications for run in application.alive()]
     for run in runs:
         run.note_call_outside(call)
+    for application in applications:
+        if not runs and application.note_missed is not None:
+            application.note_missed()
     return bool(runs)
 
 

@@ -45,9 +45,9 @@ class RunHooks(StreamHooks):
         """Leave the run to another thread."""
         self.run.end_from_finalizer()
 
-    async def aread_rest(self) -> None:
+    async def aread_rest(self, exc: BaseException | None = None) -> None:
         """Read what providers still send in streams that the handler has left."""
-        await self.run.settle()
+        await self.run.settle(exc)
 
 
 class TokenHooks(StreamHooks):
@@ -82,9 +82,9 @@ class TokenHooks(StreamHooks):
         """Return the event with the feedback token."""
         return self._vote_token.last_event() or None
 
-    async def aread_rest(self) -> None:
+    async def aread_rest(self, exc: BaseException | None = None) -> None:
         """Read what providers still send."""
-        await self._inner.aread_rest()
+        await self._inner.aread_rest(exc)
 
 
 def follow(run: RunState, result: object, status: int | None = None) -> object:
@@ -142,6 +142,7 @@ async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> obje
     try:
         result = await awaitable
     except BaseException as exc:
+        await run.settle(exc)
         run.end(exc)
         raise
     finally:

@@ -21,7 +21,7 @@ from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
 from .context import RequestScope, Services, outside
-from .failures import is_cancellation, is_disconnect
+from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
 from .open_runs import CallOutside
 from .options import RunOptions
@@ -373,17 +373,28 @@ class RunState:
             return
         if is_cancellation(exc) or is_disconnect(exc):
             self.is_cancelled = True
+        elif is_control_flow(exc):
+            self.is_cancelled |= self.ledger.is_in_progress
         elif self.error is None:
             self.error = exc
 
     # The end
 
-    async def settle(self) -> None:
-        """Read what providers still send in streams that the handler has left, before the run ends."""
-        if self.ledger.has_rest:
-            begun = self.services.clock()
+    async def settle(self, exc: BaseException | None = None) -> None:
+        """Read what providers still send in streams that the handler has left, before the run ends.
+
+        Args:
+            exc: The exception that ends the run. Nobody waits after a cancellation.
+        """
+        if not self.ledger.has_rest or (exc is not None and is_cancellation(exc)):
+            return
+        begun = self.services.clock()
+        try:
             await aread_rests(self.services, self.ledger)
-            self._settling_seconds += self.services.clock() - begun
+        except BaseException as stopped:  # whoever waits for the handler does not wait any more
+            self.end(stopped)
+            raise
+        self._settling_seconds += self.services.clock() - begun
 
     def end(self, exc: BaseException | None = None) -> None:
         """End the run.

@@ -73,8 +73,12 @@ class StreamHooks:
     def read_rest(self) -> None:
         """Read what the provider still sends, before the stream is closed."""
 
-    async def aread_rest(self) -> None:
-        """Read what the provider still sends, before the stream is closed."""
+    async def aread_rest(self, exc: BaseException | None = None) -> None:
+        """Read what the provider still sends, before the stream ends or is closed.
+
+        Args:
+            exc: The exception that ends the stream. Nobody waits after a cancellation.
+        """
 
 
 class _Steps:
@@ -138,7 +142,7 @@ class _Steps:
                 hooks.on_end(None)
                 raise
             except BaseException as exc:
-                self.fail(exc, args)
+                await self.afail(exc, args)
                 raise
             finally:
                 if token is not None:
@@ -156,6 +160,13 @@ class _Steps:
         """Note the exception of a step, to which something may have been passed."""
         self.is_over = True
         self.hooks.on_end(end_of_step(exc, *thrown))
+
+    async def afail(self, exc: BaseException, thrown: tuple[object, ...] = ()) -> None:
+        """Read what providers still send, and note the exception of a step."""
+        try:
+            await self.hooks.aread_rest(exc)
+        finally:
+            self.fail(exc, thrown)
 
 
 def end_of_step(exc: BaseException, *passed: object) -> BaseException:
@@ -343,7 +354,7 @@ class TrackedAsyncStream(_Tracked):
                 yield item
                 continue
             except BaseException as exc:
-                steps.fail(exc)
+                await steps.afail(exc)
                 raise
             finally:
                 if token is not None:

@@ -219,7 +219,12 @@ class SSEReader:
 
 
 def texts_in(value: object, depth: int = _DEPTH) -> Iterator[str]:
-    """Yield the texts in a plain value, such as JSON, except those in fields that contain names, ids or tokens."""
+    """Yield the texts in a plain value, such as JSON, except those in fields that contain names, ids or tokens.
+
+    Args:
+        value: Anything; what is not a text, a list or a mapping has none.
+        depth: How many lists and mappings in each other are searched.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, (bytes, bytearray)):

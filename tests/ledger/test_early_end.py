@@ -197,6 +197,78 @@ def test_an_async_generator_handler(
     assert_exact(runs.wait()[0])
 
 
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "block", "endpoint"])
+def test_async_handlers_that_fail_afterwards(
+    kind: str,
+    ask: Callable[[Any], Any],
+    provider: Provider,
+    async_openai: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+) -> None:
+    """A handler that raises an exception after the finish reason has the provider's figures, too."""
+    provider.serve(late=LATE)
+
+    async def fail() -> None:
+        assert [text async for text in atext_until_finish(await ask(async_openai))]
+        raise LookupError
+
+    @track_ai(config_key="chat")
+    async def generate() -> AsyncIterator[str]:
+        yield "Hello"
+        await fail()
+
+    async def block() -> None:
+        async with track_ai(config_key="chat"):
+            await fail()
+
+    async def serve() -> None:
+        async def application(*_args: Any) -> None:
+            await fail()
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        app = ASGITrackingMiddleware(application, launchdarkly.tracking, config_key="chat")
+        await app(scope, None, None)  # type: ignore[arg-type]
+
+    async def consume() -> None:
+        async for _ in generate():
+            pass
+
+    handlers = {"coroutine": track_ai(config_key="chat")(fail), "generator": consume, "block": block, "endpoint": serve}
+
+    async def call() -> None:
+        with pytest.raises(LookupError):
+            await handlers[kind]()
+        await async_openai.close()
+
+    asyncio.run(call())
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls) == ("error", 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+    assert (record.usage.source, record.usage.lower_bound) == ("provider", False)
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_usage(
+    provider: Provider, async_openai: Any, runs: RecordingSink
+) -> None:
+    """The run of a handler whose caller stops waiting meanwhile is cancelled at once."""
+    provider.serve(silent=True)
+    client = wrap_client(async_openai, include_usage="always")
+
+    @track_ai(config_key="chat")
+    async def handler() -> None:
+        assert [text async for text in atext_until_finish(await client.chat.completions.create(**ASK))]
+
+    async def call() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(handler(), LATE)
+        await async_openai.close()
+
+    asyncio.run(call())
+    assert runs.wait()[0].outcome == "cancelled"
+
+
 @pytest.mark.parametrize("kind", ["function", "coroutine function"])
 def test_the_wait_for_usage_is_not_part_of_the_duration(
     kind: str, provider: Provider, openai: Any, async_openai: Any, runs: RecordingSink

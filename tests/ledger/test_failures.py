@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
@@ -413,6 +414,45 @@ def test_retries_are_one_call(provider: Provider, openai: Any, runs: RecordingSi
         assert ask_openai(client, "shaky") == "Hello there"
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls, len(provider.requests)) == ("success", 1, 0, 2)
+
+
+class Rerun(BaseException):
+    """How a framework such as Streamlit ends a handler that has done its work."""
+
+
+@pytest.mark.parametrize(
+    ("raises", "outcome"),
+    [("after the answer", "success"), ("while it streams", "cancelled"), ("before the call", "discarded")],
+)
+def test_control_flow_is_no_failure(
+    raises: str, outcome: str, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """An exception that is not an ``Exception`` ends a handler as its return does, unless an answer is in progress."""
+    client = wrap_client(openai, include_usage="always")
+    answer: Any = track_ai(config_key="chat")(ask_openai)
+    answer(client, "m")
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        if raises != "before the call":
+            for chunk in client.chat.completions.create(model="m", messages=ASK, stream=True):
+                if raises == "while it streams" and chunk.choices[0].delta.content:
+                    raise Rerun
+        raise Rerun
+
+    with pytest.raises(Rerun):
+        handler()
+    record = runs.wait(2)[1]
+    assert (record.outcome, record.failed_calls, record.error) == (outcome, 0, None)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
+def test_a_group_with_a_failure(runs: RecordingSink) -> None:
+    """A group of exceptions in which one is a failure is an error."""
+    group: Any = vars(builtins)["BaseExceptionGroup"]
+    with pytest.raises(group), track_ai(config_key="chat"):
+        raise group("two", [Rerun(), LookupError()])
+    assert runs.wait()[0].outcome == "error"
 
 
 def test_observed_exceptions(provider: Provider, openai: Any, runs: RecordingSink) -> None:

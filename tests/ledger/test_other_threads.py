@@ -16,10 +16,12 @@ from fastapi import FastAPI
 from starlette.background import BackgroundTasks
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from werkzeug.test import Client
 
 from ldai_integrations import Run, current_run, track_ai, wrap_client
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
+from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from .provider import IN, OUT, Provider
 
@@ -211,6 +213,30 @@ def test_calls_without_open_runs(ask: Ask, launchdarkly: OfflineLaunchDarkly) ->
     """A call while no run is open is none of the library's business."""
     assert ask() == on_thread(ask) == "Hello there"
     assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("config_key", ["chat", lambda _environ: "chat"])
+def test_calls_after_the_requests_of_a_middleware(
+    config_key: Any,
+    provider: Provider,
+    openai: Any,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If a middleware tracks requests, a call on a thread that works on after them is counted and logged."""
+    client = wrap_client(openai)
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"accepted"]
+
+    app = WSGITrackingMiddleware(application, launchdarkly.tracking, config_key=config_key)
+    for _ in range(2):
+        assert Client(app).post("/").data == b"accepted"
+        on_pool(lambda: str(client.chat.completions.create(model="gpt-4o-mini", messages=ASK)))
+    assert launchdarkly.tracking.stats().diagnostics["call_outside_run"] == 2
+    assert len([line for line in caplog.messages if "outside of any run" in line]) == 1
 
 
 def test_a_task_that_outlives_its_run(
