@@ -64,7 +64,8 @@ def fields_of(source: Any) -> Any:
         return _NO_FIELDS
     computed = _computed_by(kind)  # type: ignore[arg-type]  # mypy: a class may be unhashable
     if computed is None:
-        return _Attributes(source, _NO_FIELDS, None)
+        fields = _fields_of_message(source) if "DESCRIPTOR" in vars(kind) else None
+        return _Attributes(source, _NO_FIELDS, None) if fields is None else fields
     try:
         # Asking a model for a missing field is about ten times slower than its dict.
         fields, more = source.__dict__, source.__pydantic_extra__
@@ -73,6 +74,19 @@ def fields_of(source: Any) -> Any:
     if more:
         fields = {**fields, **more}
     return _Attributes(source, fields, computed) if computed else fields
+
+
+def _fields_of_message(source: Any) -> dict[str, Any] | None:
+    """Return the fields of a protobuf message, without those that are not set; ``None`` for another object.
+
+    An optional field that is not set reads as zero.
+    """
+    try:
+        fields = source.DESCRIPTOR.fields_by_name.items()
+        return {name: getattr(source, name) for name, one in fields if not one.has_presence or source.HasField(name)}
+    except Exception as exc:  # another library's object
+        raise_if_from_signal(exc)
+        return None
 
 
 @lru_cache(MOST_CLASSES)

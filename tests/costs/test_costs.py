@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import genai_prices
@@ -710,6 +710,54 @@ def test_the_cost_of_vercel(
     assert found is not None
     assert found.reported_cost == (None if reported is None else Decimal(reported))
     assert (found.price_source == "provider") is (reported is not None)
+
+
+class Message:
+    """A message of protobuf, whose fields read as zero if they are not set."""
+
+    DESCRIPTOR = SimpleNamespace(
+        fields_by_name={
+            "prompt_tokens": SimpleNamespace(has_presence=False),
+            "completion_tokens": SimpleNamespace(has_presence=False),
+            "total_tokens": SimpleNamespace(has_presence=False),
+            "cost_in_usd_ticks": SimpleNamespace(has_presence=True),
+        }
+    )
+
+    def __init__(self, **fields: int) -> None:
+        self._fields = fields
+
+    def __getattr__(self, name: str) -> int:
+        if name not in self.DESCRIPTOR.fields_by_name:
+            raise AttributeError(name)
+        return self._fields.get(name, 0)
+
+    def HasField(self, name: str) -> bool:  # noqa: N802
+        """Return whether a field is set."""
+        return name in self._fields
+
+
+@pytest.mark.parametrize(
+    ("sent", "total_cost", "source"),
+    [
+        ({}, "0.009041", "ai-config"),
+        ({"cost_in_usd_ticks": 0}, "0", "provider"),
+        ({"cost_in_usd_ticks": 123_450_000}, "0.012345", "provider"),
+    ],
+)
+def test_a_field_of_protobuf_that_is_not_set_is_unknown(
+    sent: dict[str, int], total_cost: str, source: str, served: Any, records: list[RunRecord]
+) -> None:
+    """A cost that xAI's package has not received is not a cost of zero."""
+    counts = {"prompt_tokens": 7317, "completion_tokens": 431, "total_tokens": 7748}
+    answer = SimpleNamespace(id="x-1", content="Hi", usage=Message(**counts, **sent))
+    with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
+        run.observe(answer)
+
+    cost = records[0].cost
+    assert cost is not None
+    assert (cost.total_cost, cost.price_source) == (Decimal(total_cost), source)
+    assert records[0].usage == Usage(7317, 431, 7748)
 
 
 def test_the_response_names_model_and_tier(served: Any, records: list[RunRecord]) -> None:
