@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,9 +112,15 @@ def test_several_generations_in_one_response() -> None:
         ({"embedding": [0.1], "inputTextTokenCount": 5}, Usage(5, None, 5)),
         ({"embeddingsByType": {"float": [0.1]}, "inputTextTokenCount": 5}, Usage(5, None, 5)),
         ({"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}, Usage(5, None, 5)),
+        ({"embeddings": [{"values": [0.1]}], "usageMetadata": {"promptTokenCount": 771}}, Usage(771, 0, 771)),
+        ({"embedding": {"values": [0.1]}, "usageMetadata": {"promptTokenCount": 771}}, Usage(771, 0, 771)),
+        (
+            SimpleNamespace(embeddings=[], usage_metadata=SimpleNamespace(prompt_token_count=771)),
+            Usage(771, 0, 771),
+        ),
     ],
 )
-def test_embeddings_have_a_total(body: Json, expected: Usage) -> None:
+def test_embeddings_have_a_total(body: Any, expected: Usage) -> None:
     """The total of an embedding is its input."""
     assert extract(body) == expected
 

@@ -97,6 +97,8 @@ def read_gemini(event: object, draft: Draft) -> bool:
     draft.has_whole = False  # nothing distinguishes the responses of a stream
     draft.name_model(get(fields, "modelVersion", "model_version"))
     draft.count(usage)
+    if get(fields, "embedding", "embeddings") is not None:  # has no output, and its total may be missing
+        draft.count({"totalTokenCount": get(usage, "promptTokenCount", "prompt_token_count")}, shape=GEMINI)
     traffic = text(get(usage, "trafficType")) or text(dig(usage, "traffic_type.value"))
     headers = dig(fields, "sdk_http_response.headers")
     draft.name_tier(_GEMINI_TIERS.get(traffic.lower()) or get(headers, "x-gemini-service-tier"))
