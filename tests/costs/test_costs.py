@@ -884,6 +884,13 @@ def test_what_a_tool_puts_into_the_prompt_is_input(
 
 CHAT_TOKENS = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOKENS = {"input_tokens": 7317, "output_tokens": 3863, "total_tokens": 11180}
+
+
+def ran(name: str) -> dict[str, Any]:
+    """Return the use of a tool that Anthropic runs."""
+    return {"type": "server_tool_use", "id": "s", "name": name, "input": {}}
+
+
 SEARCHED: dict[str, Any] = {
     "anthropic": {"type": "message", "content": [], "usage": {**TOKENS, "server_tool_use": {"web_search_requests": 3}}},
     "anthropic, in one country": {"type": "message", "content": [], "usage": {**TOKENS, "inference_geo": "us"}},
@@ -902,6 +909,11 @@ SEARCHED: dict[str, Any] = {
         "usageMetadata": {"promptTokenCount": 7317, "candidatesTokenCount": 3863, "totalTokenCount": 11180},
     },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": {"web_search": 1}}},
+    "anthropic, code": {"type": "message", "content": [ran("bash_code_execution")], "usage": TOKENS},
+    "openai, code": {
+        **{"object": "response", "id": "r", "usage": TOKENS},
+        "output": [{"type": "shell_call", "environment": {"type": "container_reference", "container_id": "c"}}],
+    },
     "perplexity": {"choices": [], "usage": {**CHAT_TOKENS, "num_search_queries": 1}},
 }
 PLAIN: dict[str, Any] = {
@@ -913,12 +925,21 @@ PLAIN: dict[str, Any] = {
         "usage": CHAT_TOKENS,
     },
     "mistral": {"object": "conversation.response", "usage": {**CHAT_TOKENS, "connectors": None}},
+    "anthropic, a fetch": {"type": "message", "content": [ran("web_fetch")], "usage": TOKENS},
+    "anthropic, own code": {
+        **{"type": "message", "usage": TOKENS},
+        "content": [{**ran("code_execution"), "type": "tool_use"}],
+    },
+    "openai, own code": {
+        **{"object": "response", "id": "r", "usage": TOKENS},
+        "output": [{"type": "shell_call", "environment": {"type": "local"}}],
+    },
 }
 
 
 @pytest.mark.parametrize("answer", [*SEARCHED.values(), *PLAIN.values()], ids=[*SEARCHED, *(f"no {x}" for x in PLAIN)])
 def test_what_costs_more_than_the_tokens(answer: Any, served: Any, records: list[RunRecord]) -> None:
-    """A search or the choice of a country costs more, so that the cost of the tokens is a lower bound of the bill."""
+    """A search, code that the provider ran, or the choice of a country costs more: the cost is a lower bound."""
     with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
         run.observe(answer)
 

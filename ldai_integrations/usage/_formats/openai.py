@@ -202,7 +202,7 @@ def _describe(response: object, draft: Draft) -> None:
     draft.identify(_id_inside(text(get(response, "id"))))
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"), response=response)
-    draft.call.has_fees |= any(text(get(item, "type")) in _PAID for item in items(get(response, "output")))
+    draft.call.has_fees |= any(map(_has_fee, items(get(response, "output"))))
     draft.fail(get(response, "error", "last_error"))
     draft.fail(dig(response, "status_details.error"))
     status = text(get(response, "status"))
@@ -210,6 +210,12 @@ def _describe(response: object, draft: Draft) -> None:
         draft.fail({"type": status})
     if status not in _UNFINISHED:
         draft.finish(dig(response, "incomplete_details.reason") or status)
+
+
+def _has_fee(item: object) -> bool:
+    """Return whether an item of a response has a price besides the tokens: a tool of OpenAI, or its container."""
+    place = text(dig(item, "environment.type"))  # where the commands of a shell call run
+    return text(get(item, "type")) in _PAID or place not in ("", "local")
 
 
 def _id_inside(name: str) -> str:

@@ -70,9 +70,11 @@ def read_anthropic(event: object, draft: Draft) -> bool:
 
 def _add_block(key: int | None, block: object, draft: Draft) -> None:
     """Add a content block; at the start of a streamed block the arguments are empty."""
-    if text(get(block, "type")) in _ANTHROPIC_CALLS:
+    kind, name = text(get(block, "type")), get(block, "name")
+    if kind in _ANTHROPIC_CALLS:
+        draft.call.has_fees |= kind == "server_tool_use" and "code_execution" in text(name)  # billed by the hour
         arguments = to_json(get(block, "input"))
-        draft.call_tool(key, get(block, "name"), "" if key is not None and arguments == "{}" else arguments)
+        draft.call_tool(key, name, "" if key is not None and arguments == "{}" else arguments)
     else:
         draft.add_text(get(block, "text")) or draft.add_reasoning(get(block, "thinking"))
 
