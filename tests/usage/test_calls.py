@@ -222,6 +222,47 @@ def test_tool_calls_belong_to_their_call() -> None:
     assert [call.tool_calls for call in reading.calls] == [(CalledTool("tool_a", "{}"),), (CalledTool("tool_b", "{}"),)]
 
 
+def shell_call(*commands: str, **more: Any) -> Json:
+    """Return an item of OpenAI's Responses API: commands for a shell."""
+    return {"type": "shell_call", "call_id": "c", "action": {"commands": list(commands)}, **more}
+
+
+def test_tool_calls_of_every_kind_have_a_name() -> None:
+    """A tool call of the Responses API without a name has that of its type. OpenAI's own tools are not named."""
+    items = [
+        {"type": "web_search_call", "action": {"query": "x"}},
+        {"type": "mcp_call", "name": "lookup", "arguments": '{"q":1}', "output": "x"},
+        shell_call("ls", "pwd"),
+        {"type": "function_call", "name": "send", "arguments": "{}"},
+        {"type": "apply_patch_call", "operation": {"type": "delete_file"}},
+        {"type": "function_call_output", "output": "x"},
+    ]
+    reading = read({"object": "response", "id": "r", "status": "completed", "output": items})
+
+    assert reading is not None
+    assert reading.tool_calls == (
+        CalledTool("lookup", '{"q":1}'),
+        CalledTool("shell", '{"commands":["ls","pwd"]}'),
+        CalledTool("send", "{}"),
+        CalledTool("apply_patch", '{"type":"delete_file"}'),
+    )
+
+
+def test_a_stream_with_commands_for_a_shell() -> None:
+    """The commands arrive in deltas, and belong to the tool call that has begun."""
+    reading = reading_of(
+        {"type": "response.created", "response": {"id": "r", "status": "in_progress"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": shell_call()},
+        {"type": "response.shell_call_command.added", "output_index": 0, "command_index": 0, "command": ""},
+        {"type": "response.shell_call_command.delta", "output_index": 0, "command_index": 0, "delta": "ls -la "},
+        {"type": "response.shell_call_command.delta", "output_index": 0, "command_index": 0, "delta": "/srv"},
+        {"type": "response.shell_call_command.done", "output_index": 0, "command_index": 0, "command": "ls -la /srv"},
+        {"type": "response.output_item.done", "output_index": 0, "item": shell_call("ls -la /srv")},
+    )
+
+    assert reading.tool_calls == (CalledTool("shell", "ls -la /srv"),)
+
+
 def test_tool_calls_with_equal_numbers() -> None:
     """Tool calls of a stream that are all numbered 0 stay separate, because their ids differ."""
 

@@ -182,13 +182,26 @@ def test_a_chunk_is_read_alike_whatever_it_is_made_of(beside: str, kind: Any) ->
     [
         {"type": "response.mcp_call_arguments.delta", "delta": "{", "output_index": 0},
         {"type": "response.code_interpreter_call_code.delta", "delta": "x = 1", "output_index": 0},
+        {"type": "response.shell_call_command.delta", "delta": "ls", "output_index": 0, "command_index": 0},
+        {"type": "response.new_tool_call_input.delta", "delta": "x", "output_index": 0},
+        {"type": "response.audio.transcript.delta", "delta": "Hi"},
+        {"type": "response.new_text.delta", "delta": "Hi"},
         {"choices": [{"delta": {"audio": {"id": "a", "transcript": "Hi"}}}]},
     ],
-    ids=["mcp", "code", "a transcript"],
+    ids=["mcp", "code", "shell", "a new tool", "speech", "a new text", "a transcript"],
 )
 def test_what_a_model_writes_for_tools_and_says_counts_as_a_first_token(event: Any) -> None:
     """The code and the arguments for the provider's own tools are deltas, and so is the transcript of speech."""
     assert StreamReader().feed(event) is True
+
+
+@pytest.mark.parametrize("kind", ["audio", "output_audio"])
+def test_sound_is_no_text(kind: str) -> None:
+    """A delta of sound is written in Base64, and its tokens cannot be counted like those of a text."""
+    reader = StreamReader()
+
+    assert reader.feed({"type": f"response.{kind}.delta", "delta": "UklGRiQAAABXQVZF"}) is False
+    assert not reader.reading().has_output
 
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)

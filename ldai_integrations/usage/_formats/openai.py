@@ -7,24 +7,10 @@ from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
 from .._draft import CallDraft, Draft
-from .._fields import dig, fields_of, get, is_list, items, number, text
+from .._fields import dig, fields_of, get, is_list, items, number, text, to_json
 
-_TEXT = (
-    "response.output_text.delta",
-    "response.refusal.delta",
-    "response.output_audio_transcript.delta",
-    "response.audio_transcript.delta",
-    "response.text.delta",
-    "transcript.text.delta",
-)
-_REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-_ARGUMENTS = (
-    "response.function_call_arguments.delta",
-    "response.custom_tool_call_input.delta",
-    "response.mcp_call_arguments.delta",
-    "response.code_interpreter_call_code.delta",
-)
-_CALLS = ("function_call", "custom_tool_call")
+# What the names of events with a delta of the Responses and Realtime APIs, and of a transcript, begin with.
+_DELTAS = ("response.", "transcript.")
 # OpenAI's own tools that have a price for each use.
 _PAID = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
@@ -146,14 +132,10 @@ def read_response(event: object, draft: Draft) -> bool:
     """Read a response of the Responses or the Realtime API or an assistant's run, or an event of one."""
     fields = fields_of(event)
     kind = text(fields.get("type"))
-    if kind in _TEXT:
-        draft.add_text(fields.get("delta"))
+    if kind.endswith(".delta") and kind.startswith(_DELTAS):
+        _add_delta(kind, fields, draft)
     elif not kind.startswith("response."):
         return _read_whole(fields, draft)
-    elif kind in _REASONING:
-        draft.add_reasoning(fields.get("delta"))
-    elif kind in _ARGUMENTS:
-        draft.call_tool(_key_of(fields), None, fields.get("delta"))
     elif kind in _FRAMES:
         response = fields.get("response")
         # openai-agents gives every response of other providers the same id.
@@ -163,10 +145,31 @@ def read_response(event: object, draft: Draft) -> bool:
         if kind in _LAST and not draft.call.has_content:
             add_output(get(response, "output"), draft)
     elif kind == "response.output_item.added":
-        item = fields.get("item")
-        if text(get(item, "type")) in _CALLS:
-            draft.call_tool(_key_of(fields), get(item, "name"), get(item, "arguments", "input"))
+        _add_tool(_key_of(fields), fields.get("item"), draft)
     draft.api = "responses"
+    return True
+
+
+def _add_delta(kind: str, event: Any, draft: Draft) -> None:
+    """Add what the model wrote; the name of the event says for whom."""
+    delta = event.get("delta")
+    if "_call" in kind:
+        draft.call_tool(_key_of(event), None, delta)
+    elif "reasoning" in kind:
+        draft.add_reasoning(delta)
+    elif not kind.endswith("audio.delta"):  # sound in Base64
+        draft.add_text(delta)
+
+
+def _add_tool(key: object, item: object, draft: Draft, *, whole: bool = False) -> bool:
+    """Add an item that is a tool call; return whether it is one. OpenAI's own tools are not named."""
+    kind = text(get(item, "type"))
+    if not kind.endswith("_call") or kind in _PAID:
+        return False
+    arguments = get(item, "arguments", "input")
+    if arguments is None and whole:  # in a stream, they follow
+        arguments = to_json(fields_of(get(item, "action", "operation")))
+    draft.call_tool(key, get(item, "name") or kind.removesuffix("_call"), arguments)
     return True
 
 
@@ -231,10 +234,9 @@ def _id_inside(name: str) -> str:
 def add_output(output: object, draft: Draft) -> None:
     """Add the items that a response contains."""
     for position, item in enumerate(items(output)):
-        kind = text(get(item, "type"))
-        if kind in _CALLS:
-            draft.call_tool(position, get(item, "name"), get(item, "arguments", "input"))
-        elif kind == "reasoning":
+        if _add_tool(position, item, draft, whole=True):
+            continue
+        if text(get(item, "type")) == "reasoning":
             for part in items(get(item, "summary")):
                 draft.add_reasoning(get(part, "text"))
         else:
