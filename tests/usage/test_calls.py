@@ -172,6 +172,70 @@ def test_what_follows_the_end_of_an_answer(following: list[Json]) -> None:
     assert reading.finish_reasons == ("stop",)
 
 
+LATER: Json = {"prompt_tokens": 731, "completion_tokens": 97, "total_tokens": 828}
+
+
+@pytest.mark.parametrize("ends_with_usage", [True, False])
+@pytest.mark.parametrize("name", ["koboldcpp", ""])
+def test_answers_with_the_same_id(name: str, ends_with_usage: bool) -> None:
+    """After the finish reason and the usage of an answer, another answer is the next call, whatever its id."""
+
+    def answer(words: list[str], usage: Json) -> list[Json]:
+        start = {**chunk(name), "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+        said = [chunk(name, word) for word in words]
+        if ends_with_usage:
+            return [start, *said, chunk(name, reason="stop", usage=usage)]
+        return [start, *said, chunk(name, reason="stop"), {**chunk(name, usage=usage), "choices": []}]
+
+    reading = reading_of(*answer(["Hel", "lo"], CHAT), *answer(["Good", "bye"], LATER), *answer(["!"], CHAT))
+
+    assert usages(reading) == [ONE, Usage(731, 97, 828), ONE]
+    assert [call.text for call in reading.calls] == ["Hello", "Goodbye", "!"]
+    assert reading.finish_reasons == ("stop", "stop", "stop")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(
+            [chunk("k", "Hi", usage=LATER), *2 * [chunk("k", "!", reason="stop", usage=CHAT)]], id="a repeated end"
+        ),
+        pytest.param(
+            [
+                *(chunk("k", "Hi", index=index, usage=LATER) for index in (0, 1)),
+                *(chunk("k", reason="stop", index=index, usage=LATER) for index in (1, 0)),
+                {**chunk("k", usage=CHAT), "choices": []},
+            ],
+            id="two choices",
+        ),
+        pytest.param(
+            [
+                chunk("k", "Hi", index=0, usage=LATER),
+                chunk("k", reason="stop", index=0, usage=LATER),
+                chunk("k", "Hi", index=1, usage=LATER),
+                chunk("k", reason="stop", index=1, usage=CHAT),
+            ],
+            id="a choice after another",
+        ),
+        pytest.param(
+            [
+                chunk("k", "Hi"),
+                chunk("k", reason="stop", usage=CHAT),
+                *2 * [{**chunk("k", usage=CHAT), "choices": [{"index": 0, "delta": {"role": "assistant"}}]}],
+            ],
+            id="usage with a role",
+        ),
+        pytest.param(
+            [chunk("k", "Hi"), chunk("k", reason="stop"), chunk("k", "!"), {**chunk("k", usage=CHAT), "choices": []}],
+            id="text before the usage",
+        ),
+    ],
+)
+def test_an_answer_with_one_id_is_one_call(events: list[Json]) -> None:
+    """An end that is repeated, another choice, and usage that follows belong to the same call."""
+    assert usages(reading_of(*events)) == [ONE]
+
+
 @pytest.mark.parametrize("ending", [{"done": True, "done_reason": "stop", "prompt_eval_count": 20, "eval_count": 9}])
 def test_calls_of_ollama_that_follow_each_other(ending: Json) -> None:
     """Ollama sends no ids; the line that is done ends a call."""

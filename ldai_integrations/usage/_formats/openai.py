@@ -11,6 +11,8 @@ from .._fields import dig, fields_of, get, is_list, items, number, text, to_json
 
 # What the names of events with a delta of the Responses and Realtime APIs, and of a transcript, begin with.
 _DELTAS = ("response.", "transcript.")
+# The fields of a delta that a model writes.
+_CONTENT = ("content", "tool_calls", "reasoning_content", "reasoning", "refusal", "audio", "function_call")
 # OpenAI's own tools that have a price for each use.
 _PAID = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
@@ -38,7 +40,7 @@ def read_chat(event: object, draft: Draft) -> bool:
     is_whole = not is_chunk and len(choices) > 0 and choices[0].get("message") is not None
     if is_whole:
         draft.begin(name, whole=True)
-    elif draft.call.finished_at and name not in draft.call.ids and _answers_again(choices, draft.call.choice):
+    elif draft.call.finished_at and _answers_again(choices, draft.call, name):
         draft.begin_next()
     # The last frame of some streams contains the whole answer again.
     repeats = is_whole and draft.call.has_content
@@ -56,14 +58,21 @@ def read_chat(event: object, draft: Draft) -> bool:
     return True
 
 
-def _answers_again(choices: list[Any], ended: int) -> bool:
+def _answers_again(choices: list[Any], ended: CallDraft, name: str) -> bool:
     """Return whether there is an answer again for a choice that has ended.
 
     An id may be missing, or change within a stream: Azure reports what its filters found after the end, without one.
+    Some servers give each answer the same id. A role or a finish reason alone may then belong to the answer that ended.
     """
+    is_same = name in ended.ids
+    if is_same and ended.counted_at < ended.finished_at:  # its usage is still to come
+        return False
+    signs = _CONTENT if is_same else (*_CONTENT, "role")
     for position, choice in enumerate(choices):
         place, delta = choice.get("index"), fields_of(choice.get("delta"))
-        if (place if type(place) is int else position) == ended and (choice.get("text") or any(delta.values())):
+        if (place if type(place) is int else position) != ended.choice or (is_same and choice.get("finish_reason")):
+            continue
+        if choice.get("text") or any(map(delta.get, signs)):
             return True
     return False
 
