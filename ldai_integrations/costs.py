@@ -83,14 +83,25 @@ class Costs:
     ) -> Cost | None:
         if call.cost is not None:
             return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
-        usage = call.billed or call.usage
-        if usage is None:
+        if call.usage is None:
             return None
+        costs = []
+        for usage, model in call.billed or ((call.usage, None),):
+            part = call
+            if model is not None and not is_same_model(model, call.model):
+                part = replace(call, model=model, requested_model="")
+            costs.append(self._cost_of_part(usage, part, custom, model_name, provider_name, at))
+        cost, is_partial = add_costs(costs), call.has_fees or call.usage.lower_bound
+        return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
+
+    def _cost_of_part(
+        self, usage: Usage, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime
+    ) -> Cost | None:
+        """Return the cost of the tokens of a call, or of one of its parts."""
         if usage.other_tokens and usage.input_tokens is not None:  # billed as input, such as the pages that Gemini read
             usage = replace(usage, input_tokens=usage.input_tokens + usage.other_tokens)
         price = self._price_of(call, custom, model_name, call.provider or provider_name, at, usage.input_tokens or 0)
-        cost = compute_cost(usage, price) if price is not None else None
-        return replace(cost, lower_bound=True) if cost is not None and call.has_fees else cost
+        return compute_cost(usage, price) if price is not None else None
 
     def _price_of(
         self, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime, tokens: int
@@ -125,7 +136,8 @@ class PricedCall:
         cost: What a gateway or the provider says that it costs, in USD.
         requested_model: The model that was called; empty if it is unknown.
         provider: The provider that answered, if it is certainly not the configured one.
-        billed: The tokens that the provider bills, if they are not its usage.
+        billed: The tokens that the provider bills part by part, if they are not its usage at the price of one request.
+            Each part has the model that made it, or ``None`` if that is the model of the call.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 
@@ -135,7 +147,7 @@ class PricedCall:
     cost: Decimal | None = None
     requested_model: str = ""
     provider: str = ""
-    billed: Usage | None = None
+    billed: tuple[tuple[Usage, str | None], ...] = ()
     has_fees: bool = False
 
 

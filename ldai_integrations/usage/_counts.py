@@ -85,12 +85,14 @@ class Counts:
         values: By the names that :class:`Shape` lists.
         has_wrong: Whether another number was sent that is not a count of tokens, such as -1.
         has_audio: Whether the input has audio that only the total contains, as that of Mistral.
+        passes: The passes of the call, if the provider lists them, as Anthropic does.
     """
 
     shape: Shape
     values: Mapping[str, int]
     has_wrong: bool = False
     has_audio: bool = False
+    passes: tuple[Pass, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -109,7 +111,8 @@ class Counts:
             return later  # complete by itself
         changed = {name: count for name, count in later.values.items() if count or name == "output"}
         values = {**later.values, **self.values, **changed}
-        return replace(self, values=values, has_audio=self.has_audio or later.has_audio)
+        has_audio, passes = self.has_audio or later.has_audio, later.passes or self.passes
+        return replace(self, values=values, has_audio=has_audio, passes=passes)
 
     def plus(self, part: Counts) -> Counts:
         """Return these counts with another part added."""
@@ -165,6 +168,19 @@ class Counts:
         return add_up(usage, cache_apart=self.shape.cache_apart, has_audio=self.has_audio)
 
 
+@value_class
+class Pass:
+    """One of the requests to models that a call consists of.
+
+    Attributes:
+        counts: Its tokens.
+        model: The model that made it; empty if it is not named.
+    """
+
+    counts: Counts
+    model: str
+
+
 def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
     """Return the counts of a usage object; ``None`` for another object.
 
@@ -179,17 +195,23 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
         return Counts(shape, values, has_wrong) if has_wrong else None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
-    _add_details(values, raw, shape)
-    return Counts(shape, values, has_wrong, has_audio=shape is OPENAI_CHAT and found.get(_AUDIO, 0) > 0)
+    passes = tuple(map(_read_pass, items(get(raw, "iterations")))) if shape is ANTHROPIC else ()
+    _add_details(values, raw, shape, passes)
+    has_audio = shape is OPENAI_CHAT and found.get(_AUDIO, 0) > 0
+    return Counts(shape, values, has_wrong, has_audio, passes)
 
 
-def _add_details(values: dict[str, int], raw: object, shape: Shape) -> None:
+def _read_pass(raw: object) -> Pass:
+    """Return a pass that Anthropic lists, such as that of a compaction or an advisor."""
+    return Pass(Counts(ANTHROPIC, _values(_counts_by_place(raw, _FIELDS)[0], ANTHROPIC)), text(get(raw, "model")))
+
+
+def _add_details(values: dict[str, int], raw: object, shape: Shape, passes: tuple[Pass, ...]) -> None:
     """Add counts that a usage object of this shape has in lists, or deeper inside."""
     if shape is ANTHROPIC:
         # The top level does not include the passes of a compaction.
-        passes = [_values(_counts_by_place(one, _FIELDS)[0], ANTHROPIC) for one in items(get(raw, "iterations"))]
         for name in ("input", "output", "cached", "cache_write", "cache_write_1h") if passes else ():
-            together = sum(one.get(name, 0) for one in passes)
+            together = sum(one.counts.values.get(name, 0) for one in passes)
             if together > values.get(name, 0):
                 values[name] = together
     elif shape is OPENAI_CHAT and values.get("cache_write"):  # LiteLLM

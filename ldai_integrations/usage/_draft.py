@@ -32,7 +32,8 @@ from ._readings import CalledTool, Reading
 from ._shapes import BEDROCK_METRICS, COHERE, Shape
 from ._tokens import TextTally
 
-# Most calls of a stream that are kept apart, and most ids and tool calls of all of them.
+# Most calls of a stream that are kept apart, and most passes of a call that are priced
+# one by one; most ids and tool calls of a stream.
 _MOST_CALLS = 1_024
 _MOST_IDS = 4_096
 _MOST_TOOL_CALLS = 1_024
@@ -165,6 +166,18 @@ class CallDraft:
             output_tokens=metered.output_tokens if body.output_tokens is None else body.output_tokens,
             total_tokens=None,
         ).with_total()
+
+    def billed_parts(self) -> tuple[tuple[Usage, str | None], ...]:
+        """Return the parts that have a price of their own, as :class:`Reading` has them."""
+        if self.billed is not None:
+            return ((self.billed, None),)
+        usage, passes = self.usage(), self.counts.passes if self.counts is not None else ()
+        if usage is None or not 1 < len(passes) <= _MOST_CALLS:
+            return ()
+        parts = tuple((one.counts.usage(), one.model or None) for one in passes)
+        together = reduce(add, (part for part, _ in parts))
+        is_sum = (together.input_tokens, together.output_tokens) == (usage.input_tokens, usage.output_tokens)
+        return parts if is_sum else ()
 
 
 class Draft:
@@ -460,7 +473,7 @@ class Draft:
             api=self.api,
             service_tier=call.service_tier,
             cost=call.cost,
-            billed=call.billed,
+            billed=call.billed_parts(),
             has_wrong_counts=call.has_wrong_counts,
             has_fees=call.has_fees,
             has_usage_so_far=has_usage_so_far,

@@ -48,7 +48,9 @@ class Reading:
         parts: The readings of the single calls, if there are several.
         service_tier: The tier that served the request, in the provider's words and in lower case.
         cost: What a gateway or the provider says that the call costs, in USD.
-        billed: The tokens that the provider bills, if it bills fewer than the usage has, as Cohere does.
+        billed: What the provider bills, if that is not the usage at the price of one request to the model: the tokens
+            of each part, and the model that made it, or ``None`` if that is the model of the call. Anthropic lists the
+            passes of a call. Cohere bills fewer tokens than the usage has.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
@@ -71,7 +73,7 @@ class Reading:
     parts: tuple[Reading, ...] = ()
     service_tier: str = ""
     cost: Decimal | None = None
-    billed: Usage | None = None
+    billed: tuple[tuple[Usage, str | None], ...] = ()
     has_wrong_counts: bool = False
     has_fees: bool = False
     has_usage_so_far: bool = field(default=False, repr=False, compare=False)

@@ -971,6 +971,69 @@ def test_cohere_bills_fewer_tokens_than_it_reports(served: Any, records: list[Ru
     assert records[0].input_cost == 62 * Decimal(str(PRICES["costPerInputToken"]))
 
 
+def passes(*parts: tuple[int, int, str], **more: int) -> dict[str, Any]:
+    """Return a usage of Anthropic that lists passes: input, output and model, which is empty if it is not named."""
+    listed = [
+        {"type": "message", "input_tokens": given, "output_tokens": made, **({"model": model} if model else {})}
+        for given, made, model in parts
+    ]
+    return {"input_tokens": parts[-1][0], "output_tokens": parts[-1][1], "iterations": listed, **more}
+
+
+SONNET, OPUS = "claude-sonnet-4-5-20250929", "claude-opus-4-1"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("usage", "tokens", "total_cost", "lower_bound"),
+    [
+        (passes((180_013, 507, ""), (30_017, 1_013, "")), (210_030, 1_520), "0.652890", False),
+        (passes((201, 89, ""), (823, 1_612, OPUS), (211, 442, "")), (1_235, 2_143), "0.142446", False),
+        (passes((310, 41, OPUS), (300, 50, "claude-sonnet-4-5")), (610, 91), "0.009375", False),
+        (passes((310, 41, "a-new-model"), (300, 50, SONNET)), (610, 91), "0.00165", True),
+        (passes((310, 41, OPUS), (300, 50, ""), input_tokens=700), (700, 91), "0.003465", False),
+    ],
+    ids=["a compaction", "an advisor", "a fallback", "no price", "no sum"],
+)
+def test_each_pass_of_anthropic_has_its_own_price(
+    usage: dict[str, Any],
+    tokens: tuple[int, int],
+    total_cost: str,
+    lower_bound: bool,
+    streamed: bool,
+    served: Any,
+    records: list[RunRecord],
+) -> None:
+    """A pass of a call costs what its model charges for a request of its size."""
+    content = [{"type": "text", "text": "Hi"}]
+    answer: Any = {"type": "message", "id": "m-1", "model": SONNET, "content": content, "usage": usage}
+    answer["stop_reason"] = "end_turn"
+    events = [
+        {"type": "message_start", "message": {"id": "m-1", "model": SONNET, "usage": {"input_tokens": 201}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    with track_ai(config_key="bot", tracking=served({"name": "claude-sonnet-4-5"}, "Anthropic")) as run:
+        list(run.observe(iter(events))) if streamed else run.observe(answer)
+
+    record = records[0]
+    assert record.usage == Usage(*tokens, sum(tokens))
+    assert record.cost is not None
+    assert (record.cost.total_cost, record.cost.lower_bound) == (Decimal(total_cost), lower_bound)
+
+
+def test_a_pass_of_another_model_has_no_price_of_the_ai_config(served: Any, records: list[RunRecord]) -> None:
+    """The AI Config's prices are those of its model, and not those of an advisor."""
+    usage = passes((823, 1_612, "an-advisor"), (211, 442, ""))
+    with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
+        run.observe({"type": "message", "id": "m-1", "model": "our-model", "content": [], "usage": usage})
+
+    cost = records[0].cost
+    assert cost is not None
+    assert (cost.total_cost, cost.lower_bound) == (Decimal("0.001979"), True)
+
+
 def test_memory_is_bounded() -> None:
     """However many models are asked for, few are remembered."""
     costs = Costs(Diagnostics())

@@ -583,6 +583,20 @@ def test_a_refusal_without_output() -> None:
     assert reader.usage() == Usage(1013, 0, 1013)
 
 
+def test_a_stream_that_another_model_ends() -> None:
+    """If Anthropic falls back to another model within a stream, that is the model of the answer."""
+    usage = {"input_tokens": 310, "output_tokens": 1}
+    fallback = {"type": "fallback", "from": {"model": "claude-opus-4-1"}, "to": {"model": "claude-sonnet-4-5"}}
+    reading = reading_of(
+        {"type": "message_start", "message": {"id": "m", "model": "claude-opus-4-1", "usage": usage}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "I"}},
+        {"type": "content_block_start", "index": 1, "content_block": fallback},
+        {"type": "content_block_delta", "index": 2, "delta": {"type": "text_delta", "text": "Hello"}},
+    )
+
+    assert reading.model == "claude-sonnet-4-5"
+
+
 def test_a_final_frame_that_repeats_everything() -> None:
     """Usage in every chunk, and a last frame with the whole answer and its usage, count once (Perplexity)."""
     chunks = [
