@@ -90,7 +90,8 @@ class Costs:
             part = call
             if model is not None and not is_same_model(model, call.model):
                 part = replace(call, model=model, requested_model="")
-            costs.append(self._cost_of_part(usage, part, custom, model_name, provider_name, at))
+            cost = None if model == "" else self._cost_of_part(usage, part, custom, model_name, provider_name, at)
+            costs.append(cost)
         cost, is_partial = add_costs(costs), call.has_fees or call.usage.lower_bound
         return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
 
@@ -137,7 +138,7 @@ class PricedCall:
         requested_model: The model that was called; empty if it is unknown.
         provider: The provider that answered, if it is certainly not the configured one.
         billed: The tokens that the provider bills part by part, if they are not its usage at the price of one request.
-            Each part has the model that made it, or ``None`` if that is the model of the call.
+            Each part has the model that made it: ``None`` if it is that of the call, and empty if it is unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 

@@ -175,10 +175,12 @@ class Pass:
     Attributes:
         counts: Its tokens.
         model: The model that made it; empty if it is not named.
+        kind: The provider's word for what it is, such as ``"compaction"``.
     """
 
     counts: Counts
     model: str
+    kind: str
 
 
 def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
@@ -203,7 +205,8 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
 
 def _read_pass(raw: object) -> Pass:
     """Return a pass that Anthropic lists, such as that of a compaction or an advisor."""
-    return Pass(Counts(ANTHROPIC, _values(_counts_by_place(raw, _FIELDS)[0], ANTHROPIC)), text(get(raw, "model")))
+    counts = Counts(ANTHROPIC, _values(_counts_by_place(raw, _FIELDS)[0], ANTHROPIC))
+    return Pass(counts, text(get(raw, "model")), text(get(raw, "type")))
 
 
 def _add_details(values: dict[str, int], raw: object, shape: Shape, passes: tuple[Pass, ...]) -> None:

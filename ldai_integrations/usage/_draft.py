@@ -104,6 +104,7 @@ class CallDraft:
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
+        fallbacks: How many models declined before another one went on with the answer.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
@@ -126,6 +127,7 @@ class CallDraft:
     service_tier: str = ""
     cost: Decimal | None = None
     billed: Usage | None = None
+    fallbacks: int = 0
     has_wrong_counts: bool = False
     has_fees: bool = False
 
@@ -149,7 +151,19 @@ class CallDraft:
         """Whether nothing is known of this call."""
         return not (self.ids or self.model or self.has_answer)
 
+    @property
+    def lacks_passes(self) -> bool:
+        """Whether the passes lack those of a model that declined. The last pass of a fallback has a kind of its own."""
+        kinds = [one.kind for one in self.counts.passes] if self.fallbacks and self.counts is not None else []
+        answers = kinds.count("message") + kinds.count("fallback_message")
+        return self.fallbacks > 0 and ("fallback_message" not in kinds or answers <= self.fallbacks)
+
     def usage(self) -> Usage | None:
+        """Return the usage of the call; a lower bound if it lacks passes."""
+        usage = self._usage_of_response()
+        return replace(usage, lower_bound=True) if usage is not None and self.lacks_passes else usage
+
+    def _usage_of_response(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""
         body = self.counts.usage() if self.counts is not None else None
         if self.metrics is None:
@@ -174,7 +188,9 @@ class CallDraft:
         usage, passes = self.usage(), self.counts.passes if self.counts is not None else ()
         if usage is None or not 1 < len(passes) <= _MOST_CALLS:
             return ()
-        parts = tuple((one.counts.usage(), one.model or None) for one in passes)
+        # Each of the models may have made a pass without a name, unless all passes are those of the last one.
+        default = "" if self.fallbacks and not self.lacks_passes else None
+        parts = tuple((one.counts.usage(), one.model or default) for one in passes)
         together = reduce(add, (part for part, _ in parts))
         is_sum = (together.input_tokens, together.output_tokens) == (usage.input_tokens, usage.output_tokens)
         return parts if is_sum else ()

@@ -1023,6 +1023,58 @@ def test_each_pass_of_anthropic_has_its_own_price(
     assert (record.cost.total_cost, record.cost.lower_bound) == (Decimal(total_cost), lower_bound)
 
 
+def kinds(usage: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a usage whose passes are of these kinds."""
+    listed = [{**one, "type": name} for one, name in zip(usage["iterations"], names, strict=True)]
+    return {**usage, "iterations": listed}
+
+
+ANSWER, LAST = "message", "fallback_message"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("hops", "usage", "tokens", "total_cost", "lower_bound"),
+    [
+        (1, {"input_tokens": 300, "output_tokens": 50}, (300, 50), "0.00165", (True, True)),
+        (1, kinds(passes((300, 50, "")), ANSWER), (300, 50), "0.00165", (True, True)),
+        (1, kinds(passes((311, 17, ""), (300, 50, "")), ANSWER, ANSWER), (611, 67), "0.002838", (True, True)),
+        (1, kinds(passes((310, 41, OPUS), (300, 50, SONNET)), ANSWER, LAST), (610, 91), "0.009375", (False, False)),
+        (1, kinds(passes((310, 41, ""), (300, 50, SONNET)), ANSWER, LAST), (610, 91), "0.00165", (False, True)),
+        (2, kinds(passes((310, 41, OPUS), (300, 50, SONNET)), ANSWER, LAST), (610, 91), "0.009375", (True, True)),
+    ],
+    ids=["no passes", "one pass", "a loop", "all passes", "a pass without a model", "one hop is missing"],
+)
+def test_a_model_that_declined_is_billed_too(
+    hops: int,
+    usage: dict[str, Any],
+    tokens: tuple[int, int],
+    total_cost: str,
+    lower_bound: tuple[bool, bool],
+    streamed: bool,
+    served: Any,
+    records: list[RunRecord],
+) -> None:
+    """If Anthropic's client leaves out the tokens of a model that declined, the others are a lower bound."""
+    block = {"type": "fallback", "from": {"model": OPUS}, "to": {"model": SONNET}}
+    content = [*hops * [block], {"type": "text", "text": "Hi"}]
+    answer: Any = {"type": "message", "id": "m-1", "model": SONNET, "content": content, "usage": usage}
+    answer["stop_reason"] = "end_turn"
+    events = [
+        {"type": "message_start", "message": {"id": "m-1", "model": OPUS, "usage": {"input_tokens": 201}}},
+        *({"type": "content_block_start", "index": index, "content_block": one} for index, one in enumerate(content)),
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    with track_ai(config_key="bot", tracking=served({"name": "claude-sonnet-4-5"}, "Anthropic")) as run:
+        list(run.observe(iter(events))) if streamed else run.observe(answer)
+
+    record = records[0]
+    assert record.usage == Usage(*tokens, sum(tokens), lower_bound=lower_bound[0])
+    assert record.cost is not None
+    assert (record.cost.total_cost, record.cost.lower_bound) == (Decimal(total_cost), lower_bound[1])
+
+
 def test_a_pass_of_another_model_has_no_price_of_the_ai_config(served: Any, records: list[RunRecord]) -> None:
     """The AI Config's prices are those of its model, and not those of an advisor."""
     usage = passes((823, 1_612, "an-advisor"), (211, 442, ""))

@@ -75,8 +75,10 @@ def _add_block(key: int | None, block: object, draft: Draft) -> None:
         draft.call.has_fees |= kind == "server_tool_use" and "code_execution" in text(name)  # billed by the hour
         arguments = to_json(get(block, "input"))
         draft.call_tool(key, name, "" if key is not None and arguments == "{}" else arguments)
-    elif kind == "fallback" and key is not None:  # a whole message names the model that it comes from
-        draft.name_model(dig(block, "to.model"))
+    elif kind == "fallback":
+        draft.call.fallbacks += 1
+        if key is not None:  # a whole message names the model that it comes from
+            draft.name_model(dig(block, "to.model"))
     else:
         draft.add_text(get(block, "text")) or draft.add_reasoning(get(block, "thinking"))
 
