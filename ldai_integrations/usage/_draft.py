@@ -104,6 +104,8 @@ class CallDraft:
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
+        further: The counts of what another model did for the call, and the model's name, by the place in the response.
+            They are not in the usage object of the response.
         fallbacks: How many models declined before another one went on with the answer.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
@@ -127,6 +129,7 @@ class CallDraft:
     service_tier: str = ""
     cost: Decimal | None = None
     billed: Usage | None = None
+    further: dict[str, tuple[Counts, str]] = field(default_factory=dict)
     fallbacks: int = 0
     has_wrong_counts: bool = False
     has_fees: bool = False
@@ -159,9 +162,12 @@ class CallDraft:
         return self.fallbacks > 0 and ("fallback_message" not in kinds or answers <= self.fallbacks)
 
     def usage(self) -> Usage | None:
-        """Return the usage of the call; a lower bound if it lacks passes."""
+        """Return the usage of the call with that of other models; a lower bound if it lacks passes."""
         usage = self._usage_of_response()
-        return replace(usage, lower_bound=True) if usage is not None and self.lacks_passes else usage
+        if usage is None:
+            return None
+        usage = reduce(add, (counts.usage() for counts, _ in self.further.values()), usage)
+        return replace(usage, lower_bound=True) if self.lacks_passes else usage
 
     def _usage_of_response(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""
@@ -185,15 +191,18 @@ class CallDraft:
         """Return the parts that have a price of their own, as :class:`Reading` has them."""
         if self.billed is not None:
             return ((self.billed, None),)
-        usage, passes = self.usage(), self.counts.passes if self.counts is not None else ()
-        if usage is None or not 1 < len(passes) <= _MOST_CALLS:
+        usage, passes = self._usage_of_response(), self.counts.passes if self.counts is not None else ()
+        if usage is None:
             return ()
-        # Each of the models may have made a pass without a name, unless all passes are those of the last one.
-        default = "" if self.fallbacks and not self.lacks_passes else None
-        parts = tuple((one.counts.usage(), one.model or default) for one in passes)
-        together = reduce(add, (part for part, _ in parts))
-        is_sum = (together.input_tokens, together.output_tokens) == (usage.input_tokens, usage.output_tokens)
-        return parts if is_sum else ()
+        further = tuple((counts.usage(), model) for counts, model in self.further.values())
+        if 1 < len(passes) <= _MOST_CALLS:
+            # Each of the models may have made a pass without a name, unless all passes are those of the last one.
+            default = "" if self.fallbacks and not self.lacks_passes else None
+            parts = tuple((one.counts.usage(), one.model or default) for one in passes)
+            together = reduce(add, (part for part, _ in parts))
+            if (together.input_tokens, together.output_tokens) == (usage.input_tokens, usage.output_tokens):
+                return parts + further
+        return ((usage, None), *further) if further else ()
 
 
 class Draft:
@@ -406,6 +415,13 @@ class Draft:
         elif counts.values:
             call.counts = counts if call.counts is None else call.counts.updated(counts)
         return True
+
+    def count_further(self, place: str, raw: object) -> None:
+        """Take a usage object beside that of the response: of what another model did for the call."""
+        counts = read_counts(raw)
+        further = self.call.further
+        if counts and any(counts.values.values()) and (place in further or len(further) < _MOST_CALLS):
+            further[place] = counts, text(get(raw, "model"))[:LONGEST_NAME]
 
     def price(self, response: object) -> None:
         """Take the cost that a gateway adds beside the usage object of a response."""

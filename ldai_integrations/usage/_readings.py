@@ -50,7 +50,8 @@ class Reading:
         cost: What a gateway or the provider says that the call costs, in USD.
         billed: What the provider bills, if that is not the usage at the price of one request to the model: the tokens
             of each part, and the model that made it. The model is ``None`` if it is that of the call, and empty if it
-            is unknown. Anthropic lists the passes of a call. Cohere bills fewer tokens than the usage has.
+            is unknown. Anthropic lists the passes of a call, and OpenAI counts the models of tools apart. Cohere bills
+            fewer tokens than the usage has.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.

@@ -82,10 +82,10 @@ OPENAI_RESPONSES = _shape(
     output="output_tokens",
     total="total_tokens",
     cached="input_tokens_details.cached_tokens input_token_details.cache_read input_token_details.cached_tokens "
-    "cache_read_tokens",
+    "cache_read_tokens cached_tokens",
     cache_write="input_tokens_details.cache_write_tokens input_token_details.cache_creation cache_write_tokens",
     reasoning="output_tokens_details.reasoning_tokens output_token_details.reasoning "
-    "output_token_details.reasoning_tokens details.reasoning_tokens",
+    "output_token_details.reasoning_tokens details.reasoning_tokens reasoning_tokens",
     input_audio="input_token_details.audio_tokens input_token_details.audio input_tokens_details.audio_tokens",
     input_image="input_tokens_details.image_tokens input_token_details.image_tokens",
     output_audio="output_token_details.audio_tokens output_token_details.audio output_tokens_details.audio_tokens",

@@ -971,6 +971,84 @@ def test_cohere_bills_fewer_tokens_than_it_reports(served: Any, records: list[Ru
     assert records[0].input_cost == 62 * Decimal(str(PRICES["costPerInputToken"]))
 
 
+RENDERED = {
+    **{"input_tokens": 53, "output_tokens": 1_057, "total_tokens": 1_110, "cached_tokens": 11},
+    **{
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 53},
+        "output_tokens_details": {"image_tokens": 1_057},
+    },
+}
+DRAWN = {
+    "input_tokens": 211,
+    "output_tokens": 3_001,
+    "reasoning_tokens": 503,
+    "total_tokens": 3_212,
+    "model": "gpt-4.1",
+}
+NOTHING = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), 0)
+OWN = {"input_tokens": 731, "output_tokens": 97, "total_tokens": 828}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("more", "usage", "total_cost", "lower_bound"),
+    [
+        ({"tool_usage": {"image_gen": NOTHING, "web_search": {"num_requests": 0}}}, Usage(731, 97, 828), None, False),
+        ({"tool_usage": {"image_gen": NOTHING, "web_search": {"num_requests": 3}}}, Usage(731, 97, 828), None, True),
+        (
+            {"tool_usage": {"image_gen": RENDERED, "web_search": {"num_requests": 0}}},
+            Usage(784, 1_154, 1_938, cached_input_tokens=11, output_image_tokens=1_057),
+            None,
+            True,
+        ),
+        (
+            {"output": [{"type": "image_generation_call", "svg_usage": DRAWN}]},
+            Usage(942, 3_098, 4_040, reasoning_tokens=503),
+            "0.0272275",
+            True,
+        ),
+    ],
+    ids=["no tool", "a search", "an image", "a drawing"],
+)
+def test_other_models_that_openai_used(
+    more: dict[str, Any],
+    usage: Usage,
+    total_cost: str | None,
+    lower_bound: bool,
+    streamed: bool,
+    served: Any,
+    records: list[RunRecord],
+) -> None:
+    """The tokens of a tool's model count, and have a price if the model is named. A search costs more than tokens."""
+    about = {"object": "response", "id": "r-1", "model": "gpt-4o", "output": []}
+    answer: Any = {**about, "status": "completed", "usage": OWN, **more}
+    events = [
+        {"type": "response.created", "response": {**about, "status": "in_progress"}},
+        {"type": "response.output_text.delta", "delta": "Hi"},
+        {"type": "response.completed", "response": answer},
+    ]
+    with track_ai(config_key="bot", tracking=served({"name": "gpt-4o"})) as run:
+        list(run.observe(iter(events))) if streamed else run.observe(answer)
+
+    cost = records[0].cost
+    assert records[0].usage == usage
+    assert cost is not None
+    assert (cost.total_cost, cost.lower_bound) == (Decimal(total_cost or "0.0027975"), lower_bound)
+
+
+def test_a_drawing_of_openai_has_two_models(served: Any, records: list[RunRecord]) -> None:
+    """An image that a second model draws has the tokens of both."""
+    answer = {"created": 1, "data": [{"b64_json": "iV"}], "usage": RENDERED, "svg_usage": DRAWN}
+    with track_ai(config_key="bot", tracking=served({"name": "our-model", "custom": PRICES})) as run:
+        run.observe(answer)
+
+    record = records[0]
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.total_tokens) == (264, 4_058, 4_322)
+    assert record.cost is not None
+    assert record.cost.lower_bound
+
+
 def passes(*parts: tuple[int, int, str], **more: int) -> dict[str, Any]:
     """Return a usage of Anthropic that lists passes: input, output and model, which is empty if it is not named."""
     listed = [

@@ -73,6 +73,7 @@ def read_usage(event: object, draft: Draft) -> bool:
     draft.begin(name, whole=True)
     draft.identify(name)
     _count_unless_zero(usage, draft)
+    draft.count_further("svg", get(event, "svg_usage"))  # an image of OpenAI, of which another model drew a part
     draft.name_model(get(event, "model", "model_name", "model_id"))
     if not draft.call.has_content:
         draft.add_text(get(event, "text", "response", "content"))

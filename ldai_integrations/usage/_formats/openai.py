@@ -214,7 +214,12 @@ def _describe(response: object, draft: Draft) -> None:
     draft.identify(_id_inside(text(get(response, "id"))))
     draft.name_tier(get(response, "service_tier"))
     draft.count(get(response, "usage"), response=response)
-    draft.call.has_fees |= any(map(_has_fee, items(get(response, "output"))))
+    tools = get(response, "tool_usage")
+    draft.count_further("image_gen", get(tools, "image_gen"))
+    draft.call.has_fees |= bool(number(dig(tools, "web_search.num_requests")))
+    for position, item in enumerate(items(get(response, "output"))):
+        draft.call.has_fees |= _has_fee(item)
+        draft.count_further(f"output {position}", get(item, "svg_usage"))
     draft.fail(get(response, "error", "last_error"))
     draft.fail(dig(response, "status_details.error"))
     status = text(get(response, "status"))
