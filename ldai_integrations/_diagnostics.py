@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 from ._locks import ForkSafeLock
 
 logger = logging.getLogger("ldai_integrations")
-_PACKAGE = Path(__file__).parent
+# These packages call functions of the application, so their lines come first in a traceback.
+_CALLERS = (__name__.partition(".")[0], "ldclient", "ldai")
 
 #: Functions of the kind and the text of each line that is logged. The page of the dev server is one.
 receivers: list[Callable[[str, str], None]] = []
@@ -143,12 +144,18 @@ def describe(exc: BaseException) -> str:
 
     The line is the last one in the file of the application's function, which may have called other packages.
     """
-    lines = [
-        (Path(frame.f_code.co_filename), line_number) for frame, line_number in traceback.walk_tb(exc.__traceback__)
-    ]
-    file = next((path for path, _ in lines if _PACKAGE not in path.parents), lines[-1][0] if lines else None)
-    place = next((f" at {path.name}:{line_number}" for path, line_number in reversed(lines) if path == file), "")
-    return f"{type(exc).__name__}{place}"
+    frames = [*traceback.walk_tb(exc.__traceback__)]
+    if not frames:
+        return type(exc).__name__
+    first = next((frame for frame, _ in frames if not _is_caller(frame)), frames[-1][0])
+    file = first.f_code.co_filename
+    line_number = next(number for frame, number in reversed(frames) if frame.f_code.co_filename == file)
+    return f"{type(exc).__name__} at {Path(file).name}:{line_number}"
+
+
+def _is_caller(frame: FrameType) -> bool:
+    """Return whether a frame is ours or that of LaunchDarkly's SDKs."""
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _CALLERS
 
 
 def raise_if_from_signal(exc: BaseException) -> None:

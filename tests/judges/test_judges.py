@@ -140,6 +140,29 @@ def test_a_judge_that_raises(
     assert "secret" not in caplog.text
 
 
+def _raise_here(*_args: Any) -> Any:
+    raise KeyError("secret")
+
+
+async def _araise_here(*args: Any) -> Any:
+    return _raise_here(*args)
+
+
+@pytest.mark.parametrize("option", ["judge", "coroutine judge", "evaluate", "coroutine evaluate", "variables"])
+def test_the_line_that_raised(make: Make, option: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the line of the application's function, and none of the SDK that called it."""
+    function = _araise_here if option.startswith("coroutine") else _raise_here
+    tracking = make(function if option.endswith("judge") else None)
+    with track_ai("judged", tracking=tracking, variables=_raise_here if option == "variables" else None) as run:
+        run.messages(user="Hi?")
+        run.observe(answer())
+        if option.endswith("evaluate"):
+            run.evaluate("tone", function)
+    tracking.flush(SECONDS)
+    line_number = _raise_here.__code__.co_firstlineno + 1
+    assert f"KeyError at test_judges.py:{line_number}" in caplog.text
+
+
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_judge_that_hangs(make: Make, events: Events, is_async: bool) -> None:
     """A judge that takes too long gives no score, and occupies its place only until it ends."""
