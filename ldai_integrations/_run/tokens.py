@@ -294,6 +294,13 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "A provider's answer did not arrive, or not to its end, in a run of %r, and the provider may bill it. So "
             "the tokens are an estimate and a lower bound. If the client gave up, give it a longer timeout."
         )
+    elif unfinished and all(call.is_failed or _is_stopped(call) for call in unfinished):
+        cause = "stopped"
+        text = (
+            "A provider call was stopped before its answer arrived, in a run of %r, and the provider may bill it. So "
+            "the tokens are an estimate and a lower bound. If a timeout stopped it, give it more time. If another task "
+            "of its task group failed, catch the exception in that task."
+        )
     elif unfinished and all(call.call.is_waiting for call in unfinished):
         cause = "not waited for"
         text = (
@@ -329,6 +336,11 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "gateway in front of it, to send it."
         )
     run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+
+
+def _is_stopped(call: CountedCall) -> bool:
+    """Return whether a call was cancelled before anything of its answer arrived."""
+    return call.call.is_cancelled and not call.reading.has_output
 
 
 def _is_stream_without_usage(call: CountedCall) -> bool:

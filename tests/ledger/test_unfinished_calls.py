@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from openai import AsyncOpenAI
@@ -21,6 +22,7 @@ from .provider import IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
 SLOW, SOON, LATE = "slow", 0.1, 1.0
+STOPPED = "A provider call was stopped before its answer arrived, in a run of 'chat'"
 
 
 def handled(handler: Callable[[], Any], runs: RecordingSink) -> RunRecord:
@@ -76,8 +78,13 @@ def test_the_faster_of_two(is_stream: bool, provider: Provider, runs: RecordingS
 
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize("fallback", [False, True])
-def test_a_deadline(fallback: bool, is_stream: bool, provider: Provider, runs: RecordingSink) -> None:
-    """A call that ``asyncio.wait_for`` stops before it answered is an error, unless another call answers instead."""
+def test_a_deadline(
+    fallback: bool, is_stream: bool, provider: Provider, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that ``asyncio.wait_for`` stops before it answered is an error, unless another call answers instead.
+
+    The log says that it was stopped.
+    """
     provider.serve(SLOW, delay=LATE)
 
     async def ask(client: Any, model: str) -> object:
@@ -94,6 +101,34 @@ def test_a_deadline(fallback: bool, is_stream: bool, provider: Provider, runs: R
     assert (record.outcome, record.calls) == ("success" if fallback else "error", 1 + fallback)
     assert record.usage is not None
     assert record.usage.lower_bound
+    assert STOPPED in caplog.text
+
+
+@pytest.mark.parametrize("times_out", [False, True])
+def test_a_task_group_that_fails(
+    times_out: bool, provider: Provider, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task that fails stops the calls of its group. The log says so, also if the task itself made a call."""
+    provider.serve(SLOW, delay=LATE)
+
+    async def handler(client: Any) -> str:
+        ask = client.chat.completions.create
+
+        async def fail() -> None:
+            await asyncio.sleep(SOON)
+            if times_out:
+                await ask(model=SLOW, messages=ASK, timeout=SOON)
+            raise ValueError
+
+        with suppress(BaseException):
+            async with anyio.create_task_group() as group:
+                group.start_soon(partial(ask, model=SLOW, messages=ASK))
+                group.start_soon(fail)
+        return "We are sorry."
+
+    record = handled_async(handler, provider, runs)
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1 + times_out, int(times_out))
+    assert STOPPED in caplog.text
 
 
 def test_a_timeout_of_the_client(provider: Provider, openai: Any, runs: RecordingSink) -> None:
