@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -12,7 +13,6 @@ from ldclient import Context
 from ._extras import needs_extra
 from ._launchdarkly.configs import AIConfigDefault
 from ._run.current import current_run
-from ._run.options import check_ld_context
 from ._run.run import Run
 from .asgi import ASGIFeedback, ASGITrackingMiddleware
 from .records import Mode
@@ -47,7 +47,6 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         variables: Mapping[str, object] | Callable[[Request], Mapping[str, object]] | None = None,
         ld_context: Callable[[Request], Context | None] | None = None,
     ) -> None:
-        check_ld_context(ld_context)
         super().__init__(
             app,
             tracking,
@@ -108,7 +107,6 @@ def feedback_routes(
     Raises:
         ConfigurationError: If the settings have no feedback, there is no secret, or ``ld_context`` cannot work.
     """
-    check_ld_context(ld_context)
     app = ASGIFeedback(tracking, ld_context=_of_request(ld_context))
     return [Route(path, app), Route(f"{path}/widget.js", app)]
 
@@ -119,8 +117,11 @@ def run_dependency() -> Run:
 
 
 def _of_request(func: object) -> Any:
-    """Turn a callable that takes the request into one that takes the scope; return other values unchanged."""
-    if not callable(func):
+    """Turn a function that takes the request into one that takes the scope.
+
+    Other values and coroutine functions are returned unchanged, so that the check of the options refuses them.
+    """
+    if not callable(func) or any(map(inspect.iscoroutinefunction, (func, type(func).__call__))):
         return func
 
     def of_scope(scope: Scope) -> Any:

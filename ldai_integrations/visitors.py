@@ -45,8 +45,9 @@ class Visitors:
         secrets = settings.secrets or [secret for secret in of_framework if secret]
         if not secrets:
             raise ConfigurationError(
-                "The cookies of visitors cannot be signed: there is no secret. Give VisitorSettings(secret=…), or with "
-                "Flask or Django set SECRET_KEY before the tracking is put on the application"
+                "The cookies of visitors cannot be signed, because there is no secret. Give VisitorSettings(secret=…), "
+                "or set the variable LDAI_VISITORS_SECRET. With Flask or Django, it is enough to set SECRET_KEY before "
+                "the tracking is put on the application."
             )
         self._settings = settings
         self._signer = make_signer(secrets, _PURPOSE)

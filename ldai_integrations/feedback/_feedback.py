@@ -68,8 +68,9 @@ class Feedback:
             return
         if not secrets:
             raise ConfigurationError(
-                "Feedback tokens cannot be signed: there is no secret. Give FeedbackSettings(secret=…), or with Flask "
-                "or Django set SECRET_KEY before the tracking is put on the application"
+                "Feedback tokens cannot be signed, because there is no secret. Give FeedbackSettings(secret=…), or set "
+                "the variable LDAI_FEEDBACK_SECRET. With Flask or Django, it is enough to set SECRET_KEY before the "
+                "tracking is put on the application."
             )
         if self._secrets and self._secrets != secrets:
             raise ConfigurationError(
@@ -105,7 +106,8 @@ class Feedback:
             self._diagnostics.note(
                 "feedback",
                 "secret",
-                "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…).",
+                "Runs have no feedback_token, because there is no secret. Give FeedbackSettings(secret=…), or set the "
+                "variable LDAI_FEEDBACK_SECRET.",
             )
             return ""
         token = self._tokens.sign(add_model(resumption_token_of(tracker), model), ld_context, anonymous=anonymous)

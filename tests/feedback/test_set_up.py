@@ -175,7 +175,8 @@ def test_a_decorator_without_a_secret_is_logged_once(
     with caplog.at_level(logging.WARNING, "ldai_integrations"):
         assert [token(without_secret) for _ in range(3)] == ["", "", ""]
     assert [record.getMessage() for record in caplog.records] == [
-        "Runs have no feedback_token: there is no secret. Give FeedbackSettings(secret=…)."
+        "Runs have no feedback_token, because there is no secret. Give FeedbackSettings(secret=…), or set the variable "
+        "LDAI_FEEDBACK_SECRET."
     ]
     assert without_secret.stats().diagnostics["feedback"] == 3
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import flask
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, LDMessage, ModelConfig
-from ldclient import Context
+from ldclient import Context, LDClient
+from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.testclient import TestClient
 
-from ldai_integrations import ConfigurationError, Tracking, TrackingNotConfiguredError, track_ai
+from ldai_integrations import ConfigurationError, Settings, Tracking, TrackingNotConfiguredError, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking
 from ldai_integrations.starlette import TrackingMiddleware
+from ldai_integrations.visitors import VisitorSettings
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from .asgi_calls import app_that_sends
+from .asgi_calls import acall, app_that_sends, http_scope
 
 Open = Callable[..., Any]
 
@@ -95,10 +105,73 @@ def test_a_function_that_does_not_take_the_request(tracking: Tracking, integrati
         INTEGRATIONS[integration](tracking, **options)
 
 
-def test_a_key_from_a_coroutine_function(tracking: Tracking) -> None:
+@pytest.mark.parametrize("middleware", [ASGITrackingMiddleware, TrackingMiddleware])
+def test_a_key_from_a_coroutine_function(tracking: Tracking, middleware: Any) -> None:
     """A middleware cannot await its key."""
     with pytest.raises(ConfigurationError, match="config_key is a coroutine function; give a plain function"):
-        ASGITrackingMiddleware(app_that_sends(), tracking, config_key=_coroutine_function)  # type: ignore[arg-type]
+        middleware(app_that_sends(), tracking, config_key=_coroutine_function)
+
+
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+@pytest.mark.parametrize("middleware", [ASGITrackingMiddleware, TrackingMiddleware])
+@pytest.mark.parametrize(
+    ("settings", "options", "text"),
+    [
+        (Settings(visitors=VisitorSettings()), {}, r"VisitorSettings\(secret=…\).* LDAI_VISITORS_SECRET"),
+        (
+            Settings(feedback=FeedbackSettings(config_keys={"chat"})),
+            {},
+            r"FeedbackSettings\(secret=…\).* LDAI_FEEDBACK_SECRET",
+        ),
+        (Settings(), {"ld_context": _coroutine_function}, "ld_context is the coroutine function"),
+        (Settings(), {"config_key": _coroutine_function}, "config_key is a coroutine function"),
+        (None, {}, "LAUNCHDARKLY_SDK_KEY"),
+    ],
+    ids=["visitors", "feedback", "ld_context", "config_key", "LaunchDarkly"],
+)
+def test_a_server_does_not_start_with_a_mistake(
+    framework: Any,
+    middleware: Any,
+    settings: Settings | None,
+    options: dict[str, Any],
+    text: str,
+    client: LDClient,
+    fresh_process: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Starlette creates its middlewares while the server starts. The server shows the error and stops."""
+    tracking = Tracking(client, settings=settings) if settings is not None else None
+    app = framework()
+    app.add_middleware(middleware, tracking=tracking, **options)
+    app.add_middleware(GZipMiddleware)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_config=None))
+    timer = threading.Timer(20, setattr, (server, "should_exit", True))
+    timer.start()
+    with suppress(SystemExit):  # an older uvicorn returns
+        server.run()
+    assert timer.is_alive()
+    timer.cancel()
+    assert not server.started
+    assert re.search(rf"Error: .*{text}", caplog.text)
+    assert "Application startup failed" in caplog.text
+
+
+def test_a_request_shows_a_mistake(tracking: Tracking) -> None:
+    """The same without a lifespan: each request is an error that says what to do."""
+    app = Starlette()
+    app.add_middleware(TrackingMiddleware, tracking=tracking, mode="agent")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="without config_key cannot use mode="):
+            TestClient(app).get("/")
+
+
+def test_a_server_that_goes_on_after_a_mistake(tracking: Tracking) -> None:
+    """A server that serves requests although the start failed shows the error in each of them."""
+    app = Starlette()
+    app.add_middleware(TrackingMiddleware, tracking=tracking, mode="agent")
+    for scope in ({"type": "lifespan"}, http_scope(), http_scope()):
+        with pytest.raises(ConfigurationError, match="without config_key cannot use mode="):
+            asyncio.run(acall(app, scope, [{"type": "lifespan.startup"}]))
 
 
 @pytest.mark.parametrize("integration", [name for name in INTEGRATIONS if name != "decorator"])
