@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 
+import httpx
 import pytest
 
 from ldai_integrations import cli
@@ -112,8 +113,18 @@ def examine(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0
     return {finding.about: finding for finding in found}
 
 
+def send_run(server: DevServer, config_key: str = "chat") -> None:
+    """Send an event of a run."""
+    data = {"runId": "a", "configKey": config_key, "variationKey": "small"}
+    event = {"kind": "custom", "key": "$ld:ai:generation:success", "creationDate": 1, "metricValue": 1, "data": data}
+    headers = {"Authorization": "sdk-right"}
+    httpx.post(f"{server.url}/bulk", json=[event], headers=headers, trust_env=False).raise_for_status()
+
+
 def test_correct_configuration(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a correct configuration every finding is ok, and nothing is sent."""
+    """With a correct configuration and a run every finding is ok, and nothing is sent."""
+    send_run(configured)
+    sent = configured.events()
     found = examine(capsys, "chat")
 
     assert {about: finding.level for about, finding in found.items()} == {
@@ -128,13 +139,27 @@ def test_correct_configuration(configured: DevServer, capsys: pytest.CaptureFixt
         "model": "ok",
         "provider": "ok",
         "tokens": "ok",
+        "runs": "ok",
         "event": "skipped",
     }
     assert found["AI Config 'chat'"].text == (
         "serves variation 'small', version 1 (the default rule) to an anonymous user; other users may get another one: "
         "give --context-key or --context"
     )
-    assert configured.events() == []
+    assert configured.events() == sent
+
+
+def test_no_run_has_arrived(
+    configured: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the dev server has no run of an AI Config that is enabled, a handler may lack the decorator."""
+    send_run(configured, "other")
+    found = examine(capsys, "chat")["runs"]
+    assert (found.level, found.text) == ("warning", "no run of 'chat' has arrived at the dev server")
+    assert "its handler may lack track_ai" in found.remedy
+    assert "runs" not in examine(capsys, "disabled")
+    assert "runs" not in examine(capsys, "flow", status=1)
+    assert "runs" not in examine(capsys)
 
 
 def test_output_for_people(configured: DevServer, capsys: pytest.CaptureFixture[str]) -> None:

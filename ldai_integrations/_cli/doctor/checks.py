@@ -10,7 +10,7 @@ from pathlib import Path
 from ldclient import Context
 
 from .config import check_config, known_keys
-from .connection import Target, check_event, check_hosts, check_key, connect, find_target, find_warnings
+from .connection import Target, check_event, check_hosts, check_key, check_runs, connect, find_target, find_warnings
 from .findings import Finding, skipped
 from .process import check_process
 
@@ -53,5 +53,10 @@ def _check_ai_config(
         elif finding.level == "problem":
             yield skipped("AI Config", "LaunchDarkly is not connected", "do what the line above says, and try again")
         else:
-            yield from check_config(client, config_key, ld_context, for_anyone=for_anyone)
+            is_enabled = False
+            for one in check_config(client, config_key, ld_context, for_anyone=for_anyone):
+                is_enabled = is_enabled or (one.about, one.level) == ("enabled", "ok")
+                yield one
+            if is_enabled:
+                yield from check_runs(target, config_key)
         yield from find_warnings(target, config_key, known_keys(client, ld_context))

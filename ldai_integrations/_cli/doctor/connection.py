@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from ldclient import Config, Context, LDClient
@@ -179,21 +179,42 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
             yield warning("application", text, f"the page Troubleshooting explains {kind!r}")
 
 
+def check_runs(target: Target, config_key: str) -> Iterator[Finding]:
+    """Check whether the dev server has a run of an AI Config that is enabled."""
+    query = urlencode({"config_key": config_key, "limit": 1})
+    runs = _read(f"{target.url}/dev/runs?{query}", "runs") if target.url else None
+    if runs:
+        yield ok("runs", "have arrived: the page shows them")
+    elif runs is not None:
+        yield warning(
+            "runs",
+            f"no run of {config_key!r} has arrived at the dev server",
+            "send a request to the application; if you have, its handler may lack track_ai: 'Runs are missing' on the "
+            "page Troubleshooting lists the causes",
+        )
+
+
 def _read_warnings(url: str) -> list[tuple[str, str, datetime]] | None:
     """Return kind, text and local time of the dev server's warnings; ``None`` if another program serves the address."""
     try:
+        found = _read(f"{url}/dev/warnings", "warnings")
+        return found and [
+            (str(one["kind"]), str(one["text"]), datetime.fromtimestamp(one["receivedMs"] / 1000)) for one in found
+        ]
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _read(url: str, name: str) -> list[Any] | None:
+    """Return a list from an answer of the dev server; ``None`` if the answer is another."""
+    try:
         with urllib3.PoolManager() as pool:
             limit_heads(pool)
-            answer = pool.request(
-                "GET", f"{url}/dev/warnings", timeout=_REACH_SECONDS, retries=False, preload_content=False
-            )
-            body = read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES)
-        return [
-            (str(one["kind"]), str(one["text"]), datetime.fromtimestamp(one["receivedMs"] / 1000))
-            for one in json.loads(body)["warnings"]
-        ]
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            answer = pool.request("GET", url, timeout=_REACH_SECONDS, retries=False, preload_content=False)
+            found = json.loads(read_body(answer, seconds=_REACH_SECONDS, most_bytes=_MOST_BYTES))[name]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return found if isinstance(found, list) else None
 
 
 @contextmanager
