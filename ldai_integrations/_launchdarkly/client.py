@@ -241,10 +241,9 @@ class TrackingClient(_Interface):
 
     def _note_default(self, key: str, default: Any, reason: str, remedy: str) -> None:
         self.environment_id = environment_id_of(self.client)
-        text = "AI Config %r is disabled, because %s."
-        if default["_ldMeta"].get("enabled"):
-            text = "AI Config %r is served as its default, because %s."
-        self._diagnostics.note("default_served", f"{key}: {remedy}", text, key, remedy)
+        served = "served as its default" if default["_ldMeta"].get("enabled") else "disabled"
+        subject = f"{key}: {served}: {remedy}"
+        self._diagnostics.note("default_served", subject, f"AI Config %r is {served}, because %s.", key, remedy)
         try:
             signals.default_served.send(key, reason=reason)
         except Exception as exc:

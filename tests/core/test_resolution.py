@@ -13,8 +13,10 @@ import pytest
 from ldai.judge import Judge
 from ldai.models import AICompletionConfigDefault, LDMessage, ModelConfig
 from ldclient import Config, LDClient
+from openai import OpenAI
 
 from ldai_integrations import Tracking, track_ai
+from ldai_integrations.exceptions import UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..flags import MALFORMED
@@ -149,6 +151,19 @@ def test_the_log_says_what_is_served(no_leaks: None, caplog: pytest.LogCaptureFi
     why = "because there is no such AI Config in this environment; `ldai doctor {}` names similar keys."
     assert f"AI Config 'bott' is disabled, {why.format('bott')}" in caplog.messages
     assert f"AI Config 'bott-2' is served as its default, {why.format('bott-2')}" in caplog.messages
+
+
+def test_a_key_with_and_without_a_default(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Both lines are logged, so that the error of a request names a line that is in the log."""
+    default = AICompletionConfigDefault(enabled=True, model=ModelConfig("spare"))
+    with OfflineLaunchDarkly({}):
+        with track_ai("bot", default=default):
+            pass
+        with track_ai("bot") as run, pytest.raises(UnusableConfigError) as raised:
+            run.request(OpenAI(api_key="none"))
+    named = "AI Config 'bot' is disabled, because "
+    assert f"log line '{named}…'" in str(raised.value)
+    assert [text.startswith(named) for text in caplog.messages if "because" in text] == [False, True]
 
 
 def test_each_mistake_is_logged(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
