@@ -13,10 +13,12 @@ from typing import Annotated, TypeAlias
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from .._ai_configs import agents_of
 from .._files import parse_json
 from ._checks import list_ai_configs
 from ._faults import Fault, make_fault
 from ._http import ERRORS, BodyTooLargeError, describe_body
+from ._json import Json
 from ._metrics import Selection, compute_further_figures, compute_metrics, compute_metrics_by_variation
 from ._stores import ServerStores, Stores, check_key
 
@@ -78,10 +80,20 @@ def _check_query(
     if not 0 <= until - since <= longest:
         raise HTTPException(400, "to must not be before from, or more than 100 days after it")
     flags = stores.flags.payload["flags"]
+    agents = _agents_in(flags.get(config))
+    if agents and request.url.path.startswith("/api/"):
+        known = ", ".join(agents[:MAX_KEYS])
+        raise HTTPException(404, f"this is an agent graph, which has no such metrics; ask for its agents: {known}")
     if config not in flags and not stores.events.count({"config_key": config}):
         known = ", ".join(found.key for found in list_ai_configs(flags)[:MAX_KEYS])
         raise HTTPException(404, f"there is no AI Config with this key, and no event of one; known: {known}")
     return Selection(stores.events, config, stores.prices_of(flags.get(config)), since, until)
+
+
+def _agents_in(flag: Json | None) -> list[str]:
+    """Return the keys of the agents of an agent graph; empty for any other flag."""
+    graphs = [value for value in (flag or {}).get("variations", ()) if isinstance(value, dict) and "root" in value]
+    return [*dict.fromkeys(key for graph in graphs for _, key in agents_of(graph))]
 
 
 RequestedSelection: TypeAlias = Annotated[Selection, Depends(_check_query)]

@@ -20,6 +20,7 @@ from ldai_integrations._cli.figures import FIGURES
 from ldai_integrations._cli.terminal import show_progress
 from ldai_integrations.devserver import DevServer
 
+from ..flags import flag, meta
 from ..metrics.answers import API, FULL, serving
 
 UNKNOWN = "–"  # noqa: RUF001
@@ -343,6 +344,15 @@ def test_an_address_of_the_dev_server_without_a_scheme(
         "LDAI_DEV_SERVER is '127.0.0.1:8765'; use the address that `ldai dev` prints, such as http://127.0.0.1:8765"
     )
     assert capsys.readouterr().err == f"ldai: {message}\n"
+
+
+def test_an_agent_graph(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The key of an agent graph, which has no such metrics, is refused with the keys of its agents."""
+    graph = {"_ldMeta": meta("v"), "root": "triage", "edges": {"triage": [{"key": "answer"}]}}
+    with DevServer({"flags": {"flow": flag("flow", graph)}}) as server:
+        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        assert cli.main(["metrics", "flow"]) == 2
+    assert "an agent graph, which has no such metrics; ask for its agents: triage, answer" in capsys.readouterr().err
 
 
 def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
