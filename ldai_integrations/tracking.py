@@ -66,7 +66,7 @@ class Tracking:
         ld_client: A client with the interface of LDClient that knows the runs; pass it to ``LDAIClient``.
 
     Raises:
-        ConfigurationError: If ``client`` is not an LDClient or a sink has no ``emit``.
+        ConfigurationError: If ``client`` is not an LDClient, ``sinks`` is not a list, or a sink has no ``emit``.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Tracking:
             )
         self.client = client
         self.settings: Settings = _settings_from(settings)
+        sinks = _sinks_from(sinks)
         self._diagnostics = diagnostics = Diagnostics()
         for variable, remedy in find_mistakes(self.settings):
             diagnostics.note("variable_name", variable, "The variable %s has no effect: %s.", variable, remedy)
@@ -152,7 +153,7 @@ class Tracking:
         cls, environ: Mapping[str, str] | None = None, settings: Settings | None = None, sinks: Iterable[Sink] = ()
     ) -> Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
-        settings = _settings_from(settings)  # an error here must leave no client behind
+        settings, sinks = _settings_from(settings), _sinks_from(sinks)  # an error here must leave no client behind
         environ = os.environ if environ is None else environ
         tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
         tracking._owns_client = True
@@ -334,6 +335,13 @@ def _settings_from(settings: object) -> Settings:
     if not isinstance(settings, Settings):
         raise ConfigurationError(f"settings is of type {type(settings).__name__}; give Settings(flush_timeout=…)")
     return settings
+
+
+def _sinks_from(sinks: object) -> tuple[Sink, ...]:
+    if not isinstance(sinks, Iterable) or callable(getattr(sinks, "emit", None)):
+        kind = type(sinks).__name__
+        raise ConfigurationError(f"sinks is of type {kind}; give a list, such as sinks=[{kind}(…)]")
+    return tuple(sinks)
 
 
 def check_tracking(tracking: object) -> None:

@@ -296,6 +296,16 @@ def test_a_sink_without_emit(client: LDClient) -> None:
         Tracking(client, sinks=[print])  # type: ignore[list-item]
 
 
+def test_sinks_that_are_not_a_list(client: LDClient, fresh_process: None) -> None:
+    """A sink without a list around it is refused at start, before a client is created."""
+    sinks: Any = LogSink()
+    remedy = r"give a list, such as sinks=\[LogSink\(…\)\]"
+    with pytest.raises(ConfigurationError, match=remedy):
+        Tracking(client, sinks=sinks)
+    with pytest.raises(ConfigurationError, match=remedy):
+        Tracking.from_env(sinks=sinks, environ={"LDAI_CONFIG_FILE": "none.json"})
+
+
 def test_usage_adds_up() -> None:
     """Counts are added, unknown ones stay unknown, and estimates stay named."""
     known = Usage(input_tokens=1, output_tokens=2, cached_input_tokens=1)
