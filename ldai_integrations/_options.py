@@ -187,6 +187,7 @@ def names(known: Collection[str]) -> Kind:
         f"a collection of {', '.join(known)}",
         lambda text: () if text.lower() == "none" else tuple(split(text)),
         accepts,
+        in_variable=f"none, or names separated by commas: {', '.join(known)}",
     )
 
 
