@@ -13,6 +13,7 @@ from weakref import ref
 
 from ldclient import Context
 
+from .._diagnostics import describe, raise_if_from_signal
 from .._launchdarkly.configs import AIConfigDefault
 from ..delivery import exits
 from ..exceptions import ConfigurationError
@@ -115,12 +116,11 @@ class RequestTracking:
         """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
         if not self.opens_runs:
             return None
+        key = self._key_of(request)
+        if key is None:
+            return None
         diagnostics = self.services.diagnostics
-        name = str(getattr(self._config_key, "__name__", self._config_key))
-        with diagnostics.guard("config_key", name, is_private=True):
-            key = self._config_key(request) if callable(self._config_key) else self._config_key
-            if key is None:
-                return None
+        with diagnostics.guard("config_key", key, is_private=True):
             options = self._options if key == self._options.config_key else replace(self._options, config_key=key)
             current = get_current()
             parent = current if isinstance(current, RunState) and current.scope is scope else None
@@ -132,6 +132,31 @@ class RequestTracking:
             run = open_run(scope, options, variables=variables, parent=parent)
             run.path = path_of(request)
             return run
+        return None
+
+    def _key_of(self, request: object) -> str | None:
+        """Return the key of the AI Config of a request; ``None`` if the request is not a run."""
+        if not callable(self._config_key):
+            return self._config_key
+        try:
+            key: Any = self._config_key(request)
+        except Exception as exc:
+            raise_if_from_signal(exc)
+            problem = f"raised {describe(exc)}"
+        else:
+            if key is None or (isinstance(key, str) and key.strip()):
+                return key
+            found = "an empty text" if isinstance(key, str) else f"an object of type {type(key).__name__}"
+            problem = f"returned {found}"
+        name = str(getattr(self._config_key, "__name__", self._config_key))
+        self.services.diagnostics.note(
+            "config_key",
+            name,
+            "The function config_key= of a middleware %s, so the request is not a run. Fix the function %s: it gets "
+            "the request, and returns the key of an AI Config, or None.",
+            problem,
+            name,
+        )
         return None
 
     def _look_for_calls(self, config_key: str) -> None:

@@ -165,7 +165,8 @@ def _check_flag(key: str, flag: Flag) -> Iterator[Problem]:
             text = "has neither a variation nor a rollout; add the number of a variation, the first is 0"
             yield Problem(name, path, text, "structure")
         elif not 0 <= index < count:
-            text = f"is {index}, but there are {count} variations; the first is 0"
+            there_are = "there is 1 variation" if count == 1 else f"there are {count} variations"
+            text = f"is {index}, but {there_are}; the first is 0"
             yield Problem(name, path, text, "structure")
 
 

@@ -210,7 +210,8 @@ def find_api(client: object, name: str, diagnostics: Diagnostics) -> Api:
     diagnostics.note(
         "request",
         type(client).__name__,
-        "A %s is not a client of a known provider. Its requests have the format of OpenAI's chat completions.",
+        "An object of type %s is not a client of a known provider. Its requests have the format of OpenAI's chat "
+        "completions.",
         type(client).__name__,
     )
     return _BY_NAME["chat"]

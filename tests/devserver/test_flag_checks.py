@@ -67,6 +67,10 @@ MISLEADING_FLAGS: list[tuple[Json, str]] = [
     ({"fallthrough": None}, "fallthrough must be an object, not null"),
     ({"variations": None}, "variations must be an array, not null"),
     ({"fallthrough": {"variation": 3}}, "fallthrough.variation is 3, but there are 3 variations; the first is 0"),
+    (
+        {"variations": CHAT["variations"][:1], "fallthrough": {"variation": 2}, "offVariation": 0},
+        "fallthrough.variation is 2, but there is 1 variation; the first is 0",
+    ),
     ({"offVariation": -1}, "offVariation is -1, but there are 3 variations; the first is 0"),
     ({"rules": [{"variation": 9, "clauses": [CLAUSE]}]}, "rules[0].variation is 9, but there are 3 variations"),
     ({"rules": [{"clauses": [CLAUSE]}]}, "rules[0] has neither a variation nor a rollout"),

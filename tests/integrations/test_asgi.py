@@ -124,20 +124,32 @@ def test_the_key_may_depend_on_the_scope(tracking: Tracking, records: list[RunRe
     assert [record.config_key for record in records] == ["chat", "summary"]
 
 
-@pytest.mark.parametrize("answer", [RuntimeError("broken"), 7, ""])
-def test_a_callable_that_gives_no_key_does_not_hurt(tracking: Tracking, records: list[RunRecord], answer: Any) -> None:
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (RuntimeError("broken"), "raised RuntimeError at test_asgi.py:"),
+        (7, "returned an object of type int, so "),
+        (" ", "returned an empty text, so "),
+    ],
+)
+def test_a_callable_that_gives_no_key_does_not_hurt(
+    tracking: Tracking, records: list[RunRecord], answer: Any, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A key callable that raises or returns an invalid key is logged and counted, and the request is served."""
 
-    def config_key(scope: Any) -> str:
+    def key_of_page(scope: Any) -> str:
         if isinstance(answer, Exception):
             raise answer
         return answer  # type: ignore[no-any-return]
 
-    sent = call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key=config_key))
+    sent = call(ASGITrackingMiddleware(app_that_sends(start(), body()), tracking, config_key=key_of_page))
 
     assert sent == [start(), body()]
     assert records == []
     assert tracking.stats().diagnostics == {"config_key": 1}
+    assert f"The function config_key= of a middleware {problem}" in caplog.text
+    assert "Fix the function key_of_page" in caplog.text
+    assert "broken" not in caplog.text
 
 
 def test_usage_from_a_json_body(tracking: Tracking, records: list[RunRecord]) -> None:

@@ -429,7 +429,7 @@ def test_a_prompt_without_a_conversation(case: Case, client: Any, launchdarkly: 
     assert answer.text == "Hello there"
 
 
-def test_an_unknown_client(launchdarkly: OfflineLaunchDarkly) -> None:
+def test_an_unknown_client(launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture) -> None:
     """A client of an unknown provider gets the format of OpenAI's chat completions, which is logged once."""
     _serve(launchdarkly, CASES["openai"], parameters=PARAMETERS)
 
@@ -438,6 +438,7 @@ def test_an_unknown_client(launchdarkly: OfflineLaunchDarkly) -> None:
     assert request.api == "chat"
     assert dict(request)["max_tokens"] == 400
     assert launchdarkly.tracking.stats().diagnostics["request"] == 1
+    assert "An object of type object is not a client of a known provider" in caplog.text
 
 
 def test_mistakes(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
@@ -990,6 +991,16 @@ def test_parameters_for_a_call_of_your_own(provider: Provider, launchdarkly: Off
         "tools": [NESTED_TOOL],
         "response_format": FORMAT,
     }
+
+
+def test_parameters_of_a_call_of_your_own_are_unchanged(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """``run.parameters`` has them as the variation does. ``run.request`` reads numbers, and leaves out unknown ones."""
+    parameters = {"temperature": "0.3", "colour": "red", "top_p": 0.9}
+    _serve(launchdarkly, CASES["openai"], parameters=parameters)
+    with makers.openai(provider.url) as client:
+        kept, request = _run(launchdarkly, lambda run: (run.parameters, run.request(client, user="Oslo?")))
+    assert kept == parameters
+    assert {name: request[name] for name in parameters if name in request} == {"temperature": 0.3, "top_p": 0.9}
 
 
 def test_a_format_with_tools_for_cohere(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
