@@ -72,12 +72,13 @@ def at(client: Any, path: str) -> Any:
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 def test_a_wrapped_client_looks_like_the_client(make: Callable[[str], Any]) -> None:
-    """Type, attributes, text, documentation, equality and the blocks it may be used in are the client's."""
+    """It is an instance of the same class. Attributes, text, equality and the blocks it may be used in are the same."""
     client = make(URL)
     wrapped = wrap_client(client)
 
     assert wrapped is not client
     assert isinstance(wrapped, type(client))
+    assert type(wrapped) is not type(client)
     assert (dir(wrapped), repr(wrapped), wrapped.__doc__) == (dir(client), repr(client), client.__doc__)
     assert vars(wrapped) is vars(client)
     assert wrapped == client
