@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,6 @@ from ._run.context import SCOPE_KEY, RequestScope, bind, innermost, unbind
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.state import RunState
 from ._run.vote_token import VoteToken
-from .exceptions import LDAIIntegrationError
 from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
@@ -54,8 +52,6 @@ class ASGITrackingMiddleware:
     Raises:
         ConfigurationError: If a value cannot work.
         TrackingNotConfiguredError: If no tracking is given and none can be created.
-
-    Starlette creates its middlewares when the server starts the application. There, an error ends the start.
     """
 
     def __init__(
@@ -70,26 +66,20 @@ class ASGITrackingMiddleware:
         ld_context: Callable[[Scope], Context | None] | None = None,
     ) -> None:
         self.app = app
-        self._error: LDAIIntegrationError | None = None
-        try:
-            self._tracking = process_tracking(tracking)
-            self._requests = RequestTracking(
-                services_of(self._tracking),
-                config_key=config_key,
-                mode=mode,
-                default=default,
-                variables=variables,
-                ld_context=ld_context,
-            )
-        except LDAIIntegrationError as exc:
-            if not _is_in_lifespan():
-                raise
-            self._error = exc
+        self._tracking = process_tracking(tracking)
+        self._requests = RequestTracking(
+            services_of(self._tracking),
+            config_key=config_key,
+            mode=mode,
+            default=default,
+            variables=variables,
+            ld_context=ld_context,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
         kind = scope.get("type")
-        if kind not in _REQUESTS or self._error is not None:
+        if kind not in _REQUESTS:
             return await self._serve_other(scope, receive, send)
         requests = self._requests
         if not requests.services.start.is_over:
@@ -127,8 +117,6 @@ class ASGITrackingMiddleware:
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a lifespan: connect first, and flush when the application has shut down, before the server knows."""
-        if self._error is not None:
-            return await _fail(self._error, scope, receive, send)
         if scope.get("type") != "lifespan":
             return await self.app(scope, receive, send)
         services = self._requests.services
@@ -145,25 +133,6 @@ class ASGITrackingMiddleware:
             await send(message)
 
         return await self.app(scope, receive, send_after_flush)
-
-
-def _is_in_lifespan() -> bool:
-    """Return whether a lifespan is being served, as it is where Starlette creates its middlewares."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        scope = frame.f_locals.get("scope")
-        if isinstance(scope, Mapping) and scope.get("type") == "lifespan":
-            return True
-        frame = frame.f_back
-    return False
-
-
-async def _fail(error: LDAIIntegrationError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Raise an error of the set-up. The server is told first, because it takes a mere exception for no lifespan."""
-    if scope.get("type") == "lifespan":
-        await receive()
-        await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-    raise error.with_traceback(None)
 
 
 class _Exchange:

@@ -15,9 +15,10 @@ from ._launchdarkly.configs import AIConfigDefault
 from ._run.current import current_run
 from ._run.run import Run
 from .asgi import ASGIFeedback, ASGITrackingMiddleware
+from .exceptions import LDAIIntegrationError
 from .records import Mode
 from .tracking import Tracking, services_of
-from .typing import ASGIApp, Scope
+from .typing import ASGIApp, Receive, Scope, Send
 
 with needs_extra("starlette"):
     from starlette.requests import HTTPConnection, Request
@@ -34,6 +35,9 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         app.add_middleware(TrackingMiddleware, tracking=tracking, ld_context=lambda request: Context.create(…))
 
     The request has no body. For a websocket, it is an ``HTTPConnection``.
+
+    Starlette creates its middlewares when the server starts the application. So a mistake in the arguments raises no
+    exception here: it makes the start fail, and the server shows it.
     """
 
     def __init__(
@@ -47,15 +51,29 @@ class TrackingMiddleware(ASGITrackingMiddleware):
         variables: Mapping[str, object] | Callable[[Request], Mapping[str, object]] | None = None,
         ld_context: Callable[[Request], Context | None] | None = None,
     ) -> None:
-        super().__init__(
-            app,
-            tracking,
-            config_key=_of_request(config_key),
-            mode=mode,
-            default=default,
-            variables=_of_request(variables),
-            ld_context=_of_request(ld_context),
-        )
+        self._mistake: LDAIIntegrationError | None = None
+        try:
+            super().__init__(
+                app,
+                tracking,
+                config_key=_of_request(config_key),
+                mode=mode,
+                default=default,
+                variables=_of_request(variables),
+                ld_context=_of_request(ld_context),
+            )
+        except LDAIIntegrationError as exc:
+            self._mistake = exc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, websocket or lifespan."""
+        if self._mistake is None:
+            return await super().__call__(scope, receive, send)
+        if scope["type"] == "lifespan":  # a server takes an exception for an application without a lifespan
+            await receive()
+            message = f"{type(self._mistake).__name__}: {self._mistake}"
+            await send({"type": "lifespan.startup.failed", "message": message})
+        raise self._mistake.with_traceback(None)
 
 
 def lifespan(

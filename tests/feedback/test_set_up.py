@@ -18,7 +18,7 @@ from ldai_integrations.asgi import ASGIFeedback, ASGITrackingMiddleware
 from ldai_integrations.django import feedback_urls
 from ldai_integrations.feedback import FeedbackSettings
 from ldai_integrations.flask import AITracking, feedback_blueprint
-from ldai_integrations.starlette import TrackingMiddleware, feedback_routes
+from ldai_integrations.starlette import feedback_routes
 from ldai_integrations.wsgi import WSGIFeedback, WSGITrackingMiddleware
 
 from ..contract.drivers.django import application
@@ -86,7 +86,6 @@ def without_secret(client: LDClient) -> Tracking:
         feedback_routes,
         lambda tracking: ASGITrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
         lambda tracking: WSGITrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
-        lambda tracking: TrackingMiddleware(object(), tracking),  # type: ignore[arg-type]
         lambda tracking: AITracking(flask.Flask(__name__), tracking),
     ],
 )
