@@ -76,7 +76,8 @@ class CountedCall:
         off.
         """
         call, reading, usage = self.call, self.reading, self.usage
-        if reading.finish_reasons:
+        has_all = not reading.has_open_choices or (usage.output_tokens is not None and not reading.has_usage_so_far)
+        if reading.finish_reasons and has_all:
             return False
         if call.is_left or call.is_waiting:
             return True
@@ -119,6 +120,7 @@ class CountedCall:
             mine,
             usage=counted.usage,
             has_usage_so_far=counted.has_usage_so_far,
+            has_open_choices=counted.has_open_choices,
             billed=counted.billed,
             cost=counted.cost if mine.cost is None else mine.cost,
             service_tier=mine.service_tier or reading.service_tier,

@@ -97,6 +97,7 @@ class CallDraft:
         tool_calls: By a key that the pieces of one tool call share.
         counts, metrics: The usage object of the response, and that of Bedrock.
         reason, choice: The finish reason, and the number of the choice that it belongs to.
+        choices: Whether each choice of an OpenAI answer has ended, by its number.
         finished_at, counted_at: The number of the event with the finish reason, and of the last one with usage.
         spoke_at, reported_at: The number of the last event with output, and of the last one with a usage object that
             is not a part of LangChain's.
@@ -121,6 +122,7 @@ class CallDraft:
     metrics: Counts | None = None
     reason: str = ""
     choice: int = 0
+    choices: dict[int, bool] = field(default_factory=dict)
     finished_at: int = 0
     counted_at: int = 0
     spoke_at: int = 0
@@ -359,6 +361,7 @@ class Draft:
             return
         call = self.call
         call.finished_at = self.event
+        call.choices[choice] = True
         if word.lower() == "error":  # Cohere, Mistral, OpenRouter, Vercel's gateway
             call.error = call.error or word
         if not call.reason or choice <= call.choice:
@@ -482,13 +485,15 @@ class Draft:
             parts=tuple(parts),
             has_wrong_counts=any(part.has_wrong_counts for part in parts),
             has_usage_so_far=any(part.has_usage_so_far for part in parts),
+            has_open_choices=any(part.has_open_choices for part in parts),
             is_whole=self.has_whole,
             is_start=self.has_start,
         )
 
     def _read(self, call: CallDraft) -> Reading:
         """Return what is known of one call."""
-        usage, may_follow = call.usage(), not (self.has_whole or call.reason)
+        usage, has_open_choices = call.usage(), not all(call.choices.values())
+        may_follow = not self.has_whole and (not call.reason or has_open_choices)
         has_usage_so_far = may_follow and 0 < call.reported_at <= call.spoke_at
         if usage is not None and has_usage_so_far and usage.output_tokens == 0:  # Gemini counts the output later
             usage = replace(usage, output_tokens=None, total_tokens=None)
@@ -509,6 +514,7 @@ class Draft:
             has_wrong_counts=call.has_wrong_counts,
             has_fees=call.has_fees,
             has_usage_so_far=has_usage_so_far,
+            has_open_choices=has_open_choices,
             is_whole=self.has_whole,
             is_start=self.has_start,
         )

@@ -57,6 +57,7 @@ class Reading:
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
         has_usage_so_far: Whether the usage of a stream came with output or before it, and no finish reason followed, so
             that it may be the usage of a part.
+        has_open_choices: Whether one of several choices has begun, and its finish reason has not arrived.
         is_whole: Whether a whole response was read, and not only events of a stream.
         is_start: Whether the first event of a stream was read that says so.
     """
@@ -78,6 +79,7 @@ class Reading:
     has_wrong_counts: bool = False
     has_fees: bool = False
     has_usage_so_far: bool = field(default=False, repr=False, compare=False)
+    has_open_choices: bool = field(default=False, repr=False, compare=False)
     is_whole: bool = field(default=False, repr=False, compare=False)
     is_start: bool = field(default=False, repr=False, compare=False)
 

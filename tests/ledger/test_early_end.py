@@ -607,6 +607,35 @@ def test_a_stream_that_is_left_before_its_end(
     assert "include_usage" not in caplog.text
 
 
+@pytest.mark.parametrize(("has_usage", "is_read"), [(True, True), (False, True), (False, False), (True, False)])
+def test_one_of_several_choices_has_ended(
+    has_usage: bool, is_read: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """A stream that is left, or ends, before all of its choices have ended is a lower bound, unless its usage came."""
+    chunk = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
+    deltas: list[tuple[int, str, str | None]] = [(0, "one", None), (1, "uno", None), (0, "", "stop"), (1, " dos", None)]
+    choices = [{"index": index, "delta": {"content": text}, "finish_reason": end} for index, text, end in deltas]
+    frames: list[dict[str, Any]] = [{**chunk, "choices": [choice]} for choice in choices]
+    if has_usage:
+        usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+        frames.append({**chunk, "choices": [], "usage": usage})
+    provider.serve(frames=frames)
+    client = wrap_client(openai, include_usage="always")
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        stream = client.chat.completions.create(**ASK, n=2)
+        if is_read:
+            list(stream)
+        else:
+            break_out(stream)
+
+    handler()
+    usage_of_run = runs.wait()[0].usage
+    assert usage_of_run is not None
+    assert (usage_of_run.output_tokens == OUT, usage_of_run.lower_bound) == (has_usage, not has_usage)
+
+
 @pytest.mark.parametrize("api", ["openai", "anthropic"])
 def test_a_stream_that_the_server_ends_before_the_first_word(
     api: str, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture

@@ -13,6 +13,8 @@ from .._fields import dig, fields_of, get, is_list, items, number, text, to_json
 _DELTAS = ("response.", "transcript.")
 # The fields of a delta that a model writes.
 _CONTENT = ("content", "tool_calls", "reasoning_content", "reasoning", "refusal", "audio", "function_call")
+# The most choices that are told apart; OpenAI allows as many.
+_MOST_CHOICES = 128
 # OpenAI's own tools that have a price for each use.
 _PAID = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.done")
@@ -105,6 +107,8 @@ def _add_choice(choice: Any, position: int, draft: Draft, *, repeats: bool) -> N
     draft.fail(choice.get("error"))
     place = choice.get("index")
     index = place if type(place) is int else position
+    if len(draft.call.choices) < _MOST_CHOICES:
+        draft.call.choices.setdefault(index, False)
     reason = choice.get("finish_reason")
     draft.finish(choice.get("stop_reason") if reason is None else reason, index)  # DeepSeek on Bedrock, or all others
     part = choice.get("delta")
