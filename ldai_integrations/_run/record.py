@@ -38,7 +38,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     readings = [call.reading for call in calls] if own is None else list(own.calls)
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
-    tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls]
+    tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls if tool.name]
     time_to_first_token_ms, time_to_first_answer_ms = _first_times(run, calls)
     if run.sdk_calls is not None and outcome != "cancelled":
         ended_at = run.sdk_calls.ended_at or ended_at

@@ -386,3 +386,22 @@ def test_any_asynchronous_iterable(runs: RecordingSink) -> None:
 
     assert len(asyncio.run(handler())) == 5
     assert is_exact(runs.wait()[0])
+
+
+def test_code_that_the_provider_runs_is_no_tool_call(runs: RecordingSink) -> None:
+    """The code that a model writes for the provider's interpreter is output, and calls no tool of the application."""
+    usage = {"input_tokens": IN, "output_tokens": OUT, "total_tokens": IN + OUT}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "r1", "object": "response", "status": "in_progress"}},
+        {"type": "response.code_interpreter_call_code.delta", "delta": "x = 1", "output_index": 0},
+        {
+            "type": "response.completed",
+            "response": {"id": "r1", "object": "response", "status": "completed", "output": [], "usage": usage},
+        },
+    ]
+    with track_ai(config_key="chat") as run:
+        assert list(run.observe(iter(events)))
+    record = runs.wait()[0]
+    assert is_exact(record)
+    assert record.tool_calls == ()
+    assert record.time_to_first_token_ms is not None
