@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -157,14 +159,10 @@ def test_streams_one_after_the_other(
 @pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
 def test_steps_on_other_threads(lines: Callable[[str], Lines], runs: RecordingSink) -> None:
     """A generator whose steps run on several threads, as a web framework takes them, observes one stream."""
-    steps: Iterator[str]
-
-    with track_ai(config_key="chat") as run:
+    with ExitStack() as threads, track_ai(config_key="chat") as run:
         steps = map(run.observe, lines("r1"))
-        for _ in lines("r1"):
-            thread = threading.Thread(target=next, args=(steps,))
-            thread.start()
-            thread.join()
+        for _ in lines("r1"):  # a thread that has ended would leave its id to the next one
+            threads.enter_context(ThreadPoolExecutor(1)).submit(next, steps).result()
     assert is_exact(runs.wait()[0])
 
 
