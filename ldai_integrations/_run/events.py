@@ -40,7 +40,7 @@ class EventStreams:
 
     An event belongs to the stream with the id of its response. One without an id belongs to the stream whose event was
     the last one of the same thread or task, or else to the last one of the run: web frameworks may take each step of a
-    generator on another thread.
+    generator on another thread. The last event of a stream may be the first one with an id, as in Cohere's chat v1.
 
     Attributes:
         lock: Whoever finds a stream and has it read an event holds this lock.
@@ -56,6 +56,8 @@ class EventStreams:
         self._last: dict[object, CallReader] = {}
         self._newest: CallReader | None = None
         self._seen_once: set[str] = set()
+        # The streams without an id: the beginning of the text of each, or ``None`` while it has no output.
+        self._unnamed: dict[CallReader, str | None] = {}
 
     @property
     def open(self) -> CallReader | None:
@@ -76,6 +78,7 @@ class EventStreams:
         if event.error and not event.ids:
             known = self.open
         if known is not None:
+            self._note_content(event, known)
             return known
         has_usage_only = not is_line and not event.ids and event.usage is not None
         if event.finish_reasons or event.error or has_usage_only:
@@ -94,6 +97,9 @@ class EventStreams:
             # Some servers give each response the same id, or none.
             is_over = known.is_complete and not known.awaits_usage
             return None if is_over and event.has_output and not event.is_whole else known
+        current = own if own is not None else self._newest
+        if current is not None and self._ends(event, current, is_line=is_line):
+            return current
         is_response = not is_line and (event.is_whole or bool(event.finish_reasons))
         if own is None or is_response or event.ids[0] in self._seen_once:
             return None
@@ -105,9 +111,28 @@ class EventStreams:
         self._seen_once.add(event.ids[0])
         return own
 
+    def _ends(self, event: Reading, stream: CallReader, *, is_line: bool) -> bool:
+        """Return whether an event with an unknown id is the end of a stream without one, and no response by itself."""
+        beginning = self._unnamed.get(stream)
+        is_last = bool(event.ids and event.finish_reasons) and self._seen_once.isdisjoint(event.ids)
+        is_response = event.is_whole and not is_line
+        if beginning is None or stream.is_complete or is_response or not is_last:
+            return False
+        # The end of a stream may repeat the whole answer. Another answer begins differently.
+        return event.text.startswith(beginning) or not (event.has_output and event.usage is not None)
+
+    def _note_content(self, event: Reading, stream: CallReader) -> None:
+        """Note whether a known stream has output and an id."""
+        if event.ids:
+            self._unnamed.pop(stream, None)
+        elif event.has_output and stream in self._unnamed:
+            self._unnamed[stream] = self._unnamed[stream] or event.text
+
     def add(self, event: Reading, stream: CallReader) -> None:
         """Add a stream, of which this is the first event."""
         self._by_id.update(dict.fromkeys(event.ids, stream))
+        if not event.ids:
+            self._unnamed[stream] = event.text if event.has_output else None
 
     def note_event(self, stream: CallReader) -> None:
         """Note that this thread or task observes an event of a stream."""

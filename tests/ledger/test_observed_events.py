@@ -45,6 +45,18 @@ def gemini(*names: str) -> Events:
     return [{**event, "responseId": name} for event, name in zip(events, names, strict=True)] if names else events
 
 
+def cohere_v1(name: str, *words: str) -> Events:
+    """Return the events of a stream of Cohere's chat v1, of which only the last one has the id."""
+    text = "".join(words)
+    meta = {"tokens": {"input_tokens": IN, "output_tokens": OUT}}
+    response = {"response_id": name, "generation_id": f"{name}-1", "text": text, "finish_reason": "stop", "meta": meta}
+    return [
+        {"is_finished": False, "event_type": "stream-start", "generation_id": f"{name}-1"},
+        *({"is_finished": False, "event_type": "text-generation", "text": word} for word in words),
+        {"is_finished": True, "event_type": "stream-end", "finish_reason": "stop", "response": response},
+    ]
+
+
 AZURE = {"id": "", "object": "", "model": "", "choices": [], "prompt_filter_results": []}
 CLAUDE: Events = [
     {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": IN, "output_tokens": 1}}},
@@ -82,7 +94,28 @@ STREAMS = {
     "gemini, no ids": gemini(),
     "converse": CONVERSE,
     "cohere": COHERE,
+    "cohere v1": cohere_v1("co", "Hello", " there"),
     "ollama": OLLAMA,
+}
+# Without ids, or with an id for each event, only lines of such streams can be observed one by one.
+ONE_BY_ONE = {name: events for name, events in STREAMS.items() if "ids" not in name}
+_RESPONSE = {
+    "id": "w",
+    "object": "response",
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "Good morning"}]}],
+    "usage": {"input_tokens": IN, "output_tokens": OUT, "total_tokens": IN + OUT},
+}
+NAMED: dict[str, dict[str, Any]] = {
+    "completion": {
+        "id": "w",
+        "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}],
+        "usage": chat("w")[-1]["usage"],
+    },
+    "gemini": {**gemini("", "w")[1], "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]},
+    "cohere v1": cohere_v1("w", "Hi")[-1]["response"],
+    "response": _RESPONSE,
+    "the end of a stream": {"type": "response.completed", "response": _RESPONSE},
 }
 
 
@@ -94,7 +127,7 @@ def is_exact(record: RunRecord, calls: int = 1) -> bool:
     return figures == (calls * IN, calls * OUT, "provider", False, 0) and record.calls == calls
 
 
-@pytest.mark.parametrize("events", [events for name, events in STREAMS.items() if "ids" not in name])
+@pytest.mark.parametrize("events", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
 def test_events_are_one_call(events: Events, runs: RecordingSink) -> None:
     """The events of a stream that are observed one by one are one call, as the stream would be."""
     with track_ai(config_key="chat") as run:
@@ -139,15 +172,32 @@ def test_the_response_after_its_events(runs: RecordingSink) -> None:
 
 
 @pytest.mark.parametrize("is_alternating", [False, True])
-def test_two_streams(is_alternating: bool, runs: RecordingSink) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (chat("c1"), chat("c2")),
+        (cohere_v1("c1", "Hello", " there"), cohere_v1("c2", "Good", " morning")),
+    ],
+    ids=["openai", "cohere v1"],
+)
+def test_two_streams(first: Events, second: Events, is_alternating: bool, runs: RecordingSink) -> None:
     """The ids of the responses tell several streams apart."""
-    events = [*chat("c1"), *chat("c2")]
+    events = [*first, *second]
     if is_alternating:
-        events = [event for pair in zip(chat("c1"), chat("c2"), strict=True) for event in pair]
+        events = [event for pair in zip(first, second, strict=True) for event in pair]
     with track_ai(config_key="chat") as run:
         for event in events:
             run.observe(event)
     assert is_exact(runs.wait()[0], calls=2)
+
+
+@pytest.mark.parametrize("events", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
+def test_streams_with_one_id(events: Events, runs: RecordingSink) -> None:
+    """Streams that are observed one after the other are one call each, also if their ids are the same."""
+    with track_ai(config_key="chat") as run:
+        for event in [*events, *events, *events]:
+            run.observe(dict(event))
+    assert is_exact(runs.wait()[0], calls=3)
 
 
 def test_a_response_between_events(runs: RecordingSink) -> None:
@@ -165,6 +215,26 @@ def test_a_response_between_events(runs: RecordingSink) -> None:
     record = runs.wait()[0]
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.calls) == (3 * IN, 2 * OUT, 3)
+
+
+@pytest.mark.parametrize("encode", [dict, json.dumps])
+@pytest.mark.parametrize("answer", NAMED.values(), ids=NAMED)
+def test_a_response_with_an_id_between_events(answer: dict[str, Any], encode: Any, runs: RecordingSink) -> None:
+    """A response with an id and a finish reason is not the end of a stream whose events have no id so far."""
+    events = cohere_v1("c1", "Hello", " there")
+    with track_ai(config_key="chat") as run:
+        for event in [*events[:2], answer, *events[2:]]:
+            run.observe(encode(event))
+    assert is_exact(runs.wait()[0], calls=2)
+
+
+def test_the_end_of_a_stream_whose_start_was_not_observed(runs: RecordingSink) -> None:
+    """The last event of the Responses API has the id of the response, and belongs to the deltas before it."""
+    with track_ai(config_key="chat") as run:
+        for word in ("Good", " morning"):
+            run.observe({"type": "response.output_text.delta", "output_index": 0, "delta": word})
+        run.observe(dict(NAMED["the end of a stream"]))
+    assert is_exact(runs.wait()[0])
 
 
 @pytest.mark.parametrize(

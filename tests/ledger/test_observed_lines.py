@@ -16,7 +16,7 @@ from ldai_integrations import Run, track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
 from .provider import IN, OUT
-from .test_observed_events import CLAUDE, COHERE, OLLAMA, Events, chat, gemini, is_exact
+from .test_observed_events import CLAUDE, COHERE, OLLAMA, Events, chat, cohere_v1, gemini, is_exact
 
 Lines = list[str]
 
@@ -69,6 +69,7 @@ STREAMS: dict[str, Callable[[str], Lines]] = {
     "claude": claude_lines,
     "gemini": lambda name: sse([gemini(name, name)[0], *gemini(name, name)]),
     "cohere": lambda name: sse([{**COHERE[0], "id": name}, *COHERE[1:]]),
+    "cohere v1": lambda name: sse(cohere_v1(name, "Hello", " there")),
     "hugging face": lambda _name: sse(HUGGING_FACE),
     "llama.cpp": lambda _name: sse(LLAMA_CPP),
     "ollama": lambda name: [json.dumps({**event, "model": name}) for event in OLLAMA],

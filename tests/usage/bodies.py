@@ -394,6 +394,8 @@ BODIES = [
                 "is_finished": True,
                 "event_type": "stream-end",
                 "response": {
+                    "response_id": "1",
+                    "generation_id": "2",
                     "text": "Hello there",
                     "finish_reason": "COMPLETE",
                     "meta": {"tokens": {"input_tokens": 69, "output_tokens": 11}},
