@@ -80,7 +80,9 @@ class EventStreams:
         if known is not None:
             self._note_content(event, known)
             return known
-        has_usage_only = not is_line and not event.ids and event.usage is not None
+        # Usage without output tokens is that of an answer that goes on.
+        is_part = event.usage is not None and event.usage.output_tokens is None and event.has_output
+        has_usage_only = not is_line and not event.ids and event.usage is not None and not is_part
         if event.finish_reasons or event.error or has_usage_only:
             return "response"
         return "new stream" if event.is_start or event != Reading() else "nowhere"

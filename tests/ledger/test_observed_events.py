@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from ldai_integrations import track_ai, wrap_client
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
+from ..usage.bodies import BODIES, Body
 from .provider import IN, OUT, Provider
 
 Events = list[dict[str, Any]]
@@ -136,6 +139,43 @@ def test_events_are_one_call(events: Events, runs: RecordingSink) -> None:
     record = runs.wait()[0]
     assert is_exact(record)
     assert record.finish_reasons == ("stop",)
+    assert record.time_to_first_token_ms is not None
+
+
+def as_line(event: Any) -> str:
+    """Return an event as a line of Server-Sent Events."""
+    return f"data: {json.dumps(event)}"
+
+
+@pytest.mark.parametrize("has_threads", [False, True], ids=["one thread", "threads"])
+@pytest.mark.parametrize(
+    ("body", "encode"),
+    [
+        pytest.param(
+            body,
+            encode,
+            marks=[pytest.mark.xfail(reason=body.needs_lines, strict=True)] * bool(body.needs_lines and name != "line"),
+            id=f"{body.provider}-{name}",
+        )
+        for body in BODIES
+        if body.events
+        for name, encode in {"dict": dict, "json": json.dumps, "line": as_line}.items()
+    ],
+)
+def test_events_of_every_provider(
+    body: Body, encode: Callable[[Any], object], has_threads: bool, runs: RecordingSink
+) -> None:
+    """The events of every provider's stream are one call with exact figures, also if each comes on another thread."""
+    with ExitStack() as threads, track_ai(config_key="chat") as run:
+        for event in map(encode, body.events):
+            if has_threads:
+                threads.enter_context(ThreadPoolExecutor(1)).submit(run.observe, event).result()
+            else:
+                run.observe(event)
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.usage) == (1, 0, body.usage)
+    assert (record.response_model, record.finish_reasons) == (body.model or "", body.finish_reasons)
+    assert record.tool_calls == tuple(tool.name for tool in body.tool_calls)
     assert record.time_to_first_token_ms is not None
 
 

@@ -14,6 +14,10 @@ class Body:
     """One answer: its body, the events of the same answer streamed, and what they mean.
 
     Use figures in which each part is smaller than half of its whole. Other figures add up with a wrong shape too.
+
+    Attributes:
+        needs_lines: Why the events can be observed one by one only as lines of Server-Sent Events; empty if they can
+            also be objects or JSON.
     """
 
     provider: str
@@ -24,6 +28,7 @@ class Body:
     tool_calls: tuple[CalledTool, ...] = ()
     model: str | None = "some-model"
     finish_reasons: tuple[str, ...] = ("stop",)
+    needs_lines: str = ""
 
 
 WEATHER = CalledTool("weather", '{"city":"Oslo"}')
@@ -512,6 +517,7 @@ BODIES = [
             },
         ],
         model=None,
+        needs_lines="Each event has usage and no id, so that it is taken for a whole response.",
     ),
     Body(
         "bedrock mistral",
@@ -561,5 +567,6 @@ BODIES = [
         ],
         model=None,
         finish_reasons=("done",),
+        needs_lines="The last event has the whole answer and no id, so that it is taken for a whole response.",
     ),
 ]
