@@ -16,6 +16,7 @@ class Body:
     Use figures in which each part is smaller than half of its whole. Other figures add up with a wrong shape too.
 
     Attributes:
+        deltas: The positions of the events with text, reasoning or a part of a tool call.
         needs_lines: Why the events can be observed one by one only as lines of Server-Sent Events; empty if they can
             also be objects or JSON.
     """
@@ -24,7 +25,9 @@ class Body:
     usage: Usage
     whole: Any = None
     events: list[Any] = field(default_factory=list)
+    deltas: tuple[int, ...] = ()
     text: str = "Hello there"
+    reasoning: str = ""
     tool_calls: tuple[CalledTool, ...] = ()
     model: str | None = "some-model"
     finish_reasons: tuple[str, ...] = ("stop",)
@@ -105,6 +108,7 @@ BODIES = [
             _chunk({}, "stop"),
             _chunk(usage=_OPENAI_USAGE),
         ],
+        deltas=(1, 2, 3, 4, 5),
         tool_calls=(WEATHER,),
     ),
     Body(
@@ -129,18 +133,22 @@ BODIES = [
         whole=_RESPONSE,
         events=[
             {"type": "response.created", "response": {**_RESPONSE, "status": "in_progress", "usage": None}},
-            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "content": []}},
-            {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
-            {"type": "response.output_text.delta", "output_index": 0, "delta": " there"},
-            {"type": "response.output_text.done", "output_index": 0, "text": "Hello there"},
+            {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}},
+            {"type": "response.reasoning_summary_text.delta", "output_index": 0, "delta": "hm"},
+            {"type": "response.output_item.added", "output_index": 1, "item": {"type": "message", "content": []}},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "Hello"},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": " there"},
+            {"type": "response.output_text.done", "output_index": 1, "text": "Hello there"},
             {
                 "type": "response.output_item.added",
-                "output_index": 1,
+                "output_index": 2,
                 "item": {"type": "function_call", "name": "weather", "arguments": ""},
             },
-            {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": '{"city":"Oslo"}'},
+            {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": '{"city":"Oslo"}'},
             {"type": "response.completed", "response": _RESPONSE},
         ],
+        deltas=(2, 4, 5, 7, 8),
+        reasoning="hm",
         tool_calls=(WEATHER,),
         finish_reasons=("completed",),
     ),
@@ -196,6 +204,7 @@ BODIES = [
             {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 15}},
             {"type": "message_stop"},
         ],
+        deltas=(3, 4, 6, 7),
         tool_calls=(WEATHER,),
         finish_reasons=("tool_use",),
     ),
@@ -241,6 +250,7 @@ BODIES = [
                 }
             },
         ],
+        deltas=(1, 2, 4, 5),
         tool_calls=(WEATHER,),
         model=None,
         finish_reasons=("tool_use",),
@@ -254,7 +264,7 @@ BODIES = [
                     "content": {
                         "role": "model",
                         "parts": [
-                            {"text": "thinking", "thought": True},
+                            {"text": "hm", "thought": True},
                             {"text": "Hello there"},
                             {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}},
                         ],
@@ -272,7 +282,7 @@ BODIES = [
         },
         events=[
             {
-                "candidates": [{"content": {"parts": [{"text": "Hello"}]}}],
+                "candidates": [{"content": {"parts": [{"text": "hm", "thought": True}, {"text": "Hello"}]}}],
                 "usageMetadata": {"promptTokenCount": 12, "totalTokenCount": 12},
                 "modelVersion": "some-model",
             },
@@ -295,6 +305,8 @@ BODIES = [
                 },
             },
         ],
+        deltas=(0, 1, 2),
+        reasoning="hm",
         tool_calls=(WEATHER,),
         finish_reasons=("STOP",),
     ),
@@ -305,7 +317,10 @@ BODIES = [
             "object": "interaction",
             "model": "some-model",
             "status": "completed",
-            "steps": [{"type": "text", "content": [{"type": "text", "text": "Hello there"}]}],
+            "steps": [
+                {"type": "thought", "summary": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "content": [{"type": "text", "text": "Hello there"}]},
+            ],
             "usage": {
                 "total_input_tokens": 9,
                 "total_output_tokens": 13,
@@ -317,8 +332,14 @@ BODIES = [
         events=[
             {"event_type": "interaction.created", "interaction": {"model": "some-model", "status": "in_progress"}},
             {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
-            {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hello"}},
-            {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": " there"}},
+            {
+                "event_type": "step.delta",
+                "index": 0,
+                "delta": {"type": "thought_summary", "content": {"type": "text", "text": "hm"}},
+            },
+            {"event_type": "step.start", "index": 1, "step": {"type": "text"}},
+            {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": "Hello"}},
+            {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": " there"}},
             {
                 "event_type": "interaction.completed",
                 "interaction": {
@@ -333,6 +354,8 @@ BODIES = [
                 },
             },
         ],
+        deltas=(2, 4, 5),
+        reasoning="hm",
         finish_reasons=("completed",),
     ),
     Body(
@@ -377,6 +400,7 @@ BODIES = [
                 },
             },
         ],
+        deltas=(2, 3, 4, 5),
         tool_calls=(WEATHER,),
         model=None,
         finish_reasons=("COMPLETE",),
@@ -407,6 +431,7 @@ BODIES = [
                 },
             },
         ],
+        deltas=(1, 2),
         model=None,
         finish_reasons=("COMPLETE",),
     ),
@@ -456,6 +481,7 @@ BODIES = [
                 "eval_count": 8,
             },
         ],
+        deltas=(0, 1, 2),
         tool_calls=(WEATHER,),
     ),
     Body(
@@ -476,6 +502,7 @@ BODIES = [
                 "details": {"finish_reason": "stop", "generated_tokens": 3},
             },
         ],
+        deltas=(0, 1),
         model=None,
     ),
     Body(
@@ -495,6 +522,7 @@ BODIES = [
                 "inputTextTokenCount": None,
             },
         ],
+        deltas=(0, 1),
         model=None,
     ),
     Body(
@@ -516,6 +544,7 @@ BODIES = [
                 "amazon-bedrock-invocationMetrics": {"inputTokenCount": 6, "outputTokenCount": 18},
             },
         ],
+        deltas=(0, 1),
         model=None,
         needs_lines="Each event has usage and no id, so that it is taken for a whole response.",
     ),
@@ -529,6 +558,7 @@ BODIES = [
                 "amazon-bedrock-invocationMetrics": {"inputTokenCount": 16, "outputTokenCount": 11},
             },
         ],
+        deltas=(0, 1),
         model=None,
     ),
     Body(
@@ -565,6 +595,7 @@ BODIES = [
                 "judge_results": {"j": {"usage": {"input": 1, "output": 2, "total": 3}, "response": "Good"}},
             },
         ],
+        deltas=(0, 1),
         model=None,
         finish_reasons=("done",),
         needs_lines="The last event has the whole answer and no id, so that it is taken for a whole response.",
