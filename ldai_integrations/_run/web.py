@@ -1,8 +1,6 @@
 """The requests, responses and exceptions of web frameworks, recognised without importing them.
 
-To support the response class of another framework, add the place of its streamed body to :func:`streamed_body`, and of
-a complete body to :func:`whole_body`. If it names its status or its headers in its own way, extend
-:func:`status_of_response` and :func:`header_of`. For its HTTP exceptions, add its package to ``_WEB_PACKAGES``.
+"Add a web framework" in ``CONTRIBUTING.md`` says what another framework needs here.
 """
 
 from __future__ import annotations
