@@ -81,7 +81,8 @@ class EventStreams:
             self._note_content(event, known)
             return known
         # Usage without output tokens is that of an answer that goes on.
-        is_part = event.usage is not None and event.usage.output_tokens is None and event.has_output
+        is_input = event.usage is not None and event.usage.output_tokens is None and event.has_output
+        is_part = event.is_part or is_input
         has_usage_only = not is_line and not event.ids and event.usage is not None and not is_part
         if event.finish_reasons or event.error or has_usage_only:
             return "response"

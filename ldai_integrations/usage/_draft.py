@@ -219,6 +219,7 @@ class Draft:
         has_sum: Whether a framework reported the usage of all calls as one sum.
         has_whole: Whether there was a whole response, and not only events of a stream.
         has_start: Whether there was the first event of a stream, which says so.
+        has_part: Whether there was an event that says that its answer goes on.
     """
 
     def __init__(self) -> None:
@@ -234,6 +235,7 @@ class Draft:
         self.has_sum = False
         self.has_whole = False
         self.has_start = False
+        self.has_part = False
 
     # The current call
 
@@ -488,6 +490,7 @@ class Draft:
             has_open_choices=any(part.has_open_choices for part in parts),
             is_whole=self.has_whole,
             is_start=self.has_start,
+            is_part=self.has_part,
         )
 
     def _read(self, call: CallDraft) -> Reading:
@@ -517,4 +520,5 @@ class Draft:
             has_open_choices=has_open_choices,
             is_whole=self.has_whole,
             is_start=self.has_start,
+            is_part=self.has_part,
         )

@@ -60,6 +60,7 @@ class Reading:
         has_open_choices: Whether one of several choices has begun, and its finish reason has not arrived.
         is_whole: Whether a whole response was read, and not only events of a stream.
         is_start: Whether the first event of a stream was read that says so.
+        is_part: Whether an event was read that says that its answer goes on.
     """
 
     usage: Usage | None = None
@@ -82,6 +83,7 @@ class Reading:
     has_open_choices: bool = field(default=False, repr=False, compare=False)
     is_whole: bool = field(default=False, repr=False, compare=False)
     is_start: bool = field(default=False, repr=False, compare=False)
+    is_part: bool = field(default=False, repr=False, compare=False)
 
     @property
     def calls(self) -> tuple[Reading, ...]:

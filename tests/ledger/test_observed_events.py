@@ -88,6 +88,20 @@ OLLAMA: Events = [
     {"model": "llama3", "message": {"role": "assistant", "content": "Hello"}, "done": False},
     {"model": "llama3", "done": True, "done_reason": "stop", "prompt_eval_count": IN, "eval_count": OUT},
 ]
+LLAMA_CPP: Events = [
+    {"content": "Hello", "stop": False, "tokens_predicted": 1, "tokens_evaluated": IN},
+    {"content": "!", "stop": False, "tokens_predicted": 2, "tokens_evaluated": IN},
+    {"content": "", "stop": True, "stop_type": "stop", "tokens_predicted": OUT, "tokens_evaluated": IN},
+]
+WATSONX: Events = [
+    {
+        "model_id": "m",
+        "results": [
+            {"generated_text": text, "generated_token_count": made, "input_token_count": IN, "stop_reason": reason}
+        ],
+    }
+    for text, made, reason in (("Hello", 1, "not_finished"), ("!", 2, "not_finished"), ("", OUT, "stop"))
+]
 STREAMS = {
     "openai": chat("c1"),
     "azure": [AZURE, *chat("c1")],
@@ -98,7 +112,9 @@ STREAMS = {
     "converse": CONVERSE,
     "cohere": COHERE,
     "cohere v1": cohere_v1("co", "Hello", " there"),
+    "llama.cpp": LLAMA_CPP,
     "ollama": OLLAMA,
+    "watsonx": WATSONX,
 }
 # Without ids, or with an id for each event, only lines of such streams can be observed one by one.
 ONE_BY_ONE = {name: events for name, events in STREAMS.items() if "ids" not in name}
@@ -148,20 +164,8 @@ def as_line(event: Any) -> str:
 
 
 @pytest.mark.parametrize("has_threads", [False, True], ids=["one thread", "threads"])
-@pytest.mark.parametrize(
-    ("body", "encode"),
-    [
-        pytest.param(
-            body,
-            encode,
-            marks=[pytest.mark.xfail(reason=body.needs_lines, strict=True)] * bool(body.needs_lines and name != "line"),
-            id=f"{body.provider}-{name}",
-        )
-        for body in BODIES
-        if body.events
-        for name, encode in {"dict": dict, "json": json.dumps, "line": as_line}.items()
-    ],
-)
+@pytest.mark.parametrize("encode", [dict, json.dumps, as_line])
+@pytest.mark.parametrize("body", [pytest.param(body, id=body.provider) for body in BODIES if body.events])
 def test_events_of_every_provider(
     body: Body, encode: Callable[[Any], object], has_threads: bool, runs: RecordingSink
 ) -> None:

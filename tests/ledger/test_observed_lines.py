@@ -16,7 +16,7 @@ from ldai_integrations import Run, track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
 from .provider import IN, OUT
-from .test_observed_events import CLAUDE, COHERE, OLLAMA, Events, chat, cohere_v1, gemini, is_exact
+from .test_observed_events import CLAUDE, COHERE, LLAMA_CPP, OLLAMA, WATSONX, Events, chat, cohere_v1, gemini, is_exact
 
 Lines = list[str]
 
@@ -59,10 +59,6 @@ HUGGING_FACE: Events = [
         "details": {"finish_reason": "eos_token", "input_length": IN, "generated_tokens": OUT},
     },
 ]
-LLAMA_CPP: Events = [
-    {"content": "Hello", "stop": False, "tokens_predicted": 1, "tokens_evaluated": IN},
-    {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": OUT, "tokens_evaluated": IN},
-]
 STREAMS: dict[str, Callable[[str], Lines]] = {
     "openai": openai_lines,
     "responses": responses_lines,
@@ -72,6 +68,7 @@ STREAMS: dict[str, Callable[[str], Lines]] = {
     "cohere v1": lambda name: sse(cohere_v1(name, "Hello", " there")),
     "hugging face": lambda _name: sse(HUGGING_FACE),
     "llama.cpp": lambda _name: sse(LLAMA_CPP),
+    "watsonx": lambda _name: sse(WATSONX),
     "ollama": lambda name: [json.dumps({**event, "model": name}) for event in OLLAMA],
 }
 HAVE_IDS = ("openai", "responses", "gemini")

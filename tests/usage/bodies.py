@@ -17,8 +17,6 @@ class Body:
 
     Attributes:
         deltas: The positions of the events with text, reasoning or a part of a tool call.
-        needs_lines: Why the events can be observed one by one only as lines of Server-Sent Events; empty if they can
-            also be objects or JSON.
     """
 
     provider: str
@@ -31,7 +29,6 @@ class Body:
     tool_calls: tuple[CalledTool, ...] = ()
     model: str | None = "some-model"
     finish_reasons: tuple[str, ...] = ("stop",)
-    needs_lines: str = ""
 
 
 WEATHER = CalledTool("weather", '{"city":"Oslo"}')
@@ -546,7 +543,6 @@ BODIES = [
         ],
         deltas=(0, 1),
         model=None,
-        needs_lines="Each event has usage and no id, so that it is taken for a whole response.",
     ),
     Body(
         "bedrock mistral",
@@ -598,6 +594,5 @@ BODIES = [
         deltas=(0, 1),
         model=None,
         finish_reasons=("done",),
-        needs_lines="The last event has the whole answer and no id, so that it is taken for a whole response.",
     ),
 ]

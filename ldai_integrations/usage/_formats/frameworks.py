@@ -179,7 +179,7 @@ def read_launchdarkly(event: object, draft: Draft) -> bool:
     usage = get(event, "usage")
     if number(get(usage, "total")) is None or not (kind == "done" or get(event, "track_data") is not None):
         return False
-    draft.begin(whole=True)
+    draft.begin(whole=kind != "done")
     if number(get(usage, "total")):  # zeros: the provider sent none
         draft.count(usage, shape=LAUNCHDARKLY)
     draft.finish("done")

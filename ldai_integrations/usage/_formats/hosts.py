@@ -89,6 +89,7 @@ def read_llama(event: object, draft: Draft) -> bool:
         return False
     draft.count(event)
     draft.finish(get(event, "stop_reason"))
+    draft.has_part |= "stop_reason" in event and get(event, "stop_reason") is None
     draft.add_text(words)
     return True
 
@@ -148,6 +149,7 @@ def read_llama_cpp(event: object, draft: Draft) -> bool:
     draft.name_model(get(event, "model"))
     draft.count(event)
     draft.finish(text(get(event, "stop_type")) or ("stop" if get(event, "stop") is True else None))  # older servers
+    draft.has_part |= get(event, "stop") is False
     draft.add_text(get(event, "content"))
     return True
 
@@ -177,10 +179,12 @@ def read_watsonx(event: object, draft: Draft) -> bool:
     """Read a text-generation response of watsonx or a chunk of one."""
     results = [one for one in items(get(event, "results")) if number(get(one, "generated_token_count")) is not None]
     if results:
+        draft.begin_next()
         draft.name_model(get(event, "model_id"))
     for position, result in enumerate(results):
         draft.count(result)
         reason = text(get(result, "stop_reason"))
         draft.finish(reason if reason != "not_finished" else None, position)
+        draft.has_part |= reason == "not_finished"
         draft.add_text(get(result, "generated_text"))
     return bool(results)
