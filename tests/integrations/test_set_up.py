@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -144,8 +145,12 @@ def test_a_server_does_not_start_with_a_mistake(
     client: LDClient,
     fresh_process: None,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Starlette creates its middlewares while the server starts. The server shows the error and stops."""
+    for name in ("uvicorn", "uvicorn.error"):  # another test may have started uvicorn with its own logging
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
     tracking = Tracking(client, settings=settings) if settings is not None else None
     app = framework()
     app.add_middleware(TrackingMiddleware, tracking=tracking, **options)
