@@ -88,6 +88,7 @@ class ASGITrackingMiddleware:
         if not isinstance(tracked, RequestScope) or tracked.services is not requests.services:
             visitor = _visitor(requests.visitors, scope) if requests.visitors is not None else None
             tracked, is_outermost = requests.scope(scope, visitor), True
+            tracked.is_connection = kind == "websocket"
             scope[SCOPE_KEY] = tracked
             if kind == "http":
                 send = _send_with_headers(tracked, scope, send)

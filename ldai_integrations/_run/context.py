@@ -97,6 +97,8 @@ class RequestScope:
     had_runs: bool = False
     #: Whether this is the work of a judge, which is not judged itself.
     is_judging: bool = False
+    #: Whether the request is a websocket, of which each turn evaluates its AI Configs anew.
+    is_connection: bool = False
     _ld_context: Context | None = None
     _anonymous: Context | None = None
 

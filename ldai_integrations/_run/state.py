@@ -447,6 +447,8 @@ class RunState:
             if is_abandoned:
                 self.is_abandoned, self.is_cancelled = not self.is_cancelled, True
         self.scope.open_runs.discard(self)
+        if self.scope.is_connection and not self.scope.open_runs:
+            self.scope.resolved.clear()
         self.services.reporter.report(self, ended_at)
 
     def _resolve(self) -> AIConfig:

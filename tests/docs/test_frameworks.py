@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -249,6 +250,19 @@ def test_django(launchdarkly: DevServer, monkeypatch: pytest.MonkeyPatch, record
 
     assert summaries(records) == [("support-bot", "success", "user-7")] * 3
     assert launchdarkly.metrics("support-bot")["generationSuccessCount"] == 3
+
+
+def test_django_loads_the_user_of_an_async_view() -> None:
+    """The middleware sets the user, so that ``ld_context`` makes no query on the event loop."""
+    load_user = run_block("django.md", "async_only_middleware")["load_user"]
+
+    async def auser() -> User:
+        return User()
+
+    async def view(request: Any) -> int:
+        return int(request.user.pk)
+
+    assert asyncio.run(load_user(view)(SimpleNamespace(auser=auser))) == User.pk
 
 
 def test_django_without_changes_to_the_views(

@@ -25,6 +25,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Request, Te
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.asgi import ASGITrackingMiddleware
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..conftest import Clock
 from ..contract.servers import Address, serve_asgi
@@ -136,6 +137,27 @@ def test_each_exchange_is_a_run(app: Any, records: list[RunRecord]) -> None:
 
     assert outcomes(records) == [("chat", "success", 2 * _WORD_MS)] * 2
     assert len({record.run_id for record in records}) == 2
+
+
+def test_an_edit_reaches_an_open_connection(no_leaks: None) -> None:
+    """Each turn has the AI Config as it is then, so that one that is turned off is not served any longer."""
+    seen = []
+
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        async for _ in socket.iter_text():
+            async with track_ai(config_key="chat") as run:
+                seen.append(run.config.enabled)
+            await socket.send_text("done")
+
+    with OfflineLaunchDarkly({"chat": ai_config()}) as launchdarkly:
+        app = ASGITrackingMiddleware(Starlette(routes=[WebSocketRoute("/chat", talk)]), launchdarkly.tracking)
+        with TestClient(app).websocket_connect("/chat") as connection:
+            for enabled in (True, False, True):
+                launchdarkly.serve("chat", ai_config(enabled=enabled))
+                connection.send_text("Hi")
+                assert connection.receive_text() == "done"
+    assert seen == [True, False, True]
 
 
 def test_an_exchange_that_raises_is_an_error(app: Any, records: list[RunRecord]) -> None:
