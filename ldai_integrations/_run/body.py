@@ -98,15 +98,16 @@ class BodyReader:
     def __init__(self, content_type: str, content_encoding: str = "", *, limit: int) -> None:
         self._events = AmazonDecoder() if is_amazon_type(content_type) else None
         self._is_sse_type = media_type(content_type) == _SSE_TYPE
-        self._is_stream_type = is_stream_type(content_type) or self._events is not None
+        #: Whether the media type is that of a stream.
+        self.is_stream: bool = is_stream_type(content_type) or self._events is not None
         self._decoder: Decoder | None = None
         if content_encoding:
-            self._decoder = decoder(content_encoding, most=None if self._is_stream_type else limit + 1)
+            self._decoder = decoder(content_encoding, most=None if self.is_stream else limit + 1)
         #: Whether the body is compressed in a way that the standard library cannot decode.
         self.is_undecodable = bool(content_encoding) and self._decoder is None
         self._lines = SSEReader() if self._events is not None else None
         self._document: bytearray | None = None
-        if self._lines is None and (self._is_stream_type or is_json_type(content_type)):
+        if self._lines is None and (self.is_stream or is_json_type(content_type)):
             self._document = bytearray()
         self._may_be_lines = self._document is not None
         self._is_batch = False
@@ -142,7 +143,7 @@ class BodyReader:
         if self._decoder is not None:
             data = data.encode("utf-8", "replace") if isinstance(data, str) else data
             is_short = len(data) <= _MOST_DECODED and not self._decoder.is_nested
-            if not self._is_stream_type or self._compressed or not is_short:
+            if not self.is_stream or self._compressed or not is_short:
                 self._keep(data)
                 return False
             data = self._decoder.decode(data)
@@ -196,22 +197,22 @@ class BodyReader:
             self._may_be_lines = has_lines is None
             if document is data:
                 self._document += data
-            if len(self._document) > self._limit and not (self._may_be_lines and self._is_stream_type):
+            if len(self._document) > self._limit and not (self._may_be_lines and self.is_stream):
                 self._document, self.is_too_long = None, self._limit > 0
         return False
 
     def _has_lines(self, document: bytes | bytearray, added: int) -> bool | None:
         """Return whether a body is Server-Sent Events or lines of JSON; ``None`` if more of it must be seen."""
         beginning = bytes(document[:100]).lstrip()
-        if self._is_stream_type and not beginning.startswith((b"{", b"[")):
+        if self.is_stream and not beginning.startswith((b"{", b"[")):
             return True if beginning or len(document) > 100 else None
         end = document.find(b"\n", max(0, len(document) - added - 1))
         if end < 0:
-            return True if self._is_stream_type and len(document) > _LONGEST_FIRST_LINE else None
+            return True if self.is_stream and len(document) > _LONGEST_FIRST_LINE else None
         if _STREAM_START.match(beginning):
             return True
         line = _parse(document[:end]) if end < _LONGEST_FIRST_LINE else None
-        if self._is_stream_type:
+        if self.is_stream:
             self._is_batch = _is_of_batch(line)
             return isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
         if not is_response(line):

@@ -28,7 +28,7 @@ from ldai_integrations.starlette import TrackingMiddleware
 from ldai_integrations.visitors import VisitorSettings
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from .asgi_calls import acall, app_that_sends, http_scope
+from .asgi_calls import acall, app_that_sends, call, http_scope
 
 Open = Callable[..., Any]
 
@@ -45,8 +45,7 @@ def start_starlette(tracking: Tracking | None, **options: Any) -> None:
     """Start an application, because Starlette creates its middlewares only then."""
     app = Starlette()
     app.add_middleware(TrackingMiddleware, tracking=tracking, **options)
-    with TestClient(app):
-        pass
+    call(app, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
 
 async def _coroutine_function(request: Any) -> Any: ...
