@@ -28,6 +28,9 @@ class _OfWrapped:
         except AttributeError as exc:
             raise _MissingError(str(exc)) from None
 
+    def __call__(self, proxy: Any, *args: object) -> Any:  # contextlib.ExitStack calls what the class has
+        return self.__get__(proxy, type(proxy))(*args)
+
 
 class _Copy:
     """``__copy__`` for ``copy.copy``, which looks it up in the class.

@@ -68,7 +68,7 @@ class _Connection(_WithMethods):
         self._self_kind = kind
         self._self_run = run_of_call()
         self._self_open: dict[str, Observer] = {}
-        self._self_lanes: dict[object, str] = {}
+        self._self_lanes: dict[str, str] = {}
 
     def __iter__(self) -> Any:
         return type(self.__wrapped__).__iter__(self)
@@ -79,10 +79,10 @@ class _Connection(_WithMethods):
     def parse_event(self, data: Any) -> Any:
         """Parse an event, and read it."""
         event = self.__wrapped__.parse_event(data)
-        kind, key = getattr(event, "type", ""), self._self_response_of(event)
+        kind, key = _text_of(event, "type"), self._self_response_of(event)
         if kind == "response.created":
             self._self_begin(key, self._self_kind)
-            self._self_lanes[getattr(event, "stream_id", None)] = key
+            self._self_lanes[_text_of(event, "stream_id")] = key
         elif kind == _TRANSCRIBED or (kind == "error" and key not in self._self_open and self._self_fails):
             self._self_begin(key, _TRANSCRIPTION if kind == _TRANSCRIBED else self._self_kind)
         events = self._self_open.get(key)
@@ -104,11 +104,11 @@ class _Connection(_WithMethods):
         The Responses API names a response in its first and its last event only. It sends one after the other on each
         lane of the connection.
         """
-        kind = getattr(event, "type", "")
-        response_id = getattr(event, "response_id", None) or getattr(getattr(event, "response", None), "id", None)
-        if response_id is None and (kind.startswith("response.") or (kind == "error" and self._self_fails)):
-            response_id = self._self_lanes.get(getattr(event, "stream_id", None))
-        return response_id or ""
+        kind = _text_of(event, "type")
+        response_id = _text_of(event, "response_id") or _text_of(getattr(event, "response", None), "id")
+        if not response_id and (kind.startswith("response.") or (kind == "error" and self._self_fails)):
+            response_id = self._self_lanes.get(_text_of(event, "stream_id"), "")
+        return response_id
 
     def _self_begin(self, key: str, kind: CallKind) -> None:
         run = run_of_call() or self._self_run
@@ -117,3 +117,9 @@ class _Connection(_WithMethods):
         else:
             call = run.ledger.begin("client", ProviderRequest(kind.api, {}))
             self._self_open[key] = observe_events(run, call)
+
+
+def _text_of(value: object, name: str) -> str:
+    """Return an attribute of an event; an empty text if it is not a text, as openai does not validate events."""
+    text = getattr(value, name, None)
+    return text if isinstance(text, str) else ""

@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import pytest
@@ -68,6 +69,12 @@ def _events_of_responses(asked: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "response.output_text.delta", **place, "delta": " there"},
         {"type": f"response.{status}", "response": {**head, "status": status, "usage": counts}},
     ]
+    if (asked.get("metadata") or {}).get("how") == "odd":
+        events[1:1] = [
+            {"type": ["odd"], "response_id": "resp_x"},
+            {"type": "response.queued", "stream_id": ["odd"]},
+            {"type": "response.in_progress", "response": {"id": {"odd": 1}}},
+        ]
     lane = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
     return [{"sequence_number": number, **lane, **event} for number, event in enumerate(events)]
 
@@ -167,7 +174,7 @@ def test_all_ways_to_receive(how: str, url: str, tracking: Tracking, clock: Cloc
     assert (records[0].usage, records[0].calls) == (TOLD, 1)
 
 
-@pytest.mark.parametrize("how", ["iterate", "recv", "enter"])
+@pytest.mark.parametrize("how", ["iterate", "recv", "enter", "stack"])
 def test_async_connections(how: str, url: str, tracking: Tracking, records: list[RunRecord]) -> None:
     """The same for an async client."""
 
@@ -189,12 +196,26 @@ def test_async_connections(how: str, url: str, tracking: Tracking, records: list
                 connection = await manager.enter()
                 await receive(connection)
                 await connection.close()
+            elif how == "stack":
+                async with AsyncExitStack() as stack:
+                    await receive(await stack.enter_async_context(manager))
             else:
                 async with manager as connection:
                     await receive(connection)
         await client.close()
 
     asyncio.run(call())
+
+    assert (records[0].usage, records[0].calls) == (TOLD, 1)
+
+
+def test_a_connection_of_an_exit_stack(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A manager is entered and left by ``contextlib.ExitStack``, which asks its class."""
+    client: Any = wrap_client(_openai(url))
+    with track_ai(config_key="chat", tracking=tracking), ExitStack() as stack:
+        connection = stack.enter_context(client.realtime.connect(model="gpt-realtime"))
+        connection.response.create()
+        _until_done(connection)
 
     assert (records[0].usage, records[0].calls) == (TOLD, 1)
 
@@ -290,6 +311,18 @@ def test_connections_of_the_responses_api(url: str, tracking: Tracking, records:
     assert (record.usage, record.calls, record.failed_calls) == (TOLD + TOLD + TOLD, 3, 1)
     assert (record.outcome, record.finish_reasons) == ("success", ("failed", "incomplete", "completed"))
     assert record.time_to_first_token_ms is not None
+
+
+def test_events_that_no_server_should_send(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """The application gets events whose names are no texts as they are, and the response counts."""
+    with track_ai(config_key="chat", tracking=tracking), _responses(url) as connection:
+        connection.response.create(model="gpt-5", input="Hi", metadata={"how": "odd"})
+        kinds: list[Any] = []
+        while not kinds or kinds[-1] != "response.completed":
+            kinds.append(connection.recv().type)
+
+    assert [kind for kind in kinds if not isinstance(kind, str)] == [["odd"]]
+    assert (records[0].usage, records[0].calls, records[0].outcome) == (TOLD, 1, "success")
 
 
 def test_a_refusal_of_the_responses_api(url: str, tracking: Tracking, records: list[RunRecord]) -> None:
