@@ -6,7 +6,6 @@ import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import FunctionType
 from typing import Any
 from weakref import ref
@@ -78,16 +77,6 @@ class RequestTracking:
         self.services = services
         #: Whether requests are tracked; otherwise only decorated code opens runs.
         self.opens_runs: bool = config_key is not None
-        if self.opens_runs:
-            services.flushing.open_runs.note_missed = partial(
-                services.diagnostics.note,
-                "call_outside_run",
-                "middleware",
-                "A model was called outside of any run, although a middleware tracks the requests, for example on a "
-                "thread that works on after its request; the call is not counted. Open a run of its own there: with "
-                "track_ai(config_key=…). Pass the run to a thread that its request waits for: "
-                "executor.submit(run.bind(function), …).",
-            )
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = "given by config_key()" if config_key is None or callable(config_key) else config_key
@@ -131,6 +120,8 @@ class RequestTracking:
             variables = variables_for(self._variables, diagnostics, key, (request,))
             run = open_run(scope, options, variables=variables, parent=parent)
             run.path = path_of(request)
+            # Not before: calls at the start of an application need no run.
+            self.services.flushing.open_runs.note_missed = self._note_missed
             return run
         return None
 
@@ -158,6 +149,17 @@ class RequestTracking:
             name,
         )
         return None
+
+    def _note_missed(self) -> None:
+        """Note a provider call outside of any run, which may have been made for an earlier request."""
+        self.services.diagnostics.note(
+            "call_outside_run",
+            "middleware",
+            "A model was called outside of any run, although a middleware tracks the requests, for example on a thread "
+            "that works on after its request; the call is not counted. Open a run of its own there: with "
+            "track_ai(config_key=…). Pass the run to a thread that its request waits for: "
+            "executor.submit(run.bind(function), …).",
+        )
 
     def _look_for_calls(self, config_key: str) -> None:
         """Say once if many requests were made and none of them was reported."""

@@ -232,6 +232,8 @@ def test_calls_after_the_requests_of_a_middleware(
         return [b"accepted"]
 
     app = WSGITrackingMiddleware(application, launchdarkly.tracking, config_key=config_key)
+    client.chat.completions.create(model="gpt-4o-mini", messages=ASK)  # at the start of the application
+    assert "call_outside_run" not in launchdarkly.tracking.stats().diagnostics
     for _ in range(2):
         assert Client(app).post("/").data == b"accepted"
         on_pool(lambda: str(client.chat.completions.create(model="gpt-4o-mini", messages=ASK)))
