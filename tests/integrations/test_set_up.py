@@ -150,6 +150,7 @@ def test_a_server_does_not_start_with_a_mistake(
     for name in ("uvicorn", "uvicorn.error"):  # another test may have started uvicorn with its own logging
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        caplog.set_level(logging.INFO, name)
     tracking = Tracking(client, settings=settings) if settings is not None else None
     app = framework()
     app.add_middleware(TrackingMiddleware, tracking=tracking, **options)
