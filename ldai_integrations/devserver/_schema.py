@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS runs (
     config_key    TEXT,
     variation_key TEXT NOT NULL,
     version       INTEGER,
-    started_ms    INTEGER NOT NULL,   -- the creation time of its first event
+    started_ms    INTEGER NOT NULL,   -- the creation time of its first event, or its end less its duration
     last_id       INTEGER NOT NULL,   -- the id of its newest event
     succeeded     INTEGER NOT NULL,   -- the number of success events
     failed        INTEGER NOT NULL,   -- the number of error events
@@ -91,10 +91,16 @@ _COUNT = """
 SELECT CASE WHEN json_valid(:body) THEN CASE json_type(:body) WHEN 'array' THEN json_array_length(:body) END END
 """
 _READ_AGAIN = f"UPDATE events SET ({_COLUMNS}) = (SELECT {_VALUES} FROM (SELECT events.raw AS value) AS event)"
+# The library and the AI SDKs send the events of a run at its end, with its duration. A longer one cannot be true.
+_LONGEST_MS = 86_400_000
+_START = f"""
+coalesce(created_ms, received_ms) - CASE WHEN key IN ('$ld:ai:duration:total', '$ld:ai:graph:duration:total')
+    AND metric_value BETWEEN 0 AND {_LONGEST_MS} THEN CAST(metric_value AS INTEGER) ELSE 0 END
+"""
 # Events of the application's own metrics do not make a run: it may have been discarded.
-_MERGE_RUNS = """
+_MERGE_RUNS = f"""
 INSERT INTO runs
-SELECT run_id, min(config_key), max(variation_key), max(version), min(coalesce(created_ms, received_ms)), max(id),
+SELECT run_id, min(config_key), max(variation_key), max(version), min(max(0, {_START})), max(id),
        count(CASE WHEN key IN ('$ld:ai:generation:success', '$ld:ai:graph:invocation_success') THEN 1 END),
        count(CASE WHEN key IN ('$ld:ai:generation:error', '$ld:ai:graph:invocation_failure') THEN 1 END),
        max(CASE WHEN instr(raw, '"parentRunId"') AND json_type(raw, '$.data.parentRunId') = 'text'

@@ -342,6 +342,16 @@ def test_events_of_own_metrics_do_not_make_a_run(raw: httpx.Client) -> None:
     assert sums(news, "small")["purchase"] == [2, 12.5]
 
 
+@pytest.mark.parametrize(("duration", "earlier"), [(6_223, 6_223), (0, 0), (-5, 0), (2**52, 0)])
+def test_the_start_of_a_run(duration: int, earlier: int, raw: httpx.Client) -> None:
+    """A run sends its events at its end. It started before that, by its duration."""
+    sent = [event(SUCCESS, 1, run_id="r"), event("$ld:ai:duration:total", duration, run_id="r")]
+    raw.post("/bulk", json=sent)
+    [run] = monitor(raw, config_key="chat")["runs"]
+    end = sent[0]["creationDate"] if not earlier else sent[1]["creationDate"]
+    assert run["startedMs"] == end - earlier
+
+
 def test_a_run_of_a_graph(server: DevServer, raw: httpx.Client) -> None:
     """A run of an agent graph, as the newer SDK reports it, has an outcome and a duration."""
     keys = {"graph:node": 1, "graph:duration:total": 812, "graph:invocation_success": 1, "graph:total_tokens": 11180}
