@@ -41,8 +41,19 @@ class Opener:
     on_disabled: Callable[..., object] | None
     tracking: Tracking | None
 
-    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
-        """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller."""
+    def open(
+        self, args: tuple[object, ...], kwargs: dict[str, Any], place: RunPlace | None = None
+    ) -> tuple[RunState, bool]:
+        """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller.
+
+        Args:
+            args: The positional arguments of the call.
+            kwargs: The keyword arguments. One for the run is removed: some frameworks, such as Slack's Bolt, look
+                through decorators and fill in every parameter.
+            place: Where the function takes the run.
+        """
+        if place is not None:
+            kwargs.pop(place.name, None)
         current, scope = get_current(), find_scope(self.tracking)
         parent = current if isinstance(current, RunState) and current.scope is scope else None
         joined = parent.find_run(self.options.config_key) if parent is not None else None
@@ -119,7 +130,7 @@ def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> No
 
 def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> object:
-        run, is_owner = opener.open(args, kwargs)
+        run, is_owner = opener.open(args, kwargs, place)
         token = bind(run)
         try:
             result = _call(func, opener, place, run, args, kwargs)
@@ -136,7 +147,7 @@ def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | 
 def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await prepare(opener.tracking)
-        run, is_owner = opener.open(args, kwargs)
+        run, is_owner = opener.open(args, kwargs, place)
         token = bind(run)
         try:
             result = _call(func, opener, place, run, args, kwargs)
@@ -272,7 +283,7 @@ def _call_generator(
     kwargs: dict[str, object],
 ) -> tuple[Any, RunState, bool]:
     """Create the generator of a handler; the run is bound in its steps only."""
-    run, is_owner = opener.open(args, kwargs)
+    run, is_owner = opener.open(args, kwargs, place)
     try:
         return _call(func, opener, place, run, args, kwargs), run, is_owner
     except BaseException as exc:
@@ -293,8 +304,6 @@ def _call(
         return opener.on_disabled(*args, **kwargs)
     if place is None:
         return func(*args, **kwargs)
-    # Some frameworks, such as Slack's Bolt, look through decorators and fill in what they find with ``None``.
-    kwargs.pop(place.name, None)
     index = place.index
     if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
         return func(*args[:index], run_of(run), *args[index:], **kwargs)

@@ -385,6 +385,24 @@ def test_a_framework_that_looks_through_decorators(track: Decorate, place: str) 
     assert listener(**{name: known[name] for name in (*names.args, *names.kwonlyargs)}) == (True, "Hi")
 
 
+def test_what_a_framework_fills_in_reaches_no_other_function(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The functions of the application get the arguments of the caller without that value, too."""
+
+    def on_disabled(say: str) -> str:
+        return f"{say}, we are closed"
+
+    def ld_context(say: str) -> Context:
+        return Context.create(say)
+
+    @track_ai(config_key="disabled", tracking=tracking, on_disabled=on_disabled, ld_context=ld_context)
+    def listener(run: Run, say: str) -> str:
+        return "not called"
+
+    answer: Any = listener
+    assert answer(say="Hi", run=None) == "Hi, we are closed"
+    assert tracking.stats().diagnostics == {}
+
+
 def test_annotations_that_cannot_be_evaluated_stay(track: Decorate) -> None:
     """A name that is only known to type checkers does not hinder the decorator."""
 

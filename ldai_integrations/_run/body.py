@@ -42,8 +42,8 @@ _LONGEST_PARSED = MOST_PARSED // 4
 _MOST_TIMES, _MOST_DECODED = 1_000, 2_048
 # Longest first line of JSON, in bytes, of a body that may be lines of JSON. It is parsed as it passes.
 _LONGEST_FIRST_LINE = 16_384
-# The names of an entry in the results of a batch, beside its response: of OpenAI, Anthropic and Mistral; of Bedrock; of
-# Gemini, which may repeat the request instead.
+# Fields beside the response in a line of a batch's results. OpenAI, Anthropic and Mistral have the first one, Bedrock
+# has the second one, and Gemini one of the others.
 _OF_ENTRIES = ("custom_id", "recordId", "key", "request")
 # How an event ends, a sign of the one with the usage of an OpenAI stream, and how long it can be, in bytes.
 _EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -120,7 +120,7 @@ class BodyReader:
     @property
     def size(self) -> int:
         """How much there may be to read at the end, in bytes."""
-        if self.is_too_long:  # who has kept the body may read it
+        if self.is_too_long:  # the application may have kept the body, which is then read at the end
             return self._limit
         compressed = self._size * _MOST_TIMES
         return compressed + len(self._document or b"") + (self._lines.size if self._lines is not None else 0)

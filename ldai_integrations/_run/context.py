@@ -97,7 +97,7 @@ class RequestScope:
     had_runs: bool = False
     #: Whether this is the work of a judge, which is not judged itself.
     is_judging: bool = False
-    #: Whether the request is a websocket, of which each turn evaluates its AI Configs anew.
+    #: Whether the request is a websocket. Each of its turns evaluates its AI Configs anew.
     is_connection: bool = False
     _ld_context: Context | None = None
     _anonymous: Context | None = None

@@ -12,7 +12,7 @@ _CLIENT_GONE = {
     ("starlette", "WebSocketDisconnect"),
 }
 
-# Failures of extension modules that are written in Rust, which are not an ``Exception`` either.
+# The crash of an extension module that is written in Rust. It is not an ``Exception`` either, but a failure.
 _CRASHES = {("pyo3_runtime", "PanicException")}
 
 # Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
@@ -45,7 +45,7 @@ def is_cancellation(exc: BaseException) -> bool:
 def is_control_flow(exc: BaseException) -> bool:
     """Return whether a framework ends a handler by an exception, as Streamlit does for ``st.rerun()``.
 
-    Such an exception is not an ``Exception``, so that handlers do not catch it. In a group, all of them are such.
+    Such an exception is not an ``Exception``, so that handlers do not catch it. A group is one if all its members are.
     """
     members = _members(exc)
     if members:

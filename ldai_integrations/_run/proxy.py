@@ -28,7 +28,8 @@ class _OfWrapped:
         except AttributeError as exc:
             raise _MissingError(str(exc)) from None
 
-    def __call__(self, proxy: Any, *args: object) -> Any:  # contextlib.ExitStack calls what the class has
+    def __call__(self, proxy: Any, *args: object) -> Any:
+        """Call the method as ``contextlib.ExitStack`` does, which looks it up in the class."""
         return self.__get__(proxy, type(proxy))(*args)
 
 

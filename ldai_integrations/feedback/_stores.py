@@ -149,7 +149,7 @@ class SQLiteStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Open the file for one transaction, during which nobody else writes."""
         if not self._lock.acquire(_TURN_SECONDS):
-            raise sqlite3.OperationalError("other threads have waited too long for the file")
+            raise sqlite3.OperationalError("other threads use the file, or wait for it")
         try:
             with closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
                 connection.executescript(_TABLES)

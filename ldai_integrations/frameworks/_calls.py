@@ -145,6 +145,12 @@ class FrameworkCalls:
             self.end(call_id)
 
 
+def mark_as_counted(reading: Reading) -> Reading:
+    """Return a reading whose tokens are an estimate: the framework has counted them, and not the provider."""
+    counted = frozenset(("input_tokens", "output_tokens", "total_tokens"))
+    return reading if reading.usage is None else replace(reading, usage=replace(reading.usage, estimated=counted))
+
+
 class _OpenCall:
     """A call in progress: an entry of its run's ledger, and the reader of its chunks."""
 

@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 
 from .._run.request import ProviderRequest
 from ..usage import Reading, read
-from ._calls import FrameworkCalls
+from ._calls import FrameworkCalls, mark_as_counted
 
 
 def connect(calls: FrameworkCalls) -> None:
@@ -70,7 +70,10 @@ def _read_entry(entry: dict[str, Any]) -> Reading | None:
     """Read the answer and the usage, which DSPy keeps in OpenAI's format for every provider."""
     response = entry["response"]
     if not isinstance(response, dspy.lm15.Response):
-        return read(response)
+        reading = read(response)
+        # LiteLLM counts the tokens of a stream itself if DSPy does not ask for the usage.
+        is_counted = dspy.settings.send_stream is not None and not dspy.settings.track_usage
+        return mark_as_counted(reading) if reading is not None and is_counted else reading
     calls = [
         {"type": "function", "function": {"name": call.name, "arguments": json.dumps(call.input)}}
         for call in response.tool_calls

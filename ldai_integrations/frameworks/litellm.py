@@ -20,7 +20,7 @@ from .._run.request import ProviderRequest
 from ..providers._servers import host_of, is_openai
 from ..records import Usage
 from ..usage import Reading, read
-from ._calls import FrameworkCalls
+from ._calls import FrameworkCalls, mark_as_counted
 
 # The formats of requests by LiteLLM's functions, whose asynchronous ones begin with an ``a``; the others take messages.
 _APIS = {
@@ -137,8 +137,7 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
     if not usage.total_tokens:
         return replace(reading, usage=None)
     if details.get("stream") and (_must_ask_for_usage(details) or _is_count_of_litellm(reading, usage, details)):
-        counted = frozenset(("input_tokens", "output_tokens", "total_tokens"))
-        return replace(reading, usage=replace(usage, estimated=counted))
+        return mark_as_counted(reading)
     return reading
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations import track_ai
+from ldai_integrations import Settings, track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
 from ..ledger.provider import Provider
@@ -59,3 +59,29 @@ def test_threads_of_dspy_need_the_run(
     record = runs.wait(1)[-1]
     assert record.usage is not None
     assert (record.calls, record.usage.input_tokens, record.usage.output_tokens) == (2, 2 * TOKENS[0], 2 * TOKENS[1])
+
+
+@pytest.mark.parametrize("settings", [Settings(flush="never", judges=None, frameworks={"dspy"})])
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_stream_whose_tokens_litellm_counts(
+    dspy: Any, asks: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """If LiteLLM does not report a stream, DSPy's figures are exact if it has asked for them, and else an estimate."""
+    provider.serve(MODEL, tokens=TOKENS)
+    model = dspy.LM(f"openai/{MODEL}", api_base=f"{provider.url}/v1", api_key="none", cache=False, engine="litellm")
+
+    class Ask(dspy.Module):
+        def forward(self, question: str) -> Any:
+            return dspy.Prediction(answer=dspy.settings.lm(question))
+
+    with (
+        track_ai(config_key="chat", tracking=launchdarkly.tracking),
+        dspy.context(lm=model, track_usage=asks),
+    ):
+        assert list(dspy.streamify(Ask(), async_streaming=False)(question="Hi"))
+
+    usage = runs.wait(1)[-1].usage
+    assert usage is not None
+    assert ((usage.input_tokens, usage.output_tokens) == TOKENS, usage.source) == (
+        (True, "provider") if asks else (False, "estimate")
+    )
