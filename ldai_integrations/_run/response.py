@@ -10,7 +10,7 @@ from typing import Any
 
 from .context import bind, unbind
 from .kinds import copy_of_body, is_botocore_body
-from .observe import observe_response
+from .observer import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
 from .vote_token import VoteToken

@@ -27,8 +27,7 @@ from .open_runs import CallOutside
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
-from .scores import Scores
-from .stated import SdkCalls, Stated
+from .stated import Scores, SdkCalls, Stated
 
 # How many calls outside of any run a run remembers: their responses may still be given to run.observe.
 _MOST_OUTSIDE = 64

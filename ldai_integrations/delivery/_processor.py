@@ -15,8 +15,7 @@ from ldclient.interfaces import EventProcessor
 
 from .._diagnostics import Diagnostics
 from ..records import FlushReport
-from ._batch import Formatter
-from ._post import Poster
+from ._batch import Formatter, Poster
 from ._sdk import Engine
 from ._spool import Spool
 

@@ -13,9 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from .._diagnostics import Diagnostics, logger
-from ._batch import Batch
+from ._batch import Answer, Batch
 from ._connection import remedy_without_answer
-from ._post import Answer
 
 # The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to the limit.
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, _LAST_REFUSED_SECONDS = 1.0, 30.0, 60.0

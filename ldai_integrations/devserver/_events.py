@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._sqlite import create_privately, refuse_code
+from .._files import create_privately, refuse_code
 from . import _schema as schema
 from ._json import Json, is_nested_too_deeply, parse_event, shorten
 

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .._files import create_privately, refuse_code
 from .._locks import ForkSafeLock
-from .._sqlite import create_privately, refuse_code
 from ..exceptions import ConfigurationError
 from ..settings import SQLITE
 from ..typing import FeedbackStore

@@ -14,9 +14,8 @@ from ._anthropic import MessagesApi
 from ._api import Answer, Api, has_method
 from ._bedrock import ConverseApi
 from ._gemini import GenerateContentApi
-from ._openai import ChatApi, CohereApi, MistralApi
+from ._openai import ChatApi, CohereApi, MistralApi, ResponsesApi
 from ._prompt import Fields, Json, Prompt
-from ._responses import ResponsesApi
 
 # In the order in which the method of an API identifies a client. Several providers have something called Responses, so
 # that it comes last.

@@ -25,10 +25,9 @@ from functools import reduce
 from operator import add
 
 from ..records import Usage
-from ._call import BoundedText, CallDraft, ToolCall
 from ._counts import has_fees, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import fields_of, get, number, text
-from ._readings import CalledTool, Reading
+from ._readings import BoundedText, CallDraft, CalledTool, Reading, ToolCall
 from ._shapes import BEDROCK_METRICS, COHERE, Shape
 
 # Most calls of a stream that are kept apart, and most ids and tool calls of a stream.

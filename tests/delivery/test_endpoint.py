@@ -17,8 +17,7 @@ from ldclient.config import HTTPConfig
 
 from ldai_integrations import Tracking, _http
 from ldai_integrations.delivery import SpoolingEventProcessor
-from ldai_integrations.delivery._batch import Batch
-from ldai_integrations.delivery._post import Answer, Poster
+from ldai_integrations.delivery._batch import Answer, Batch, Poster
 from ldai_integrations.delivery._sdk import Engine
 from ldai_integrations.devserver import DevServer
 
