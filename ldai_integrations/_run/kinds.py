@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
@@ -12,6 +12,7 @@ from typing import Any
 from ..records import Usage
 from ..usage import Reading, parse_amount, read
 from .body import ItemReader
+from .proxy import Proxy
 from .stream import StreamHooks
 
 # LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
@@ -29,9 +30,15 @@ def is_model(kind: type) -> bool:
 
 
 def is_botocore_body(value: object) -> bool:
-    """Return whether a value is a botocore body, which is read from the network and can be read once."""
+    """Return whether a value is a body of botocore or aiobotocore, which can be read once, from the network."""
     kind = value.__class__
-    return hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout") and not hasattr(kind, "__aenter__")
+    return (hasattr(kind, "iter_chunks") and hasattr(kind, "set_socket_timeout")) or _is_async_body(value)
+
+
+def _is_async_body(value: object) -> bool:
+    """Return whether a value is a body of aiobotocore. Before version 3, it has the class of aiohttp's response."""
+    kind = type(value)
+    return hasattr(kind, "iter_chunks") and hasattr(kind, "__aenter__")
 
 
 def raw_response_of(response: object) -> Any:
@@ -141,9 +148,71 @@ def add_tier(reading: Reading | None, service_tier: str) -> Reading | None:
     return replace(reading, service_tier=service_tier) if reading is not None and service_tier else reading
 
 
-def copy_of_body(body: Any, hooks: StreamHooks) -> object:
-    """Return a botocore body of the same class that reads from the given one, and reports its bytes and its end."""
-    return body.__class__(_BotocoreTee(body, hooks), None)
+def track_body(body: Any, hooks: StreamHooks) -> object:
+    """Return what reads a body in its place, and reports its bytes and its end.
+
+    For a botocore body, it is another one of the same class. For one of aiobotocore, it is a stand-in.
+    """
+    return _AsyncBody(body, hooks) if _is_async_body(body) else body.__class__(_BotocoreTee(body, hooks), None)
+
+
+class _AsyncBody(Proxy):
+    """A stand-in for a body of aiobotocore. The methods of the body read through it."""
+
+    def __init__(self, body: Any, hooks: StreamHooks) -> None:
+        super().__init__(body)
+        self._self_hooks = hooks
+        self._self_is_over = False
+
+    def __getattr__(self, name: str) -> Any:
+        return self._self_bind(getattr(self.__wrapped__, name))
+
+    async def read(self, amt: int | None = None) -> bytes:
+        """Read at most so many bytes; all of them without a number."""
+        data: bytes = await self._self_take(self.__wrapped__.read() if amt is None else self.__wrapped__.read(amt))
+        self._self_note(data, is_end=amt is None or amt < 0 or (amt > 0 and not data))
+        return data
+
+    async def readinto(self, buffer: Any) -> int:
+        """Read bytes into a buffer; return their number."""
+        size: int = await self._self_take(self.__wrapped__.readinto(buffer))
+        self._self_note(bytes(memoryview(buffer)[:size]), is_end=not size and len(buffer) > 0)
+        return size
+
+    def __aiter__(self) -> Any:
+        return type(self.__wrapped__).__aiter__(self)
+
+    def __anext__(self) -> Any:
+        return type(self.__wrapped__).__anext__(self)
+
+    async def __aenter__(self) -> object:
+        entered = await self.__wrapped__.__aenter__()
+        return self if entered is self.__wrapped__ else _AsyncBody(entered, self._self_hooks)
+
+    async def __aexit__(self, *exc_info: object) -> object:
+        try:
+            return await self.__wrapped__.__aexit__(*exc_info)
+        finally:
+            self._self_hooks.on_end(GeneratorExit())
+
+    def close(self) -> object:
+        """Close the body."""
+        self._self_hooks.on_end(GeneratorExit())
+        return self.__wrapped__.close()
+
+    async def _self_take(self, step: Awaitable[Any]) -> Any:
+        try:
+            return await step
+        except BaseException as exc:
+            self._self_hooks.on_end(exc)
+            raise
+
+    def _self_note(self, data: bytes, *, is_end: bool) -> None:
+        if data and not self._self_is_over:  # aiohttp returns the same bytes again
+            self._self_hooks.on_item(data)
+        if is_end:
+            self._self_is_over = True
+            self._self_hooks.on_end(None)
 
 
 class _BotocoreTee:

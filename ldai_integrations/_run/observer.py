@@ -22,7 +22,6 @@ from .kinds import (
     add_metered,
     add_tier,
     body_of,
-    copy_of_body,
     has_body,
     is_botocore_body,
     is_http_response,
@@ -33,6 +32,7 @@ from .kinds import (
     raw_response_of,
     reading_of_stream,
     tier_of,
+    track_body,
 )
 from .ledger import ProviderCall
 from .proxy import Proxy
@@ -292,11 +292,11 @@ class Observer(StreamHooks):
         return True
 
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
-        """Take a botocore body: the caller gets one of the same class that reads from the given one."""
+        """Take a body that can be read once: the caller gets another one, which reads from it."""
         reader = self._body_reader(str(response.get("contentType") or "application/json"), "")
         metered = extract({"ResponseMetadata": response.get("ResponseMetadata")})  # the headers of InvokeModel
         self._read_with(reader, lambda: add_metered(reader.reading(), metered))
-        return copy_of_body(body, self)
+        return track_body(body, self)
 
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""

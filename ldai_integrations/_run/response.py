@@ -9,7 +9,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from .context import bind, unbind
-from .kinds import copy_of_body, is_botocore_body
+from .kinds import is_botocore_body, track_body
 from .observer import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
@@ -133,8 +133,8 @@ def _follow(run: RunState, result: object, status: int | None) -> object:
 
 
 def _track(stream: object, hooks: StreamHooks) -> object:
-    """Return a stand-in for a stream, or for a botocore body, which its consumer reads like a file."""
-    return copy_of_body(stream, hooks) if is_botocore_body(stream) else track_stream(stream, hooks)
+    """Return a stand-in for a stream, or for a body that its consumer reads like a file."""
+    return track_body(stream, hooks) if is_botocore_body(stream) else track_stream(stream, hooks)
 
 
 async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> object:

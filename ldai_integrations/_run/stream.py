@@ -9,6 +9,7 @@ steps written out for decorated generators.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -376,13 +377,14 @@ class TrackedAsyncStream(_Tracked):
 
     async def aclose(self) -> None:
         """Close the stream, if it can be closed."""
-        close = getattr(self.__wrapped__, "aclose", None)
+        close = getattr(self.__wrapped__, "aclose", None) or getattr(self.__wrapped__, "close", None)
         steps = self._self_steps
         token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
             await self._self_hooks.aread_rest()
-            if close is not None:
-                await close()
+            closing = close() if close is not None else None
+            if inspect.isawaitable(closing):
+                await closing
         except BaseException as exc:
             self._self_hooks.on_end(exc)
             raise
@@ -392,8 +394,12 @@ class TrackedAsyncStream(_Tracked):
         self._self_hooks.on_end(GeneratorExit())
 
     def close(self, *args: object, **kwargs: object) -> object:
-        """Close a provider's stream; openai's ``AsyncStream.close`` is a coroutine function."""
-        return self._self_close_later(self.__wrapped__.close(*args, **kwargs))
+        """Close a provider's stream; openai's ``close`` is a coroutine function, and aiobotocore's is not."""
+        closing = self.__wrapped__.close(*args, **kwargs)
+        if inspect.isawaitable(closing):
+            return self._self_close_later(closing)
+        self._self_hooks.on_end(GeneratorExit())
+        return closing
 
     async def __aenter__(self) -> object:
         steps = self._self_steps

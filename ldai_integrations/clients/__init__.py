@@ -33,7 +33,8 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
 
     Args:
         client: A client of ``openai``, ``anthropic``, ``google-genai``, ``mistralai``, ``cohere`` or ``ollama``, sync
-            or async, a boto3 ``bedrock-runtime`` client, or a client that has the methods of one of these.
+            or async, a ``bedrock-runtime`` client of ``boto3`` or ``aiobotocore``, or a client that has the methods of
+            one of these.
         include_usage: Whether to ask for the usage of streams of OpenAI's chat completions and completions, if the
             caller says nothing about ``stream_options``. The caller does not see the additional chunk. ``True`` asks
             OpenAI's own servers (``*.openai.com``) and Azure (``*.openai.azure.com``, and clients of the class
@@ -57,7 +58,7 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
     if tree is None:
         raise ConfigurationError(
             f"client is {_describe(original)}; give an instance of an OpenAI, Anthropic, google-genai, Mistral, "
-            "Cohere or Ollama client, or boto3.client('bedrock-runtime')"
+            "Cohere or Ollama client, or a 'bedrock-runtime' client of boto3 or aiobotocore (inside of its async with)"
         )
     return cast(C, wrap(original, Place(original, tree, include_usage)))
 

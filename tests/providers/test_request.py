@@ -310,6 +310,28 @@ def test_an_asynchronous_client(provider: Provider, launchdarkly: OfflineLaunchD
     assert _figures(_record(launchdarkly)) == (40, 18, "provider")
 
 
+def test_an_asynchronous_stream_that_is_left(provider: Provider, launchdarkly: OfflineLaunchDarkly) -> None:
+    """A consumer that leaves the text closes the provider's response."""
+    openai = pytest.importorskip("openai")
+    _serve(launchdarkly, CASES["openai"])
+    responses: list[httpx.Response] = []
+
+    async def note(response: httpx.Response) -> None:
+        responses.append(response)
+
+    async def handler() -> str:
+        http = httpx.AsyncClient(event_hooks={"response": [note]})
+        async with openai.AsyncOpenAI(api_key="none", base_url=f"{provider.url}/openai/v1", http_client=http) as client:
+            with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+                words = await run.request(wrap_client(client), user="Oslo?").astream()
+                first = await anext(words)
+                await words.aclose()  # type: ignore[attr-defined]  # it is a generator
+                assert [response.is_closed for response in responses] == [True]
+                return first
+
+    assert asyncio.run(handler()) == "Hello"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
