@@ -101,9 +101,14 @@ class ProviderCall:
     measure: Callable[[], int] = int
 
     @property
+    def is_unheard(self) -> bool:
+        """Whether a wrapped client has not got the beginning of an answer, and no error."""
+        return self.source == "client" and self.form is None and not self.error
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a wrapped client still waits for the beginning of the answer."""
-        return self.source == "client" and self.form is None and self.ended_at is None
+        return self.is_unheard and self.ended_at is None
 
     @property
     def is_unread(self) -> bool:

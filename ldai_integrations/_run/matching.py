@@ -88,14 +88,26 @@ class CountedCall:
     def is_free_for(self, report: ProviderCall) -> bool:
         """Return whether a report of another source may describe this call.
 
-        A framework's callback does not describe a call that ended before it began, unless one of them comes late.
+        A framework makes its calls between the callbacks about them, unless one of them comes late.
         """
         apis = {self.call.api, report.api} - {""}
         if _reporter_of(report) in self._forms or (len(apis) == 2 and "embeddings" in apis):
             return False
-        if report.source == "framework" and not (report.begins_late or self.call.begins_late):
-            return report.overlaps(self.call)
-        return report.source != "sdk" or report.encloses(self.call)
+        if report.source not in ("framework", "sdk") or report.begins_late or self.call.begins_late:
+            return True
+        return report.encloses(self.call)
+
+    def may_be_in(self, report: ProviderCall, reading: Reading) -> bool:
+        """Return whether a report without an id may be about this call, or about several calls with this one.
+
+        A call to which nobody has answered has no usage. The time of a span is that of its call, unless the application
+        has observed the call, which it does later. A response has one text.
+        """
+        if reading.usage is not None and self.call.is_unheard:
+            return False
+        if report.source == "span" and self.call.source != "observed" and not report.overlaps(self.call):
+            return False
+        return not (_is_response(report, reading) and _are_other_texts(self.reading.text, reading.text))
 
     def is_repeated_by(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report is about this response, although its source has reported it before.
@@ -103,11 +115,26 @@ class CountedCall:
         A handler may observe a stream and then the message that was put together from it, or an object and then its
         dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
         has seen only one, or they are whole responses with the same usage: some servers give each response the same id.
+        Without ids, reports in two forms with the same tokens are about one call.
         """
         source = _reporter_of(report)
-        is_same_form = self._forms.get(source, report.form) is report.form and source == _reporter_of(self.call)
-        is_copy = report.is_whole and reading.usage is not None and reading.usage == self.usage
-        return (is_copy or not is_same_form) and not set(reading.ids).isdisjoint(self.reading.ids)
+        form = self._forms.get(source, report.form)
+        if not set(reading.ids).isdisjoint(self.reading.ids):
+            is_copy = report.is_whole and reading.usage is not None and reading.usage == self.usage
+            return is_copy or form is not report.form or source != _reporter_of(self.call)
+        if form is report.form or reading.usage is None or _are_comparable(reading.ids, self.reading.ids):
+            return False
+        return _tokens(reading.usage) == _tokens(self.usage)
+
+    def may_lack_figures_of(self, report: ProviderCall, reading: Reading) -> bool:
+        """Return whether a report without an id may have the figures that are missing here.
+
+        A response that the application observes with its usage is another one: this call would have seen the usage.
+        """
+        if self.reading.usage is not None or self.is_failed != bool(report.error or reading.error):
+            return False
+        has_own = reading.usage is not None and _is_response(report, reading)
+        return self.may_be_in(report, reading) and not has_own
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
@@ -187,7 +214,9 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         if twin is not None:
             twin.add(call, part)
             known.append(twin)
-        elif not _merge_sum(part, free, is_exact=call.source == "framework"):  # whose callback is about a single call
+            continue
+        calls = [one for one in free if one.may_be_in(call, part)]
+        if not _merge_sum(part, calls, is_exact=call.source == "framework" or _is_response(call, part)):
             new.append(CountedCall(call, part))
     # A framework reports all of its calls. Others in its state, such as the messages of a chat, are of earlier runs.
     return [] if any(one.is_of_framework for one in known) else new
@@ -262,8 +291,9 @@ def _twin(reading: Reading, report: ProviderCall, free: Sequence[CountedCall]) -
     if reading.usage is not None:
         same = [one for one in others if _tokens(one.usage) == _tokens(reading.usage)]
         same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
-    is_failed = bool(report.error or reading.error)
-    same += [one for one in others if one.reading.usage is None and one.is_failed == is_failed]
+        if not same and _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in others]):
+            return None  # it is the sum of several calls
+    same += [one for one in others if one.may_lack_figures_of(report, reading)]
     return same[0] if same else None
 
 
@@ -275,23 +305,38 @@ def _merge_observed_sum(known: CountedCall, found: Iterable[CountedCall]) -> boo
     reading = known.reading
     if known.call.source != "observed" or reading.usage is None:
         return False
-    is_exact = bool(reading.ids or reading.finish_reasons)
-    return _merge_sum(reading, [one for one in found if known.is_free_for(one.call)], is_exact=is_exact)
+    calls = [one for one in found if known.is_free_for(one.call)]
+    return _merge_sum(reading, calls, is_exact=_is_response(known.call, reading))
+
+
+def _is_response(report: ProviderCall, reading: Reading) -> bool:
+    """Return whether the application has observed the response of a single call, and not the result of an agent.
+
+    Only embeddings have no output tokens.
+    """
+    has_input_only = reading.usage is not None and reading.usage.output_tokens is None
+    return report.source == "observed" and bool(reading.ids or reading.finish_reasons or has_input_only)
+
+
+def _are_other_texts(one: str, other: str) -> bool:
+    """Return whether two texts are those of different answers: neither is the beginning of the other."""
+    one, other = one.strip(), other.strip()
+    return bool(one and other) and not (one.startswith(other) or other.startswith(one))
 
 
 def _merge_sum(reading: Reading, calls: Sequence[CountedCall], *, is_exact: bool) -> bool:
     """Merge a report that is the sum of some calls into these calls; return whether it is one.
 
     It is one if it has no response id of its own, and no figures or the sum of some calls. If it contains more than
-    all of them, the rest belongs to a call without usage. Without such a call, nobody saw some calls, and the known
-    figures are a lower bound.
+    all of them, the rest belongs to a call without usage, unless a framework has reported that call, which knows what
+    its results contain. Without such a call, nobody saw some calls, and the known figures are a lower bound.
 
     Args:
         reading: What is known about the report.
         calls: The calls that it may be about.
         is_exact: Whether it contains no more than these calls.
     """
-    if not calls or any(_are_comparable(reading.ids, one.reading.ids) for one in calls):
+    if not calls or reading.error or any(_are_comparable(reading.ids, one.reading.ids) for one in calls):
         return False
     if reading.usage is None:
         return True
@@ -301,7 +346,8 @@ def _merge_sum(reading: Reading, calls: Sequence[CountedCall], *, is_exact: bool
     total = _total(figures)
     if is_exact or tokens[0] < total[0] or tokens[1] < total[1]:
         return False
-    unknown = next((one for one in calls if one.reading.usage is None and not one.call.error), None)
+    unknowns = [one for one in calls if one.reading.usage is None and not (one.is_failed or one.is_of_framework)]
+    unknown = unknowns[0] if unknowns else None
     if unknown is not None:
         rest = Usage(tokens[0] - total[0], tokens[1] - total[1]).with_total()
         unknown.reading = replace(unknown.reading, usage=rest)

@@ -1,0 +1,216 @@
+"""Reports that are not about the same provider call, although some of their figures are missing or larger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations.records import RunRecord
+from ldai_integrations.testing import RecordingSink
+
+from .provider import IN, OUT, Provider
+from .test_sources import ASK, agents_result, pydantic_result, sum_as_dict, usage_of
+
+MANY_IN, MANY_OUT = 70_001, 13_337
+
+
+def _openai(text: str, **usage: int) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"id": "gen-1", "object": "chat.completion", "model": "other", "choices": [choice], "usage": usage}
+
+
+#: Responses of other providers, with ids of another kind than OpenAI's, or with none.
+OTHERS: dict[str, dict[str, Any]] = {
+    "anthropic": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "other",
+        "content": [{"type": "text", "text": "Good evening"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": MANY_IN, "output_tokens": MANY_OUT},
+    },
+    "ollama": {
+        "model": "other",
+        "message": {"role": "assistant", "content": "Good evening"},
+        "done": True,
+        "done_reason": "stop",
+        "prompt_eval_count": MANY_IN,
+        "eval_count": MANY_OUT,
+    },
+    "bedrock": {
+        "output": {"message": {"role": "assistant", "content": [{"text": "Good evening"}]}},
+        "stopReason": "end_turn",
+        "usage": {"inputTokens": MANY_IN, "outputTokens": MANY_OUT, "totalTokens": MANY_IN + MANY_OUT},
+    },
+    "openrouter": _openai("Good evening", prompt_tokens=MANY_IN, completion_tokens=MANY_OUT),
+}
+
+
+def _figures(record: RunRecord) -> tuple[int, int | None, int | None, bool]:
+    assert record.usage is not None
+    return record.calls, record.usage.input_tokens, record.usage.output_tokens, record.usage.lower_bound
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_a_larger_response(
+    other: dict[str, Any], is_first: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """A response that the application observes is not the sum of the calls of a wrapped client."""
+    with track_ai(config_key="chat") as run:
+        if is_first:
+            run.observe(other)
+        wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        if not is_first:
+            run.observe(other)
+
+    assert _figures(runs.wait()[0]) == (2, IN + MANY_IN, OUT + MANY_OUT, False)
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_an_answer_after_embeddings(
+    other: dict[str, Any], provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """The answer with what was found is a call of its own, beside the wrapped call of the embeddings."""
+    provider.serve("text-embedding-3-small", tokens=(IN, 0))
+    with track_ai(config_key="chat") as run:
+        wrap_client(openai).embeddings.create(model="text-embedding-3-small", input="Hi")
+        run.observe(other)
+
+    record = runs.wait()[0]
+    assert _figures(record) == (2, IN + MANY_IN, MANY_OUT, False)
+    assert record.finish_reasons[-1] in ("stop", "end_turn")
+
+
+def _stream_without_usage(client: Any) -> None:
+    list(client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True))
+
+
+def _stream_that_is_left(client: Any) -> None:
+    next(iter(client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True)))
+
+
+def _answer_without_usage(client: Any) -> None:
+    client.chat.completions.create(model="silent", messages=ASK)
+
+
+CALLS: list[Callable[[Any], None]] = [_stream_without_usage, _stream_that_is_left, _answer_without_usage]
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_response_beside_a_call_without_usage(
+    call: Callable[[Any], None],
+    other: dict[str, Any],
+    is_first: bool,
+    provider: Provider,
+    openai: Any,
+    runs: RecordingSink,
+) -> None:
+    """Another response does not fill in the tokens of a call that has none: these are estimated, and marked."""
+    provider.serve("silent", tokens=None)
+    with track_ai(config_key="chat") as run:
+        if is_first:
+            run.observe(other)
+        call(wrap_client(openai))
+        if not is_first:
+            run.observe(other)
+
+    record = runs.wait()[0]
+    calls, inputs, outputs, _lower_bound = _figures(record)
+    assert calls == 2
+    assert inputs is not None
+    assert outputs is not None
+    assert MANY_IN < inputs < MANY_IN + 100
+    assert MANY_OUT <= outputs < MANY_OUT + 100
+    assert record.usage is not None
+    assert record.usage.source == "estimate"
+
+
+def test_a_response_beside_a_call_that_nobody_waited_for(
+    provider: Provider, async_openai: Any, runs: RecordingSink
+) -> None:
+    """A wrapped call that was cancelled has no answer, so that another response is not its own."""
+    provider.serve(delay=5.0)
+
+    @track_ai(config_key="chat")
+    async def ask(run: Run) -> None:
+        with suppress(asyncio.TimeoutError):
+            request = wrap_client(async_openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+            await asyncio.wait_for(request, 0.1)
+        run.observe(usage_of((MANY_IN, MANY_OUT)))
+
+    asyncio.run(ask())
+
+    calls, inputs, outputs, lower_bound = _figures(runs.wait()[0])
+    assert (calls, outputs, lower_bound) == (2, MANY_OUT, True)
+    assert inputs is not None
+    assert MANY_IN < inputs < MANY_IN + 100
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("result", [agents_result, pydantic_result])
+def test_a_sum_beside_a_call_without_usage(
+    result: Callable[..., Any],
+    call: Callable[[Any], None],
+    provider: Provider,
+    openai: Any,
+    runs: RecordingSink,
+) -> None:
+    """The sum of two known calls is not the usage of a third one."""
+    provider.serve("silent", tokens=None)
+    provider.serve("small", tokens=(MANY_IN, MANY_OUT))
+    client = wrap_client(openai)
+    with track_ai(config_key="chat") as run:
+        call(client)
+        client.chat.completions.create(model="small", messages=ASK)
+        provider.serve()
+        client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        run.observe(result((MANY_IN, MANY_OUT), (IN, OUT)))
+
+    calls, inputs, outputs, _lower_bound = _figures(runs.wait()[0])
+    assert calls == 3
+    assert inputs is not None
+    assert outputs is not None
+    assert MANY_IN + IN < inputs < MANY_IN + IN + 100
+    assert MANY_OUT + OUT <= outputs < MANY_OUT + OUT + 100
+
+
+def test_a_result_and_its_usage(runs: RecordingSink) -> None:
+    """The result of an agent, and the usage object in it, are one report."""
+    result = agents_result((MANY_IN, MANY_OUT))
+    with track_ai(config_key="chat") as run:
+        run.observe(result)
+        run.observe(sum_as_dict((MANY_IN, MANY_OUT)))
+
+    assert _figures(runs.wait()[0]) == (1, MANY_IN, MANY_OUT, False)
+
+
+def test_a_failed_response_beside_a_call(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """An error that the application observes is a failed call of its own."""
+    with track_ai(config_key="chat") as run:
+        run.observe({"type": "error", "error": {"type": "overloaded_error", "message": "no"}})
+        wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "success")
+
+
+def test_a_response_without_usage_beside_a_call(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A response with another text than the known call is a call of its own, whose tokens are estimated."""
+    with track_ai(config_key="chat") as run:
+        wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        run.observe({**_openai("Good evening"), "usage": None})
+
+    record = runs.wait()[0]
+    assert record.calls == 2
+    assert record.usage is not None
+    assert record.usage.source == "partial"
+    assert (record.usage.output_tokens or 0) > OUT
