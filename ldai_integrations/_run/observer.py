@@ -14,7 +14,17 @@ from typing import Any, TypeVar, cast
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, extract, read
-from .body import MOST_PARSED, BodyReader, ItemReader, WithoutUsage, beginning_of, is_sse_or_json_line, is_stream_type
+from .body import (
+    MOST_PARSED,
+    BodyReader,
+    ItemReader,
+    WithoutUsage,
+    beginning_of,
+    is_document,
+    is_sse_or_json_line,
+    is_stream_type,
+    parse_json,
+)
 from .events import find_worker
 from .failures import is_cancellation, may_be_billed
 from .kinds import (
@@ -239,7 +249,7 @@ class Observer(StreamHooks):
             self._take_reading(reading)
 
     def take_text(self, text: str | bytes, reading: Reading, *, is_line: bool) -> None:
-        """Take a line of Server-Sent Events, or JSON."""
+        """Take a line of Server-Sent Events or of JSON."""
         if not self._take_event(text, reading, is_line=is_line):
             if is_line and reading.has_output:  # a stream of one event
                 self._call.note_token(self._clock(), is_answer=bool(reading.text))
@@ -285,11 +295,25 @@ class Observer(StreamHooks):
         """Have a long list of responses or events read when the run is reported; return whether it is one."""
         if len(entries) <= _LONG_LIST or read(entries[:_LONG_LIST]) is None:
             return False
-        self._call.read = lambda: read(entries)
-        self._call.measure = lambda: len(entries) * _CHARS_OF_ENTRY
+        self._take_later(lambda: read(entries), len(entries) * _CHARS_OF_ENTRY)
+        return True
+
+    def take_document(self, text: str | bytes) -> bool:
+        """Take JSON that is not a line of a stream: what it stands for. Return whether it is JSON."""
+        if len(text) > MOST_PARSED:
+            self._call.is_whole = True
+            self._take_later(lambda: read(parse_json(text)), len(text))
+            return True
+        document = parse_json(text)
+        if document is not None:
+            self._take_whole(document)
+        return document is not None
+
+    def _take_later(self, reading: Callable[[], Reading | None], chars: int) -> None:
+        """Have something read when the run is reported, which takes as long as to count so many characters."""
+        self._call.read, self._call.measure = reading, lambda: chars
         self._call.end(self._clock())
         self._ledger.keep_request(self._call)
-        return True
 
     def _take_body(self, body: Any, response: Mapping[str, Any]) -> object:
         """Take a body that can be read once: the caller gets another one, which reads from it."""
@@ -524,8 +548,13 @@ class _AwaitableManager(Proxy):
 
 
 def _observe_text(run: RunState, text: str | bytes) -> None:
-    """Read a line of a provider's stream, or a response as JSON. A long one is not parsed to find its stream."""
+    """Read a line of a provider's stream, or JSON. A long line is not parsed to find its stream."""
     line = beginning_of(text)
+    if is_document(line):
+        call = run.ledger.begin("observed")
+        if Observer(run, call, hides_usage=False).take_document(text):
+            return
+        run.ledger.withdraw(call)
     is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
     reading = Reading(text=line) if is_long else read(text)
     if reading is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -137,7 +138,9 @@ def chunks(number: int) -> list[dict[str, Any]]:
     return [*[chunk] * number, {**chunk, "choices": [], "usage": USAGE}]
 
 
-@pytest.mark.parametrize("form", [list, tuple])
+@pytest.mark.parametrize(
+    "form", [list, tuple, json.dumps, partial(json.dumps, indent=1)], ids=["list", "tuple", "json", "indented json"]
+)
 @pytest.mark.parametrize("receiver", [None, "records"])
 def test_long_lists_of_events(
     measure: Measure, tracking: Tracking, track: Decorate, events: Events, request: Any, form: Any, receiver: str | None

@@ -272,6 +272,52 @@ def test_long_lines(runs: RecordingSink) -> None:
     assert (record.usage.source, record.usage.lower_bound) == ("provider", False)
 
 
+@pytest.mark.parametrize("encode", [str, str.encode], ids=["str", "bytes"])
+@pytest.mark.parametrize("response", [*RESPONSES.values(), gemini()[-1]], ids=[*RESPONSES, "gemini"])
+def test_json_on_several_lines(
+    response: Any, encode: Callable[[str], Any], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A response as JSON may be indented, and another one may follow it."""
+    with track_ai(config_key="chat") as run:
+        run.observe(encode(json.dumps(response, indent=2)))
+        for line in openai_lines("another"):
+            run.observe(line)
+    assert is_exact(runs.wait()[0], calls=2)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_arrays(indent: int | None, runs: RecordingSink) -> None:
+    """A JSON array is a list: of responses, or of the events of a stream, as Gemini sends them."""
+    with track_ai(config_key="chat") as run:
+        run.observe(json.dumps([COMPLETION, {**COMPLETION, "id": "c2"}], indent=indent))
+        run.observe(json.dumps(gemini("r1", "r1"), indent=indent))
+    assert is_exact(runs.wait()[0], calls=3)
+
+
+def test_long_json_on_several_lines(runs: RecordingSink) -> None:
+    """Indented JSON of half a million characters is a response as well, and counts once if it is observed twice."""
+    message = {"role": "assistant", "content": "word " * 100_000}
+    text = json.dumps({**COMPLETION, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}, indent=1)
+    with track_ai(config_key="chat") as run:
+        run.observe(text)
+        run.observe(text)
+    assert is_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "diagnostic"),
+    [('{\n"id": "c1",', "observe_text"), ('{\n"a": 1\n}', "observe_unknown"), ('["Hello"]', "observe_unknown")],
+)
+def test_json_of_no_provider(
+    text: str, diagnostic: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """JSON that is not a line, and not in the format of any provider, is refused with a diagnostic."""
+    with track_ai(config_key="chat") as run:
+        run.observe(text)
+    assert (runs.wait()[0].calls, launchdarkly.tracking.stats().diagnostics) == (0, {diagnostic: 1})
+
+
 @pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("encode", [str, str.encode])
 def test_a_list_of_lines(
