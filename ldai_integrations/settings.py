@@ -240,9 +240,9 @@ class Settings:
             refusals for too many requests.
         max_body_bytes: How much of a JSON response body is kept to find usage in it, in bytes; 0 or more.
         usage_wait: The longest time that a closed provider stream is read further to get its usage, in seconds; 0 to
-            10. It matters only if the consumer stopped at the finish reason, before the usage arrived. Streams that are
-            open when their handler ends share it. The report of a run waits as long for frameworks that deliver the
-            usage from a thread of their own; nothing else waits then.
+            10. It matters only if the consumer stopped at the finish reason, before the usage arrived. All
+            streams of a run share it. The report of a run waits as long for frameworks that deliver the usage from a
+            thread of their own; nothing else waits then.
         frameworks: The LLM frameworks whose provider calls are reported to the current run; all supported ones by
             default. An empty collection turns this off.
         feedback: Options of thumbs up and down; ``None`` for none.

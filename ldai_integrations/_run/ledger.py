@@ -6,9 +6,11 @@ the span of an instrumentation. At the end of the run, ``matching.py`` decides w
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -168,6 +170,35 @@ class ProviderCall:
         self.request, self.rest, self.wait, self.read = None, None, None, _read_nothing
 
 
+class Waits:
+    """The time for which a run waits for usage after finish reasons, maybe for several streams at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a finalizer may close a stream
+        self._count = 0
+        self._since = self._seconds_before = 0.0
+
+    @contextmanager
+    def until(self, most: float) -> Iterator[float]:
+        """Wait in a ``with`` block; it gets the end of the wait on the clock ``time.monotonic``.
+
+        Args:
+            most: For how many seconds the run waits in all.
+        """
+        with self._lock:
+            if not self._count:
+                self._since = time.monotonic()
+            self._count += 1
+            until = self._since + most - self._seconds_before
+        try:
+            yield until
+        finally:
+            with self._lock:
+                self._count -= 1
+                if not self._count:
+                    self._seconds_before += time.monotonic() - self._since
+
+
 @dataclass(slots=True, eq=False)
 class Ledger:
     """The provider calls of one run. Calls may be added from any thread.
@@ -176,11 +207,13 @@ class Ledger:
         clock: A monotonic clock, in seconds.
         outer: The ledger of the run around this one; ``None`` if there is none.
         events: The streams whose events or lines are observed one by one.
+        waits: The time for which the run waits for usage.
     """
 
     clock: Callable[[], float]
     outer: Ledger | None = None
     events: EventStreams = field(default_factory=EventStreams)
+    waits: Waits = field(default_factory=Waits)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
     _request_chars: int = 0

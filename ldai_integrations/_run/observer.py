@@ -198,12 +198,12 @@ class Observer(StreamHooks):
     def read_rest(self) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         if self._call.rest is not None:
-            read_rests(self._run.services, [self._call])
+            read_rests(self._run.services, self._ledger, self._call)
 
     async def aread_rest(self, exc: BaseException | None = None) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
         if self._call.rest is not None and exc is None:  # after an exception of the stream, there is none
-            await aread_rests(self._run.services, [self._call])
+            await aread_rests(self._run.services, self._ledger, self._call)
 
     def _take_stream(self, stream: object) -> object:
         self.read_items(stream)

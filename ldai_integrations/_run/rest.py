@@ -9,44 +9,52 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
 from .background import call_off_loop, is_on_event_loop, sleep
 from .context import Services
 from .events import CallReader, find_worker
-from .ledger import ProviderCall
+from .ledger import Ledger, ProviderCall
 
 # How often it looks whether another thread or task has read the usage.
 _POLL_SECONDS = 0.005
 
 
-def read_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+def read_rests(services: Services, ledger: Ledger, only: ProviderCall | None = None) -> None:
     """Read the rest of synchronous streams that their consumers left at the finish reason.
 
-    It waits for ``Settings.usage_wait`` seconds at most, and not at all on an event loop.
+    It waits at most so long that the run has waited for ``Settings.usage_wait`` seconds, and not at all on an event
+    loop.
+
+    Args:
+        services: The services of the run.
+        ledger: The ledger of the run.
+        only: The only call whose rest is read; ``None`` to read that of all calls.
     """
     if is_on_event_loop():
         return
-    until, worker = time.monotonic() + services.settings.usage_wait, find_worker()
-    for call in calls:
-        _read_rest(services, call, until, worker)
+    worker = find_worker()
+    with ledger.waits.until(services.settings.usage_wait) as until:
+        for call in ledger if only is None else (only,):
+            _read_rest(services, call, until, worker)
 
 
-async def aread_rests(services: Services, calls: Iterable[ProviderCall]) -> None:
+async def aread_rests(services: Services, ledger: Ledger, only: ProviderCall | None = None) -> None:
     """Read the rest of streams that their consumers left at the finish reason, without blocking the event loop.
 
-    It waits for ``Settings.usage_wait`` seconds at most.
+    The arguments and the limit are those of :func:`read_rests`.
     """
-    until, worker = time.monotonic() + services.settings.usage_wait, find_worker()
-    for call in calls:
-        if call.rest is None:
-            continue
-        if hasattr(call.rest.stream, "__aiter__"):
-            await _aread_rest(services, call, until, worker)
-        else:  # a web framework consumed it on a thread
-            await call_off_loop(partial(_read_rest, services, call, until, worker))
+    worker = find_worker()
+    with ledger.waits.until(services.settings.usage_wait) as until:
+        for call in ledger if only is None else (only,):
+            if call.rest is None:
+                continue
+            if hasattr(call.rest.stream, "__aiter__"):
+                await _aread_rest(services, call, until, worker)
+            else:  # a web framework consumed it on a thread
+                await call_off_loop(partial(_read_rest, services, call, until, worker))
 
 
 def _waits_for_another(services: Services, call: ProviderCall, until: float, worker: object) -> bool:

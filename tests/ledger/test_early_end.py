@@ -518,6 +518,46 @@ class TestUsageThatNeverComes:
         assert runs.wait()[0].outcome == "success"
         assert seconds < 1.4  # three waits would take 1.5 s
 
+    def test_three_closed_streams(self, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+        """The same if the application closes each of them."""
+        provider.serve(silent=True)
+        client = wrap_client(openai, include_usage="always")
+        start = time.perf_counter()
+        with track_ai(config_key="chat"):
+            for _ in range(3):
+                assert close(client.chat.completions.create(**ASK)) == "Hello there"
+        assert time.perf_counter() - start < 1.4  # three waits would take 1.5 s
+        record = runs.wait()[0]
+        assert (record.outcome, record.calls) == ("success", 3)
+
+    def test_three_closed_async_streams(self, provider: Provider, async_openai: Any, runs: RecordingSink) -> None:
+        """Streams that tasks close at the same time are waited for at the same time, and for the same limit."""
+        provider.serve(silent=True)
+        client = wrap_client(async_openai, include_usage="always")
+
+        async def read() -> None:
+            stream = await client.chat.completions.create(**ASK)
+            async for _ in atext_until_finish(stream):
+                pass
+            start = time.perf_counter()
+            await stream.close()
+            seconds.append(time.perf_counter() - start)
+
+        @track_ai(config_key="chat")
+        async def handler() -> None:
+            await asyncio.gather(read(), read(), read())
+
+        async def call() -> None:
+            async with async_openai:
+                await handler()
+
+        seconds: list[float] = []
+        asyncio.run(call())
+        assert min(seconds) > 0.3
+        assert max(seconds) < 0.95
+        record = runs.wait()[0]
+        assert (record.outcome, record.calls) == ("success", 3)
+
     def test_a_sync_stream_on_an_event_loop(self, provider: Provider, openai: Any, runs: RecordingSink) -> None:
         """A coroutine that left a synchronous stream does not block its event loop while the usage is awaited."""
         provider.serve(silent=True)
