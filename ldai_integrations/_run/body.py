@@ -363,7 +363,7 @@ def is_json_line(text: str) -> bool:
 
 
 def is_document(text: str) -> bool:
-    """Return whether a text begins like JSON that is no line of a stream: an array, or an object on several lines."""
+    """Return whether a text begins like a JSON array, or like a JSON object on several lines."""
     line, _, rest = text.strip().partition("\n")
     return line.startswith("[") or (line.startswith("{") and rest != "" and not is_json_line(line))
 

@@ -323,6 +323,13 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
         source = not_asked[0].call.source
         cause, remedy = f"not asked for by {source}", _TO_ASK.get(source, _OBSERVED)
         text = f"A provider sent no usage for a call in a run of %r, so its tokens are estimated. {remedy}"
+    elif any(call.call.is_left for call in streams):
+        cause = "closed"
+        text = (
+            "A provider's stream was closed at its finish reason in a run of %r, and its usage had not arrived, so its "
+            "tokens are estimated. Read streams to their end. In a coroutine, you can also use an async client: the "
+            "library does not wait there for the usage of a stream of a sync client."
+        )
     elif streams:
         cause = "asked for"
         text = (

@@ -478,6 +478,31 @@ def test_a_finish_reason_with_text(how: str, provider: Provider, openai: Any, ru
     assert_exact(runs.wait()[0])
 
 
+@pytest.mark.parametrize("consume", [close, use_block])
+def test_a_sync_stream_that_a_coroutine_closes(
+    consume: Callable[[Any], str],
+    provider: Provider,
+    openai: Any,
+    runs: RecordingSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The usage is an estimate, because nothing waits for it on an event loop, and the log says what to do."""
+    provider.serve(late=LATE)
+    client = wrap_client(openai, include_usage="always")
+
+    @track_ai(config_key="chat")
+    async def handler() -> str:
+        return consume(client.chat.completions.create(**ASK))
+
+    assert asyncio.run(handler()) == "Hello there"
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.source, usage.lower_bound) == ("estimate", False)
+    [line] = caplog.messages
+    assert "was closed at its finish reason in a run of 'chat'" in line
+    assert "In a coroutine, you can also use an async client" in line
+
+
 class TestUsageThatNeverComes:
     """Streams whose provider keeps the connection open and sends no usage."""
 
