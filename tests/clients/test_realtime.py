@@ -37,6 +37,15 @@ def _events(asked: dict[str, Any]) -> list[dict[str, Any]]:
     if how == "fails":
         error = {"type": "server_error", "code": "no"}
         done |= {"status": "failed", "usage": None, "status_details": {"type": "failed", "error": error}}
+    tool = {
+        "id": "item_2",
+        "type": "function_call",
+        "name": "weather",
+        "call_id": "call_1",
+        "arguments": '{"city": "Oslo"}',
+    }
+    if how.startswith("calls a tool"):
+        done |= {"output": [{"id": "item_1", "type": "message", "role": "assistant", "content": []}, tool]}
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": {**head, "status": "in_progress"}},
         {"type": "response.output_audio.delta", **place, "delta": "AAAA"},
@@ -44,6 +53,12 @@ def _events(asked: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "response.output_audio_transcript.delta", **place, "delta": " there"},
         {"type": "response.done", "response": done},
     ]
+    if how == "calls a tool, with events":
+        place |= {"item_id": "item_2", "output_index": 1}
+        events[-1:-1] = [
+            {"type": "response.output_item.added", **place, "item": {**tool, "arguments": ""}},
+            {"type": "response.function_call_arguments.delta", **place, "delta": tool["arguments"]},
+        ]
     if how == "transcribes":
         heard = {"item_id": "item_0", "content_index": 0, "transcript": "Hello"}
         usage = {"type": "tokens", "input_tokens": 131, "output_tokens": 17, "total_tokens": 148}
@@ -147,6 +162,17 @@ def test_each_response_is_a_call(url: str, tracking: Tracking, records: list[Run
     assert (records[0].usage, records[0].calls, records[0].outcome) == (TOLD + TOLD, 2, "success")
     assert records[0].time_to_first_token_ms is not None
     assert tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("how", ["calls a tool", "calls a tool, with events"])
+def test_tools(how: str, url: str, tracking: Tracking, records: list[RunRecord]) -> None:
+    """A tool that the model calls is named once, if only the last event has it, and if other events have it as well."""
+    client: Any = wrap_client(_openai(url))
+    with track_ai(config_key="chat", tracking=tracking), client.realtime.connect(model="gpt-realtime") as connection:
+        connection.response.create(response={"metadata": {"how": how}})
+        _until_done(connection)
+
+    assert (records[0].usage, records[0].calls, records[0].tool_calls) == (TOLD, 1, ("weather",))
 
 
 @pytest.mark.parametrize("how", ["recv", "recv_bytes", "dispatch_events", "enter"])

@@ -156,8 +156,8 @@ def read_response(event: object, draft: Draft) -> bool:
         draft.begin(get(response, "id"), anew=kind == "response.created", ends=kind in _LAST)
         _describe(response, draft)
         draft.call.no_usage_follows |= kind in _LAST
-        if kind in _LAST and not draft.call.has_content:
-            add_output(get(response, "output"), draft)
+        if kind in _LAST:
+            _add_missing(get(response, "output"), draft)
     elif kind == "response.output_item.added":
         _add_tool(_key_of(fields), fields.get("item"), draft)
     draft.api = "responses"
@@ -248,6 +248,15 @@ def _id_inside(name: str) -> str:
         return b64decode(name.removeprefix("resp_")).decode().rpartition("response_id:")[2]
     except ValueError:
         return ""
+
+
+def _add_missing(output: object, draft: Draft) -> None:
+    """Add the items at the end of a stream that its events did not contain: all of them, or the tool calls."""
+    if not draft.call.has_content:
+        add_output(output, draft)
+    elif not draft.call.tool_calls:
+        for position, item in enumerate(items(output)):
+            _add_tool(position, item, draft, whole=True)
 
 
 def add_output(output: object, draft: Draft) -> None:
