@@ -317,7 +317,8 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
         cause = "not read to its end"
         text = (
             "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
-            "bound. Read streams until their finish reason."
+            "bound. Read streams until their finish reason. If the client raises an exception before, because it "
+            "validates the answer with text_format= or output_format=, validate the answer yourself after the stream."
         )
     elif not_asked:
         source = not_asked[0].call.source

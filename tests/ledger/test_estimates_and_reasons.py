@@ -193,6 +193,22 @@ def test_the_remedy_for_a_stream_without_an_end(
     assert ("Read streams until their finish reason" in line) is not is_read
 
 
+def test_the_remedy_for_a_stream_whose_answer_is_not_valid(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that validates the answer may end the stream before its usage; the log line says what to do then."""
+    provider.serve()
+    client = wrap_client(openai)
+    manager = client.responses.stream(model="m", input="Hi", text_format=City)
+    with track_ai(config_key="chat"), manager as stream, pytest.raises(ValueError, match="validation error"):
+        list(stream)
+    [record] = runs.wait()
+    assert record.usage is not None
+    assert record.usage.lower_bound
+    (line,) = caplog.messages
+    assert line.endswith("validate the answer yourself after the stream.")
+
+
 def test_a_whole_response_without_usage(
     provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
 ) -> None:
