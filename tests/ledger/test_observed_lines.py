@@ -154,6 +154,25 @@ def test_streams_one_after_the_other(
     assert launchdarkly.tracking.stats().diagnostics == {}
 
 
+@pytest.mark.parametrize("name", ["cohere v1", "hugging face", "llama.cpp", "watsonx", "ollama"])
+@pytest.mark.parametrize("how", ["streams", "exception"])
+def test_a_stream_without_ids_that_is_cut_off(how: str, name: str, runs: RecordingSink) -> None:
+    """The answer to the next request is a call of its own if whole streams are observed, or what ended the first."""
+    lines = STREAMS[name]("r1")
+    cut = lines[: {"ollama": 1, "cohere v1": 6}.get(name, 3)]  # up to the first text
+    with track_ai(config_key="chat") as run:
+        if how == "streams":
+            assert [list(run.observe(iter(stream))) for stream in (cut, lines)] == [cut, lines]
+        else:
+            for line in cut:
+                run.observe(line)
+            run.observe(ConnectionError())
+            for line in lines:
+                run.observe(line)
+    record = runs.wait()[0]
+    assert (record.calls, record.usage is not None and record.usage.lower_bound) == (2, True)
+
+
 @pytest.mark.parametrize("lines", STREAMS.values(), ids=STREAMS)
 def test_steps_on_other_threads(lines: Callable[[str], Lines], runs: RecordingSink) -> None:
     """A generator whose steps run on several threads, as a web framework takes them, observes one stream."""
