@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from ..usage._fields import fields_of
+
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
 _CLIENT_GONE = {
@@ -15,15 +17,21 @@ _CLIENT_GONE = {
 # The crash of an extension module that is written in Rust. It is not an ``Exception`` either, but a failure.
 _CRASHES = {("pyo3_runtime", "PanicException")}
 
-# Exceptions of clients of HTTP before a request is sent, and those after it, by the names of their classes: of httpx,
-# Python itself, aiohttp and botocore.
+# Statuses of a request that a proxy or a server gave up on, while the model may have gone on: a timeout of the request,
+# of a gateway, of Cloudflare, and nginx's for a client that has left. With any other error, nothing was generated.
+_GAVE_UP = (408, 499, 504, 524)
+
+# Exceptions before a request is sent, by the beginnings of the names of their classes: of httpx, aiohttp and botocore.
 _NOT_CONNECTED = (
     *("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError"),
     *("LocalProtocolError", "ProxyError", "UnsupportedProtocol"),
 )
+# Exceptions while an answer is awaited or read, by parts of these names: ``JSONDecodeError``, httpx' ``DecodingError``.
+_WHILE_READING = ("Timeout", "Decod")
+# Other exceptions of this kind, by their whole names: of httpx, Python itself, aiohttp, botocore and httpx-sse.
 _BROKEN = {
     *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
-    *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError"),
+    *("ServerDisconnectedError", "ClientPayloadError", "ConnectionClosedError", "SSEError"),
 }
 
 _MOST_CAUSES = 8
@@ -66,15 +74,45 @@ def is_disconnect(exc: BaseException) -> bool:
 
 
 def may_be_billed(exc: BaseException) -> bool:
-    """Return whether a server may have a request whose answer did not arrive: a timeout, or a broken connection."""
-    names, cause = [], exc
+    """Return whether a provider may bill a call that ended with an exception, which a client or a framework raised.
+
+    It may if it answered with a status of success, or gave up after a while, or if the request was sent and the answer
+    did not arrive or cannot be read. An exception that does not say whether the request was sent counts as one before.
+    """
+    has_left, cause = False, exc
     for _ in range(_MOST_CAUSES):
-        names += [cls.__name__ for cls in type(cause).__mro__]
-        if cause.__cause__ is None:
+        names = [cls.__name__ for cls in type(cause).__mro__]
+        if any(name.startswith(_NOT_CONNECTED) for name in names):
+            return False
+        has_left = has_left or _has_left(cause, names)
+        deeper = cause.__cause__
+        # LiteLLM and its plain exceptions leave the cause in the context. That of another one may be an earlier call.
+        if deeper is None and (origin_of(type(cause))[0] == "litellm" or type(cause) is Exception):
+            deeper = None if cause.__suppress_context__ else cause.__context__
+        if deeper is None:
             break
-        cause = cause.__cause__
-    has_left = any("Timeout" in name or name in _BROKEN for name in names)
-    return has_left and not any(name.startswith(_NOT_CONNECTED) for name in names)
+        cause = deeper
+    return has_left
+
+
+def _has_left(exc: BaseException, names: list[str]) -> bool:
+    """Return whether an exception says that its request was sent and not refused."""
+    status = _status_of(exc)
+    if status is not None:
+        return status < 300 or status in _GAVE_UP
+    if any(name in _BROKEN or any(part in name for part in _WHILE_READING) for name in names):
+        return True
+    # Google's client checks its arguments and the answer with pydantic, whose exceptions name the class.
+    return "ValidationError" in names and str(fields_of(exc).get("title")).endswith("Response")
+
+
+def _status_of(exc: BaseException) -> int | None:
+    """Return the HTTP status of an exception of any provider's client; ``None`` if it has none."""
+    fields = fields_of(exc)
+    response = fields_of(fields.get("response"))
+    statuses = [fields.get(name) for name in ("status_code", "http_status", "status", "code")]
+    statuses += [response.get("status_code"), fields_of(response.get("ResponseMetadata")).get("HTTPStatusCode")]
+    return next((status for status in statuses if isinstance(status, int) and 100 <= status < 600), None)
 
 
 def _members(exc: BaseException) -> tuple[BaseException, ...]:

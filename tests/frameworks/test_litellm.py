@@ -383,3 +383,26 @@ def test_an_observed_stream_that_does_not_end_has_an_estimate(
     assert record.usage.source == "estimate"
     assert record.usage.output_tokens is not None
     assert record.time_to_first_token_ms is not None
+
+
+@pytest.mark.parametrize("fails_with", ["nothing readable", "status 400", "status 500", "no server"])
+def test_a_failure_that_litellm_gives_a_status_of_its_own(
+    fails_with: str, litellm: Any, serve: Serve, provider: Provider, options: dict[str, Any]
+) -> None:
+    """What LiteLLM's exception wraps decides whether the call may be billed, and not the status that LiteLLM chose."""
+    first = {**options, "api_base": "http://127.0.0.1:9"} if fails_with == "no server" else options
+    if fails_with.startswith("status"):
+        provider.serve("bad", status=int(fails_with.split()[1]))
+    else:
+        provider.serve("bad", body=b'{"id": "1", "usage": {"prompt_tokens": 7')
+
+    def fall_back() -> None:
+        with pytest.raises(Exception, match=r"^litellm\."):
+            litellm.completion(model="openai/bad", messages=MESSAGES, **first)
+        litellm.completion(model=f"openai/{MODEL}", messages=MESSAGES, **options)
+
+    record = serve(fall_back)
+    assert (record.calls, record.failed_calls) == (2, 1)
+    assert record.usage is not None
+    assert record.usage.output_tokens == TOKENS[1]
+    assert record.usage.lower_bound is (fails_with == "nothing readable")

@@ -46,6 +46,7 @@ class Plan:
         encoding: The content encoding.
         usage_in_every_chunk: Whether each chunk of a stream has the usage so far.
         frames: The whole body, in place of everything else: one JSON document, or the events of a stream.
+        body: The whole body as it is sent, in place of what the other fields say.
     """
 
     tokens: tuple[int, int] | None = (IN, OUT)
@@ -65,6 +66,7 @@ class Plan:
     encoding: str = ""
     usage_in_every_chunk: bool = False
     frames: list[dict[str, Any]] | None = None
+    body: bytes | None = None
 
 
 _BREAK = "break"
@@ -132,7 +134,7 @@ class Provider:
 
 
 def _with_faults(plan: Plan, steps: list[Step]) -> list[Step]:
-    steps = [_BREAK] if plan.hangs_up else steps
+    steps = [_BREAK] if plan.hangs_up else [plan.body] if plan.body is not None else steps
     return [plan.delay, *steps] if plan.delay else steps
 
 
