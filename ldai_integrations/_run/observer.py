@@ -83,6 +83,8 @@ class Observer(StreamHooks):
         self._reader: ItemReader | BodyReader | StreamReader | None = None
         # The thread or task that read the finish reason.
         self._worker: object = None
+        # Whether the provider has accepted the request. Some streams send it when their first item is read.
+        self._has_begun = False
         # The service tier, if it is not part of the response itself.
         self._tier = ""
         #: The provider's stream, if the response is one.
@@ -116,7 +118,7 @@ class Observer(StreamHooks):
                 if not self._hides_usage and must_stay(kind):
                     self._take_http(http)
                     return response
-                self.response = http
+                self.response, self._has_begun = http, True
             return self._take_stream(response)
         self._take_whole(response)
         return response
@@ -177,7 +179,10 @@ class Observer(StreamHooks):
             self._call.note_left(exc, self._clock())
         else:
             self._ledger.remember_failure(exc)
-            self._call.fail(exc, self._clock(), has_begun=True)
+            has_item = self._call.last_frame_at is not None or self._call.first_token_at is not None
+            has_begun = self._has_begun or has_item or self._reader is None  # an item could not be read
+            self._call.is_stream = self._call.is_stream and has_begun  # otherwise, the request itself failed
+            self._call.fail(exc, self._clock(), has_begun=has_begun)
 
     def on_left(self, exc: BaseException | None) -> None:
         """Note that the consumer left the stream. The exception is its own: the steps of the stream note theirs."""
@@ -187,6 +192,7 @@ class Observer(StreamHooks):
         """Take the stream that a manager gives: its request starts when it is entered."""
         if self._ledger.knows(entered):
             return entered
+        self._has_begun = True
         observed = self.take(entered)
         self._ledger.remember(observed)
         return observed
@@ -225,7 +231,7 @@ class Observer(StreamHooks):
 
     def _take_dict(self, response: dict[Any, object]) -> object:
         """Take what boto3 returns: a dict with a stream, or with a body that can be read once, in it."""
-        self._tier = tier_of(response)
+        self._tier, self._has_begun = tier_of(response), True
         for name in ("stream", "body"):
             value = response.get(name)
             if is_botocore_body(value):
@@ -325,7 +331,8 @@ class Observer(StreamHooks):
     def _take_http(self, http: Any) -> None:
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
-        if http.status_code >= 400:  # the body of an error may have any format
+        self._has_begun = http.status_code < 400
+        if not self._has_begun:  # the body of an error may have any format
             self._call.error = str(http.status_code)
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")

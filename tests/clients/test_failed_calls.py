@@ -28,6 +28,11 @@ CALLS: dict[str, tuple[makers.Make, Callable[[Any], Any]]] = {
     "cohere": (makers.cohere_v2, lambda client: client.chat(**COHERE, **_ONCE)),
     "bedrock": (makers.bedrock, lambda client: client.converse(**CONVERSE)),
 }
+# Streams whose request is sent when the first item is read.
+LAZY: dict[str, tuple[makers.Make, Callable[[Any], Any]]] = {
+    "genai": (makers.genai, lambda client: client.models.generate_content_stream(**GENERATE)),
+    "cohere": (makers.cohere_v2, lambda client: client.chat_stream(**COHERE, **_ONCE)),
+}
 _COMPRESSED = {"content-encoding": "gzip"}
 UNREADABLE = {
     "cut JSON": Answer([b'{"id": "1", "usage": {"prompt_tokens": 7']),
@@ -81,6 +86,49 @@ def test_an_error_status(
     record = ask_twice(wrap_client(make(provider.url)), call, tracking, records)
     assert record.failed_calls == 1
     assert is_exact(record) is (status not in (408, 499, 504, 524))
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, None])
+@pytest.mark.parametrize("name", LAZY)
+def test_a_stream_that_is_refused_at_its_first_item(
+    name: str,
+    status: int | None,
+    provider: Provider,
+    tracking: Tracking,
+    records: list[RunRecord],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A stream whose request was refused, or never reached the provider, has no tokens and no cost."""
+    make, call = LAZY[name]
+    if status is not None:
+        provider.fail(status=status)
+    client = wrap_client(make(provider.url if status is not None else "http://127.0.0.1:9"))
+
+    with suppress(Exception), track_ai(config_key="chat", tracking=tracking):
+        list(call(client))
+    record = records[-1]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+    assert (record.usage, record.cost) == (None, None)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("failure", ["504", "cut JSON"])
+@pytest.mark.parametrize("name", LAZY)
+def test_a_stream_that_may_be_billed_without_an_item(
+    name: str, failure: str, provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """A stream without items may be billed if the server gave up waiting, or if it answered with something else."""
+    make, call = LAZY[name]
+    if failure == "504":
+        provider.fail(status=504)
+    else:
+        provider.queued.append(lambda _: UNREADABLE[failure])
+
+    with suppress(Exception), track_ai(config_key="chat", tracking=tracking):
+        list(call(wrap_client(make(provider.url))))
+    usage = records[-1].usage
+    assert usage is not None
+    assert usage.lower_bound
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
