@@ -289,10 +289,11 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     not_asked = [call for call in streams if not _asks_for_usage(call)]
     unfinished = [call for call in calls if call.is_unfinished]
     if unfinished and all(call.is_failed for call in unfinished):
-        cause = "not answered"
+        cause = "failed"
         text = (
-            "A provider's answer did not arrive, or not to its end, in a run of %r, and the provider may bill it. So "
-            "the tokens are an estimate and a lower bound. If the client gave up, give it a longer timeout."
+            "A provider call in a run of %r failed after its request was sent, and the provider may bill it. So the "
+            "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If its "
+            "answer arrived and could not be read, its exception says why."
         )
     elif unfinished and all(call.is_failed or _is_stopped(call) for call in unfinished):
         cause = "stopped"

@@ -254,8 +254,21 @@ def test_the_estimate_of_a_failed_run_is_counted(
     with pytest.raises(Exception, match=r"(?i)timed out"), track_ai(config_key="chat"):
         ask_openai(provider.url)
     launchdarkly.tracking.flush()
-    assert "A provider's answer did not arrive, or not to its end, in a run of 'chat'" in caplog.text
+    assert "A provider call in a run of 'chat' failed after its request was sent" in caplog.text
     assert launchdarkly.tracking.stats().diagnostics == {"estimated": 1}
+
+
+def test_the_log_of_an_answer_that_cannot_be_read(
+    provider: Provider, openai: Any, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line of an answer that arrived and could not be read does not say that it did not arrive."""
+    provider.serve("bad", body=b'{"id": "1", ')
+    with track_ai(config_key="chat"), pytest.raises(ValueError, match=r"(?i)expecting"):
+        wrap_client(openai).chat.completions.create(model="bad", messages=ASK)
+    assert runs.wait()
+    (line,) = caplog.messages
+    assert "did not arrive" not in line
+    assert line.endswith("If its answer arrived and could not be read, its exception says why.")
 
 
 @pytest.mark.parametrize(
