@@ -31,7 +31,14 @@ _TO_ASK = {
     "framework": f"Have the framework ask for it, for example with LangChain's stream_usage=True, or {_OF_CALL}. If it "
     "has asked, the server does not report it.",
 }
-_OBSERVED = f"Ask for it, unless the call has done so, with {_OF_CALL} in the call."
+_OBSERVED = (
+    "If it has the format of OpenAI's chat completions, ask for it, unless the call has done so, with "
+    f"{_OF_CALL} in the call."
+)
+_CUT_OFF = (
+    "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a lower "
+    "bound. The server, or a proxy before it, broke it off: look at its log."
+)
 
 
 def added_usages(run: RunState) -> list[Usage]:
@@ -141,7 +148,7 @@ def _priced_calls(
             provider = _other_provider(run, counted)
             priced.append(_priced_call(usage, reading, requested_model=counted.call.model, provider=provider))
     if not calls and not priced and outcome != "discarded":
-        usage = _usage_of_output(run, own)
+        usage = _usage_of_output(run, own, outcome)
         if usage is not None:
             priced = _priced_output(usage, own if own is not None else Reading())
     return priced
@@ -174,7 +181,7 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
     return None if usage == Usage() else usage
 
 
-def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
+def _usage_of_output(run: RunState, own: Reading | None, outcome: Outcome) -> Usage | None:
     """Return the usage in the handler's own output, or an estimate from its text."""
     if run.may_miss_calls or run.has_nested_usage or (run.error is not None and run.output.first_token_at is None):
         return None
@@ -196,7 +203,10 @@ def _usage_of_output(run: RunState, own: Reading | None) -> Usage | None:
         if own is not None and not run.output.is_whole:
             cause = "not in the output"
             text = f"A provider's stream in a run of %r has no usage, so its tokens are estimated. {_OBSERVED}"
-        if "tokens" not in run.stated.events:  # which replace the estimate
+            if not own.finish_reasons:
+                cause, text = "cut off", f"{_CUT_OFF} If neither did, the handler did not pass on the rest."
+        # The tokens that the application states replace the estimate.
+        if outcome != "cancelled" and "tokens" not in run.stated.events:
             run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
     return None if usage == Usage() else usage
 
@@ -310,10 +320,7 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
         )
     elif unfinished and all(call.call.ended_at is not None and not call.call.is_left for call in unfinished):
         cause = "cut off"
-        text = (
-            "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a "
-            "lower bound. The server, or a proxy before it, broke it off: look at its log."
-        )
+        text = _CUT_OFF
     elif unfinished:
         cause = "not read to its end"
         text = (

@@ -174,6 +174,35 @@ def test_the_remedy_for_a_stream_that_is_passed_on(
     assert line.endswith("with stream_options={'include_usage': True} in the call.")
 
 
+@pytest.mark.parametrize("is_left", [False, True])
+def test_the_remedy_for_a_stream_that_breaks_off_where_it_is_passed_on(
+    is_left: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line of a stream with an error event says that it broke off. There is none if its reader left it."""
+    begun = {"id": "m", "type": "message", "role": "assistant", "model": "claude-3", "usage": {"input_tokens": 70_001}}
+    frames: list[dict[str, Any]] = [
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    ]
+
+    @track_ai(config_key="chat")
+    def handler() -> Iterator[str]:
+        yield from (f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n" for frame in frames)
+
+    stream: Any = handler()
+    if is_left:
+        assert [next(stream), next(stream)]
+        stream.close()
+    else:
+        assert list(stream)
+    [record] = runs.wait()
+    assert record.outcome == ("cancelled" if is_left else "error")
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.lower_bound) == (70_001, True)
+    assert ["ended without a finish reason" in line for line in caplog.messages] == ([] if is_left else [True])
+
+
 @pytest.mark.parametrize("is_read", [True, False])
 def test_the_remedy_for_a_stream_without_an_end(
     is_read: bool, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, caplog: pytest.LogCaptureFixture
