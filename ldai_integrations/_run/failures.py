@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..usage._fields import fields_of
+from ..usage import fields_of
 
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
