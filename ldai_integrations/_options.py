@@ -13,6 +13,8 @@ from .exceptions import ConfigurationError
 T = TypeVar("T")
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+# One status, or the first and the last one.
+_STATUSES = re.compile("[0-9]{3}(-[0-9]{3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,10 @@ def statuses(low: int, high: int) -> Kind:
     def parse(text: str) -> set[int]:
         found: set[int] = set()
         for part in split(text):
-            first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
+            first, last = part[:3], part[-3:]
+            if not _STATUSES.fullmatch(part) or first > last:
+                raise ValueError(part)
+            found.update(range(int(first), int(last) + 1))
         return found
 
     def accepts(value: object) -> bool:
@@ -197,5 +201,12 @@ def pattern(form: str, text: str) -> Kind:
 
 
 def split(text: str) -> list[str]:
-    """Return the parts of a text that commas separate."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Return the parts of a text that commas separate.
+
+    Raises:
+        ValueError: It has none.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError(text)
+    return parts

@@ -212,8 +212,8 @@ class VisitorSettings:
 
 
 def _feedback_from_environment() -> FeedbackSettings | None:
-    keys = split(os.environ.get(_FEEDBACK, ""))
-    return FeedbackSettings(config_keys=keys) if keys else None
+    keys: Any = Option(_FEEDBACK, None, Kind("keys of AI Configs, separated by commas", split)).read()
+    return None if keys is None else FeedbackSettings(config_keys=keys)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

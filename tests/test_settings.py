@@ -92,10 +92,12 @@ def test_the_code_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value in the code wins over the variable, for each setting separately; an empty variable is not set."""
     monkeypatch.setenv("LDAI_FLUSH_TIMEOUT", "2")
     monkeypatch.setenv("LDAI_USAGE_WAIT", "1")
-    monkeypatch.setenv("LDAI_COSTS", "")
+    for variable in ("LDAI_COSTS", "LDAI_ERROR_STATUSES", "LDAI_FEEDBACK_CONFIG_KEYS"):
+        monkeypatch.setenv(variable, " ")
     settings = Settings(usage_wait=0.25)
 
     assert (settings.flush_timeout, settings.usage_wait, settings.costs) == (2.0, 0.25, True)
+    assert (settings.error_statuses, settings.feedback) == (range(500, 600), None)
 
 
 def test_both_ways_to_create_a_tracking(client: LDClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +119,13 @@ def test_both_ways_to_create_a_tracking(client: LDClient, monkeypatch: pytest.Mo
         ("LDAI_USAGE_WAIT", "11", "LDAI_USAGE_WAIT is '11'; use seconds, 0 to 10"),
         ("LDAI_COSTS", "maybe", "LDAI_COSTS is 'maybe'; use on or off"),
         ("LDAI_ERROR_STATUSES", "200", "LDAI_ERROR_STATUSES is '200'; use statuses such as 429,500-599, each "),
+        ("LDAI_ERROR_STATUSES", "599-500", "LDAI_ERROR_STATUSES is '599-500'; use statuses such as 429,500-599, each "),
+        ("LDAI_ERROR_STATUSES", "400-", "LDAI_ERROR_STATUSES is '400-'; use statuses "),
+        ("LDAI_ERROR_STATUSES", "400-500-599", "LDAI_ERROR_STATUSES is '400-500-599'; use statuses "),
+        ("LDAI_ERROR_STATUSES", "1-99999999999", "LDAI_ERROR_STATUSES is '1-99999999999'; use statuses "),
+        ("LDAI_ERROR_STATUSES", ",", "LDAI_ERROR_STATUSES is ','; use statuses "),
+        ("LDAI_FEEDBACK_CONFIG_KEYS", " , ", "LDAI_FEEDBACK_CONFIG_KEYS is ','; use keys of AI Configs, separated by "),
+        ("LDAI_FRAMEWORKS", ",", "LDAI_FRAMEWORKS is ','; use none, or names separated by "),
         ("LDAI_FRAMEWORKS", "langchian", "LDAI_FRAMEWORKS is 'langchian'; use none, or names separated by "),
         ("LDAI_FRAMEWORKS", "off", "LDAI_FRAMEWORKS is 'off'; use none, or names separated by commas: langchain, "),
         ("LDAI_JUDGES", "x", "LDAI_JUDGES is 'x'; use on or off"),
