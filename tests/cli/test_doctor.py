@@ -365,6 +365,17 @@ def test_a_file_with_mistakes(
     assert str(path) in found.remedy
 
 
+def test_a_wrong_setting(
+    configured: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable whose value the application would refuse is a problem, with the words of that error."""
+    monkeypatch.setenv("LDAI_FLUSH", "foo")
+    found = examine(capsys, "chat", status=1)
+
+    assert (found["settings"].level, found["AI Config 'chat'"].level) == ("problem", "ok")
+    assert found["settings"].text == "LDAI_FLUSH is 'foo'; use one of 'auto', 'request', 'shutdown', 'never'"
+
+
 def test_a_missing_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The remedy for a file that does not exist is to create it, or to correct the variable."""
     monkeypatch.setenv("LDAI_CONFIG_FILE", "nope.json")

@@ -12,7 +12,7 @@ from ldclient import Context
 from .config import check_config, known_keys
 from .connection import Target, check_event, check_hosts, check_key, check_runs, connect, find_target, find_warnings
 from .findings import Finding, skipped
-from .process import check_process
+from .process import check_process, check_settings
 
 
 def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool) -> Iterator[Finding]:
@@ -23,6 +23,7 @@ def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool
         ld_context: The context for which an AI Config is evaluated.
         for_anyone: Whether the context is an anonymous user, because the command was given none.
     """
+    yield from check_settings()
     yield from check_process(os.environ, Path.cwd())
     target, findings = find_target(os.environ)
     yield from findings

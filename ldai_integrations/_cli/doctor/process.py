@@ -1,4 +1,4 @@
-"""Check the environment of a process: versions, proxies, and server settings for threads and forks."""
+"""Check the environment of a process: settings, versions, proxies, and server settings for threads and forks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from pathlib import Path
 
 from ..._http import LOOPBACK, split_address
 from ...delivery import DEV_SERVER, SERVERLESS
+from ...exceptions import ConfigurationError
+from ...settings import Settings
 from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
 _MISSING = "(not installed)"
 _FORKED = "loads the application before it forks: each worker restarts the LaunchDarkly client with its first run"
 _NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
+
+
+def check_settings() -> Iterator[Finding]:
+    """Name the first setting whose variable has a value that it does not take."""
+    try:
+        Settings()
+    except ConfigurationError as error:
+        yield problem("settings", str(error), "correct the variable: Tracking.from_env() raises this error")
 
 
 def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
