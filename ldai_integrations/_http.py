@@ -69,18 +69,31 @@ class _LimitedConnection(HTTPConnection):
     """A connection that is shut down if the head of the answer takes too long."""
 
     def getresponse(self) -> Any:
-        """Wait for the head of the answer."""
+        """Wait for the head of the answer.
+
+        Raises:
+            TimeoutError: It takes too long.
+        """
         seconds = max(_HEAD_SECONDS, self.timeout or 0.0)  # urllib3 has set the read timeout
-        watch = threading.Timer(seconds, self._shut_down)
+        is_late = threading.Event()
+        watch = threading.Timer(seconds, self._shut_down, (is_late,))
         watch.daemon = True
         with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
             watch.start()
         try:
-            return super().getresponse()
+            response = super().getresponse()
+            if not is_late.is_set():
+                return response
+            response.close()  # the end of the connection looks like the end of the head
+        except Exception:
+            if not is_late.is_set():
+                raise
         finally:
             watch.cancel()
+        raise TimeoutError(f"the head of the answer took longer than {seconds:g} s")
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, is_late: threading.Event) -> None:
+        is_late.set()
         with suppress(OSError, AttributeError):  # it was closed meanwhile
             self.sock.shutdown(socket.SHUT_RDWR)
 

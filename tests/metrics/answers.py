@@ -35,12 +35,18 @@ FULL = {
 
 @dataclass
 class Answer:
-    """One answer: a status, headers, and a body that is JSON unless it is bytes or an iterator of its parts."""
+    """One answer: a status, headers, and a body that is JSON unless it is bytes or an iterator of its parts.
+
+    Attributes:
+        delay: The time before the answer in seconds.
+        pause: The time before each header in seconds.
+    """
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    pause: float = 0.0
 
 
 @dataclass
@@ -81,6 +87,8 @@ def serving() -> Iterator[API]:
                 headers["Content-Length"] = str(len(body[0]))
             self.send_response(answer.status)
             for name, value in headers.items():
+                self.flush_headers()
+                time.sleep(answer.pause)
                 self.send_header(name, value)
             self.end_headers()
             for part in body:

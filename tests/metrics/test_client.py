@@ -248,6 +248,18 @@ def test_a_server_that_does_not_answer(api: API) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
+def test_headers_that_drip(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends its headers too slowly has not answered in time; what it has sent is not an answer."""
+    monkeypatch.setattr("ldai_integrations._http._HEAD_SECONDS", 0.3)
+    client = MetricsClient(TOKEN, "shop", base_url=api.url, timeout=0.25)
+    headers = {f"X-Header-{number}": "x" for number in range(20)}
+    api.will_answer(*[Answer({}, headers=headers, pause=0.05)] * 5)
+
+    with pytest.raises(MetricsError, match=r"did not answer within 0.25 s, 5 times: "):
+        ask(client)
+
+
+@pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [200, 400, 503])
 def test_a_body_without_an_end(status: int, api: API, client: MetricsClient) -> None:
     """An endless body is an error as soon as it is larger than any real one."""
