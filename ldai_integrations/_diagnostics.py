@@ -61,6 +61,11 @@ class Diagnostics:
         for receive in tuple(receivers):
             receive(kind, message % args)
 
+    def forget(self, kind: str) -> None:
+        """Log the next failures of a kind again, because the former ones are over; their count stays."""
+        with self._lock:
+            self._seen.pop(kind, None)
+
     def counts(self) -> dict[str, int]:
         """Return how often each kind has failed since the start."""
         return dict(self._counts)

@@ -155,7 +155,7 @@ class Tracking:
         """Create a Tracking and its LDClient from the environment, without waiting."""
         settings, sinks = _settings_from(settings), _sinks_from(sinks)  # an error here must leave no client behind
         environ = os.environ if environ is None else environ
-        tracking = cls(client_from_env(environ), settings=settings, sinks=sinks)
+        tracking = cls(client_from_env(environ, process.diagnostics), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ)
         note_ignored(environ, tracking._diagnostics)

@@ -11,7 +11,7 @@ from ldclient import Config
 from ldclient.interfaces import DataSourceState, FeatureStore, UpdateProcessor
 from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 
-from .._diagnostics import logger
+from .._diagnostics import Diagnostics
 from .._files import parse_json, read_flag_bytes
 
 _POLL_SECONDS = 1.0
@@ -31,10 +31,14 @@ class ConfigFile(UpdateProcessor):
         config: The configuration of the LDClient.
         store: The flags of the LDClient.
         ready: Is set when the file has been read.
+        diagnostics: Receives problems with the file: each is logged once, and again after the file was good.
     """
 
-    def __init__(self, path: Path, config: Config, store: FeatureStore, ready: threading.Event) -> None:
+    def __init__(
+        self, path: Path, config: Config, store: FeatureStore, ready: threading.Event, *, diagnostics: Diagnostics
+    ) -> None:
         self._path = path
+        self._diagnostics = diagnostics
         self._sink = config.data_source_update_sink
         self._store = store
         self._ready = ready
@@ -59,13 +63,13 @@ class ConfigFile(UpdateProcessor):
     def _follow(self, signature: object) -> None:
         while not self._stopped.wait(_POLL_SECONDS):
             former, signature = signature, self._signature()
-            if signature is not None and signature != former:
+            if signature != former:
                 self._read()
 
     def _signature(self) -> object:
         try:
             found = self._path.stat()
-        except OSError:  # an editor is replacing it
+        except OSError:
             return None
         return found.st_mtime_ns, found.st_size
 
@@ -74,21 +78,29 @@ class ConfigFile(UpdateProcessor):
             data = read_config_file(self._path)
             (self._sink or self._store).init(data)
         except Exception as exc:  # the SDK raises various ones for flags that it cannot read
-            logger.warning(
-                "An edit of the file %s is not used: it %s. Correct the file. Until then, the AI Configs before the "
-                "edit are served.",
-                self._path,
-                exc,
+            self._diagnostics.note(
+                "config_file_edit",
+                f"{self._path}: {exc}",
+                "The file %s cannot be used now: it %s. Correct it, or put it back. Until then, the AI Configs that it "
+                "had before are served.",
+                str(self._path),
+                str(exc),
             )
             return
+        self._diagnostics.forget("config_file_edit")
         self._is_read = True
         if self._sink is not None:
             self._sink.update_status(DataSourceState.VALID, None)
 
 
-def file_source(path: Path) -> functools.partial[ConfigFile]:
-    """Return the ``update_processor_class`` of a ``Config`` whose AI Configs come from a file."""
-    return functools.partial(ConfigFile, path)
+def file_source(path: Path, diagnostics: Diagnostics | None = None) -> functools.partial[ConfigFile]:
+    """Return the ``update_processor_class`` of a ``Config`` whose AI Configs come from a file.
+
+    Args:
+        path: The file.
+        diagnostics: Receives problems with later edits.
+    """
+    return functools.partial(ConfigFile, path, diagnostics=diagnostics or Diagnostics())
 
 
 def read_config_file(path: Path) -> dict[Any, dict[str, dict[str, Any]]]:
@@ -98,10 +110,14 @@ def read_config_file(path: Path) -> dict[Any, dict[str, dict[str, Any]]]:
         ConfigFileError: If the file cannot be used.
     """
     try:
-        content = parse_json(read_flag_bytes(path))
+        text = read_flag_bytes(path)
     except FileNotFoundError as exc:
         raise ConfigFileError("does not exist") from exc
     except (OSError, ValueError) as exc:
+        raise ConfigFileError(f"cannot be read: {exc}") from exc
+    try:
+        content = parse_json(text)
+    except ValueError as exc:
         raise ConfigFileError(f"cannot be read as JSON: {exc}") from exc
     if not isinstance(content, dict) or not content.keys() & {"flags", "flagValues"}:
         raise ConfigFileError('has no "flags"; use the format of LaunchDarkly\'s file data source')

@@ -64,8 +64,12 @@ def is_serverless(environ: Mapping[str, str] = os.environ) -> bool:
     return any(environ.get(name) for name in SERVERLESS)
 
 
-def client_from_env(environ: Mapping[str, str]) -> LDClient:
+def client_from_env(environ: Mapping[str, str], diagnostics: Diagnostics) -> LDClient:
     """Make the LDClient that the environment describes, without a wait for its connection.
+
+    Args:
+        environ: The environment variables.
+        diagnostics: Receives problems with later edits of a file.
 
     Raises:
         TrackingNotConfiguredError: If none of the three variables is set.
@@ -78,7 +82,7 @@ def client_from_env(environ: Mapping[str, str]) -> LDClient:
     if key:
         return _make(_check_key(key))
     if file:
-        return _start(_config_of_file(Path(file)))
+        return _start(_config_of_file(Path(file), diagnostics))
     raise TrackingNotConfiguredError(not_configured(environ))
 
 
@@ -151,10 +155,10 @@ def _check_address(url: str) -> str:
     return url
 
 
-def _config_of_file(path: Path) -> Config:
+def _config_of_file(path: Path, diagnostics: Diagnostics) -> Config:
     try:
         read_config_file(path)
     except ConfigFileError as exc:
         raise ConfigurationError(f"{CONFIG_FILE} is {str(path)!r}, which {exc}") from exc
     logger.info("AI Configs come from %s. Nothing is reported to LaunchDarkly.", path)
-    return Config("file", update_processor_class=file_source(path), send_events=False)
+    return Config("file", update_processor_class=file_source(path, diagnostics), send_events=False)

@@ -82,22 +82,52 @@ def test_a_tracking_that_nobody_keeps(path: Path, sink: RecordingSink, fresh_pro
     tracking.close()
 
 
-def test_edits_are_followed(tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An edit is served after a second; one that is not JSON is logged, and the former AI Configs stay."""
+def _model(tracking: Tracking) -> str:
+    with track_ai("chat", tracking=tracking) as run:
+        run.discard()
+        return run.model
 
-    def model() -> str:
-        with track_ai("chat", tracking=tracking) as run:
-            run.discard()
-            return run.model
 
+def test_edits_are_followed(tracking: Tracking, path: Path) -> None:
+    """An edit is served after a second, also if the file was replaced."""
     _write(path, model="gpt-4.1")
-    assert eventually(lambda: model() == "gpt-4.1")
-    path.write_text("{", encoding="utf-8")
-    assert eventually(lambda: "it cannot be read as JSON" in caplog.text)
-    assert model() == "gpt-4.1"
+    assert eventually(lambda: _model(tracking) == "gpt-4.1")
     os.remove(path)
     _write(path, model="gpt-5")
-    assert eventually(lambda: model() == "gpt-5")
+    assert eventually(lambda: _model(tracking) == "gpt-5")
+
+
+def test_a_file_that_is_broken_later(
+    fresh_process: EndProcess, tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each problem is counted, and logged once until the file is good again; the former AI Configs stay."""
+
+    def become(text: str | None) -> list[str]:
+        """Change the file, wait until this was noticed, and return the problems that were logged."""
+        count = counted()
+        caplog.clear()
+        if text is None:
+            path.unlink()
+        else:
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+        assert eventually(lambda: counted() == count + 1)
+        assert _model(tracking) == "gpt-4o-mini"
+        return [line.split(": it ")[1].partition(". ")[0] for line in caplog.messages]
+
+    def counted() -> int:
+        return tracking.stats().diagnostics.get("config_file_edit", 0)
+
+    content, new = path.read_text(encoding="utf-8"), path.with_name("new.json")
+    assert become(None) == ["does not exist"]
+    assert become("{} {}")[0].startswith("cannot be read as JSON: Extra data")
+    assert become(None) == []
+    assert become('{"flags": 3}') == ["has 'flags', which is not an object"]
+    path.write_text(content.replace("gpt-4o-mini", "gpt-5"), encoding="utf-8")
+    assert eventually(lambda: _model(tracking) == "gpt-5")
+    path.write_text(content, encoding="utf-8")
+    assert eventually(lambda: _model(tracking) == "gpt-4o-mini")
+    assert become(None) == ["does not exist"]
 
 
 @pytest.mark.parametrize(
