@@ -158,7 +158,7 @@ class Tracking:
         tracking = cls(client_from_env(environ, process.diagnostics), settings=settings, sinks=sinks)
         tracking._owns_client = True
         tracking._dev_warnings = watch_dev_server(environ)
-        note_ignored(environ, tracking._diagnostics)
+        note_ignored(environ, process.diagnostics)  # once, however many Trackings there are
         process.check_owners(tracking)
         process.keep(tracking)  # its client goes on until it is closed
         tracking._services.start.begin(tracking.client, tracking._diagnostics, tracking.settings.start_wait)

@@ -49,7 +49,7 @@ def sink() -> RecordingSink:
 
 
 @pytest.fixture
-def tracking(path: Path, sink: RecordingSink) -> Iterator[Tracking]:
+def tracking(fresh_process: EndProcess, path: Path, sink: RecordingSink) -> Iterator[Tracking]:
     """Return a Tracking whose AI Configs come from the file."""
     tracking = Tracking.from_env(environ={"LDAI_CONFIG_FILE": str(path)}, sinks=[sink])
     yield tracking
@@ -97,9 +97,7 @@ def test_edits_are_followed(tracking: Tracking, path: Path) -> None:
     assert eventually(lambda: _model(tracking) == "gpt-5")
 
 
-def test_a_file_that_is_broken_later(
-    fresh_process: EndProcess, tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_broken_later(tracking: Tracking, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each problem is counted, and logged once until the file is good again; the former AI Configs stay."""
 
     def become(text: str | None) -> list[str]:

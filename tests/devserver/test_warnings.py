@@ -13,6 +13,7 @@ from ldclient import Config, LDClient
 from ldai_integrations import Tracking, cli, track_ai
 from ldai_integrations.devserver import DevServer
 
+from ..conftest import EndProcess
 from ..waiting import eventually
 from .samples import FLAGS, variation
 
@@ -103,18 +104,22 @@ def test_estimated_tokens_are_on_the_page(chat: DevServer) -> None:
     tracking.close()
 
 
-def test_a_dev_server_in_the_place_of_launchdarkly(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
-    """The key of a LaunchDarkly environment next to LDAI_DEV_SERVER is one warning, without the key."""
-    tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": chat.url, "LAUNCHDARKLY_SDK_KEY": REAL_KEY})
+def test_a_dev_server_in_the_place_of_launchdarkly(
+    fresh_process: EndProcess, chat: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key of a LaunchDarkly environment next to LDAI_DEV_SERVER is one warning in a process, without the key."""
+    environ = {"LDAI_DEV_SERVER": chat.url, "LAUNCHDARKLY_SDK_KEY": REAL_KEY}
+    tracking = Tracking.from_env(environ=environ)
     assert tracking.stats().diagnostics == {"dev_server": 1}
     assert eventually(lambda: kinds(chat) == ["dev_server"])
     tracking.close()
+    Tracking.from_env(environ=environ).close()
     [line] = caplog.messages
     assert line.startswith("LDAI_DEV_SERVER is set, so LaunchDarkly is not used, although LAUNCHDARKLY_SDK_KEY has")
     assert REAL_KEY not in line
 
 
-def test_a_file_that_is_not_used(chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_not_used(fresh_process: EndProcess, chat: DevServer, caplog: pytest.LogCaptureFixture) -> None:
     """A dev server comes before a file of AI Configs, which is one warning."""
     environ = {"LDAI_DEV_SERVER": chat.url, "LDAI_CONFIG_FILE": "configs.json"}
     tracking = Tracking.from_env(environ=environ)
