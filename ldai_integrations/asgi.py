@@ -123,7 +123,9 @@ class ASGITrackingMiddleware:
         services = self._requests.services
         flushing = services.flushing
         with services.diagnostics.guard("start", "lifespan"):
-            flushing.ensure_started()  # a server may have forked after the import; here it delays no request
+            # A server may have forked after the import. Here, neither the restart nor a thread delays a request.
+            flushing.ensure_started()
+            flushing.worker.start()
             await services.start.await_end()
             # tiktoken holds Python's global lock while it loads an encoding. Here no request has to wait for it.
             await call_off_loop(lambda: warm_up(timeout=services.settings.start_wait))

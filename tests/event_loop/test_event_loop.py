@@ -203,6 +203,25 @@ def test_records_with_receivers(measure: Measure, track: Decorate, records: list
     assert len(records) == 2
 
 
+def test_the_first_request_starts_no_thread(tracking: Tracking) -> None:
+    """An application that is served has its threads: under load, the start of one takes long."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            with track_ai("chat", tracking=tracking):
+                pass
+        threads.append(set(threading.enumerate()))
+
+    async def serve() -> None:
+        middleware = ASGITrackingMiddleware(app, tracking)
+        await middleware({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+        await request(middleware)
+
+    threads: list[set[threading.Thread]] = []
+    asyncio.run(serve())
+    assert threads[1] <= threads[0]
+
+
 @pytest.mark.parametrize("receiver", [None, "records"])
 def test_loading_an_encoding(tracking: Tracking, request: pytest.FixtureRequest, receiver: str | None) -> None:
     """The first run that needs an encoding does not load it on the event loop, even if its record is built there."""
