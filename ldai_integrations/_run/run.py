@@ -52,8 +52,8 @@ class Run:
         return hash(self._state)
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else "open"
-        return f"<Run of {self.config_key!r}, {state}, {len(self._state.ledger)} provider calls>"
+        state, calls = "finished" if self.finished else "open", len(self._state.ledger)
+        return f"<Run of {self.config_key!r}, {state}, {calls} provider call{'' if calls == 1 else 's'}>"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> NoReturn:

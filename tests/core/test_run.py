@@ -38,6 +38,23 @@ def test_what_a_provider_call_needs(tracking: Tracking) -> None:
         assert run.messages() == [{"role": "system", "content": "You help Acme."}]
 
 
+def test_how_a_run_looks(tracking: Tracking) -> None:
+    """The text of a run says its state and how many provider calls it has."""
+    answer = {"object": "chat.completion", "model": "gpt-4o", "choices": [{"finish_reason": "stop"}]}
+    with block(tracking) as run:
+        texts = [repr(run)]
+        for number in "ab":
+            run.observe({**answer, "id": number})
+            texts.append(repr(run))
+
+    assert texts == [
+        "<Run of 'chat', open, 0 provider calls>",
+        "<Run of 'chat', open, 1 provider call>",
+        "<Run of 'chat', open, 2 provider calls>",
+    ]
+    assert repr(run) == "<Run of 'chat', finished, 2 provider calls>"
+
+
 def test_an_agents_instructions(tracking: Tracking) -> None:
     """The instructions of an agent come as a system message."""
     with block(tracking, "agent", mode="agent", variables={"company": "Acme"}) as run:
