@@ -25,6 +25,13 @@ from .tracking import Tracking, check_tracking
 
 __all__ = ["track_ai"]
 
+
+class _Foreign:
+    """A type that no handler names."""
+
+
+# A function whose first parameter accepts any object. The string is for Python 3.10, which cannot evaluate it.
+A = TypeVar("A", bound="Callable[Concatenate[_Foreign, ...], object]")
 F = TypeVar("F", bound=Callable[..., object])
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -46,6 +53,10 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
     Put it directly above the function, below the route. It accepts functions, coroutine functions, generators,
     async generators, methods and callable objects, and follows what they return to its end. If a middleware or another
     decorator has opened a run with the same config key, it joins that run.
+
+    The parameter with the annotation ``Run`` gets the run, at any position. If it is the first one of a function, type
+    checkers know the exact signature for callers. As the second or third one, also after ``self``, they do not check
+    the arguments. At a later position or after ``*``, they ask callers for the run, although the call is right.
 
     Args:
         config_key: The key of the AI Config.
@@ -85,6 +96,11 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         check_tracking(tracking)
         self._opener = Opener(options, variables, ld_context, on_disabled, tracking)
         self._blocks: list[_Block] = []
+
+    # Such a function accepts a run as well, but does not ask for one.
+
+    @overload
+    def __call__(self, func: A) -> A: ...
 
     @overload
     def __call__(self, func: Callable[Concatenate[Run, P], T]) -> Callable[P, T]: ...

@@ -43,6 +43,12 @@ def with_run_between(question: str, run: Run, tone: str = "kind") -> int:
 
 
 @tracked
+def with_any_object(payload: object, tone: str = "kind") -> int:
+    """Answer any object, such as a request of a framework without types."""
+    return len(f"{payload} {tone}")
+
+
+@tracked
 async def coroutine(run: Run, request: Request) -> bytes:
     """Answer a request."""
     return await request.body() + run.model.encode()
@@ -89,6 +95,7 @@ async def check_calls() -> None:
     assert_type(with_run_last("Who?", "kind"), int)
     assert_type(with_run_last(question="Who?", tone="kind"), int)
     assert_type(with_run_between("Who?", tone="kind"), int)
+    assert_type(with_any_object({"question": "Who?"}, tone="kind"), int)
     assert_type(await coroutine(Request({"type": "http"})), bytes)
     assert_type(generator("Who?"), Iterator[str])
     assert_type(async_generator(3), AsyncIterator[int])
@@ -105,6 +112,7 @@ def check_mistakes() -> None:
     """Make the mistakes that a type checker must find; an unused ``type: ignore`` is an error."""
     plain(3)  # type: ignore[arg-type]
     with_run(current_run(), "Who?")  # type: ignore[arg-type, call-arg]
+    with_any_object()  # type: ignore[call-arg]
     generator()  # type: ignore[call-arg]
 
 
