@@ -26,7 +26,6 @@ _MOST_UNKNOWN = 64
 _LANGGRAPH_MODES = ("values", "updates", "messages", "custom", "checkpoints", "tasks", "debug")
 # Fields that hold a provider's response in another object, in the order in which they are searched. Exceptions:
 # ``completion`` of openai's LengthFinishReasonError, ``last_completion`` of instructor, ``run_data`` of openai-agents.
-# ``_state`` is where pydantic-ai 1 keeps what its ``usage()`` returns.
 _HOLDERS = (
     "response",
     "data",
@@ -48,7 +47,6 @@ _HOLDERS = (
     "value",
     "kwargs",
     "run_data",
-    "_state",
 )
 # Lines of Server-Sent Events that only providers send.
 _MARK = re.compile(r"data: ?\[DONE\]|event: ?(response\.|message_|content_block_|ping)")

@@ -200,6 +200,7 @@ class CallDraft:
         further: The counts of what another model did for the call, and the model's name, by the place in the response.
             They are not in the usage object of the response.
         fallbacks: How many models declined before another one went on with the answer.
+        lacks_calls: Whether a framework made more calls, of whose tokens nothing is known.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
@@ -225,6 +226,7 @@ class CallDraft:
     billed: Usage | None = None
     further: dict[str, tuple[Counts, str]] = field(default_factory=dict)
     fallbacks: int = 0
+    lacks_calls: bool = False
     has_wrong_counts: bool = False
     has_fees: bool = False
 
@@ -256,12 +258,12 @@ class CallDraft:
         return self.fallbacks > 0 and ("fallback_message" not in kinds or answers <= self.fallbacks)
 
     def usage(self) -> Usage | None:
-        """Return the usage of the call with that of other models; a lower bound if it lacks passes."""
+        """Return the usage of the call with that of other models; a lower bound if it lacks passes or calls."""
         usage = self._usage_of_response()
         if usage is None:
             return None
         usage = reduce(add, (counts.usage() for counts, _ in self.further.values()), usage)
-        return replace(usage, lower_bound=True) if self.lacks_passes else usage
+        return replace(usage, lower_bound=True) if self.lacks_passes or self.lacks_calls else usage
 
     def _usage_of_response(self) -> Usage | None:
         """Return the usage of the response, completed by what Bedrock counted."""

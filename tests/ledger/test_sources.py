@@ -164,18 +164,19 @@ def agents_result(*calls: tuple[int, int]) -> Any:
 
 
 class PydanticResult(Fields):
-    """A result as pydantic-ai has it, whose usage is a method."""
+    """A result as pydantic-ai has it, whose messages are what a method returns."""
 
-    _state: Any
+    messages: list[Any]
 
-    def usage(self) -> Any:
-        """Return the sum."""
-        return self._state.usage
+    def new_messages(self) -> list[Any]:
+        """Return the messages of the run."""
+        return self.messages
 
 
 def pydantic_result(*calls: tuple[int, int]) -> Any:
-    """Return a result as pydantic-ai has it, which sums up its calls."""
-    return PydanticResult(output="Hello", _state=Fields(usage=usage_of(*calls)))
+    """Return a result as pydantic-ai has it, with its calls one by one and their sum."""
+    said = [Fields(kind="response", parts=[], usage=usage_of(call), state="complete") for call in calls]
+    return PydanticResult(output="Hello", messages=said, _state=Fields(usage=usage_of(*calls)))
 
 
 def sum_as_dict(*calls: tuple[int, int]) -> Any:
@@ -213,7 +214,7 @@ def test_aggregates(
 def test_an_aggregate_alone(runs: RecordingSink) -> None:
     """The sum alone is what the run used."""
     with track_ai(config_key="chat") as run:
-        run.observe(pydantic_result((334, 45)))
+        run.observe(sum_as_dict((334, 45)))
     assert total(runs.wait()[0]) == (334, 45)
 
 
@@ -237,7 +238,7 @@ def test_an_aggregate_with_more(provider: Provider, openai: Any, runs: Recording
     client = wrap_client(openai)
     with track_ai(config_key="chat") as run:
         client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
-        run.observe(pydantic_result((9000, 5000)))
+        run.observe(sum_as_dict((9000, 5000)))
     usage = runs.wait()[0].usage
     assert usage is not None
     assert usage.lower_bound

@@ -443,6 +443,98 @@ def test_zeros_of_pydantic_ai_are_no_usage() -> None:
     assert reading.usage is None
 
 
+class PydanticAIResult:
+    """The result of an agent of pydantic-ai 1, whose usage is a method."""
+
+    def __init__(self, *messages: Any, requests: int) -> None:
+        self._messages = list(messages)
+        self._state = SimpleNamespace(usage=SimpleNamespace(input_tokens=71, output_tokens=31, requests=requests))
+
+    def new_messages(self) -> list[Any]:
+        """Return the messages of this run."""
+        return self._messages
+
+    def usage(self) -> Any:
+        """Return the usage that other runs may share."""
+        return self._state.usage
+
+
+@pytest.mark.parametrize("requests", [2, 3])
+def test_a_result_of_pydantic_ai_is_the_calls_of_its_run(requests: int) -> None:
+    """A result has the responses of its run, and is a lower bound if its usage has more requests than these."""
+    result = PydanticAIResult(
+        SimpleNamespace(kind="request", parts=[]),
+        pydantic_ai_response(provider_response_id=None),
+        pydantic_ai_response(provider_response_id=None),
+        requests=requests,
+    )
+    reading = read(result)
+
+    assert reading is not None
+    assert len(reading.calls) == 2
+    assert reading.usage == Usage(40, 18, 58, lower_bound=requests > 2)
+
+
+def test_results_of_pydantic_ai_in_a_list_are_calls_of_their_own() -> None:
+    """Two results without the provider's ids are two calls."""
+    reading = read([PydanticAIResult(pydantic_ai_response(provider_response_id=None), requests=1) for _ in range(2)])
+
+    assert usages(reading) == [ONE, ONE]
+
+
+class BrokenResult:
+    """A result whose method fails."""
+
+    usage = SimpleNamespace(input_tokens=20, output_tokens=9)
+
+    def new_messages(self) -> list[Any]:
+        """Fail."""
+        raise RuntimeError
+
+
+def test_a_result_whose_messages_cannot_be_read() -> None:
+    """The failure of a foreign object is not that of the application."""
+    assert usages(read(BrokenResult())) == [ONE]
+
+
+def strands_result(*cycles: tuple[int, int]) -> Any:
+    """Return the result of an agent of Strands, which has answered before."""
+    usages = [{"inputTokens": read, "outputTokens": written} for read, written in cycles]
+    last = SimpleNamespace(cycles=[SimpleNamespace(usage=usage) for usage in usages]) if cycles else None
+    total = {"inputTokens": 70001, "outputTokens": 13337, "totalTokens": 83338}
+    metrics = SimpleNamespace(accumulated_usage=total, latest_agent_invocation=last)
+    return SimpleNamespace(message={"role": "assistant", "content": [{"text": "Noon"}]}, metrics=metrics)
+
+
+def test_a_result_of_strands_is_the_calls_of_its_last_invocation() -> None:
+    """Each cycle is a call, and the total of the agent's life is not read."""
+    reading = read([strands_result((20, 9), (20, 9)), strands_result((20, 9))])
+
+    assert usages(reading) == [ONE, ONE, ONE]
+
+
+def test_a_cycle_of_strands_without_usage() -> None:
+    """A cycle without usage makes the others a lower bound."""
+    assert usages(read(strands_result((20, 9), (0, 0)))) == [Usage(20, 9, 29, lower_bound=True)]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param(strands_result(), id="strands before invocations"),
+        pytest.param(strands_result((0, 0)), id="strands without usage"),
+        pytest.param({"raw": "Noon", "token_usage": CHAT}, id="crew"),
+        pytest.param(SimpleNamespace(raw="Noon", agent_role="r", usage_metrics=CHAT), id="crewai's agent"),
+    ],
+)
+def test_totals_that_outlive_a_run_are_not_its_usage(result: Any) -> None:
+    """The total of an agent's or a model's life is not the usage of a run, which is unknown: its text is estimated."""
+    reading = read(result)
+
+    assert reading is not None
+    assert (reading.usage, reading.text) == (None, "Noon")
+
+
 @pytest.mark.parametrize("observed", ["result", "usage"])
 def test_zeros_of_another_framework_are_no_usage(observed: str) -> None:
     """A framework counts zeros if the provider sends no usage, as AutoGen in streams: it is unknown."""

@@ -122,22 +122,11 @@ def test_a_response_inside_something_else(holder: str) -> None:
             Usage(20, 9, 29, cached_input_tokens=4, reasoning_tokens=6),
             id="ai sdk",
         ),
-        pytest.param(
-            {"raw": "Hi", "token_usage": {**CHAT, "cached_prompt_tokens": 4}},
-            Usage(20, 9, 29, cached_input_tokens=4),
-            id="crewai",
-        ),
-        pytest.param(
-            thing({"_state": {"usage": {"input_tokens": 20, "output_tokens": 9, "cache_read_tokens": 4}}}),
-            Usage(20, 9, 29, cached_input_tokens=4),
-            id="pydantic-ai 1",
-        ),
         pytest.param(SimpleNamespace(raw=thing(COMPLETION), additional_kwargs={}), ONE, id="llama-index"),
         pytest.param({"replies": [SimpleNamespace(meta={"usage": CHAT})]}, ONE, id="haystack"),
         pytest.param(
             thing({"content": "Hi", "token_usage": {"input_tokens": 20, "output_tokens": 9}}), ONE, id="smolagents"
         ),
-        pytest.param(thing({"metrics": {"accumulated_usage": CHAT}}), ONE, id="strands"),
         pytest.param(
             message(usage_metadata=None, response_metadata={"prompt_eval_count": 20, "eval_count": 9}),
             ONE,

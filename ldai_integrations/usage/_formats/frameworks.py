@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..._diagnostics import raise_if_from_signal
 from ...records import Usage
-from .._counts import add_up
+from .._counts import add_up, read_counts
 from .._draft import LONGEST_NAME, Draft
-from .._fields import dig, fields_of, get, is_list, is_number, is_record, items, number, text, to_json
+from .._fields import dig, fields_of, get, is_a, is_list, is_number, is_record, items, number, text, to_json
 from .._readings import Reading
 from .._shapes import LAUNCHDARKLY
 from .openai import add_output
@@ -146,12 +147,37 @@ def read_agents(event: object, draft: Draft) -> bool:
 
 
 def read_pydantic_ai(event: object, draft: Draft) -> bool:
-    """Read a model response of pydantic-ai; return whether it is one."""
+    """Read a model response of pydantic-ai, or the result of an agent: the responses among the messages of its run.
+
+    Other runs may share the usage of a result: runs before it, and those of agents that its tools call. If it has more
+    requests than there are responses, some calls may be missing.
+    """
+    messages = _new_messages(event)
+    if messages is None:
+        return _read_model_response(event, draft)
+    draft.begin(whole=True)
+    places = ((message, f"{draft.entry} message {position}") for position, message in enumerate(messages))
+    responses = sum(_read_model_response(message, draft, place) for message, place in places)
+    draft.call.lacks_calls = (number(dig(event, "_state.usage.requests", "usage.requests")) or 0) > responses
+    return True
+
+
+def _new_messages(result: Any) -> list[object] | None:
+    """Return the messages of the run that a result of pydantic-ai is about; ``None`` if it is not such a result."""
+    try:
+        return list(items(result.new_messages())) if hasattr(type(result), "new_messages") else None
+    except Exception as exc:  # another library's object
+        raise_if_from_signal(exc)
+        return None
+
+
+def _read_model_response(event: object, draft: Draft, place: str = "") -> bool:
+    """Read a model response; one without an id is known by its place."""
     parts, usage = get(event, "parts"), get(event, "usage")
     if text(get(event, "kind")) != "response" or not is_list(parts) or usage is None:
         return False
-    name = get(event, "provider_response_id")
-    draft.begin(text(name), whole=True)
+    name = text(get(event, "provider_response_id"))
+    draft.begin(name or place, whole=True)
     draft.identify(name)
     draft.name_model(get(event, "model_name"))
     reason = dig(event, "provider_details.finish_reason") or get(event, "finish_reason")
@@ -168,6 +194,41 @@ def read_pydantic_ai(event: object, draft: Draft) -> bool:
             draft.add_reasoning(get(part, "content"))
         elif kind == "tool-call":
             draft.call_tool(None, get(part, "tool_name"), to_json(get(part, "args")))
+    return True
+
+
+def read_strands(event: object, draft: Draft) -> bool:
+    """Read the result of an agent of Strands: the calls of its last invocation, each of which is a cycle.
+
+    The totals of a result are those of the agent's whole life. A cycle may have made no call, or one without usage.
+    """
+    metrics = get(event, "metrics")
+    if not read_counts(get(metrics, "accumulated_usage")):
+        return False
+    if draft.pieces and not draft.has_whole:  # the last event of a stream, whose other events contain the calls
+        return True
+    draft.begin(whole=True)
+    usages = [get(cycle, "usage") for cycle in items(dig(metrics, "latest_agent_invocation.cycles"))]
+    counted = [one for one in usages if number(get(one, "inputTokens")) or number(get(one, "outputTokens"))]
+    for position, usage in enumerate(counted):
+        draft.begin(f"{draft.entry} cycle {position}", whole=True)
+        draft.count(usage)
+    draft.call.lacks_calls |= len(counted) < len(usages)
+    for part in items(dig(event, "message.content")):
+        draft.add_text(get(part, "text"))
+    return True
+
+
+def read_crewai(event: object, draft: Draft) -> bool:
+    """Read the result of a crew or an agent of CrewAI, without its usage.
+
+    CrewAI counts the tokens of a model object for as long as it lives, for all requests that share it.
+    """
+    words = get(event, "raw")
+    if not is_a(words, str) or not read_counts(get(event, "token_usage", "usage_metrics")):
+        return False
+    draft.begin(whole=True)
+    draft.add_text(words)
     return True
 
 
