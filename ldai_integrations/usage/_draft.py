@@ -53,6 +53,7 @@ class Draft:
         has_whole: Whether there was a whole response, and not only events of a stream.
         has_start: Whether there was the first event of a stream, which says so.
         has_part: Whether there was an event that says that its answer goes on.
+        has_cached: Whether there was an answer of a framework's cache, of which nothing else is noted.
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,7 @@ class Draft:
         self.has_whole = False
         self.has_start = False
         self.has_part = False
+        self.has_cached = False
 
     # The current call
 
@@ -303,7 +305,10 @@ class Draft:
 
     def reading(self) -> Reading:
         """Return what is known so far."""
-        parts = [self._read(call) for call in self._calls if not call.is_empty] or [self._read(self.call)]
+        parts = [self._read(call) for call in self._calls if not call.is_empty]
+        if not parts and self.has_cached:
+            return Reading(is_whole=True, is_cached=True)
+        parts = parts or [self._read(self.call)]
         if len(parts) == 1:
             return parts[0]
         return Reading(

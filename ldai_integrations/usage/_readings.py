@@ -63,6 +63,7 @@ class Reading:
         is_whole: Whether a whole response was read, and not only events of a stream.
         is_start: Whether the first event of a stream was read that says so.
         is_part: Whether an event was read that says that its answer goes on.
+        is_cached: Whether nothing was read but answers of a framework's cache, which are not provider calls.
     """
 
     usage: Usage | None = None
@@ -86,14 +87,15 @@ class Reading:
     is_whole: bool = field(default=False, repr=False, compare=False)
     is_start: bool = field(default=False, repr=False, compare=False)
     is_part: bool = field(default=False, repr=False, compare=False)
+    is_cached: bool = field(default=False, repr=False, compare=False)
 
     @property
     def calls(self) -> tuple[Reading, ...]:
-        """One reading for each provider call; only this one if the response is a single call.
+        """One reading for each provider call; only this one if the response is a single call, and none of a cache.
 
         A sum that a framework reports without the single calls is one reading without ids.
         """
-        return self.parts or (self,)
+        return () if self.is_cached else self.parts or (self,)
 
     @property
     def has_output(self) -> bool:

@@ -169,3 +169,35 @@ def test_a_call_after_one_of_a_wrapped_client_is_another_one(record_of: RecordOf
 
     record = record_of(work)
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+
+
+def test_an_observed_answer_of_the_cache_is_no_provider_call(
+    launchdarkly: OfflineLaunchDarkly, runs: RecordingSink, provider: Provider
+) -> None:
+    """An answer that LangChain has cached costs nothing, whether it is observed alone, in a list or in a state."""
+    pytest.importorskip("langchain_openai")
+    from langchain_core.caches import InMemoryCache
+    from langchain_core.messages import HumanMessage
+
+    model = _openai(provider.url)
+    model.cache = InMemoryCache()
+    provider.serve(tokens=(70001, 13337))
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        run.observe(model.invoke("Hi"))
+    provider.serve(tokens=(20011, 3001))
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        run.observe(model.invoke("Hi"))
+        run.observe([model.invoke("Hi"), model.invoke("Hi")])
+        run.observe({"messages": [HumanMessage("Hi"), model.invoke("Hi"), model.invoke("Where is my parcel?")]})
+        run.observe(model.generate([[HumanMessage("Hi")]]))
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        run.observe(model.invoke("Hi"))
+    paid, both, cached = runs.wait(3)
+
+    assert len(provider.requests) == 2
+    assert [record.calls for record in (paid, both, cached)] == [1, 1, 0]
+    assert both.usage is not None
+    assert (both.usage.input_tokens, both.usage.output_tokens) == (20011, 3001)
+    assert (both.usage.source, both.usage.lower_bound) == ("provider", False)
+    assert (cached.outcome, cached.usage) == ("discarded", None)
+    assert "observe_unknown" not in launchdarkly.tracking.stats().diagnostics

@@ -94,6 +94,9 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
     metadata = get(message, "response_metadata")
     if kind not in _AI or not is_record(metadata):
         return False
+    if dig(message, "usage_metadata.total_cost") == 0:  # so LangChain marks an answer from its cache
+        draft.has_cached = True
+        return True
     name = text(get(message, "id"))
     if name.startswith(_LANGCHAIN_IDS):  # the first chunk of OpenAI's Responses API has the provider's id
         draft.add_alias(name)
@@ -107,20 +110,24 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
         draft.count(get(metadata, "token_usage", "usage", "usage_metadata")) or draft.count(metadata)
     draft.name_model(get(metadata, "model_name", "model", "model_id"))
     draft.finish(get(metadata, "finish_reason", "stop_reason", "done_reason", "status"))
-    if known and kind == "ai":  # a state repeats what chunks or an earlier state contained
-        return True
+    if not (known and kind == "ai"):  # a state repeats what chunks or an earlier state contained
+        _add_content(message, draft)
+    return True
+
+
+def _add_content(message: Any, draft: Draft) -> None:
+    """Add the text, the reasoning and the tool calls of a message."""
     content = get(message, "content")
     draft.add_text(content)
     for part in items(content):
         draft.add_text(part) or draft.add_text(get(part, "text")) or draft.add_reasoning(get(part, "thinking"))
     draft.add_reasoning(dig(message, "additional_kwargs.reasoning_content"))
-    if kind == "AIMessageChunk":
+    if text(get(message, "type")) == "AIMessageChunk":
         for call in items(get(message, "tool_call_chunks")):
             draft.call_tool(number(get(call, "index")) or 0, get(call, "name"), get(call, "args"))
     else:
         for call in items(get(message, "tool_calls")):
             draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
-    return True
 
 
 def read_agents(event: object, draft: Draft) -> bool:
