@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -84,8 +85,8 @@ class UsageSpanProcessor(SpanProcessor):
         provider.add_span_processor(UsageSpanProcessor())
 
     A span that starts inside a run and is a call of a model is a provider call of that run. Its tokens are read from
-    the GenAI conventions, or from the attributes of OpenLLMetry and OpenInference. A call without tokens that failed
-    is a failed call. No call counts twice:
+    the GenAI conventions, or from the attributes of OpenLLMetry and OpenInference. A call without tokens and without a
+    finish reason whose span is an error is a failed call. No call counts twice:
 
     - A call that a wrapped client or ``run.observe`` has seen is recognized by its response id or its tokens.
     - In a run whose handler reports its tokens with ``run.add_usage``, spans are not counted.
@@ -123,11 +124,14 @@ class UsageSpanProcessor(SpanProcessor):
             reading, spans = read_span(span.attributes), _spans[run]
             if reading is None or not spans.end(span_id, has_tokens=reading.usage is not None):
                 return
-            if reading.usage is None and span.status.status_code is StatusCode.ERROR:
+            # Some instrumentations end the span of a stream that nobody reads to its end as a failure.
+            is_finished = not set(reading.finish_reasons) <= {"error"}
+            if reading.usage is None and span.status.status_code is StatusCode.ERROR and not is_finished:
                 reading = replace(reading, error=str((span.attributes or {}).get("error.type") or "error"))
-            call = run.ledger.begin("span")
+            call, now, epoch = run.ledger.begin("span"), run.services.clock(), time.time_ns()
             call.read = lambda: reading if spans.is_call(span_id) else None
-            call.end(run.services.clock())
+            call.started_at = now - (epoch - (span.start_time or epoch)) / 1e9
+            call.end(now - (epoch - (span.end_time or epoch)) / 1e9)
 
     def shutdown(self) -> None:
         """Do nothing: there is nothing to send."""

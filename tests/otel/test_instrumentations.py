@@ -116,6 +116,26 @@ def test_a_streaming_handler(tracking: Tracking, sink: RecordingSink, model: Ope
     assert sink.records[0].time_to_first_token_ms is None  # a span does not tell it
 
 
+def test_a_reader_that_stops_at_the_finish_reason(tracking: Tracking, sink: RecordingSink, model: OpenAI) -> None:
+    """A handler that stops reading at the finish reason is a success, and its tokens are an estimate."""
+
+    @track_ai("bot", tracking=tracking)
+    def handler() -> str:
+        words = ""
+        for chunk in model.chat.completions.create(**STREAMED):
+            words += chunk.choices[0].delta.content or ""
+            if chunk.choices[0].finish_reason:
+                break
+        return words
+
+    assert handler()
+    [record] = sink.wait()
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 1, 0)
+    assert record.finish_reasons == ("stop",)
+    assert record.usage is not None
+    assert record.usage.estimated >= {"output_tokens"}
+
+
 def test_an_async_call(tracking: Tracking, sink: RecordingSink, model_server: str, model: OpenAI) -> None:
     """The same holds for an async client."""
 

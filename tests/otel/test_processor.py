@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -13,7 +14,7 @@ from opentelemetry.trace import StatusCode
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.opentelemetry import UsageSpanProcessor
 from ldai_integrations.records import Usage
-from ldai_integrations.testing import RecordingSink
+from ldai_integrations.testing import Clock, RecordingSink
 from ldai_integrations.usage import read_span
 
 from .conftest import Telemetry
@@ -211,6 +212,53 @@ def test_a_fallback(tracking: Tracking, telemetry: Telemetry, sink: RecordingSin
 
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
     assert record.usage == Usage(20, 8, 28)
+
+
+@pytest.mark.parametrize(("reason", "failed_calls"), [("stop", 0), ("error", 1)])
+def test_a_reader_that_stops_at_the_finish_reason(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, reason: str, failed_calls: int
+) -> None:
+    """A call whose answer was complete did not fail, although an instrumentation says that its span did."""
+
+    def handler() -> str:
+        failed_span(telemetry, **{"error.type": "_OTHER", "gen_ai.response.finish_reasons": [reason]})
+        return "Your parcel is here."
+
+    track_ai("bot", tracking=tracking)(handler)()
+    [record] = sink.wait()
+
+    assert (record.calls, record.failed_calls) == (1, failed_calls)
+    assert record.outcome == ("error" if failed_calls else "success")
+    assert (record.usage is not None and record.usage.estimated >= {"output_tokens"}) is not bool(failed_calls)
+
+
+def test_a_call_that_succeeds_while_another_one_fails(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, clock: Clock
+) -> None:
+    """A call replaces one that had started before and fails later."""
+    with track_ai("bot", tracking=tracking):
+        lost = telemetry.tracer.start_span("chat", start_time=time.time_ns() - 5_000_000_000)
+        telemetry.call(gen_ai__usage__input_tokens=70001, gen_ai__usage__output_tokens=13337)
+        clock.advance(1_000)
+        lost.set_attribute("gen_ai.operation.name", "chat")
+        lost.set_status(StatusCode.ERROR)
+        lost.end()
+    [record] = sink.wait()
+
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+
+
+def test_calls_are_in_the_order_of_their_starts(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call that starts first is the first one, even if its span is reported last and has times of its own."""
+    second = time.time_ns()
+    with track_ai("bot", tracking=tracking):
+        first = telemetry.tracer.start_span("first", start_time=second - 5_000_000_000)
+        for span, reason, at in ((telemetry.tracer.start_span("second"), "length", None), (first, "stop", second)):
+            span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.response.finish_reasons": [reason]})
+            span.end(at)
+    [record] = sink.wait()
+
+    assert record.finish_reasons == ("stop", "length")
 
 
 def test_embeddings(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
