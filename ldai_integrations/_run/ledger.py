@@ -26,7 +26,7 @@ Source = Literal["client", "framework", "observed", "span", "sdk"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 _MOST_KEPT = 8_000_000
-# The SDK reports the duration of a call in whole milliseconds.
+# The SDK reports the duration of a call in whole milliseconds, and a span has the times of another clock, in seconds.
 _ROUNDED = 0.001
 
 
@@ -153,8 +153,8 @@ class ProviderCall:
 
     def overlaps(self, other: ProviderCall) -> bool:
         """Return whether both calls were in progress at some time."""
-        return (self.ended_at is None or other.started_at <= self.ended_at) and (
-            other.ended_at is None or self.started_at <= other.ended_at
+        return (self.ended_at is None or other.started_at <= self.ended_at + _ROUNDED) and (
+            other.ended_at is None or self.started_at <= other.ended_at + _ROUNDED
         )
 
     def encloses(self, other: ProviderCall) -> bool:
