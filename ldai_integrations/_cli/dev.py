@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib.metadata import version
@@ -56,16 +56,12 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
     path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     configs = path if path is not None else json.loads(sample())
-    with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop:
-        prices = _load_prices()
+    prices = _load_prices()
+    with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop, ExitStack() as running:
         try:
-            with DevServer(
-                configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key, list_prices=prices
-            ) as server:
-                _print_introduction(server, args, path, list_prices=prices is not None)
-                # On Windows, Python handles Ctrl-C between two waits only.
-                while not stop.wait(0.5):
-                    pass
+            server = running.enter_context(
+                DevServer(configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key, list_prices=prices)
+            )
         except FlagFileError as refusal:
             for problem in refusal.problems:
                 tell(str(problem))
@@ -76,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
             return fail(f"{args.db} cannot store the events: {problem}")
         except OSError as problem:
             return fail(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
+        _print_introduction(server, args, path, list_prices=prices is not None)
+        # On Windows, Python handles Ctrl-C between two waits only.
+        while not stop.wait(0.5):
+            pass
     return 0
 
 
