@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from ._cli import completion, dev, doctor, encodings, init, metrics, pull
 from ._cli.terminal import fail
-from ._example_apps import demo
 from ._version import __version__
 
-# The status of a program that SIGPIPE ends, as shells report it.
+# The statuses of programs that SIGPIPE and SIGINT end, as shells report them.
 _CLOSED_PIPE = 141
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,17 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; ``None`` uses those of the process.
 
     Returns:
-        Exit status 0 for success, 1 if a check found something, 2 if the command could not run, or 141 if nobody reads
-        its output to the end.
+        Exit status 0 for success, 1 if a check found something, 2 if the command could not run, 130 after Ctrl-C, or
+        141 if nobody reads its output to the end.
     """
-    parser = _parser()
-    completion.complete(parser)
+    _prepare_output()
     try:
         try:
-            args = parser.parse_args(argv)
-            status: int = args.run(args)
+            return _run(argv)
         finally:
             sys.stdout.flush()  # also after --help, which ends the process
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has read enough
         _forget_output()
         return _CLOSED_PIPE
@@ -43,7 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _forget_output()
         return fail(f"standard output cannot be written: {problem.strerror}")
-    return status
+
+
+def _prepare_output() -> None:
+    """Let any text be printed: in any encoding, and also if standard output or standard error is closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # it stays open
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:
@@ -51,7 +61,21 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _run(argv: Sequence[str] | None) -> int:
+    from ._cli import completion
+
+    parser = _parser()
+    completion.complete(parser)
+    args = parser.parse_args(argv)
+    status: int = args.run(args)
+    return status
+
+
 def _parser() -> argparse.ArgumentParser:
+    # Ctrl-C may come while these modules are imported.
+    from ._cli import completion, dev, doctor, encodings, init, metrics, pull
+    from ._example_apps import demo
+
     parser = argparse.ArgumentParser(
         prog="ldai", description="Run, check and measure LaunchDarkly AI Configs from the command line."
     )

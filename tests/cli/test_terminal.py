@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from ldai_integrations.devserver import DevServer
 from ..metrics.answers import API, FULL, Answer, serving
 from .terminal import ROOT, run_on_a_terminal
 
+COMMAND = [sys.executable, "-m", "ldai_integrations"]
 COMMANDS = ("demo", "init", "pull", "dev", "metrics", "doctor", "encodings", "completion")
 
 
@@ -53,6 +56,57 @@ def test_a_disk_that_is_full(form: list[str], dev_server: DevServer) -> None:
         2,
         "ldai: standard output cannot be written: No space left on device\n",
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--help"], ["pull", "--help"]])
+def test_an_output_that_is_not_utf_8(arguments: list[str], encoding: str) -> None:
+    """A character that the encoding of the output does not have is written with an escape."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    environment = {name: value for name, value in environment.items() if not name.startswith(("LDAI_", "LAUNCHD"))}
+    done = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0 if "--help" in arguments else 1, b"")
+    if arguments == ["doctor"]:
+        assert b"\\u2192 " in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such redirection")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output(closed: str) -> None:
+    """If standard output or standard error is closed, the command runs all the same."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("arguments", [["pull", "chat"], ["metrics", "chat"], ["demo"]])
+def test_ctrl_c(arguments: list[str]) -> None:
+    """Ctrl-C ends a command that waits, or that is still being imported, with one line and status 130."""
+    code = "import os, signal, sys; from ldai_integrations import cli; {}; sys.exit(cli.main(sys.argv[1:]))"
+    importing = "sys.meta_path.insert(0, type('Interrupt', (), {'find_spec': lambda *_: signal.raise_signal(2)}))"
+    command = [sys.executable, "-c", code.format(importing if arguments == ["demo"] else "0"), *arguments]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LAUNCHDARKLY_API_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "LAUNCHDARKLY_ACCESS_TOKEN": "api-secret",
+            "LAUNCHDARKLY_PROJECT_KEY": "shop",
+            "LAUNCHDARKLY_ENVIRONMENT_KEY": "production",
+        }
+        environment.pop("LDAI_DEV_SERVER", None)
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            if arguments != ["demo"]:
+                with silent.accept()[0] as request:
+                    request.recv(1)
+                    process.send_signal(signal.SIGINT)
+                    process.wait(60)
+            output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "Stopped.\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
