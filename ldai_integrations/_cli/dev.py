@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .init import DEFAULT_FILE, sample
-from .terminal import COULD_NOT_RUN, fail, number, printable, tell
+from .terminal import COULD_NOT_RUN, fail, file_argument, number, printable, tell, text_argument
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
@@ -38,14 +38,16 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
     parser.add_argument(
         "--configs",
-        type=Path,
+        type=file_argument,
         metavar="FILE",
         help=f"JSON flag file; edits take effect at once. Default: {DEFAULT_FILE} if it exists, otherwise a sample",
     )
     parser.add_argument("--port", type=PORT, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free port")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on, default %(default)s")
-    parser.add_argument("--db", type=Path, metavar="FILE", help="SQLite file for the events; default: in memory")
-    parser.add_argument("--sdk-key", metavar="KEY", help="the only accepted SDK key; default: any")
+    parser.add_argument(
+        "--db", type=file_argument, metavar="FILE", help="SQLite file for the events; default: in memory"
+    )
+    parser.add_argument("--sdk-key", type=text_argument, metavar="KEY", help="the only accepted SDK key; default: any")
 
 
 def run(args: argparse.Namespace) -> int:

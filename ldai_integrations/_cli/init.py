@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import write_whole_file
-from .terminal import fail
+from .terminal import fail, file_argument
 
 #: The file that ``ldai dev`` serves if it is given none.
 DEFAULT_FILE = Path("configs.json")
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "file", type=Path, nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"default: {DEFAULT_FILE}"
+        "file", type=file_argument, nargs="?", default=DEFAULT_FILE, metavar="FILE", help=f"default: {DEFAULT_FILE}"
     )
     parser.add_argument(
         "--schema", action="store_true", help=f"write {SCHEMA} only, next to FILE, for example after an update"

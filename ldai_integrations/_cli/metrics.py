@@ -17,7 +17,7 @@ from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
 from .output import TOTAL, Columns, FurtherFigures, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
-from .terminal import fail, number, show_progress, tell
+from .terminal import fail, file_argument, number, show_progress, tell, text_argument
 
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("config_key", metavar="KEY", help="key of the AI Config")
+    parser.add_argument("config_key", type=text_argument, metavar="KEY", help="key of the AI Config")
     parser.add_argument("--hours", type=HOURS, metavar="N", help="the last N hours; default 24")
     parser.add_argument("--from", dest="start", type=_parse_time, metavar="TIME", help="ISO 8601, UTC without offset")
     parser.add_argument("--to", dest="end", type=_parse_time, metavar="TIME", help="the end, which is not included")
@@ -59,7 +59,7 @@ def add_to(commands: Any) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON; an unknown figure is null")
     form.add_argument("--csv", action="store_true", help="print CSV; an unknown figure is empty")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures over time")
+    parser.add_argument("--plot", type=file_argument, metavar="FILE.png", help="draw the figures over time")
     parser.add_argument(
         "--fail-if",
         type=parse_condition,

@@ -16,7 +16,7 @@ from ..metrics._http import Connection
 from .default_code import write_default
 from .init import DEFAULT_FILE, SCHEMA, write_schema
 from .rest import Access, add_arguments, find_access
-from .terminal import fail, tell
+from .terminal import fail, file_argument, tell, text_argument
 
 Json = dict[str, Any]
 
@@ -32,9 +32,9 @@ def add_to(commands: Any) -> None:
         " `ldai dev` and LDAI_CONFIG_FILE. Other entries of the file are kept. It needs an API access token.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("config_keys", metavar="KEY", nargs="+", help="key of an AI Config")
+    parser.add_argument("config_keys", type=text_argument, metavar="KEY", nargs="+", help="key of an AI Config")
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_FILE, metavar="FILE", help=f"the file; default: {DEFAULT_FILE}"
+        "--output", type=file_argument, default=DEFAULT_FILE, metavar="FILE", help=f"the file; default: {DEFAULT_FILE}"
     )
     parser.add_argument(
         "--python",

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._http import split_address
 from ..metrics import HOSTS
+from .terminal import is_utf_8
 
 # LaunchDarkly's Terraform provider and its MCP server use the first two names.
 TOKEN, HOST = "LAUNCHDARKLY_ACCESS_TOKEN", "LAUNCHDARKLY_API_HOST"
@@ -69,5 +70,7 @@ def find_access(args: argparse.Namespace, *, dev_server: bool) -> Access:
             f"set {', and '.join(missing)}{alternative}. "
             f"{TOKEN} is an API access token whose role may read AI Configs, not an SDK key"
         )
+    if wrong := [name for name, value in given.items() if not is_utf_8(value)]:
+        raise ValueError(f"{wrong[0]} is not text in UTF-8; copy it again")
     token, project, env = given.values()
     return Access(token, project, env, args.base_url or local or environ[HOST] or "launchdarkly", bool(local))

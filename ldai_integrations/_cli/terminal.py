@@ -1,4 +1,4 @@
-"""What people write and read: numbers, texts without control characters, messages and progress bars."""
+"""What people write and read: arguments, texts without control characters, messages and progress bars."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,6 +40,27 @@ def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str)
         raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
 
     return parse
+
+
+def is_utf_8(given: str) -> bool:
+    """Return whether a text of the command line or of the environment has no bytes that are not UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in given)
+
+
+def text_argument(given: str) -> str:
+    """Check an argument that is a text, for ``argparse``."""
+    if not given.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    if not is_utf_8(given):
+        raise argparse.ArgumentTypeError(f"{given!r} is not text in UTF-8")
+    return given
+
+
+def file_argument(given: str) -> Path:
+    """Check an argument that is the path of a file, for ``argparse``. It may have any bytes."""
+    if not given:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(given)
 
 
 def tell(message: str) -> None:

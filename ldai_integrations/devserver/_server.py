@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
+from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
 from ._checks import AIConfig, FlagFileError, Payload, Problem, check_mapping, list_ai_configs
 from ._events import Event, EventStore
@@ -61,6 +62,7 @@ class DevServer:
 
     Raises:
         FlagFileError: The flags cannot be served. The message names each flag and field.
+        ConfigurationError: The SDK key is empty.
         ValueError: The host is not a loopback address.
     """
 
@@ -78,6 +80,8 @@ class DevServer:
             raise ValueError(
                 f"host {host!r} is not a loopback address: other machines must not reach this server, use 127.0.0.1"
             )
+        if sdk_key is not None and not sdk_key.strip():
+            raise ConfigurationError("sdk_key is empty; give the key that applications must send, or None for any key")
         self._file: FlagFile | None = None
         if isinstance(configs, Path):
             self._file = FlagFile(configs)

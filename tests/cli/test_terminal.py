@@ -58,6 +58,34 @@ def test_a_disk_that_is_full(form: list[str], dev_server: DevServer) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dev", "--sdk-key", ""], "argument --sdk-key: must not be empty"),
+        (["dev", "--configs", ""], "argument --configs: must not be empty"),
+        (["dev", "--db", ""], "argument --db: must not be empty"),
+        (["init", ""], "argument FILE: must not be empty"),
+        (["pull", "chat", "--output", ""], "argument --output: must not be empty"),
+        (["pull", "\udcff"], "argument KEY: '\\udcff' is not text in UTF-8"),
+        (["metrics", "\udcff"], "argument KEY: '\\udcff' is not text in UTF-8"),
+    ],
+)
+def test_arguments_that_cannot_be_used(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An argument that is empty, such as an unset variable, or not UTF-8 is refused by its name."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize("command", ["pull", "metrics"])
+def test_a_project_that_is_not_utf_8(command: str, api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes in a variable of the environment that are not UTF-8 are refused by its name."""
+    assert cli.main([command, "chat", "--project", "\udcff"]) == 2
+    assert "--project or LAUNCHDARKLY_PROJECT_KEY is not text in UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--help"], ["pull", "--help"]])
 def test_an_output_that_is_not_utf_8(arguments: list[str], encoding: str) -> None:

@@ -18,6 +18,7 @@ from ldai import LDAIClient
 from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.exceptions import ConfigurationError
 
 from ..waiting import eventually
 from .conftest import flush
@@ -105,6 +106,13 @@ def test_wrong_key_stores_nothing() -> None:
         assert (accepted.status_code, accepted.content) == (202, b"")
         assert "Date" in accepted.headers
         assert len(server.events()) == 1
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_empty_key_is_refused(key: str) -> None:
+    """A server whose key is empty, as that of an unset variable, would protect nothing. It does not start."""
+    with pytest.raises(ConfigurationError, match="sdk_key is empty"):
+        DevServer(FLAGS, sdk_key=key)
 
 
 @pytest.mark.parametrize(

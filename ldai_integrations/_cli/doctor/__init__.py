@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..terminal import fail
+from ..terminal import fail, text_argument
 from .findings import print_finding
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("config_key", nargs="?", metavar="KEY", help="key of an AI Config to check")
+    parser.add_argument("config_key", type=text_argument, nargs="?", metavar="KEY", help="key of an AI Config to check")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--context-key", metavar="KEY", help="evaluate for the user with this key")
     who.add_argument("--context", type=_parse_context, metavar="JSON", help='evaluate for {"kind": "user", "key": …}')
