@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,18 +39,23 @@ def run(args: argparse.Namespace) -> int:
     """Write the files. One with AI Configs that exists is kept."""
     try:
         if not args.schema:
-            with args.file.open("x", encoding="utf-8") as file:
-                file.write(sample())
+            if os.path.lexists(args.file):
+                return fail(f"{args.file} exists; give another name, or remove it")
+            write_whole_file(args.file, sample().encode())
         write_schema(args.file)
-    except FileExistsError:
-        return fail(f"{args.file} exists; give another name, or remove it")
     except OSError as problem:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
+    schema = args.file.with_name(SCHEMA)
     if args.schema:
-        print(f"ldai: wrote {args.file.with_name(SCHEMA)}")
+        print(f"ldai: wrote {schema}")
     else:
-        print(f"ldai: wrote {args.file} and {SCHEMA}. Serve it: ldai dev --configs {args.file}")
+        print(f"ldai: wrote {args.file} and {schema}. Serve it: {dev_command(args.file)}")
     return 0
+
+
+def dev_command(configs: Path) -> str:
+    """Return the command for the shell that serves a file with AI Configs."""
+    return f"ldai dev --configs {shlex.quote(str(configs))}"
 
 
 def write_schema(configs: Path) -> None:

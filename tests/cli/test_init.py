@@ -91,6 +91,28 @@ def test_init_needs_no_extra(tmp_path: Path) -> None:
     assert (tmp_path / "configs.json").exists()
 
 
+def test_a_name_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both files are named with their folder, and the command that is shown can be pasted into a shell."""
+    monkeypatch.chdir(tmp_path)
+    Path("d").mkdir()
+    assert cli.main(["init", "d/my file.json"]) == 0
+    assert capsys.readouterr().out == (
+        "ldai: wrote d/my file.json and d/configs.schema.json. Serve it: ldai dev --configs 'd/my file.json'\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no files")
+def test_a_full_disk(tmp_path: Path) -> None:
+    """If the file cannot be written, the message names it, and no part of it stays."""
+    command = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", sys.executable, "-m", "ldai_integrations", "init"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "ldai: configs.json cannot be written: File too large\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_keeps_a_file_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file is never overwritten."""
     path = tmp_path / "mine.json"
