@@ -21,8 +21,14 @@ from .terminal import fail, file_argument, number, show_progress, tell, text_arg
 
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
-HOURS = number(float, lambda hours: 0 < hours <= 24 * 3660, "a number of hours, more than 0 and at most ten years")
+LONGEST_RANGE = timedelta(days=3660)
+HOURS = number(
+    float,
+    lambda hours: 0 < hours <= LONGEST_RANGE / timedelta(hours=1),
+    "a number of hours, more than 0 and at most ten years",
+)
 _POINTS = 24
+_FIRST_YEAR = 1980  # nobody means an earlier one, and a day before the year 1 is not a time in Python
 _LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
 
 _EPILOG = f"""\
@@ -112,6 +118,8 @@ def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
     start = args.start or end - timedelta(hours=args.hours or DEFAULT_HOURS)
     if start >= end:
         raise ValueError(f"--from {start.isoformat()} is not before --to {end.isoformat()}")
+    if end - start > LONGEST_RANGE:
+        raise ValueError(f"--from {start.isoformat()} is more than ten years before --to {end.isoformat()}")
     access = find_access(args, dev_server=True)
     client = MetricsClient(access.token, access.project, base_url=access.base_url)
     return _Query(access, client, args.config_key, access.env, start, end)
@@ -196,4 +204,6 @@ def _parse_time(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a date or time; write 2026-11-20 or 2026-11-20T08:30+01:00 (UTC without an offset)"
         ) from None
+    if found.year < _FIRST_YEAR:
+        raise argparse.ArgumentTypeError(f"{text!r} is before {_FIRST_YEAR}")
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from .._files import parse_json, read_flag_bytes, write_whole_file
 from .._prices import CUSTOM_PARAMETERS
-from ..exceptions import LDAIIntegrationError
+from ..exceptions import LDAIIntegrationError, MetricsError
 from ..metrics._http import Connection
 from .default_code import write_default
-from .init import DEFAULT_FILE, SCHEMA, write_schema
+from .init import DEFAULT_FILE, SCHEMA, dev_command, write_schema
 from .rest import Access, add_arguments, find_access
 from .terminal import fail, file_argument, tell, text_argument
 
@@ -48,17 +50,20 @@ def run(args: argparse.Namespace) -> int:
     """Download the AI Configs, and write the file or print the code."""
     try:
         project = _Project(find_access(args, dev_server=False))
-        flags = {key: project.read_flag(key) for key in args.config_keys}
-        if args.python:
-            print(write_default(flags))
+        with project.reading():
+            flags = {key: project.read_flag(key) for key in args.config_keys}
+            code = write_default(flags) if args.python else None
+            remarks = list(_find_remarks(flags))
+        if code is not None:
+            print(code)
         else:
             _write(args.output, flags)
-            print(f"ldai: wrote {', '.join(flags)} to {args.output}. Serve it: ldai dev --configs {args.output}")
+            print(f"ldai: wrote {', '.join(flags)} to {args.output}. Serve it: {dev_command(args.output)}")
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
     except OSError as problem:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
-    for remark in _find_remarks(flags):
+    for remark in remarks:
         tell(remark)
     return 0
 
@@ -87,7 +92,7 @@ def _find_remarks(flags: Mapping[str, Json]) -> Iterator[str]:
         for judge in value.get("judgeConfiguration", {}).get("judges", ())
     }
     if missing := sorted(judges - flags.keys()):
-        yield f"judges are attached; download them, too: ldai pull {' '.join(missing)}"
+        yield f"judges are attached; download them, too: ldai pull {shlex.join(missing)}"
 
 
 class _Project:
@@ -100,12 +105,28 @@ class _Project:
             access.base_url, access.token, timeout=_TIMEOUT_SECONDS, max_wait=2 * _TIMEOUT_SECONDS
         )
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Report an answer whose form is not that of an AI Config.
+
+        Raises:
+            MetricsError: The block cannot read the answer.
+        """
+        try:
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError) as problem:
+            raise MetricsError(
+                f"{self._connection.base_url} sent an AI Config that cannot be read"
+                f" ({type(problem).__name__}: {problem}); look for a newer ldai-integrations",
+                status=200,
+            ) from problem
+
     def read_flag(self, config_key: str) -> Json:
         """Return an AI Config as SDKs receive it.
 
         Raises:
-            MetricsError: LaunchDarkly cannot be reached or refuses.
-            ValueError: Its answer cannot be used. The text says why.
+            MetricsError: LaunchDarkly cannot be reached or refuses, or has no such environment.
+            Exception: Its answer has another form; see :meth:`reading`.
         """
         path = f"ai-configs/{quote(config_key, safe='')}"
         config, targeting = self._get(path), self._get(f"{path}/targeting")
@@ -113,15 +134,12 @@ class _Project:
         environments: Json = found if isinstance(found, dict) else {}
         here = environments.get(self._env)
         if not isinstance(here, dict):
-            known = ", ".join(sorted(environments)) or "none"
-            raise ValueError(f"the project has no environment {self._env!r}; use one of: {known}")
-        try:
-            variations = [self._read_variation(config, one) for one in targeting.get("variations", ())]
-        except (AttributeError, KeyError, TypeError) as problem:
-            raise ValueError(
-                f"{self._connection.base_url} sent an AI Config that cannot be read"
-                f" ({type(problem).__name__}: {problem}); look for a newer ldai-integrations"
-            ) from problem
+            known = ", ".join(sorted(environments))
+            if not known:
+                raise MetricsError(
+                    "the project has no environments; check its key, and the role of the token", status=200
+                )
+            raise MetricsError(f"the project has no environment {self._env!r}; use one of: {known}", status=200)
         return {
             "$comment": "Downloaded with `ldai pull`. A rollout may split other contexts than in LaunchDarkly.",
             "key": config_key,
@@ -132,13 +150,13 @@ class _Project:
             "targets": _without_underscores(here.get("targets") or []),
             "contextTargets": _without_underscores(here.get("contextTargets") or []),
             "rules": _without_underscores(here.get("rules") or []),
-            "variations": variations,
+            "variations": [self._read_variation(config, one) for one in targeting.get("variations", ())],
         }
 
     def _get(self, path: str) -> Json:
         answer = self._connection.get(f"{self._path}/{path}", {})
         if not isinstance(answer, dict):
-            raise ValueError(f"{self._connection.base_url} did not send an object for {path}")
+            raise MetricsError(f"{self._connection.base_url} did not send an object for {path}", status=200)
         return answer
 
     def _read_variation(self, config: Json, target: Json) -> Json:

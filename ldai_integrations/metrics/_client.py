@@ -182,7 +182,7 @@ def _split_range(start: Moment, end: Moment | None, points: int | None = None) -
     first = _to_ms("start", start)
     last = _to_ms("end", datetime.now(timezone.utc) if end is None else end)
     if not first < last <= first + _MAX_TOTAL_MS:
-        raise ConfigurationError(f"start is {start!r} and end {end!r}; end must follow start by at most ten years")
+        raise ConfigurationError(f"start is {start} and end {end}; end must follow start by at most ten years")
     step = _MAX_RANGE_MS
     if points is not None:
         if not isinstance(points, int) or not 1 <= points <= 200:

@@ -34,7 +34,7 @@ _LONGEST_RESET_SECONDS = 86_400.0  # a rate limit that lasts longer is not one
 _API_VERSION = "20240415"  # the current one; without the header, the token's own version decides
 
 _REMEDIES = {
-    400: "check env, the keys and the time range",
+    400: "check env, the keys and, for metrics, the time range",
     401: "give an API access token (api-…) that is valid; SDK keys do not work here",
     403: "give the access token a role that may read this project's AI Configs",
     404: "check the keys of the AI Config and the project",

@@ -265,6 +265,8 @@ def test_text_that_is_not_a_condition(condition: str, message: str, capsys: pyte
     ("arguments", "message"),
     [
         (["--from", "yesterday"], "'yesterday' is not a date or time"),
+        (["--from", "0001-01-01"], "argument --from: '0001-01-01' is before 1980"),
+        (["--to", "0001-01-01"], "argument --to: '0001-01-01' is before 1980"),
         (["--hours", "0"], "is not a number of hours"),
         (["--hours", "soon"], "is not a number of hours"),
     ],
@@ -278,11 +280,15 @@ def test_text_that_is_not_a_time(arguments: list[str], message: str, capsys: pyt
 
 
 def test_times_that_contradict(api: API, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two starts, or an end before the start, are refused."""
+    """Two starts, an end before the start, or one long after it, are refused."""
     assert ask("--hours", "3") == 2
     assert "--hours and --from contradict" in capsys.readouterr().err
     assert cli.main(["metrics", "chat", "--from", "2026-11-20T01:00+02:00", "--to", "2026-11-19T22:00Z"]) == 2
     assert "is not before --to" in capsys.readouterr().err
+    assert cli.main(["metrics", "chat", "--from", "1990-01-01", "--to", "2026-11-19"]) == 2
+    assert capsys.readouterr().err == (
+        "ldai: --from 1990-01-01T00:00:00+00:00 is more than ten years before --to 2026-11-19T00:00:00+00:00\n"
+    )
 
 
 def test_time_range(api: API) -> None:

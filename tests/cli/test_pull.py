@@ -290,8 +290,14 @@ def test_an_agent_in_python(api: API, capsys: pytest.CaptureFixture[str]) -> Non
             [CHAT, {**TARGETING, "environments": {"test": {}}}],
             "the project has no environment 'production'; use one of",
         ),
-        ([CHAT, {**TARGETING, "environments": None}], "the project has no environment 'production'; use one of: none"),
+        ([CHAT, {**TARGETING, "environments": None}], "the project has no environments; check its key"),
+        ([Answer({}, 400)], "answered HTTP 400: check env, the keys and, for metrics, the time range"),
         ([[]], "did not send an object"),
+        ([CHAT, TARGETING, []], "did not send an object for ai-configs/model-configs"),
+        (
+            [{**CHAT, "variations": [{**CHAT["variations"][0], "version": "two"}]}, TARGETING],
+            "sent an AI Config that cannot be read (ValueError: invalid literal for int() with base 10: 'two'); look",
+        ),
         ([{**CHAT, "variations": [{"name": "Small"}]}, TARGETING], "sent an AI Config that cannot be read"),
     ],
 )
@@ -301,6 +307,22 @@ def test_refusals(answers: list[Any], message: str, api: API, capsys: pytest.Cap
     assert cli.main(["pull", "chat"]) == 2
     assert message in capsys.readouterr().err
     assert not Path("configs.json").exists()
+
+
+def test_a_default_that_does_not_exist(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same message appears if the targeting serves a variation that the AI Config does not have."""
+    targeting = deepcopy(TARGETING)
+    targeting["environments"]["production"]["fallthrough"] = {"variation": 7}
+    api.will_answer({**CHAT, "variations": []}, targeting)
+    assert cli.main(["pull", "chat", "--python"]) == 2
+    assert "sent an AI Config that cannot be read (IndexError: list index out of range)" in capsys.readouterr().err
+
+
+def test_a_name_with_a_space(api: API, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that is shown can be pasted into a shell."""
+    api.will_answer({**CHAT, "variations": []}, TARGETING)
+    assert cli.main(["pull", "chat", "--output", "my file.json"]) == 0
+    assert capsys.readouterr().out.endswith("Serve it: ldai dev --configs 'my file.json'\n")
 
 
 def test_the_dev_server_is_not_asked(

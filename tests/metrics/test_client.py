@@ -389,6 +389,7 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
         ({"start": True}, "start"),
         ({"start": NOW, "end": NOW}, "end must follow start"),
         ({"start": NOW - timedelta(days=4000), "end": NOW}, "ten years"),
+        ({"start": datetime(1, 1, 1, tzinfo=timezone.utc)}, r"start is 0001-01-01 00:00:00\+00:00 and end"),
     ],
 )
 def test_questions_that_cannot_be_meant(options: dict[str, Any], said: str, client: MetricsClient) -> None:
