@@ -174,8 +174,7 @@ def list_faults(stores: ServerStores) -> list[Fault]:
 )
 async def replace_faults(request: Request, stores: ServerStores) -> list[Fault]:
     """Replace the faults."""
-    async with _read_body(request, stores, MAX_FAULTS_BYTES) as body:
-        faults = parse_json(body)
+    async with _read_json(request, stores, MAX_FAULTS_BYTES) as faults:
         if not isinstance(faults, list):
             raise ValueError("the body must be an array of faults")
         stores.faults.replace([make_fault(fault) for fault in faults])
@@ -195,17 +194,21 @@ _WARNING = {"type": "object", "required": ["kind", "text"], "properties": {"kind
 @inspection.post("/warnings", status_code=204, openapi_extra=describe_body(_WARNING), dependencies=_WITH_KEY)
 async def add_warning(request: Request, stores: ServerStores) -> Response:
     """Receive a warning of an application."""
-    async with _read_body(request, stores, MAX_WARNING_BYTES) as body:
-        stores.warnings.add(parse_json(body))
+    async with _read_json(request, stores, MAX_WARNING_BYTES) as warning:
+        stores.warnings.add(warning)
     return Response(status_code=204)
 
 
 @contextlib.asynccontextmanager
-async def _read_body(request: Request, stores: Stores, limit: int) -> AsyncIterator[bytes]:
-    """Read a body, and answer 400 if it or what it contains is wrong."""
+async def _read_json(request: Request, stores: Stores, limit: int) -> AsyncIterator[object]:
+    """Read a body of JSON, and answer 400 if it or what it contains is wrong."""
     try:
         async with stores.bodies.read(request, limit=limit) as body:
-            yield body
+            try:
+                content = parse_json(body)
+            except ValueError as problem:
+                raise ValueError(f"the body is not JSON: {problem}") from problem
+            yield content
     except BodyTooLargeError:
         raise HTTPException(400, f"the body is larger than {limit} bytes") from None
     except ValueError as problem:

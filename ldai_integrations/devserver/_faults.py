@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
@@ -41,12 +41,14 @@ class Fault(BaseModel, strict=True, extra="forbid", frozen=True, use_attribute_d
         return self.status is None and not self.close
 
 
-def make_fault(fields: Mapping[str, object]) -> Fault:
+def make_fault(fields: object) -> Fault:
     """Return a fault with these fields.
 
     Raises:
-        ValueError: A field is unknown or has a wrong value, or two contradict each other.
+        ValueError: It is not an object, a field is unknown or has a wrong value, or two contradict each other.
     """
+    if not isinstance(fields, dict):
+        raise ValueError('fault: it must be an object such as {"path": "/bulk", "status": 503}')
     try:
         fault = Fault.model_validate(fields)
     except ValidationError as error:

@@ -73,6 +73,10 @@ class FlagFile:
             raise FlagFileError([Problem(self.path.name, "", _UNREADABLE, "structure")])
         try:
             source = parse_json(content)
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            text = f"is not UTF-8, in line {line}; save it in this encoding"
+            raise FlagFileError([Problem(self.path.name, "", text, "structure")]) from error
         except ValueError as error:
             raise FlagFileError([Problem(self.path.name, "", f"is not JSON: {error}", "structure")]) from error
         return check_source(source, refused=["structure", "unreadable"])

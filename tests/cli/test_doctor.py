@@ -220,13 +220,16 @@ def test_the_variation_of_a_context(configured: DevServer, capsys: pytest.Captur
     assert "'b', version 1 (rule match premium)" in examine(capsys, "ruled", "--context", premium)[about].text
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "ada"])
+@pytest.mark.parametrize("text", ["{", "[]", "5", "ada", "[" * 100_000])
 def test_text_that_is_not_a_context(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text that is not a context is refused."""
+    """Text that is not a context is refused with an example."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["doctor", "chat", "--context", text])
     assert ended.value.code == 2
-    assert "is not a context" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"{text!r:.200} is not a context: " in message
+    assert message.endswith('; use a JSON object such as {"kind": "user", "key": "ada"}\n')
+    assert "attribute" not in message
 
 
 @pytest.mark.parametrize("text", ['{"kind": "user"}', '{"key": 3, "kind": "user"}', '{"kind": "kind", "key": "ada"}'])
@@ -383,6 +386,15 @@ def test_a_missing_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     assert (found.level, found.text) == ("problem", "nope.json does not exist")
     assert found.remedy == "create it with `ldai init nope.json`, or correct LDAI_CONFIG_FILE"
+
+
+def test_a_folder_in_the_place_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The remedy for what is not a file, which nobody can edit, is to correct the variable."""
+    monkeypatch.setenv("LDAI_CONFIG_FILE", str(tmp_path))
+    found = examine(capsys, status=1)["file"]
+    assert (found.text, found.remedy) == (f"{tmp_path} is not a regular file", "correct LDAI_CONFIG_FILE")
 
 
 @pytest.mark.parametrize(

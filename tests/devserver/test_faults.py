@@ -132,6 +132,19 @@ def test_body_that_is_not_a_list_of_faults_is_refused(body: bytes, raw: httpx.Cl
     assert raw.get("/dev/faults").json() == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/dev/faults", "[[]]", 'fault: it must be an object such as {"path": "/bulk", "status": 503}'),
+        ("/dev/faults", "x", "the body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("/dev/warnings", "x", "the body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_the_answer_says_what_is_wrong(path: str, body: str, message: str, raw: httpx.Client) -> None:
+    """The text of the error says what the body is, or must be."""
+    assert raw.request("POST" if "warnings" in path else "PUT", path, content=body).json()["message"] == message
+
+
 def test_contradictions_are_refused_in_python_too(server: DevServer) -> None:
     """An invalid fault raises an error in Python, too."""
     with pytest.raises(ValueError, match="either status or close"):

@@ -245,6 +245,7 @@ def test_flag_values_are_served(path: Path, serve: Serve, connect: Connect) -> N
         ("{", "flags.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[" * 100_000, "flags.json: is not JSON: it is nested too deeply"),
         ('{"flags": {}, "x": NaN}', "flags.json: is not JSON: NaN is not a finite number"),
+        ('{"flags": {}, \n "x": "\udcfc"}', "flags.json: is not UTF-8, in line 2; save it in this encoding"),
         ("[]", 'the file: must be an object with "flags" or "flagValues"; `ldai init` writes an example'),
     ],
 )
@@ -252,7 +253,7 @@ def test_bad_file_is_refused_at_the_start(content: str | None, said: str, tmp_pa
     """A server cannot be created with a file that cannot be served."""
     path = tmp_path / "flags.json"
     if content is not None:
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(FlagFileError) as refusal:
         DevServer(path)
     assert str(refusal.value) == said

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..._files import parse_json
 from ..terminal import fail, text_argument
 from .findings import print_finding
 
@@ -70,6 +71,12 @@ def _parse_context(text: str) -> Context:
     from ldclient import Context
 
     try:
-        return Context.from_dict(json.loads(text))
-    except Exception as problem:  # ldclient raises a bare Exception
-        raise argparse.ArgumentTypeError(f"{text!r} is not a context: {problem}") from None
+        found = parse_json(text.encode())
+        if not isinstance(found, dict):
+            raise ValueError("it is not an object")
+    except ValueError as problem:
+        example = '{"kind": "user", "key": "ada"}'
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.200} is not a context: {problem}; use a JSON object such as {example}"
+        ) from None
+    return Context.from_dict(found)

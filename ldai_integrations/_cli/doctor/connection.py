@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
@@ -101,7 +102,11 @@ def _check_file(path: Path) -> Iterator[Finding]:
         yield skipped("file", text, "pip install 'ldai-integrations[dev]'")
         return
     if not path.exists():
-        yield problem("file", f"{path} does not exist", f"create it with `ldai init {path}`, or correct {CONFIG_FILE}")
+        command = f"ldai init {shlex.quote(str(path))}"
+        yield problem("file", f"{path} does not exist", f"create it with `{command}`, or correct {CONFIG_FILE}")
+        return
+    if not path.is_file():
+        yield problem("file", f"{path} is not a regular file", f"correct {CONFIG_FILE}")
         return
     remedy = f"edit {path}; `ldai init example.json` writes an example of the format"
     try:
