@@ -91,10 +91,11 @@ class EventStore:
                 self._changed.notify_all()
         if out_of_range is not None:
             logger.warning(
-                "Refused the metric value %g of an event %r, because it is not between -2**53 and 2**53. The event is"
+                "Refused the metric value %g of an event %r, because it is not between %s and 2**53. The event is"
                 " stored, but does not count in the figures. Check the code that tracks it.",
                 out_of_range[1],
                 out_of_range[0],
+                "0" if out_of_range[0] in schema.NOT_NEGATIVE else "-2**53",
             )
         return True
 

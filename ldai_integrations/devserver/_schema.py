@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 # 0 is a file without tables. 1 had no runs. 2 had metric values of any size, and 3 the other values of any type. In 4,
-# runs had no parent, and those of agent graphs no outcome.
-VERSION = 5
+# runs had no parent, and those of agent graphs no outcome. In 5, times and tokens could be negative.
+VERSION = 6
 
 # The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
 MAX_VALUE = 2**53
@@ -18,6 +18,16 @@ MAX_EVENTS = 100_000
 BATCH = 1000
 # A shorter event than this is not nested deeper than Python reads. An event of our runs has about 320 characters.
 LONG_EVENT = 1000
+# The keys of times and tokens, whose values are 0 or more. Costs are computed from tokens.
+NOT_NEGATIVE = (
+    "$ld:ai:duration:total",
+    "$ld:ai:graph:duration:total",
+    "$ld:ai:tokens:ttf",
+    "$ld:ai:tokens:input",
+    "$ld:ai:tokens:output",
+    "$ld:ai:tokens:total",
+    "$ld:ai:graph:total_tokens",
+)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (
@@ -79,7 +89,8 @@ _VALUES = f"""
 CAST({_number("$.creationDate")} AS INTEGER), {_text("$.kind")}, {_text("$.key")}, {_text("$.data.runId")},
 coalesce({_text("$.data.configKey")}, {_text("$.data.graphKey")}), coalesce({_text("$.data.variationKey")}, ''),
 CAST({_number("$.data.version")} AS INTEGER),
-{_number("$.metricValue", -MAX_VALUE)}
+CASE WHEN {_text("$.key")} IN {NOT_NEGATIVE} THEN {_number("$.metricValue")}
+     ELSE {_number("$.metricValue", -MAX_VALUE)} END
 """
 _COLUMNS = "created_ms, kind, key, run_id, config_key, variation_key, version, metric_value"
 # A value of a wrong type or out of range is stored in the raw event only.

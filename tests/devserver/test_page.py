@@ -279,6 +279,36 @@ def test_metric_values_out_of_range_in_an_older_database(values: tuple[str, str]
         assert_all_figures_are_readable(server, client)
 
 
+NOT_NEGATIVE = [DURATION, *(f"$ld:ai:tokens:{name}" for name in ("ttf", "input", "output", "total"))]
+
+
+@pytest.mark.parametrize("key", [*NOT_NEGATIVE, "$ld:ai:graph:duration:total", "$ld:ai:graph:total_tokens"])
+def test_times_and_tokens_are_not_negative(
+    key: str, server: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A negative time or number of tokens is refused with a warning; a score may be negative."""
+    raw.post("/bulk", json=[event(key, -5), event(key, 3), event(SCORE, -1)])
+    [line] = [line for line in caplog.messages if "Refused the metric value" in line]
+    assert f"Refused the metric value -5 of an event '{key}', because it is not between 0 and 2**53" in line
+    assert sums(monitor(raw, config_key="chat"), "small") == {key: [1, 3], SCORE: [1, -1]}
+    assert len(server.events()) == 3
+
+
+def test_negative_times_in_an_older_database(tmp_path: Path) -> None:
+    """Negative times and tokens in a database that an older version wrote do not count any more."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server:
+        events = [event(key, value) for key in NOT_NEGATIVE for value in (-5, 3)]
+        httpx.post(f"{server.url}/bulk", json=events, trust_env=False)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE events SET metric_value = -5 WHERE metric_value IS NULL")
+        connection.execute("PRAGMA user_version = 5")
+    with DevServer(FLAGS, db=path) as server:
+        figures = server.metrics("chat")
+        names = "durationMs", "timeToFirstTokenMs", "inputTokens", "outputTokens", "totalTokens"
+        assert [figures[name] for name in names] == [3] * len(names)
+
+
 def test_many_large_values_do_not_overflow(server: DevServer, raw: httpx.Client) -> None:
     """The sum of many values at the upper bound is still a number."""
     raw.post("/bulk", json=[event(DURATION, 2**53) for _ in range(1100)])
