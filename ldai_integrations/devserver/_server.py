@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import sqlite3
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -244,6 +245,17 @@ class DevServer:
     def _build_app(self) -> ASGIApp:
         stores, hang_up = self._stores, HangUp(self._thread.abort)
 
+        async def answer_database_error(_request: Request, failure: Exception) -> Response:
+            if not stores.database_failed:
+                stores.database_failed = True
+                logger.error(
+                    "%s cannot store the events: %s. They get HTTP 503, after which an SDK sends them once more. Free"
+                    " some space. This is logged once.",
+                    self._db or "The memory",
+                    failure,
+                )
+            return error(503, f"the database cannot be used: {failure}")
+
         async def close_connection(_request: Request, _failure: Exception) -> Response:
             return hang_up
 
@@ -261,6 +273,7 @@ class DevServer:
                 RequestValidationError: _answer_wrong_query,
                 BodyTooLargeError: close_connection,
                 ClientDisconnect: close_connection,
+                sqlite3.Error: answer_database_error,
             },
         )
         app.state.stores = stores

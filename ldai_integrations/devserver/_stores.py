@@ -76,6 +76,7 @@ class Stores:
         warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
+        database_failed: Whether the database could not be written or read, which is logged once.
         live_pages: The number of open pages.
         page_turn: Is held while the changes for one of them are read, which leaves the threads to other requests.
     """
@@ -91,6 +92,7 @@ class Stores:
     warnings: Warnings = field(default_factory=Warnings)
     dropped_events: int = 0
     refused_payloads: int = 0
+    database_failed: bool = False
     live_pages: int = 0
     page_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 

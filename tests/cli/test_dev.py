@@ -172,6 +172,30 @@ def test_bad_database_is_reported(configs: Path, capsys: pytest.CaptureFixture[s
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no files")
+def test_a_full_disk(configs: Path) -> None:
+    """While the disk is full, payloads get 503, and one line says so. The server answers other requests."""
+    database = configs.with_suffix(".db")
+    server = [sys.executable, "-m", "ldai_integrations", "dev", "--configs", str(configs), "--port", "0"]
+    command = ["sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *server, "--db", str(database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().split()[-1]
+            events = [{"kind": "custom", "key": "x" * 10_000}]
+            answers = [httpx.post(f"{url}/bulk", json=events, trust_env=False) for _ in range(30)]
+            flags = httpx.get(f"{url}/sdk/latest-all", trust_env=False)
+        finally:
+            process.terminate()
+        output, errors = process.communicate(timeout=20)
+    assert (answers[0].status_code, answers[-1].status_code, flags.status_code) == (202, 503, 200), output + errors
+    assert answers[-1].json()["message"].startswith("the database cannot be used: ")
+    assert errors == ""
+    [line] = [line for line in output.splitlines() if "cannot store" in line]
+    assert line.startswith(f"{database} cannot store the events: ")
+    assert line.endswith("Free some space. This is logged once.")
+
+
 def test_missing_extra_is_reported(
     configs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
