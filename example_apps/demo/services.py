@@ -20,6 +20,8 @@ ROOT = APPS.parents[1]
 CONFIGS = APPS / "configs.json"
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
+# The names of our settings begin so. Those of the user would change the figures.
+SETTINGS = "LDAI_"
 
 # The arguments of `python -m`.
 DEV_SERVER = ["ldai_integrations", "dev", "--db", "events.sqlite", "--port", "{port}", "--configs", str(CONFIGS)]
@@ -62,12 +64,13 @@ def running(directory: Path, environ: Mapping[str, str], *, live: bool = False) 
 
     Args:
         directory: The directory for the database and the logs.
-        environ: The environment of the processes.
+        environ: The environment of the processes, whose settings of this library are left out.
         live: Let the apps use LaunchDarkly and OpenAI.
 
     Raises:
         ServiceError: A process does not answer in time.
     """
+    environ = {name: value for name, value in environ.items() if not name.startswith(SETTINGS)}
     with ExitStack() as stack:
 
         def start(name: str, command: Sequence[str], environ: Mapping[str, str]) -> _Process:
@@ -78,7 +81,7 @@ def running(directory: Path, environ: Mapping[str, str], *, live: bool = False) 
             return {name: _ready(app, "/") for name, app in apps.items()}
 
         if live:
-            yield Services(start_apps({name: value for name, value in environ.items() if name != "LDAI_DEV_SERVER"}))
+            yield Services(start_apps(environ))
             return
         dev, model = start("dev-server", DEV_SERVER, environ), start("model-server", MODEL_SERVER, environ)
         dev_server, model_server = _ready(dev, "/dev/status"), _ready(model, "/bill")

@@ -127,6 +127,21 @@ def test_keys_alone_use_no_paid_service(tmp_path: Path, monkeypatch: pytest.Monk
         assert is_listening(started.model_server)
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_settings_of_the_user_are_left_out(live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The apps get none of the user's settings of the library, which would change the figures."""
+    monkeypatch.setattr(services, "FASTAPI", STATIC)
+    (tmp_path / "environ.py").write_text(
+        "import os, runpy; print(sorted(name for name in os.environ if name.startswith('LDAI_')), flush=True);"
+        "runpy.run_module('http.server', run_name='__main__')"
+    )
+    monkeypatch.setattr(services, "FLASK", ["environ", *STATIC[1:]])
+    environ = {**KEYS, "LDAI_CANCELLED_AS": "error", "LDAI_DEV_SERVER": "http://127.0.0.1:9"}
+    with running(tmp_path, environ, live=live):
+        first = (tmp_path / "flask.log").read_text().splitlines()[0]
+    assert first == str([] if live else ["LDAI_DEV_SERVER", "LDAI_FLUSH"])
+
+
 def test_local_apps_use_local_servers_only() -> None:
     """The user's keys and proxies are not used with the local servers."""
     environ = local_environ({"LAUNCHDARKLY_SDK_KEY": "sdk-1", "PATH": "/bin"}, "127.0.0.1:1", "127.0.0.1:2")
