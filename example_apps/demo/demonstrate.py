@@ -132,7 +132,7 @@ def check(console: Console, services: Services, exchanges: list[Exchange]) -> li
         time.sleep(QUIET_SECONDS)  # an event that is reported twice arrives late
         report = read()
     differences = report.differences()
-    console.print(show.build_table(report))
+    show.print_table(console, report)
     show.print_verdict(console, report, differences)
     return differences
 

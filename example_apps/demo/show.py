@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from ldai_integrations._cli.figures import UNKNOWN
+from ldai_integrations._cli.output import print_columns
 
 from .services import CONFIGS
 
@@ -34,13 +35,12 @@ LABELS = {
 }
 
 
-def build_table(report: Report) -> Table:
-    """Return a table of the metrics from LaunchDarkly's REST API, with a column for each variation.
+def print_table(console: Console, report: Report) -> None:
+    """Print a table of the metrics from LaunchDarkly's REST API, with a column for each variation.
 
     That API has no number of runs. The mean duration and the cancelled runs are computed with that of the database.
     """
-    table = Table("", title="Reported figures", title_justify="left")
-    sums, columns = report.sums(), []
+    sums, names, columns = report.sums(), [], []
     for variation, row in sorted(report.table.items()):
         runs = sums[variation]["runs"] if variation in sums else 0
         more = {
@@ -49,11 +49,13 @@ def build_table(report: Report) -> Table:
             "cost": f"${report.costs.get(variation, 0):.6f}",
         }
         columns.append({**row, **more})
-        table.add_column("\n".join(variation), justify="right")
-    for name, label in LABELS.items():
-        absent = "" if name == "first_token_ms" else 0  # without a stream; any other absent figure is 0
-        table.add_row(label, *(str(column.get(name, absent)) for column in columns))
-    return table
+        names.append("\n".join(variation))
+    absent = {"first_token_ms": UNKNOWN}  # without a stream; any other absent figure is 0
+    rows = [
+        (label, [str(column.get(name, absent.get(name, 0))) for column in columns]) for name, label in LABELS.items()
+    ]
+    console.print("Reported figures", style="italic")
+    print_columns(console, names, rows)
 
 
 def print_verdict(console: Console, report: Report, differences: Sequence[str]) -> None:

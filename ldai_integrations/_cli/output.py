@@ -11,11 +11,14 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..metrics import Metrics, MetricsPoint
 from .figures import BY_NAME, FIGURES, UNKNOWN
 from .terminal import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _FIELDS = [one.name for one in fields(Metrics) if one.name != "approximate"]
 _COMPUTED = ["generations", "error_rate", "mean_duration_ms", "total_cost"]
@@ -53,14 +56,10 @@ def print_table(
 ) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
-    On a terminal that is too narrow for the table, there is one block per variation, so that no number is broken.
-
     Raises:
         ImportError: rich is not installed.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     # If standard output is a pipe, rich assumes 80 columns and shortens the text.
     console = Console(width=None if sys.stdout.isatty() else _WIDEST)
@@ -69,18 +68,9 @@ def print_table(
     rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
     rows += _further_rows([further.get(name) for name in columns])
     rows = [(label, cells) for label, cells in rows if any(cell != UNKNOWN for cell in cells)]
-    table = Table()
-    table.add_column("")
-    for name in names:
-        table.add_column(Text(name), justify="right", overflow="fold")
-    for label, cells in rows or [("no events in this time", ["" for _ in names])]:
-        table.add_row(Text(label), *cells)
     with console.capture() as captured:  # rich itself would end the process if nobody reads its output
         console.print(f"{title}, {period}", style="bold", markup=False, highlight=False)
-        if rows and console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum > console.width:
-            console.print("\n".join(_blocks(names, rows, console.width)), markup=False, highlight=False)
-        else:
-            console.print(table, highlight=False)
+        print_columns(console, names, rows or [("no events in this time", ["" for _ in names])])
         if any(getattr(metrics, name) for metrics in columns.values() for name in _WITH_ESTIMATES):
             console.print(_ESTIMATES)
         if any(metrics.approximate for metrics in columns.values()):
@@ -88,6 +78,26 @@ def print_table(
         if any(BY_NAME["duration"].is_bound(metrics) for metrics in columns.values()):
             console.print("at most: LaunchDarkly does not report the number of durations; cancelled runs have one, too")
     print(captured.get(), end="")
+
+
+def print_columns(console: Console, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Print a table with a label and cells in each row.
+
+    On a console that is too narrow for the table, there is one block per column, so that no number is broken.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("")
+    for name in names:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for label, cells in rows:
+        table.add_row(Text(label), *cells)
+    if console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum > console.width:
+        console.print("\n".join(_blocks(names, rows, console.width)), markup=False, highlight=False)
+    else:
+        console.print(table, highlight=False)
 
 
 def _title_of(column: str | None) -> str:
@@ -99,7 +109,7 @@ def _blocks(names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], wid
     for index, name in enumerate(names):
         yield f"\n{name}"
         for label, cells in rows:
-            line = f"  {label}: {cells[index]}"
+            line = f"  {label}: {cells[index]}" if cells[index] else f"  {label}"
             yield fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 

@@ -18,13 +18,15 @@ from rich.console import Console
 
 from ldai_integrations import cli
 from ldai_integrations._example_apps.demo import demonstrate as demo
-from ldai_integrations._example_apps.demo import services
+from ldai_integrations._example_apps.demo import services, show
 from ldai_integrations._example_apps.demo.plan import PLAN
 from ldai_integrations._example_apps.demo.services import ROOT, ServiceError, Services, local_environ, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from ldai_integrations._example_apps.demo.check import Report
 
     from .conftest import Stage
 
@@ -99,6 +101,19 @@ def test_difference_makes_the_check_fail(stage: Stage, console: Console, monkeyp
     differences = demo.check(console, stage.services, exchanges)
     assert any(text.startswith(f"Flask, {PLAN[0].title}: runs is 0, must be 1") for text in differences)
     assert f"{len(differences)} differences." in text_of(console)
+
+
+@pytest.mark.parametrize("width", [30, 200])
+def test_figures_on_a_narrow_terminal(width: int, report: Report) -> None:
+    """Every figure can be read, however narrow the terminal is."""
+    console = Console(file=StringIO(), width=width)
+    show.print_table(console, report)
+    text = text_of(console)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for variation, cost in report.costs.items():
+        assert text.count(f"${cost:.6f}") == 1
+        assert all(name in text for name in variation)
 
 
 def test_live_services_get_only_possible_steps(stage: Stage, console: Console) -> None:
