@@ -200,6 +200,9 @@ class _AsyncBody(Proxy):
         self._self_hooks.on_end(GeneratorExit())
         return self.__wrapped__.close()
 
+    def _self_wrap(self, other: object) -> object:
+        return _AsyncBody(other, self._self_hooks)
+
     async def _self_take(self, step: Awaitable[Any]) -> Any:
         try:
             return await step
