@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..usage import fields_of
+from .._diagnostics import raise_if_from_signal
 
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
@@ -103,16 +103,24 @@ def _has_left(exc: BaseException, names: list[str]) -> bool:
     if any(name in _BROKEN or any(part in name for part in _WHILE_READING) for name in names):
         return True
     # Google's client checks its arguments and the answer with pydantic, whose exceptions name the class.
-    return "ValidationError" in names and str(fields_of(exc).get("title")).endswith("Response")
+    return "ValidationError" in names and str(_field(exc, "title")).endswith("Response")
 
 
 def _status_of(exc: BaseException) -> int | None:
     """Return the HTTP status of an exception of any provider's client; ``None`` if it has none."""
-    fields = fields_of(exc)
-    response = fields_of(fields.get("response"))
-    statuses = [fields.get(name) for name in ("status_code", "http_status", "status", "code")]
-    statuses += [response.get("status_code"), fields_of(response.get("ResponseMetadata")).get("HTTPStatusCode")]
+    response = _field(exc, "response")
+    statuses = [_field(exc, name) for name in ("status_code", "http_status", "status", "code")]
+    statuses += [_field(response, "status_code"), _field(_field(response, "ResponseMetadata"), "HTTPStatusCode")]
     return next((status for status in statuses if isinstance(status, int) and 100 <= status < 600), None)
+
+
+def _field(source: object, name: str) -> object:
+    """Return a field of a dict, or of an object of another library; ``None`` without one."""
+    try:
+        return source.get(name) if isinstance(source, dict) else getattr(source, name, None)
+    except Exception as exc:
+        raise_if_from_signal(exc)
+        return None
 
 
 def _members(exc: BaseException) -> tuple[BaseException, ...]:

@@ -49,6 +49,11 @@ class CountedCall:
         return bool(self._error or self.reading.error)
 
     @property
+    def is_broken(self) -> bool:
+        """Whether the call failed, or was left, which others may report as a failure."""
+        return self.is_failed or self.call.is_left
+
+    @property
     def is_of_framework(self) -> bool:
         """Whether a framework has reported the call."""
         return any(name not in SOURCES for name in self._forms)
@@ -100,10 +105,11 @@ class CountedCall:
     def may_be_in(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report without an id may be about this call, or about several calls with this one.
 
-        A call to which nobody has answered has no usage. The time of a span is that of its call, unless the application
-        has observed the call, which it does later. A response has one text.
+        A call to which nobody has answered has no usage, and one that was read to its end has not failed. The time of a
+        span is that of its call, unless the application has observed the call, which it does later. A response has one
+        text.
         """
-        if reading.usage is not None and self.call.is_unheard:
+        if (reading.usage is not None and self.call.is_unheard) or (reading.error and not self.is_broken):
             return False
         if report.source == "span" and self.call.source != "observed" and not report.overlaps(self.call):
             return False
@@ -129,12 +135,15 @@ class CountedCall:
     def may_lack_figures_of(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report without an id may have the figures that are missing here.
 
-        A response that the application observes with its usage is another one: this call would have seen the usage.
+        A response that the application observes with its usage is another one: this call would have seen the usage. But
+        a framework may have dropped it, if the application observed the response while the framework waited for it.
         """
         if self.reading.usage is not None or self.is_failed != bool(report.error or reading.error):
             return False
-        has_own = reading.usage is not None and _is_response(report, reading)
-        return self.may_be_in(report, reading) and not has_own
+        if reading.usage is not None and _is_response(report, reading):
+            is_during = self.call.begins_late or self.call.overlaps(report)
+            return self.call.source == "framework" and is_during and self.may_be_in(report, reading)
+        return self.may_be_in(report, reading)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
@@ -336,7 +345,7 @@ def _merge_sum(reading: Reading, calls: Sequence[CountedCall], *, is_exact: bool
         calls: The calls that it may be about.
         is_exact: Whether it contains no more than these calls.
     """
-    if not calls or reading.error or any(_are_comparable(reading.ids, one.reading.ids) for one in calls):
+    if not calls or any(_are_comparable(reading.ids, one.reading.ids) for one in calls):
         return False
     if reading.usage is None:
         return True

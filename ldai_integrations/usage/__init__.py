@@ -11,7 +11,7 @@ from ._decoders import AmazonDecoder, Decoder, SSEReader, decoder, texts_in
 from ._encoding_files import Progress, prefetch
 from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
 from ._estimates import estimate_output, estimate_prompt
-from ._fields import fields_of, parse_amount
+from ._fields import parse_amount
 from ._formats.frameworks import read_span
 from ._reader import StreamReader, extract, extract_stream, is_provider_line, is_response, read
 from ._readings import CalledTool, Reading
@@ -35,7 +35,6 @@ __all__ = [
     "estimate_prompt",
     "extract",
     "extract_stream",
-    "fields_of",
     "is_provider_line",
     "is_response",
     "parse_amount",

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations._diagnostics import Diagnostics
+from ldai_integrations.frameworks._calls import FrameworkCalls
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import RecordingSink
 
@@ -214,3 +216,31 @@ def test_a_response_without_usage_beside_a_call(provider: Provider, openai: Any,
     assert record.usage is not None
     assert record.usage.source == "partial"
     assert (record.usage.output_tokens or 0) > OUT
+
+
+def test_a_stream_that_breaks_off_in_a_framework(provider: Provider, anthropic: Any, runs: RecordingSink) -> None:
+    """A framework that reports a failure reports the wrapped call that it made, of which some tokens are known."""
+    provider.serve(breaks_after=2)
+    calls = FrameworkCalls("langchain", Diagnostics())
+    with track_ai(config_key="chat"):
+        calls.begin("1")
+        try:
+            list(wrap_client(anthropic).messages.create(model="gpt-4o-mini", messages=ASK, max_tokens=9, stream=True))
+        except Exception as exc:
+            calls.fail("1", exc)
+
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (1, 1, "error")
+
+
+def test_a_response_that_a_framework_drops(runs: RecordingSink) -> None:
+    """A response that is observed while a framework waits for it is the call of the framework, and has its tokens."""
+    calls = FrameworkCalls("llama_index", Diagnostics())
+    with track_ai(config_key="chat") as run:
+        calls.begin("1", api="embeddings")
+        run.observe(
+            {"object": "list", "model": "e", "data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": MANY_IN}}
+        )
+        calls.end("1")
+
+    assert _figures(runs.wait()[0]) == (1, MANY_IN, None, False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
 
-from ldai_integrations import RunRecord, Tracking, current_run, track_ai
+from ldai_integrations import RunRecord, Tracking, current_run, track_ai, wrap_client
 from ldai_integrations.opentelemetry import UsageSpanProcessor
 from ldai_integrations.records import Usage
 from ldai_integrations.testing import Clock, RecordingSink
@@ -230,6 +232,50 @@ def test_a_reader_that_stops_at_the_finish_reason(
     assert (record.calls, record.failed_calls) == (1, failed_calls)
     assert record.outcome == ("error" if failed_calls else "success")
     assert (record.usage is not None and record.usage.estimated >= {"output_tokens"}) is not bool(failed_calls)
+
+
+class Client:
+    """A client of Ollama, whose call is a span."""
+
+    def __init__(self, telemetry: Telemetry, error: BaseException | None = None) -> None:
+        self._telemetry = telemetry
+        self._error = error
+
+    def chat(self, **_asked: object) -> dict[str, Any]:
+        """Answer, or fail as the span says."""
+        if self._error is None:
+            self._telemetry.call(gen_ai__operation__name="chat")
+            return {"model": "llama3", "done": True, "prompt_eval_count": 70001, "eval_count": 13337}
+        failed_span(self._telemetry)
+        raise self._error
+
+
+Client.__module__ = "ollama._client"
+
+
+def test_a_cancelled_call_whose_span_failed(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+    """A call that its consumer cancelled has not failed, and counts once, although its span is an error."""
+    with track_ai("bot", tracking=tracking), suppress(asyncio.CancelledError):
+        wrap_client(Client(telemetry, asyncio.CancelledError())).chat(model="llama3", messages=[])
+    [record] = sink.wait()
+
+    assert (record.calls, record.failed_calls) == (1, 0)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_spans_without_tokens_before_a_call(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, clock: Clock, fails: bool
+) -> None:
+    """A span without tokens that ended before a call is a call of its own, and that of the call is not."""
+    with track_ai("bot", tracking=tracking):
+        failed_span(telemetry) if fails else telemetry.call(gen_ai__operation__name="chat")
+        clock.advance(1_000)
+        wrap_client(Client(telemetry)).chat(model="llama3", messages=[])
+    [record] = sink.wait()
+
+    assert record.usage is not None
+    assert (record.calls, record.failed_calls, record.usage.input_tokens) == (2, int(fails), 70001)
+    assert record.usage.lower_bound is not fails
 
 
 def test_a_call_that_succeeds_while_another_one_fails(
