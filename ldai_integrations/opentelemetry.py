@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ._extras import needs_extra
 from ._run.context import get_current
+from ._run.failures import is_stop, may_be_billed_as
 from ._run.state import RunState
 from .usage import read_span
 
@@ -126,9 +127,15 @@ class UsageSpanProcessor(SpanProcessor):
                 return
             # Some instrumentations end the span of a stream that nobody reads to its end as a failure.
             is_finished = not set(reading.finish_reasons) <= {"error"}
+            error = ""
             if reading.usage is None and span.status.status_code is StatusCode.ERROR and not is_finished:
-                reading = replace(reading, error=str((span.attributes or {}).get("error.type") or "error"))
+                error = str((span.attributes or {}).get("error.type") or "error")
             call, now, epoch = run.ledger.begin("span"), run.services.clock(), time.time_ns()
+            # Only an answer that had begun has an id.
+            call.is_left = bool(error) and (is_stop(error) or may_be_billed_as(error) or bool(reading.ids))
+            call.is_cancelled = is_stop(error)
+            if error and not call.is_cancelled:
+                reading = replace(reading, error=error)
             call.read = lambda: reading if spans.is_call(span_id) else None
             call.started_at = now - (epoch - (span.start_time or epoch)) / 1e9
             call.end(now - (epoch - (span.end_time or epoch)) / 1e9)

@@ -100,10 +100,27 @@ def _has_left(exc: BaseException, names: list[str]) -> bool:
     status = _status_of(exc)
     if status is not None:
         return status < 300 or status in _GAVE_UP
-    if any(name in _BROKEN or any(part in name for part in _WHILE_READING) for name in names):
+    if any(map(_is_of_answer, names)):
         return True
     # Google's client checks its arguments and the answer with pydantic, whose exceptions name the class.
     return "ValidationError" in names and str(_field(exc, "title")).endswith("Response")
+
+
+def may_be_billed_as(error_type: str) -> bool:
+    """Return the same for the failure of a span, which is the status or the class of an exception in ``error.type``."""
+    name = error_type.rpartition(".")[2]
+    if name.isdigit():
+        return int(name) < 300 or int(name) in _GAVE_UP
+    return _is_of_answer(name) and not name.startswith(_NOT_CONNECTED)
+
+
+def is_stop(error_type: str) -> bool:
+    """Return whether the failure of a span says that somebody stopped waiting."""
+    return error_type.rpartition(".")[2] in ("CancelledError", "GeneratorExit")
+
+
+def _is_of_answer(name: str) -> bool:
+    return name in _BROKEN or any(part in name for part in _WHILE_READING)
 
 
 def _status_of(exc: BaseException) -> int | None:

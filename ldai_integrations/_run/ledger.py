@@ -26,7 +26,7 @@ Source = Literal["client", "framework", "observed", "span", "sdk"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 _MOST_KEPT = 8_000_000
-# The SDK reports the duration of a call in whole milliseconds, and a span has the times of another clock, in seconds.
+# The times of spans and of LaunchDarkly's SDK are exact to so many seconds: they are of another clock, or rounded.
 _ROUNDED = 0.001
 
 
@@ -161,6 +161,8 @@ class ProviderCall:
         """Return whether the times of this call allow that its code made another call."""
         if other.source not in ("client", "framework"):  # others are reported after the fact
             return True
+        if self.source == "sdk":  # its start follows from a duration without fractions of a millisecond, so it is late
+            return self.overlaps(other)
         return self.started_at - _ROUNDED <= other.started_at and (
             self.ended_at is None or other.started_at <= self.ended_at
         )

@@ -35,8 +35,8 @@ class CountedCall:
         self.call = call
         self.reading = reading
         self._error = call.error
-        # The form of the response in the report of each source.
-        self._forms: dict[str, type | None] = {_reporter_of(call): call.form}
+        # The forms of the response in the reports of each source.
+        self._forms: dict[str, list[type | None]] = {_reporter_of(call): [call.form]}
 
     @property
     def usage(self) -> Usage:
@@ -121,16 +121,18 @@ class CountedCall:
         A handler may observe a stream and then the message that was put together from it, or an object and then its
         dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
         has seen only one, or they are whole responses with the same usage: some servers give each response the same id.
-        Without ids, reports in two forms with the same tokens are about one call.
+        Without ids, one report in each form is about one call if their texts, models and tokens are the same.
         """
         source = _reporter_of(report)
-        form = self._forms.get(source, report.form)
+        forms = self._forms.get(source, [report.form])
         if not set(reading.ids).isdisjoint(self.reading.ids):
             is_copy = report.is_whole and reading.usage is not None and reading.usage == self.usage
-            return is_copy or form is not report.form or source != _reporter_of(self.call)
-        if form is report.form or reading.usage is None or _are_comparable(reading.ids, self.reading.ids):
+            return is_copy or forms[0] is not report.form or source != _reporter_of(self.call)
+        if report.form in forms or reading.usage is None or _are_comparable(reading.ids, self.reading.ids):
             return False
-        return _tokens(reading.usage) == _tokens(self.usage)
+        models = {reading.model, self.reading.model} - {None, ""}
+        is_same = len(models) < 2 and not _are_other_texts(self.reading.text, reading.text)
+        return is_same and _tokens(reading.usage) == _tokens(self.usage)
 
     def may_lack_figures_of(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report without an id may have the figures that are missing here.
@@ -147,11 +149,14 @@ class CountedCall:
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
         """Fill gaps with what another source reports about the same call."""
-        self._forms.setdefault(_reporter_of(report), report.form)
+        self._forms.setdefault(_reporter_of(report), []).append(report.form)
         mine, tokens = self.reading, _tokens(self.usage)
+        usage = reading.usage or Usage()
+        # A framework may write zeros for usage that it did not get.
+        has_counts = any((usage.input_tokens, usage.output_tokens, usage.total_tokens))
         # The stream was left, or broke off; the whole response may be observed later.
-        lacks_end = (None in tokens or mine.has_usage_so_far) and reading.usage is not None and reading.finish_reasons
-        counted = reading if tokens == (None, None) or lacks_end else mine
+        lacks_end = (None in tokens or mine.has_usage_so_far) and reading.finish_reasons
+        counted = reading if has_counts and (tokens == (None, None) or lacks_end) else mine
         self.reading = replace(
             mine,
             usage=counted.usage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,7 @@ from ldai_integrations import Run, track_ai, wrap_client
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.frameworks._calls import FrameworkCalls
 from ldai_integrations.records import RunRecord
-from ldai_integrations.testing import RecordingSink
+from ldai_integrations.testing import Clock, OfflineLaunchDarkly, RecordingSink, ai_config
 
 from .provider import IN, OUT, Provider
 from .test_sources import ASK, agents_result, pydantic_result, sum_as_dict, usage_of
@@ -244,3 +245,51 @@ def test_a_response_that_a_framework_drops(runs: RecordingSink) -> None:
         calls.end("1")
 
     assert _figures(runs.wait()[0]) == (1, MANY_IN, None, False)
+
+
+def test_answers_with_the_same_tokens(runs: RecordingSink) -> None:
+    """Short answers of two models often have the same tokens; an answer in two forms counts once."""
+    answers = [{**OTHERS["ollama"], "model": model} for model in ("llama3", "qwen3")]
+    with track_ai(config_key="chat") as run:
+        for answer in answers:
+            run.observe(answer)
+            run.observe(json.dumps(answer))
+
+    assert _figures(runs.wait()[0]) == (2, 2 * MANY_IN, 2 * MANY_OUT, False)
+
+
+def test_zeros_for_usage_that_did_not_come(provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """A framework may write zeros where a server has sent no usage. They are not the provider's figures."""
+    provider.serve("silent", tokens=None)
+    with track_ai(config_key="chat") as run:
+        response = wrap_client(openai).chat.completions.create(model="silent", messages=ASK)
+        zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        run.observe({**response.model_dump(), "usage": zeros})
+
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert (record.calls, record.usage.source) == (1, "estimate")
+
+
+@pytest.mark.parametrize("late_ms", [0.0, 0.9, 3.0])
+def test_a_call_of_the_newer_sdk(late_ms: float) -> None:
+    """The SDK cuts fractions of its durations off. The wrapped call that it made counts once nevertheless."""
+    clock = Clock()
+
+    class Client:
+        def chat(self, **_asked: object) -> Any:
+            clock.advance(10.9)
+            return OTHERS["ollama"]
+
+    Client.__module__ = "ollama._client"
+    with OfflineLaunchDarkly({"chat": ai_config("other")}, clock=clock) as launchdarkly:
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+            wrap_client(Client()).chat(model="other", messages=[])
+            clock.advance(late_ms)
+            about, context = {"runId": "1", "configKey": "chat"}, {"kind": "user", "key": "ada"}
+            events = {"duration:total": 10, "generation:success": 1, "tokens:input": MANY_IN, "tokens:output": MANY_OUT}
+            for name, value in events.items():
+                launchdarkly.tracking.ld_client.track(f"$ld:ai:{name}", context, about, value)
+        record = launchdarkly.sink.wait(1)[0]
+
+    assert _figures(record) == (1, MANY_IN, MANY_OUT, False)

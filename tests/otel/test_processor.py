@@ -205,15 +205,51 @@ def test_a_failed_call(tracking: Tracking, telemetry: Telemetry, sink: Recording
     assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("error", 1, 1, None)
 
 
-def test_a_fallback(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+def test_a_fallback(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, clock: Clock) -> None:
     """A call that succeeds after a failed one makes a success."""
     with track_ai("bot", tracking=tracking):
         failed_span(telemetry)
+        clock.advance(1_000)
         telemetry.call(**SPAN)
     [record] = sink.wait()
 
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
     assert record.usage == Usage(20, 8, 28)
+
+
+@pytest.mark.parametrize(
+    ("failure", "failed_calls", "lower_bound"),
+    [
+        ({"error.type": "429"}, 1, False),
+        ({"error.type": "openai.RateLimitError"}, 1, False),
+        ({"error.type": "openai.APIConnectionError"}, 1, False),
+        ({"error.type": "httpx.ConnectTimeout"}, 1, False),
+        ({"error.type": "504"}, 1, True),
+        ({"error.type": "openai.APITimeoutError"}, 1, True),
+        ({"error.type": "json.decoder.JSONDecodeError"}, 1, True),
+        ({"error.type": "_OTHER", "gen_ai.response.id": "chatcmpl-2"}, 1, True),
+        ({"error.type": "asyncio.exceptions.CancelledError"}, 0, True),
+    ],
+)
+def test_a_failed_call_that_the_provider_may_bill(
+    tracking: Tracking,
+    telemetry: Telemetry,
+    sink: RecordingSink,
+    clock: Clock,
+    failure: dict[str, Any],
+    failed_calls: int,
+    lower_bound: bool,
+) -> None:
+    """The tokens of other calls are a lower bound if a provider may bill a call of which only the failure is known."""
+    with track_ai("bot", tracking=tracking):
+        failed_span(telemetry, **failure)
+        clock.advance(1_000)
+        telemetry.call(**SPAN)
+    [record] = sink.wait()
+
+    assert record.usage is not None
+    assert (record.calls, record.failed_calls, record.outcome) == (2, failed_calls, "success")
+    assert (record.usage.input_tokens, record.usage.lower_bound) == (20, lower_bound)
 
 
 @pytest.mark.parametrize(("reason", "failed_calls"), [("stop", 0), ("error", 1)])
@@ -235,28 +271,32 @@ def test_a_reader_that_stops_at_the_finish_reason(
 
 
 class Client:
-    """A client of Ollama, whose call is a span."""
+    """A client of Ollama, whose call is a span: it needs a second before it, and one after it."""
 
-    def __init__(self, telemetry: Telemetry, error: BaseException | None = None) -> None:
+    def __init__(self, telemetry: Telemetry, clock: Clock, error: BaseException | None = None) -> None:
         self._telemetry = telemetry
+        self._clock = clock
         self._error = error
 
     def chat(self, **_asked: object) -> dict[str, Any]:
         """Answer, or fail as the span says."""
-        if self._error is None:
-            self._telemetry.call(gen_ai__operation__name="chat")
-            return {"model": "llama3", "done": True, "prompt_eval_count": 70001, "eval_count": 13337}
-        failed_span(self._telemetry)
-        raise self._error
+        self._clock.advance(1_000)
+        self._telemetry.call(gen_ai__operation__name="chat") if self._error is None else failed_span(self._telemetry)
+        self._clock.advance(1_000)
+        if self._error is not None:
+            raise self._error
+        return {"model": "llama3", "done": True, "prompt_eval_count": 70001, "eval_count": 13337}
 
 
 Client.__module__ = "ollama._client"
 
 
-def test_a_cancelled_call_whose_span_failed(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
+def test_a_cancelled_call_whose_span_failed(
+    tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, clock: Clock
+) -> None:
     """A call that its consumer cancelled has not failed, and counts once, although its span is an error."""
     with track_ai("bot", tracking=tracking), suppress(asyncio.CancelledError):
-        wrap_client(Client(telemetry, asyncio.CancelledError())).chat(model="llama3", messages=[])
+        wrap_client(Client(telemetry, clock, asyncio.CancelledError())).chat(model="llama3", messages=[])
     [record] = sink.wait()
 
     assert (record.calls, record.failed_calls) == (1, 0)
@@ -270,7 +310,7 @@ def test_spans_without_tokens_before_a_call(
     with track_ai("bot", tracking=tracking):
         failed_span(telemetry) if fails else telemetry.call(gen_ai__operation__name="chat")
         clock.advance(1_000)
-        wrap_client(Client(telemetry)).chat(model="llama3", messages=[])
+        wrap_client(Client(telemetry, clock)).chat(model="llama3", messages=[])
     [record] = sink.wait()
 
     assert record.usage is not None
