@@ -107,7 +107,7 @@ def _has_left(exc: BaseException, names: list[str]) -> bool:
 
 
 def may_be_billed_as(error_type: str) -> bool:
-    """Return the same for the failure of a span, which is the status or the class of an exception in ``error.type``."""
+    """Return whether a provider may bill a call whose span has this ``error.type``: a status or the name of a class."""
     name = error_type.rpartition(".")[2]
     if name.isdigit():
         return int(name) < 300 or int(name) in _GAVE_UP
