@@ -230,6 +230,7 @@ def test_the_first_requests_make_one_tracking(fresh_process: EndProcess, monkeyp
     """First requests that come together share one Tracking and one client."""
     with DevServer(FLAGS) as server:
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
+        monkeypatch.setenv("LDAI_START_WAIT", "30")  # on a busy machine, the connection takes longer than by default
         found: list[object] = []
 
         @track_ai("chat")

@@ -241,6 +241,23 @@ def test_calls_after_the_requests_of_a_middleware(
     assert len([line for line in caplog.messages if "outside of any run" in line]) == 1
 
 
+def test_calls_after_a_tracking_was_closed(
+    provider: Provider, openai: Any, launchdarkly: OfflineLaunchDarkly, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A closed Tracking has no requests, so that a call outside of a run is not noted."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"accepted"]
+
+    app = WSGITrackingMiddleware(application, launchdarkly.tracking, config_key="chat")
+    assert Client(app).post("/").data == b"accepted"
+    launchdarkly.tracking.close()
+    wrap_client(openai).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+    assert "call_outside_run" not in launchdarkly.tracking.stats().diagnostics
+    assert "outside of any run" not in caplog.text
+
+
 def test_a_task_that_outlives_its_run(
     provider: Provider,
     async_openai: Any,
