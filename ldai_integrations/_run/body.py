@@ -155,7 +155,7 @@ class BodyReader:
             self._take(self._decoder.decode(self._compressed.popleft()))
         if self._lines is not None:
             return self._lines.reading()
-        document = parse_json(self._document)
+        document = json_in(self._document)
         return None if document is None else read(document)
 
     @property
@@ -165,7 +165,7 @@ class BodyReader:
         Lines that are several whole responses are the results of a batch, or a log.
         """
         if self._lines is None:
-            return is_response(parse_json(self._document))
+            return is_response(json_in(self._document))
         if self._is_batch:
             return False
         reading = None if self._is_sse_type else self._lines.reading()
@@ -211,7 +211,7 @@ class BodyReader:
             return True if self.is_stream and len(document) > _LONGEST_FIRST_LINE else None
         if _STREAM_START.match(beginning):
             return True
-        line = parse_json(document[:end]) if end < _LONGEST_FIRST_LINE else None
+        line = json_in(document[:end]) if end < _LONGEST_FIRST_LINE else None
         if self.is_stream:
             self._is_batch = _is_of_batch(line)
             return isinstance(line, dict) or end >= _LONGEST_FIRST_LINE
@@ -336,7 +336,7 @@ class _UsageFilter:
 
 def _has_only_usage(event: bytes) -> bool:
     lines = (line.removeprefix(b"data:") for line in event.splitlines() if line.startswith(b"data:"))
-    chunk = parse_json(b"\n".join(lines))
+    chunk = json_in(b"\n".join(lines))
     return isinstance(chunk, dict) and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
@@ -359,7 +359,7 @@ def is_json_line(text: str) -> bool:
         return text[:100].lstrip().removeprefix("data:").lstrip().startswith(_JSON_STARTS)
     stripped = text.strip()
     data = stripped.removeprefix("data:").strip()
-    return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and parse_json(data) is not None)
+    return (data == "[DONE]" and data != stripped) or (data.startswith(_JSON_STARTS) and json_in(data) is not None)
 
 
 def is_document(text: str) -> bool:
@@ -375,7 +375,7 @@ def begins_provider_stream(text: str) -> bool | None:
         if line.strip() and not line.startswith(_STREAM_STARTS[1:]):
             if line.startswith("data:") or not is_provider_line(line):
                 return is_provider_line(line)
-            event = parse_json(line)
+            event = json_in(line)
             if _is_of_batch(event):
                 return False
             # A line of JSON may be a whole document.
@@ -396,7 +396,7 @@ def _is_of_batch(line: object) -> bool:
     return type(line) is dict and any(name in line for name in _OF_ENTRIES) and not is_response(line)
 
 
-def parse_json(data: str | bytes | bytearray | None) -> Any:
+def json_in(data: str | bytes | bytearray | None) -> Any:
     """Return the JSON in a text; ``None`` if there is none."""
     try:
         return json.loads(data) if data else None

@@ -26,7 +26,7 @@ Source = Literal["client", "framework", "observed", "span", "sdk"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # How many characters of requests one run keeps. Prompts beyond this limit are not estimated.
 _MOST_KEPT = 8_000_000
-# The times of spans and of LaunchDarkly's SDK are exact to so many seconds: they are of another clock, or rounded.
+# How exact the times of spans and of LaunchDarkly's SDK are, in seconds: they come from another clock, or are rounded.
 _ROUNDED = 0.001
 
 
@@ -103,14 +103,14 @@ class ProviderCall:
     measure: Callable[[], int] = int
 
     @property
-    def is_unheard(self) -> bool:
-        """Whether a wrapped client has not got the beginning of an answer, and no error."""
+    def has_no_response(self) -> bool:
+        """Whether a wrapped client has got neither the beginning of an answer nor an error."""
         return self.source == "client" and self.form is None and not self.error
 
     @property
     def is_waiting(self) -> bool:
         """Whether a wrapped client still waits for the beginning of the answer."""
-        return self.is_unheard and self.ended_at is None
+        return self.has_no_response and self.ended_at is None
 
     @property
     def is_unread(self) -> bool:

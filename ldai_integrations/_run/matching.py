@@ -109,7 +109,7 @@ class CountedCall:
         span is that of its call, unless the application has observed the call, which it does later. A response has one
         text.
         """
-        if (reading.usage is not None and self.call.is_unheard) or (reading.error and not self.is_broken):
+        if (reading.usage is not None and self.call.has_no_response) or (reading.error and not self.is_broken):
             return False
         if report.source == "span" and self.call.source != "observed" and not report.overlaps(self.call):
             return False
@@ -324,12 +324,8 @@ def _merge_observed_sum(known: CountedCall, found: Iterable[CountedCall]) -> boo
 
 
 def _is_response(report: ProviderCall, reading: Reading) -> bool:
-    """Return whether the application has observed the response of a single call, and not the result of an agent.
-
-    Only embeddings have no output tokens.
-    """
-    has_input_only = reading.usage is not None and reading.usage.output_tokens is None
-    return report.source == "observed" and bool(reading.ids or reading.finish_reasons or has_input_only)
+    """Return whether the application has observed the response of a single call, and not the result of an agent."""
+    return report.source == "observed" and bool(reading.ids or reading.finish_reasons or reading.has_input_only)
 
 
 def _are_other_texts(one: str, other: str) -> bool:

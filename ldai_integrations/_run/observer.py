@@ -1,16 +1,11 @@
-"""The reader of one provider call: of its whole response, or of its stream while the application reads that.
-
-A call returns a whole response, a stream, a manager of a stream, a raw HTTP response, or an awaitable of one of these.
-The application gets what the call returned, unchanged.
-"""
+"""The reader of one provider call: of its whole response, or of its stream while the application reads that."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from .._diagnostics import raise_if_from_signal
 from ..usage import Reading, StreamReader, extract, read
@@ -19,11 +14,8 @@ from .body import (
     BodyReader,
     ItemReader,
     WithoutUsage,
-    beginning_of,
-    is_document,
-    is_sse_or_json_line,
     is_stream_type,
-    parse_json,
+    json_in,
 )
 from .events import find_worker
 from .failures import is_cancellation, may_be_billed
@@ -305,12 +297,12 @@ class Observer(StreamHooks):
         return True
 
     def take_document(self, text: str | bytes) -> bool:
-        """Take JSON that is not a line of a stream: what it stands for. Return whether it is JSON."""
+        """Take the value of a JSON document, which is not a line of a stream; return whether it is JSON."""
         if len(text) > MOST_PARSED:
             self._call.is_whole = True
-            self._take_later(lambda: read(parse_json(text)), len(text))
+            self._take_later(lambda: read(json_in(text)), len(text))
             return True
-        document = parse_json(text)
+        document = json_in(text)
         if document is not None:
             self._take_whole(document)
         return document is not None
@@ -444,143 +436,3 @@ class Observer(StreamHooks):
         self._run.services.diagnostics.note(
             "output", key, "A response of %r cannot be read; its tokens stay unknown.", key, exc=exc
         )
-
-
-T = TypeVar("T")
-
-
-def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
-    """Read a response that the application gives to the run, or an exception that carries one; return the same.
-
-    Args:
-        run: The run.
-        response: The response.
-        provider: The provider whose own server sent it, if that is certain.
-    """
-    if run.finished:
-        _note_late(run, response)
-        return response
-    if issubclass(type(response), (str, bytes)):
-        with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            _observe_text(run, cast("str | bytes", response))
-        return response
-    call = run.ledger.begin("observed")
-    call.provider = provider
-    if issubclass(type(response), BaseException):
-        _observe_failure(run, cast(BaseException, response), call)
-        return response
-    observed: T = observe(run, response, call)
-    return observed
-
-
-def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
-    """Read what a provider call returned, and return what the caller gets.
-
-    Args:
-        run: An open run.
-        response: What the call returned.
-        call: The call in the run's ledger. It is withdrawn if the response has been read before.
-        hides_usage: Whether to keep the usage chunk at the end of an OpenAI stream from the caller, who did not ask
-            for it.
-
-    Returns:
-        The same object. For a stream, a stand-in that reports its chunks; for an awaitable, another awaitable.
-    """
-    try:
-        if inspect.isawaitable(response):
-            is_manager = hasattr(response.__class__, "__aenter__")
-            later = _AwaitableManager if is_manager else _observe_later
-            return later(run, response, call, hides_usage)
-        if run.finished or run.ledger.knows(response):
-            run.ledger.withdraw(call)
-            return response
-        run.adopt(response)
-        observer = Observer(run, call, hides_usage)
-        observed = observer.take(response)
-        if not observer.is_of_events:
-            run.ledger.remember(observed)
-        return observed
-    except Exception as exc:
-        run.ledger.withdraw(call)
-        run.services.diagnostics.failed("observe", run.config_key, exc)
-        return response
-
-
-def _observe_failure(run: RunState, exc: BaseException, call: ProviderCall) -> None:
-    """Note the exception of a call, unless the exception or its HTTP response has been seen."""
-    ledger, broken = run.ledger, run.ledger.events.open
-    if ledger.knows(exc) or ledger.knows(vars(exc).get("response")):
-        ledger.withdraw(call)
-    elif broken is None:
-        note_failure(run, call, exc)
-    else:
-        ledger.withdraw(call)
-        broken.on_end(exc)
-
-
-def _note_late(run: RunState, response: object) -> None:
-    """Count a response that comes after the end of its run. A wrapped client has counted its own calls."""
-    if not (run.services.is_idle or isinstance(response, (str, bytes, BaseException))):
-        with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            if not run.adopt(response):
-                run.note_call_after_end()
-
-
-async def _observe_later(run: RunState, response: Awaitable[object], call: ProviderCall, hides_usage: bool) -> object:
-    try:
-        result = await response
-    except BaseException as exc:
-        note_failure(run, call, exc)
-        raise
-    return observe(run, result, call, hides_usage=hides_usage)
-
-
-class _AwaitableManager(Proxy):
-    """A stand-in for a request that may be awaited or entered, as those of aiohttp."""
-
-    def __init__(self, run: RunState, request: Any, call: ProviderCall, hides_usage: bool) -> None:
-        super().__init__(request)
-        self._self_about = run, call, hides_usage
-
-    def __await__(self) -> Generator[Any, None, object]:
-        run, call, hides_usage = self._self_about
-        return _observe_later(run, self.__wrapped__, call, hides_usage).__await__()
-
-    async def __aenter__(self) -> object:
-        run, call, hides_usage = self._self_about
-        return await _observe_later(run, self.__wrapped__.__aenter__(), call, hides_usage)
-
-    async def __aexit__(self, *exc_info: object) -> object:
-        return await self.__wrapped__.__aexit__(*exc_info)
-
-
-def _observe_text(run: RunState, text: str | bytes) -> None:
-    """Read a line of a provider's stream, or JSON. A long line is not parsed to find its stream."""
-    line = beginning_of(text)
-    if is_document(line):
-        call = run.ledger.begin("observed")
-        if Observer(run, call, hides_usage=False).take_document(text):
-            return
-        run.ledger.withdraw(call)
-    is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
-    reading = Reading(text=line) if is_long else read(text)
-    if reading is not None:
-        is_line = not line.lstrip().startswith(("{", "["))
-        Observer(run, run.ledger.begin("observed"), hides_usage=False).take_text(text, reading, is_line=is_line)
-    elif line[:100].strip().removeprefix("data:").lstrip() == "[DONE]":
-        run.ledger.events.note_done()
-    elif line.strip() and not is_sse_or_json_line(line):
-        run.services.diagnostics.note(
-            "observe_text",
-            run.config_key,
-            "run.observe() was given text that is not a line of a provider's stream, in a run of %r; it is not "
-            "counted. Give it the response or the stream.",
-            run.config_key,
-        )
-
-
-def observe_events(run: RunState, call: ProviderCall) -> Observer:
-    """Return what reads the events of a call, which come one by one."""
-    observer = Observer(run, call, hides_usage=False)
-    observer.read_items()
-    return observer

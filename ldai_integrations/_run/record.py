@@ -185,9 +185,8 @@ def _is_answer(run: RunState, own: Reading | None) -> bool:
     if own is None or _is_stored(run, own) or not (run.counts_without_call or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
-    has_input_only = own.usage is not None and own.usage.input_tokens is not None and own.usage.output_tokens is None
     may_be_cached = run.services.reporter.expects_calls(run.config_key)
-    return is_streamed or has_input_only or bool(own.finish_reasons or own.error) or not may_be_cached
+    return is_streamed or own.has_input_only or bool(own.finish_reasons or own.error) or not may_be_cached
 
 
 def _is_stored(run: RunState, own: Reading) -> bool:

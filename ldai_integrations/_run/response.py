@@ -10,7 +10,7 @@ from typing import Any
 
 from .context import bind, unbind
 from .kinds import is_botocore_body, track_body
-from .observer import observe_response
+from .observe import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
 from .vote_token import VoteToken

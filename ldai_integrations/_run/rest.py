@@ -25,8 +25,7 @@ _POLL_SECONDS = 0.005
 def read_rests(services: Services, ledger: Ledger, only: ProviderCall | None = None) -> None:
     """Read the rest of synchronous streams that their consumers left at the finish reason.
 
-    It waits at most so long that the run has waited for ``Settings.usage_wait`` seconds, and not at all on an event
-    loop.
+    All waits of a run together take at most ``Settings.usage_wait`` seconds. On an event loop, nothing is read.
 
     Args:
         services: The services of the run.

@@ -18,7 +18,7 @@ from ..providers._servers import server_owner
 from ..records import Usage
 from ..typing import ModelParameters, Score
 from .context import bound_to
-from .observer import observe_response
+from .observe import observe_response
 from .options import NO_RUN
 from .state import RunState
 

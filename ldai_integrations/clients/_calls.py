@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 from .._run.context import get_current
 from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
-from .._run.observer import note_failure, observe
+from .._run.observe import observe
+from .._run.observer import note_failure
 from .._run.open_runs import CallOutside
 from .._run.request import ProviderRequest
 from .._run.state import RunState

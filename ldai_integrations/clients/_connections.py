@@ -6,7 +6,8 @@ from typing import Any
 
 from .._run.context import get_current
 from .._run.current import note_call_outside
-from .._run.observer import Observer, observe_events
+from .._run.observe import observe_events
+from .._run.observer import Observer
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
 from ._calls import run_of_call

@@ -98,6 +98,11 @@ class Reading:
         return () if self.is_cached else self.parts or (self,)
 
     @property
+    def has_input_only(self) -> bool:
+        """Whether the provider counted input, but no output, as for embeddings."""
+        return self.usage is not None and self.usage.input_tokens is not None and self.usage.output_tokens is None
+
+    @property
     def has_output(self) -> bool:
         """Whether there is any text, reasoning or tool call."""
         return bool(self.text or self.reasoning or self.tool_calls)
