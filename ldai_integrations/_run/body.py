@@ -2,7 +2,8 @@
 
 ``feed`` of a reader takes an item, and returns whether it has text, reasoning or a tool delta. ``None``, from a
 ``StreamReader``, means that the item is not in a provider's format. ``reading`` returns what is known so far,
-``answered`` says whether visible text has passed, and ``awaits_usage`` whether the finish reason came before the usage.
+``answered`` says whether visible text has passed, ``is_finished`` whether the finish reason has, and ``awaits_usage``
+whether it came before the usage.
 """
 
 from __future__ import annotations
@@ -131,6 +132,11 @@ class BodyReader:
         return self._lines is not None and self._lines.answered
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the finish reason of the last answer has passed."""
+        return self._lines is not None and self._lines.is_finished
+
+    @property
     def awaits_usage(self) -> bool:
         """Whether the finish reason has passed, and the usage has not."""
         return self._lines is not None and self._lines.awaits_usage
@@ -241,6 +247,11 @@ class ItemReader:
     def answered(self) -> bool:
         """Whether any visible text has passed."""
         return self._reader is not None and self._reader.answered
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the finish reason of the last answer has passed."""
+        return self._reader is not None and self._reader.is_finished
 
     @property
     def awaits_usage(self) -> bool:

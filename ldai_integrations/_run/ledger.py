@@ -59,8 +59,9 @@ class ProviderCall:
         error: The type of the error that ended it; empty if it did not fail.
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
-        last_frame_at: When the last event without text arrived, up to the one with the finish reason. The application
-            may do much before it reads on to the end of the stream.
+        has_item: Whether an item of its stream has arrived.
+        finished_at: When the finish reason of its stream arrived. The application may do much before it reads on to the
+            end of the stream.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
         is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
@@ -88,7 +89,8 @@ class ProviderCall:
     error: str = ""
     first_token_at: float | None = None
     first_answer_at: float | None = None
-    last_frame_at: float | None = None
+    has_item: bool = False
+    finished_at: float | None = None
     is_background: bool = False
     is_lookup: bool = False
     is_left: bool = False
@@ -115,7 +117,7 @@ class ProviderCall:
     @property
     def is_unread(self) -> bool:
         """Whether nobody has read its response, or waited for it."""
-        return self.ended_at is None or (self.is_left and self.last_frame_at is None and not self.error)
+        return self.ended_at is None or (self.is_left and not self.has_item and not self.error)
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""

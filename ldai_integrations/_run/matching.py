@@ -70,8 +70,7 @@ class CountedCall:
     @property
     def answered_at(self) -> float | None:
         """When the answer was complete; ``None`` if it is not known to be."""
-        is_finished = self.call.last_frame_at is not None and self.reading.finish_reasons
-        return self.call.last_frame_at if is_finished else self.call.ended_at
+        return self.call.ended_at if self.call.finished_at is None else self.call.finished_at
 
     @property
     def is_unfinished(self) -> bool:

@@ -130,15 +130,15 @@ class Observer(StreamHooks):
     def on_item(self, item: Any) -> object:
         """Read an item; return whether the caller must not see it."""
         call, reader = self._call, self._reader
+        call.has_item = True
         if reader is None:
             return False
         try:
-            is_finished = call.rest is not None
             has_delta = reader.feed(item)
+            if reader.is_finished != (call.finished_at is not None):  # the last answer ends here, or another one begins
+                call.finished_at = self._clock() if reader.is_finished else None
+                self._worker = find_worker()
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
-            if not is_finished and (call.rest is not None or not has_delta):
-                call.last_frame_at = self._clock()
-                self._worker = find_worker() if call.rest is not None else None
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
             if call.first_answer_at is None:
@@ -171,8 +171,7 @@ class Observer(StreamHooks):
             self._call.note_left(exc, self._clock())
         else:
             self._ledger.remember_failure(exc)
-            has_item = self._call.last_frame_at is not None or self._call.first_token_at is not None
-            has_begun = self._has_begun or has_item or self._reader is None  # an item could not be read
+            has_begun = self._has_begun or self._call.has_item
             self._call.is_stream = self._call.is_stream and has_begun  # otherwise, the request itself failed
             self._call.fail(exc, self._clock(), has_begun=has_begun)
 

@@ -75,6 +75,11 @@ class SSEReader:
         return self._reader.answered
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the current call has a finish reason."""
+        return self._reader.is_finished
+
+    @property
     def awaits_usage(self) -> bool:
         """Whether the current call has a finish reason, and its usage has not arrived yet."""
         return self._reader.awaits_usage

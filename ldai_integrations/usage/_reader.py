@@ -150,6 +150,8 @@ class StreamReader:
         self._event_type: type | None = None
         #: Whether any event had a provider's format.
         self.recognised: bool = False
+        #: Whether the current call has a finish reason.
+        self.is_finished: bool = False
         #: Whether the current call has a finish reason, and its usage has not arrived yet. False if the usage came with
         #: the finish reason. True until the end of a stream that never sends usage.
         self.awaits_usage: bool = False
@@ -173,6 +175,7 @@ class StreamReader:
         if not known:
             known = self._read_lines(event, _DEPTH)
         call = draft.call
+        self.is_finished = call.finished_at > 0
         self.awaits_usage = call.counted_at < call.finished_at and not call.no_usage_follows
         return draft.pieces > pieces if known else None
 

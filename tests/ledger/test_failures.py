@@ -253,9 +253,13 @@ def test_an_error_event_after_a_call(
 
 
 @pytest.mark.parametrize("is_caught", [True, False])
-@pytest.mark.parametrize("ask", [stream_openai, stream_anthropic])
+@pytest.mark.parametrize(
+    ("ask", "place"),
+    [(stream_openai, None), (stream_anthropic, "message_delta"), (stream_anthropic, "message_stop")],
+    ids=["openai", "anthropic, with the finish reason", "anthropic, at the end"],
+)
 def test_a_failure_before_the_stream_before_it_is_closed(
-    ask: Any, is_caught: bool, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
+    ask: Any, place: str | None, is_caught: bool, provider: Provider, openai: Any, anthropic: Any, runs: RecordingSink
 ) -> None:
     """A complete answer does not replace a later call, even if that is made before its stream is closed."""
     provider.serve("down", status=503)
@@ -270,7 +274,7 @@ def test_a_failure_before_the_stream_before_it_is_closed(
     ):
         for chunk in chunks:
             choices = getattr(chunk, "choices", ())
-            if getattr(chunk, "type", "") == "message_stop" or any(one.finish_reason for one in choices):
+            if getattr(chunk, "type", "") == place or any(one.finish_reason for one in choices):
                 apologise(lambda name: ask(client, name), "down") if is_caught else ask(client, "down")
     record = runs.wait()[0]
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)

@@ -48,6 +48,16 @@ def gemini(*names: str) -> Events:
     return [{**event, "responseId": name} for event, name in zip(events, names, strict=True)] if names else events
 
 
+def claude() -> Events:
+    """Return the events of a stream of Anthropic, which has its usage together with the finish reason."""
+    return [
+        {"type": "message_start", "message": {"id": "m1", "usage": {"input_tokens": IN, "output_tokens": 1}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": OUT}},
+        {"type": "message_stop"},
+    ]
+
+
 def cohere_v1(name: str, *words: str) -> Events:
     """Return the events of a stream of Cohere's chat v1, of which only the last one has the id."""
     text = "".join(words)
@@ -334,6 +344,19 @@ def test_a_failure_after_a_stream(runs: RecordingSink) -> None:
     with track_ai(config_key="chat") as run:
         for event in [*chat("c1"), ConnectionError()]:
             run.observe(event)
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("name", ["chat", "gemini", "claude"])
+def test_a_failure_after_the_finish_reason(name: str, is_stream: bool, runs: RecordingSink) -> None:
+    """An answer that is complete does not replace a later call, even if more events of its stream follow."""
+    events = {"chat": chat("c1"), "gemini": gemini("g1", "g1"), "claude": claude()}[name]
+    with track_ai(config_key="chat") as run:
+        for event in run.observe(iter(events)) if is_stream else map(run.observe, events):
+            if any(f"'{name}'" in str(event) for name in ("finish_reason", "finishReason", "stop_reason")):
+                run.observe(ConnectionError())
     record = runs.wait()[0]
     assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
 
