@@ -232,7 +232,7 @@ class RunRecord:
         tracker: LaunchDarkly's own tracker for this run, for what comes later (feedback, scores).
         response_model: The model that answered last, as the provider names it; empty if the provider does not.
         finish_reasons: Why generation ended, in the provider's words: one entry for each provider call, in order;
-            an empty text if the provider gave no reason.
+            an empty text if the provider gave no reason. A provider's response in the handler's output has one as well.
         environment_id: Id of the LaunchDarkly environment; empty if the SDK does not know it.
         calls: How many provider calls were seen.
         failed_calls: How many of them failed.

@@ -158,10 +158,12 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
     stated = run.stated.events
     if "success" in stated:
         return "success" if stated["success"] else "error"
+    if own is not None and _is_stored(run, own):
+        return "discarded"
     saw_calls = bool(calls) or has_added or "tokens" in stated
     is_generation = saw_calls or run.may_miss_calls or _is_answer(run, own)
     if not (is_generation or run.counts_without_call or run.error_by_result is not None):
-        if own is not None and run.output.is_response and not _is_stored(run, own):
+        if own is not None and run.output.is_response:
             _note_no_call(run)
         return "discarded"  # a page, an asset, a redirect, a health check or an error page
     if run.is_cancelled:
@@ -182,7 +184,7 @@ def _is_answer(run: RunState, own: Reading | None) -> bool:
     JSON of the application may contain the usage of an answer that it has cached. A provider's has a finish reason, or
     input only, as embeddings have.
     """
-    if own is None or _is_stored(run, own) or not (run.counts_without_call or run.output.is_response):
+    if own is None or not (run.counts_without_call or run.output.is_response):
         return False
     is_streamed = run.output.first_token_at is not None
     may_be_cached = run.services.reporter.expects_calls(run.config_key)

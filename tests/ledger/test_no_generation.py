@@ -188,6 +188,17 @@ def test_results_of_a_batch(path: str, kind: str, count: int, get: Get, launchda
     assert launchdarkly.events.of_runs() == []
 
 
+@pytest.mark.parametrize("config_key", ["chat", lambda _environ: "chat"], ids=["key", "function"])
+def test_a_stored_response(config_key: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A response whose id is in the path was generated before, also if a function names the run."""
+    app = flask.Flask(__name__)
+    app.get("/v1/chat/completions/<_name>")(lambda _name: flask.jsonify(BODY))
+    served = Client(WSGITrackingMiddleware(app, launchdarkly.tracking, config_key=config_key))
+    for name in (BODY["id"], "another"):
+        assert served.get(f"/v1/chat/completions/{name}").status_code == 200
+    assert [record.outcome for record in runs.wait(2)] == ["discarded", "success"]
+
+
 @pytest.mark.parametrize(("status", "outcome"), [(400, "discarded"), (422, "discarded"), (502, "error")])
 @pytest.mark.parametrize("form", ["dict", "response", "response and headers", "text"])
 def test_refusals_of_a_view(form: str, status: int, outcome: str, runs: RecordingSink) -> None:
