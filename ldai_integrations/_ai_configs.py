@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,11 @@ def mode_of(variation: Mapping[str, Any]) -> Any:
     if has_messages == has_instructions:
         return None
     return "completion" if has_messages else "agent"
+
+
+def snake_case(name: str) -> str:
+    """Return the name of a parameter as Python's clients write it: ``maxTokens`` is ``max_tokens``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def agents_of(graph: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

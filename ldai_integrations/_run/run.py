@@ -9,10 +9,11 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from ldclient import Context
 
+from .._ai_configs import snake_case
 from .._launchdarkly.tracker import RunConfig, RunTracker, with_tracker
 from ..exceptions import ConfigurationError, UnusableConfigError
 from ..providers import Request
-from ..providers._prompt import Prompt, prompt_of, snake_case
+from ..providers._prompt import Prompt, prompt_of
 from ..providers._request import find_api, make_request
 from ..providers._servers import server_owner
 from ..records import Usage

@@ -11,12 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 
-from ldai.models import AIJudgeConfig
+from ldai.models import AIJudgeConfig, ModelConfig
 from ldai.providers import Runner, RunnerFactory
 from ldai.providers.types import LDAIMetrics, RunnerResult
 
+from .._ai_configs import snake_case
 from ..typing import JudgeModel
 
 # The form of ldai.judge.evaluation_schema_builder, which the provider packages turn into structured output.
@@ -86,7 +88,7 @@ class Models:
         provider = config.provider.name if config.provider else ""
         runner = None
         if provider not in self._unavailable:  # the AI SDK logs three warnings each time
-            runner = RunnerFactory.create_model(config, multi_turn=False)
+            runner = RunnerFactory.create_model(_with_snake_case(config), multi_turn=False)
         if runner is None:
             self._unavailable.add(provider)
             raise NoScoreError(
@@ -95,6 +97,15 @@ class Models:
                 "or launchdarkly-server-sdk-ai-langchain and set its API key, or give JudgeSettings(model=…)",
             )
         return runner
+
+
+def _with_snake_case(config: AIJudgeConfig) -> AIJudgeConfig:
+    """Return a judge whose parameters have the names of Python's clients, because the packages do not rename them."""
+    if config.model is None:
+        return config
+    model = config.model.to_dict()
+    parameters = {snake_case(name): value for name, value in (model["parameters"] or {}).items()}
+    return replace(config, model=ModelConfig(**{**model, "parameters": parameters}))
 
 
 class _FunctionRunner:

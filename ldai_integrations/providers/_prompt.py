@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from .._ai_configs import snake_case
+
 #: An object of JSON, or the arguments of a function; and one that is only read.
 Json: TypeAlias = dict[str, Any]
 Fields: TypeAlias = Mapping[str, Any]
@@ -216,11 +218,6 @@ def common_name(name: str) -> str:
     """Return the name under which all providers' names of a parameter are known: ``maxTokens`` is ``max_tokens``."""
     snake = snake_case(name)
     return _SAME.get(snake, snake)
-
-
-def snake_case(name: str) -> str:
-    """Return a name as Python's clients write it: ``maxTokens`` is ``max_tokens``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def text_of(content: object) -> str:

@@ -15,10 +15,12 @@ from ldai.judge import Judge
 from ldai.judge.evaluation_schema_builder import EvaluationSchemaBuilder
 from ldai.models import AIJudgeConfig
 
-from ldai_integrations import current_run
+from ldai_integrations import Settings, current_run
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
+from ldai_integrations.judges import JudgeSettings
 from ldai_integrations.judges._models import SCHEMA, format_evaluation
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
 from ..conftest import Events
@@ -38,6 +40,22 @@ def test_the_provider_package(make: Make, events: Events, provider: Any) -> None
     assert [message["role"] for message in provider.asked[2]["messages"]] == ["system", "user"]
     judged = [e.metric_value for e in events.named("tokens:total") if e.data["configKey"] == "relevance"]
     assert judged == [6] * 3
+
+
+def test_parameters_of_a_judge(no_leaks: None, o200k: None, provider: Any) -> None:
+    """The package gets parameters by the names of Python's client, in whatever way LaunchDarkly writes them."""
+    judges = {"judges": [{"key": "relevance", "samplingRate": 1}]}
+    parameters = {"maxTokens": 50, "topP": 0.5, "frequency_penalty": 0.1}
+    judge = ai_config(mode="judge", evaluationMetricKey="$ld:ai:judge:relevance", parameters=parameters)
+    settings = Settings(judges=JudgeSettings(), flush="never")
+    configs = {"judged": ai_config(judgeConfiguration=judges), "relevance": judge}
+    with OfflineLaunchDarkly(configs, settings=settings) as launchdarkly:
+        one_run(launchdarkly.tracking)
+        assert judged(launchdarkly.tracking)
+        scores = launchdarkly.events.named("judge:relevance")
+    assert [event.metric_value for event in scores] == [0.75]
+    asked = provider.asked[0]
+    assert (asked["max_tokens"], asked["top_p"], asked["frequency_penalty"]) == (50, 0.5, 0.1)
 
 
 @pytest.mark.parametrize(("status", "said", "kind"), [(200, "well done", "judge_answer"), (500, "", "judge_raised")])
