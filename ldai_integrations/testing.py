@@ -158,8 +158,8 @@ class Events(EventProcessor):
         return [(event.key.removeprefix("$ld:ai:"), event.metric_value) for event in runs]
 
     def named(self, name: str) -> list[Any]:
-        """Return the events with this name, which is given without ``$ld:ai:``."""
-        return [event for event in self.custom if event.key.removeprefix("$ld:ai:") == name]
+        """Return the events with this name, with or without ``$ld:ai:``."""
+        return [event for event in self.custom if event.key in (name, f"$ld:ai:{name}")]
 
 
 @dataclass

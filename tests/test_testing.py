@@ -34,10 +34,10 @@ pytest_plugins = ["pytester"]
 @pytest.mark.timeout(180)
 def test_the_page(tmp_path: Path) -> None:
     """The application on the page passes its tests, with pytest, and the block without one runs."""
-    app, tests, judged, graph, alone, *_ = BLOCKS
-    files = {"app.py": app, "test_app.py": tests, "test_judge.py": judged, "test_graph.py": graph, "alone.py": alone}
-    _write(tmp_path, files)
-    assert "8 passed" in _run_tests(tmp_path, ENVIRONMENT)
+    app, tests, assistant, assistant_tests, judged, graph, alone, *_ = BLOCKS
+    files = {"app.py": app, "test_app.py": tests, "assistant.py": assistant, "test_assistant.py": assistant_tests}
+    _write(tmp_path, {**files, "test_judge.py": judged, "test_graph.py": graph, "alone.py": alone})
+    assert "9 passed" in _run_tests(tmp_path, ENVIRONMENT)
     subprocess.run([sys.executable, "alone.py"], cwd=tmp_path, env=ENVIRONMENT, timeout=90, check=True)
 
 

@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as missing:
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[dev]'")
     path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    if path is not None and not path.exists():
+        return fail(f"{path} does not exist; write a file with `ldai init {path}`, or correct the path")
     configs = path if path is not None else json.loads(sample())
     prices = _load_prices()
     with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop, ExitStack() as running:

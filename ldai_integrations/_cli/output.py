@@ -29,7 +29,7 @@ TOTAL = None
 Columns: TypeAlias = Mapping[str | None, Metrics]
 
 # Events do not say which of their figures are estimates.
-_ESTIMATES = "Tokens and costs may include estimates."
+_ESTIMATES = "Tokens and costs may include estimates. A run with only one of input and output has no total."
 _WITH_ESTIMATES = ("input_tokens", "output_tokens", "total_tokens", "input_cost", "output_cost")
 # The width of a table that nobody sees on a terminal.
 _WIDEST = 400

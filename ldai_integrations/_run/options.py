@@ -96,18 +96,22 @@ def variables_for(
     if not callable(variables):
         return variables or {}
     try:
-        return dict(variables(*args, **kwargs))
+        given: Any = variables(*args, **kwargs)
+        if isinstance(given, Mapping):
+            return dict(given)
+        problem = f"returned an object of type {type(given).__name__}"
     except Exception as exc:
         raise_if_from_signal(exc)
-        diagnostics.note(
-            "variables",
-            f"function of {config_key}",
-            "The function variables= of %r raised %s, so the prompt has no variables. It gets the arguments of the "
-            "handler without the run, or the request of a middleware, and returns a dict.",
-            config_key,
-            describe(exc),
-        )
-        return {}
+        problem = f"raised {describe(exc)}"
+    diagnostics.note(
+        "variables",
+        f"function of {config_key}",
+        "The function variables= of %r %s, so the prompt has no variables. It gets the arguments of the handler "
+        "without the run, or the request of a middleware, and returns a dict.",
+        config_key,
+        problem,
+    )
+    return {}
 
 
 def check_on_disabled(

@@ -204,6 +204,14 @@ class RunState:
     def feedback_token(self) -> str:
         """The signed token that the browser sends back with a vote; empty if there is nothing to vote on."""
         feedback = self.services.feedback
+        if feedback is None and not self.services.is_idle:
+            self.services.diagnostics.note(
+                "feedback",
+                "off",
+                "Runs have no feedback_token, because votes are off. Give Settings(feedback=FeedbackSettings("
+                "config_keys={%r})), or leave out run.feedback_token.",
+                self.config_key,
+            )
         if feedback is None or not feedback.votes_on(self.config_key) or self.is_discarded:
             return ""
         with self.services.diagnostics.guard("feedback token", self.config_key):

@@ -141,6 +141,8 @@ def connection_of(client: LDClient) -> str:
 
 def why_not_connected(client: LDClient) -> str:
     """Return why AI Configs do not arrive, as far as the last answer shows it, and what to do; a part of a log line."""
+    if client.is_offline():
+        return "its client was made with offline=True; leave that out"
     error = client.data_source_status_provider.status.error
     status, address = error.status_code if error is not None else 0, stream_address_of(client)
     if status in (401, 403):

@@ -124,7 +124,9 @@ def test_bad_file_is_reported(configs: Path, capsys: pytest.CaptureFixture[str])
     """If a file cannot be served, the message names the flag and the field; the status is 2."""
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
     assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not \"1\"\n"
-    assert failure(capsys, "--configs", "nowhere.json").startswith("ldai: nowhere.json: cannot be read: check the path")
+    assert "nowhere.json does not exist; write a file with `ldai init nowhere.json`" in failure(
+        capsys, "--configs", "nowhere.json"
+    )
 
 
 def test_taken_port_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:

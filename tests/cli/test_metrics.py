@@ -71,7 +71,7 @@ def test_the_table(api: API, capsys: pytest.CaptureFixture[str]) -> None:
         "Judge: relevance": "80.0%",
     }
     assert output.splitlines()[-2:] == [
-        "Tokens and costs may include estimates.",
+        "Tokens and costs may include estimates. A run with only one of input and output has no total.",
         "at most: LaunchDarkly does not report the number of durations; cancelled runs have one, too",
     ]
     assert api.queries[0]["env"] == "production"

@@ -113,6 +113,14 @@ def test_tags_with_other_delimiters_count(no_leaks: None) -> None:
         assert not run.config.enabled
 
 
+def test_variables_that_are_no_mapping(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """A function that returns something else than a mapping gives no variables, and the log names what it returned."""
+    wrong: Any = lambda: ["x"]  # noqa: E731
+    with OfflineLaunchDarkly({"bot": ai_config(messages="Hi {{name}}")}), track_ai("bot", variables=wrong) as run:
+        assert run.messages() == [{"role": "system", "content": "Hi "}]
+    assert "The function variables= of 'bot' returned an object of type list, so the prompt has no" in caplog.text
+
+
 def test_names_of_python_are_not_looked_up(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
     """A prompt reads what a variable is about, and nothing of the program around it."""
 

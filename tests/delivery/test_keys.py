@@ -58,6 +58,15 @@ def test_another_kind_of_key_in_a_client_of_your_own(key: str, what: str, caplog
     client.close()
 
 
+def test_a_client_that_is_offline(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why a client of the application's own serves defaults only."""
+    client = LDClient(Config("sdk-x", offline=True))
+    with track_ai(config_key="chat", tracking=Tracking(client)) as run:
+        assert not run.config.enabled
+    assert "its client was made with offline=True" in caplog.text
+    client.close()
+
+
 @_FORGOTTEN_STREAM
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key(status: int, server: DevServer, no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -35,7 +35,7 @@ BRINGS = {
     "strands-agents": {"strands"},
 }
 #: The library, LaunchDarkly's SDKs, and modules of the reader's application.
-AT_HAND = {"ldai_integrations", "ldai", "ldclient", "app", "shop", "quart"}
+AT_HAND = {"ldai_integrations", "ldai", "ldclient", "app", "assistant", "shop", "quart"}
 #: AI Configs that readers create themselves: the agents of a graph, a gateway, and one with a schema.
 OWN_KEYS = {"triage", "answer", "gateway", "order-reader"}
 

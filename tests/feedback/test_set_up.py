@@ -13,7 +13,7 @@ from django.test import override_settings
 from ldai import AICompletionConfigDefault
 from ldclient import LDClient
 
-from ldai_integrations import ConfigurationError, Settings, Tracking, TrackingNotConfiguredError, track_ai
+from ldai_integrations import ConfigurationError, Settings, Tracking, TrackingNotConfiguredError, current_run, track_ai
 from ldai_integrations.asgi import ASGIFeedback, ASGITrackingMiddleware
 from ldai_integrations.django import feedback_urls
 from ldai_integrations.feedback import FeedbackSettings
@@ -178,6 +178,17 @@ def test_a_decorator_without_a_secret_is_logged_once(
         "LDAI_FEEDBACK_SECRET."
     ]
     assert without_secret.stats().diagnostics["feedback"] == 3
+
+
+def test_a_token_without_votes_is_logged_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Without Settings.feedback, the run has no token, and the log says what to set. The idle run logs nothing."""
+    tracking = Tracking(client)
+    with caplog.at_level(logging.WARNING, "ldai_integrations"):
+        assert [token(tracking), token(tracking), current_run().feedback_token] == ["", "", ""]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Runs have no feedback_token, because votes are off. Give Settings(feedback=FeedbackSettings("
+        "config_keys={'chat'})), or leave out run.feedback_token."
+    ]
 
 
 def test_a_token_that_would_be_too_long_is_left_out(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
