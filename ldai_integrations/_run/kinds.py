@@ -84,7 +84,21 @@ def is_stream(kind: type) -> bool:
     entered = hasattr(kind, "__enter__") or hasattr(kind, "__aenter__")
     # An asynchronous iterable is never a list of something.
     iterated = hasattr(kind, "__aiter__") or (hasattr(kind, "__iter__") and hasattr(kind, "close"))
-    return (entered or iterated) and not hasattr(kind, "__len__")
+    return (entered or iterated or may_be_whole(kind)) and not hasattr(kind, "__len__")
+
+
+def may_be_whole(kind: type) -> bool:
+    """Return whether objects of a class are streams, or whole responses: those of the package google-generativeai.
+
+    Such a stream keeps the response so far, and ``resolve()`` reads all of it.
+    """
+    return hasattr(kind, "resolve") and (hasattr(kind, "__iter__") or hasattr(kind, "__aiter__"))
+
+
+def is_finished(response: object) -> bool:
+    """Return whether a response has a finish reason."""
+    reading = read(response)
+    return reading is not None and bool(reading.finish_reasons)
 
 
 def must_stay(kind: type) -> bool:
@@ -104,6 +118,8 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
         reading = None
     if reading is not None and reading.usage is not None:
         return reading
+    if may_be_whole(stream.__class__):
+        return read(stream) or reading
     for name in _SNAPSHOTS:
         if hasattr(stream.__class__, name):
             try:

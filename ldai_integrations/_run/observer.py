@@ -26,10 +26,12 @@ from .kinds import (
     body_of,
     has_body,
     is_botocore_body,
+    is_finished,
     is_http_response,
     is_model,
     is_stream,
     is_unreadable_response,
+    may_be_whole,
     must_stay,
     raw_response_of,
     reading_of_stream,
@@ -102,7 +104,7 @@ class Observer(StreamHooks):
         if is_unreadable_response(kind):
             self._take_unreadable(response)
             return response
-        if is_stream(kind):
+        if is_stream(kind) and not (may_be_whole(kind) and is_finished(response)):
             if is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
                     self._ledger.withdraw(self._call)

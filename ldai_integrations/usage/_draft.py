@@ -191,9 +191,9 @@ class Draft:
         Call it at the end of every answer, streamed or whole, with the name of the event if the provider gives no
         reason. An answer without an end may have been left by its consumer, so that its usage is a lower bound.
         """
-        if reason is None:
+        if reason is None or number(reason) == 0:  # the first member of Google's enumerations stands for none
             return
-        word = (text(reason) or text(get(reason, "value", "name")))[:LONGEST_NAME]
+        word = (text(reason) or text(get(reason, "value")) or text(get(reason, "name")))[:LONGEST_NAME]
         if not word:
             return
         call = self.call

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
-from types import TracebackType
+from enum import IntEnum
+from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 
 import httpx
@@ -371,3 +372,62 @@ def test_a_response_that_is_longer_than_what_is_kept_of_a_body(block: track_ai, 
         run.observe(answer)
     assert eventually(lambda: bool(records))
     assert (records[0].calls, records[0].usage) == (1, Usage(811, total_tokens=811))
+
+
+class Reason(IntEnum):
+    """Why an answer ended, as the classes of protobuf name it."""
+
+    UNSPECIFIED = 0
+    STOP = 1
+
+
+class GoogleResponse:
+    """A response of the package google-generativeai: a whole one, or a stream that keeps the response so far."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self._has_come = 1
+
+    @property
+    def candidates(self) -> list[Any]:
+        """The answer; an error while not all of it has come."""
+        if self._has_come < len(self._words):
+            raise RuntimeError("iterate over the response before you read it")
+        parts = [SimpleNamespace(text=word, function_call=SimpleNamespace(name="", args=None)) for word in self._words]
+        reason = Reason.STOP if self._words[-1] == "!" else Reason.UNSPECIFIED
+        return [SimpleNamespace(content=SimpleNamespace(parts=parts), finish_reason=reason)]
+
+    @property
+    def usage_metadata(self) -> Any:
+        """The usage, of which only the last event has the output."""
+        output = 77 if self._has_come == len(self._words) and self._words[-1] == "!" else 0
+        return SimpleNamespace(prompt_token_count=1013, candidates_token_count=output, total_token_count=1013 + output)
+
+    def __iter__(self) -> Iterator[GoogleResponse]:
+        for word in self._words:
+            yield GoogleResponse(word)
+        self.resolve()
+
+    def resolve(self) -> None:
+        """Wait for all of it."""
+        self._has_come = len(self._words)
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "resolve", "left"])
+def test_a_response_that_may_be_a_stream(way: str, block: track_ai, records: list[RunRecord]) -> None:
+    """A response of google-generativeai is read as it is used: whole, event by event, or after ``resolve()``."""
+    with block as run:
+        response = run.observe(GoogleResponse("!") if way == "whole" else GoogleResponse("Hel", "lo", "!"))
+        if way == "resolve":
+            response.resolve()
+        elif way != "whole":
+            assert next(iter(response)).candidates[0].content.parts[0].text == "Hel"
+            assert way == "left" or len(list(response)) == 3
+
+    [record] = records
+    assert record.usage is not None
+    assert record.usage.lower_bound is (way == "left")
+    assert (record.time_to_first_token_ms is not None) is (way in ("stream", "left"))
+    if way != "left":
+        assert (record.usage.input_tokens, record.usage.output_tokens) == (1013, 77)
+        assert record.finish_reasons == ("STOP",)

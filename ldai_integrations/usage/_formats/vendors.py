@@ -141,7 +141,7 @@ def _read_content(content: object, draft: Draft) -> None:
         call = get(part, "functionCall", "function_call")
         if get(part, "thought") is True:
             draft.add_reasoning(get(part, "text"))
-        elif call is not None:
+        elif get(call, "name"):  # an empty call stands for none
             draft.call_tool(None, get(call, "name"), to_json(get(call, "args")))
         else:
             code = dig(part, "executableCode.code", "executable_code.code")
