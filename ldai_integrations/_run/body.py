@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -192,6 +193,7 @@ class BodyReader:
             return self._lines.feed(data)
         if self._document is not None:
             data = data.encode("utf-8", "replace") if isinstance(data, str) else data
+            data = data if self._document else without_mark(data)
             document: bytes | bytearray = data  # which may be long, so it is not copied to look at its first line
             if self._document:
                 self._document += data
@@ -275,6 +277,7 @@ class ItemReader:
             return self._feed_object(item)
         # Part of a body, which may be cut anywhere, or a line without its end, as HTTP clients' iterators give it.
         data = item if isinstance(item, str) else bytes(item)
+        data = without_mark(data) if self._reader is None else data
         has_end = "\n" in data if isinstance(data, str) else b"\n" in data
         is_inside_line = self._reader is not None and self._reader.is_inside_line
         if not has_end and not is_inside_line and is_sse_or_json_line(beginning_of(data)):
@@ -354,7 +357,13 @@ def _has_only_usage(event: bytes) -> bool:
 def beginning_of(item: Any) -> str:
     """Return so much of a text or of bytes that its first line can be recognised."""
     part = item[: MOST_PARSED + 1]
-    return part if isinstance(part, str) else bytes(part).decode("utf-8", "replace")
+    text: str = without_mark(part if isinstance(part, str) else bytes(part).decode("utf-8", "replace"))
+    return text
+
+
+def without_mark(data: Any) -> Any:
+    """Return a text or bytes without the byte order mark that some servers send first."""
+    return data.removeprefix("\ufeff") if isinstance(data, str) else data.removeprefix(BOM_UTF8)
 
 
 def is_sse_or_json_line(text: str) -> bool:

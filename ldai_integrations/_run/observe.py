@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Generator
 from typing import Any, TypeVar, cast
 
 from ..usage import Reading, read
-from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line
+from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -32,7 +32,7 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
         return response
     if issubclass(type(response), (str, bytes)):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            _observe_text(run, cast("str | bytes", response))
+            _observe_text(run, without_mark(response))
         return response
     call = run.ledger.begin("observed")
     call.provider = provider

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,6 +130,25 @@ def test_a_misnamed_document(
     record = record_of(runs, launchdarkly, response)
     assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
     assert record.time_to_first_token_ms is None
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/event-stream"])
+@pytest.mark.parametrize("name", ["chat", "ollama", "whole"])
+def test_a_byte_order_mark(
+    name: str,
+    content_type: str,
+    indent: int | None,
+    is_alone: bool,
+    launchdarkly: OfflineLaunchDarkly,
+    runs: RecordingSink,
+) -> None:
+    """A body may begin with a byte order mark, which a server may send before everything else."""
+    body = json.dumps(_WHOLE, indent=indent).encode() if name == "whole" else BODIES[name]
+    parts = [BOM_UTF8, body] if is_alone else [BOM_UTF8 + body]
+    record = record_of(runs, launchdarkly, StreamingResponse(iter(parts), media_type=content_type))
+    assert (record.outcome, record.usage) == ("success", Usage(IN, OUT, IN + OUT))
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/jsonl", "text/plain", "text/html"])

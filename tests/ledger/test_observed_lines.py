@@ -305,6 +305,22 @@ def test_json_on_several_lines(
     assert launchdarkly.tracking.stats().diagnostics == {}
 
 
+@pytest.mark.parametrize("encode", [str, str.encode], ids=["str", "bytes"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_byte_order_mark(
+    indent: int | None, encode: Callable[[str], Any], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A response as JSON, and the first line of a stream, may begin with a byte order mark."""
+    lines = {name: map(encode, ("\ufeff" + openai_lines(name)[0], *openai_lines(name)[1:])) for name in ("c2", "c3")}
+    with track_ai(config_key="chat") as run:
+        run.observe(encode("\ufeff" + json.dumps(COMPLETION, indent=indent)))
+        for line in lines["c2"]:
+            run.observe(line)
+        list(run.observe(lines["c3"]))
+    assert is_exact(runs.wait()[0], calls=3)
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_json_arrays(indent: int | None, runs: RecordingSink) -> None:
     """A JSON array is a list: of responses, or of the events of a stream, as Gemini sends them."""
