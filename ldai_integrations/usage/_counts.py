@@ -16,6 +16,7 @@ from ._shapes import (
     CONVERSE,
     GEMINI,
     GEMINI_INTERACTIONS,
+    OLLAMA,
     OPENAI_CHAT,
     OPENAI_RESPONSES,
     SHAPES,
@@ -140,8 +141,8 @@ class Counts:
         is_included = total == (input_tokens or 0) + (output_tokens or 0) + other
         if self.shape.reasoning_apart and reasoning is not None and not is_included:
             output_tokens = (output_tokens or 0) + reasoning
-        if total is None and self.shape.other_is_nothing:
-            total = (input_tokens or 0) + (output_tokens or 0)
+        if total is None and self.shape.input_may_be_all and input_tokens is not None:
+            total = input_tokens + (output_tokens or 0)
         elif total is not None:
             # A count that was left out follows from the total. Embeddings have no output; Gemini omits a zero.
             rest = total - (input_tokens or 0) - (output_tokens or 0) - other
@@ -197,6 +198,8 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
         return Counts(shape, values, has_wrong) if has_wrong else None
     if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
         del values["total"]  # a default
+    if shape is OLLAMA and values.get("input") == 0 < values.get("output", 0):
+        del values["input"]  # Ollama does not count a prompt that is in its cache
     passes = tuple(map(_read_pass, items(get(raw, "iterations")))) if shape is ANTHROPIC else ()
     _add_details(values, raw, shape, passes)
     has_audio = shape is OPENAI_CHAT and found.get(_AUDIO, 0) > 0

@@ -26,18 +26,18 @@ class Shape:
         signs: The places of input and output. A usage object of this shape has at least one of them.
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
-        other_is_nothing: A count that is not sent is zero.
+        input_may_be_all: Output that is not sent is zero, as that of embeddings.
     """
 
     paths: Mapping[str, tuple[str, ...]]
     signs: frozenset[str]
     cache_apart: bool = False
     reasoning_apart: bool = False
-    other_is_nothing: bool = False
+    input_may_be_all: bool = False
 
 
 def _shape(
-    *, cache_apart: bool = False, reasoning_apart: bool = False, other_is_nothing: bool = False, **places: str
+    *, cache_apart: bool = False, reasoning_apart: bool = False, input_may_be_all: bool = False, **places: str
 ) -> Shape:
     """Return a shape; several places of a count are separated by spaces."""
     if unknown := sorted(places.keys() - _COUNTS):
@@ -48,7 +48,7 @@ def _shape(
         frozenset(paths.get("input", ()) + paths.get("output", ())),
         cache_apart=cache_apart,
         reasoning_apart=reasoning_apart,
-        other_is_nothing=other_is_nothing,
+        input_may_be_all=input_may_be_all,
     )
 
 
@@ -129,8 +129,8 @@ GEMINI_INTERACTIONS = _shape(
 )
 VERTEX_PREDICT = _shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
 COHERE = _shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
-COHERE_BILLED = _shape(input="billed_units.input_tokens", output="billed_units.output_tokens", other_is_nothing=True)
-OLLAMA = _shape(input="prompt_eval_count", output="eval_count", other_is_nothing=True)
+COHERE_BILLED = _shape(input="billed_units.input_tokens", output="billed_units.output_tokens", input_may_be_all=True)
+OLLAMA = _shape(input="prompt_eval_count", output="eval_count", input_may_be_all=True)
 LLAMA_CPP = _shape(input="tokens_evaluated", output="tokens_predicted")
 BEDROCK_LLAMA = _shape(input="prompt_token_count", output="generation_token_count")
 BEDROCK_TITAN = _shape(input="inputTextTokenCount", output="totalOutputTextTokenCount")

@@ -97,6 +97,32 @@ def test_an_asynchronous_client(tracking: Tracking, records: list[RunRecord], cl
     check(records, first_token_ms=10)
 
 
+@pytest.mark.parametrize("count", [{}, {"prompt_eval_count": None}, {"prompt_eval_count": 0}], ids=str)
+def test_a_prompt_in_the_cache(
+    count: dict[str, Any], tracking: Tracking, records: list[RunRecord], clock: Clock
+) -> None:
+    """Ollama does not count a prompt that is in its cache: it is estimated from the request, or unknown without one."""
+    answer = {"message": {"content": "Hello"}, "done": True, "done_reason": "stop", "eval_count": 48, **count}
+
+    class Cached(Client):
+        def chat(self, **_asked: Any) -> Any:
+            return say("", **answer)
+
+    Cached.__module__ = Client.__module__
+    with track_ai(config_key="chat", tracking=tracking):
+        wrap_client(Cached(clock)).chat(**ASKED)
+    with track_ai(config_key="chat", tracking=tracking) as run:
+        run.observe({"model": "llama3.2", **answer})
+
+    wrapped, observed = (record.usage for record in records)
+    assert wrapped is not None
+    assert observed is not None
+    assert wrapped.estimated == {"input_tokens", "total_tokens"}
+    assert wrapped.input_tokens
+    assert wrapped.total_tokens == wrapped.input_tokens + 48
+    assert (observed.input_tokens, observed.output_tokens, observed.total_tokens) == (None, 48, None)
+
+
 def test_a_stream_that_is_left(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
     """Without the last part, the tokens are estimated and a lower bound."""
     with track_ai(config_key="chat", tracking=tracking):
