@@ -92,7 +92,7 @@ def _fields_of_message(source: Any) -> dict[str, Any] | None:
 @lru_cache(MOST_CLASSES)
 def _computed_by(kind: type) -> frozenset[str] | None:
     """Return the names of what a pydantic model has besides its fields and methods; ``None`` for another class."""
-    if "__pydantic_fields__" not in dir(kind) or issubclass(kind, Mapping):
+    if "__pydantic_extra__" not in dir(kind) or issubclass(kind, Mapping):
         return None
     names = (name for name in dir(kind) if not name.startswith(("_", "model_")))
     return frozenset(name for name in names if not isinstance(getattr_static(kind, name, None), _METHODS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import StreamReader, extract, extract_stream
+from ldai_integrations.usage import StreamReader, extract, extract_stream, read
 
 # Importing some of these packages takes a minute on a busy machine, and they warn of their own affairs.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
@@ -211,6 +211,28 @@ def test_openai_agents_results(agent: Any) -> None:
 
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (40, 18, 58)
+
+
+@pytest.mark.parametrize("response_id", ["resp_1", "__fake_id__", None])
+def test_openai_agents_responses(agent: Any, response_id: str | None) -> None:
+    """A response gives its usage, whatever its id is, alone, in a list and in a result; other providers have no id."""
+    items, result = package("agents.items"), package("agents").RunResult
+    usage = package("agents").Usage(requests=1, **TOKENS)
+    one, other = (
+        items.ModelResponse(output=agent.model.output(), usage=usage, response_id=response_id) for _ in range(2)
+    )
+    whole = result.__new__(result)
+    whole.__dict__.update(raw_responses=[one, other])
+
+    readings = [read(value) for value in (other, [one, other], whole)]
+    assert [(found.usage.input_tokens, found.usage.output_tokens) for found in readings if found and found.usage] == [
+        (20, 9),
+        (40, 18),
+        (40, 18),
+    ]
+    assert readings[0] is not None
+    assert (readings[0].text, readings[0].ids) == ("Noon", (response_id,) if response_id else ())
+    assert [len(found.calls) for found in readings if found] == [1, 2, 2]
 
 
 def test_openai_agents_streams(agent: Any) -> None:

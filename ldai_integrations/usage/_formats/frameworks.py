@@ -131,19 +131,14 @@ def _add_content(message: Any, draft: Draft) -> None:
 
 
 def read_agents(event: object, draft: Draft) -> bool:
-    """Read a run result of openai-agents: its single responses, or the sum if only that has usage."""
+    """Read a response of openai-agents, or a run result: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
-        return False
+        is_response = get(event, "to_input_items") is not None and is_list(get(event, "output"))
+        return is_response and _read_agents_response(event, draft.entry, draft) is not None
     counted = False
     for position, response in enumerate(items(responses)):
-        name, usage = text(get(response, "response_id")), get(response, "usage")
-        known = draft.begin(name or f"response {position}", whole=True)
-        draft.identify(name)
-        # A usage object contains zeros if the provider sent none.
-        counted |= number(get(usage, "total_tokens")) != 0 and draft.count(usage)
-        if not known:
-            add_output(get(response, "output"), draft)
+        counted |= _read_agents_response(response, f"{draft.entry} response {position}", draft)
     if not draft.has_text:
         draft.add_text(get(event, "final_output"))
     usage = dig(event, "context_wrapper.usage")
@@ -151,6 +146,18 @@ def read_agents(event: object, draft: Draft) -> bool:
         draft.begin_sum()
         draft.count(usage)
     return True
+
+
+def _read_agents_response(response: object, place: str, draft: Draft) -> bool:
+    """Read a response, which is known by its place, as many share one id; return whether it has usage."""
+    usage = get(response, "usage")
+    known = draft.begin(place, whole=True)
+    draft.identify(get(response, "response_id"))
+    # A usage object contains zeros if the provider sent none.
+    counted = number(get(usage, "total_tokens")) != 0 and draft.count(usage)
+    if not known:
+        add_output(get(response, "output"), draft)
+    return counted
 
 
 def read_pydantic_ai(event: object, draft: Draft) -> bool:
