@@ -26,8 +26,9 @@ _NOT_CONNECTED = (
     *("ConnectTimeout", "ConnectionTimeout", "PoolTimeout", "ConnectError"),
     *("LocalProtocolError", "ProxyError", "UnsupportedProtocol"),
 )
-# Exceptions while an answer is awaited or read, by parts of these names: ``JSONDecodeError``, httpx' ``DecodingError``.
-_WHILE_READING = ("Timeout", "Decod")
+# Exceptions while an answer is awaited or read, by parts of these names: ``JSONDecodeError``, httpx' ``DecodingError``,
+# ``ModelBehaviorError`` of openai-agents, ``UnexpectedModelBehavior`` of pydantic-ai.
+_WHILE_READING = ("Timeout", "Decod", "ModelBehavior")
 # Other exceptions of this kind, by their whole names: of httpx, Python itself, aiohttp, botocore and httpx-sse.
 _BROKEN = {
     *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
@@ -93,6 +94,14 @@ def may_be_billed(exc: BaseException) -> bool:
             break
         cause = deeper
     return has_left
+
+
+def is_of_parsing(exc: BaseException) -> bool:
+    """Return whether an exception of a framework may say that it could not parse an answer.
+
+    The provider bills such an answer, and the framework does not pass it on.
+    """
+    return isinstance(exc, (ValueError, TypeError, LookupError, AttributeError))
 
 
 def _has_left(exc: BaseException, names: list[str]) -> bool:

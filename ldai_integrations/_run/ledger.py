@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from ..usage import Reading
 from .events import CallReader, EventStreams
-from .failures import may_be_billed
+from .failures import is_of_parsing, may_be_billed
 from .request import ProviderRequest
 
 #: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
@@ -148,9 +148,10 @@ class ProviderCall:
         """
         self.error = self.error or type(exc).__name__
         if self.ended_at is None:
-            # The provider bills an answer that a framework could not parse, and the framework does not pass it on.
-            is_unread = self.source == "framework" and isinstance(exc, ValueError)
+            is_unread = self.source == "framework" and is_of_parsing(exc)
             self.is_left = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
+        elif has_begun and self.read() is None:  # it was read to its end, and nothing in it is known
+            self.is_left = True
         self.end(now)
 
     def overlaps(self, other: ProviderCall) -> bool:

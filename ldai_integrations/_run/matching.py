@@ -147,7 +147,10 @@ class CountedCall:
         return self.may_be_in(report, reading)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
-        """Fill gaps with what another source reports about the same call."""
+        """Fill gaps with what another source reports about the same call. A framework may refuse the answer."""
+        if report.source == "framework" and report.error and not self.is_failed:
+            self._error = report.error
+            self.call.is_left |= self.usage == Usage()  # the provider may bill it nevertheless
         self._forms.setdefault(_reporter_of(report), []).append(report.form)
         mine, tokens = self.reading, _tokens(self.usage)
         usage = reading.usage or Usage()
@@ -247,7 +250,11 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     if not call.error and call.source not in ("framework", "sdk"):
         return []
     is_failed = bool(call.error)
-    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call)), None)
+    free = [one for one in counted if one.is_free_for(call)]
+    twin = next((one for one in free if one.is_failed == is_failed), None)
+    if twin is None and is_failed and call.source == "framework":
+        refused = [one for one in free if one.call.source == "client" and call.encloses(one.call)]
+        twin = refused[-1] if refused else None
     if twin is None:
         return [CountedCall(call, reading)]
     twin.add(call, reading)

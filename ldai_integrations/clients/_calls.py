@@ -109,7 +109,7 @@ def call_and_parse(
     try:
         parsed = response.parse()
     except Exception as exc:
-        call.fail(exc, run.services.clock())
+        call.fail(exc, run.services.clock(), has_begun=True)
         raise
     run.ledger.remember(parsed)
     return parsed
@@ -127,7 +127,7 @@ async def _parse_later(run: RunState, call: ProviderCall, awaitable: Any) -> obj
         if hasattr(parsed, "__await__"):  # in anthropic, and not in openai
             parsed = await parsed
     except Exception as exc:
-        call.fail(exc, run.services.clock())
+        call.fail(exc, run.services.clock(), has_begun=True)
         raise
     run.ledger.remember(parsed)
     return parsed

@@ -131,6 +131,17 @@ def test_a_stream_that_may_be_billed_without_an_item(
     assert usage.lower_bound
 
 
+@pytest.mark.parametrize("body", [b'"Hello"', b"[]", b"7"])
+def test_an_answer_that_cannot_be_parsed(
+    body: bytes, provider: Provider, tracking: Tracking, records: list[RunRecord]
+) -> None:
+    """JSON that is no completion cannot be parsed, and the provider may bill it nevertheless."""
+    client = wrap_client(makers.openai(provider.url))
+    provider.queued.append(lambda _: Answer([body]))
+
+    assert not is_exact(ask_twice(client, lambda client: client.chat.completions.parse(**CHAT), tracking, records))
+
+
 @pytest.mark.parametrize("is_sent", [False, True])
 def test_arguments_and_answers_that_do_not_validate(
     is_sent: bool, provider: Provider, tracking: Tracking, records: list[RunRecord]

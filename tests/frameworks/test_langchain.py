@@ -201,3 +201,29 @@ def test_an_observed_answer_of_the_cache_is_no_provider_call(
     assert (both.usage.source, both.usage.lower_bound) == ("provider", False)
     assert (cached.outcome, cached.usage) == ("discarded", None)
     assert "observe_unknown" not in launchdarkly.tracking.stats().diagnostics
+
+
+_USAGE = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("frame", [{"id": "c", "choices": None, "usage": _USAGE}, "Hello"], ids=["choices", "text"])
+def test_an_answer_that_langchain_refuses(
+    frame: Any, is_wrapped: bool, record_of: RecordOf, provider: Provider
+) -> None:
+    """An answer without choices is one failed call, with the tokens that a wrapped client saw, or a lower bound."""
+    openai = pytest.importorskip("openai")
+    provider.serve(frames=[frame])
+    model = _openai(provider.url)
+    if is_wrapped:
+        client = wrap_client(openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="none", max_retries=0))
+        model = model.model_copy(update={"async_client": client.chat.completions})
+
+    record = record_of(lambda: model.ainvoke("Hi"))
+    usage = record.usage
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+    assert usage is not None
+    if is_wrapped and isinstance(frame, dict):
+        assert (usage.input_tokens, usage.output_tokens, usage.lower_bound) == (IN, OUT, False)
+    else:
+        assert (usage.output_tokens, usage.lower_bound) == (None, True)

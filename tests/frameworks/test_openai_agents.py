@@ -161,3 +161,19 @@ def test_zeros_are_no_usage(is_streamed: bool, record_of: RecordOf, provider: Pr
     assert record.usage is not None
     assert record.usage.source == "estimate"
     assert record.usage.output_tokens
+
+
+def test_an_answer_without_choices(record_of: RecordOf, provider: Provider) -> None:
+    """An answer that openai-agents refuses is a failed call that may be billed."""
+    usage = {"prompt_tokens": TOKENS[0], "completion_tokens": TOKENS[1], "total_tokens": sum(TOKENS)}
+    provider.serve(MODEL, frames=[{"id": "c", "choices": None, "usage": usage}])
+
+    async def work() -> None:
+        async with agent(provider.url, MODEL, CHAT) as found:
+            await agents.Runner.run(found, "Hi")
+
+    record = record_of(work)
+
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound
