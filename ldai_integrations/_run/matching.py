@@ -193,7 +193,7 @@ def count_calls(ledger: Ledger) -> list[CountedCall]:
     for calls in _calls_by_trust(ledger):
         found: list[CountedCall] = []
         for call in calls:
-            found += _new_calls(call, counted, found)
+            found += _new_calls(call, counted, found, ledger.opened_at)
         counted = [one for one in counted if not _merge_observed_sum(one, found)] + found
     for one in counted:
         if one.call.is_background and _is_incomplete(one.reading):
@@ -213,8 +213,13 @@ def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
     return sorted(first_begun, key=lambda of_source: SOURCES.index(of_source[0].source))
 
 
-def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall]) -> list[CountedCall]:
-    """Return the calls in a report that nobody has reported before; merge the others into the known calls."""
+def _new_calls(
+    call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall], opened_at: float
+) -> list[CountedCall]:
+    """Return the calls in a report that nobody has reported before; merge the others into the known calls.
+
+    Responses from before the run was opened belong to earlier runs, such as the earlier messages of a chat.
+    """
     reading = call.read()
     if call.is_lookup:
         return [] if reading is None else _looked_up(call, reading, same_source)
@@ -224,6 +229,8 @@ def _new_calls(call: ProviderCall, counted: list[CountedCall], same_source: list
         return [CountedCall(call, part) for part in reading.calls]
     new, known = [], []
     for part in reading.calls:
+        if part.received_at is not None and part.received_at < opened_at:
+            continue
         free = [one for one in counted if one.is_free_for(call)]
         repeated = (one for one in (*counted, *same_source) if one.is_repeated_by(call, part))
         twin = _twin(part, call, free) or next(repeated, None)

@@ -359,4 +359,5 @@ class Draft:
             is_whole=self.has_whole,
             is_start=self.has_start,
             is_part=self.has_part,
+            received_at=call.received_at,
         )

@@ -64,6 +64,7 @@ class Reading:
         is_start: Whether the first event of a stream was read that says so.
         is_part: Whether an event was read that says that its answer goes on.
         is_cached: Whether nothing was read but answers of a framework's cache, which are not provider calls.
+        received_at: When a framework received it, in seconds since the epoch; ``None`` if it does not say so.
     """
 
     usage: Usage | None = None
@@ -88,6 +89,7 @@ class Reading:
     is_start: bool = field(default=False, repr=False, compare=False)
     is_part: bool = field(default=False, repr=False, compare=False)
     is_cached: bool = field(default=False, repr=False, compare=False)
+    received_at: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def calls(self) -> tuple[Reading, ...]:
@@ -210,6 +212,7 @@ class CallDraft:
         lacks_calls: Whether a framework made more calls, of whose tokens nothing is known.
         has_wrong_counts: Whether a usage object has a number that cannot be a count.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
+        received_at: When a framework received it, in seconds since the epoch.
     """
 
     text: BoundedText = field(default_factory=BoundedText)
@@ -236,6 +239,7 @@ class CallDraft:
     lacks_calls: bool = False
     has_wrong_counts: bool = False
     has_fees: bool = False
+    received_at: float | None = None
 
     @property
     def has_content(self) -> bool:

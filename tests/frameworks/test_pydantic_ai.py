@@ -10,7 +10,7 @@ import pytest
 from ldai_integrations import track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
-from ..ledger.provider import Provider
+from ..ledger.provider import IN, OUT, Provider
 from .conftest import RecordOf
 from .stacks.pydantic_ai import agent, tracked_model
 
@@ -187,3 +187,29 @@ def test_waiting_for_a_background_response_is_one_call(record_of: RecordOf) -> N
 
     assert record.usage is not None
     assert (record.calls, record.usage.total_tokens) == (1, sum(TOKENS))
+
+
+def test_the_messages_of_earlier_runs(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """All messages of a chat count what was received in this run, also if the model is not connected."""
+    from pydantic_ai import Agent, ModelResponse, TextPart
+    from pydantic_ai.models.function import FunctionModel
+    from pydantic_ai.usage import RequestUsage
+
+    def answer(messages: list[Any], _info: Any) -> ModelResponse:
+        return ModelResponse(
+            [TextPart("Hello")], usage=RequestUsage(input_tokens=IN * len(messages), output_tokens=OUT)
+        )
+
+    chat = Agent(FunctionModel(answer))
+    first = chat.run_sync("Hi")
+    if first.all_messages()[-1].run_id is None:
+        pytest.skip("this version does not tell when it received a response")
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        second = chat.run_sync("More", message_history=first.all_messages())
+        third = chat.run_sync("More", message_history=second.all_messages())
+        run.observe(third.all_messages())
+
+    record = runs.wait(1)[-1]
+    assert record.calls == 2
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (8 * IN, 2 * OUT, "provider")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
@@ -194,6 +195,9 @@ def _read_model_response(event: object, draft: Draft, place: str = "") -> bool:
     draft.begin(name or place, whole=True)
     draft.identify(name)
     draft.name_model(get(event, "model_name"))
+    received_at = get(event, "timestamp")
+    if get(event, "run_id") is not None and is_a(received_at, datetime):  # before it had run ids, the provider's time
+        draft.call.received_at = received_at.timestamp()
     reason = dig(event, "provider_details.finish_reason") or get(event, "finish_reason")
     draft.finish(reason)
     if not text(reason) and text(get(event, "state")) != "complete":  # left: what was sent of the output is not known
