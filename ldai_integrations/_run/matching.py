@@ -101,6 +101,10 @@ class CountedCall:
             return True
         return report.encloses(self.call)
 
+    def is_made_by(self, report: ProviderCall) -> bool:
+        """Return whether the code of another call has made this one, as a framework does with a wrapped client."""
+        return self.call.source in ("client", "framework") and self.is_free_for(report) and report.encloses(self.call)
+
     def may_be_in(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report without an id may be about this call, or about several calls with this one.
 
@@ -147,10 +151,7 @@ class CountedCall:
         return self.may_be_in(report, reading)
 
     def add(self, report: ProviderCall, reading: Reading) -> None:
-        """Fill gaps with what another source reports about the same call. A framework may refuse the answer."""
-        if report.source == "framework" and report.error and not self.is_failed:
-            self._error = report.error
-            self.call.is_left |= self.usage == Usage()  # the provider may bill it nevertheless
+        """Fill gaps with what another source reports about the same call."""
         self._forms.setdefault(_reporter_of(report), []).append(report.form)
         mine, tokens = self.reading, _tokens(self.usage)
         usage = reading.usage or Usage()
@@ -174,6 +175,11 @@ class CountedCall:
             tool_calls=mine.tool_calls or reading.tool_calls,
             text=mine.text or reading.text,
         )
+
+    def refuse(self, error: str) -> None:
+        """Note that whoever made the call failed after its answer, which the provider may bill nevertheless."""
+        self._error = error
+        self.call.is_left |= self.usage == Usage()
 
     def complete(self, reading: Reading) -> None:
         """Take the complete response, which a lookup found: what broke off before is not a failure."""
@@ -223,6 +229,11 @@ def _new_calls(
     reading = call.read()
     if call.is_lookup:
         return [] if reading is None else _looked_up(call, reading, same_source)
+    if call.error and (call.source == "framework" or (call.source == "sdk" and reading is not None)):
+        made = (one for one in counted if one.is_made_by(call))
+        last = max(made, key=lambda one: one.call.started_at, default=None)
+        if last is not None and not last.is_failed:
+            last.refuse(call.error)
     if reading is None:
         return _new_calls_without_response(call, counted)
     if call.source == "client":
@@ -257,11 +268,7 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     if not call.error and call.source not in ("framework", "sdk"):
         return []
     is_failed = bool(call.error)
-    free = [one for one in counted if one.is_free_for(call)]
-    twin = next((one for one in free if one.is_failed == is_failed), None)
-    if twin is None and is_failed and call.source == "framework":
-        refused = [one for one in free if one.call.source == "client" and call.encloses(one.call)]
-        twin = refused[-1] if refused else None
+    twin = next((one for one in counted if one.is_failed == is_failed and one.is_free_for(call)), None)
     if twin is None:
         return [CountedCall(call, reading)]
     twin.add(call, reading)
@@ -320,7 +327,8 @@ def _twin(reading: Reading, report: ProviderCall, free: Sequence[CountedCall]) -
         same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
         if not same and _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in others]):
             return None  # it is the sum of several calls
-    same += [one for one in others if one.may_lack_figures_of(report, reading)]
+    if report.source != "sdk" or len(others) == 1:  # otherwise, it is the sum of all of them
+        same += [one for one in others if one.may_lack_figures_of(report, reading)]
     return same[0] if same else None
 
 

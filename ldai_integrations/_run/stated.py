@@ -101,12 +101,12 @@ class SdkCalls:
             call.end(call.started_at)
         if event_name in _ERRORS:
             call.error = _ERRORS[event_name]
-        elif event_name in _TOKENS:
-            count: dict[str, Any] = {_TOKENS[event_name]: round(value or 0)}
+        elif event_name in _TOKENS and value:  # zeros: the provider sent none
+            count: dict[str, Any] = {_TOKENS[event_name]: round(value)}
             known = call.read() or Reading(usage=Usage())
             reading = replace(known, usage=replace(known.usage or Usage(), **count))
             call.read = lambda: reading
-        else:
+        elif event_name == "duration:total":
             now = self.ledger.clock()
             call.started_at, call.ended_at = now - (value or 0) / 1000, now
         return True

@@ -293,3 +293,45 @@ def test_a_call_of_the_newer_sdk(late_ms: float) -> None:
         record = launchdarkly.sink.wait(1)[0]
 
     assert _figures(record) == (1, MANY_IN, MANY_OUT, False)
+
+
+_COUNTED = _openai("Good evening", prompt_tokens=MANY_IN, completion_tokens=MANY_OUT)
+_UNCOUNTED = {**_openai("Good night"), "id": "gen-2", "usage": None}
+
+
+@pytest.mark.parametrize(
+    ("answers", "tokens", "is_error", "figures"),
+    [
+        ([_COUNTED], (MANY_IN, MANY_OUT), True, (1, MANY_IN, MANY_OUT, False)),
+        ([_COUNTED], (0, 0), False, (1, MANY_IN, MANY_OUT, False)),
+        ([_UNCOUNTED], (MANY_IN, MANY_OUT), True, (1, MANY_IN, MANY_OUT, False)),
+        ([_COUNTED, _UNCOUNTED], (MANY_IN + IN, MANY_OUT + OUT), False, (2, MANY_IN + IN, MANY_OUT + OUT, False)),
+        ([_UNCOUNTED, _COUNTED], (MANY_IN + IN, MANY_OUT + OUT), True, (2, MANY_IN + IN, MANY_OUT + OUT, False)),
+    ],
+)
+def test_what_a_handler_of_the_newer_sdk_reports(
+    answers: list[Any], tokens: tuple[int, int], is_error: bool, figures: tuple[Any, ...]
+) -> None:
+    """The SDK reports the sum of the wrapped calls of its handler. If the handler fails, so does the last one."""
+    clock, left = Clock(), list(answers)
+
+    class Client:
+        def chat(self, **_asked: object) -> Any:
+            clock.advance(10)
+            return left.pop(0)
+
+    Client.__module__ = "ollama._client"
+    with OfflineLaunchDarkly({"chat": ai_config("other")}, clock=clock) as launchdarkly:
+        with track_ai(config_key="chat", tracking=launchdarkly.tracking):
+            for _ in answers:
+                wrap_client(Client()).chat(model="other", messages=ASK)
+                clock.advance(1)
+            events = {"duration:total": 11 * len(answers), f"generation:{'error' if is_error else 'success'}": 1}
+            events |= {"tokens:input": tokens[0], "tokens:output": tokens[1]}
+            about, context = {"runId": "1", "configKey": "chat"}, {"kind": "user", "key": "ada"}
+            for name, value in events.items():
+                launchdarkly.tracking.ld_client.track(f"$ld:ai:{name}", context, about, value)
+        record = launchdarkly.sink.wait(1)[0]
+
+    assert _figures(record) == figures
+    assert (record.outcome, record.failed_calls) == (("error", 1) if is_error else ("success", 0))
