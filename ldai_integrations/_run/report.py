@@ -141,7 +141,7 @@ class Reporter:
             if run.report_node is not None:
                 run.report_node(None)
             return
-        if record.calls:
+        if calls:
             self._keys_with_calls.add(run.config_key)
         if run.parent is not None and (record.calls or record.usage is not None or run.has_nested_usage):
             run.parent.has_nested_usage = True

@@ -132,6 +132,15 @@ def test_a_misnamed_document(
     assert record.time_to_first_token_ms is None
 
 
+@pytest.mark.parametrize(("body", "calls"), [(BODIES["chat"], 1), (json.dumps(_WHOLE).encode(), 1), (b"{}", 0)])
+def test_a_body_that_counts_is_a_call(
+    body: bytes, calls: int, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A provider's answer with tokens is one call, with one finish reason, and another body is none."""
+    record = record_of(runs, launchdarkly, StreamingResponse(iter([body]), media_type="application/json"))
+    assert (record.calls, record.failed_calls, len(record.finish_reasons)) == (calls, 0, calls)
+
+
 @pytest.mark.parametrize("is_alone", [False, True])
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/event-stream"])
