@@ -232,9 +232,10 @@ class RunRecord:
         tracker: LaunchDarkly's own tracker for this run, for what comes later (feedback, scores).
         response_model: The model that answered last, as the provider names it; empty if the provider does not.
         finish_reasons: Why generation ended, in the provider's words: one entry for each provider call, in order;
-            an empty text if the provider gave no reason. A provider's response in the handler's output has one as well.
+            an empty text if the provider gave no reason.
         environment_id: Id of the LaunchDarkly environment; empty if the SDK does not know it.
-        calls: How many provider calls were seen.
+        calls: How many provider calls were seen. Without one, how many responses of a provider with tokens are in the
+            handler's output.
         failed_calls: How many of them failed.
         parent_run_id: The id of the run in which this one was opened; empty if there is none.
         graph_key: The key of the agent graph that this run is a node of; empty if there is none.

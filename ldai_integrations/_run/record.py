@@ -38,8 +38,7 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     identity, stated = run.identity, run.stated.events
     usage, cost = tokens_and_cost(run, seen, added, own, outcome, costs)
     readings = [call.reading for call in calls] if own is None else list(own.calls)
-    is_counted = own is not None and usage is not None and outcome != "discarded"
-    answers = own.calls if own is not None and is_counted else ()
+    answers = own.calls if own is not None and usage is not None and outcome != "discarded" else ()
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
     tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls if tool.name]

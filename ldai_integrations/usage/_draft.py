@@ -10,7 +10,7 @@ the first event of a stream                          ``begin(id, anew=True)``
 another event that names the response                ``begin(id)``
 the last event, which may be the first with the id   ``begin(id, ends=True)``
 any event, if no event has an id or is the first     ``begin_next()``, which follows a finish reason
-one of several responses in an object                ``begin("its place")``
+one of several responses in an object                ``begin(id, place="its place")``
 the sum of all calls of a framework                  ``begin_sum()``
 ===================================================  ===================================================
 
@@ -74,30 +74,40 @@ class Draft:
 
     # The current call
 
-    def begin(self, call_id: object = None, *, anew: bool = False, whole: bool = False, ends: bool = False) -> bool:
+    def begin(
+        self,
+        call_id: object = None,
+        *,
+        place: str = "",
+        anew: bool = False,
+        whole: bool = False,
+        ends: bool = False,
+    ) -> bool:
         """Switch to a call: the following belongs to it. Return whether anything of it was known before.
 
         Without an id nothing changes, except for a whole response in a list, which is a call of its own.
 
         Args:
-            call_id: The provider's id of the response, which may come again.
+            call_id: The provider's id of the response, which may come again. The call gets it.
+            place: The place in an object by which a response without an id is known.
             anew: This event starts a response. If the id is known, it belongs to another call.
             whole: This event is a whole response.
             ends: This event ends a response, which is the current one if nothing has named that before.
         """
         self.has_whole |= whole
         self.has_start |= anew
-        name = text(call_id) or (self.entry if whole else "")
+        name = text(call_id) or place or (self.entry if whole else "")
         known = None if anew else self._by_id.get(name)
+        is_known = known is not None and not known.is_empty
+        is_current = ends and not self.call.ids and not self.call.finished_at
         if known is not None:
             self.call = known
-            return not known.is_empty
-        is_current = ends and not self.call.ids and not self.call.finished_at
-        if (name or anew) and not self.call.is_empty and not is_current:
+        elif (name or anew) and not self.call.is_empty and not is_current:
             self._switch()
         if name and (name in self._by_id or len(self._by_id) < _MOST_IDS):
             self._by_id[name] = self.call
-        return False
+        self.identify(call_id)
+        return is_known
 
     def add_alias(self, call_id: str) -> None:
         """Know the current call by another id as well, if it has only begun and no other call has that id."""
@@ -107,7 +117,7 @@ class Draft:
 
     def begin_sum(self) -> None:
         """Switch to a call that stands for the sum of all calls; it has no id."""
-        self.begin("sum")
+        self.begin(place="sum")
         self.has_sum = True
 
     def begin_next(self) -> None:
@@ -173,7 +183,7 @@ class Draft:
             self._left -= known.arguments.add(piece, self._left)
 
     def identify(self, response_id: object) -> None:
-        """Add an id of the response."""
+        """Add another id of the response than that of :meth:`begin`."""
         name = text(response_id)
         if name and name not in self.call.ids and len(self._by_id) < _MOST_IDS:
             self.call.ids[name] = None

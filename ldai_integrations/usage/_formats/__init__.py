@@ -68,9 +68,7 @@ def read_usage(event: object, draft: Draft) -> bool:
     usage = next((found for found in (dig(event, path) for path in _USAGE) if read_counts(found)), None)
     if usage is None:
         return False
-    name = dig(event, "raw.id")  # LlamaIndex keeps the provider's response
-    draft.begin(name, whole=True)
-    draft.identify(name)
+    draft.begin(dig(event, "raw.id"), whole=True)  # LlamaIndex keeps the provider's response
     _count_unless_zero(usage, draft)
     draft.count_further("svg", get(event, "svg_usage"))  # an image of OpenAI, of which another model drew a part
     draft.name_model(get(event, "model", "model_name", "model_id"))
@@ -102,7 +100,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
         if has_more or not read_counts(usage):
             return False  # a response, which has its counts among other things
     for model, usage in event.items():
-        draft.begin(model, whole=True)
+        draft.begin(place=model, whole=True)
         draft.count(usage)
         draft.name_model(model)
     return True

@@ -64,7 +64,7 @@ def _read_llm_result(event: object, rows: list[object], draft: Draft) -> None:
     """Read the result of one or several prompts, each with one or several generations, which share its usage."""
     counted = False
     for position, row in enumerate(rows):
-        draft.begin(f"prompt {position}", whole=True)
+        draft.begin(place=f"prompt {position}", whole=True)
         for choice, generation in enumerate(items(row) if is_list(row) else (row,)):
             message = get(generation, "message") if choice == 0 else None
             if message is not None:
@@ -101,8 +101,7 @@ def _read_message(message: object, draft: Draft, place: str = "") -> bool:
     name = text(get(message, "id"))
     if name.startswith(_LANGCHAIN_IDS):  # the first chunk of OpenAI's Responses API has the provider's id
         draft.add_alias(name)
-    known = draft.begin(name or place, whole=kind == "ai")
-    draft.identify(name)
+    known = draft.begin(name, place=place, whole=kind == "ai")
     draft.identify(get(metadata, "id"))
     usage = get(message, "usage_metadata")
     if kind == "AIMessageChunk":
@@ -135,8 +134,10 @@ def read_agents(event: object, draft: Draft) -> bool:
     """Read a response of openai-agents, or a run result: its single responses, or the sum if only that has usage."""
     responses = get(event, "raw_responses")
     if not is_list(responses):
-        is_response = get(event, "to_input_items") is not None and is_list(get(event, "output"))
-        return is_response and _read_agents_response(event, draft.entry, draft) is not None
+        if get(event, "to_input_items") is None or not is_list(get(event, "output")):
+            return False
+        _read_agents_response(event, draft.entry, draft)
+        return True
     counted = False
     for position, response in enumerate(items(responses)):
         counted |= _read_agents_response(response, f"{draft.entry} response {position}", draft)
@@ -152,7 +153,7 @@ def read_agents(event: object, draft: Draft) -> bool:
 def _read_agents_response(response: object, place: str, draft: Draft) -> bool:
     """Read a response, which is known by its place, as many share one id; return whether it has usage."""
     usage = get(response, "usage")
-    known = draft.begin(place, whole=True)
+    known = draft.begin(place=place, whole=True)
     draft.identify(get(response, "response_id"))
     # A usage object contains zeros if the provider sent none.
     counted = number(get(usage, "total_tokens")) != 0 and draft.count(usage)
@@ -191,9 +192,7 @@ def _read_model_response(event: object, draft: Draft, place: str = "") -> bool:
     parts, usage = get(event, "parts"), get(event, "usage")
     if text(get(event, "kind")) != "response" or not is_list(parts) or usage is None:
         return False
-    name = text(get(event, "provider_response_id"))
-    draft.begin(name or place, whole=True)
-    draft.identify(name)
+    draft.begin(get(event, "provider_response_id"), place=place, whole=True)
     draft.name_model(get(event, "model_name"))
     received_at = get(event, "timestamp")
     if get(event, "run_id") is not None and is_a(received_at, datetime):  # before it had run ids, the provider's time
@@ -229,7 +228,7 @@ def read_strands(event: object, draft: Draft) -> bool:
     usages = [get(cycle, "usage") for cycle in items(dig(metrics, "latest_agent_invocation.cycles"))]
     counted = [one for one in usages if number(get(one, "inputTokens")) or number(get(one, "outputTokens"))]
     for position, usage in enumerate(counted):
-        draft.begin(f"{draft.entry} cycle {position}", whole=True)
+        draft.begin(place=f"{draft.entry} cycle {position}", whole=True)
         draft.count(usage)
     draft.call.lacks_calls |= len(counted) < len(usages)
     for part in items(dig(event, "message.content")):

@@ -296,7 +296,6 @@ def _read_whole_cohere(event: object, draft: Draft) -> bool:
 def _read_cohere_v2(kind: str, event: object, draft: Draft) -> None:
     if kind == "message-start":
         draft.begin(get(event, "id"), anew=True)
-        draft.identify(get(event, "id"))
     delta = get(event, "delta")
     draft.count(get(delta, "usage"))
     draft.finish(get(delta, "finish_reason"))
