@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from .._diagnostics import raise_if_from_signal
 
@@ -46,8 +47,10 @@ def is_cancellation(exc: BaseException) -> bool:
     members = _members(exc)
     if members:
         return all(map(is_cancellation, members))
-    if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
+    if isinstance(exc, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
         return True
+    if isinstance(exc, SystemExit):  # on another thread, it ends the thread and not the process
+        return threading.current_thread() is threading.main_thread()
     return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
 
 

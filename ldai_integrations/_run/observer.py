@@ -201,7 +201,7 @@ class Observer(StreamHooks):
 
     async def aread_rest(self, exc: BaseException | None = None) -> None:
         """Read the usage that the provider sends after the finish reason, for a limited time."""
-        if self._call.rest is not None and exc is None:  # after an exception of the stream, there is none
+        if self._call.rest is not None and exc is None:  # nothing follows an exception or the end of the stream
             await aread_rests(self._run.services, self._ledger, self._call)
 
     def _take_stream(self, stream: object) -> object:

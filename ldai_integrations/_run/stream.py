@@ -78,7 +78,8 @@ class StreamHooks:
         """Read what the provider still sends, before the stream ends or is closed.
 
         Args:
-            exc: The exception that ends the stream. Nobody waits after a cancellation.
+            exc: The exception that ends the stream; ``StopAsyncIteration`` if it is exhausted. Nobody waits after a
+                cancellation.
         """
 
 
@@ -135,11 +136,11 @@ class _Steps:
             token = bind(bound) if bound is not None else None
             try:
                 item = await step(*args)
-            except StopAsyncIteration:
+            except StopAsyncIteration as end:
                 last = self.last_item()
                 if last is not None:
                     return last
-                await hooks.aread_rest()
+                await hooks.aread_rest(end)
                 hooks.on_end(None)
                 raise
             except BaseException as exc:
@@ -346,10 +347,10 @@ class TrackedAsyncStream(_Tracked):
             token = bind(bound) if bound is not None else None
             try:
                 item = await step()
-            except StopAsyncIteration:
+            except StopAsyncIteration as end:
                 item = steps.last_item()
                 if item is None:
-                    await hooks.aread_rest()
+                    await hooks.aread_rest(end)
                     hooks.on_end(None)
                     return
                 yield item

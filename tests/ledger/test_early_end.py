@@ -985,3 +985,37 @@ def test_a_task_of_trio_that_reads_on(provider: Provider, runs: RecordingSink) -
     trio.run(call)
     assert seen[-1].usage.prompt_tokens == IN
     assert_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("is_iterator", [True, False])
+def test_the_end_of_a_stream_without_usage(is_iterator: bool, runs: RecordingSink) -> None:
+    """Nothing is read after a stream that has ended, so that no other task runs before its reader goes on."""
+    head = {"id": "c1", "object": "chat.completion.chunk"}
+    order: list[str] = []
+
+    async def provider() -> AsyncIterator[Any]:
+        yield {**head, "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+        yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        asyncio.get_running_loop().call_soon(order.append, "another task")
+
+    class Stream:
+        """A stream whose iterator is another object."""
+
+        def __aiter__(self) -> AsyncIterator[Any]:
+            return provider()
+
+        async def __anext__(self) -> Any:
+            raise AssertionError("its iterator is used")
+
+    async def main() -> None:
+        async with track_ai(config_key="chat") as run:
+            async for _chunk in run.observe(provider() if is_iterator else Stream()):
+                pass
+            order.append("the reader")
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert order == ["the reader", "another task"]
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert usage.source == "estimate"

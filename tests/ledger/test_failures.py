@@ -451,6 +451,32 @@ def test_control_flow_is_no_failure(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
+@pytest.mark.parametrize("is_main", [True, False])
+def test_the_end_of_a_thread(is_main: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
+    """``sys.exit()`` ends the process on the main thread only. On another one, the failed call decides."""
+    provider.serve("down", status=503)
+    client = wrap_client(openai)
+
+    @track_ai(config_key="chat")
+    def handler() -> None:
+        try:
+            ask_openai(client)
+        except Exception:
+            sys.exit()
+
+    def work() -> None:
+        with pytest.raises(SystemExit):
+            handler()
+
+    if is_main:
+        work()
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+    record = runs.wait()[0]
+    assert (record.outcome, record.failed_calls) == ("cancelled" if is_main else "error", 1)
+
+
 def test_a_group_with_a_failure(runs: RecordingSink) -> None:
     """A group of exceptions in which one is a failure is an error."""
     group: Any = vars(builtins)["BaseExceptionGroup"]
