@@ -18,7 +18,7 @@ from .body import (
     json_in,
 )
 from .events import find_worker
-from .failures import is_cancellation, may_be_billed
+from .failures import is_cancellation, may_be_billed, may_be_billed_as
 from .kinds import (
     add_billing,
     add_metered,
@@ -326,7 +326,7 @@ class Observer(StreamHooks):
         self._ledger.remember(http)
         self._has_begun = http.status_code < 400
         if not self._has_begun:  # the body of an error may have any format
-            self._call.error = str(http.status_code)
+            self._note_refusal(http.status_code)
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
         if has_body(http):
@@ -349,12 +349,16 @@ class Observer(StreamHooks):
     def _take_unreadable(self, http: Any) -> None:
         """Take an HTTP response of whose body nothing can be read: it is a failed call, or none."""
         status = getattr(http, "status", None) or http.status_code
-        if status >= 400:  # nobody needs the body of a refusal
-            self._call.error = str(status)
-            self._call.end(self._clock())
+        if status >= 400:
+            self._note_refusal(status)
         else:
             self._ledger.withdraw(self._call)
             self._note_unknown(http)
+
+    def _note_refusal(self, status: int) -> None:
+        self._call.error = str(status)
+        self._call.is_left = may_be_billed_as(self._call.error)
+        self._call.end(self._clock())  # nobody needs the body
 
     def _reading_of_body(self, reader: BodyReader, http: Any, content_type: str) -> Reading | None:
         """Return what a body contains that was read in parts. A long one is read if the response has kept it."""

@@ -209,6 +209,29 @@ def test_an_observed_timeout(name: str, runs: RecordingSink) -> None:
     assert record.cost.lower_bound
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    ("status", "may_be_billed"), [(408, True), (504, True), (524, True), (429, False), (500, False)]
+)
+def test_an_observed_status(
+    status: int, may_be_billed: bool, is_stream: bool, provider: Provider, runs: RecordingSink
+) -> None:
+    """The tokens beside an observed response are a lower bound if its status says that somebody gave up waiting."""
+    provider.serve("refused", status=status)
+    with track_ai(config_key="chat") as run, httpx.Client(base_url=f"{provider.url}/v1") as client:
+        for model in ("refused", "gpt-4o-mini"):
+            request = client.build_request("POST", "/chat/completions", json={"model": model, "messages": ASK})
+            response = run.observe(client.send(request, stream=is_stream))
+            if response.is_success:
+                response.read()
+
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+    assert record.usage.lower_bound is may_be_billed
+
+
 @pytest.mark.parametrize(("status", "port"), [(500, None), (429, None), (None, 9)])
 def test_a_call_that_was_refused(
     status: int | None, port: int | None, provider: Provider, openai: Any, runs: RecordingSink
