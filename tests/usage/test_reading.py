@@ -379,3 +379,13 @@ def test_an_estimate_of_a_reading_includes_reasoning() -> None:
     assert silent is not None
     assert thinking is not None
     assert (thinking.estimate().output_tokens or 0) - (silent.estimate().output_tokens or 0) == 3
+
+
+@pytest.mark.parametrize(("package", "usage"), [("litellm.types.utils", None), ("openai.types", Usage(0, 0, 0))])
+def test_zeros_of_a_framework(package: str, usage: Usage | None) -> None:
+    """LiteLLM writes zeros if the provider sent no usage. Those of a provider mean that nothing is billed."""
+    kind = type("Usage", (), {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "__module__": package})
+    message = {"role": "assistant", "content": "Hello there"}
+    answer = read({"id": "c1", "choices": [{"message": message, "finish_reason": "stop"}], "usage": kind()})
+    assert answer is not None
+    assert (answer.text, answer.usage) == ("Hello there", usage)

@@ -54,11 +54,17 @@ def read_chat(event: object, draft: Draft) -> bool:
     usage = fields.get("usage")
     if usage is None and (groq := fields.get("x_groq")) is not None:
         usage = get(groq, "usage")
-    draft.count(usage, response=event)
+    if usage is not None and not _is_default(usage):
+        draft.count(usage, response=event)
     draft.fail(fields.get("error"))
     for position, choice in enumerate(choices):
         _add_choice(choice, position, draft, repeats=repeats)
     return True
+
+
+def _is_default(usage: object) -> bool:
+    """Return whether LiteLLM has written zeros, because the provider has sent no usage."""
+    return type(usage).__module__.startswith("litellm.") and number(get(usage, "total_tokens")) == 0
 
 
 def _answers_again(choices: list[Any], ended: CallDraft, name: str) -> bool:
