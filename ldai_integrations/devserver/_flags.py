@@ -5,37 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 
 from ._checks import KINDS, Payload
 from ._json import Json
 
 # The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write every 15 to 30 s.
 HEARTBEAT_SECONDS = 15.0
-# So many changes wait for a client that does not read them.
-MAX_WAITING = 8
-
-
-@dataclass(frozen=True)
-class Change:
-    """One flag or segment that differs from what was served before.
-
-    Attributes:
-        kind: ``flags`` or ``segments``.
-        key: Key of the flag or segment.
-        version: Its new version; a deletion has one, too.
-        item: The new JSON; ``None`` if it was deleted.
-    """
-
-    kind: str
-    key: str
-    version: int
-    item: Json | None
 
 
 class FlagStore:
-    """The flags being served. Every change of an item, deletion included, gets a higher version.
+    """The flags being served. Every change of an item gives it a higher version.
 
     Use it in one thread only.
 
@@ -48,33 +28,26 @@ class FlagStore:
         self.payload: Payload = {kind: {} for kind in KINDS}
         self.replace(payload)
 
-    def replace(self, payload: Payload) -> list[Change]:
-        """Serve another payload.
-
-        Returns:
-            The changes, deletions last.
-        """
-        changes = [
-            self._change(kind, key, item)
-            for kind in KINDS
-            for key, item in payload[kind].items()
-            if _without_version(item) != _without_version(self.payload[kind].get(key))
-        ]
-        changes += [
-            self._change(kind, key, None) for kind in KINDS for key in self.payload[kind].keys() - payload[kind].keys()
-        ]
-        changed = {(change.kind, change.key): change.item for change in changes}
-        self.payload = {
-            kind: {key: changed.get((kind, key)) or self.payload[kind][key] for key in payload[kind]} for kind in KINDS
-        }
-        self.body = json.dumps(self.payload, separators=(",", ":")).encode()
+    def replace(self, payload: Payload) -> list[str]:
+        """Serve another payload; return what has changed, in words."""
+        served: Payload = {kind: {} for kind in KINDS}
+        changes = []
+        for kind in KINDS:
+            former = self.payload[kind]
+            for key, item in payload[kind].items():
+                if _without_version(item) == _without_version(former.get(key)):
+                    served[kind][key] = former[key]
+                    continue
+                # Deleted items keep their versions, because they may come back.
+                version = max(self._versions.get((kind, key), 0) + 1, item["version"])
+                self._versions[kind, key] = version
+                served[kind][key] = {**item, "version": version}
+                changes.append(f"{key} changed")
+            changes += [f"{key} deleted" for key in former.keys() - payload[kind].keys()]
+        self.payload = served
+        self.body = json.dumps(served, separators=(",", ":")).encode()
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
         return changes
-
-    def _change(self, kind: str, key: str, item: Json | None) -> Change:
-        version = max(self._versions.get((kind, key), 0) + 1, item["version"] if item else 0)
-        self._versions[kind, key] = version
-        return Change(kind, key, version, {**item, "version": version} if item else None)
 
 
 def _without_version(item: Json | None) -> Json | None:
@@ -83,6 +56,8 @@ def _without_version(item: Json | None) -> Json | None:
 
 class FlagStreams:
     """The open streams that send the flags of one store as server-sent events.
+
+    Each event has all flags, so that no SDK gets half an edit, and a client that does not read misses nothing.
 
     Use it in the thread of the event loop only.
 
@@ -94,64 +69,41 @@ class FlagStreams:
     def __init__(self, flags: FlagStore, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
         self._flags = flags
         self._heartbeat = heartbeat
-        self._queues: set[asyncio.Queue[bytes | None]] = set()
+        # One event for each stream, which wakes it.
+        self._streams: set[asyncio.Event] = set()
         self._closed = False
 
     @property
     def connected(self) -> int:
         """Return the number of open streams."""
-        return len(self._queues)
+        return len(self._streams)
 
-    def publish(self, changes: Sequence[Change]) -> None:
-        """Send changes to all streams: one change alone, several as a new payload, so that no SDK gets half an edit."""
-        match changes:
-            case []:
-                return
-            case [Change(item=None) as change]:
-                data = {"path": f"/{change.kind}/{change.key}", "version": change.version}
-                self._send(_encode("delete", data))
-            case [change]:
-                self._send(_encode("patch", {"path": f"/{change.kind}/{change.key}", "data": change.item}))
-            case _:
-                self._send(self._encode_payload())
+    def publish(self) -> None:
+        """Send the flags to all streams."""
+        for wake in self._streams:
+            wake.set()
 
     def close(self) -> None:
-        """End every stream; a stream that opens later ends after its first event."""
+        """End every stream."""
         self._closed = True
-        self._send(None)
+        self.publish()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Yield the flags, then each change, and comments while nothing changes."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
-        self._queues.add(queue)
+        """Yield the flags, yield them again after each change, and yield comments while nothing changes."""
+        wake = asyncio.Event()
+        self._streams.add(wake)
+        message = self._encode_flags()
         try:
-            yield self._encode_payload()
             while not self._closed:
+                yield message
                 try:
-                    message = await asyncio.wait_for(queue.get(), self._heartbeat)
+                    await asyncio.wait_for(wake.wait(), self._heartbeat)
+                    wake.clear()
+                    message = self._encode_flags()
                 except asyncio.TimeoutError:
                     message = b":\n\n"
-                if message is None:
-                    return
-                yield message
         finally:
-            self._queues.discard(queue)
+            self._streams.discard(wake)
 
-    def _send(self, message: bytes | None) -> None:
-        late = [queue for queue in self._queues if queue.full()]
-        for queue in self._queues.difference(late):
-            queue.put_nowait(message)
-        # These clients do not read. One payload with all flags takes the place of the changes that wait for them.
-        everything = self._encode_payload() if late and message is not None else None
-        for queue in late:
-            while not queue.empty():
-                queue.get_nowait()
-            queue.put_nowait(everything)
-
-    def _encode_payload(self) -> bytes:
-        return _encode("put", {"path": "/", "data": self._flags.payload})
-
-
-def _encode(name: str, data: object) -> bytes:
-    """Return a server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    def _encode_flags(self) -> bytes:
+        return b'event: put\ndata: {"path":"/","data":%b}\n\n' % self._flags.body

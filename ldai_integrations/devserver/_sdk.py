@@ -29,7 +29,7 @@ sdk = APIRouter(dependencies=[Depends(check_key)], responses=ERRORS)
 
 @sdk.get("/all", response_class=EventStream)
 async def stream_flags(stores: ServerStores) -> EventStream:
-    """Send the flags, and then each change."""
+    """Send the flags, and send them again after each change."""
     return EventStream(stores.streams.stream(), headers={**ENVIRONMENT, "Cache-Control": "no-cache"})
 
 

@@ -200,7 +200,7 @@ class DevServer:
         return self._stores.status()
 
     def set_flags(self, configs: Mapping[str, Any]) -> None:
-        """Serve other flags, and send the changes to every SDK. An edit of the flag file replaces them again.
+        """Serve other flags, and send them to every SDK. An edit of the flag file replaces them again.
 
         Args:
             configs: The complete content of a flag file.
@@ -288,8 +288,9 @@ class DevServer:
 
     def _serve(self, payload: Payload) -> list[str]:
         changes = self._flags.replace(payload)
-        self._stores.streams.publish(changes)
-        return [f"{change.key} {'changed' if change.item else 'deleted'}" for change in changes]
+        if changes:
+            self._stores.streams.publish()
+        return changes
 
     def _reload(self, file: FlagFile, content: bytes | None) -> None:
         """Serve an edited flag file, unless it has errors."""

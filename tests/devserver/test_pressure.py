@@ -201,7 +201,8 @@ def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:
         stream = streams.stream()
         await anext(stream)
         for number in range(100):
-            streams.publish(flags.replace(edited(salt=str(number))))
+            flags.replace(edited(salt=str(number)))
+            streams.publish()
         messages = []
         while (message := await anext(stream)) != b":\n\n":
             messages.append(message)
