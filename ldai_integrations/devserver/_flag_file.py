@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import watchfiles
-
 from .._files import parse_json, read_flag_bytes
 from ._checks import FlagFileError, Payload, Problem, check_source
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
-# Network and container mounts may not report changes. Therefore the file is read this often in any case.
-POLL_MS = 500
+# The file is read this often: network and container mounts do not report changes.
+POLL_SECONDS = 0.25
 
 # No editor takes longer than this between emptying a file and writing it.
 SETTLED_SECONDS = 0.4
@@ -83,7 +81,7 @@ class FlagFile:
 
     @contextlib.contextmanager
     def follow(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
-        """Call back after each edit, about 0.1 s later, in a separate thread.
+        """Call back after each edit, in a separate thread.
 
         While an editor writes the file, it may be empty, incomplete or missing for a moment. Content that is not JSON
         is reported only if it stays.
@@ -95,7 +93,7 @@ class FlagFile:
 
         def watch() -> None:
             found, changed_at = self._content, time.monotonic()
-            for _ in self._wait_for_changes(stop):
+            while not stop.wait(POLL_SECONDS):
                 former, found = found, self._read()
                 if found != former:
                     changed_at = time.monotonic()
@@ -116,28 +114,6 @@ class FlagFile:
         finally:
             stop.set()
             thread.join()
-
-    def _wait_for_changes(self, stop: threading.Event) -> Iterator[object]:
-        """Yield when the file may have changed.
-
-        The directory is watched, because many editors write another file and rename it. If the file is a symbolic
-        link, the directory of the target is watched, too.
-        """
-        names = {str(self.path.absolute()), str(self.path.resolve())}
-        try:
-            yield from watchfiles.watch(
-                *{Path(name).parent for name in names},
-                watch_filter=lambda _, changed: changed in names,
-                debounce=100,
-                rust_timeout=POLL_MS,
-                yield_on_timeout=True,
-                stop_event=stop,
-                recursive=False,
-            )
-        except Exception as failure:  # for example: too many watched files on this machine
-            logger.warning("%s: edits may take %d ms to be noticed: %s", self.path.name, POLL_MS, failure)
-            while not stop.wait(POLL_MS / 1000):
-                yield None
 
     def _read(self) -> bytes | None:
         try:

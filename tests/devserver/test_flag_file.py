@@ -100,27 +100,6 @@ def test_edit_arrives_in_under_a_second(path: Path, client: LDClient) -> None:
     assert min(map(seconds, [False, True] * 3)) < 1
 
 
-@pytest.mark.parametrize("failure", [OSError, ValueError])
-def test_edit_is_noticed_without_notifications(
-    failure: type[Exception],
-    path: Path,
-    serve: Serve,
-    connect: Connect,
-    monkeypatch: pytest.MonkeyPatch,
-    lines: Callable[[], list[str]],
-) -> None:
-    """If the system cannot report file changes, there is a warning, and an edit still arrives."""
-
-    def watch(*_: Any, **__: Any) -> None:
-        raise failure("OS file watch limit reached")
-
-    monkeypatch.setattr("watchfiles.watch", watch)
-    client = connect(serve(path))
-    write(path, edited(on=False))
-    assert eventually(lambda: served(client) == "disabled")
-    assert lines()[0] == "flags.json: edits may take 500 ms to be noticed: OS file watch limit reached"
-
-
 def test_edit_through_a_symbolic_link_counts(path: Path, serve: Serve, connect: Connect, tmp_path: Path) -> None:
     """A file behind a symbolic link to another directory is followed, too."""
     (tmp_path / "elsewhere").mkdir()
