@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from ._checks import FlagFileError, Payload, Problem, check_source
 logger = logging.getLogger("ldai_integrations.devserver")
 
 # The file is read this often: network and container mounts do not report changes.
-POLL_SECONDS = 0.25
-
-# No editor takes longer than this between emptying a file and writing it.
-SETTLED_SECONDS = 0.4
+POLL_SECONDS = 0.2
+# An edit is complete if the file is still the same after so many further reads. No editor takes as long to write it.
+SAME_READS = 2
 
 _UNREADABLE = "cannot be read: check the path, which must be that of a regular file of at most 64 MB"
 
@@ -83,8 +81,7 @@ class FlagFile:
     def follow(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
         """Call back after each edit, in a separate thread.
 
-        While an editor writes the file, it may be empty, incomplete or missing for a moment. Content that is not JSON
-        is reported only if it stays.
+        While an editor writes the file, it may be empty, incomplete or missing for a moment.
 
         Args:
             reload: Called if the content differs from what was parsed last; must parse it.
@@ -92,20 +89,20 @@ class FlagFile:
         stop = threading.Event()
 
         def watch() -> None:
-            found, changed_at = self._content, time.monotonic()
+            found, same = self._content, 0
             while not stop.wait(POLL_SECONDS):
                 former, found = found, self._read()
-                if found != former:
-                    changed_at = time.monotonic()
-                if found != self._content and (_is_json(found) or time.monotonic() - changed_at >= SETTLED_SECONDS):
-                    try:
-                        reload(self, found)
-                    except Exception as failure:  # whatever it is, the next edit must be noticed
-                        logger.error(
-                            "%s: edit not served, the last valid version is still served: %s was raised",
-                            self.path.name,
-                            type(failure).__name__,
-                        )
+                same = same + 1 if found == former else 0
+                if same != SAME_READS or found == self._content:
+                    continue
+                try:
+                    reload(self, found)
+                except Exception as failure:  # whatever it is, the next edit must be noticed
+                    logger.error(
+                        "%s: edit not served, the last valid version is still served: %s was raised",
+                        self.path.name,
+                        type(failure).__name__,
+                    )
 
         thread = threading.Thread(target=watch, name="ldai-devserver-file", daemon=True)
         thread.start()
@@ -120,11 +117,3 @@ class FlagFile:
             return read_flag_bytes(self.path)
         except (OSError, ValueError, MemoryError):
             return None
-
-
-def _is_json(content: bytes | None) -> bool:
-    try:
-        parse_json(content or b"")
-    except (ValueError, MemoryError):
-        return False
-    return True
