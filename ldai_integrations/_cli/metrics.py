@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from textwrap import fill
@@ -15,7 +15,7 @@ from ..exceptions import LDAIIntegrationError
 from ..metrics import Metrics, MetricsClient
 from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
-from .output import TOTAL, Columns, FurtherFigures, print_csv, print_json, print_table, save_plot
+from .output import TOTAL, Columns, FurtherFigures, Report, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
 from .terminal import fail, file_argument, number, show_progress, tell, text_argument
 
@@ -80,37 +80,32 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the metrics, print and draw them, and check the conditions."""
     try:
-        query = _build_query(args, datetime.now(timezone.utc))
-        columns = _read_columns(query, by_variation=args.by_variation)
-        _print_columns(args, query, columns)
+        start, end = _find_range(args, datetime.now(timezone.utc))
+        access = find_access(args, dev_server=True)
+        client = MetricsClient(access.token, access.project, base_url=access.base_url)
+        report = _read_report(args, access, client, start, end)
+        if args.json:
+            print_json(report)
+        elif args.csv:
+            print_csv(report)
+        else:
+            print_table(report)
         if args.plot is not None:
-            _draw_plot(args.plot, query, by_variation=args.by_variation)
+            _draw_plot(args.plot, client, report, by_variation=args.by_variation)
     except ImportError as missing:
         extra = "plot" if missing.name and missing.name.startswith("matplotlib") else "cli"
         alternative = "" if extra == "plot" else ", or use --json or --csv"
         return fail(f"{missing.name} is not installed: pip install 'ldai-integrations[{extra}]'{alternative}")
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
-    return _check_conditions(args.fail_if, columns)
+    return _check_conditions(args.fail_if, report.columns)
 
 
-@dataclass(frozen=True)
-class _Query:
-    """The metrics to read."""
-
-    access: Access
-    client: MetricsClient
-    config_key: str
-    env: str
-    start: datetime
-    end: datetime
-
-
-def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
-    """Read the arguments and the environment.
+def _find_range(args: argparse.Namespace, now: datetime) -> tuple[datetime, datetime]:
+    """Return the beginning and the end of the time range.
 
     Raises:
-        ValueError: A value is missing, or two contradict each other.
+        ValueError: Two arguments contradict each other.
     """
     if args.start is not None and args.hours is not None:
         raise ValueError("--hours and --from contradict each other; give one of them")
@@ -120,62 +115,47 @@ def _build_query(args: argparse.Namespace, now: datetime) -> _Query:
         raise ValueError(f"--from {start.isoformat()} is not before --to {end.isoformat()}")
     if end - start > LONGEST_RANGE:
         raise ValueError(f"--from {start.isoformat()} is more than ten years before --to {end.isoformat()}")
-    access = find_access(args, dev_server=True)
-    client = MetricsClient(access.token, access.project, base_url=access.base_url)
-    return _Query(access, client, args.config_key, access.env, start, end)
+    return start, end
 
 
-def _read_columns(query: _Query, *, by_variation: bool) -> dict[str | None, Metrics]:
-    client, key = query.client, query.config_key
+def _read_report(
+    args: argparse.Namespace, access: Access, client: MetricsClient, start: datetime, end: datetime
+) -> Report:
+    key = args.config_key
     with show_progress(key) as on_progress:
-        total = client.metrics(key, env=query.env, start=query.start, end=query.end, on_progress=on_progress)
-        columns: dict[str | None, Metrics] = {TOTAL: total}
-        if by_variation:
-            found = client.metrics_by_variation(
-                key, env=query.env, start=query.start, end=query.end, on_progress=on_progress
-            )
+        about: dict[str, Any] = {"env": access.env, "start": start, "end": end, "on_progress": on_progress}
+        columns: dict[str | None, Metrics] = {TOTAL: client.metrics(key, **about)}
+        if args.by_variation:
+            found = client.metrics_by_variation(key, **about)
             columns |= {variation.variation_key: variation.metrics for variation in found}
-    return columns
+    report = Report(key, access.env, start, end, columns)
+    return report if args.csv or not access.is_dev_server else replace(report, further=_read_further(access, report))
 
 
-def _read_further_figures(query: _Query) -> dict[str | None, FurtherFigures]:
+def _read_further(access: Access, report: Report) -> dict[str | None, FurtherFigures]:
     """Return the figures by column that only the dev server has."""
-    if not query.access.is_dev_server:
-        return {}
-    connection = Connection(query.access.base_url, query.access.token, timeout=30.0, max_wait=0.0)
-    start, end = (str(round(moment.timestamp() * 1000)) for moment in (query.start, query.end))
-    found: Any = connection.get(
-        f"/dev/figures/{quote(query.config_key, safe='')}", {"env": query.env, "from": start, "to": end}
-    )
+    connection = Connection(access.base_url, access.token, timeout=30.0, max_wait=0.0)
+    start, end = (str(round(moment.timestamp() * 1000)) for moment in (report.start, report.end))
+    path = f"/dev/figures/{quote(report.config_key, safe='')}"
+    found: Any = connection.get(path, {"env": report.env, "from": start, "to": end})
     return {
         one["variationKey"]: FurtherFigures(one["percentiles"], one["scores"], one["withoutOutcome"]) for one in found
     }
 
 
-def _print_columns(args: argparse.Namespace, query: _Query, columns: Columns) -> None:
-    about = {"config_key": query.config_key, "env": query.env}
-    if args.json:
-        print_json(about, query.start, query.end, columns, _read_further_figures(query))
-    elif args.csv:
-        print_csv(about, query.start, query.end, columns)
-    else:
-        further = _read_further_figures(query)
-        print_table(f"{query.config_key} ({query.env})", query.start, query.end, columns, further)
-
-
-def _draw_plot(path: Path, query: _Query, *, by_variation: bool) -> None:
+def _draw_plot(path: Path, client: MetricsClient, report: Report, *, by_variation: bool) -> None:
     with show_progress("plot") as on_progress:
-        points = query.client.metrics_over_time(
-            query.config_key,
-            env=query.env,
-            start=query.start,
-            end=query.end,
-            points=max(_POINTS, -((query.start - query.end) // _LONGEST_STEP)),
+        points = client.metrics_over_time(
+            report.config_key,
+            env=report.env,
+            start=report.start,
+            end=report.end,
+            points=max(_POINTS, -((report.start - report.end) // _LONGEST_STEP)),
             by_variation=by_variation,
             on_progress=on_progress,
         )
     try:
-        save_plot(path, f"{query.config_key} ({query.env}), times in UTC", points)
+        save_plot(path, f"{report.title}, times in UTC", points)
     except OSError as problem:
         raise ValueError(f"{path} cannot be written: {problem.strerror}") from problem
     tell(f"saved the plot to {path}")

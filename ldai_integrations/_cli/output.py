@@ -51,9 +51,38 @@ class FurtherFigures:
     without_outcome: int = 0
 
 
-def print_table(
-    title: str, start: datetime, end: datetime, columns: Columns, further: Mapping[str | None, FurtherFigures]
-) -> None:
+@dataclass(frozen=True)
+class Report:
+    """The metrics of an AI Config in a time range.
+
+    Attributes:
+        config_key: The key of the AI Config.
+        env: The key of the environment.
+        start: The beginning of the range.
+        end: Its end, which is not included.
+        columns: The metrics.
+        further: The figures of columns that only the dev server has.
+    """
+
+    config_key: str
+    env: str
+    start: datetime
+    end: datetime
+    columns: Columns
+    further: Mapping[str | None, FurtherFigures] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Return the title of a table or a plot."""
+        return f"{self.config_key} ({self.env})"
+
+    def describe(self) -> dict[str, str]:
+        """Return what the metrics are about, for programs."""
+        about = {"config_key": self.config_key, "env": self.env}
+        return {**about, "from": self.start.isoformat(), "to": self.end.isoformat()}
+
+
+def print_table(report: Report) -> None:
     """Print one column per variation, without figures that are unknown in all of them.
 
     Raises:
@@ -63,13 +92,14 @@ def print_table(
 
     # If standard output is a pipe, rich assumes 80 columns and shortens the text.
     console = Console(width=None if sys.stdout.isatty() else _WIDEST)
-    period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (start, end))
+    period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (report.start, report.end))
+    columns = report.columns
     names = [printable(_title_of(name)) or "(default served)" for name in columns]
     rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
-    rows += _further_rows([further.get(name) for name in columns])
+    rows += _further_rows([report.further.get(name, FurtherFigures()) for name in columns])
     rows = [(label, cells) for label, cells in rows if any(cell != UNKNOWN for cell in cells)]
     with console.capture() as captured:  # rich itself would end the process if nobody reads its output
-        console.print(f"{title}, {period}", style="bold", markup=False, highlight=False)
+        console.print(f"{report.title}, {period}", style="bold", markup=False, highlight=False)
         print_columns(console, names, rows or [("no events in this time", ["" for _ in names])])
         if any(getattr(metrics, name) for metrics in columns.values() for name in _WITH_ESTIMATES):
             console.print(_ESTIMATES)
@@ -113,9 +143,8 @@ def _blocks(names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], wid
             yield fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
-def _further_rows(columns: Sequence[FurtherFigures | None]) -> Iterator[tuple[str, list[str]]]:
+def _further_rows(known: Sequence[FurtherFigures]) -> Iterator[tuple[str, list[str]]]:
     """Yield label and cells of the rows that only the dev server has."""
-    known = [column or FurtherFigures() for column in columns]
     yield "Cancelled or no outcome", [f"{one.without_outcome:,}" if one.without_outcome else UNKNOWN for one in known]
     for name, label in _TIMES.items():
         yield f"{label}, p50 / p95 / p99", [_format_percentiles(one.percentiles.get(name)) for one in known]
@@ -127,35 +156,29 @@ def _format_percentiles(times: Mapping[str, int] | None) -> str:
     return UNKNOWN if times is None else " / ".join(f"{time:,}" for time in times.values()) + " ms"
 
 
-def print_json(
-    about: Mapping[str, str],
-    start: datetime,
-    end: datetime,
-    columns: Columns,
-    further: Mapping[str | None, FurtherFigures],
-) -> None:
+def print_json(report: Report) -> None:
     """Print one object; an unknown figure is null. Figures that only the dev server has are there if it is asked."""
     found = [
         {
             "variation": _title_of(name),
             **_read_fields(metrics, float),
-            **(asdict(further[name]) if name in further else {}),
+            **(asdict(report.further[name]) if name in report.further else {}),
         }
-        for name, metrics in columns.items()
+        for name, metrics in report.columns.items()
     ]
-    json.dump({**about, "from": start.isoformat(), "to": end.isoformat(), "metrics": found}, sys.stdout, indent=2)
+    json.dump({**report.describe(), "metrics": found}, sys.stdout, indent=2)
     print()
 
 
-def print_csv(about: Mapping[str, str], start: datetime, end: datetime, columns: Columns) -> None:
+def print_csv(report: Report) -> None:
     """Print a header and one line per variation; an unknown figure is empty."""
+    about = report.describe()
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*about, "from", "to", "variation", *_FIELDS, *_COMPUTED, "approximate"])
-    for name, metrics in columns.items():
+    writer.writerow([*about, "variation", *_FIELDS, *_COMPUTED, "approximate"])
+    for name, metrics in report.columns.items():
         values = _read_fields(metrics, lambda money: format(money, "f"))
         values["approximate"] = " ".join(sorted(metrics.approximate))
-        texts = [*about.values(), start.isoformat(), end.isoformat(), _title_of(name)]
-        writer.writerow([*map(_cell, texts), *values.values()])
+        writer.writerow([*map(_cell, (*about.values(), _title_of(name))), *values.values()])
 
 
 def _cell(text: str) -> str:
