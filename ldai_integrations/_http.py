@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -46,6 +47,17 @@ def limit_heads(pool: urllib3.PoolManager) -> None:
     It may take 15 seconds, or as long as the read timeout if that is longer.
     """
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+def read_retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
+    """Return for how many seconds a server asks not to be asked again; ``None`` if it does not say so."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):  # no date, or one out of range
+        return None
 
 
 def read_body(response: urllib3.BaseHTTPResponse, *, seconds: float, most_bytes: int) -> bytes:

@@ -15,7 +15,7 @@ import urllib3
 from ldclient import Config
 
 from .._diagnostics import Diagnostics
-from .._http import limit_heads
+from .._http import limit_heads, read_retry_after
 from ._payload import encode_event, safe_context
 from ._sdk import Engine
 
@@ -215,7 +215,8 @@ class Poster:
             response.drain_conn()  # leaves the connection open for the next post
         else:  # nobody needs the body, which may be endless
             response.close()
-        answer = Answer(response.status, _read_retry_after(response))
+        retry_after = min(read_retry_after(response) or 0.0, _MAX_RETRY_AFTER_SECONDS)
+        answer = Answer(response.status, retry_after)
         if answer.is_accepted:
             self._answered(response)  # the SDK reads the server's time, which ends the debugging of flags
         return answer
@@ -223,13 +224,3 @@ class Poster:
     def close(self) -> None:
         """Close the connection."""
         self._pool.clear()
-
-
-def _read_retry_after(response: Any) -> float:
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return 0.0
-    try:
-        return min(urllib3.Retry().parse_retry_after(value), _MAX_RETRY_AFTER_SECONDS)
-    except Exception:  # no number and no date, or a date out of range
-        return 0.0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import random
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from .._http import LOOPBACK, limit_heads, read_body, split_address, without_login
+from .._http import LOOPBACK, limit_heads, read_body, read_retry_after, split_address, without_login
 from .._version import __version__
 from ..exceptions import ConfigurationError, MetricsError
 
@@ -168,12 +166,9 @@ def _read_wait(response: urllib3.BaseHTTPResponse) -> float | None:
     headers, now = response.headers, time.time()
     resets = [v for k, v in headers.items() if k.lower().startswith("x-ratelimit-") and k.lower().endswith("reset")]
     waits = [float(value) / 1000 - now for value in resets if value.isdecimal() and response.status == 429]
-    after = headers.get("Retry-After", "").strip()
-    if after.isdecimal():
-        waits.append(float(after))
-    else:
-        with suppress(ValueError, OverflowError):  # it is no date, or one that nobody means
-            waits.append(email.utils.parsedate_to_datetime(after).timestamp() - now)
+    after = read_retry_after(response)
+    if after is not None:
+        waits.append(after)
     return min(max(0.0, *waits), _LONGEST_RESET_SECONDS) if waits else None
 
 
