@@ -16,6 +16,7 @@ from ._payload import safe_data, safe_metric
 from ._processor import SpoolingEventProcessor
 from ._restart import count_events_lost_by_fork, wait_for_restart
 from ._sdk import SdkQueue, is_closed, is_inherited, processor_of
+from ._threads import start_thread
 
 # With the SDK's default capacity of 10,000 events, and five posts at a time, this loses none.
 _FLUSH_EVERY = 1_000
@@ -199,10 +200,8 @@ def _send_after_restart(client: LDClient, timeout: float, send: Callable[[float]
 
 def _close_within(client: LDClient, timeout: float) -> None:
     """Close a client on a thread, which continues if that takes longer than ``timeout`` seconds."""
-    closer = threading.Thread(target=client.close, name="ldai-close", daemon=True)
-    try:
-        closer.start()
-    except RuntimeError:  # the interpreter is shutting down and starts no more threads
+    closer = start_thread(client.close, "ldai-close")
+    if closer is None:
         client.close()
     else:
         closer.join(timeout)

@@ -28,12 +28,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .._diagnostics import Diagnostics
 from .._locks import NO_PROCESS, forks
 from ._signals import ENDING_SIGNALS, ChainedHandler, UnsupportedError, call_on_main_thread, chain
+from ._threads import start_thread
 
 # The hooks of one shutdown follow each other. A lifespan that ended earlier (in tests) belongs to another shutdown.
 _ENDING_SECONDS = 60.0
@@ -225,9 +226,8 @@ class Exits:
             while self._reporting and time.monotonic() < reported:
                 time.sleep(_POLL_SECONDS)
             # On a thread, because a receiver of the application's may hang.
-            ending = threading.Thread(target=self._abandon_open_runs, name="ldai-ending", daemon=True)
-            with suppress(RuntimeError):  # the interpreter is shutting down, and atexit does it
-                ending.start()
+            ending = start_thread(self._abandon_open_runs, "ldai-ending")
+            if ending is not None:  # otherwise atexit does it
                 ending.join(_until(deadline))
 
     def _at_exit(self) -> None:

@@ -18,6 +18,7 @@ from ..records import FlushReport
 from ._batch import Formatter, Poster
 from ._sdk import Engine
 from ._spool import Spool
+from ._threads import start_thread
 
 #: The size of the inbox of a client that we make. ldclient's default is 10,000, which is a second of a busy process.
 INBOX_EVENTS = 100_000
@@ -67,7 +68,7 @@ class SpoolingEventProcessor(EventProcessor):
         self._formed = self._forming = self._asked_upto = 0
         self._closed = False
         self._posters = 0
-        _start_thread(self._form_all, "ldai-events")
+        start_thread(self._form_all, "ldai-events")
         self._add_poster()
 
     @property
@@ -228,7 +229,7 @@ class SpoolingEventProcessor(EventProcessor):
     # The threads that post
 
     def _add_poster(self) -> None:
-        if self._posters < _MAX_POSTERS and _start_thread(self._post_all, f"ldai-delivery-{self._posters + 1}"):
+        if self._posters < _MAX_POSTERS and start_thread(self._post_all, f"ldai-delivery-{self._posters + 1}"):
             self._posters += 1
 
     def _post_all(self) -> None:
@@ -237,12 +238,3 @@ class SpoolingEventProcessor(EventProcessor):
         while (batch := spool.take()) is not None:
             spool.settle(batch, poster.post(batch))
         poster.close()
-
-
-def _start_thread(work: Callable[[], None], name: str) -> bool:
-    """Start a daemon thread; return False if the interpreter is shutting down and starts no more threads."""
-    try:
-        threading.Thread(target=work, name=name, daemon=True).start()
-    except RuntimeError:
-        return False
-    return True

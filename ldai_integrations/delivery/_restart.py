@@ -22,6 +22,7 @@ from .._locks import forks
 from ._connection import watch_connection
 from ._exit import exits
 from ._sdk import is_closed, is_inherited, processor_of, replace_processor, without_timeout_warning
+from ._threads import start_thread
 
 # The number of events that an LDClient buffers by default.
 _MAX_HELD = 10_000
@@ -135,12 +136,7 @@ class HeldEvents(EventProcessor):
             self._begun = True
             _restarts[self._client] = self._done
         exits.arm()
-        if _STARTS_NO_THREAD_AT_EXIT:
-            self._restart()
-            return
-        try:
-            threading.Thread(target=self._restart, name="ldai-restart", daemon=True).start()
-        except RuntimeError:  # the interpreter is shutting down
+        if _STARTS_NO_THREAD_AT_EXIT or start_thread(self._restart, "ldai-restart") is None:
             self._restart()
 
     def flush(self) -> None:

@@ -1,0 +1,16 @@
+"""Threads of the delivery, which do not keep the process alive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+def start_thread(work: Callable[[], object], name: str) -> threading.Thread | None:
+    """Start a daemon thread; return ``None`` if the interpreter is shutting down and starts no more threads."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
