@@ -575,25 +575,22 @@ def check(tmp_path: Path, **environ: str) -> list[tuple[str, str]]:
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1"}, [("problem", "proxy")]),
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}, []),
         ({"http_proxy": "http://p", "LDAI_DEV_SERVER": "http://127.0.0.1:1", "no_proxy": "*"}, []),
-        ({"GUNICORN_CMD_ARGS": "--preload -w 4"}, [("ok", "gunicorn")]),
         ({"AWS_LAMBDA_FUNCTION_NAME": "bot"}, [("ok", "serverless")]),
         ({"AWS_LAMBDA_FUNCTION_NAME": "bot", "LDAI_FLUSH": "never"}, [("warning", "serverless")]),
     ],
 )
 def test_environments_of_processes(environ: dict[str, Any], expected: list[tuple[str, str]], tmp_path: Path) -> None:
-    """There are findings for proxies that the SDK does not use, for forks, and for serverless platforms."""
+    """There are findings for proxies that the SDK does not use, and for serverless platforms."""
     assert check(tmp_path, **environ) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("gunicorn.conf.py", "preload_app = True\n", [("ok", "gunicorn")]),
-        ("gunicorn.conf.py", "# preload_app = True\n", []),
         ("uwsgi.ini", "[uwsgi]\nmodule = app\n", [("problem", "uWSGI")]),
         ("uwsgi.ini", "[uwsgi]\nenable-threads\n", []),
         ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\n", [("problem", "uWSGI")]),
-        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\npy-call-uwsgi-fork-hooks = true\n", [("ok", "uWSGI")]),
+        ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\npy-call-uwsgi-fork-hooks = true\n", []),
         ("uwsgi.ini", "[uwsgi]\nthreads = 4\nprocesses = 2\nlazy-apps = true\n", []),
         ("other.ini", "[uwsgi\n", []),
         ("tox.ini", "[tox]\n", []),

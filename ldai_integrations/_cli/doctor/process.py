@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -17,7 +16,6 @@ from .findings import Finding, ok, problem, warning
 
 _PACKAGES = ("ldai-integrations", "launchdarkly-server-sdk", "launchdarkly-server-sdk-ai")
 _MISSING = "(not installed)"
-_FORKED = "loads the application before it forks: each worker restarts the LaunchDarkly client with its first run"
 _NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
 
 
@@ -33,7 +31,6 @@ def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Findi
     """Check the environment, and the configuration files of servers in a directory."""
     yield ok("versions", ", ".join(f"{name} {_find_version(name)}" for name in _PACKAGES))
     yield from _check_proxies(environ)
-    yield from _check_gunicorn(environ, directory)
     yield from _check_uwsgi(environ, directory)
     yield from _check_serverless(environ)
     yield from _check_newer_sdk()
@@ -101,15 +98,6 @@ def _check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-def _check_gunicorn(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
-    where = ["GUNICORN_CMD_ARGS"] if "--preload" in environ.get("GUNICORN_CMD_ARGS", "") else []
-    text = _read_text(directory / "gunicorn.conf.py")
-    if re.search(r"^\s*preload_app\s*=\s*True", text, re.MULTILINE):
-        where.append("gunicorn.conf.py")
-    for name in where:
-        yield ok("gunicorn", f"{name} {_FORKED}")
-
-
 def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
     for path in sorted(directory.glob("*.ini")):
         options = _read_uwsgi_options(path)
@@ -125,15 +113,12 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
                 "uWSGI", f"{path.name} disables threads, which LaunchDarkly's SDK needs", "add enable-threads = true"
             )
         has_workers = any(_read_count(options, name) > 1 for name in ("processes", "workers", "p"))
-        if has_workers and not (_is_on(options, "lazy-apps") or _is_on(options, "lazy")):
-            if _is_on(options, "py-call-uwsgi-fork-hooks"):
-                yield ok("uWSGI", f"{path.name} {_FORKED}")
-            else:
-                yield problem(
-                    "uWSGI",
-                    f"{path.name} forks workers while threads of the application may run, and such a worker may hang",
-                    "add py-call-uwsgi-fork-hooks = true, or lazy-apps = true",
-                )
+        if has_workers and not any(_is_on(options, name) for name in ("lazy-apps", "lazy", "py-call-uwsgi-fork-hooks")):
+            yield problem(
+                "uWSGI",
+                f"{path.name} forks workers while threads of the application may run, and such a worker may hang",
+                "add py-call-uwsgi-fork-hooks = true, or lazy-apps = true",
+            )
 
 
 def _read_uwsgi_options(path: Path) -> dict[str, str] | None:
