@@ -7,7 +7,6 @@ Sources: the providers' API references and recorded responses of about fifty hos
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 _COUNTS = {
@@ -16,44 +15,38 @@ _COUNTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """Where one kind of usage object has its counts.
 
-    Attributes:
-        paths: The places of each count, the most frequent first. A place is a field, or a field and one in it. The
-            names of the counts are in ``_COUNTS``.
-        signs: The places of input and output. A usage object of this shape has at least one of them.
+    Args:
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
         input_may_be_all: Output that is not sent is zero, as that of embeddings.
+        places: The places of each count, the most frequent first, separated by spaces. A place is a field, or a field
+            and one in it. The names of the counts are in ``_COUNTS``.
     """
 
-    paths: Mapping[str, tuple[str, ...]]
-    signs: frozenset[str]
-    cache_apart: bool = False
-    reasoning_apart: bool = False
-    input_may_be_all: bool = False
-
-
-def _shape(
-    *, cache_apart: bool = False, reasoning_apart: bool = False, input_may_be_all: bool = False, **places: str
-) -> Shape:
-    """Return a shape; several places of a count are separated by spaces."""
-    if unknown := sorted(places.keys() - _COUNTS):
-        raise TypeError(f"no count of a usage object is called {unknown[0]!r}; the names are {sorted(_COUNTS)}")
-    paths = {name: tuple(value.split()) for name, value in places.items()}
-    return Shape(
-        paths,
-        frozenset(paths.get("input", ()) + paths.get("output", ())),
-        cache_apart=cache_apart,
-        reasoning_apart=reasoning_apart,
-        input_may_be_all=input_may_be_all,
-    )
+    def __init__(
+        self,
+        *,
+        cache_apart: bool = False,
+        reasoning_apart: bool = False,
+        input_may_be_all: bool = False,
+        **places: str,
+    ) -> None:
+        if unknown := sorted(places.keys() - _COUNTS):
+            raise TypeError(f"no count of a usage object is called {unknown[0]!r}; the names are {sorted(_COUNTS)}")
+        self.cache_apart = cache_apart
+        self.reasoning_apart = reasoning_apart
+        self.input_may_be_all = input_may_be_all
+        #: The places of each count.
+        self.paths: Mapping[str, tuple[str, ...]] = {name: tuple(value.split()) for name, value in places.items()}
+        #: The places of input and output. A usage object of this shape has at least one of them.
+        self.signs: frozenset[str] = frozenset(self.paths.get("input", ()) + self.paths.get("output", ()))
 
 
 # OpenAI's chat completions, and everything with the same format.
-OPENAI_CHAT = _shape(
+OPENAI_CHAT = Shape(
     input="prompt_tokens promptTokens",
     output="completion_tokens completionTokens",
     total="total_tokens totalTokens",
@@ -67,7 +60,7 @@ OPENAI_CHAT = _shape(
     output_audio="completion_tokens_details.audio_tokens",
     output_image="completion_tokens_details.image_tokens",
 )
-ANTHROPIC = _shape(
+ANTHROPIC = Shape(
     input="input_tokens",
     output="output_tokens",
     total="total_tokens",
@@ -77,7 +70,7 @@ ANTHROPIC = _shape(
     cache_apart=True,
 )
 # Also OpenAI's Realtime API, openai-agents, LangChain and pydantic-ai.
-OPENAI_RESPONSES = _shape(
+OPENAI_RESPONSES = Shape(
     input="input_tokens",
     output="output_tokens",
     total="total_tokens",
@@ -92,7 +85,7 @@ OPENAI_RESPONSES = _shape(
     output_image="output_tokens_details.image_tokens",
 )
 # Bedrock's Converse API and Amazon Nova.
-CONVERSE = _shape(
+CONVERSE = Shape(
     input="inputTokens",
     output="outputTokens",
     total="totalTokens",
@@ -101,7 +94,7 @@ CONVERSE = _shape(
     cache_apart=True,
 )
 # Vercel's AI SDK.
-AI_SDK = _shape(
+AI_SDK = Shape(
     input="inputTokens inputTokens.total",
     output="outputTokens outputTokens.total",
     total="totalTokens",
@@ -109,7 +102,7 @@ AI_SDK = _shape(
     cache_write="inputTokenDetails.cacheWriteTokens inputTokens.cacheWrite",
     reasoning="reasoningTokens outputTokenDetails.reasoningTokens outputTokens.reasoning",
 )
-GEMINI = _shape(
+GEMINI = Shape(
     input="promptTokenCount prompt_token_count",
     output="candidatesTokenCount candidates_token_count responseTokenCount response_token_count",
     total="totalTokenCount total_token_count",
@@ -118,7 +111,7 @@ GEMINI = _shape(
     tool_prompt="toolUsePromptTokenCount tool_use_prompt_token_count",
     reasoning_apart=True,
 )
-GEMINI_INTERACTIONS = _shape(
+GEMINI_INTERACTIONS = Shape(
     input="total_input_tokens",
     output="total_output_tokens",
     total="total_tokens",
@@ -127,26 +120,26 @@ GEMINI_INTERACTIONS = _shape(
     tool_prompt="total_tool_use_tokens",
     reasoning_apart=True,
 )
-VERTEX_PREDICT = _shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
-COHERE = _shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
-COHERE_BILLED = _shape(input="billed_units.input_tokens", output="billed_units.output_tokens", input_may_be_all=True)
-OLLAMA = _shape(input="prompt_eval_count", output="eval_count", input_may_be_all=True)
-LLAMA_CPP = _shape(input="tokens_evaluated", output="tokens_predicted")
-BEDROCK_LLAMA = _shape(input="prompt_token_count", output="generation_token_count")
-BEDROCK_TITAN = _shape(input="inputTextTokenCount", output="totalOutputTextTokenCount")
+VERTEX_PREDICT = Shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
+COHERE = Shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
+COHERE_BILLED = Shape(input="billed_units.input_tokens", output="billed_units.output_tokens", input_may_be_all=True)
+OLLAMA = Shape(input="prompt_eval_count", output="eval_count", input_may_be_all=True)
+LLAMA_CPP = Shape(input="tokens_evaluated", output="tokens_predicted")
+BEDROCK_LLAMA = Shape(input="prompt_token_count", output="generation_token_count")
+BEDROCK_TITAN = Shape(input="inputTextTokenCount", output="totalOutputTextTokenCount")
 # What Bedrock appends to a stream, and the headers of InvokeModel.
-BEDROCK_METRICS = _shape(
+BEDROCK_METRICS = Shape(
     input="inputTokenCount x-amzn-bedrock-input-token-count",
     output="outputTokenCount x-amzn-bedrock-output-token-count",
     cached="cacheReadInputTokenCount x-amzn-bedrock-cache-read-input-token-count",
     cache_write="cacheWriteInputTokenCount x-amzn-bedrock-cache-write-input-token-count",
     cache_apart=True,
 )
-WATSONX = _shape(input="input_token_count", output="generated_token_count")
-REPLICATE = _shape(input="input_token_count", output="output_token_count")
-HUGGING_FACE = _shape(input="input_length", output="generated_tokens")
+WATSONX = Shape(input="input_token_count", output="generated_token_count")
+REPLICATE = Shape(input="input_token_count", output="output_token_count")
+HUGGING_FACE = Shape(input="input_length", output="generated_tokens")
 # Voyage.
-TOTAL_ONLY = _shape(total="total_tokens")
+TOTAL_ONLY = Shape(total="total_tokens")
 
 # If two shapes name equally many of an object's counts, the first is used.
 SHAPES = (
@@ -171,7 +164,7 @@ SHAPES = (
 )
 
 # Shapes whose names are too common to mean tokens in every object. Only the function that reads the format uses them.
-LAUNCHDARKLY = _shape(
+LAUNCHDARKLY = Shape(
     input="input",
     output="output",
     total="total",
