@@ -55,30 +55,26 @@ def common_attributes(record: RunRecord) -> Attributes:
 
 def span_attributes(record: RunRecord) -> Attributes:
     """Return all attributes of the span, without texts and keys of the LD context."""
-    found: Attributes = {
-        **common_attributes(record),
+    common, cost, first_token_ms = common_attributes(record), record.cost, record.time_to_first_token_ms
+    is_cancelled = record.outcome == "cancelled"
+    found = {
+        **common,
         **_usage(record.usage),
         "launchdarkly.operation.type": "gen_ai",
         "launchdarkly.run.id": record.run_id,
         "ldai.outcome": record.outcome,
+        "gen_ai.system": common.get("gen_ai.provider.name"),
+        "gen_ai.conversation.id": record.conversation_id or None,
+        "launchdarkly.graph.key": record.graph_key or None,
+        "gen_ai.agent.name": record.config_key if record.mode == "agent" else None,
+        "gen_ai.response.finish_reasons": list(record.finish_reasons) or None,
+        "gen_ai.response.time_to_first_chunk": None if first_token_ms is None else first_token_ms / 1000,
+        "ldai.cost.usd": None if cost is None else float(cost.total_cost),
+        "ldai.cost.lower_bound": None if cost is None else cost.lower_bound,
+        "launchdarkly.stream.abandoned": True if is_cancelled and record.abandoned else None,
+        "launchdarkly.run.cancelled": True if is_cancelled and not record.abandoned else None,
     }
-    if record.provider_name:
-        found["gen_ai.system"] = found["gen_ai.provider.name"]
-    if record.conversation_id:
-        found["gen_ai.conversation.id"] = record.conversation_id
-    if record.graph_key:
-        found["launchdarkly.graph.key"] = record.graph_key
-    if record.mode == "agent":
-        found["gen_ai.agent.name"] = record.config_key
-    if record.finish_reasons:
-        found["gen_ai.response.finish_reasons"] = list(record.finish_reasons)
-    if record.time_to_first_token_ms is not None:
-        found["gen_ai.response.time_to_first_chunk"] = record.time_to_first_token_ms / 1000
-    if record.cost is not None:
-        found |= {"ldai.cost.usd": float(record.cost.total_cost), "ldai.cost.lower_bound": record.cost.lower_bound}
-    if record.outcome == "cancelled":
-        found["launchdarkly.stream.abandoned" if record.abandoned else "launchdarkly.run.cancelled"] = True
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def evaluation_attributes(record: RunRecord) -> Attributes:
