@@ -15,21 +15,34 @@ HEARTBEAT_SECONDS = 15.0
 
 
 class FlagStore:
-    """The flags being served. Every change of an item gives it a higher version.
+    """The flags being served, and the open streams that send them as server-sent events.
 
-    Use it in one thread only.
+    Every change of an item gives it a higher version. Each event has all flags, so that no SDK gets half an edit, and a
+    client that does not read misses nothing.
+
+    Use it in the thread of the event loop only, once that runs.
 
     Args:
         payload: Flags and segments without problems in their structure. They keep their versions.
+        heartbeat: Seconds of silence after which a stream writes a comment.
     """
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: Payload, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        self._heartbeat = heartbeat
         self._versions: dict[tuple[str, str], int] = {}
+        # One event for each stream, which wakes it.
+        self._streams: set[asyncio.Event] = set()
+        self._closed = False
         self.payload: Payload = {kind: {} for kind in KINDS}
         self.replace(payload)
 
+    @property
+    def streams(self) -> int:
+        """Return the number of open streams."""
+        return len(self._streams)
+
     def replace(self, payload: Payload) -> list[str]:
-        """Serve another payload; return what has changed, in words."""
+        """Serve another payload, and send it to all streams; return what has changed, in words."""
         served: Payload = {kind: {} for kind in KINDS}
         changes = []
         for kind in KINDS:
@@ -47,63 +60,36 @@ class FlagStore:
         self.payload = served
         self.body = json.dumps(served, separators=(",", ":")).encode()
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
-        return changes
-
-
-def _without_version(item: Json | None) -> Json | None:
-    return {name: value for name, value in item.items() if name != "version"} if item else None
-
-
-class FlagStreams:
-    """The open streams that send the flags of one store as server-sent events.
-
-    Each event has all flags, so that no SDK gets half an edit, and a client that does not read misses nothing.
-
-    Use it in the thread of the event loop only.
-
-    Args:
-        flags: The flags to send.
-        heartbeat: Seconds of silence after which a stream writes a comment.
-    """
-
-    def __init__(self, flags: FlagStore, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        self._flags = flags
-        self._heartbeat = heartbeat
-        # One event for each stream, which wakes it.
-        self._streams: set[asyncio.Event] = set()
-        self._closed = False
-
-    @property
-    def connected(self) -> int:
-        """Return the number of open streams."""
-        return len(self._streams)
-
-    def publish(self) -> None:
-        """Send the flags to all streams."""
-        for wake in self._streams:
+        for wake in self._streams if changes else ():
             wake.set()
-
-    def close(self) -> None:
-        """End every stream."""
-        self._closed = True
-        self.publish()
+        return changes
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the flags, yield them again after each change, and yield comments while nothing changes."""
         wake = asyncio.Event()
         self._streams.add(wake)
-        message = self._encode_flags()
+        message = self._encode()
         try:
             while not self._closed:
                 yield message
                 try:
                     await asyncio.wait_for(wake.wait(), self._heartbeat)
                     wake.clear()
-                    message = self._encode_flags()
+                    message = self._encode()
                 except asyncio.TimeoutError:
                     message = b":\n\n"
         finally:
             self._streams.discard(wake)
 
-    def _encode_flags(self) -> bytes:
-        return b'event: put\ndata: {"path":"/","data":%b}\n\n' % self._flags.body
+    def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        for wake in self._streams:
+            wake.set()
+
+    def _encode(self) -> bytes:
+        return b'event: put\ndata: {"path":"/","data":%b}\n\n' % self.body
+
+
+def _without_version(item: Json | None) -> Json | None:
+    return {name: value for name, value in item.items() if name != "version"} if item else None

@@ -30,7 +30,7 @@ sdk = APIRouter(dependencies=[Depends(check_key)], responses=ERRORS)
 @sdk.get("/all", response_class=EventStream)
 async def stream_flags(stores: ServerStores) -> EventStream:
     """Send the flags, and send them again after each change."""
-    return EventStream(stores.streams.stream(), headers={**ENVIRONMENT, "Cache-Control": "no-cache"})
+    return EventStream(stores.flags.stream(), headers={**ENVIRONMENT, "Cache-Control": "no-cache"})
 
 
 @sdk.get("/sdk/latest-all", responses={304: {"description": "The flags have not changed"}})

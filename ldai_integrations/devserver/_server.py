@@ -20,11 +20,11 @@ from starlette.staticfiles import StaticFiles
 
 from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
-from ._checks import AIConfig, FlagFileError, Payload, Problem, check_mapping, list_ai_configs
+from ._checks import AIConfig, FlagFileError, Problem, check_mapping, list_ai_configs
 from ._events import Event, EventStore
 from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
-from ._flags import FlagStore, FlagStreams
+from ._flags import FlagStore
 from ._http import BodyTooLargeError, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
 from ._json import Json
 from ._metrics import Selection, compute_metrics, compute_metrics_by_variation
@@ -121,9 +121,7 @@ class DevServer:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._address = listener.getsockname()[:2]
             events = opened.enter_context(contextlib.closing(EventStore(self._db)))
-            self._stores = Stores(
-                self._flags, FlagStreams(self._flags), events, sdk_key=self._sdk_key, list_prices=self._list_prices
-            )
+            self._stores = Stores(self._flags, events, sdk_key=self._sdk_key, list_prices=self._list_prices)
             self._thread = ServerThread(listener, stop=self._end_responses)
             self._thread.start(self._build_app())
             opened.callback(self._thread.stop)
@@ -210,7 +208,7 @@ class DevServer:
         """
         payload, problems = check_mapping(configs)
         _log_problems(problems)
-        self._thread.call(self._serve, payload)
+        self._thread.call(self._flags.replace, payload)
 
     def inject(
         self,
@@ -284,13 +282,7 @@ class DevServer:
 
     def _end_responses(self) -> None:
         self._stores.stopping.set()
-        self._stores.streams.close()
-
-    def _serve(self, payload: Payload) -> list[str]:
-        changes = self._flags.replace(payload)
-        if changes:
-            self._stores.streams.publish()
-        return changes
+        self._flags.close()
 
     def _reload(self, file: FlagFile, content: bytes | None) -> None:
         """Serve an edited flag file, unless it has errors."""
@@ -301,7 +293,7 @@ class DevServer:
                 logger.error("%s: edit refused, the last valid version is still served: %s", file.path.name, problem)
             return
         _log_problems(problems)
-        if changed := self._thread.call(self._serve, payload):
+        if changed := self._thread.call(self._flags.replace, payload):
             logger.info("%s: %s", file.path.name, ", ".join(changed))
 
 

@@ -13,7 +13,7 @@ from fastapi.requests import HTTPConnection
 
 from ._events import EventStore
 from ._faults import FaultList
-from ._flags import FlagStore, FlagStreams
+from ._flags import FlagStore
 from ._http import Bodies
 from ._json import Json
 from ._prices import ListPrices, Prices, read_prices
@@ -66,7 +66,6 @@ class Stores:
 
     Attributes:
         flags: The flags being served.
-        streams: The open streams that get the flags.
         events: The events received.
         sdk_key: The only accepted SDK key; ``None`` accepts any.
         list_prices: The price list, for variations without prices; ``None`` if there is none.
@@ -82,7 +81,6 @@ class Stores:
     """
 
     flags: FlagStore
-    streams: FlagStreams
     events: EventStore
     sdk_key: str | None = None
     list_prices: ListPrices | None = None
@@ -99,7 +97,7 @@ class Stores:
     def status(self) -> dict[str, int]:
         """Return the numbers of open streams, of what has arrived, and of known losses."""
         return {
-            "streams": self.streams.connected,
+            "streams": self.flags.streams,
             **self.events.status(),
             "refusedPayloads": self.refused_payloads,
             "droppedEvents": self.dropped_events,

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from ldai_integrations.devserver import DevServer
-from ldai_integrations.devserver._flags import FlagStore, FlagStreams
+from ldai_integrations.devserver._flags import FlagStore
 
 from ..waiting import eventually
 from .samples import FLAGS, edited
@@ -196,13 +196,11 @@ def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     """After many changes, a stream that was not read gets few messages. The last one that has flags has the newest."""
 
     async def read() -> list[bytes]:
-        flags = FlagStore(FLAGS)
-        streams = FlagStreams(flags, heartbeat=0.1)
-        stream = streams.stream()
+        flags = FlagStore(FLAGS, heartbeat=0.1)
+        stream = flags.stream()
         await anext(stream)
         for number in range(100):
             flags.replace(edited(salt=str(number)))
-            streams.publish()
         messages = []
         while (message := await anext(stream)) != b":\n\n":
             messages.append(message)

@@ -15,7 +15,7 @@ import pytest
 from ldclient import Context
 from ldclient.hook import EvaluationSeriesContext, Hook, Metadata
 
-from ldai_integrations.devserver._flags import FlagStore, FlagStreams
+from ldai_integrations.devserver._flags import FlagStore
 
 from ..waiting import eventually
 from .samples import CHAT, FLAGS, Json, edited
@@ -216,12 +216,12 @@ def test_comments_during_silence() -> None:
     """A stream without changes sends comments, and ends when the server closes it."""
 
     async def read() -> list[bytes]:
-        streams = FlagStreams(FlagStore(FLAGS), heartbeat=0.01)
+        flags = FlagStore(FLAGS, heartbeat=0.01)
         found = []
-        async for message in streams.stream():
+        async for message in flags.stream():
             found.append(message)
             if len(found) == 3:
-                streams.close()
+                flags.close()
         return found
 
     put, *comments = asyncio.run(read())
