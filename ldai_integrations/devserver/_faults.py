@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_DELAY_MS = 24 * 3600 * 1000
 
 
-class Fault(BaseModel, strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True):
+class Fault(BaseModel, strict=True, extra="forbid", use_attribute_docstrings=True):
     """A fault of the next requests for a path."""
 
     path: str = Field(pattern="^/")
@@ -79,13 +79,12 @@ class FaultList:
     def take(self, path: str) -> Fault | None:
         """Return the fault for a request of this path, and count the request."""
         with self._lock:
-            for index, fault in enumerate(self._faults):
-                if fault.path == path:
-                    if fault.count is not None:
-                        left = [fault.model_copy(update={"count": fault.count - 1})] if fault.count > 1 else []
-                        self._faults[index : index + 1] = left
-                    return fault
-        return None
+            fault = next((fault for fault in self._faults if fault.path == path), None)
+            if fault is not None and fault.count is not None:
+                fault.count -= 1
+                if not fault.count:
+                    self._faults.remove(fault)
+            return fault
 
     def pending(self) -> list[Fault]:
         """Return the pending faults."""

@@ -155,14 +155,12 @@ def _add_costs(variations: Sequence[Metrics]) -> Metrics:
 
 def _name_figures(rows: Sequence[tuple[Any, ...]]) -> Metrics:
     """Turn rows of variation, event key, sum, mean and count into LaunchDarkly's fields."""
-    sums = {key: total for _, key, total, _, _ in rows}
-    means = {key: mean for _, key, _, mean, _ in rows}
-    counts = {key: count for _, key, _, _, count in rows}
-    found = {name: sums[key] for name, key in SUMS.items() if key in sums}
-    found |= {name: means[key] for name, key in MEANS.items() if key in means}
+    figures = {key: (total, mean, count) for _, key, total, mean, count in rows}
+    found = {name: figures[key][0] for name, key in SUMS.items() if key in figures}
+    found |= {name: figures[key][1] for name, key in MEANS.items() if key in figures}
     found |= {name: round(found[name]) for name in WHOLE if name in found}
     if "durationMs" in found:
-        found["durationCount"] = counts[SUMS["durationMs"]]
+        found["durationCount"] = figures[SUMS["durationMs"]][2]
     successes, errors = found.get("generationSuccessCount"), found.get("generationErrorCount")
     if successes is not None or errors is not None:
         found["generationCount"] = (successes or 0) + (errors or 0)
