@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Literal
 
@@ -31,13 +30,6 @@ __all__ = ["Clock", "Events", "OfflineLaunchDarkly", "RecordingSink", "ai_config
 
 Variation = Mapping[str, Any]
 
-_FURTHER_FIELDS = ("tools", "judgeConfiguration", "evaluationMetricKey", "outputFormat")
-_FIELDS = (
-    *("model", "messages", "instructions", "parameters", "custom", "provider"),
-    *("variation_key", "version", "enabled", "mode"),
-    *_FURTHER_FIELDS,
-)
-
 
 def ai_config(
     model: str = "gpt-4o-mini",
@@ -51,7 +43,10 @@ def ai_config(
     version: int = 1,
     enabled: bool = True,
     mode: Literal["completion", "agent", "judge"] | None = None,
-    **fields: Any,
+    tools: Mapping[str, Any] | None = None,
+    judgeConfiguration: Mapping[str, Any] | None = None,  # noqa: N803  # LaunchDarkly's own name, as the next ones
+    evaluationMetricKey: str | None = None,  # noqa: N803
+    outputFormat: Mapping[str, Any] | None = None,  # noqa: N803
 ) -> dict[str, Any]:
     """Return a variation of an AI Config, in LaunchDarkly's format.
 
@@ -66,31 +61,30 @@ def ai_config(
         version: The version of the variation.
         enabled: Whether the AI Config is switched on.
         mode: What the AI Config is. By default, one with instructions is an agent, and any other a completion.
-        fields: Further fields of the variation: ``tools``, ``judgeConfiguration``, ``outputFormat``, or the
-            ``evaluationMetricKey`` of a judge.
+        tools: The tools, by their keys.
+        judgeConfiguration: The judges that score its runs.
+        evaluationMetricKey: The metric of a judge.
+        outputFormat: The JSON Schema of the answer.
 
     Raises:
-        ConfigurationError: If there are both messages and instructions, or if a field has another name.
+        ConfigurationError: If there are both messages and instructions.
     """
-    for name in sorted(fields.keys() - set(_FURTHER_FIELDS)):
-        if name in ("root", "edges"):
-            raise ConfigurationError(
-                f"ai_config was given {name}; an agent graph has no model, so give its variation as a dict instead: "
-                "{'_ldMeta': …, 'root': …, 'edges': …}"
-            )
-        similar = get_close_matches(name, _FIELDS, n=1)
-        advice = f"did you mean {similar[0]}?" if similar else f"it takes {', '.join(_FIELDS)}"
-        raise ConfigurationError(f"ai_config was given {name}; {advice}")
     if instructions is not None and messages:
         raise ConfigurationError("ai_config was given messages and instructions; an agent has only instructions")
     prompt = [{"role": "system", "content": messages}] if isinstance(messages, str) else [dict(one) for one in messages]
     meta = {"enabled": enabled, "variationKey": variation_key, "version": version}
+    further = {
+        "tools": tools,
+        "judgeConfiguration": judgeConfiguration,
+        "evaluationMetricKey": evaluationMetricKey,
+        "outputFormat": outputFormat,
+    }
     return {
         "_ldMeta": {**meta, "mode": mode or ("completion" if instructions is None else "agent")},
         "model": {"name": model, "parameters": dict(parameters or {}), **({"custom": dict(custom)} if custom else {})},
         "provider": {"name": provider},
         **({"messages": prompt} if instructions is None else {"instructions": instructions}),
-        **fields,
+        **{name: value for name, value in further.items() if value is not None},
     }
 
 

@@ -244,22 +244,12 @@ def test_the_custom_parameters_of_a_model() -> None:
     assert (record.input_cost, record.output_cost) == (Decimal("3.039"), Decimal("0.85"))
 
 
-@pytest.mark.parametrize(
-    ("field", "advice"),
-    [
-        ("message", "did you mean messages?"),
-        ("judge_configuration", "did you mean judgeConfiguration?"),
-        ("edges", "an agent graph has no model, so give its variation as a dict instead: {'_ldMeta': …, 'root': …,"),
-        ("root", "an agent graph has no model, so give its variation as a dict"),
-        ("temperature", "it takes model, messages, instructions, parameters, custom, provider,"),
-        ("costPerInputToken", "it takes model, messages, instructions, parameters, custom, provider,"),
-    ],
-)
-def test_a_field_that_no_variation_has_is_refused(field: str, advice: str) -> None:
-    """A field that would have no effect is an error, which names the one that may be meant, or all."""
+@pytest.mark.parametrize("field", ["message", "judge_configuration", "edges", "temperature"])
+def test_a_field_that_no_variation_has_is_refused(field: str) -> None:
+    """A field that would have no effect is an error that names it."""
     fields: dict[str, Any] = {field: 1}
 
-    with pytest.raises(ConfigurationError, match=re.escape(f"ai_config was given {field}; {advice}")):
+    with pytest.raises(TypeError, match=f"'{field}'"):
         ai_config("gpt-4o", **fields)
 
 
