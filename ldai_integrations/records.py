@@ -99,15 +99,19 @@ class Usage:
     def filled_from(self, estimate: Usage) -> Usage:
         """Return this usage with its unknown input and output taken from an estimate.
 
-        Nothing that the provider sent is overwritten. If the provider sent a total, input and output add up to it.
+        Nothing that the provider sent is overwritten. If the provider sent a total, input and output add up to it. A
+        total that is the output alone lacks the input: a prompt has tokens.
         """
-        input_tokens, output_tokens = self.input_tokens, self.output_tokens
+        input_tokens, output_tokens, total = self.input_tokens, self.output_tokens, self.total_tokens
+        lacks_input = input_tokens is None and output_tokens and total == output_tokens + (self.other_tokens or 0)
         if output_tokens is None:
             output_tokens = estimate.output_tokens
         if input_tokens is None:
             input_tokens = estimate.input_tokens
-        if self.total_tokens is not None and output_tokens is not None:
-            parts = max(0, self.total_tokens - (self.other_tokens or 0))
+        if lacks_input:
+            total = None if input_tokens is not None else total
+        elif total is not None and output_tokens is not None:
+            parts = max(0, total - (self.other_tokens or 0))
             if self.output_tokens is None:
                 output_tokens = min(output_tokens, parts) if self.input_tokens is None else parts - self.input_tokens
                 output_tokens = max(0, output_tokens)
@@ -119,6 +123,7 @@ class Usage:
             self,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            total_tokens=total,
             estimated=self.estimated | added,
             lower_bound=self.lower_bound or (bool(added) and estimate.lower_bound),
         ).with_total()

@@ -141,8 +141,8 @@ class Counts:
         is_included = total == (input_tokens or 0) + (output_tokens or 0) + other
         if self.shape.reasoning_apart and reasoning is not None and not is_included:
             output_tokens = (output_tokens or 0) + reasoning
-        if total is None and self.shape.input_may_be_all and input_tokens is not None:
-            total = input_tokens + (output_tokens or 0)
+        if total is None and self.shape.other_is_nothing:
+            total = (input_tokens or 0) + (output_tokens or 0)
         elif total is not None:
             # A count that was left out follows from the total. Embeddings have no output; Gemini omits a zero.
             rest = total - (input_tokens or 0) - (output_tokens or 0) - other

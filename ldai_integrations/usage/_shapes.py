@@ -21,7 +21,7 @@ class Shape:
     Args:
         cache_apart: Cached tokens are not part of ``input`` and must be added.
         reasoning_apart: Reasoning is not part of ``output`` and must be added.
-        input_may_be_all: Output that is not sent is zero, as that of embeddings.
+        other_is_nothing: A count that is not sent is zero.
         places: The places of each count, the most frequent first, separated by spaces. A place is a field, or a field
             and one in it. The names of the counts are in ``_COUNTS``.
     """
@@ -31,14 +31,14 @@ class Shape:
         *,
         cache_apart: bool = False,
         reasoning_apart: bool = False,
-        input_may_be_all: bool = False,
+        other_is_nothing: bool = False,
         **places: str,
     ) -> None:
         if unknown := sorted(places.keys() - _COUNTS):
             raise TypeError(f"no count of a usage object is called {unknown[0]!r}; the names are {sorted(_COUNTS)}")
         self.cache_apart = cache_apart
         self.reasoning_apart = reasoning_apart
-        self.input_may_be_all = input_may_be_all
+        self.other_is_nothing = other_is_nothing
         #: The places of each count.
         self.paths: Mapping[str, tuple[str, ...]] = {name: tuple(value.split()) for name, value in places.items()}
         #: The places of input and output. A usage object of this shape has at least one of them.
@@ -122,8 +122,8 @@ GEMINI_INTERACTIONS = Shape(
 )
 VERTEX_PREDICT = Shape(input="inputTokenCount.totalTokens", output="outputTokenCount.totalTokens")
 COHERE = Shape(input="tokens.input_tokens", output="tokens.output_tokens", cached="cached_tokens")
-COHERE_BILLED = Shape(input="billed_units.input_tokens", output="billed_units.output_tokens", input_may_be_all=True)
-OLLAMA = Shape(input="prompt_eval_count", output="eval_count", input_may_be_all=True)
+COHERE_BILLED = Shape(input="billed_units.input_tokens", output="billed_units.output_tokens", other_is_nothing=True)
+OLLAMA = Shape(input="prompt_eval_count", output="eval_count", other_is_nothing=True)
 LLAMA_CPP = Shape(input="tokens_evaluated", output="tokens_predicted")
 BEDROCK_LLAMA = Shape(input="prompt_token_count", output="generation_token_count")
 BEDROCK_TITAN = Shape(input="inputTextTokenCount", output="totalOutputTextTokenCount")

@@ -120,7 +120,7 @@ def test_a_prompt_in_the_cache(
     assert wrapped.estimated == {"input_tokens", "total_tokens"}
     assert wrapped.input_tokens
     assert wrapped.total_tokens == wrapped.input_tokens + 48
-    assert (observed.input_tokens, observed.output_tokens, observed.total_tokens) == (None, 48, None)
+    assert (observed.input_tokens, observed.output_tokens, observed.total_tokens) == (None, 48, 48)
 
 
 def test_a_stream_that_is_left(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:

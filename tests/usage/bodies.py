@@ -483,7 +483,7 @@ BODIES = [
     ),
     Body(
         "ollama generate",
-        Usage(None, 8, None),
+        Usage(None, 8, 8),
         whole={"model": "some-model", "response": "Hello there", "done": True, "done_reason": "stop", "eval_count": 8},
     ),
     Body(

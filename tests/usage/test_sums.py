@@ -153,6 +153,8 @@ def test_sums_of_usages(one: Usage, other: Usage, expected: Usage) -> None:
         (Usage(total_tokens=40), (35, 5, 40)),
         (Usage(total_tokens=4), (0, 4, 4)),
         (Usage(7, None, 40), (7, 33, 40)),
+        (Usage(None, 9, 40), (31, 9, 40)),
+        (Usage(None, 9, 9), (8, 9, 17)),
         (Usage(7, 8), (7, 8, 15)),
     ],
 )
