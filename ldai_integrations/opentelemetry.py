@@ -132,7 +132,7 @@ class UsageSpanProcessor(SpanProcessor):
                 error = str((span.attributes or {}).get("error.type") or "error")
             call, now, epoch = run.ledger.begin("span"), run.services.clock(), time.time_ns()
             # Only an answer that had begun has an id.
-            call.is_left = bool(error) and (is_stop(error) or may_be_billed_as(error) or bool(reading.ids))
+            call.is_cut_short = bool(error) and (is_stop(error) or may_be_billed_as(error) or bool(reading.ids))
             call.is_cancelled = is_stop(error)
             if error and not call.is_cancelled:
                 reading = replace(reading, error=error)

@@ -64,7 +64,8 @@ class ProviderCall:
             end of the stream.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
-        is_left: Whether its consumer stopped waiting before the end. The provider may go on, and bill it.
+        is_cut_short: Whether the provider may go on after what has arrived, and bill it. The consumer stopped waiting,
+            or the call failed after its request was sent.
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         is_stream: Whether the response is read event by event.
@@ -93,7 +94,7 @@ class ProviderCall:
     finished_at: float | None = None
     is_background: bool = False
     is_lookup: bool = False
-    is_left: bool = False
+    is_cut_short: bool = False
     is_cancelled: bool = False
     form: type | None = None
     is_stream: bool = False
@@ -117,7 +118,7 @@ class ProviderCall:
     @property
     def is_unread(self) -> bool:
         """Whether nobody has read its response, or waited for it."""
-        return self.ended_at is None or (self.is_left and not self.has_item and not self.error)
+        return self.ended_at is None or (self.is_cut_short and not self.has_item and not self.error)
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""
@@ -134,7 +135,7 @@ class ProviderCall:
     def note_left(self, exc: BaseException, now: float) -> None:
         """Note the exception that says that its consumer stopped waiting."""
         if self.ended_at is None:
-            self.is_left = True
+            self.is_cut_short = True
             self.is_cancelled = not isinstance(exc, GeneratorExit)
         self.end(now)
 
@@ -149,9 +150,9 @@ class ProviderCall:
         self.error = self.error or type(exc).__name__
         if self.ended_at is None:
             is_unread = self.source == "framework" and is_of_parsing(exc)
-            self.is_left = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
+            self.is_cut_short = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
         elif has_begun and self.read() is None:  # it was read to its end, and nothing in it is known
-            self.is_left = True
+            self.is_cut_short = True
         self.end(now)
 
     def overlaps(self, other: ProviderCall) -> bool:

@@ -50,8 +50,8 @@ class CountedCall:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the call failed, or was left, which others may report as a failure."""
-        return self.is_failed or self.call.is_left
+        """Whether the call failed, or was cut short, which others may report as a failure."""
+        return self.is_failed or self.call.is_cut_short
 
     @property
     def is_of_framework(self) -> bool:
@@ -83,7 +83,7 @@ class CountedCall:
         has_all = not reading.has_open_choices or (usage.output_tokens is not None and not reading.has_usage_so_far)
         if reading.finish_reasons and has_all:
             return False
-        if call.is_left or call.is_waiting:
+        if call.is_cut_short or call.is_waiting:
             return True
         if call.is_stream or call.first_token_at is not None:
             return call.ended_at is None or usage.output_tokens is None or reading.has_usage_so_far
@@ -179,7 +179,7 @@ class CountedCall:
     def refuse(self, error: str) -> None:
         """Note that whoever made the call failed after its answer, which the provider may bill nevertheless."""
         self._error = error
-        self.call.is_left |= self.usage == Usage()
+        self.call.is_cut_short |= self.usage == Usage()
 
     def complete(self, reading: Reading) -> None:
         """Take the complete response, which a lookup found: what broke off before is not a failure."""
@@ -262,7 +262,8 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
     if call.source == "client":
         return [CountedCall(call, reading)]
     if call.source == "observed" and call.is_unread:
-        is_awaited = call.form is None or call.is_left  # the code that it waited for may have made calls that were seen
+        # The code that the application waited for may have made calls that were seen.
+        is_awaited = call.form is None or call.is_cut_short
         is_seen = is_awaited and any(one.is_free_for(call) and call.encloses(one.call) for one in counted)
         return [] if is_seen else [CountedCall(call, reading)]
     if not call.error and call.source not in ("framework", "sdk"):

@@ -357,7 +357,7 @@ class Observer(StreamHooks):
 
     def _note_refusal(self, status: int) -> None:
         self._call.error = str(status)
-        self._call.is_left = may_be_billed_as(self._call.error)
+        self._call.is_cut_short = may_be_billed_as(self._call.error)
         self._call.end(self._clock())  # nobody needs the body
 
     def _reading_of_body(self, reader: BodyReader, http: Any, content_type: str) -> Reading | None:

@@ -318,7 +318,7 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
             "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a lower "
             "bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True)."
         )
-    elif unfinished and all(call.call.ended_at is not None and not call.call.is_left for call in unfinished):
+    elif unfinished and all(call.call.ended_at is not None and not call.call.is_cut_short for call in unfinished):
         cause = "cut off"
         text = _CUT_OFF
     elif unfinished:
@@ -332,7 +332,7 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
         source = not_asked[0].call.source
         cause, remedy = f"not asked for by {source}", _TO_ASK.get(source, _OBSERVED)
         text = f"A provider sent no usage for a call in a run of %r, so its tokens are estimated. {remedy}"
-    elif any(call.call.is_left for call in streams):
+    elif any(call.call.is_cut_short for call in streams):
         cause = "closed"
         text = (
             "A provider's stream was closed at its finish reason in a run of %r, and its usage had not arrived, so its "

@@ -141,7 +141,7 @@ class FrameworkCalls:
         """Wait for the end of a call; without it, the call ends with what is known, and the provider may go on."""
         open_call = self._open.get(call_id)
         if not ended.wait(seconds) and open_call is not None:
-            open_call.call.is_left = True
+            open_call.call.is_cut_short = True
             self.end(call_id)
 
 
