@@ -224,7 +224,7 @@ def _new_calls(
 ) -> list[CountedCall]:
     """Return the calls in a report that nobody has reported before; merge the others into the known calls.
 
-    Responses from before the run was opened belong to earlier runs, such as the earlier messages of a chat.
+    Responses from before the run was opened, beside later ones, are the earlier messages of a chat.
     """
     reading = call.read()
     if call.is_lookup:
@@ -239,9 +239,8 @@ def _new_calls(
     if call.source == "client":
         return [CountedCall(call, part) for part in reading.calls]
     new, known = [], []
-    for part in reading.calls:
-        if part.received_at is not None and part.received_at < opened_at:
-            continue
+    parts = [part for part in reading.calls if part.received_at is None or part.received_at >= opened_at]
+    for part in parts or reading.calls:
         free = [one for one in counted if one.is_free_for(call)]
         repeated = (one for one in (*counted, *same_source) if one.is_repeated_by(call, part))
         twin = _twin(part, call, free) or next(repeated, None)

@@ -213,3 +213,8 @@ def test_the_messages_of_earlier_runs(launchdarkly: OfflineLaunchDarkly, runs: R
     assert record.calls == 2
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens, record.usage.source) == (8 * IN, 2 * OUT, "provider")
+
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:  # all of them are from before
+        run.observe(first)
+
+    assert runs.wait(2)[-1].calls == 1
