@@ -192,6 +192,7 @@ class Observer(StreamHooks):
 
     def on_enter_failed(self, exc: BaseException) -> None:
         """Note that the request failed, which starts when the manager is entered."""
+        self._call.is_stream = False
         note_failure(self._run, self._call, exc)
 
     def read_rest(self) -> None:

@@ -157,6 +157,7 @@ def test_a_fallback(ask: Callable[[str], Any], provider: Provider, runs: Recordi
     assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
+    assert (record.usage.source, record.usage.lower_bound) == ("provider", False)
 
 
 def test_the_last_call_fails(provider: Provider, openai: Any, runs: RecordingSink) -> None:
