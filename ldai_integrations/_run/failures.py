@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 from .._diagnostics import raise_if_from_signal
 
@@ -29,7 +30,8 @@ _NOT_CONNECTED = (
 )
 # Exceptions while an answer is awaited or read, by parts of these names: ``JSONDecodeError``, httpx' ``DecodingError``,
 # ``ModelBehaviorError`` of openai-agents, ``UnexpectedModelBehavior`` of pydantic-ai.
-_WHILE_READING = ("Timeout", "Decod", "ModelBehavior")
+_OF_MODELS = "ModelBehavior"
+_WHILE_READING = ("Timeout", "Decod", _OF_MODELS)
 # Other exceptions of this kind, by their whole names: of httpx, Python itself, aiohttp, botocore and httpx-sse.
 _BROKEN = {
     *("ReadError", "RemoteProtocolError", "ConnectionResetError", "ConnectionAbortedError"),
@@ -83,19 +85,12 @@ def may_be_billed(exc: BaseException) -> bool:
     It may if it answered with a status of success, or gave up after a while, or if the request was sent and the answer
     did not arrive or cannot be read. An exception that does not say whether the request was sent counts as one before.
     """
-    has_left, cause = False, exc
-    for _ in range(_MOST_CAUSES):
-        names = [cls.__name__ for cls in type(cause).__mro__]
+    has_left = False
+    for cause in _with_causes(exc):
+        names = _names_of(cause)
         if any(name.startswith(_NOT_CONNECTED) for name in names):
             return False
         has_left = has_left or _has_left(cause, names)
-        deeper = cause.__cause__
-        # LiteLLM and its plain exceptions leave the cause in the context. That of another one may be an earlier call.
-        if deeper is None and (origin_of(type(cause))[0] == "litellm" or type(cause) is Exception):
-            deeper = None if cause.__suppress_context__ else cause.__context__
-        if deeper is None:
-            break
-        cause = deeper
     return has_left
 
 
@@ -105,6 +100,31 @@ def is_of_parsing(exc: BaseException) -> bool:
     The provider bills such an answer, and the framework does not pass it on.
     """
     return isinstance(exc, (ValueError, TypeError, LookupError, AttributeError))
+
+
+def is_refusal(exc: BaseException) -> bool:
+    """Return whether a framework may have raised an exception, or one of its causes, about an answer that it got."""
+    return any(
+        is_of_parsing(cause) or any(_OF_MODELS in name for name in _names_of(cause)) for cause in _with_causes(exc)
+    )
+
+
+def _with_causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and its causes."""
+    cause: BaseException | None = exc
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            return
+        yield cause
+        deeper = cause.__cause__
+        # LiteLLM and its plain exceptions leave the cause in the context. That of another one may be an earlier call.
+        if deeper is None and (origin_of(type(cause))[0] == "litellm" or type(cause) is Exception):
+            deeper = None if cause.__suppress_context__ else cause.__context__
+        cause = deeper
+
+
+def _names_of(exc: BaseException) -> list[str]:
+    return [cls.__name__ for cls in type(exc).__mro__]
 
 
 def _has_left(exc: BaseException, names: list[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from ..usage import Reading
 from .events import CallReader, EventStreams
-from .failures import is_of_parsing, may_be_billed
+from .failures import is_of_parsing, is_refusal, may_be_billed
 from .request import ProviderRequest
 
 #: Who reports a call, the most trusted first. A wrapped client makes the call itself. LaunchDarkly's newer AI SDK adds
@@ -67,6 +67,7 @@ class ProviderCall:
         is_cut_short: Whether the provider may go on after what has arrived, and bill it. The consumer stopped waiting,
             or the call failed after its request was sent.
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
+        is_refusal: Whether a framework may have got the answer, and failed because of what it says.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         is_stream: Whether the response is read event by event.
         is_too_long: Whether the response is longer than what is kept of a document, so that it is not read.
@@ -96,6 +97,7 @@ class ProviderCall:
     is_lookup: bool = False
     is_cut_short: bool = False
     is_cancelled: bool = False
+    is_refusal: bool = False
     form: type | None = None
     is_stream: bool = False
     is_too_long: bool = False
@@ -148,6 +150,7 @@ class ProviderCall:
             has_begun: The provider had accepted the request and begun its answer.
         """
         self.error = self.error or type(exc).__name__
+        self.is_refusal = self.source == "framework" and is_refusal(exc)
         if self.ended_at is None:
             is_unread = self.source == "framework" and is_of_parsing(exc)
             self.is_cut_short = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)

@@ -229,11 +229,10 @@ def _new_calls(
     reading = call.read()
     if call.is_lookup:
         return [] if reading is None else _looked_up(call, reading, same_source)
-    if call.error and (call.source == "framework" or (call.source == "sdk" and reading is not None)):
-        made = (one for one in counted if one.is_made_by(call))
-        last = max(made, key=lambda one: one.call.started_at, default=None)
-        if last is not None and not last.is_failed:
-            last.refuse(call.error)
+    if call.is_refusal or (call.source == "sdk" and call.error and reading is not None):
+        refused = _answer_before(call, counted)
+        if refused is not None and not refused.is_failed:
+            refused.refuse(call.error)
     if reading is None:
         return _new_calls_without_response(call, counted)
     if call.source == "client":
@@ -253,6 +252,17 @@ def _new_calls(
             new.append(CountedCall(call, part))
     # A framework reports all of its calls. Others in its state, such as the messages of a chat, are of earlier runs.
     return [] if any(one.is_of_framework for one in known) else new
+
+
+def _answer_before(failed: ProviderCall, counted: list[CountedCall]) -> CountedCall | None:
+    """Return the last call that the code of a failed one had made: of those that had ended, if there are any.
+
+    Others may belong to calls of the framework at the same time.
+    """
+    made = [one for one in counted if one.is_made_by(failed)]
+    now = failed.ended_at
+    ended = [one for one in made if now is not None and one.call.ended_at is not None and one.call.ended_at <= now]
+    return max(ended or made, key=lambda one: one.call.ended_at or one.call.started_at, default=None)
 
 
 def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) -> list[CountedCall]:

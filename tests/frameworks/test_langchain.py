@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -227,3 +228,33 @@ def test_an_answer_that_langchain_refuses(
         assert (usage.input_tokens, usage.output_tokens, usage.lower_bound) == (IN, OUT, False)
     else:
         assert (usage.output_tokens, usage.lower_bound) == (None, True)
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_call_that_fails_beside_another_one_does_not_refuse_its_answer(
+    is_wrapped: bool, record_of: RecordOf, provider: Provider
+) -> None:
+    """If one of two calls at the same time fails, the other one has still succeeded, whoever made it."""
+    openai = pytest.importorskip("openai")
+    provider.serve("bad", hangs_up=True, delay=0.3)
+    client = wrap_client(openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="none", max_retries=0))
+    question: Any = [{"role": "user", "content": "Hi"}]
+
+    def model(name: str) -> Any:
+        found = _openai(provider.url).model_copy(update={"model_name": name})
+        return found.model_copy(update={"async_client": client.chat.completions}) if is_wrapped else found
+
+    async def later() -> None:
+        await asyncio.sleep(0.05)
+        if is_wrapped:
+            await model("gpt-4o-mini").ainvoke("Hi")
+        else:
+            await client.chat.completions.create(model="gpt-4o-mini", messages=question)
+
+    async def work() -> None:
+        await asyncio.gather(model("bad").ainvoke("Hi"), later(), return_exceptions=True)
+
+    record = record_of(work)
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound  # the provider may bill the answer that did not arrive
