@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -218,3 +219,20 @@ def test_the_messages_of_earlier_runs(launchdarkly: OfflineLaunchDarkly, runs: R
         run.observe(first)
 
     assert runs.wait(2)[-1].calls == 1
+
+
+def test_responses_with_the_time_of_the_provider(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """Versions before 1.38 took the provider's time, in whole seconds: that of a response may be before its run."""
+    from pydantic_ai import ModelResponse, TextPart
+    from pydantic_ai.usage import RequestUsage
+
+    usage = RequestUsage(input_tokens=IN, output_tokens=OUT)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    times = [now - timedelta(seconds=1), now + timedelta(seconds=1)]
+    with track_ai(config_key="chat", tracking=launchdarkly.tracking) as run:
+        run.observe([ModelResponse([TextPart("Hello")], usage=usage, timestamp=time, run_id="1") for time in times])
+
+    record = runs.wait(1)[-1]
+    assert record.calls == 2
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.usage.output_tokens) == (2 * IN, 2 * OUT)

@@ -195,7 +195,8 @@ def _read_model_response(event: object, draft: Draft, place: str = "") -> bool:
     draft.begin(get(event, "provider_response_id"), place=place, whole=True)
     draft.name_model(get(event, "model_name"))
     received_at = get(event, "timestamp")
-    if get(event, "run_id") is not None and is_a(received_at, datetime):  # before it had run ids, the provider's time
+    # Before version 1.38, it was the provider's time, which most providers tell in whole seconds.
+    if get(event, "run_id") is not None and is_a(received_at, datetime) and received_at.microsecond:
         draft.call.received_at = received_at.timestamp()
     reason = dig(event, "provider_details.finish_reason") or get(event, "finish_reason")
     draft.finish(reason)
