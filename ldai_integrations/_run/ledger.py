@@ -60,8 +60,8 @@ class ProviderCall:
         first_token_at: When the first text, reasoning or tool delta of its stream arrived.
         first_answer_at: When the first visible text of its stream arrived.
         has_item: Whether an item of its stream has arrived.
-        finished_at: When the finish reason of its stream arrived. The application may do much before it reads on to the
-            end of the stream.
+        finished_at: When the last finish reason of its stream arrived. The application may do much before it reads on
+            to the end of the stream.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
         is_cut_short: Whether the provider may go on after what has arrived, and bill it. The consumer stopped waiting,

@@ -70,7 +70,8 @@ class CountedCall:
     @property
     def answered_at(self) -> float | None:
         """When the answer was complete; ``None`` if it is not known to be."""
-        return self.call.ended_at if self.call.finished_at is None else self.call.finished_at
+        is_finished = self.call.finished_at is not None and self.reading.finish_reasons
+        return self.call.finished_at if is_finished else self.call.ended_at
 
     @property
     def is_unfinished(self) -> bool:

@@ -75,7 +75,8 @@ class Observer(StreamHooks):
         self._clock = run.services.clock
         self._hides_usage = hides_usage
         self._reader: ItemReader | BodyReader | StreamReader | None = None
-        # The thread or task that read the finish reason.
+        # Whether the last answer of the stream has ended, and the thread or task that read its finish reason.
+        self._is_finished = False
         self._worker: object = None
         # Whether the provider has accepted the request. Some streams send it when their first item is read.
         self._has_begun = False
@@ -137,9 +138,9 @@ class Observer(StreamHooks):
             return False
         try:
             has_delta = reader.feed(item)
-            if reader.is_finished != (call.finished_at is not None):  # the last answer ends here, or another one begins
-                call.finished_at = self._clock() if reader.is_finished else None
-                self._worker = find_worker()
+            if reader.is_finished and not self._is_finished:
+                call.finished_at, self._worker = self._clock(), find_worker()
+            self._is_finished = reader.is_finished  # no longer, if another answer begins
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
             if not has_delta:
                 return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None

@@ -361,6 +361,17 @@ def test_a_failure_after_the_finish_reason(name: str, is_stream: bool, runs: Rec
     assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
 
 
+def test_a_failure_after_another_answer_has_begun(runs: RecordingSink) -> None:
+    """In a stream of two answers, the first one does not replace a later call because the second one has begun."""
+    with track_ai(config_key="chat") as run:
+        stream = run.observe(event for event in [*chat("c1"), *chat("c2")[:1]])
+        list(zip(range(len(chat("c1")) + 1), stream, strict=False))
+        run.observe(ConnectionError())
+        stream.close()
+    record = runs.wait()[0]
+    assert (record.failed_calls, record.outcome) == (1, "error")
+
+
 def test_a_stream_that_ends_without_its_end(provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """A stream without finish reason and usage was cut off on its way, so that its estimate is a lower bound."""
     provider.serve(frames=chat("c1")[:3])
