@@ -101,8 +101,8 @@ class SdkCalls:
             call.end(call.started_at)
         if event_name in _ERRORS:
             call.error = _ERRORS[event_name]
-        elif event_name in _TOKENS and value:  # zeros: the provider sent none
-            count: dict[str, Any] = {_TOKENS[event_name]: round(value)}
+        elif event_name in _TOKENS and (value or call.read() is not None):  # zeros alone: the provider sent none
+            count: dict[str, Any] = {_TOKENS[event_name]: round(value or 0)}
             known = call.read() or Reading(usage=Usage())
             reading = replace(known, usage=replace(known.usage or Usage(), **count))
             call.read = lambda: reading

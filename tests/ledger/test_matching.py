@@ -302,6 +302,7 @@ _UNCOUNTED = {**_openai("Good night"), "id": "gen-2", "usage": None}
 @pytest.mark.parametrize(
     ("answers", "tokens", "is_error", "figures"),
     [
+        ([], (MANY_IN, 0), False, (1, MANY_IN, 0, False)),
         ([_COUNTED], (MANY_IN, MANY_OUT), True, (1, MANY_IN, MANY_OUT, False)),
         ([_COUNTED], (0, 0), False, (1, MANY_IN, MANY_OUT, False)),
         ([_UNCOUNTED], (MANY_IN, MANY_OUT), True, (1, MANY_IN, MANY_OUT, False)),
