@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -55,7 +56,9 @@ def read_retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
     if value.isdecimal():
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        until = parsedate_to_datetime(value)
+        until = until.replace(tzinfo=until.tzinfo or timezone.utc)  # dates of HTTP are in UTC, with and without a zone
+        return max(0.0, until.timestamp() - time.time())
     except (ValueError, OverflowError):  # no date, or one out of range
         return None
 

@@ -177,6 +177,21 @@ def test_retry_after_is_read(header: str, seconds: float, asking: str) -> None:
     poster.close()
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of the process cannot be changed")
+def test_a_date_without_a_zone_is_in_utc(asking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest form of a date in HTTP names no zone, and the process may run in any."""
+    try:
+        with monkeypatch.context() as changed:
+            changed.setenv("TZ", "UTC+8")
+            time.tzset()
+            config = Config("test", events_uri=f"{asking}/{time.asctime(time.gmtime()).replace(' ', '_')}")
+            poster = Poster(config, Engine(config))
+            assert poster.post(Batch([], 0)) == Answer(429, 0.0)
+            poster.close()
+    finally:
+        time.tzset()
+
+
 class _TooLarge(BaseHTTPRequestHandler):
     """Call every post too large, and note when it came."""
 
