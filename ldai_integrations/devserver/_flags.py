@@ -60,6 +60,7 @@ class FlagStore:
         self.payload = served
         self.body = json.dumps(served, separators=(",", ":")).encode()
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+        self._event = b'event: put\ndata: {"path":"/","data":%b}\n\n' % self.body  # all streams share it
         for wake in self._streams if changes else ():
             wake.set()
         return changes
@@ -68,14 +69,14 @@ class FlagStore:
         """Yield the flags, yield them again after each change, and yield comments while nothing changes."""
         wake = asyncio.Event()
         self._streams.add(wake)
-        message = self._encode()
+        message = self._event
         try:
             while not self._closed:
                 yield message
                 try:
                     await asyncio.wait_for(wake.wait(), self._heartbeat)
                     wake.clear()
-                    message = self._encode()
+                    message = self._event
                 except asyncio.TimeoutError:
                     message = b":\n\n"
         finally:
@@ -86,9 +87,6 @@ class FlagStore:
         self._closed = True
         for wake in self._streams:
             wake.set()
-
-    def _encode(self) -> bytes:
-        return b'event: put\ndata: {"path":"/","data":%b}\n\n' % self.body
 
 
 def _without_version(item: Json | None) -> Json | None:

@@ -211,3 +211,14 @@ def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:
     assert len(messages) <= 8
     assert any(message.startswith(b"event: put") for message in messages)
     assert b'"salt":"99"' in messages[-1]
+
+
+def test_streams_share_the_flags_that_they_send() -> None:
+    """Many clients that do not read hold the flags in memory once, and not once for each of them."""
+
+    async def read() -> list[bytes]:
+        flags = FlagStore(FLAGS)
+        return [await anext(flags.stream()) for _ in range(2)]
+
+    first, second = asyncio.run(read())
+    assert first is second
