@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
-from ._run.options import RunOptions, check_arguments, check_on_disabled, variables_for
+from ._run.options import RunOptions, call_variables, check_arguments, check_on_disabled
 from ._run.response import RunHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
@@ -57,16 +57,21 @@ class Opener:
         current, scope = get_current(), find_scope(self.tracking)
         parent = current if isinstance(current, RunState) and current.scope is scope else None
         joined = parent.find_run(self.options.config_key) if parent is not None else None
+        variables: Any = self.variables or {}
+        if callable(variables):
+            diagnostics = scope.services.diagnostics
+            variables = functools.partial(call_variables, variables, diagnostics, self.options, args, kwargs)
         if joined is not None:
             joined.counts_without_call = True  # the decorator says that this is a generation
+            if variables and not (joined.variables or joined.is_resolved):
+                joined.fill_in(variables)
             return joined, False
         if not scope.services.start.is_over:
             scope.services.start.wait()
-        key, diagnostics = self.options.config_key, scope.services.diagnostics
-        variables = variables_for(self.variables, diagnostics, key, args, kwargs)
         ld_context = scope.context_from(self.ld_context, *args, **kwargs) if self.ld_context is not None else None
-        run = open_run(scope, self.options, variables=variables, ld_context=ld_context, parent=parent)
-        run.sees_exceptions = True
+        run = open_run(
+            scope, self.options, variables=variables, ld_context=ld_context, parent=parent, sees_exceptions=True
+        )
         return run, not scope.services.is_idle
 
 
@@ -111,7 +116,8 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
     wrapper = functools.update_wrapper(track(func, opener, place), func)
     signature = set_signature(wrapper, func, place)
     if not hasattr(func, "__wrapped__"):  # a decorator below may fill in parameters, or return what is awaited
-        check_on_disabled(opener.on_disabled, signature, is_awaited=track is _track_coroutine)
+        is_awaited = track in (_track_coroutine, _track_async_generator)
+        check_on_disabled(opener.on_disabled, signature, is_awaited=is_awaited)
         check_arguments("ld_context", opener.ld_context, signature)
         check_arguments("variables", opener.variables, signature)
     return wrapper
@@ -228,7 +234,7 @@ def _track_async_generator(
 ) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await prepare(opener.tracking)
-        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
+        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs, is_async=True)
         hooks = RunHooks(run) if is_owner else StreamHooks(run)
         # What follows is TrackedAsyncStream and HandlerOutput.add, written out for the same reason.
         output, clock = run.output, run.services.clock
@@ -275,17 +281,30 @@ def _track_async_generator(
     return wrapper
 
 
+async def _items_of(answer: Any) -> AsyncIterator[object]:
+    """Yield the items of what ``on_disabled`` returned in place of an async generator; a value is the only one."""
+    if inspect.isawaitable(answer):
+        answer = await answer
+    for item in answer if hasattr(answer, "__next__") else (answer,):
+        yield item
+
+
 def _call_generator(
     func: Callable[..., object],
     opener: Opener,
     place: RunPlace | None,
     args: tuple[object, ...],
     kwargs: dict[str, object],
+    *,
+    is_async: bool = False,
 ) -> tuple[Any, RunState, bool]:
-    """Create the generator of a handler; the run is bound in its steps only."""
+    """Create the generator of a handler, or call ``on_disabled``; the run is bound in the generator's steps only."""
     run, is_owner = opener.open(args, kwargs, place)
     try:
-        return _call(func, opener, place, run, args, kwargs), run, is_owner
+        steps = _call(func, opener, place, run, args, kwargs)
+        if not hasattr(steps, "__anext__" if is_async else "__next__"):
+            steps = _items_of(steps) if is_async else iter((steps,))
+        return steps, run, is_owner
     except BaseException as exc:
         end_after_exception(run, is_owner, exc)
         raise

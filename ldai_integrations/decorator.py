@@ -69,7 +69,7 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
             request is used, or an anonymous one.
         is_error: Called with what the handler returned; returns whether the run is an error.
         on_disabled: Called in place of the handler if the AI Config is disabled, with the arguments of the caller and
-            without the run.
+            without the run. For a generator, it returns an iterator, or a value that is the only item.
         tracking: The application's :class:`~ldai_integrations.Tracking`. Needed only if no middleware and no
             environment variable provides one.
 

@@ -73,7 +73,10 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
         if isinstance(func, (staticmethod, classmethod)):
             return type(func)(self(func.__func__))
         if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func) or not inspect.isroutine(func):
-            raise ConfigurationError(f"track_graph was put on {func!r}; put it on a function or coroutine function")
+            raise ConfigurationError(
+                f"track_graph was put on {func!r}; put it on a function or coroutine function, or write its with block "
+                "in a generator"
+            )
         if inspect.iscoroutinefunction(func):
 
             @wraps(func)
@@ -103,6 +106,17 @@ class track_graph:  # noqa: N801  # a decorator is used like a function
         block = next((block for block in blocks if block.graph is graph), blocks[0])
         self._blocks.remove(block)
         block.__exit__(kind, exc, tb)
+
+    async def __aenter__(self) -> None:
+        """Do what ``with`` does, without blocking the event loop."""
+        await prepare(self._tracking)
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """End the execution."""
+        self.__exit__(kind, exc, tb)
 
     def _block(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> _Block:
         scope, graph, source = find_scope(self._tracking), None, self._ld_context

@@ -512,3 +512,16 @@ def test_the_agents_share_an_anonymous_context(launchdarkly: OfflineLaunchDarkly
     events = [event for event in launchdarkly.events.custom if event.key.startswith("$ld:ai:graph:") or event.data]
     keys = {event.context.key for event in events if isinstance(event.data, dict) and "variationKey" in event.data}
     assert len(keys) == 1
+
+
+def test_a_block_in_a_coroutine(launchdarkly: OfflineLaunchDarkly) -> None:
+    """In a coroutine, ``async with`` does the same as ``with``."""
+
+    async def work() -> None:
+        async with track_graph("support-flow"):
+            node("triage", 11)()
+            await asyncio.sleep(0)
+            node("answer", 7)()
+
+    asyncio.run(work())
+    assert graph_events(launchdarkly)["path"] == ["triage", "answer"]

@@ -68,6 +68,11 @@ class CountedCall:
         return self.is_failed or is_stopped
 
     @property
+    def is_pending(self) -> bool:
+        """Whether nothing of the answer had arrived when the run ended."""
+        return self.call.ended_at is None and not self.reading.has_output
+
+    @property
     def answered_at(self) -> float | None:
         """When the answer was complete; ``None`` if it is not known to be."""
         is_finished = self.call.finished_at is not None and self.reading.finish_reasons

@@ -85,16 +85,15 @@ def check_variables(variables: object) -> None:
         raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
 
 
-def variables_for(
-    variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
+def call_variables(
+    variables: Callable[..., object],
     diagnostics: Diagnostics,
-    config_key: str,
+    options: RunOptions,
     args: tuple[object, ...],
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Mapping[str, object]:
-    """Return the variables of one run. There are none if the function that gives them raises an exception."""
-    if not callable(variables):
-        return variables or {}
+    """Return the variables that a function gives to one run. There are none if it raises an exception."""
+    config_key = options.config_key
     try:
         given: Any = variables(*args, **kwargs)
         if isinstance(given, Mapping):

@@ -237,11 +237,12 @@ def _is_substituted(calls: Sequence[CountedCall], unanswered: Sequence[CountedCa
     """Return whether a provider call succeeded after the last unanswered one had started.
 
     Embeddings, speech and images are no substitute for text that was not generated. Nor are the calls of a handler that
-    failed, and streams that had begun before and were not read to their end.
+    failed, streams that had begun before and were not read to their end, and calls that nobody has waited for.
     """
     last = max(unanswered, key=lambda call: call.call.started_at).call
     return any(
         not call.is_unanswered
+        and not call.is_pending
         and (call.answered_at is None or call.answered_at >= last.started_at)
         and (call.call.started_at >= last.started_at or not call.is_unfinished)
         and (call.call.api not in _WITHOUT_TEXT or call.call.api == last.api)

@@ -20,7 +20,7 @@ from .._launchdarkly.configs import AIConfig
 from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
-from .context import RequestScope, Services, outside
+from .context import RequestScope, Services, bind, outside, unbind
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
 from .open_runs import CallOutside
@@ -192,6 +192,17 @@ class RunState:
         _ = self.sdk_tracker  # which is created with it
         assert self._identity is not None
         return self._identity
+
+    def fill_in(self, variables: Mapping[str, object] | Callable[[], Mapping[str, object]]) -> None:
+        """Take the values for the prompt. Models that a function calls for them are calls of this run."""
+        if not callable(variables):
+            self.variables = variables
+            return
+        token = bind(self)
+        try:
+            self.variables = variables()
+        finally:
+            unbind(token)
 
     def configured_messages(self) -> list[dict[str, object]]:
         """Return the messages of the AI Config, or its instructions as one system message."""
@@ -479,14 +490,26 @@ def open_run(
     scope: RequestScope,
     options: RunOptions,
     *,
-    variables: Mapping[str, object],
+    variables: Mapping[str, object] | Callable[[], Mapping[str, object]],
     ld_context: Context | None = None,
     parent: RunState | None = None,
+    sees_exceptions: bool = False,
 ) -> RunState:
-    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes."""
+    """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes.
+
+    Args:
+        scope: The scope.
+        options: The options of the run.
+        variables: Values for the prompt, or a function that returns them. Models that it calls are calls of the run.
+        ld_context: The LD context, if it is not that of the scope.
+        parent: The run around it.
+        sees_exceptions: Whether the code that opens the run sees the exceptions of functions that join it.
+    """
     services = scope.services
+    known = {} if callable(variables) else variables
     if services.is_idle:
-        run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+        run = RunState(scope, options, variables=known, ld_context=ld_context, parent=parent)
+        run.variables = variables() if callable(variables) else known
         run.finished = True
         return run
     if forks.count:
@@ -495,10 +518,17 @@ def open_run(
         # Determined now, because random bytes release the interpreter's lock. At the end of a run, another thread could
         # then see a state that is not complete.
         ld_context = scope.ld_context
-    run = RunState(scope, options, variables=variables, ld_context=ld_context, parent=parent)
+    run = RunState(scope, options, variables=known, ld_context=ld_context, parent=parent)
+    run.sees_exceptions = sees_exceptions
     scope.open_runs.add(run)
     scope.had_runs = True
     if scope.vote_token is not None:
         scope.vote_token.consider(run)
     services.reporter.open(run)
+    if callable(variables):
+        try:
+            run.fill_in(variables)
+        except BaseException as exc:  # of a signal handler
+            run.end(exc)
+            raise
     return run

@@ -15,11 +15,16 @@ from ldai.models import AICompletionConfigDefault, LDMessage, ModelConfig
 from ldclient import Config, LDClient
 from openai import OpenAI
 
-from ldai_integrations import Tracking, track_ai
+from ldai_integrations import Run, Tracking, current_run, track_ai
 from ldai_integrations.exceptions import UnusableConfigError
 from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 
 from ..flags import MALFORMED
+
+_ANSWER = {
+    "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1188, "completion_tokens": 77, "total_tokens": 1265},
+}
 
 
 def test_resolving_builds_no_judge(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +228,42 @@ def test_no_log_line_has_the_prompt_of_a_default(no_leaks: None, caplog: pytest.
 
     assert any(record.name.startswith("ldclient") and "bot" in record.message for record in caplog.records)
     assert "marmalade" not in caplog.text
+
+
+def test_models_that_variables_call(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """A model that the function of the variables calls is a call of the run, or of a run of its own."""
+    usage = {"prompt_tokens": 1181, "total_tokens": 1181}
+
+    def search(question: str) -> dict[str, Any]:
+        current_run().observe({"object": "list", "data": [], "model": "m", "usage": usage})
+        return {"documents": question}
+
+    @track_ai("bot", variables=search)
+    def answer(run: Run, question: str) -> str:
+        run.observe(_ANSWER)
+        return str(run.messages()[0]["content"])
+
+    with OfflineLaunchDarkly({"bot": ai_config(messages="{{documents}}"), "outer": ai_config()}) as launchdarkly:
+        assert answer("open?") == "open?"
+        with track_ai("outer"):
+            answer("open?")
+        alone, inner, _outer = launchdarkly.sink.wait(3)
+    for record in (alone, inner):
+        assert record.usage is not None
+        assert (record.config_key, record.calls, record.usage.input_tokens) == ("bot", 2, 1181 + 1188)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("is_resolved", [False, True])
+@pytest.mark.parametrize("given", [None, {"name": "Ada"}], ids=["none", "some"])
+def test_the_variables_of_a_function_that_joins(given: Any, is_resolved: bool, no_leaks: None) -> None:
+    """A run without variables takes those of a function that joins it, unless its prompt was rendered before."""
+
+    @track_ai("bot", variables=lambda: {"name": "Grace"})
+    def greet(run: Run) -> str:
+        return str(run.messages()[0]["content"])
+
+    with OfflineLaunchDarkly({"bot": ai_config(messages="Hi {{name}}")}), track_ai("bot", variables=given) as run:
+        if is_resolved:
+            run.messages()
+        assert greet() == ("Hi Ada" if given else "Hi " if is_resolved else "Hi Grace")

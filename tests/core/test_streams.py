@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import json
@@ -15,6 +16,7 @@ from werkzeug import Response
 
 from ldai_integrations import Run, RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.records import Usage
+from ldai_integrations.testing import OfflineLaunchDarkly, ai_config
 from ldai_integrations.usage import count_tokens
 
 from ..binding import in_run
@@ -288,3 +290,55 @@ def test_a_stream_that_is_closed_early_leaves_no_garbage(tracking: Tracking) -> 
         assert [reference() for reference in runs] == [None] * 2
     finally:
         gc.enable()
+
+
+async def _later(_question: str) -> str:
+    return "off"
+
+
+def _iterate(_question: str) -> Iterator[str]:
+    yield from ("o", "ff")
+
+
+async def _aiterate(_question: str) -> AsyncIterator[str]:
+    yield "o"
+    yield "ff"
+
+
+@pytest.mark.parametrize(
+    ("on_disabled", "items"),
+    [(lambda _question: "off", ["off"]), (lambda _question: ["off"], [["off"]]), (_iterate, ["o", "ff"])],
+    ids=["text", "list", "generator"],
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_takes_the_place_of_a_generator(on_disabled: Any, items: list[Any], is_async: bool) -> None:
+    """``on_disabled`` of a generator returns an iterator, or a value that is the only item."""
+
+    def words(_question: str) -> Iterator[str]:
+        yield "on"
+
+    async def awords(_question: str) -> AsyncIterator[str]:
+        yield "on"
+
+    async def collect(stream: AsyncIterator[Any]) -> list[Any]:
+        return [item async for item in stream]
+
+    with OfflineLaunchDarkly({"chat": ai_config(enabled=False)}):
+        track = track_ai(config_key="chat", on_disabled=on_disabled)
+        stream: Any = track(awords if is_async else words)("open?")
+        assert (asyncio.run(collect(stream)) if is_async else list(stream)) == items
+
+
+@pytest.mark.parametrize(("on_disabled", "items"), [(_later, ["off"]), (_aiterate, ["o", "ff"])])
+def test_what_takes_the_place_of_an_asynchronous_generator(on_disabled: Any, items: list[str]) -> None:
+    """``on_disabled`` of an async generator may be a coroutine function or an async generator itself."""
+
+    @track_ai(config_key="chat", on_disabled=on_disabled)
+    async def words(_question: str) -> AsyncIterator[str]:
+        yield "on"
+
+    async def collect() -> list[str]:
+        return [item async for item in words("open?")]
+
+    with OfflineLaunchDarkly({"chat": ai_config(enabled=False)}):
+        assert asyncio.run(collect()) == items

@@ -478,6 +478,34 @@ def test_the_end_of_a_thread(is_main: bool, provider: Provider, openai: Any, run
     assert (record.outcome, record.failed_calls) == ("cancelled" if is_main else "error", 1)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_call_that_has_not_answered(is_first: bool, provider: Provider, runs: RecordingSink) -> None:
+    """A call that nobody waits for replaces no failed one, in whatever order they were made."""
+    provider.serve("down", status=503)
+    provider.serve("slow", delay=5.0)
+
+    @track_ai(config_key="chat")
+    async def handler(client: object) -> str:
+        chat: Any = client
+        names = ["down", "slow"] if is_first else ["slow", "down"]
+        tasks = [asyncio.create_task(chat.chat.completions.create(model=name, messages=ASK)) for name in names]
+        try:
+            await asyncio.gather(*tasks)
+        except Exception:
+            return SORRY
+        raise AssertionError("no call has failed")
+
+    async def work() -> None:
+        async with makers.async_openai(provider.url) as client:
+            assert await handler(wrap_client(client.with_options(max_retries=0))) == SORRY
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+    asyncio.run(work())
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
+
+
 def test_a_group_with_a_failure(runs: RecordingSink) -> None:
     """A group of exceptions in which one is a failure is an error."""
     group: Any = vars(builtins)["BaseExceptionGroup"]
