@@ -96,9 +96,10 @@ def call_variables(
     config_key = options.config_key
     try:
         given: Any = variables(*args, **kwargs)
-        if isinstance(given, Mapping):
-            return dict(given)
-        problem = f"returned an object of type {type(given).__name__}"
+        try:
+            return dict(given)  # a row of a database is no mapping, and can be made one
+        except (TypeError, ValueError):
+            problem = f"returned an object of type {type(given).__name__}"
     except Exception as exc:
         raise_if_from_signal(exc)
         problem = f"raised {describe(exc)}"

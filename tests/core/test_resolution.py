@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sqlite3
 import time
 import weakref
 from contextlib import closing
@@ -124,6 +125,18 @@ def test_variables_that_are_no_mapping(no_leaks: None, caplog: pytest.LogCapture
     with OfflineLaunchDarkly({"bot": ai_config(messages="Hi {{name}}")}), track_ai("bot", variables=wrong) as run:
         assert run.messages() == [{"role": "system", "content": "Hi "}]
     assert "The function variables= of 'bot' returned an object of type list, so the prompt has no" in caplog.text
+
+
+def test_a_row_of_a_database_as_variables(no_leaks: None) -> None:
+    """A function may return what a dict can be made of, such as a row of sqlite3."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        row: Any = database.execute("SELECT 'Ada' AS name").fetchone()
+    with (
+        OfflineLaunchDarkly({"bot": ai_config(messages="Hi {{name}}")}),
+        track_ai("bot", variables=lambda: row) as run,
+    ):
+        assert run.messages() == [{"role": "system", "content": "Hi Ada"}]
 
 
 def test_names_of_python_are_not_looked_up(no_leaks: None, caplog: pytest.LogCaptureFixture) -> None:
