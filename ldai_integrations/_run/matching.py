@@ -182,8 +182,8 @@ class CountedCall:
             text=mine.text or reading.text,
         )
 
-    def refuse(self, error: str) -> None:
-        """Note that whoever made the call failed after its answer, which the provider may bill nevertheless."""
+    def note_refusal(self, error: str) -> None:
+        """Note that the framework that made the call failed because of its answer. The provider may bill the answer."""
         self._error = error
         self.call.is_cut_short |= self.usage == Usage()
 
@@ -238,7 +238,7 @@ def _new_calls(
     if call.is_refusal or (call.source == "sdk" and call.error and reading is not None):
         refused = _answer_before(call, counted)
         if refused is not None and not refused.is_failed:
-            refused.refuse(call.error)
+            refused.note_refusal(call.error)
     if reading is None:
         return _new_calls_without_response(call, counted)
     if call.source == "client":
@@ -343,7 +343,8 @@ def _twin(reading: Reading, report: ProviderCall, free: Sequence[CountedCall]) -
         same += [one for one in others if _differ_by_cache(one.usage, reading.usage)]
         if not same and _are_sum(_numbers(reading.usage), [_numbers(one.usage) for one in others]):
             return None  # it is the sum of several calls
-    if report.source != "sdk" or len(others) == 1:  # otherwise, it is the sum of all of them
+    # What the newer SDK reports about several calls is their sum.
+    if report.source != "sdk" or len(others) == 1:
         same += [one for one in others if one.may_lack_figures_of(report, reading)]
     return same[0] if same else None
 

@@ -92,7 +92,7 @@ def call_variables(
     args: tuple[object, ...],
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Mapping[str, object]:
-    """Return the variables that a function gives to one run. There are none if it raises an exception."""
+    """Return the variables that a function gives to one run. There are none if it fails, or returns something else."""
     config_key = options.config_key
     try:
         given: Any = variables(*args, **kwargs)

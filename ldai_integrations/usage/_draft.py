@@ -9,7 +9,7 @@ a whole response                                     ``begin(id, whole=True)``; 
 the first event of a stream                          ``begin(id, anew=True)``
 another event that names the response                ``begin(id)``
 the last event, which may be the first with the id   ``begin(id, ends=True)``
-any event, if no event has an id or is the first     ``begin_next()``, which follows a finish reason
+any event of a format without ids and first events   ``begin_next()``, which follows a finish reason
 one of several responses in an object                ``begin(id, place="its place")``
 the sum of all calls of a framework                  ``begin_sum()``
 ===================================================  ===================================================
