@@ -49,8 +49,9 @@ _MAX_JUDGED_CHARS = 250_000
 _FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
 # The variables that turn on a service, and those that are no option of a class.
-_FEEDBACK, _JUDGES, _VISITORS = "LDAI_FEEDBACK_CONFIG_KEYS", "LDAI_JUDGES", "LDAI_VISITORS"
-_OF_NO_CLASS = ("LDAI_DEV_SERVER", "LDAI_CONFIG_FILE", _FEEDBACK, _JUDGES, _VISITORS)
+_FEEDBACK, _JUDGES, _VISITORS = "LDAI_FEEDBACK", "LDAI_JUDGES", "LDAI_VISITORS"
+_FEEDBACK_KEYS = "LDAI_FEEDBACK_CONFIG_KEYS"
+_OF_NO_CLASS = ("LDAI_DEV_SERVER", "LDAI_CONFIG_FILE", _FEEDBACK, _FEEDBACK_KEYS, _JUDGES, _VISITORS)
 
 
 def _problem_with_secrets(secret: Any) -> str | None:
@@ -212,7 +213,14 @@ class VisitorSettings:
 
 
 def _feedback_from_environment() -> FeedbackSettings | None:
-    keys: Any = Option(_FEEDBACK, None, Kind("keys of AI Configs, separated by commas", split)).read()
+    is_on = Option(_FEEDBACK, None, switch()).read()
+    if is_on is False:
+        return None
+    keys: Any = Option(_FEEDBACK_KEYS, None, Kind("keys of AI Configs, separated by commas", split)).read()
+    if keys is None and is_on:
+        raise ConfigurationError(
+            f"{_FEEDBACK} is on; set {_FEEDBACK_KEYS} as well, to the keys of the AI Configs that users vote on"
+        )
     return None if keys is None else FeedbackSettings(config_keys=keys)
 
 
@@ -296,11 +304,11 @@ def find_mistakes(settings: Settings) -> Iterator[tuple[str, str]]:
     for name in sorted(given - known):
         for similar in get_close_matches(name, known, n=1, cutoff=0.85):
             yield name, f"{similar} is similar; correct the name"
-    for cls, service, needed in (
-        (FeedbackSettings, settings.feedback, _FEEDBACK),
-        (VisitorSettings, settings.visitors, _VISITORS),
+    for cls, service, switched_by, needed in (
+        (FeedbackSettings, settings.feedback, {_FEEDBACK, _FEEDBACK_KEYS}, _FEEDBACK_KEYS),
+        (VisitorSettings, settings.visitors, {_VISITORS}, _VISITORS),
     ):
-        if service is None and needed not in given:
+        if service is None and not given & switched_by:
             for found in options_of(cls).values():
                 if found.variable in given:
                     yield found.variable, f"set {needed} as well"

@@ -129,6 +129,8 @@ def test_both_ways_to_create_a_tracking(client: LDClient, monkeypatch: pytest.Mo
         ("LDAI_FRAMEWORKS", "langchian", "LDAI_FRAMEWORKS is 'langchian'; use none, or names separated by "),
         ("LDAI_FRAMEWORKS", "off", "LDAI_FRAMEWORKS is 'off'; use none, or names separated by commas: langchain, "),
         ("LDAI_JUDGES", "x", "LDAI_JUDGES is 'x'; use on or off"),
+        ("LDAI_FEEDBACK", "nonsense", "LDAI_FEEDBACK is 'nonsense'; use on or off"),
+        ("LDAI_FEEDBACK", "on", "LDAI_FEEDBACK is on; set LDAI_FEEDBACK_CONFIG_KEYS as well, to the keys of the AI "),
         ("LDAI_JUDGES_QUEUE", "1.5", "LDAI_JUDGES_QUEUE is '1.5'; use a whole number, 0 to 10,000"),
     ],
 )
@@ -187,6 +189,7 @@ def test_a_wrong_secret_or_store(variable: str, text: str, message: str, monkeyp
         ({"LDAI_FEEDBACK_HEADER": "X-T"}, "The variable LDAI_FEEDBACK_HEADER has no effect: set LDAI_FEEDBACK_CONFIG"),
         ({"LDAI_VISITORS_SECRET": "a" * 16, "LDAI_VISITORS": "on", "LDAI_MY_OWN_NAME": "3", "LDAI_FLUSH": "auto"}, ""),
         ({"LDAI_VISITORS_SECRET": "a" * 16, "LDAI_VISITORS": "off", "LDAI_JUDGES_QUEUE": "2"}, ""),
+        ({"LDAI_FEEDBACK_HEADER": "X-T", "LDAI_FEEDBACK": "off"}, ""),
     ],
 )
 def test_a_variable_without_effect(
@@ -217,7 +220,7 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_services_are_turned_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables turn feedback on, and judges off."""
+    """Variables turn feedback on and off, and judges off."""
     assert Settings().feedback is None
     assert Settings().judges == JudgeSettings()
     monkeypatch.setenv("LDAI_FEEDBACK_CONFIG_KEYS", "support-bot, order-agent")
@@ -227,6 +230,10 @@ def test_services_are_turned_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.judges is None
     assert settings.feedback is not None
     assert list(settings.feedback.config_keys) == ["support-bot", "order-agent"]
+    monkeypatch.setenv("LDAI_FEEDBACK", "on")
+    assert Settings() == settings
+    monkeypatch.setenv("LDAI_FEEDBACK", "off")
+    assert Settings().feedback is None
 
 
 @pytest.mark.parametrize(
