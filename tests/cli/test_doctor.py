@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import re
 import socket
 import sys
@@ -377,6 +378,26 @@ def test_a_wrong_setting(
 
     assert (found["settings"].level, found["AI Config 'chat'"].level) == ("problem", "ok")
     assert found["settings"].text == "LDAI_FLUSH is 'foo'; use one of 'auto', 'request', 'shutdown', 'never'"
+
+
+def test_several_wrong_settings(
+    configured: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each wrong variable is a problem of its own, and all of them keep their values."""
+    given = {
+        "LDAI_FLUSH": "foo",
+        "LDAI_COSTS": "maybe",
+        "LDAI_FEEDBACK": "on",
+        "LDAI_VISITORS": "on",
+        "LDAI_VISITORS_SECRET": "short",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["doctor"]) == 1
+
+    found = [line.split()[2] for line in capsys.readouterr().out.splitlines() if line.startswith("problem  settings:")]
+    assert sorted(found) == ["LDAI_COSTS", "LDAI_FEEDBACK", "LDAI_FLUSH", "LDAI_VISITORS_SECRET"]
+    assert {name: os.environ[name] for name in given} == given
 
 
 def test_a_missing_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -20,11 +21,28 @@ _NEWER_SDK, _HANDLERS = "launchdarkly-ai-server", "launchdarkly-ai-"
 
 
 def check_settings() -> Iterator[Finding]:
-    """Name the first setting whose variable has a value that it does not take."""
+    """Name each setting whose variable has a value that it does not take."""
+    for text in _find_refusals():
+        yield problem("settings", text, "correct the variable: Tracking.from_env() raises this error")
+
+
+def _find_refusals() -> list[str]:
+    """Return the errors of all wrong variables: after each, look for the next one without its variable."""
+    refusals: list[str] = []
+    removed: dict[str, str] = {}
     try:
-        Settings()
-    except ConfigurationError as error:
-        yield problem("settings", str(error), "correct the variable: Tracking.from_env() raises this error")
+        while True:
+            try:
+                Settings()
+                return refusals
+            except ConfigurationError as error:
+                refusals.append(str(error))
+                name = refusals[-1].split()[0]
+                if name not in os.environ:
+                    return refusals
+                removed[name] = os.environ.pop(name)
+    finally:
+        os.environ.update(removed)
 
 
 def check_process(environ: Mapping[str, str], directory: Path) -> Iterator[Finding]:
