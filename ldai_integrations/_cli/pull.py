@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from .._files import parse_json, read_flag_bytes, write_whole_file
+from .._http import LOOPBACK
 from .._prices import CUSTOM_PARAMETERS
 from ..exceptions import LDAIIntegrationError, MetricsError
 from ..metrics._http import Connection
 from .default_code import write_default
 from .init import DEFAULT_FILE, SCHEMA, dev_command, write_schema
-from .rest import Access, add_arguments, find_access
+from .rest import HOST, Access, add_arguments, find_access
 from .terminal import fail, file_argument, tell, text_argument
 
 Json = dict[str, Any]
@@ -31,7 +32,8 @@ def add_to(commands: Any) -> None:
         "pull",
         help="download AI Configs from LaunchDarkly",
         description="Download the current variations and the targeting of AI Configs from LaunchDarkly into a file for"
-        " `ldai dev` and LDAI_CONFIG_FILE. Other entries of the file are kept. It needs an API access token.",
+        " `ldai dev` and LDAI_CONFIG_FILE. Other entries of the file are kept. It needs an API access token, and cannot"
+        " read from `ldai dev`.",
     )
     parser.set_defaults(run=run)
     parser.add_argument("config_keys", type=text_argument, metavar="KEY", nargs="+", help="key of an AI Config")
@@ -154,10 +156,29 @@ class _Project:
         }
 
     def _get(self, path: str) -> Json:
-        answer = self._connection.get(f"{self._path}/{path}", {})
+        try:
+            answer = self._connection.get(f"{self._path}/{path}", {})
+        except MetricsError as refusal:
+            if refusal.status == 404 and self._is_dev_server():
+                raise MetricsError(
+                    f"{self._connection.base_url} is `ldai dev`, which has no REST path for this: `ldai pull` reads"
+                    f" from LaunchDarkly; leave out --base-url and {HOST}",
+                    status=404,
+                ) from refusal
+            raise
         if not isinstance(answer, dict):
             raise MetricsError(f"{self._connection.base_url} did not send an object for {path}", status=200)
         return answer
+
+    def _is_dev_server(self) -> bool:
+        """Return whether the dev server answers at the address, which is only possible on this machine."""
+        if urlsplit(self._connection.base_url).hostname not in LOOPBACK:
+            return False
+        try:
+            found = self._connection.get("/dev/warnings", {})
+        except MetricsError:
+            return False
+        return isinstance(found, dict) and "warnings" in found
 
     def _read_variation(self, config: Json, target: Json) -> Json:
         """Return the value that SDKs receive for a variation of the targeting.

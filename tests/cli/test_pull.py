@@ -337,6 +337,18 @@ def test_the_dev_server_is_not_asked(
     )
 
 
+def test_the_address_of_the_dev_server(api: API, dev_server: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dev server has no AI Configs to download; the message and the help say where they come from."""
+    assert cli.main(["pull", "chat", "--base-url", dev_server.url]) == 2
+    assert capsys.readouterr().err == (
+        f"ldai: {dev_server.url} is `ldai dev`, which has no REST path for this: `ldai pull` reads from LaunchDarkly;"
+        " leave out --base-url and LAUNCHDARKLY_API_HOST\n"
+    )
+    with pytest.raises(SystemExit):
+        cli.main(["pull", "--help"])
+    assert "cannot read from `ldai dev`" in " ".join(capsys.readouterr().out.split())
+
+
 def test_segments_are_mentioned(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """A rule with a segment leads to a remark, because segments are not downloaded."""
     targeting = deepcopy(TARGETING)
