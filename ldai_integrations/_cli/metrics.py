@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -30,6 +31,19 @@ HOURS = number(
 _POINTS = 24
 _FIRST_YEAR = 1980  # nobody means an earlier one, and a day before the year 1 is not a time in Python
 _LONGEST_STEP = timedelta(days=100)  # LaunchDarkly's limit for one request
+
+# The metrics of a time without any event: no field is sent then, but the sums are known. Means and rates are not.
+_NO_EVENTS = Metrics(
+    input_tokens=0,
+    output_tokens=0,
+    total_tokens=0,
+    generation_success_count=0,
+    generation_error_count=0,
+    thumbs_up=0,
+    thumbs_down=0,
+    input_cost=Decimal(0),
+    output_cost=Decimal(0),
+)
 
 _EPILOG = f"""\
 figures for --fail-if:
@@ -138,9 +152,10 @@ def _read_further(access: Access, report: Report) -> dict[str | None, FurtherFig
     start, end = (str(round(moment.timestamp() * 1000)) for moment in (report.start, report.end))
     path = f"/dev/figures/{quote(report.config_key, safe='')}"
     found: Any = connection.get(path, {"env": report.env, "from": start, "to": end})
-    return {
+    known = {
         one["variationKey"]: FurtherFigures(one["percentiles"], one["scores"], one["withoutOutcome"]) for one in found
     }
+    return dict.fromkeys(report.columns, FurtherFigures()) | known
 
 
 def _draw_plot(path: Path, client: MetricsClient, report: Report, *, by_variation: bool) -> None:
@@ -165,7 +180,8 @@ def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
     """Print which conditions are met or cannot be checked, and return the exit status."""
     status = 0
     for condition in conditions:
-        for name, metrics in columns.items():
+        for name, found in columns.items():
+            metrics = _NO_EVENTS if found == Metrics() else found
             met, place = condition.is_met(metrics), "" if name is TOTAL else f" in variation {name!r}"
             if met:
                 tell(f"{condition.text} is met{place}: the value is {condition.figure.format(metrics)}")

@@ -214,6 +214,30 @@ def test_conditions_on_what_is_unknown(api: API, capsys: pytest.CaptureFixture[s
     assert ask("--json", "--fail-if", "errors > 5%", "--fail-if", "thumbs_up > 2") == 1
 
 
+@pytest.mark.parametrize(
+    ("condition", "status", "message"),
+    [
+        ("generations < 1", 1, "generations < 1 is met: the value is 0"),
+        ("errors > 0", 0, ""),
+        ("total_tokens <= 0", 1, "the value is 0"),
+        ("thumbs_down > 3", 0, ""),
+        ("cost > 10 USD", 0, ""),
+        ("errors > 5%", 2, "error_rate is unknown"),
+        ("duration > 2s", 2, "duration is unknown"),
+        ("first_token > 2s", 2, "first_token is unknown"),
+        ("satisfaction < 80%", 2, "satisfaction is unknown"),
+        ("accuracy < 80%", 2, "accuracy is unknown"),
+    ],
+)
+def test_conditions_without_events(
+    condition: str, status: int, message: str, api: API, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If there were no events, counts, tokens and costs are 0; means and rates are unknown."""
+    api.will_answer({})
+    assert ask("--json", "--fail-if", condition) == status
+    assert message in capsys.readouterr().err
+
+
 def test_conditions_on_healthy_configs(api: API) -> None:
     """If LaunchDarkly returns successes and no errors, the number of errors is 0."""
     api.will_answer({"generationSuccessCount": 7})
@@ -430,7 +454,8 @@ def test_scores_and_cancelled_runs_of_the_dev_server(
     assert rows["Cancelled or no outcome"] == ["1", "1", "\u2013"]
     assert columns["all"]["scores"] == {"[b]rich[/b]": 1, "answer-quality": 0.5}
     assert [columns[name]["without_outcome"] for name in ("all", "large", "small")] == [1, 1, 0]
-    assert "scores" not in earlier
+    nothing = {"percentiles": {}, "scores": {}, "without_outcome": 0}
+    assert {name: earlier[name] for name in nothing} == nothing
 
 
 def test_the_mean_duration_with_cancelled_runs(
