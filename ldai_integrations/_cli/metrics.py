@@ -94,6 +94,8 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the metrics, print and draw them, and check the conditions."""
     try:
+        if args.plot is not None:
+            import matplotlib.figure  # noqa: F401  # before anything is requested or printed
         start, end = _find_range(args, datetime.now(timezone.utc))
         access = find_access(args, dev_server=True)
         client = MetricsClient(access.token, access.project, base_url=access.base_url)

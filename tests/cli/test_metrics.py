@@ -541,7 +541,9 @@ def test_missing_extras_are_reported(
     monkeypatch.setitem(sys.modules, missing, None)
     api.will_answer(*[{}] * 25)
     assert ask(*arguments) == 2
-    assert message in capsys.readouterr().err
+    output, said = capsys.readouterr()
+    assert message in said
+    assert output == ""
 
 
 def test_the_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
