@@ -9,12 +9,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._cli.terminal import fail
+from ._cli.terminal import CLOSED_PIPE_LINE, INTERRUPTED_LINE, fail
 from ._version import __version__
 
 # The statuses of programs that SIGPIPE and SIGINT end, as shells report them.
 _CLOSED_PIPE = 141
 _INTERRUPTED = 130
+
+_EPILOG = f"""\
+exit status:
+  0    success
+  1    a check found something
+  2    the command could not run
+{INTERRUPTED_LINE}; 0 where it is the normal end, as of ldai dev
+{CLOSED_PIPE_LINE}
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     from ._example_apps import demo
 
     parser = argparse.ArgumentParser(
-        prog="ldai", description="Run, check and measure LaunchDarkly AI Configs from the command line."
+        prog="ldai",
+        description="Run, check and measure LaunchDarkly AI Configs from the command line.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ldai-integrations {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

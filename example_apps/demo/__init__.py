@@ -10,14 +10,15 @@ import os
 import sys
 from typing import Any
 
-from ldai_integrations._cli.terminal import fail
+from ldai_integrations._cli.terminal import CLOSED_PIPE_LINE, fail
 
-_EPILOG = """\
+_EPILOG = f"""\
 exit status:
   0    every figure agrees; Ctrl-C after that is the normal end
   1    a figure differs, or a process did not start
   2    the command could not run
   130  Ctrl-C or SIGTERM came before all figures were compared
+{CLOSED_PIPE_LINE}
 """
 
 

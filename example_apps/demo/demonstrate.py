@@ -31,6 +31,14 @@ PAUSE_SECONDS = 2.0  # between further requests
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to the command. That of rich ends the process with status 1."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise the error again."""
+        raise BrokenPipeError
+
+
 def demonstrate(*, serve: bool, live: bool) -> int:
     """Run the demo.
 
@@ -42,7 +50,7 @@ def demonstrate(*, serve: bool, live: bool) -> int:
         The exit status: 0 if every figure agrees, 1 if a figure differs or a process does not start, 130 if Ctrl-C or
         SIGTERM ends the demo before all figures are checked. Ctrl-C after that does not change the status.
     """
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     for number in SIGNALS:  # a shell makes its background jobs ignore SIGINT
         signal.signal(number, _interrupt)
     try:

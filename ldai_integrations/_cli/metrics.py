@@ -18,7 +18,16 @@ from ..metrics._http import Connection
 from .figures import BY_NAME, Condition, parse_condition
 from .output import TOTAL, Columns, FurtherFigures, Report, print_csv, print_json, print_table, save_plot
 from .rest import Access, add_arguments, find_access
-from .terminal import fail, file_argument, number, show_progress, tell, text_argument
+from .terminal import (
+    CLOSED_PIPE_LINE,
+    INTERRUPTED_LINE,
+    fail,
+    file_argument,
+    number,
+    show_progress,
+    tell,
+    text_argument,
+)
 
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
@@ -52,9 +61,11 @@ figures for --fail-if:
   units: %, ms, s, USD; a time needs ms or s, and a rate above 1 needs %
 
 exit status:
-  0  success, and no --fail-if is met
-  1  a --fail-if is met
-  2  the command could not run, or a figure of a --fail-if is unknown
+  0    success, and no --fail-if is met
+  1    a --fail-if is met
+  2    the command could not run, or a figure of a --fail-if is unknown
+{INTERRUPTED_LINE}; the conditions may not have been checked
+{CLOSED_PIPE_LINE}
 
 A run of the dev server counts as "Cancelled or no outcome" (JSON:
 without_outcome) one minute after its start.

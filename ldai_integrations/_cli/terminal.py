@@ -13,6 +13,10 @@ T = TypeVar("T")
 
 COULD_NOT_RUN = 2
 
+# The lines about statuses that any command may have, for the list in its help.
+INTERRUPTED_LINE = "  130  Ctrl-C ended the command"
+CLOSED_PIPE_LINE = "  141  the reader of the output, such as head, closed the pipe before the end"
+
 OnProgress = Callable[[int, int], object]
 
 

@@ -28,7 +28,8 @@ COMMANDS = ("demo", "init", "pull", "dev", "metrics", "doctor", "encodings", "co
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["metrics", "--help"], ["metrics", "chat"], ["metrics", "chat", "--json"], ["doctor"]]
+    "arguments",
+    [["--help"], ["metrics", "--help"], ["metrics", "chat"], ["metrics", "chat", "--json"], ["doctor"], ["demo"]],
 )
 def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -> None:
     """A reader that has read enough, such as ``head -1``, ends the command as SIGPIPE does, without a message."""
@@ -135,6 +136,15 @@ def test_ctrl_c(arguments: list[str]) -> None:
                     process.wait(60)
             output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (130, "", "Stopped.\n")
+
+
+@pytest.mark.parametrize("command", [[], ["metrics"], ["doctor"], ["demo"]])
+def test_help_lists_the_statuses(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The lists of exit statuses in the help, which all commands share or have of their own, are complete."""
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--help"])
+    listed = re.findall(r"^  (\d+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert listed == ["0", "1", "2", "130", "141"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

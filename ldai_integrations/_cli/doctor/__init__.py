@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..._files import parse_json
-from ..terminal import fail, text_argument
+from ..terminal import CLOSED_PIPE_LINE, INTERRUPTED_LINE, fail, text_argument
 from .findings import print_finding
 
 if TYPE_CHECKING:
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 PROBLEM_FOUND = 1
 
-_EPILOG = """\
+_EPILOG = f"""\
 The client that evaluates the AI Config sends nothing. Only --send-event sends
 something: one custom event with the name "ldai-doctor" of an anonymous context,
 which does not count in the metrics of any AI Config.
 
 exit status:
-  0  no problem; there may be warnings
-  1  a problem was found
-  2  the command could not run
+  0    no problem; there may be warnings
+  1    a problem was found
+  2    the command could not run
+{INTERRUPTED_LINE}
+{CLOSED_PIPE_LINE}
 """
 
 
