@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             )
         except FlagFileError as refusal:
             for problem in refusal.problems:
-                tell(str(problem))
+                tell(_begin_with(path.name if path is not None else "the sample", str(problem)))
             return COULD_NOT_RUN
         except ValueError as problem:
             return fail(str(problem))
@@ -81,6 +81,12 @@ def run(args: argparse.Namespace) -> int:
         while not stop.wait(0.5):
             pass
     return 0
+
+
+def _begin_with(file_name: str, problem: str) -> str:
+    """Return a problem in a file as a line that begins with its name, as one with the file as a whole may already."""
+    start = f"{file_name}: "
+    return problem if problem.startswith(start) else start + problem.removeprefix("the file: ")
 
 
 def _load_prices() -> Callable[[str, str], Mapping[str, Decimal]] | None:

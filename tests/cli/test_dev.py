@@ -121,9 +121,14 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
 
 
 def test_bad_file_is_reported(configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """If a file cannot be served, the message names the flag and the field; the status is 2."""
+    """If a file cannot be served, the message names the file, the flag and the field; the status is 2."""
     configs.write_text(json.dumps({"flags": {"chat": {**CHAT, "version": "1"}}}), encoding="utf-8")
-    assert failure(capsys, "--configs", configs) == "ldai: flag 'chat': version must be an integer, not \"1\"\n"
+    said = f"ldai: {configs.name}: flag 'chat': version must be an integer, not \"1\"\n"
+    assert failure(capsys, "--configs", configs) == said
+    configs.write_text("[]", encoding="utf-8")
+    assert failure(capsys, "--configs", configs).startswith(f"ldai: {configs.name}: must be an object with ")
+    configs.write_text("{", encoding="utf-8")
+    assert failure(capsys, "--configs", configs).startswith(f"ldai: {configs.name}: is not JSON: ")
     assert "nowhere.json does not exist; write a file with `ldai init nowhere.json`" in failure(
         capsys, "--configs", "nowhere.json"
     )
