@@ -135,8 +135,8 @@ class Flushing:
             self.diagnostics.note(
                 "flush",
                 "exit",
-                "The process ends before LaunchDarkly has accepted %d events, which may be lost. If LaunchDarkly is "
-                "slow but reachable, raise Settings.flush_timeout (%g seconds).",
+                "The process ends before LaunchDarkly has accepted %d events, which may be lost. Check that it can "
+                "be reached; if it can, but is slow, raise Settings.flush_timeout (%g seconds).",
                 self._pending_at_end,
                 self.settings.flush_timeout,
             )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 import weakref
@@ -60,6 +63,27 @@ def test_events_that_cannot_be_sent_in_time_are_logged(
     lines = [line for line in program.log().splitlines() if line.startswith("The process ends before ")]
     assert len(lines) == 1, program.log()
     assert "Settings.flush_timeout (1 seconds)" in lines[0]
+
+
+@_NO_THREAD_AT_EXIT
+def test_events_that_nobody_receives_are_logged() -> None:
+    """If there is no server at all, the line does not take it for reachable."""
+    code = (
+        "import logging; logging.basicConfig(format='%(message)s')\n"
+        "from ldclient import Context; from ldai_integrations import Settings, Tracking\n"
+        "tracking = Tracking.from_env(settings=Settings(start_wait=0, flush_timeout=1))\n"
+        "tracking.client.track('event', Context.create('ada'))\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LDAI_DEV_SERVER": url}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("The process ends before ")]
+    assert line.endswith(
+        "Check that it can be reached; if it can, but is slow, raise Settings.flush_timeout (1 seconds)."
+    )
 
 
 def test_a_receiver_that_hangs_leaves_time_for_the_rest(dev_server: DevServer, tmp_path: Path) -> None:
