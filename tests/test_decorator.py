@@ -579,10 +579,7 @@ def test_on_disabled_that_nobody_awaits() -> None:
     def generator() -> Iterator[str]:
         yield "yes"
 
-    async def async_generator() -> AsyncIterator[str]:
-        yield "yes"
-
-    for handler in (plain, generator, async_generator):
+    for handler in (plain, generator):
         with pytest.raises(ConfigurationError, match="but the handler is not one"):
             track_ai(config_key="disabled", on_disabled=unavailable)(handler)
 
