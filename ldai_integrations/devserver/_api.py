@@ -12,7 +12,6 @@ from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
 
 from .._ai_configs import agents_of
 from .._files import parse_json
@@ -47,26 +46,27 @@ async def _check_token(authorization: Annotated[str, Header(include_in_schema=Fa
         raise HTTPException(401, "Send an API access token in Authorization; an SDK key does not work here.")
 
 
-class MetricsQuery(BaseModel):
-    """The range of time that a request for metrics asks for."""
-
-    env: str = Field(min_length=1, description="The key of the environment; any text: all environments are the same.")
-    since: int = Field(
-        alias="from", ge=0, le=MAX_INTEGER, description="The first moment, in milliseconds since 1970, UTC."
-    )
-    until: int = Field(
-        alias="to",
-        ge=0,
-        le=MAX_INTEGER,
-        description="The end, which is not included, in milliseconds since 1970, UTC.",
-    )
-
-
 def _check_query(
-    request: Request, stores: ServerStores, config: ConfigKey, query: Annotated[MetricsQuery, Query()]
+    request: Request,
+    stores: ServerStores,
+    config: ConfigKey,
+    env: Annotated[  # noqa: ARG001
+        str, Query(min_length=1, description="The key of the environment; any text: all environments are the same.")
+    ],
+    since: Annotated[
+        int, Query(alias="from", ge=0, le=MAX_INTEGER, description="The first moment, in milliseconds since 1970, UTC.")
+    ],
+    until: Annotated[
+        int,
+        Query(
+            alias="to",
+            ge=0,
+            le=MAX_INTEGER,
+            description="The end, which is not included, in milliseconds since 1970, UTC.",
+        ),
+    ],
 ) -> Selection:
     """Check the request as LaunchDarkly does; return the events that it is about."""
-    since, until = query.since, query.until
     if request.query_params.keys() & {"contextKind", "contextKey"}:
         raise HTTPException(400, "this server cannot select by context")
     if 0 < until < SECONDS_BELOW:

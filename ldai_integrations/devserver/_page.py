@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from ._events import Cursor
-from ._figures import find_changed_buckets, read_cells
+from ._figures import Span, find_changed_buckets, read_cells
 from ._http import ERRORS, EventStream
 from ._runs import list_configs, list_runs, list_tree
 from ._stores import ServerStores, Stores
@@ -30,59 +30,77 @@ MAX_BUCKETS = 200
 MAX_STEP_MS = 7 * 24 * 3600 * 1000
 
 
-class View(BaseModel):
-    """The part of the data that one page shows: an AI Config and a range of time up to now, divided into buckets."""
+@dataclass
+class View:
+    """The part of the data that one page shows: an AI Config and a range of time.
 
-    config_key: str = Field("", description="The AI Config; by default the one with the newest event.")
-    step_ms: int = Field(60_000, ge=1000, le=MAX_STEP_MS, description="The length of a step of time, in milliseconds.")
-    buckets: int = Field(
-        60, ge=1, le=MAX_BUCKETS, description="The number of steps; the last one contains the present."
-    )
-    since: str = Field("", description="The `cursor` of an answer: return only what came after it.")
+    Attributes:
+        stores: Contain the data.
+        config_key: Key of the AI Config; empty if the page names none. Then it gets the one with the newest event.
+        span: The range of time.
+    """
 
-    def read_update(self, stores: Stores) -> bytes:
-        """Return the changes since the cursor as JSON, or all data if it is unknown. This may take a second.
+    stores: Stores
+    config_key: str
+    span: Span
 
-        The next update continues from the new cursor.
+    def read_update(self, known: str | None) -> tuple[str, bytes]:
+        """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second.
+
+        Returns:
+            The cursor from which the next update continues, and the data as JSON.
         """
-        events, flags = stores.events, stores.flags.payload["flags"]
+        events, flags = self.stores.events, self.stores.flags.payload["flags"]
         now = events.cursor
-        configs = list_configs(events, flags, stores.list_prices)
-        since = _read_id(self.since, now) if self.config_key else 0
+        configs = list_configs(events, flags, self.stores.list_prices)
+        since = _read_id(known, now) if self.config_key else 0
         newest = max(configs, key=lambda config: int(config["lastId"]), default={"configKey": ""})
         config_key = self.config_key or str(newest["configKey"])
         if any(config["runs"] for config in configs):  # before the first run, the page may change its AI Config
             self.config_key = config_key
-        # Bucket n begins n steps after the epoch.
-        last = int(time.time() * 1000) // self.step_ms
-        buckets = range(last - self.buckets + 1, last + 1)
-        changed: Sequence[int] = buckets
-        if since:
-            changed = find_changed_buckets(events, config_key, since=since, step_ms=self.step_ms, among=buckets)
+        numbers = self.span.numbers()
+        changed = find_changed_buckets(events, config_key, since=since, span=self.span) if since else numbers
         runs = list_runs(events, config_key, after=since, limit=RUNS)
-        self.since = f"{now.era}.{now.id}"
+        cursor = f"{now.era}.{now.id}"
         data = {
-            "cursor": self.since,
+            "cursor": cursor,
             "complete": not since,
             "configKey": config_key,
-            "stepMs": self.step_ms,
-            "firstBucket": buckets.start,
-            "buckets": self.buckets,
+            "stepMs": self.span.step_ms,
+            "firstBucket": numbers.start,
+            "buckets": len(numbers),
             "configs": configs,
-            "warnings": stores.warnings.to_json(),
-            "cells": read_cells(events, config_key, step_ms=self.step_ms, buckets=changed),
+            "warnings": self.stores.warnings.to_json(),
+            "cells": read_cells(events, config_key, step_ms=self.span.step_ms, buckets=changed),
             "runs": runs,
             "allRuns": len(runs) < RUNS,
         }
-        return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
+        return cursor, json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _read_id(cursor: str, now: Cursor) -> int:
+def _read_id(cursor: str | None, now: Cursor) -> int:
     """Return the event id in a cursor of the current era; 0 for any other cursor."""
-    era, _, number = cursor.partition(".")
+    era, _, number = (cursor or "").partition(".")
     return int(number) if era == now.era and number.isdecimal() and len(number) < 20 and int(number) <= now.id else 0
 
 
+async def _make_view(
+    stores: ServerStores,
+    config_key: Annotated[str, Query(description="The AI Config; by default the one with the newest event.")] = "",
+    step_ms: Annotated[
+        int, Query(ge=1000, le=MAX_STEP_MS, description="The length of a step of time, in milliseconds.")
+    ] = 60_000,
+    buckets: Annotated[
+        int, Query(ge=1, le=MAX_BUCKETS, description="The number of steps; the last one contains the present.")
+    ] = 60,
+) -> View:
+    return View(stores, config_key, Span(step_ms, buckets))
+
+
+RequestedView: TypeAlias = Annotated[View, Depends(_make_view)]
+Since: TypeAlias = Annotated[
+    str | None, Query(description="The `cursor` of an answer: return only what came after it.")
+]
 page = APIRouter(responses=ERRORS)
 
 
@@ -93,25 +111,26 @@ def show_page() -> FileResponse:
 
 
 @page.get("/dev/monitor")
-def read_monitor(stores: ServerStores, view: Annotated[View, Query()]) -> Response:
+def read_monitor(view: RequestedView, since: Since = None) -> Response:
     """Return the data of the page."""
-    return Response(view.read_update(stores), media_type="application/json")
+    _, body = view.read_update(since)
+    return Response(body, media_type="application/json")
 
 
 @page.get("/dev/monitor/live", response_class=EventStream)
 async def follow_monitor(
     stores: ServerStores,
-    view: Annotated[View, Query()],
+    view: RequestedView,
+    since: Since = None,
     last_event_id: Annotated[str | None, Header(description="The cursor of the last event of this stream.")] = None,
 ) -> EventStream:
     """Send the data of the page, and then each change."""
     if stores.live_pages >= MAX_LIVE:
         raise HTTPException(503, f"{MAX_LIVE} pages are open, which is the limit; close some.")
-    view.since = view.since if last_event_id is None else last_event_id
-    return EventStream(_stream_updates(stores, view))
+    return EventStream(_stream_updates(stores, view, since if last_event_id is None else last_event_id))
 
 
-async def _stream_updates(stores: Stores, view: View) -> AsyncIterator[bytes]:
+async def _stream_updates(stores: Stores, view: View, known: str | None) -> AsyncIterator[bytes]:
     """Yield what the page does not have yet, and then each change."""
     loop = asyncio.get_running_loop()
     seen, sent = object(), 0.0
@@ -122,8 +141,9 @@ async def _stream_updates(stores: Stores, view: View) -> AsyncIterator[bytes]:
             if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
                 async with stores.page_turn:
                     seen, sent = state, loop.time()
-                    body = await asyncio.to_thread(view.read_update, stores)
-                yield b"id: %b\ndata: %b\n\n" % (view.since.encode(), body)
+                    cursor, body = await asyncio.to_thread(view.read_update, known)
+                known = cursor
+                yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), body)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
     finally:

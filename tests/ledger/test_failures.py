@@ -451,7 +451,6 @@ def test_control_flow_is_no_failure(
     assert (record.outcome, record.failed_calls, record.error) == (outcome, 0, None)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
 @pytest.mark.parametrize("is_main", [True, False])
 def test_the_end_of_a_thread(is_main: bool, provider: Provider, openai: Any, runs: RecordingSink) -> None:
     """``sys.exit()`` ends the process on the main thread only. On another one, the failed call decides."""
@@ -506,6 +505,7 @@ def test_a_call_that_has_not_answered(is_first: bool, provider: Provider, runs: 
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 2, 1)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
 def test_a_group_with_a_failure(runs: RecordingSink) -> None:
     """A group of exceptions in which one is a failure is an error."""
     group: Any = vars(builtins)["BaseExceptionGroup"]
