@@ -249,7 +249,7 @@ def _sum(
 ) -> Usage | None:
     """Add up the usage of all provider calls."""
     parts = [call.usage for call in priced if call.usage is not None]
-    if not parts and not is_partial:
+    if not parts and not (calls and is_partial):  # nothing shows that a prompt was sent
         return None
     total: Usage = reduce(add, parts).with_total() if parts else Usage()
     if total.input_tokens is None and len(parts) <= 1 and all(call.call.source != "client" for call in calls):
@@ -302,8 +302,8 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
         cause = "failed"
         text = (
             "A provider call in a run of %r failed after its request was sent, and the provider may bill it. So the "
-            "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If its "
-            "answer arrived and could not be read, its exception says why."
+            "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If the "
+            "connection broke, look at the log of the server. If the answer could not be read, its exception says why."
         )
     elif unfinished and all(call.is_failed or _is_stopped(call) for call in unfinished):
         cause = "stopped"

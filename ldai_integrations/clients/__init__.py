@@ -27,9 +27,9 @@ def wrap_client(client: C, *, include_usage: IncludeUsage = False) -> C:
             answer = client.chat.completions.create(model=run.model, messages=run.messages())
             return answer.choices[0].message.content
 
-    The wrapped client looks and behaves like the client: its type, attributes, ``with`` blocks, copies, coroutines and
-    errors are the same, and so are its calls outside of a run. The client itself is not changed. Use it from any thread
-    that the client may be used from. Wrapping it again changes nothing but ``include_usage``.
+    The wrapped client looks and behaves like the client: ``isinstance``, attributes, ``with`` blocks, copies,
+    coroutines and errors are the same, and so are its calls outside of a run. The client itself is not changed. Use it
+    from any thread that the client may be used from. Wrapping it again changes nothing but ``include_usage``.
 
     Args:
         client: A client of ``openai``, ``anthropic``, ``google-genai``, ``mistralai``, ``cohere`` or ``ollama``, sync

@@ -477,6 +477,16 @@ def test_the_end_of_a_thread(is_main: bool, provider: Provider, openai: Any, run
     assert (record.outcome, record.failed_calls) == ("cancelled" if is_main else "error", 1)
 
 
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_handler_that_ends_before_its_call(is_cancelled: bool, runs: RecordingSink) -> None:
+    """Messages that were prepared, and never sent, have no tokens."""
+    with contextlib.suppress(asyncio.CancelledError, LookupError), track_ai(config_key="chat") as run:
+        run.messages(user="Hi")
+        raise asyncio.CancelledError if is_cancelled else LookupError
+    record = runs.wait()[0]
+    assert (record.outcome, record.usage) == ("cancelled" if is_cancelled else "error", None)
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_call_that_has_not_answered(is_first: bool, provider: Provider, runs: RecordingSink) -> None:
     """A call that nobody waits for replaces no failed one, in whatever order they were made."""

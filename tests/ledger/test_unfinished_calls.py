@@ -291,7 +291,7 @@ def test_the_log_of_an_answer_that_cannot_be_read(
     assert runs.wait()
     (line,) = caplog.messages
     assert "did not arrive" not in line
-    assert line.endswith("If its answer arrived and could not be read, its exception says why.")
+    assert line.endswith("If the answer could not be read, its exception says why.")
 
 
 @pytest.mark.parametrize(
