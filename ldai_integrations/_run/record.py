@@ -38,7 +38,9 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     identity, stated = run.identity, run.stated.events
     usage, cost = tokens_and_cost(run, seen, added, own, outcome, costs)
     readings = [call.reading for call in calls] if own is None else list(own.calls)
-    answers = own.calls if own is not None and usage is not None and outcome != "discarded" else ()
+    failures = [call.is_failed for call in calls]
+    if not calls and own is not None and usage is not None and outcome != "discarded":  # its answers are the calls
+        failures = [bool(answer.error) for answer in own.calls]
     # Spans do not name the tools.
     with_tools = [run.output.reading()] if calls and all(call.call.source == "span" for call in calls) else readings
     tools = [tool.name for reading in with_tools if reading is not None for tool in reading.tool_calls if tool.name]
@@ -69,8 +71,8 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
         ld_context=run.ld_context,
         tracker=run.sdk_tracker,
         environment_id=run.services.ld_client.environment_id,
-        calls=len(calls) or len(answers),
-        failed_calls=sum(call.is_failed for call in calls) or sum(bool(answer.error) for answer in answers),
+        calls=len(failures),
+        failed_calls=sum(failures),
         parent_run_id=run.parent_run_id,
         graph_key=run.graph_key,
         conversation_id=run.conversation_id or "",

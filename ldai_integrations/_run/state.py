@@ -509,7 +509,7 @@ def open_run(
     known = {} if callable(variables) else variables
     if services.is_idle:
         run = RunState(scope, options, variables=known, ld_context=ld_context, parent=parent)
-        run.variables = variables() if callable(variables) else known
+        run.fill_in(variables)
         run.finished = True
         return run
     if forks.count:
