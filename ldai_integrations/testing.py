@@ -17,6 +17,7 @@ from typing import Any, Literal
 from ldclient import Config, LDClient
 from ldclient.interfaces import EventProcessor
 
+from ._run.open_runs import open_runs
 from ._run.run import Run
 from .exceptions import ConfigurationError
 from .records import RunRecord
@@ -116,12 +117,16 @@ class RecordingSink:
             All records so far.
 
         Raises:
-            AssertionError: If there are fewer after that time. The text says which runs were reported.
+            AssertionError: If there are fewer after that time. The text says which runs were reported, and which ones
+                are still open.
         """
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.records) >= count, timeout):
                 came = ", ".join(f"{record.config_key} ({record.outcome})" for record in self.records) or "none"
-                raise AssertionError(f"{count} runs were expected within {timeout:g} s; reported: {came}")
+                problem = f"{count} runs were expected within {timeout:g} s; reported: {came}"
+                if unfinished := ", ".join(sorted(run.config_key for run in open_runs())):
+                    problem += f"; still open: {unfinished}. Read the response, for example response.text, or close it."
+                raise AssertionError(problem)
             return list(self.records)
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from ldclient import Context
 
 from ldai_integrations import ConfigurationError, Run, current_run, track_ai
+from ldai_integrations.flask import AITracking
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink, ai_config, counting_tokens, recorded_runs
 from ldai_integrations.usage import count_tokens
 
@@ -285,6 +287,26 @@ def test_waiting(no_leaks: None) -> None:
     thread.join()
     with pytest.raises(AssertionError, match=r"2 runs .* within 0 s; reported: bot \(success\)"):
         sink.wait(2, timeout=0)
+
+
+def test_waiting_for_a_run_whose_response_nobody_has_read(no_leaks: None) -> None:
+    """The failure names the run that is open, and what to do."""
+
+    def answer() -> str:
+        current_run().add_usage(input_tokens=1013, output_tokens=77)
+        return "Hi"
+
+    with OfflineLaunchDarkly({"bot": ai_config()}) as launchdarkly:
+        app = Flask(__name__)
+        AITracking(app, launchdarkly.tracking, config_key=lambda request: "bot")
+        app.add_url_rule("/", view_func=answer)
+        response = app.test_client().get("/")
+        with pytest.raises(AssertionError, match=r"reported: none; still open: bot\. Read the response"):
+            launchdarkly.sink.wait(timeout=0)
+        assert response.text == "Hi"
+        [record] = launchdarkly.sink.wait()
+    assert record.usage is not None
+    assert record.usage.total_tokens == 1090
 
 
 def test_discarded_runs_are_recorded_where_they_are_looked_for(no_leaks: None) -> None:

@@ -109,13 +109,17 @@ class OpenRuns:
         return ended
 
 
+def open_runs() -> list[OpenRun]:
+    """Return the open runs of all applications of the process."""
+    return [run for application in tuple(_all) for run in application.alive()]
+
+
 def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
-    applications = tuple(_all)
-    runs = [run for application in applications for run in application.alive()]
+    runs = open_runs()
     for run in runs:
         run.note_call_outside(call)
-    for application in applications:
+    for application in tuple(_all):
         if not runs and application.note_missed is not None:
             application.note_missed()
     return bool(runs)

@@ -36,7 +36,8 @@ def find_place(func: Callable[..., object]) -> RunPlace | None:
     if any(one.name == "run" and one.default is one.empty and _is_unknown(one.annotation) for one in parameters):
         logger.warning(
             "The parameter 'run' of %r has no annotation, or one whose name is not known, so track_ai does not fill it "
-            "in. Write run: Run for the run, or annotate it with another type if the caller passes it.",
+            "in. Write run: Run for the run, and import Run outside of 'if TYPE_CHECKING:'. If the caller passes the "
+            "argument, annotate it with another type.",
             getattr(func, "__qualname__", func.__class__.__qualname__),
             extra={"ldai_kind": "track_ai"},
         )

@@ -325,7 +325,7 @@ def test_django_class_based(tracking: Tracking, records: list[RunRecord]) -> Non
 
 def test_a_middleware_with_decorated_handlers(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     """A decorated function below the WSGI middleware knows the user of the request."""
-    space = run_block("middleware.md", "WSGITrackingMiddleware(application")
+    space = run_block("middleware.md", "WSGITrackingMiddleware(app,")
     browser = WSGIClient(space["application"])
     assert browser.get("/", environ_base={"REMOTE_USER": "ada"}).text == "Hello, ada"
     space["tracking"].close()

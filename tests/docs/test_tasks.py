@@ -191,10 +191,10 @@ def test_threads(launchdarkly: DevServer, records: list[RunRecord]) -> None:
     assert record.usage.input_tokens == 2 * one.usage.prompt_tokens
 
 
-def test_bound_functions(launchdarkly: DevServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bound_functions(launchdarkly: DevServer) -> None:
     """A function that is bound to the run is called on a thread of Python's pool."""
-    run_block("scripts.md", "run.bind(print)")
-    assert capsys.readouterr().out == "This belongs to the run.\n"
+    space = run_block("scripts.md", "run.bind(summarize)")
+    assert space["answer"] == "This call belongs to the run of nightly-report."
 
 
 def test_tasks(launchdarkly: DevServer) -> None:

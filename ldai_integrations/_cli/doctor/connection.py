@@ -194,8 +194,8 @@ def check_runs(target: Target, config_key: str) -> Iterator[Finding]:
         yield warning(
             "runs",
             f"no run of {config_key!r} has arrived at the dev server",
-            "send a request to the application; if you have, its handler may lack track_ai: 'Runs are missing' on the "
-            "page Troubleshooting lists the causes",
+            "send a request to the application, and wait 5 seconds; if you have, its handler may lack track_ai: 'Runs "
+            "are missing' on the page Troubleshooting lists the causes",
         )
 
 
