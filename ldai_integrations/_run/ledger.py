@@ -64,6 +64,8 @@ class ProviderCall:
             to the end of the stream.
         is_background: Whether the response may be complete only after the call, so that it has to be looked up.
         is_lookup: Whether it asks for a response that another call has started.
+        hides_usage: Whether the caller must not see the usage chunk at the end of an OpenAI stream, because the library
+            has asked for it.
         is_cut_short: Whether the provider may go on after what has arrived, and bill it. The consumer stopped waiting,
             or the call failed after its request was sent.
         is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
@@ -95,6 +97,7 @@ class ProviderCall:
     finished_at: float | None = None
     is_background: bool = False
     is_lookup: bool = False
+    hides_usage: bool = False
     is_cut_short: bool = False
     is_cancelled: bool = False
     is_refusal: bool = False

@@ -43,15 +43,13 @@ def observe_response(run: RunState, response: T, *, provider: str = "") -> T:
     return observed
 
 
-def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage: bool = False) -> Any:
+def observe(run: RunState, response: object, call: ProviderCall) -> Any:
     """Read what a provider call returned, and return what the caller gets.
 
     Args:
         run: An open run.
         response: What the call returned.
         call: The call in the run's ledger. It is withdrawn if the response has been read before.
-        hides_usage: Whether to keep the usage chunk at the end of an OpenAI stream from the caller, who did not ask
-            for it.
 
     Returns:
         The same object. For a stream, a stand-in that reports its chunks; for an awaitable, another awaitable.
@@ -60,12 +58,12 @@ def observe(run: RunState, response: object, call: ProviderCall, *, hides_usage:
         if inspect.isawaitable(response):
             is_manager = hasattr(response.__class__, "__aenter__")
             later = _AwaitableManager if is_manager else _observe_later
-            return later(run, response, call, hides_usage)
+            return later(run, response, call)
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
         run.adopt(response)
-        observer = Observer(run, call, hides_usage)
+        observer = Observer(run, call)
         observed = observer.take(response)
         if not observer.is_of_events:
             run.ledger.remember(observed)
@@ -96,29 +94,27 @@ def _note_late(run: RunState, response: object) -> None:
                 run.note_call_after_end()
 
 
-async def _observe_later(run: RunState, response: Awaitable[object], call: ProviderCall, hides_usage: bool) -> object:
+async def _observe_later(run: RunState, response: Awaitable[object], call: ProviderCall) -> object:
     try:
         result = await response
     except BaseException as exc:
         note_failure(run, call, exc)
         raise
-    return observe(run, result, call, hides_usage=hides_usage)
+    return observe(run, result, call)
 
 
 class _AwaitableManager(Proxy):
     """A stand-in for a request that may be awaited or entered, as those of aiohttp."""
 
-    def __init__(self, run: RunState, request: Any, call: ProviderCall, hides_usage: bool) -> None:
+    def __init__(self, run: RunState, request: Any, call: ProviderCall) -> None:
         super().__init__(request)
-        self._self_about = run, call, hides_usage
+        self._self_run, self._self_call = run, call
 
     def __await__(self) -> Generator[Any, None, object]:
-        run, call, hides_usage = self._self_about
-        return _observe_later(run, self.__wrapped__, call, hides_usage).__await__()
+        return _observe_later(self._self_run, self.__wrapped__, self._self_call).__await__()
 
     async def __aenter__(self) -> object:
-        run, call, hides_usage = self._self_about
-        return await _observe_later(run, self.__wrapped__.__aenter__(), call, hides_usage)
+        return await _observe_later(self._self_run, self.__wrapped__.__aenter__(), self._self_call)
 
     async def __aexit__(self, *exc_info: object) -> object:
         return await self.__wrapped__.__aexit__(*exc_info)
@@ -129,14 +125,14 @@ def _observe_text(run: RunState, text: str | bytes) -> None:
     line = beginning_of(text)
     if is_document(line):
         call = run.ledger.begin("observed")
-        if Observer(run, call, hides_usage=False).take_document(text):
+        if Observer(run, call).take_document(text):
             return
         run.ledger.withdraw(call)
     is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
     reading = Reading(text=line) if is_long else read(text)
     if reading is not None:
         is_line = not line.lstrip().startswith(("{", "["))
-        Observer(run, run.ledger.begin("observed"), hides_usage=False).take_text(text, reading, is_line=is_line)
+        Observer(run, run.ledger.begin("observed")).take_text(text, reading, is_line=is_line)
     elif line[:100].strip().removeprefix("data:").lstrip() == "[DONE]":
         run.ledger.events.note_done()
     elif line.strip() and not is_sse_or_json_line(line):
@@ -151,6 +147,6 @@ def _observe_text(run: RunState, text: str | bytes) -> None:
 
 def observe_events(run: RunState, call: ProviderCall) -> Observer:
     """Return what reads the events of a call, which come one by one."""
-    observer = Observer(run, call, hides_usage=False)
+    observer = Observer(run, call)
     observer.read_items()
     return observer

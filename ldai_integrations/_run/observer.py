@@ -68,12 +68,11 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
 class Observer(StreamHooks):
     """The hooks that read one provider call."""
 
-    def __init__(self, run: RunState, call: ProviderCall, hides_usage: bool) -> None:
+    def __init__(self, run: RunState, call: ProviderCall) -> None:
         self._run = run
         self._ledger = run.ledger
         self._call = call
         self._clock = run.services.clock
-        self._hides_usage = hides_usage
         self._reader: ItemReader | BodyReader | StreamReader | None = None
         # Whether the last answer of the stream has ended, and the thread or task that read its finish reason.
         self._is_finished = False
@@ -110,7 +109,7 @@ class Observer(StreamHooks):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
                     self._ledger.withdraw(self._call)
                     return response
-                if not self._hides_usage and must_stay(kind):
+                if not self._call.hides_usage and must_stay(kind):
                     self._take_http(http)
                     return response
                 self.response, self._has_begun = http, True
@@ -143,7 +142,7 @@ class Observer(StreamHooks):
             self._is_finished = reader.is_finished  # no longer, if another answer begins
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
             if not has_delta:
-                return self._hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
+                return call.hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
             if call.first_answer_at is None:
                 call.note_token(self._clock(), is_answer=reader.answered)
                 if isinstance(reader, ItemReader):
@@ -345,7 +344,7 @@ class Observer(StreamHooks):
         self._read_with(reader, lambda: add_billing(self._reading_of_body(reader, http, content_type), headers))
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
-        if self._hides_usage and is_stream_type(content_type) and not encoding:
+        if self._call.hides_usage and is_stream_type(content_type) and not encoding:
             http.stream = WithoutUsage(http.stream)
 
     def _take_unreadable(self, http: Any) -> None:

@@ -77,12 +77,13 @@ def call_model(
         What the method returns, as :func:`~ldai_integrations._run.observe.observe` gives it.
     """
     call = _begin(run, kind, kwargs if arguments is None else arguments)
+    call.hides_usage = hides_usage
     try:
         response = method(*args, **kwargs)
     except BaseException as exc:
         note_failure(run, call, exc)
         raise
-    return observe(run, response, call, hides_usage=hides_usage)
+    return observe(run, response, call)
 
 
 def call_and_parse(
