@@ -78,12 +78,7 @@ def call_model(
     """
     call = _begin(run, kind, kwargs if arguments is None else arguments)
     call.hides_usage = hides_usage
-    try:
-        response = method(*args, **kwargs)
-    except BaseException as exc:
-        note_failure(run, call, exc)
-        raise
-    return observe(run, response, call)
+    return _send(run, call, method, args, kwargs)
 
 
 def call_and_parse(
@@ -99,14 +94,9 @@ def call_and_parse(
         kwargs: The keyword arguments.
     """
     call = _begin(run, kind, kwargs)
-    try:
-        response = raw(*args, **kwargs)
-    except BaseException as exc:
-        note_failure(run, call, exc)
-        raise
-    if hasattr(response, "__await__"):
+    response = _send(run, call, raw, args, kwargs)
+    if inspect.isawaitable(response):
         return _parse_later(run, call, response)
-    observe(run, response, call)
     try:
         parsed = response.parse()
     except Exception as exc:
@@ -116,22 +106,33 @@ def call_and_parse(
     return parsed
 
 
-async def _parse_later(run: RunState, call: ProviderCall, awaitable: Any) -> object:
-    try:
-        response = await awaitable
-    except BaseException as exc:
-        note_failure(run, call, exc)
-        raise
-    observe(run, response, call)
+async def _parse_later(run: RunState, call: ProviderCall, awaitable: Awaitable[Any]) -> object:
+    response = await awaitable
     try:
         parsed = response.parse()
-        if hasattr(parsed, "__await__"):  # in anthropic, and not in openai
+        if inspect.isawaitable(parsed):  # in anthropic, and not in openai
             parsed = await parsed
     except Exception as exc:
         call.fail(exc, run.services.clock(), has_begun=True)
         raise
     run.ledger.remember(parsed)
     return parsed
+
+
+def _send(
+    run: RunState,
+    call: ProviderCall,
+    method: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> Any:
+    """Call a provider's method; return what it returns, which reports to the call."""
+    try:
+        response = method(*args, **kwargs)
+    except BaseException as exc:
+        note_failure(run, call, exc)
+        raise
+    return observe(run, response, call)
 
 
 def asks_for_usage(kwargs: Mapping[str, object], client: object, include_usage: IncludeUsage) -> bool:
