@@ -196,7 +196,7 @@ class Tracking:
         Each of the two takes at most ``settings.flush_timeout`` seconds.
         """
         self._is_closed = True
-        self._flushing.open_runs.note_missed = None
+        self._flushing.open_runs.tracks_requests = False
         process.discard(self)
         if self._dev_warnings is not None:
             self._dev_warnings.close()

@@ -73,7 +73,7 @@ class Flushing:
         self.diagnostics: Diagnostics = diagnostics
         self.settings: Settings = settings
         self.worker: Worker = Worker(diagnostics)
-        self.open_runs: OpenRuns = OpenRuns()
+        self.open_runs: OpenRuns = OpenRuns(diagnostics)
         #: Set once the judges exist.
         self.judges: Judges | None = None
         self._client = client

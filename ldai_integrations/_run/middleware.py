@@ -124,7 +124,7 @@ class RequestTracking:
             run = open_run(scope, options, variables=variables, parent=parent)
             run.path = path_of(request)
             # Not before: calls at the start of an application need no run.
-            self.services.flushing.open_runs.note_missed = self._note_missed
+            self.services.flushing.open_runs.tracks_requests = True
             return run
         return None
 
@@ -152,17 +152,6 @@ class RequestTracking:
             name,
         )
         return None
-
-    def _note_missed(self) -> None:
-        """Note a provider call outside of any run, which may have been made for an earlier request."""
-        self.services.diagnostics.note(
-            "call_outside_run",
-            "middleware",
-            "A model was called outside of any run, although a middleware tracks the requests, for example on a thread "
-            "that works on after its request; the call is not counted. Open a run of its own there: with "
-            "track_ai(config_key=…). Pass the run to a thread that its request waits for: "
-            "executor.submit(run.bind(function), …).",
-        )
 
     def _look_for_calls(self, config_key: str) -> None:
         """Say once if many requests were made and none of them was reported."""

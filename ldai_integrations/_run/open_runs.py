@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ldclient import Context
 
+from .._diagnostics import Diagnostics
 from ..delivery import forks
 from .ledger import refer_to
 
@@ -59,14 +60,17 @@ class OpenRun(Protocol):
 class OpenRuns:
     """The open runs of one application, which it does not keep alive. Thread-safe.
 
+    Args:
+        diagnostics: Receives calls that nobody counts.
+
     Attributes:
-        note_missed: Called for a provider call that belongs to no run while no run is open; ``None`` if no middleware
-            tracks the requests of the application, so that such a call need not belong to a run.
+        tracks_requests: Whether a middleware has opened a run. Each call of a model should then be made in a run.
     """
 
-    note_missed: Callable[[], None] | None = None
+    tracks_requests: bool = False
 
-    def __init__(self) -> None:
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
         self._runs: set[weakref.ref[OpenRun]] = set()
         self._forks = forks.count
         _all.add(self)
@@ -108,6 +112,18 @@ class OpenRuns:
             time.sleep(_POLL_SECONDS)
         return ended
 
+    def note_missed(self) -> None:
+        """Note a provider call while no run is open, which may have been made for an earlier request."""
+        if self.tracks_requests:
+            self._diagnostics.note(
+                "call_outside_run",
+                "middleware",
+                "A model was called outside of any run, although a middleware tracks the requests, for example on a "
+                "thread that works on after its request; the call is not counted. Open a run of its own there: with "
+                "track_ai(config_key=…). Pass the run to a thread that its request waits for: "
+                "executor.submit(run.bind(function), …).",
+            )
+
 
 def open_runs() -> list[OpenRun]:
     """Return the open runs of all applications of the process."""
@@ -119,8 +135,8 @@ def note_in_open_runs(call: CallOutside) -> bool:
     runs = open_runs()
     for run in runs:
         run.note_call_outside(call)
-    for application in tuple(_all):
-        if not runs and application.note_missed is not None:
+    if not runs:
+        for application in tuple(_all):
             application.note_missed()
     return bool(runs)
 
