@@ -220,14 +220,12 @@ class Ledger:
         outer: The ledger of the run around this one; ``None`` if there is none.
         events: The streams whose events or lines are observed one by one.
         waits: The time for which the run waits for usage.
-        opened_at: When the run was opened, in seconds since the epoch.
     """
 
     clock: Callable[[], float]
     outer: Ledger | None = None
     events: EventStreams = field(default_factory=EventStreams)
     waits: Waits = field(default_factory=Waits)
-    opened_at: float = field(default_factory=time.time)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
     _request_chars: int = 0

@@ -199,13 +199,18 @@ def _reporter_of(call: ProviderCall) -> str:
     return call.framework or call.source
 
 
-def count_calls(ledger: Ledger) -> list[CountedCall]:
-    """Return every call of a run that has ended once, in the order of their starts."""
+def count_calls(ledger: Ledger, since: float) -> list[CountedCall]:
+    """Return every call of a run that has ended once, in the order of their starts.
+
+    Args:
+        ledger: The ledger of the run.
+        since: The start of the run, in seconds since the epoch.
+    """
     counted: list[CountedCall] = []
     for calls in _calls_by_trust(ledger):
         found: list[CountedCall] = []
         for call in calls:
-            found += _new_calls(call, counted, found, ledger.opened_at)
+            found += _new_calls(call, counted, found, since)
         counted = [one for one in counted if not _merge_observed_sum(one, found)] + found
     for one in counted:
         if one.call.is_background and _is_incomplete(one.reading):
@@ -226,7 +231,7 @@ def _calls_by_trust(ledger: Ledger) -> list[list[ProviderCall]]:
 
 
 def _new_calls(
-    call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall], opened_at: float
+    call: ProviderCall, counted: list[CountedCall], same_source: list[CountedCall], since: float
 ) -> list[CountedCall]:
     """Return the calls in a report that nobody has reported before; merge the others into the known calls.
 
@@ -244,7 +249,7 @@ def _new_calls(
     if call.source == "client":
         return [CountedCall(call, part) for part in reading.calls]
     new, known = [], []
-    parts = [part for part in reading.calls if part.received_at is None or part.received_at >= opened_at]
+    parts = [part for part in reading.calls if part.received_at is None or part.received_at >= since]
     for part in parts or reading.calls:
         free = [one for one in counted if one.is_free_for(call)]
         repeated = (one for one in (*counted, *same_source) if one.is_repeated_by(call, part))

@@ -133,7 +133,7 @@ class Reporter:
     def _report(self, run: RunState, ended_at: float, *, until: float = 0.0) -> None:
         run.ledger.wait_for_reports(until)
         try:
-            calls = count_calls(run.ledger)
+            calls = count_calls(run.ledger, run.started_at)
             record = build_record(run, calls, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
             self._diagnostics.failed("report", run.config_key, exc)
