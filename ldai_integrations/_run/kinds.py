@@ -13,7 +13,7 @@ from ..records import Usage
 from ..usage import Reading, parse_amount, read
 from .body import ItemReader
 from .proxy import Proxy
-from .stream import StreamHooks
+from .stream import StreamHooks, consumes_itself
 
 # LiteLLM's proxy sends the cost of a call, https://docs.litellm.ai/docs/proxy/response_headers.
 _COST_HEADER = "x-litellm-response-cost"
@@ -104,11 +104,10 @@ def is_finished(response: object) -> bool:
 def must_stay(kind: type) -> bool:
     """Return whether a stream cannot be replaced by a stand-in.
 
-    Some classes decide about ``isinstance`` by themselves (anthropic's ``Stream``), and helpers that accumulate a
-    stream consume it in methods of their own.
+    Some classes decide about ``isinstance`` by themselves, such as anthropic's ``Stream``.
     """
     checks = type(kind).__instancecheck__
-    return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or hasattr(kind, "until_done")
+    return checks not in (type.__instancecheck__, ABCMeta.__instancecheck__) or consumes_itself(kind)
 
 
 def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:

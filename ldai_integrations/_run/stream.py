@@ -27,14 +27,12 @@ class StreamHooks:
     Attributes:
         bound: The run or the request that each step is bound to; ``None`` to bind nothing.
         binder: The functions that bind and unbind it; see :func:`~ldai_integrations._run.context.binder`.
-        binds_methods: Whether the stream's methods take their steps through the stand-in; :func:`track_stream` sets it.
         response: The HTTP response of the stream. Whoever closes it closes the stream.
         iterator: Refers to the iterator that the consumer got last, which a loop drops where it is left.
     """
 
     bound: Bound | None = None
     binder: Binder = (bind, unbind)
-    binds_methods: bool = False
     response: object = None
     iterator: weakref.ref[Any] | None = None
 
@@ -176,6 +174,15 @@ def end_of_step(exc: BaseException, *passed: object) -> BaseException:
     return GeneratorExit() if any(exc is one for one in passed) and is_cancellation(exc) else exc
 
 
+def consumes_itself(kind: type) -> bool:
+    """Return whether streams of a class have methods that consume them, such as openai's ``get_final_response``.
+
+    These are helpers that accumulate a stream. Such a method is bound to the stand-in, so that the steps that it takes
+    are seen.
+    """
+    return hasattr(kind, "until_done")
+
+
 class _Tracked(Proxy):
     """The base class of synchronous and asynchronous streams."""
 
@@ -189,7 +196,7 @@ class _Tracked(Proxy):
         value, hooks = getattr(self.__wrapped__, name), self._self_hooks
         if name == "response" and value is hooks.response is not None:
             return _Response(value, hooks)
-        return self._self_bind(value) if hooks.binds_methods else value
+        return self._self_bind(value) if consumes_itself(self.__wrapped__.__class__) else value
 
     def _self_wrap(self, other: object) -> object:
         return type(self)(other, self._self_hooks)
@@ -430,8 +437,6 @@ def track_stream(stream: object, hooks: StreamHooks) -> Any:
         hooks: What happens at its items and its end.
     """
     kind = stream.__class__
-    # Helpers that accumulate a stream consume it in methods of their own, such as openai's ``get_final_response``.
-    hooks.binds_methods |= hasattr(kind, "until_done")
     is_async = any(hasattr(kind, name) for name in ("__anext__", "__aiter__", "__aenter__"))
     is_sync = any(hasattr(kind, name) for name in ("__next__", "__iter__", "__enter__"))
     if is_async and is_sync:
