@@ -184,15 +184,12 @@ class _Body(TrackedStream):
 
     def close(self) -> None:
         """Close the body, and end what is open in the request."""
-        steps = self._self_steps
-        token = steps.bind(steps.bound) if steps.bound is not None else None
         try:
-            close = getattr(self.__wrapped__, "close", None)
-            if close is not None:
-                close()
+            with self._self_steps.binding():
+                close = getattr(self.__wrapped__, "close", None)
+                if close is not None:
+                    close()
         finally:
-            if token is not None:
-                unbind(token)
             self._self_hooks.on_end(GeneratorExit())
             self._self_close()
 
