@@ -39,6 +39,29 @@ _CUT_OFF = (
     "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a lower "
     "bound. The server, or a proxy before it, broke it off: look at its log."
 )
+# What is said about an estimate, by its cause.
+_TEXTS = {
+    "failed": "A provider call in a run of %r failed after its request was sent, and the provider may bill it. So the "
+    "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If the connection "
+    "broke, look at the log of the server. If the answer could not be read, its exception says why.",
+    "stopped": "A provider call was stopped before its answer arrived, in a run of %r, and the provider may bill it. "
+    "So the tokens are an estimate and a lower bound. If a timeout stopped it, give it more time. If another task of "
+    "its task group failed, catch the exception in that task.",
+    "not waited for": "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a "
+    "lower bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True).",
+    "cut off": _CUT_OFF,
+    "not read to its end": "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate "
+    "and a lower bound. Read streams until their finish reason. If the client raises an exception before, because it "
+    "validates the answer with text_format= or output_format=, validate the answer yourself after the stream.",
+    "not asked for": "A provider sent no usage for a call in a run of %r, so its tokens are estimated.",
+    "closed": "A provider's stream was closed at its finish reason in a run of %r, and its usage had not arrived, so "
+    "its tokens are estimated. Read streams to their end. In a coroutine, you can also use an async client: the "
+    "library does not wait there for the usage of a stream of a sync client.",
+    "asked for": "A provider sent no usage for a call in a run of %r, although the call asked for it, so its tokens "
+    "are estimated. The stream ended before its usage, or the server does not report it.",
+    "not sent": "A provider's response in a run of %r lacks usage, so its tokens are estimated. Configure the server, "
+    "or a gateway in front of it, to send it.",
+}
 
 
 def added_usages(run: RunState) -> list[Usage]:
@@ -295,63 +318,33 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     calls = [call for call in calls if not call.call.is_too_long]  # which the log has named
     if not calls:
         return
-    streams = [call for call in calls if _is_stream_without_usage(call)]
-    not_asked = [call for call in streams if not _asks_for_usage(call)]
-    unfinished = [call for call in calls if call.is_unfinished]
-    if unfinished and all(call.is_failed for call in unfinished):
-        cause = "failed"
-        text = (
-            "A provider call in a run of %r failed after its request was sent, and the provider may bill it. So the "
-            "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If the "
-            "connection broke, look at the log of the server. If the answer could not be read, its exception says why."
-        )
-    elif unfinished and all(call.is_failed or _is_stopped(call) for call in unfinished):
-        cause = "stopped"
-        text = (
-            "A provider call was stopped before its answer arrived, in a run of %r, and the provider may bill it. So "
-            "the tokens are an estimate and a lower bound. If a timeout stopped it, give it more time. If another task "
-            "of its task group failed, catch the exception in that task."
-        )
-    elif unfinished and all(call.call.is_waiting for call in unfinished):
-        cause = "not waited for"
-        text = (
-            "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a lower "
-            "bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True)."
-        )
-    elif unfinished and all(call.call.ended_at is not None and not call.call.is_cut_short for call in unfinished):
-        cause = "cut off"
-        text = _CUT_OFF
-    elif unfinished:
-        cause = "not read to its end"
-        text = (
-            "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate and a lower "
-            "bound. Read streams until their finish reason. If the client raises an exception before, because it "
-            "validates the answer with text_format= or output_format=, validate the answer yourself after the stream."
-        )
-    elif not_asked:
-        source = not_asked[0].call.source
-        cause, remedy = f"not asked for by {source}", _TO_ASK.get(source, _OBSERVED)
-        text = f"A provider sent no usage for a call in a run of %r, so its tokens are estimated. {remedy}"
-    elif any(call.call.is_cut_short for call in streams):
-        cause = "closed"
-        text = (
-            "A provider's stream was closed at its finish reason in a run of %r, and its usage had not arrived, so its "
-            "tokens are estimated. Read streams to their end. In a coroutine, you can also use an async client: the "
-            "library does not wait there for the usage of a stream of a sync client."
-        )
-    elif streams:
-        cause = "asked for"
-        text = (
-            "A provider sent no usage for a call in a run of %r, although the call asked for it, so its tokens are "
-            "estimated. The stream ended before its usage, or the server does not report it."
-        )
-    else:
-        cause = "not sent"
-        text = (
-            "A provider's response in a run of %r lacks usage, so its tokens are estimated. Configure the server, or a "
-            "gateway in front of it, to send it."
-        )
+    cause = _cause_of_estimate(calls)
+    text = _TEXTS[cause]
+    if cause == "not asked for":
+        source = next(call.call.source for call in calls if _is_not_asked_for(call))
+        cause, text = f"{cause} by {source}", f"{text} {_TO_ASK.get(source, _OBSERVED)}"
     run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+
+
+def _cause_of_estimate(calls: Sequence[CountedCall]) -> str:
+    """Return why tokens of some calls had to be estimated: a key of ``_TEXTS``."""
+    unfinished = [call for call in calls if call.is_unfinished]
+    if unfinished:
+        if all(call.is_failed for call in unfinished):
+            return "failed"
+        if all(call.is_failed or _is_stopped(call) for call in unfinished):
+            return "stopped"
+        if all(call.call.is_waiting for call in unfinished):
+            return "not waited for"
+        if all(call.call.ended_at is not None and not call.call.is_cut_short for call in unfinished):
+            return "cut off"
+        return "not read to its end"
+    if any(_is_not_asked_for(call) for call in calls):
+        return "not asked for"
+    streams = [call for call in calls if _is_stream_without_usage(call)]
+    if any(call.call.is_cut_short for call in streams):
+        return "closed"
+    return "asked for" if streams else "not sent"
 
 
 def _is_stopped(call: CountedCall) -> bool:
@@ -364,6 +357,11 @@ def _is_stream_without_usage(call: CountedCall) -> bool:
     request = call.call.request
     is_stream = call.call.first_token_at is not None or (request is not None and bool(request.arguments.get("stream")))
     return is_stream and call.usage.output_tokens is None and call.call.api in _WITH_USAGE_ON_REQUEST
+
+
+def _is_not_asked_for(call: CountedCall) -> bool:
+    """Return whether a call is a stream without usage that has not asked for it."""
+    return _is_stream_without_usage(call) and not _asks_for_usage(call)
 
 
 def _asks_for_usage(call: CountedCall) -> bool:
