@@ -155,8 +155,8 @@ class ProviderCall:
         self.error = self.error or type(exc).__name__
         self.is_refusal = self.source == "framework" and is_refusal(exc)
         if self.ended_at is None:
-            is_unread = self.source == "framework" and is_of_parsing(exc)
-            self.is_cut_short = has_begun or is_unread or self.first_token_at is not None or may_be_billed(exc)
+            is_lost = self.source == "framework" and is_of_parsing(exc)  # the framework got the answer
+            self.is_cut_short = has_begun or is_lost or self.first_token_at is not None or may_be_billed(exc)
         elif has_begun and self.read() is None:  # it was read to its end, and nothing in it is known
             self.is_cut_short = True
         self.end(now)

@@ -49,23 +49,22 @@ class CountedCall:
         return bool(self._error or self.reading.error)
 
     @property
-    def is_broken(self) -> bool:
-        """Whether the call failed, or was cut short, which others may report as a failure."""
-        return self.is_failed or self.call.is_cut_short
-
-    @property
     def is_of_framework(self) -> bool:
         """Whether a framework has reported the call."""
         return any(name not in SOURCES for name in self._forms)
 
     @property
-    def is_unanswered(self) -> bool:
-        """Whether the call failed, or was cancelled before anything of its answer arrived.
+    def is_stopped(self) -> bool:
+        """Whether the call was cancelled before anything of its answer arrived."""
+        return self.call.is_cancelled and not self.reading.has_output
 
-        Of a cancelled call, a framework may have passed on what it does not report.
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the call failed or was stopped.
+
+        Of a stopped call, a framework may have passed on what it does not report.
         """
-        is_stopped = self.call.is_cancelled and self.call.source != "framework" and not self.reading.has_output
-        return self.is_failed or is_stopped
+        return self.is_failed or (self.is_stopped and self.call.source != "framework")
 
     @property
     def is_pending(self) -> bool:
@@ -118,7 +117,8 @@ class CountedCall:
         span is that of its call, unless the application has observed the call, which it does later. A response has one
         text.
         """
-        if (reading.usage is not None and self.call.has_no_response) or (reading.error and not self.is_broken):
+        may_be_failure = self.is_failed or self.call.is_cut_short  # what was cut short, others may report as a failure
+        if (reading.usage is not None and self.call.has_no_response) or (reading.error and not may_be_failure):
             return False
         if report.source == "span" and self.call.source != "observed" and not report.overlaps(self.call):
             return False

@@ -332,7 +332,7 @@ def _cause_of_estimate(calls: Sequence[CountedCall]) -> str:
     if unfinished:
         if all(call.is_failed for call in unfinished):
             return "failed"
-        if all(call.is_failed or _is_stopped(call) for call in unfinished):
+        if all(call.is_failed or call.is_stopped for call in unfinished):
             return "stopped"
         if all(call.call.is_waiting for call in unfinished):
             return "not waited for"
@@ -345,11 +345,6 @@ def _cause_of_estimate(calls: Sequence[CountedCall]) -> str:
     if any(call.call.is_cut_short for call in streams):
         return "closed"
     return "asked for" if streams else "not sent"
-
-
-def _is_stopped(call: CountedCall) -> bool:
-    """Return whether a call was cancelled before anything of its answer arrived."""
-    return call.call.is_cancelled and not call.reading.has_output
 
 
 def _is_stream_without_usage(call: CountedCall) -> bool:
