@@ -18,7 +18,7 @@ from ._run.options import RunOptions, call_variables, check_arguments, check_on_
 from ._run.response import RunHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
-from ._run.state import RunState, open_run
+from ._run.state import RunState, open_run, run_in
 from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
 from .tracking import Tracking, process, services_of
 
@@ -54,8 +54,8 @@ class Opener:
         """
         if place is not None:
             kwargs.pop(place.name, None)
-        current, scope = get_current(), find_scope(self.tracking)
-        parent = current if isinstance(current, RunState) and current.scope is scope else None
+        scope = find_scope(self.tracking)
+        parent = run_in(scope)
         joined = parent.find_run(self.options.config_key) if parent is not None else None
         variables: Any = self.variables or {}
         if callable(variables):

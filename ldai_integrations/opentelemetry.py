@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ._extras import needs_extra
-from ._run.context import get_current
+from ._run.current import get_open_run
 from ._run.failures import is_stop, may_be_billed_as
 from ._run.state import RunState
 from .usage import read_span
@@ -105,8 +105,8 @@ class UsageSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's name
         """Remember in which run a span starts."""
-        run = get_current()
-        if not isinstance(run, RunState) or run.finished:
+        run = get_open_run()
+        if run is None:
             return
         with run.services.diagnostics.guard("span", run.config_key):
             scope = span.instrumentation_scope

@@ -12,7 +12,7 @@ from .._diagnostics import Diagnostics
 from .._launchdarkly.configs import Configs
 from .._options import options_of
 from ..settings import Settings
-from .context import Bound, RequestScope, Services, get_current
+from .context import RequestScope, Services, get_current
 from .lifetime import Start
 from .open_runs import CallOutside, note_in_open_runs
 from .options import NO_RUN, RunOptions
@@ -70,15 +70,19 @@ def current_run() -> Run:
     return run_of(run)
 
 
-def note_call_outside(current: Bound | None) -> CallOutside | None:
-    """Note a provider call that belongs to no open run.
+def get_open_run() -> RunState | None:
+    """Return the run that is in progress here; ``None`` outside of any run, and after the end of the run."""
+    run = get_current()
+    return run if isinstance(run, RunState) and not run.finished else None
 
-    Args:
-        current: What is bound where the call is made.
+
+def note_call_outside() -> CallOutside | None:
+    """Note a provider call that is made here, and that belongs to no open run.
 
     Returns:
         The call, if it may have been one of a run.
     """
+    current = get_current()
     if current is not None and current.services.is_idle:
         return None
     call = CallOutside()

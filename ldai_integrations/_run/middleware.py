@@ -23,7 +23,7 @@ from ..visitors import Visitor, Visitors
 from .background import call_off_loop
 from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, call_variables, check_ld_context, check_takes_request, check_variables
-from .state import RunState, open_run
+from .state import RunState, open_run, run_in
 from .vote_token import VoteToken
 from .web import method_of, path_of
 
@@ -112,8 +112,7 @@ class RequestTracking:
         diagnostics = self.services.diagnostics
         with diagnostics.guard("config_key", key, is_private=True):
             options = self._options if key == self._options.config_key else replace(self._options, config_key=key)
-            current = get_current()
-            parent = current if isinstance(current, RunState) and current.scope is scope else None
+            parent = run_in(scope)
             if parent is not None and parent.find_run(key) is not None:
                 return None
             if not options.counts_without_call and method_of(request) not in ("GET", "HEAD"):

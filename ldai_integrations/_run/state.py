@@ -20,7 +20,7 @@ from .._launchdarkly.configs import AIConfig
 from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
-from .context import RequestScope, Services, bind, outside, unbind
+from .context import RequestScope, Services, bind, get_current, outside, unbind
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
 from .open_runs import CallOutside
@@ -484,6 +484,12 @@ class RunState:
             return
         with self.services.diagnostics.guard("judge_config", self.config_key):
             self.judge_keys = self.services.judges.draw(config)
+
+
+def run_in(scope: RequestScope) -> RunState | None:
+    """Return the run that is in progress here, if it belongs to a scope."""
+    current = get_current()
+    return current if isinstance(current, RunState) and current.scope is scope else None
 
 
 def open_run(

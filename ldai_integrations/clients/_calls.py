@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from .._run.context import get_current
 from .._run.current import note_call_outside
 from .._run.ledger import ProviderCall
 from .._run.observe import observe
@@ -26,17 +25,11 @@ ASKING = {"stream_options": {"include_usage": True}}
 _ABSENT = ("Omit", "NotGiven", "Unset", "ellipsis")
 
 
-def run_of_call() -> RunState | None:
-    """Return the open run that a call belongs to."""
-    run = get_current()
-    return run if isinstance(run, RunState) and not run.finished else None
-
-
 def call_outside_run(
     kind: CallKind, method: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> object:
     """Call a provider's method outside of any open run, and return what it returns."""
-    call = note_call_outside(get_current()) if not kind.looks_up else None
+    call = note_call_outside() if not kind.looks_up else None
     response = method(*args, **kwargs)
     if call is None:
         return response

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._run.context import get_current
-from .._run.current import note_call_outside
+from .._run.current import get_open_run, note_call_outside
 from .._run.observe import observe_events
 from .._run.observer import Observer
 from .._run.proxy import Proxy
 from .._run.request import ProviderRequest
-from ._calls import run_of_call
 from ._providers import CallKind
 
 _TRANSCRIPTION = CallKind("audio")
@@ -66,7 +64,7 @@ class _Connection(_WithMethods):
     def __init__(self, inner: object, kind: CallKind) -> None:
         super().__init__(inner)
         self._self_kind = kind
-        self._self_run = run_of_call()
+        self._self_run = get_open_run()
         self._self_open: dict[str, Observer] = {}
         self._self_lanes: dict[str, str] = {}
 
@@ -111,9 +109,9 @@ class _Connection(_WithMethods):
         return response_id
 
     def _self_begin(self, key: str, kind: CallKind) -> None:
-        run = run_of_call() or self._self_run
+        run = get_open_run() or self._self_run
         if run is None or run.finished:
-            note_call_outside(get_current())
+            note_call_outside()
         else:
             call = run.ledger.begin("client", ProviderRequest(kind.api, {}))
             self._self_open[key] = observe_events(run, call)

@@ -10,10 +10,11 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
+from .._run.current import get_open_run
 from .._run.proxy import Proxy
 from .._run.rest import read_rests
 from ..providers._servers import server_owner
-from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run, run_of_call
+from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run
 from ._connections import ConnectionManager
 from ._providers import RAW, Another, CallKind, Connect, Part, Post, Through, Tree
 
@@ -79,7 +80,7 @@ class _WrappedManager(Wrapped):
         return self._self_entered(self.__wrapped__.__enter__())
 
     def __exit__(self, *exc_info: object) -> object:
-        run = run_of_call()
+        run = get_open_run()
         if run is not None:  # closing the client closes its streams
             read_rests(run.services, run.ledger)
         return self.__wrapped__.__exit__(*exc_info)
@@ -92,7 +93,7 @@ class _WrappedAsyncManager(Wrapped):
         return self._self_entered(await self.__wrapped__.__aenter__())
 
     async def __aexit__(self, *exc_info: object) -> object:
-        run = run_of_call()
+        run = get_open_run()
         if run is not None:
             await run.settle()
         return await self.__wrapped__.__aexit__(*exc_info)
@@ -140,7 +141,7 @@ class _TrackedMethod(_Method):
     def __call__(self, *args: object, **kwargs: object) -> object:
         kind: CallKind = self._self_part
         method, place = self.__wrapped__, self._self_owner._self_place
-        run = run_of_call()
+        run = get_open_run()
         if run is None:
             return call_outside_run(kind, method, args, kwargs)
         if not place.is_raw and kind.parses and (raw := self._self_raw_method()) is not None:
@@ -171,7 +172,7 @@ class _PostMethod(_Method):
         kind = self._self_part.call_of(args[0] if args else kwargs.get("path"))
         if kind is None:
             return self.__wrapped__(*args, **kwargs)
-        run = run_of_call()
+        run = get_open_run()
         if run is None:
             return call_outside_run(kind, self.__wrapped__, args, kwargs)
         body, options, place = kwargs.get("body"), kwargs.get("options"), self._self_owner._self_place

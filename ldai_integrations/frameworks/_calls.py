@@ -10,8 +10,7 @@ from weakref import WeakValueDictionary
 
 from .._diagnostics import Diagnostics, Guard
 from .._run.body import ItemReader
-from .._run.context import get_current
-from .._run.current import note_call_outside
+from .._run.current import get_open_run, note_call_outside
 from .._run.failures import is_cancellation
 from .._run.ledger import ProviderCall
 from .._run.request import ProviderRequest
@@ -71,9 +70,9 @@ class FrameworkCalls:
         failed = self._open.pop(call_id, None)
         if failed is not None:
             failed.close("repeated")
-        run = get_current()
-        if not isinstance(run, RunState) or run.finished:
-            note_call_outside(run)
+        run = get_open_run()
+        if run is None:
+            note_call_outside()
         elif self.name in run.services.settings.frameworks:
             begun = _OpenCall(run, self, api, request)
             begun.call.begins_late = begins_late
