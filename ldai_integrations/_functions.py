@@ -179,7 +179,7 @@ def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlac
 
 async def flush_after_run(run: RunState) -> None:
     """Flush after the last run of code without a request, such as a function of a serverless platform."""
-    if run.finished and run.scope.had_runs and not (run.scope.is_request or run.scope.open_runs):
+    if run.scope.had_runs and run.scope.needs_flush:
         await run.services.flushing.aflush_after_request()
 
 

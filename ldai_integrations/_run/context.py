@@ -214,6 +214,11 @@ class RequestScope:
         return self.anonymous
 
     @property
+    def needs_flush(self) -> bool:
+        """Whether to flush now, after a run: no other run is open, and there is no request whose end flushes."""
+        return not (self.is_request or self.open_runs)
+
+    @property
     def scope(self) -> RequestScope:
         """The scope itself, as a run has one."""
         return self

@@ -130,7 +130,7 @@ class GraphRun:
             self._is_reported = True
         with self._services.diagnostics.guard("graph", self.key):
             self._report(nodes)
-        if not (self._scope.is_request or self._scope.open_runs):
+        if self._scope.needs_flush:
             self._services.flushing.flush_after_request()
 
     def _report(self, nodes: list[_Node]) -> None:

@@ -97,7 +97,7 @@ class Reporter:
         if not (self._may_wait(run) and self._flushing.worker.submit(later)):
             self._report(run, ended_at)
         self._open_runs.discard(run)  # not before, because a flush at the end of the process waits for it
-        if not (run.scope.is_request or run.scope.open_runs):
+        if run.scope.needs_flush:
             self._flushing.flush_after_request()
 
     @property
