@@ -69,9 +69,7 @@ class Opener:
         if not scope.services.start.is_over:
             scope.services.start.wait()
         ld_context = scope.context_from(self.ld_context, *args, **kwargs) if self.ld_context is not None else None
-        run = open_run(
-            scope, self.options, variables=variables, ld_context=ld_context, parent=parent, sees_exceptions=True
-        )
+        run = open_run(scope, self.options, variables=variables, ld_context=ld_context, parent=parent)
         return run, not scope.services.is_idle
 
 
@@ -130,7 +128,7 @@ def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> No
     """
     if is_owner:
         run.end(exc)
-    elif not run.sees_exceptions:
+    elif not run.options.sees_exceptions:
         run.fail(exc)
 
 

@@ -82,7 +82,11 @@ class RequestTracking:
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = "given by config_key()" if config_key is None or callable(config_key) else config_key
         self._options = RunOptions(
-            config_key=known, mode=mode, default=default, counts_without_call=callable(config_key)
+            config_key=known,
+            mode=mode,
+            default=default,
+            counts_without_call=callable(config_key),
+            sees_exceptions=False,
         )
         if config_key is None:
             _check_no_run_options(mode=mode, default=default, variables=variables)

@@ -30,6 +30,8 @@ class RunOptions:
         is_error: Called with the result of the handler; returns whether the run is an error.
         counts_without_call: Whether a run without a provider call is reported. A middleware with one key for a whole
             application also serves pages, assets and health checks, which are not generations.
+        sees_exceptions: Whether the code that opens the run sees the exceptions of functions that join it. A middleware
+            may not, because web frameworks make responses of them.
 
     Raises:
         ConfigurationError: If a value cannot work.
@@ -40,6 +42,7 @@ class RunOptions:
     default: AIConfigDefault | None = None
     is_error: Callable[[Any], bool] | None = None
     counts_without_call: bool = True
+    sees_exceptions: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.config_key, str) or not self.config_key.strip():

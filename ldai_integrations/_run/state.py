@@ -43,9 +43,6 @@ class RunState:
     #: Whether the consumer of the output left, and nobody cancelled the run before.
     is_abandoned: bool = False
     is_discarded: bool = False
-    #: Whether the code that opened the run sees the exceptions of functions that join it. A middleware may not, because
-    #: web frameworks make responses of them.
-    sees_exceptions: bool = False
     #: Whether a nested run has reported a provider call or tokens, so that the output may be the answer of that run.
     has_nested_usage: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
@@ -499,7 +496,6 @@ def open_run(
     variables: Mapping[str, object] | Callable[[], Mapping[str, object]],
     ld_context: Context | None = None,
     parent: RunState | None = None,
-    sees_exceptions: bool = False,
 ) -> RunState:
     """Open a run in a request scope. The code that opens a run finishes it, at the latest when the scope closes.
 
@@ -509,7 +505,6 @@ def open_run(
         variables: Values for the prompt, or a function that returns them. Models that it calls are calls of the run.
         ld_context: The LD context, if it is not that of the scope.
         parent: The run around it.
-        sees_exceptions: Whether the code that opens the run sees the exceptions of functions that join it.
     """
     services = scope.services
     known = {} if callable(variables) else variables
@@ -525,7 +520,6 @@ def open_run(
         # then see a state that is not complete.
         ld_context = scope.ld_context
     run = RunState(scope, options, variables=known, ld_context=ld_context, parent=parent)
-    run.sees_exceptions = sees_exceptions
     scope.open_runs.add(run)
     scope.had_runs = True
     if scope.vote_token is not None:
