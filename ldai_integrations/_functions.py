@@ -14,7 +14,7 @@ from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
 from ._run.middleware import remember_decorated
-from ._run.options import RunOptions, call_variables, check_arguments, check_on_disabled
+from ._run.options import RunOptions, check_arguments, check_on_disabled, variables_for
 from ._run.response import RunHooks, follow
 from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
@@ -57,10 +57,7 @@ class Opener:
         scope = find_scope(self.tracking)
         parent = run_in(scope)
         joined = parent.find_run(self.options.config_key) if parent is not None else None
-        variables: Any = self.variables or {}
-        if callable(variables):
-            diagnostics = scope.services.diagnostics
-            variables = functools.partial(call_variables, variables, diagnostics, self.options, args, kwargs)
+        variables = variables_for(self.variables, scope.services.diagnostics, self.options, args, kwargs)
         if joined is not None:
             joined.counts_without_call = True  # the decorator says that this is a generation
             if variables and not (joined.variables or joined.is_resolved):

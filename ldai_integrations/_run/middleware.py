@@ -6,7 +6,6 @@ import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import FunctionType
 from typing import Any
 from weakref import ref
@@ -22,7 +21,7 @@ from ..records import Mode
 from ..visitors import Visitor, Visitors
 from .background import call_off_loop
 from .context import RequestScope, Services, current_scope, get_current
-from .options import RunOptions, call_variables, check_ld_context, check_takes_request, check_variables
+from .options import RunOptions, check_ld_context, check_takes_request, check_variables, variables_for
 from .state import RunState, open_run, run_in
 from .vote_token import VoteToken
 from .web import method_of, path_of
@@ -121,9 +120,7 @@ class RequestTracking:
                 return None
             if not options.counts_without_call and method_of(request) not in ("GET", "HEAD"):
                 self._look_for_calls(key)
-            variables: Any = self._variables or {}
-            if callable(variables):
-                variables = partial(call_variables, variables, diagnostics, options, (request,))
+            variables = variables_for(self._variables, diagnostics, options, (request,))
             run = open_run(scope, options, variables=variables, parent=parent)
             run.path = path_of(request)
             # Not before: calls at the start of an application need no run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -88,12 +89,33 @@ def check_variables(variables: object) -> None:
         raise ConfigurationError(f"variables is {variables!r}; give a mapping, or a callable that returns one")
 
 
-def call_variables(
-    variables: Callable[..., object],
+def variables_for(
+    variables: Mapping[str, object] | Callable[..., Mapping[str, object]] | None,
     diagnostics: Diagnostics,
     options: RunOptions,
     args: tuple[object, ...],
     kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> Mapping[str, object] | Callable[[], Mapping[str, object]]:
+    """Return the values for the prompt of one run, or a function that returns them.
+
+    Args:
+        variables: What the application gave: values, or a function that returns them.
+        diagnostics: Receives a failure of the function.
+        options: The options of the run.
+        args: The positional arguments for the function.
+        kwargs: The keyword arguments for the function.
+    """
+    if callable(variables):
+        return partial(_call_variables, variables, diagnostics, options, args, kwargs)
+    return variables or {}
+
+
+def _call_variables(
+    variables: Callable[..., object],
+    diagnostics: Diagnostics,
+    options: RunOptions,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, Any],
 ) -> Mapping[str, object]:
     """Return the variables that a function gives to one run. There are none if it fails, or returns something else."""
     config_key = options.config_key
