@@ -92,13 +92,11 @@ class ASGITrackingMiddleware:
             scope[SCOPE_KEY] = tracked
             if kind == "http":
                 send = _send_with_headers(tracked, scope, send)
-        run = requests.open_run(tracked, scope) if requests.opens_runs and kind == "http" else None
+        run = requests.open_run(tracked, scope) if kind == "http" else None
         if run is not None:
             exchange = _Exchange(run, receive, send)
             receive, send = exchange.receive, exchange.send
-            token = bind(run)
-        else:
-            token = bind(tracked if is_outermost else innermost(tracked))
+        token = bind(run or innermost(tracked))
         try:
             # An application should return nothing. If it does return something, the server decides about it.
             return await self.app(scope, receive, send)

@@ -75,8 +75,6 @@ class RequestTracking:
         if inspect.iscoroutinefunction(config_key):
             raise ConfigurationError("config_key is a coroutine function; give a plain function")
         self.services = services
-        #: Whether requests are tracked; otherwise only decorated code opens runs.
-        self.opens_runs: bool = config_key is not None
         self._config_key = config_key
         # Created here even for a callable, so that a wrong mode or default shows at start.
         known = "given by config_key()" if config_key is None or callable(config_key) else config_key
@@ -107,8 +105,6 @@ class RequestTracking:
 
     def open_run(self, scope: RequestScope, request: object) -> RunState | None:
         """Open the run of a request, if requests are tracked and no outer middleware has opened it."""
-        if not self.opens_runs:
-            return None
         key = self._key_of(request)
         if key is None:
             return None
@@ -129,7 +125,7 @@ class RequestTracking:
         return None
 
     def _key_of(self, request: object) -> str | None:
-        """Return the key of the AI Config of a request; ``None`` if the request is not a run."""
+        """Return the key of the AI Config of a request; ``None`` if this one is not a run."""
         if not callable(self._config_key):
             return self._config_key
         try:
