@@ -260,9 +260,7 @@ class Observer(StreamHooks):
         call.is_whole = True
         call.read = lambda: reading
         call.end(self._clock())
-        usage = reading.usage if reading is not None else None
-        is_known = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if not is_known or self._run.keeps_texts:
+        if self._run.needs_request(reading):
             chars = len(reading.text) + len(reading.reasoning) if reading is not None else 0
             call.measure = lambda: chars
             self._ledger.keep_request(call)

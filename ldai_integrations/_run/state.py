@@ -20,6 +20,7 @@ from .._launchdarkly.configs import AIConfig
 from ..delivery import exits, forks
 from ..records import RunRecord
 from ..typing import RunCompanion
+from ..usage import Reading
 from .context import RequestScope, Services, bind, get_current, outside, unbind
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
@@ -240,6 +241,12 @@ class RunState:
     def keeps_texts(self) -> bool:
         """Whether a sink wants the texts of this run, or judges were drawn for it."""
         return self.exports_texts or (self.config is not None and bool(self.judge_keys))
+
+    def needs_request(self, reading: Reading | None) -> bool:
+        """Return whether the request of a call with this response is still needed: for an estimate, or for its text."""
+        usage = reading.usage if reading is not None else None
+        is_counted = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
+        return not is_counted or self.keeps_texts
 
     # Measurements
 

@@ -214,8 +214,6 @@ class _OpenCall:
         return reading
 
     def _keep_request(self, reading: Reading | None) -> None:
-        usage = reading.usage if reading is not None else None
-        is_complete = usage is not None and usage.input_tokens is not None and usage.output_tokens is not None
-        if self.request is not None and (not is_complete or self.run.keeps_texts):
+        if self.request is not None and self.run.needs_request(reading):
             self.call.request = self.request()
             self.run.ledger.keep_request(self.call)
