@@ -105,8 +105,13 @@ class HandlerOutput:
 
     def take(self, value: object) -> None:
         """Take the value that a handler returned; it is read when the run is reported."""
-        if self._reader is None and not self._is_text and not self._is_error_page:
+        if self._reader is None and not self._is_text and not self.is_error_page:
             self._value = value
+
+    @property
+    def is_error_page(self) -> bool:
+        """Whether the status is that of an error, so that the output is not that of a model."""
+        return self.status is not None and self.status >= 400
 
     def reading(self) -> Reading | None:
         """Return what the output contains in a provider's format; ``None`` if it has none."""
@@ -174,14 +179,9 @@ class HandlerOutput:
         self.chunks.clear()
         self.room, self._beginning = 0, ""
 
-    @property
-    def _is_error_page(self) -> bool:
-        """Whether the status is that of an error, so that the output is not that of a model."""
-        return self.status is not None and self.status >= 400
-
     def _read(self, item: Any) -> None:
         """Read an item that is not known to be plain text; the first line decides what the output is."""
-        if self._is_error_page:
+        if self.is_error_page:
             return
         if self._reader is None:
             item = self._begin(item)

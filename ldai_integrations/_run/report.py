@@ -199,7 +199,7 @@ class Reporter:
 
 def _may_be_a_page(run: RunState) -> bool:
     """Return whether a finished run may be that of a page, an asset or a refused request, which are not reported."""
-    is_refused = run.error is not None or (run.output.status is not None and run.output.status >= 400)
+    is_refused = run.error is not None or run.output.is_error_page
     return run.is_discarded or ((is_refused or not run.counts_without_call) and not run.ledger)
 
 
