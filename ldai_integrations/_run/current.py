@@ -87,7 +87,7 @@ def note_call_outside() -> CallOutside | None:
         return None
     call = CallOutside()
     if isinstance(current, RunState):
-        current.note_call_outside(call)
+        current.calls_outside.add(call)
         current.note_call_after_end()
         return call
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run

@@ -62,7 +62,7 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
-        run.adopt(response)
+        run.calls_outside.observe(response)
         observer = Observer(run, call)
         observed = observer.take(response)
         if not observer.is_of_events:
@@ -90,7 +90,7 @@ def _note_late(run: RunState, response: object) -> None:
     """Count a response that comes after the end of its run. A wrapped client has counted its own calls."""
     if not (run.services.is_idle or isinstance(response, (str, bytes, BaseException))):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            if not run.adopt(response):
+            if not run.calls_outside.observe(response):
                 run.note_call_after_end()
 
 

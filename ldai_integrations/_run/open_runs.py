@@ -14,6 +14,8 @@ from ..delivery import forks
 from .ledger import refer_to
 
 _POLL_SECONDS = 0.005
+# How many calls outside of any run a run remembers: their responses may still be given to run.observe.
+_MOST_OUTSIDE = 64
 
 
 class CallOutside:
@@ -32,11 +34,42 @@ class CallOutside:
         return self._response is not None and self._response() is response
 
 
+class CallsOutside:
+    """The provider calls that belong to no run and may be those of one run. Thread-safe."""
+
+    __slots__ = ("_calls", "_has_forgotten")
+
+    def __init__(self) -> None:
+        self._calls: list[CallOutside] = []
+        # Whether a call was forgotten that nobody had observed, and that nobody can observe any more.
+        self._has_forgotten = False
+
+    def add(self, call: CallOutside) -> None:
+        """Add a call; forget the oldest one if there are many."""
+        self._calls.append(call)
+        if len(self._calls) > _MOST_OUTSIDE:
+            self._has_forgotten |= not self._calls.pop(0).is_observed
+
+    def observe(self, response: object) -> bool:
+        """Note that the application gives a response to the run; return whether one of the calls returned it."""
+        for call in tuple(self._calls):
+            if call.returned(response):
+                call.is_observed = True
+                return True
+        return False
+
+    @property
+    def has_unobserved(self) -> bool:
+        """Whether the run does not know the response of one of the calls, so that its tokens may be missing."""
+        return self._has_forgotten or any(not call.is_observed for call in tuple(self._calls))
+
+
 class OpenRun(Protocol):
     """A run that is open, for the modules that :class:`~ldai_integrations._run.state.RunState` imports itself."""
 
     config_key: str
     counts_without_call: bool
+    calls_outside: CallsOutside
 
     @property
     def parent(self) -> OpenRun | None:
@@ -49,9 +82,6 @@ class OpenRun(Protocol):
     @property
     def feedback_token(self) -> str:
         """The token for a vote; empty if there is nothing to vote on."""
-
-    def note_call_outside(self, call: CallOutside) -> None:
-        """Note a provider call that belongs to no run."""
 
     def abandon(self) -> None:
         """End a run whose output was not consumed to its end."""
@@ -134,7 +164,7 @@ def note_in_open_runs(call: CallOutside) -> bool:
     """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
     runs = open_runs()
     for run in runs:
-        run.note_call_outside(call)
+        run.calls_outside.add(call)
     if not runs:
         for application in tuple(_all):
             application.note_missed()

@@ -133,7 +133,7 @@ def _ms(seconds: float) -> int:
 
 def _note_calls_outside(run: RunState) -> None:
     """Say once how the calls of other threads become part of their run."""
-    if run.may_miss_calls:
+    if run.calls_outside.has_unobserved:
         run.services.diagnostics.note(
             "call_outside_run",
             "client",
@@ -164,7 +164,7 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
     if own is not None and _is_stored(run, own):
         return "discarded"
     saw_calls = bool(calls) or has_added or "tokens" in stated
-    is_generation = saw_calls or run.may_miss_calls or _is_answer(run, own)
+    is_generation = saw_calls or run.calls_outside.has_unobserved or _is_answer(run, own)
     if not (is_generation or run.counts_without_call or run.error_by_result is not None):
         if own is not None and run.output.is_response:
             _note_no_call(run)

@@ -24,14 +24,11 @@ from ..usage import Reading
 from .context import RequestScope, Services, bind, get_current, outside, unbind
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
-from .open_runs import CallOutside
+from .open_runs import CallsOutside
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
 from .stated import Scores, SdkCalls, Stated
-
-# How many calls outside of any run a run remembers: their responses may still be given to run.observe.
-_MOST_OUTSIDE = 64
 
 
 class RunState:
@@ -98,9 +95,8 @@ class RunState:
         self.output: HandlerOutput = HandlerOutput(services.clock, services.settings.max_body_bytes)
         self.stated: Stated = Stated()
         self.scores: Scores = Scores()
-        # The last calls of wrapped clients that belong to no run, made while this run was open or bound.
-        self._calls_outside: list[CallOutside] = []
-        self._missed_calls = False
+        #: The calls of wrapped clients that belong to no run, made while this run was open or bound.
+        self.calls_outside: CallsOutside = CallsOutside()
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
@@ -265,26 +261,6 @@ class RunState:
             self.config_key,
             consequence,
         )
-
-    @property
-    def may_miss_calls(self) -> bool:
-        """Whether a wrapped client was called outside of any run while this run was open, and nobody observed that."""
-        return self._missed_calls or any(not call.is_observed for call in tuple(self._calls_outside))
-
-    def note_call_outside(self, call: CallOutside) -> None:
-        """Note a call of a wrapped client that belongs to no run."""
-        self._calls_outside.append(call)
-        if len(self._calls_outside) > _MOST_OUTSIDE:
-            # Nobody can observe the forgotten call any more.
-            self._missed_calls |= not self._calls_outside.pop(0).is_observed
-
-    def adopt(self, response: object) -> bool:
-        """Take over the call outside of the run that returned this object; return whether there was one."""
-        for call in tuple(self._calls_outside):
-            if call.returned(response):
-                call.is_observed = True
-                return True
-        return False
 
     def note_call_after_end(self) -> None:
         """Count a provider call after the end of the run."""

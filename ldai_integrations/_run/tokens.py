@@ -125,7 +125,7 @@ def tokens_and_cost(
 def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usage], own: Reading | None) -> bool:
     """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
     if calls:
-        return run.may_miss_calls or any(call.is_unfinished or _is_unknown(call) for call in calls)
+        return run.calls_outside.has_unobserved or any(call.is_unfinished or _is_unknown(call) for call in calls)
     has_begun = run.output.first_token_at is not None or (own is not None and own.is_start)
     is_stream = has_begun and not run.output.is_whole
     if is_stream and own is not None and own.has_usage_so_far:
@@ -206,7 +206,8 @@ def _complete(run: RunState, counted: CountedCall) -> Usage | None:
 
 def _usage_of_output(run: RunState, own: Reading | None, outcome: Outcome) -> Usage | None:
     """Return the usage in the handler's own output, or an estimate from its text."""
-    if run.may_miss_calls or run.has_nested_usage or (run.error is not None and run.output.first_token_at is None):
+    failed_before_output = run.error is not None and run.output.first_token_at is None
+    if run.calls_outside.has_unobserved or run.has_nested_usage or failed_before_output:
         return None
     if not run.config.enabled:  # the output is not that of a model
         return None
