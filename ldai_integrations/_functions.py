@@ -41,19 +41,13 @@ class Opener:
     on_disabled: Callable[..., object] | None
     tracking: Tracking | None
 
-    def open(
-        self, args: tuple[object, ...], kwargs: dict[str, Any], place: RunPlace | None = None
-    ) -> tuple[RunState, bool]:
+    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
         """Return the run of a call, and whether the caller must finish it: a joined run belongs to another caller.
 
         Args:
-            args: The positional arguments of the call.
-            kwargs: The keyword arguments. One for the run is removed: some frameworks, such as Slack's Bolt, look
-                through decorators and fill in every parameter.
-            place: Where the function takes the run.
+            args: The positional arguments of the call, without the run.
+            kwargs: The keyword arguments.
         """
-        if place is not None:
-            kwargs.pop(place.name, None)
         scope = find_scope(self.tracking)
         parent = run_in(scope)
         joined = parent.find_run(self.options.config_key) if parent is not None else None
@@ -94,6 +88,61 @@ def find_scope(tracking: Tracking | None) -> RequestScope:
     return scope if scope is not None and scope.services is services else RequestScope(services)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Handler:
+    """A decorated function.
+
+    Attributes:
+        func: The function.
+        opener: Opens the runs of its calls.
+        place: Where it takes the run; ``None`` if it does not.
+    """
+
+    func: Callable[..., Any]
+    opener: Opener
+    place: RunPlace | None
+
+    def open(self, args: tuple[object, ...], kwargs: dict[str, Any]) -> tuple[RunState, bool]:
+        """Return the run of a call, and whether the caller must finish it.
+
+        An argument for the run is removed: some frameworks, such as Slack's Bolt, look through decorators and fill in
+        every parameter.
+        """
+        if self.place is not None:
+            kwargs.pop(self.place.name, None)
+        return self.opener.open(args, kwargs)
+
+    def call(self, run: RunState, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
+        """Call the function with the run in its place; if the AI Config is disabled, call ``on_disabled``."""
+        place, on_disabled = self.place, self.opener.on_disabled
+        if on_disabled is not None and not run.config.enabled:
+            return on_disabled(*args, **kwargs)
+        if place is None:
+            return self.func(*args, **kwargs)
+        index = place.index
+        if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
+            return self.func(*args[:index], run_of(run), *args[index:], **kwargs)
+        return self.func(*args, **{**kwargs, place.name: run_of(run)})
+
+    def call_generator(
+        self, args: tuple[object, ...], kwargs: dict[str, object], *, is_async: bool = False
+    ) -> tuple[Any, RunState, bool]:
+        """Open a run, and create the generator or call ``on_disabled``; the generator's steps bind the run.
+
+        Returns:
+            The generator, the run, and whether the caller must finish it.
+        """
+        run, is_owner = self.open(args, kwargs)
+        try:
+            steps = self.call(run, args, kwargs)
+            if not hasattr(steps, "__anext__" if is_async else "__next__"):
+                steps = _items_of(steps) if is_async else iter((steps,))
+            return steps, run, is_owner
+        except BaseException as exc:
+            end_after_exception(run, is_owner, exc)
+            raise
+
+
 def track_function(func: Callable[..., object], opener: Opener) -> Callable[..., object]:
     """Return a function of the same kind as ``func``, with its name and signature, that tracks its calls."""
     is_function = inspect.isroutine(func) or isinstance(func, functools.partial)
@@ -108,7 +157,7 @@ def track_function(func: Callable[..., object], opener: Opener) -> Callable[...,
         track = _track_plain
     place = find_place(func)
     remember_decorated(func)
-    wrapper = functools.update_wrapper(track(func, opener, place), func)
+    wrapper = functools.update_wrapper(track(_Handler(func, opener, place)), func)
     signature = set_signature(wrapper, func, place)
     if not hasattr(func, "__wrapped__"):  # a decorator below may fill in parameters, or return what is awaited
         is_awaited = track in (_track_coroutine, _track_async_generator)
@@ -129,12 +178,12 @@ def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> No
         run.fail(exc)
 
 
-def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
+def _track_plain(handler: _Handler) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> object:
-        run, is_owner = opener.open(args, kwargs, place)
+        run, is_owner = handler.open(args, kwargs)
         token = bind(run)
         try:
-            result = _call(func, opener, place, run, args, kwargs)
+            result = handler.call(run, args, kwargs)
         except BaseException as exc:
             end_after_exception(run, is_owner, exc)
             raise
@@ -145,13 +194,13 @@ def _track_plain(func: Callable[..., object], opener: Opener, place: RunPlace | 
     return wrapper
 
 
-def _track_coroutine(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
+def _track_coroutine(handler: _Handler) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        await prepare(opener.tracking)
-        run, is_owner = opener.open(args, kwargs, place)
+        await prepare(handler.opener.tracking)
+        run, is_owner = handler.open(args, kwargs)
         token = bind(run)
         try:
-            result = _call(func, opener, place, run, args, kwargs)
+            result = handler.call(run, args, kwargs)
             if inspect.isawaitable(result):  # on_disabled may be a plain function
                 result = await result
         except BaseException as exc:
@@ -178,9 +227,9 @@ async def flush_after_run(run: RunState) -> None:
         await run.services.flushing.aflush_after_request()
 
 
-def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlace | None) -> Callable[..., object]:
+def _track_generator(handler: _Handler) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> Any:
-        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs)
+        steps, run, is_owner = handler.call_generator(args, kwargs)
         if not is_owner:
             return (yield from steps)
         # What follows is TrackedStream and HandlerOutput.add, written out: their calls would be most of the cost.
@@ -224,12 +273,10 @@ def _track_generator(func: Callable[..., object], opener: Opener, place: RunPlac
     return wrapper
 
 
-def _track_async_generator(
-    func: Callable[..., object], opener: Opener, place: RunPlace | None
-) -> Callable[..., object]:
+def _track_async_generator(handler: _Handler) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
-        await prepare(opener.tracking)
-        steps, run, is_owner = _call_generator(func, opener, place, args, kwargs, is_async=True)
+        await prepare(handler.opener.tracking)
+        steps, run, is_owner = handler.call_generator(args, kwargs, is_async=True)
         hooks = RunHooks(run) if is_owner else StreamHooks(run)
         # What follows is TrackedAsyncStream and HandlerOutput.add, written out for the same reason.
         output, clock = run.output, run.services.clock
@@ -282,43 +329,3 @@ async def _items_of(answer: Any) -> AsyncIterator[object]:
         answer = await answer
     for item in answer if hasattr(answer, "__next__") else (answer,):
         yield item
-
-
-def _call_generator(
-    func: Callable[..., object],
-    opener: Opener,
-    place: RunPlace | None,
-    args: tuple[object, ...],
-    kwargs: dict[str, object],
-    *,
-    is_async: bool = False,
-) -> tuple[Any, RunState, bool]:
-    """Create the generator of a handler, or call ``on_disabled``; the run is bound in the generator's steps only."""
-    run, is_owner = opener.open(args, kwargs, place)
-    try:
-        steps = _call(func, opener, place, run, args, kwargs)
-        if not hasattr(steps, "__anext__" if is_async else "__next__"):
-            steps = _items_of(steps) if is_async else iter((steps,))
-        return steps, run, is_owner
-    except BaseException as exc:
-        end_after_exception(run, is_owner, exc)
-        raise
-
-
-def _call(
-    func: Callable[..., Any],
-    opener: Opener,
-    place: RunPlace | None,
-    run: RunState,
-    args: tuple[object, ...],
-    kwargs: dict[str, object],
-) -> Any:
-    """Call ``func`` with the run in its place; for a disabled AI Config, call ``on_disabled`` as the caller did."""
-    if opener.on_disabled is not None and not run.config.enabled:
-        return opener.on_disabled(*args, **kwargs)
-    if place is None:
-        return func(*args, **kwargs)
-    index = place.index
-    if index is not None and len(args) >= index:  # the caller's arguments belong to the other parameters
-        return func(*args[:index], run_of(run), *args[index:], **kwargs)
-    return func(*args, **{**kwargs, place.name: run_of(run)})
