@@ -153,6 +153,7 @@ class ProviderCall:
             has_begun: The provider had accepted the request and begun its answer.
         """
         self.error = self.error or type(exc).__name__
+        self.is_stream = self.is_stream and has_begun  # otherwise, the request itself failed
         self.is_refusal = self.source == "framework" and is_refusal(exc)
         if self.ended_at is None:
             is_lost = self.source == "framework" and is_of_parsing(exc)  # the framework got the answer

@@ -174,7 +174,6 @@ class Observer(StreamHooks):
         else:
             self._ledger.remember_failure(exc)
             has_begun = self._has_begun or self._call.has_item
-            self._call.is_stream = self._call.is_stream and has_begun  # otherwise, the request itself failed
             self._call.fail(exc, self._clock(), has_begun=has_begun)
 
     def on_left(self, exc: BaseException | None) -> None:
@@ -192,7 +191,6 @@ class Observer(StreamHooks):
 
     def on_enter_failed(self, exc: BaseException) -> None:
         """Note that the request failed, which starts when the manager is entered."""
-        self._call.is_stream = False
         note_failure(self._run, self._call, exc)
 
     def read_rest(self) -> None:
