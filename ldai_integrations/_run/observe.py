@@ -63,11 +63,7 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
             run.ledger.withdraw(call)
             return response
         run.calls_outside.observe(response)
-        observer = Observer(run, call)
-        observed = observer.take(response)
-        if not observer.is_of_events:
-            run.ledger.remember(observed)
-        return observed
+        return Observer(run, call).take(response)
     except Exception as exc:
         run.ledger.withdraw(call)
         run.services.diagnostics.failed("observe", run.config_key, exc)

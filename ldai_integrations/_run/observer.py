@@ -83,13 +83,19 @@ class Observer(StreamHooks):
         self._tier = ""
         #: The provider's stream, if the response is one.
         self.stream: object = None
-        #: Whether the response is an event of a stream whose events are observed one by one.
-        self.is_of_events: bool = False
+        # Whether the response is an event of a stream whose events are observed one by one.
+        self._is_event = False
 
     def take(self, response: object) -> object:
-        """Attach a reader to a response; return what the caller gets."""
-        self._call.form = response.__class__
-        if is_model(response.__class__):  # type: ignore[arg-type]  # mypy: a class may be unhashable
+        """Read a response, now or while it passes; return what the caller gets, and remember it."""
+        observed = self._take(response)
+        if not self._is_event:  # there may be many, and dicts would be kept alive
+            self._ledger.remember(observed)
+        return observed
+
+    def _take(self, response: object) -> object:
+        kind = self._call.form = response.__class__
+        if is_model(kind):  # type: ignore[arg-type]  # mypy: a class may be unhashable
             self._take_whole(response)
             return response
         if isinstance(response, dict):
@@ -100,10 +106,10 @@ class Observer(StreamHooks):
         if raw is not None:
             self._take_http(raw)
             return response
-        kind, http = response.__class__, getattr(response, "response", None)
         if is_unreadable_response(kind):
             self._take_unreadable(response)
             return response
+        http = getattr(response, "response", None)
         if is_stream(kind) and not (may_be_whole(kind) and is_finished(response)):
             if is_http_response(http):
                 if self._ledger.knows(http):  # parsed from a raw response that is being read
@@ -185,9 +191,7 @@ class Observer(StreamHooks):
         if self._ledger.knows(entered):
             return entered
         self._has_begun = True
-        observed = self.take(entered)
-        self._ledger.remember(observed)
-        return observed
+        return self.take(entered)
 
     def on_enter_failed(self, exc: BaseException) -> None:
         """Note that the request failed, which starts when the manager is entered."""
@@ -242,8 +246,8 @@ class Observer(StreamHooks):
             self._note_unknown(response)
             return
         if call.source == "observed" and reading is not None and type(response) is not list:
-            self.is_of_events = self._take_event(response, reading)
-        if not self.is_of_events:
+            self._is_event = self._take_event(response, reading)
+        if not self._is_event:
             self._take_reading(reading)
 
     def take_text(self, text: str | bytes, reading: Reading, *, is_line: bool) -> None:
