@@ -35,12 +35,12 @@ _OBSERVED = (
     "If it has the format of OpenAI's chat completions, ask for it, unless the call has done so, with "
     f"{_OF_CALL} in the call."
 )
-_CUT_OFF = (
-    "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a lower "
-    "bound. The server, or a proxy before it, broke it off: look at its log."
-)
 # What is said about an estimate, by its cause.
 _TEXTS = {
+    "no call": "No provider's usage was seen in a run of %r, so its tokens are estimated from the handler's output. "
+    "Wrap the provider's client with wrap_client(), or give the response to run.observe(). If the answer came from a "
+    "cache, call run.discard().",
+    "not in the output": "A provider's stream in a run of %r has no usage, so its tokens are estimated. " + _OBSERVED,
     "failed": "A provider call in a run of %r failed after its request was sent, and the provider may bill it. So the "
     "tokens are an estimate and a lower bound. If it timed out, give the client a longer timeout. If the connection "
     "broke, look at the log of the server. If the answer could not be read, its exception says why.",
@@ -49,7 +49,8 @@ _TEXTS = {
     "its task group failed, catch the exception in that task.",
     "not waited for": "A provider's answer had not arrived when a run of %r ended, so its tokens are an estimate and a "
     "lower bound. Wait for the call in the run, for example with asyncio.TaskGroup or gather(return_exceptions=True).",
-    "cut off": _CUT_OFF,
+    "cut off": "A provider's stream in a run of %r ended without a finish reason, so its tokens are an estimate and a "
+    "lower bound. The server, or a proxy before it, broke it off: look at its log.",
     "not read to its end": "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate "
     "and a lower bound. Read streams until their finish reason. If the client raises an exception before, because it "
     "validates the answer with text_format= or output_format=, validate the answer yourself after the stream.",
@@ -117,8 +118,8 @@ def tokens_and_cost(
     # A report that repeats the provider's counts must not hide what else is known, such as cached tokens.
     if stated is not None and (usage is None or _counts_of(stated) != _counts_of(usage)):
         usage, priced = stated, [PricedCall(stated)]
-    if calls and usage is not None and usage.estimated and outcome != "cancelled" and "tokens" not in run.stated.events:
-        _note_estimate(run, calls)
+    if calls and usage is not None and usage.estimated:
+        _explain_estimate(run, calls, outcome)
     return usage, _cost(run, priced, usage, costs, is_partial=is_partial)
 
 
@@ -218,20 +219,13 @@ def _usage_of_output(run: RunState, own: Reading | None, outcome: Outcome) -> Us
     tokens = run.output.estimate(run.model) if usage.output_tokens is None and not is_error else None
     if tokens is not None:
         usage = usage.filled_from(Usage(output_tokens=tokens))
-        cause = "no call"
-        text = (
-            "No provider's usage was seen in a run of %r, so its tokens are estimated from the handler's output. Wrap "
-            "the provider's client with wrap_client(), or give the response to run.observe(). If the answer came from "
-            "a cache, call run.discard()."
-        )
-        if own is not None and not run.output.is_whole:
-            cause = "not in the output"
-            text = f"A provider's stream in a run of %r has no usage, so its tokens are estimated. {_OBSERVED}"
-            if not own.finish_reasons:
-                cause, text = "cut off", f"{_CUT_OFF} If neither did, the handler did not pass on the rest."
-        # The tokens that the application states replace the estimate.
-        if outcome != "cancelled" and "tokens" not in run.stated.events:
-            run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+        if own is None or run.output.is_whole:
+            _note_estimate(run, outcome, "no call", _TEXTS["no call"])
+        elif own.finish_reasons:
+            _note_estimate(run, outcome, "not in the output", _TEXTS["not in the output"])
+        else:
+            more = "If neither did, the handler did not pass on the rest."
+            _note_estimate(run, outcome, "cut off", f"{_TEXTS['cut off']} {more}")
     return None if usage == Usage() else usage
 
 
@@ -314,8 +308,17 @@ def _cost(
     return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
 
 
-def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
-    """Say once for each AI Config and cause how its tokens become exact."""
+def _note_estimate(run: RunState, outcome: Outcome, cause: str, text: str) -> None:
+    """Say once for each AI Config and cause how its tokens become exact.
+
+    Of a cancelled run, they cannot. Tokens that the application states replace the estimate.
+    """
+    if outcome != "cancelled" and "tokens" not in run.stated.events:
+        run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+
+
+def _explain_estimate(run: RunState, calls: Sequence[CountedCall], outcome: Outcome) -> None:
+    """Say how the tokens of provider calls become exact."""
     calls = [call for call in calls if not call.call.is_too_long]  # which the log has named
     if not calls:
         return
@@ -324,7 +327,7 @@ def _note_estimate(run: RunState, calls: Sequence[CountedCall]) -> None:
     if cause == "not asked for":
         source = next(call.call.source for call in calls if _is_not_asked_for(call))
         cause, text = f"{cause} by {source}", f"{text} {_TO_ASK.get(source, _OBSERVED)}"
-    run.services.diagnostics.note("estimated", f"{run.config_key}: {cause}", text, run.config_key)
+    _note_estimate(run, outcome, cause, text)
 
 
 def _cause_of_estimate(calls: Sequence[CountedCall]) -> str:
