@@ -19,14 +19,12 @@ class VoteToken:
     several such runs, it belongs to the last one.
     """
 
-    __slots__ = ("_feedback", "_run", "_tail", "has_begun", "streams")
+    __slots__ = ("_feedback", "_run", "_tail", "streams")
 
     def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
         self._run: OpenRun | None = None
         self._tail: bytes | str = b""
-        #: Whether the head of the response is known.
-        self.has_begun: bool = False
         #: Whether an event is added to the body.
         self.streams: bool = False
 
@@ -58,7 +56,6 @@ class VoteToken:
             headers: The headers by their names in lower case.
             head: Whether the method of the request is HEAD, so that no body follows.
         """
-        self.has_begun = True
         good = status is None or 200 <= status < 300
         encoded = (headers.get("content-encoding") or "identity") != "identity"
         media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
