@@ -320,7 +320,11 @@ class RunState:
             if data.get("runId") not in self._other_ids:
                 return data  # it is about an earlier run
         else:
-            self._take_identity(ld_context, data, of_newer_sdk=of_newer_sdk)
+            is_first_of_newer = of_newer_sdk and self.sdk_calls is None
+            if is_first_of_newer:
+                self.sdk_calls = SdkCalls(self.ledger)
+            if self._sdk_tracker is None or is_first_of_newer:
+                self._take_identity(ld_context, data)
             if of_newer_sdk and self.sdk_calls is not None and self.sdk_calls.take_event(event_name, data, value):
                 self._other_ids.add(data.get("runId"))
                 return None
@@ -331,16 +335,13 @@ class RunState:
         self._other_ids.add(data.get("runId"))
         return {**data, "runId": self.id}
 
-    def _take_identity(self, ld_context: Context, data: Mapping[str, Any], *, of_newer_sdk: bool) -> None:
-        """Take the run id, the variation, the model and the LD context of the first of LaunchDarkly's trackers.
+    def _take_identity(self, ld_context: Context, data: Mapping[str, Any]) -> None:
+        """Take the run id, the variation, the model and the LD context of one of LaunchDarkly's trackers.
 
         An id that somebody has asked for before stays. The newer SDK evaluates AI Configs itself, maybe for another LD
         context.
         """
-        is_known = self._sdk_tracker is not None and (self.sdk_calls is not None or not of_newer_sdk)
-        if of_newer_sdk and self.sdk_calls is None:
-            self.sdk_calls = SdkCalls(self.ledger)
-        if is_known or not isinstance(data.get("runId"), str) or "variationKey" not in data:
+        if not isinstance(data.get("runId"), str) or "variationKey" not in data:
             return
         run_id = self.id if self._sdk_tracker is not None else data["runId"]
         self.ld_client.remember_run(run_id)
