@@ -379,8 +379,13 @@ class RunState:
 
     # The end
 
+    def read_rest(self) -> None:
+        """Read what providers still send in streams that the handler has left. On an event loop, nothing is read."""
+        if self.ledger.has_rest:
+            read_rests(self.services, self.ledger)
+
     async def settle(self, exc: BaseException | None = None) -> None:
-        """Read what providers still send in streams that the handler has left, before the run ends.
+        """Read what providers still send, as :meth:`read_rest` does, without blocking the event loop.
 
         Args:
             exc: The exception that ends the run. Nobody waits after a cancellation.
@@ -408,7 +413,7 @@ class RunState:
         if exc is not None:
             self.fail(exc)
         ended_at = self.services.clock() - self._settling_seconds
-        self._read_rest()
+        self.read_rest()
         exits.begin_report()
         try:
             self._finish(ended_at)
@@ -420,7 +425,7 @@ class RunState:
         if not self.finished:
             last = self.output.last_item_at
             ended_at = last if last is not None else self.services.clock()
-            self._read_rest()
+            self.read_rest()
             self._finish(ended_at, is_abandoned=True)
 
     def end_from_finalizer(self, *, is_complete: bool = False) -> None:
@@ -433,10 +438,6 @@ class RunState:
         self.ledger.release()
         self.output.release()
         self.prompt, self.error, self.public = None, None, None
-
-    def _read_rest(self) -> None:
-        if self.ledger.has_rest:
-            read_rests(self.services, self.ledger)
 
     def _finish(self, ended_at: float, *, is_abandoned: bool = False) -> None:
         with self._lock:

@@ -12,7 +12,6 @@ from typing import Any
 
 from .._run.current import get_open_run
 from .._run.proxy import Proxy
-from .._run.rest import read_rests
 from ..providers._servers import server_owner
 from ._calls import ASKING, IncludeUsage, asks_for_usage, call_and_parse, call_model, call_outside_run
 from ._connections import ConnectionManager
@@ -82,7 +81,7 @@ class _WrappedManager(Wrapped):
     def __exit__(self, *exc_info: object) -> object:
         run = get_open_run()
         if run is not None:  # closing the client closes its streams
-            read_rests(run.services, run.ledger)
+            run.read_rest()
         return self.__wrapped__.__exit__(*exc_info)
 
 
