@@ -66,9 +66,9 @@ class ProviderCall:
         is_lookup: Whether it asks for a response that another call has started.
         hides_usage: Whether the caller must not see the usage chunk at the end of an OpenAI stream, because the library
             has asked for it.
-        is_cut_short: Whether the provider may go on after what has arrived, and bill it. The consumer stopped waiting,
-            or the call failed after its request was sent.
-        is_cancelled: Whether its consumer was cancelled before the end, and did not leave a stream by itself.
+        is_cut_short: Whether the provider may go on after what has arrived, and bill that: the consumer has stopped
+            waiting, or the call failed after its request was sent.
+        is_cancelled: Whether it was cut short because its consumer was cancelled, and did not leave by itself.
         is_refusal: Whether a framework may have got the answer, and failed because of what it says.
         form: The class of the response: an object of a provider's library, a dict, a stream.
         is_stream: Whether the response is read event by event.

@@ -24,6 +24,10 @@ _awaited: deque[str] = deque(maxlen=1_000)
 class CountedCall:
     """A provider call that counts, with everything that its sources reported about it.
 
+    Its answer failed (``is_failed``), was stopped before it began (``is_stopped``), had not begun when the run ended
+    (``is_pending``), or has arrived, at least in part. In each case, ``is_unfinished`` says whether the provider may
+    bill more than is known.
+
     Attributes:
         call: The report of the most trusted source.
         reading: What is known about the response.
@@ -117,8 +121,9 @@ class CountedCall:
         span is that of its call, unless the application has observed the call, which it does later. A response has one
         text.
         """
-        may_be_failure = self.is_failed or self.call.is_cut_short  # what was cut short, others may report as a failure
-        if (reading.usage is not None and self.call.has_no_response) or (reading.error and not may_be_failure):
+        if reading.usage is not None and self.call.has_no_response:
+            return False
+        if reading.error and not (self.is_failed or self.call.is_cut_short):  # which others may report as a failure
             return False
         if report.source == "span" and self.call.source != "observed" and not report.overlaps(self.call):
             return False
@@ -128,9 +133,12 @@ class CountedCall:
         """Return whether a report is about this response, although its source has reported it before.
 
         A handler may observe a stream and then the message that was put together from it, or an object and then its
-        dict. Two reports of one source in the same form are two calls, whatever their ids, unless a more trusted source
-        has seen only one, or they are whole responses with the same usage: some servers give each response the same id.
-        Without ids, one report in each form is about one call if their texts, models and tokens are the same.
+        dict. So a report in another form is a repetition if it has the same id. Without ids to compare, it is one if
+        text, model and tokens are the same.
+
+        A report in the same form is another call, even with the same id: some servers give each response the same one.
+        It is a repetition only if a more trusted source has seen the call, or if both are whole responses with the same
+        usage.
         """
         source = _reporter_of(report)
         forms = self._forms.get(source, [report.form])
@@ -146,8 +154,9 @@ class CountedCall:
     def may_lack_figures_of(self, report: ProviderCall, reading: Reading) -> bool:
         """Return whether a report without an id may have the figures that are missing here.
 
-        A response that the application observes with its usage is another one: this call would have seen the usage. But
-        a framework may have dropped it, if the application observed the response while the framework waited for it.
+        A response that the application observes with its usage is usually that of another call, because this one would
+        have seen the usage. But a framework may have dropped it. Then the application observed the response while the
+        framework waited for it.
         """
         if self.reading.usage is not None or self.is_failed != bool(report.error or reading.error):
             return False

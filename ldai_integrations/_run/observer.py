@@ -160,8 +160,8 @@ class Observer(StreamHooks):
     def waiting_share(self, worker: object) -> float:
         """Return for which share of the longest wait another thread or task than this one may still read on.
 
-        It is 0 if nobody reads the stream. A loop that was left drops its iterator, unless that is the stream itself,
-        which does not show whether somebody reads it: then it is one half.
+        It is 0 if nobody does: a loop that was left has dropped its iterator. It is one half if the stream is its own
+        iterator, which does not show whether a loop was left. Otherwise, it is 1.
         """
         iterator = self.iterator() if self.iterator is not None else None
         is_over = isinstance(self._worker, asyncio.Task) and self._worker.done()

@@ -28,8 +28,9 @@ def build_record(run: RunState, calls: Sequence[CountedCall], ended_at: float, c
     added = added_usages(run)
     # Spans without tokens say that a model was called, and the output says what it answered.
     seen = [] if _are_spans_without_tokens(calls) else calls
-    own = run.output.reading() if not seen and not added else None
+    own = None
     if not seen and not added:
+        own = run.output.reading()
         note_unread(run)
     _note_calls_outside(run)
     outcome = outcome_of(run, calls, own, has_added=bool(added))
