@@ -128,15 +128,19 @@ def _send(
     return observe(run, response, call)
 
 
-def asks_for_usage(kwargs: Mapping[str, object], client: object, include_usage: IncludeUsage) -> bool:
+def asks_for_usage(
+    kind: CallKind, arguments: Mapping[str, object], client: object, include_usage: IncludeUsage
+) -> bool:
     """Return whether to ask for the usage of a stream.
 
     A caller who says anything about ``stream_options`` decides alone. Servers other than OpenAI's and Azure's may
     refuse the option, so that only ``include_usage="always"`` asks them.
     """
-    if not include_usage or kwargs.get("stream") is not True or is_given(kwargs.get("stream_options", ...)):
+    if not (kind.has_usage_option and include_usage):
         return False
-    return leaves_usage_open(kwargs) and (include_usage == "always" or has_newer_options(client))
+    if arguments.get("stream") is not True or is_given(arguments.get("stream_options", ...)):
+        return False
+    return leaves_usage_open(arguments) and (include_usage == "always" or has_newer_options(client))
 
 
 def is_given(argument: object) -> bool:

@@ -145,7 +145,7 @@ class _TrackedMethod(_Method):
             return call_outside_run(kind, method, args, kwargs)
         if not place.is_raw and kind.parses and (raw := self._self_raw_method()) is not None:
             return call_and_parse(run, kind, raw, args, kwargs)
-        hides_usage = kind.has_usage_option and asks_for_usage(kwargs, place.client, place.include_usage)
+        hides_usage = asks_for_usage(kind, kwargs, place.client, place.include_usage)
         if hides_usage:
             kwargs = {**kwargs, **ASKING}
         return call_model(run, kind, method, args, kwargs, hides_usage=hides_usage)
@@ -177,9 +177,8 @@ class _PostMethod(_Method):
         body, options, place = kwargs.get("body"), kwargs.get("options"), self._self_owner._self_place
         arguments = body if isinstance(body, Mapping) else {}
         extra = options.get("extra_json") if isinstance(options, Mapping) else None
-        hides_usage = kind.has_usage_option and asks_for_usage(
-            {**arguments, "extra_body": extra}, place.client, place.include_usage
-        )
+        asked = {**arguments, "extra_body": extra}
+        hides_usage = asks_for_usage(kind, asked, place.client, place.include_usage)
         if hides_usage:
             kwargs = {**kwargs, "body": {**arguments, **ASKING}}
         return call_model(run, kind, self.__wrapped__, args, kwargs, arguments=arguments, hides_usage=hides_usage)
