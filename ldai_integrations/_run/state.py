@@ -100,7 +100,7 @@ class RunState:
         # The ids of other trackers that report about this run.
         self._other_ids: set[object] = set()
         self._ld_context = ld_context
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler or a finalizer may use the run
 
     # The AI Config
 
@@ -159,15 +159,14 @@ class RunState:
     def sdk_tracker(self) -> LDAIConfigTracker:
         """The AI SDK's tracker, created once."""
         if self._sdk_tracker is None:
-            config, parent_id = self.config, self.parent_run_id
+            tracker, parent_id = self.config.create_tracker(), self.parent_run_id
+            identity = TrackerIdentity.of(tracker)
+            if self.graph_key or parent_id:
+                tracker = self._make_tracker(identity, {"parentRunId": parent_id})
             with self._lock:
-                if self._sdk_tracker is None:
-                    tracker = config.create_tracker()
-                    self._identity = TrackerIdentity.of(tracker)
-                    if self.graph_key or parent_id:
-                        tracker = self._make_tracker(self._identity, {"parentRunId": parent_id})
-                    self.ld_client.remember_run(self._identity.run_id)
-                    self._sdk_tracker = tracker
+                if self._sdk_tracker is None:  # another thread, or a signal handler, may have been faster
+                    self._sdk_tracker, self._identity = tracker, identity
+                    self.ld_client.remember_run(identity.run_id)
         return self._sdk_tracker
 
     @property

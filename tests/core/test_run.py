@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import uuid
 import weakref
 from typing import Any, cast
 
@@ -335,3 +336,18 @@ def test_usage_adds_up() -> None:
     assert (known.source, estimated.source) == ("provider", "estimate")
     with pytest.raises(TypeError):
         known + 1  # type: ignore[operator]
+
+
+def test_the_id_is_asked_for_while_it_is_made(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that interrupts the making of the id gets the same one, and waits for nothing."""
+    asked: list[str] = []
+
+    def interrupted() -> uuid.UUID:
+        monkeypatch.undo()
+        asked.append(current_run().id)
+        return uuid.uuid4()
+
+    with block(tracking) as run:
+        assert run.config.enabled
+        monkeypatch.setattr(uuid, "uuid4", interrupted)
+        assert [run.id] == asked
