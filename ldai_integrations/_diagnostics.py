@@ -14,6 +14,11 @@ from types import CodeType, FrameType
 
 from ._locks import ForkSafeLock
 
+try:  # 1 µs for all signals: signal.getsignal tries to make an enum of each handler, which takes 80 µs
+    from _signal import getsignal  # type: ignore[import-not-found]
+except ImportError:
+    from signal import getsignal
+
 logger = logging.getLogger("ldai_integrations")
 # These packages call functions of the application, so their lines come first in a traceback.
 _CALLERS = (__name__.partition(".")[0], "ldclient", "ldai")
@@ -169,7 +174,7 @@ def raise_if_from_signal(exc: BaseException) -> None:
     The time limits of Celery (``SoftTimeLimitExceeded``), of RQ and of ``signal.alarm`` are such exceptions. One that
     ``PyThreadState_SetAsyncExc`` sets leaves no trace of its origin and cannot be recognised.
     """
-    handlers = {_code_of(handler) for handler in map(signal.getsignal, _SIGNALS) if callable(handler)}
+    handlers = {_code_of(handler) for handler in map(getsignal, _SIGNALS) if callable(handler)}
     if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__)):
         raise exc
 

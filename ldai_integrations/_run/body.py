@@ -203,10 +203,10 @@ class BodyReader:
                 self._document, self._lines = None, SSEReader()
                 return self._lines.feed(bytes(document))
             self._may_be_lines = has_lines is None
-            if document is data:
-                self._document += data
-            if len(self._document) > self._limit and not (self._may_be_lines and self.is_stream):
+            if len(document) > self._limit and not (self._may_be_lines and self.is_stream):
                 self._document, self.is_too_long = None, self._limit > 0
+            elif document is data:
+                self._document += data
         return False
 
     def _has_lines(self, document: bytes | bytearray, added: int) -> bool | None:
@@ -237,8 +237,8 @@ class ItemReader:
 
     @property
     def size(self) -> int:
-        """How much text has passed, in characters or bytes; 0 if the items are objects."""
-        return self._reader.size if isinstance(self._reader, SSEReader) else 0
+        """How much text has passed: all of it in characters or bytes, or the characters in a provider's objects."""
+        return self._reader.size if self._reader is not None else 0
 
     @property
     def recognised(self) -> bool:

@@ -399,8 +399,7 @@ class Observer(StreamHooks):
         self._reader = reader
         self._call.read = lambda: add_tier(reading(), self._tier)
         self._call.is_stream = not isinstance(reader, BodyReader) or reader.is_stream
-        if not isinstance(reader, StreamReader):
-            self._call.measure = lambda: reader.size
+        self._call.measure = lambda: reader.size
         self._ledger.keep_request(self._call)
 
     def _note_mixed(self) -> None:

@@ -295,6 +295,11 @@ class Draft:
     # The result
 
     @property
+    def size(self) -> int:
+        """How many characters are kept: of text, reasoning and the arguments of tool calls."""
+        return _MOST_TEXT_OF_STREAM - self._left
+
+    @property
     def has_usage(self) -> bool:
         """Whether any call has usage."""
         return any(call.has_usage for call in self._calls)

@@ -161,6 +161,11 @@ class StreamReader:
         """Whether any visible text was read. Reasoning and tool calls are not visible text."""
         return self._draft.has_text
 
+    @property
+    def size(self) -> int:
+        """How many characters of text, reasoning and arguments of tool calls were read, as far as they are kept."""
+        return self._draft.size
+
     def feed(self, event: object) -> bool | None:
         """Read one event: an SDK object, a dict, or a line of Server-Sent Events or NDJSON as text or bytes.
 

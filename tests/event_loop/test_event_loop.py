@@ -8,12 +8,13 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
-from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai
+from ldai_integrations import RunRecord, Settings, Tracking, current_run, track_ai, wrap_client
 from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.judges import JudgeSettings
@@ -66,6 +67,7 @@ BODIES: dict[str, tuple[dict[str, str], list[bytes], bool]] = {
         [gzip(json.dumps(completion(TEXT[: 800 * 1024], usage=USAGE), ensure_ascii=False).encode())],
         True,
     ),
+    "document of 30 MB": (JSON, [b'{"a":"' + TEXT.encode() * 30 + b'"}'], False),
     "text": ({"content-type": "text/plain"}, [TEXT.encode()], False),
     "text of 10 MB": ({"content-type": "text/plain"}, [TEXT.encode() * 10], False),
     "event of 1 MB": (SSE, [chunk(TEXT), LAST], True),
@@ -201,6 +203,61 @@ def test_records_with_receivers(measure: Measure, track: Decorate, records: list
 
     assert measure(handler).longest < MOST
     assert len(records) == 2
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("texts", [["word "] * 20_000, [TEXT]], ids=["20,000 chunks", "chunk of 1 MB"])
+def test_streams_with_receivers(
+    measure: Measure, track: Decorate, records: list[RunRecord], texts: list[str], is_wrapped: bool
+) -> None:
+    """Nor does it for the chunks of a stream, which are objects."""
+    ends: list[float] = []
+
+    async def chunks() -> AsyncIterator[dict[str, Any]]:
+        for text in texts:
+            yield {"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}
+            await asyncio.sleep(0)
+
+    async def create(**_arguments: object) -> AsyncIterator[dict[str, Any]]:
+        return chunks()
+
+    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    create = wrap_client(client).chat.completions.create
+
+    @track
+    async def handler() -> str:
+        async for _chunk in await create(stream=True) if is_wrapped else current_run().observe(chunks()):
+            pass
+        ends.append(time.thread_time())
+        return "done"
+
+    async def main() -> None:
+        await handler()
+        ends.append(time.thread_time())
+
+    measure(main)
+    assert ends[3] - ends[2] < MOST
+    assert len(records) == 2
+
+
+class Broken:
+    """An object whose attributes raise an exception, such as a proxy for something that was closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("closed")
+
+
+def test_attributes_that_raise(measure: Measure, track: Decorate) -> None:
+    """It takes little time to find out whether a signal handler has raised the exception."""
+    response = {**completion("Hi"), "choices": [Broken() for _ in range(25)]}
+
+    @track
+    async def handler() -> str:
+        await asyncio.sleep(0)
+        current_run().observe(response)
+        return "done"
+
+    assert measure(handler).longest < MOST
 
 
 def test_the_first_request_starts_no_thread(tracking: Tracking) -> None:
