@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +78,44 @@ def test_the_line_of_an_exception(client: LDClient, caplog: pytest.LogCaptureFix
     tracking.close()
     line = variables.__code__.co_firstlineno + 1
     assert f"JSONDecodeError at test_diagnostics.py:{line}" in caplog.text
+
+
+class Profile(Mapping[str, object]):
+    """A mapping that looks up what it contains."""
+
+    def __getitem__(self, name: str) -> object:
+        return f"the {name}"
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        raise LookupError("no profile of ada@example.org")
+
+
+class Answer:
+    """A response that is parsed when it is read."""
+
+    @property
+    def http_response(self) -> object:
+        """Fail as pydantic does, which quotes its input."""
+        raise ValueError("input_value='The answer'")
+
+
+def test_the_text_of_an_exception_is_not_logged(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It may name a user, or quote an answer. The line in the application is logged."""
+    tracking = Tracking(client, settings=Settings(flush="never"))
+    with track_ai("chat", tracking=tracking, variables=Profile()) as run:
+        assert not run.config.enabled
+    with track_ai("chat", tracking=tracking) as run:
+        run.observe(Answer())
+        run.discard()
+    tracking.close()
+    assert tracking.stats().diagnostics == {"observe": 1, "resolve": 1}
+    assert re.search(r"could not be resolved \(LookupError at .+:\d+\)", caplog.text)
+    assert re.search(r"observe failed for 'chat' \(ValueError at test_diagnostics.py:\d+\)", caplog.text)
+    assert "ada@example.org" not in caplog.text
+    assert "The answer" not in caplog.text
 
 
 def test_many_subjects_of_one_kind(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from ldai.models import AIAgentConfigDefault, AICompletionConfigDefault, AIJudge
 from ldai.tracker import LDAIConfigTracker
 from ldclient import Context, LDClient
 
-from .._diagnostics import Diagnostics
+from .._diagnostics import Diagnostics, describe, raise_if_from_signal
 from .._version import __version__
 from ..exceptions import ConfigurationError
 from ..records import Mode
@@ -94,13 +94,14 @@ class Configs:
                 config = replace(config, judge_configuration=judges)
             config = self._rendered(config, ld_context, variables)
         except Exception as exc:
+            raise_if_from_signal(exc)
             self._diagnostics.note(
                 "resolve",
                 config_key,
-                "AI Config %r could not be resolved and is served as disabled; "
-                "the traceback below says whether a variable or the AI SDK is at fault.",
+                "AI Config %r could not be resolved (%s) and is served as disabled. Fix that line if it is yours, such "
+                "as one of a mapping in variables=; otherwise report it with the versions of both libraries.",
                 config_key,
-                exc=exc,
+                describe(exc),
             )
             config = self._disabled(config_key, ld_context)
         cache.append((variables, config))
@@ -150,6 +151,7 @@ class Configs:
                 f"{MOST_STEPS:,}",
             )
         except Exception as exc:
+            raise_if_from_signal(exc)
             kind = type(exc).__name__
             self._diagnostics.note(
                 "variables",

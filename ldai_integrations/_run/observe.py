@@ -66,7 +66,7 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
         return Observer(run, call).take(response)
     except Exception as exc:
         run.ledger.withdraw(call)
-        run.services.diagnostics.failed("observe", run.config_key, exc)
+        run.services.diagnostics.failed("observe", run.config_key, exc, is_private=True)
         return response
 
 

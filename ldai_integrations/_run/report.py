@@ -127,7 +127,7 @@ class Reporter:
             _ = run.ld_context
             return True
         except Exception as exc:  # of the application's own values
-            self._diagnostics.failed("report", run.config_key, exc)
+            self._diagnostics.failed("report", run.config_key, exc, is_private=True)
             return False
 
     def _report(self, run: RunState, ended_at: float, *, until: float = 0.0) -> None:
@@ -136,7 +136,7 @@ class Reporter:
             calls = count_calls(run.ledger, run.started_at)
             record = build_record(run, calls, ended_at, run.services.costs if self._has_receivers else None)
         except Exception as exc:
-            self._diagnostics.failed("report", run.config_key, exc)
+            self._diagnostics.failed("report", run.config_key, exc, is_private=True)
             self._drop(run)
             if run.report_node is not None:
                 run.report_node(None)
@@ -221,7 +221,7 @@ def evaluations_of(run: RunState, record: RunRecord, calls: Sequence[CountedCall
     if not judges or not record.enabled or record.outcome != "success":
         return []
     services = run.services
-    with services.diagnostics.guard("judge_text", run.config_key):
+    with services.diagnostics.guard("judge_text", run.config_key, is_private=True):
         question, answer = _question(run), "\n\n".join(_completions_of(run, calls))
         problem = _problem_with_texts(question, answer, services.judges.max_chars)
         if problem is None:

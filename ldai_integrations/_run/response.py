@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from .._diagnostics import describe, raise_if_from_signal
 from .context import bind, unbind
 from .kinds import is_botocore_body, track_body
 from .observe import observe_response
@@ -100,13 +101,15 @@ def follow(run: RunState, result: object, status: int | None = None) -> object:
     run.output.last_item_at = run.services.clock()
     try:
         return _follow(run, result, status)
-    except Exception as exc:  # only the library can raise here: the handler has returned
+    except Exception as exc:  # only the library can raise here, or a signal handler: the handler has returned
+        raise_if_from_signal(exc)
         run.services.diagnostics.note(
             "follow",
             run.config_key,
-            "The result of the handler of %r could not be read to its end; the run ended when the handler returned.",
+            "The result of the handler of %r could not be read to its end (%s); the run ended when the handler "
+            "returned. Fix that line if it is yours, otherwise report it with the versions of both libraries.",
             run.config_key,
-            exc=exc,
+            describe(exc),
         )
         run.end()
         return result

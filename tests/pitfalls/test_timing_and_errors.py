@@ -295,7 +295,7 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch, Tracking], None], str | No
 def test_when_we_fail(
     tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    """The response stays what it was; the failure is logged once, with its traceback, and counted each time."""
+    """The response stays what it was; the failure is logged once, with its place, and counted each time."""
     breaks, trouble = BREAKS[what]
     app = Starlette(
         routes=[Route("/", track_ai(config_key="chat")(lambda request: PlainTextResponse(current_run().id or "?")))]
@@ -311,7 +311,7 @@ def test_when_we_fail(
         assert failures(tracking).keys() == {trouble}
         assert tracking.stats().diagnostics[trouble] % 3 == 0
         assert len(ours) == len({record.getMessage() for record in ours}) > 0
-        assert all(record.exc_info for record in ours)
+        assert all(record.exc_info or "RuntimeError at test_timing_and" in record.getMessage() for record in ours)
 
 
 @pytest.mark.parametrize(
