@@ -100,6 +100,7 @@ def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     path.write_text(first + end, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(path))
+        patch.setattr(certifi, "where", lambda: str(path))  # for httpx with trust_env=False
         yield
 
 
