@@ -20,7 +20,7 @@ from ldai_integrations.wsgi import WSGITrackingMiddleware
 from ..conftest import always_chat
 from ..flags import FLAGS
 
-_GREENLETS = 1_000
+_GREENLETS = 250
 
 
 def _turns() -> Iterator[str]:

@@ -30,7 +30,7 @@ from ..conftest import Decorate, always_chat
 from ..integrations.asgi_calls import acall, http_scope
 from ..integrations.test_wsgi import consume, environ, start_response
 
-_REQUESTS = 1_000
+_REQUESTS = 250
 
 
 def test_an_executor_with_a_copy_of_the_context(track: Decorate, records: list[RunRecord]) -> None:
@@ -107,7 +107,7 @@ def test_one_block_entered_by_many_at_once(tracking: Tracking, records: list[Run
 
 
 def test_tasks_never_see_each_others_run(track: Decorate, records: list[RunRecord]) -> None:
-    """A thousand interleaved tasks, each with its own run throughout."""
+    """Interleaved tasks, each with its own run throughout."""
 
     @track
     async def ask() -> str:
@@ -154,7 +154,7 @@ class OnTheInstance:
 
 
 def test_requests_never_see_each_others_run(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A thousand interleaved requests see a run each, and the check sees a middleware that keeps state on itself."""
+    """Interleaved requests see a run each, and the check sees a middleware that keeps state on itself."""
     app = Starlette(routes=[Route("/", endpoint)])
 
     for integration in (ASGITrackingMiddleware, TrackingMiddleware):
@@ -272,7 +272,7 @@ def _seen_alone(answers: list[list[str]], records: list[RunRecord]) -> None:
 
 @pytest.mark.timeout(200)
 def test_greenlets_never_see_each_others_run() -> None:
-    """Under gevent's patches, a thousand interleaved greenlets have a run each, decorated and below a middleware.
+    """Under gevent's patches, interleaved greenlets have a run each, decorated and below a middleware.
 
     With both of these each has two runs, and sees the same two at each turn.
     """
@@ -285,5 +285,5 @@ def test_greenlets_never_see_each_others_run() -> None:
         check=False,
     )
 
-    told = "decorated 1000 1000 0\nmiddleware 1000 1000 0\nboth 1000 2000 0\n"
+    told = "decorated 250 250 0\nmiddleware 250 250 0\nboth 250 500 0\n"
     assert (done.returncode, done.stdout) == (0, told), done.stderr
