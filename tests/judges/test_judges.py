@@ -214,19 +214,19 @@ def test_a_full_queue(make: Make, events: Events, caplog: pytest.LogCaptureFixtu
     assert sum(thread.name.startswith("ldai-judge") for thread in threading.enumerate()) <= 3
 
 
-@pytest.mark.parametrize("rate", [0, 1, 0.25])
-def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient, rate: float) -> None:
+@pytest.mark.parametrize(("rate", "runs"), [(0, 100), (1, 100), (0.25, 2_000)])
+def test_sampling(make: Make, monkeypatch: pytest.MonkeyPatch, client: LDClient, rate: float, runs: int) -> None:
     """A run is judged with the probability of the judge's sampling rate."""
     monkeypatch.setattr("ldai_integrations.judges._judges.random", random.Random(7))
     tracking = make(lambda _m, _c: SCORED, queue=10_000)
     drawn = 0
-    for _ in range(2_000):
+    for _ in range(runs):
         with track_ai("judged", tracking=tracking) as run:
             object.__setattr__(run_judge(run), "sampling_rate", rate)
             drawn += bool(services_of(tracking).judges.draw(config_of(run)))
             assert run.config is run.config
             run.tracker.track_error()
-    assert drawn == pytest.approx(2_000 * rate, abs=0 if rate in (0, 1) else 80)
+    assert drawn == pytest.approx(runs * rate, abs=0 if rate in (0, 1) else 80)
 
 
 def config_of(run: Any) -> Any:
