@@ -56,7 +56,7 @@ def test_other_methods_are_refused(raw: httpx.Client) -> None:
 def test_requests_of_the_description(server: DevServer, tmp_path: Path) -> None:
     """Requests that schemathesis makes of the description, right and wrong ones, get the answers in it."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--no-color"]
-    command += ["--phases", "fuzzing", "--max-time", "12", "--checks", _CHECKS, "--generation-database", "none"]
+    command += ["--phases", "fuzzing", "--max-time", "6", "--checks", _CHECKS, "--generation-database", "none"]
     command += ["--header", "Authorization: api-token", "--suppress-health-check", "all"]
     command += [word for path in _STREAMS for word in ("--exclude-path", path)]
     command += ["--exclude-method", "PUT"]  # sets faults, which change the answers of other paths; see test_fuzz.py
