@@ -73,76 +73,71 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> py
     return pytester.runpytest_subprocess(*PLUGIN, "-W", "error")
 
 
-def test_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fixture serves the AI Configs of the test or of conftest.py, keeps records, and starts anew in each test."""
-    pytester.makeconftest(
-        """
-        import pytest
-        from ldai_integrations.testing import ai_config
+_CONFIGURED = """
+import pytest
+from ldai_integrations.testing import ai_config
 
-        @pytest.fixture
-        def ldai_configs():
-            return {"chat": ai_config("gpt-4o", variation_key="large")}
-        """
-    )
-    pytester.makepyfile(
-        """
-        import pytest
-        from ldai_integrations import track_ai
-        from ldai_integrations.testing import ai_config
+@pytest.fixture
+def ldai_configs():
+    return {"chat": ai_config("gpt-4o", variation_key="large")}
+"""
+_RUNS = """
+import pytest
+from ldai_integrations import track_ai
+from ldai_integrations.testing import ai_config
 
-        @pytest.mark.parametrize("tokens", [3, 4])
-        def test_a_run(ldai, ldai_clock, tokens):
-            with track_ai("chat") as run:
-                run.add_usage(input_tokens=tokens, output_tokens=1)
-                ldai_clock.advance(250)
-            [record] = ldai.sink.wait()
-            assert (record.variation_key, record.duration_ms, record.usage.input_tokens) == ("large", 250, tokens)
+@pytest.mark.parametrize("tokens", [3, 4])
+def test_a_run(ldai, ldai_clock, tokens):
+    with track_ai("chat") as run:
+        run.add_usage(input_tokens=tokens, output_tokens=1)
+        ldai_clock.advance(250)
+    [record] = ldai.sink.wait()
+    assert (record.variation_key, record.duration_ms, record.usage.input_tokens) == ("large", 250, tokens)
 
-        def test_another_config(ldai):
-            ldai.serve("chat", ai_config(enabled=False))
-            with track_ai("chat") as run:
-                assert not run.config.enabled
-        """
-    )
-    run_pytest(pytester, monkeypatch).assert_outcomes(passed=3)
+def test_another_config(ldai):
+    ldai.serve("chat", ai_config(enabled=False))
+    with track_ai("chat") as run:
+        assert not run.config.enabled
+"""
+_UNCONFIGURED = """
+from ldai_integrations import track_ai
+from ldai_integrations.testing import ai_config
 
+def test_served(ldai):
+    with track_ai("chat") as run:
+        assert not run.config.enabled
+    ldai.serve("chat", ai_config())
+    with track_ai("chat") as run:
+        assert run.config.enabled
+        run.discard()
+"""
+_SETTINGS = """
+import pytest
+from ldai_integrations import Settings
 
-def test_without_configs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ldai_configs, every AI Config is unknown until the test serves one."""
-    pytester.makepyfile(
-        """
-        from ldai_integrations import track_ai
-        from ldai_integrations.testing import ai_config
+@pytest.fixture
+def ldai_settings():
+    return Settings(flush="never", judges=None, cancelled_as="error")
 
-        def test_served(ldai):
-            with track_ai("chat") as run:
-                assert not run.config.enabled
-            ldai.serve("chat", ai_config())
-            with track_ai("chat") as run:
-                assert run.config.enabled
-                run.discard()
-        """
-    )
-    run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
+def test_settings(ldai):
+    assert ldai.tracking.settings.cancelled_as == "error"
+"""
 
 
-def test_settings_of_your_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fixture ldai_settings gives the settings of the fixture ldai."""
-    pytester.makepyfile(
-        """
-        import pytest
-        from ldai_integrations import Settings
+@pytest.mark.timeout(180)
+def test_the_fixtures(tmp_path: Path) -> None:
+    """The fixture serves the AI Configs of the test or of conftest.py, keeps records, and starts anew in each test.
 
-        @pytest.fixture
-        def ldai_settings():
-            return Settings(flush="never", judges=None, cancelled_as="error")
+    Without ldai_configs, every AI Config is unknown until the test serves one. The fixture ldai_settings gives its
+    settings.
+    """
+    (tmp_path / "configured").mkdir()
+    files = {"configured/conftest.py": _CONFIGURED, "configured/test_runs.py": _RUNS}
+    _write(tmp_path, {**files, "test_unconfigured.py": _UNCONFIGURED, "test_settings.py": _SETTINGS})
 
-        def test_settings(ldai):
-            assert ldai.tracking.settings.cancelled_as == "error"
-        """
-    )
-    run_pytest(pytester, monkeypatch).assert_outcomes(passed=1)
+    said = _run_tests(tmp_path, ENVIRONMENT)
+
+    assert said.splitlines()[-1].startswith("5 passed in "), said
 
 
 def test_the_plugin_is_light(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
