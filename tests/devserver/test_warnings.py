@@ -36,8 +36,11 @@ def chat() -> Iterator[DevServer]:
 
 def kinds(server: DevServer) -> list[str]:
     """Return the kinds of the warnings on the page, the newest first."""
-    answer = httpx.get(f"{server.url}/dev/warnings", trust_env=False).json()
-    page = httpx.get(f"{server.url}/dev/monitor", trust_env=False).json()
+    before, page, answer = (
+        httpx.get(f"{server.url}/dev/{path}", trust_env=False).json() for path in ("warnings", "monitor", "warnings")
+    )
+    if before != answer:  # a warning has just arrived; the page may have it or not
+        return kinds(server)
     assert page["warnings"] == answer["warnings"]
     return [warning["kind"] for warning in answer["warnings"]]
 
