@@ -326,8 +326,9 @@ class Observer(StreamHooks):
         """Take an HTTP response whose bytes are read as they pass, now if they are there already."""
         self._ledger.remember(http)
         self._has_begun = http.status_code < 400
-        if not self._has_begun:  # the body of an error may have any format
+        if not self._has_begun:  # the body says what is wrong, in any format
             self._note_refusal(http.status_code)
+            return
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
         if has_body(http):

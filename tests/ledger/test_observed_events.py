@@ -511,6 +511,17 @@ def test_a_refusal_that_cannot_be_read(runs: RecordingSink) -> None:
     assert (record.outcome, record.calls, record.failed_calls) == ("error", 1, 1)
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_a_refusal_has_no_tokens(runs: RecordingSink, content_type: str) -> None:
+    """A request that was refused is not billed, whatever the format of the refusal is."""
+    refusal = httpx.Response(429, headers={"content-type": content_type}, content=b"data: too many requests\n\n")
+    with track_ai(config_key="chat") as run:
+        run.messages(user="Where is my parcel?")
+        run.observe(refusal)
+    record = runs.wait()[0]
+    assert (record.outcome, record.failed_calls, record.usage) == ("error", 1, None)
+
+
 class Lines:
     """The lines of a body, as a library without a class for closing them gives them."""
 
