@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ..usage import Reading
-from .events import CallReader, EventStreams
+from .events import CallReader, EventStreams, find_worker
 from .failures import is_of_parsing, is_refusal, may_be_billed
 from .request import ProviderRequest
 
@@ -229,6 +229,8 @@ class Ledger:
     waits: Waits = field(default_factory=Waits)
     _calls: list[ProviderCall] = field(default_factory=list)
     _known: dict[int, Callable[[], object]] = field(default_factory=dict)
+    # The requests whose ``async with`` block is open and whose body nobody has observed, with who has entered it.
+    _entered: list[tuple[object, ProviderCall]] = field(default_factory=list)
     _request_chars: int = 0
 
     def __iter__(self) -> Iterator[ProviderCall]:
@@ -249,6 +251,28 @@ class Ledger:
         """Remove a call that was not made after all."""
         if call in self._calls:
             self._calls.remove(call)
+
+    def enter(self, call: ProviderCall) -> None:
+        """Note that this thread or task has entered a block, in which it reads the body of a response."""
+        self._entered.append((find_worker(), call))
+
+    def leave(self, call: ProviderCall) -> bool:
+        """Forget the block of a call; return whether nobody has observed the body."""
+        count = len(self._entered)
+        self._entered = [one for one in self._entered if one[1] is not call]
+        return len(self._entered) < count
+
+    def note_body(self, body: ProviderCall) -> None:
+        """Withdraw the request whose body is observed as a call of its own, so that it counts once.
+
+        It is the one that this thread or task has entered last. If there is none, it may be any of the others.
+        """
+        if self._entered and body.source == "observed" and body in self._calls:
+            worker = find_worker()
+            own = [call for one, call in self._entered if one == worker]
+            for call in own[-1:] or [call for _, call in self._entered]:
+                self.leave(call)
+                self.withdraw(call)
 
     def remember(self, response: object) -> None:
         """Remember an object that has been read; it is not kept alive if it supports weak references."""

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 
 from ..usage import Reading, read
 from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
+from .events import CallReader
+from .kinds import has_unread_body
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -63,7 +65,9 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
             run.ledger.withdraw(call)
             return response
         run.calls_outside.observe(response)
-        return Observer(run, call).take(response)
+        observed = Observer(run, call).take(response)
+        run.ledger.note_body(call)
+        return observed
     except Exception as exc:
         run.ledger.withdraw(call)
         run.services.diagnostics.failed("observe", run.config_key, exc, is_private=True)
@@ -77,6 +81,7 @@ def _observe_failure(run: RunState, exc: BaseException, call: ProviderCall) -> N
         ledger.withdraw(call)
     elif broken is None:
         note_failure(run, call, exc)
+        ledger.note_body(call)
     else:
         ledger.withdraw(call)
         broken.on_end(exc)
@@ -95,6 +100,7 @@ async def _observe_later(run: RunState, response: Awaitable[object], call: Provi
         result = await response
     except BaseException as exc:
         note_failure(run, call, exc)
+        run.ledger.note_body(call)
         raise
     return observe(run, result, call)
 
@@ -105,15 +111,49 @@ class _AwaitableManager(Proxy):
     def __init__(self, run: RunState, request: Any, call: ProviderCall) -> None:
         super().__init__(request)
         self._self_run, self._self_call = run, call
+        self._self_response: object = None
+        # The stream that was open before the block.
+        self._self_before: CallReader | None = None
 
     def __await__(self) -> Generator[Any, None, object]:
         return _observe_later(self._self_run, self.__wrapped__, self._self_call).__await__()
 
     async def __aenter__(self) -> object:
-        return await _observe_later(self._self_run, self.__wrapped__.__aenter__(), self._self_call)
+        run, call = self._self_run, self._self_call
+        self._self_before = run.ledger.events.open
+        try:
+            self._self_response = await self.__wrapped__.__aenter__()
+        except BaseException as exc:
+            note_failure(run, call, exc)
+            raise
+        if not has_unread_body(self._self_response):
+            return observe(run, self._self_response, call)
+        call.form = type(self._self_response)
+        run.ledger.remember(self._self_response)
+        run.ledger.enter(call)
+        return self._self_response
 
-    async def __aexit__(self, *exc_info: object) -> object:
-        return await self.__wrapped__.__aexit__(*exc_info)
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
+        with self._self_run.services.diagnostics.guard("observe", self._self_run.config_key, is_private=True):
+            self._self_leave(self._self_run, self._self_call, exc)
+        return await self.__wrapped__.__aexit__(kind, exc, traceback)
+
+    def _self_leave(self, run: RunState, call: ProviderCall, exc: BaseException | None) -> None:
+        """Note the end of the block. An exception before the end of the answer is the failure of the call."""
+        stream = run.ledger.events.open
+        if run.finished:
+            return
+        if run.ledger.leave(call):
+            if exc is None:
+                run.ledger.withdraw(call)
+                Observer(run, call).note_unknown(self._self_response)
+            else:
+                note_failure(run, call, exc)
+                call.is_cut_short = True  # the provider had accepted the request
+        elif exc is not None and stream is not None and stream is not self._self_before:
+            stream.on_end(exc)
+        elif exc is not None and call.error:  # the response had the status of an error
+            run.ledger.remember_failure(exc)
 
 
 def _observe_text(run: RunState, text: str | bytes) -> None:
@@ -122,13 +162,16 @@ def _observe_text(run: RunState, text: str | bytes) -> None:
     if is_document(line):
         call = run.ledger.begin("observed")
         if Observer(run, call).take_document(text):
+            run.ledger.note_body(call)
             return
         run.ledger.withdraw(call)
     is_long = len(text) > MOST_PARSED and is_sse_or_json_line(line)
     reading = Reading(text=line) if is_long else read(text)
     if reading is not None:
         is_line = not line.lstrip().startswith(("{", "["))
-        Observer(run, run.ledger.begin("observed")).take_text(text, reading, is_line=is_line)
+        call = run.ledger.begin("observed")
+        Observer(run, call).take_text(text, reading, is_line=is_line)
+        run.ledger.note_body(call)
     elif line[:100].strip().removeprefix("data:").lstrip() == "[DONE]":
         run.ledger.events.note_done()
     elif line.strip() and not is_sse_or_json_line(line):

@@ -243,7 +243,7 @@ class Observer(StreamHooks):
         reading, call = read(response), self._call
         if reading is None and call.source != "client":
             self._ledger.withdraw(call)
-            self._note_unknown(response)
+            self.note_unknown(response)
             return
         if call.source == "observed" and reading is not None and type(response) is not list:
             self._is_event = self._take_event(response, reading)
@@ -355,7 +355,7 @@ class Observer(StreamHooks):
             self._note_refusal(status)
         else:
             self._ledger.withdraw(self._call)
-            self._note_unknown(http)
+            self.note_unknown(http)
 
     def _note_refusal(self, status: int) -> None:
         self._call.error = str(status)
@@ -421,9 +421,10 @@ class Observer(StreamHooks):
         if is_new and isinstance(reader, ItemReader) and reader.reading() is not None and not reader.recognised:
             others = (one for one in self._ledger if one is not call)
             if not any(one.overlaps(call) for one in others):
-                self._note_unknown(self.stream)
+                self.note_unknown(self.stream)
 
-    def _note_unknown(self, response: object) -> None:
+    def note_unknown(self, response: object) -> None:
+        """Say that an object is not in the format of any provider."""
         name, key = type(response).__name__, self._run.config_key
         self._run.services.diagnostics.note(
             "observe_unknown",
