@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from ldclient import Context
 
@@ -13,11 +13,14 @@ from .._launchdarkly.configs import Configs
 from .._options import options_of
 from ..settings import Settings
 from .context import RequestScope, Services, get_current
+from .kinds import may_be_response
 from .lifetime import Start
-from .open_runs import CallOutside, note_in_open_runs
+from .open_runs import CallOutside, are_tracked, note_in_open_runs, was_returned_outside
 from .options import NO_RUN, RunOptions
 from .run import Run, run_of
 from .state import RunState, open_run
+
+T = TypeVar("T")
 
 _OF_NO_RUN = RunOptions(config_key=NO_RUN)
 
@@ -63,11 +66,23 @@ def idle_scope() -> RequestScope:
     return RequestScope(_idle_services())
 
 
+class _NoRun(Run):
+    """The run outside of any run, which does nothing."""
+
+    def observe(self, response: T) -> T:
+        """Note a provider call that belongs to no run, unless a wrapped client has noted it; return the response."""
+        with self._state.services.diagnostics.guard("observe", self.config_key, is_private=True):
+            if are_tracked() and may_be_response(response) and not was_returned_outside(response):
+                note_call_outside()
+        return response
+
+
 def current_run() -> Run:
     """Return the run that is in progress here; outside of a run, one that does nothing, with a disabled AI Config."""
     current = get_current()
-    run = current if isinstance(current, RunState) else open_run(idle_scope(), _OF_NO_RUN, variables={})
-    return run_of(run)
+    if isinstance(current, RunState):
+        return run_of(current)
+    return _NoRun(open_run(idle_scope(), _OF_NO_RUN, variables={}))
 
 
 def get_open_run() -> RunState | None:
@@ -80,13 +95,13 @@ def note_call_outside() -> CallOutside | None:
     """Note a provider call that is made here, and that belongs to no open run.
 
     Returns:
-        The call, if it may have been one of a run.
+        The call; ``None`` if nobody tracks calls here.
     """
     current = get_current()
-    if current is not None and current.services.is_idle:
+    if (current is None and not are_tracked()) or (current is not None and current.services.is_idle):
         return None
     call = CallOutside()
-    if isinstance(current, RunState):
+    if isinstance(current, RunState) and current.finished:
         current.calls_outside.add(call)
         current.note_call_after_end()
         return call
@@ -98,5 +113,6 @@ def note_call_outside() -> CallOutside | None:
                 "A model was called in a request whose runs had ended, for example in a background task; the call is "
                 "not counted. Open a run of its own there: with track_ai(config_key=…).",
             )
-        return None
-    return call if note_in_open_runs(call) else None
+        return call
+    note_in_open_runs(call)
+    return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABCMeta
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..records import Usage
 from ..usage import Reading, parse_amount, read
-from .body import ItemReader
+from .body import MOST_PARSED, ItemReader
 from .proxy import Proxy
 from .stream import StreamHooks, consumes_itself
 
@@ -104,6 +105,15 @@ def is_finished(response: object) -> bool:
     """Return whether a response has a finish reason."""
     reading = read(response)
     return reading is not None and bool(reading.finish_reasons)
+
+
+def may_be_response(value: object) -> bool:
+    """Return whether a value is the response of a provider, or may become it. Long texts and streams are not read."""
+    if isinstance(value, BaseException):
+        return False
+    if isinstance(value, (str, bytes)) and len(value) > MOST_PARSED:
+        return True
+    return inspect.isawaitable(value) or is_http_response(value) or is_stream(type(value)) or read(value) is not None
 
 
 def must_stay(kind: type) -> bool:

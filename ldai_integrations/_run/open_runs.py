@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from ldclient import Context
@@ -16,6 +18,8 @@ from .ledger import refer_to
 _POLL_SECONDS = 0.005
 # How many calls outside of any run a run remembers: their responses may still be given to run.observe.
 _MOST_OUTSIDE = 64
+# What the last of these calls returned, as far as it supports weak references.
+_returned: deque[Callable[[], object]] = deque(maxlen=_MOST_OUTSIDE)
 
 
 class CallOutside:
@@ -28,6 +32,8 @@ class CallOutside:
     def remember(self, response: object) -> None:
         """Remember what the call returned; it is not kept alive if it supports weak references."""
         self._response = refer_to(response)
+        with suppress(TypeError):
+            _returned.append(weakref.ref(response))
 
     def returned(self, response: object) -> bool:
         """Return whether the call returned this very object."""
@@ -160,15 +166,24 @@ def open_runs() -> list[OpenRun]:
     return [run for application in tuple(_all) for run in application.alive()]
 
 
-def note_in_open_runs(call: CallOutside) -> bool:
-    """Note a provider call that belongs to no run in every open run of the process; return whether there are any."""
+def are_tracked() -> bool:
+    """Return whether an application of the process tracks runs."""
+    return bool(_all)
+
+
+def was_returned_outside(response: object) -> bool:
+    """Return whether a call that belongs to no run, and that was noted, returned this very object."""
+    return any(refer() is response for refer in tuple(_returned))
+
+
+def note_in_open_runs(call: CallOutside) -> None:
+    """Note a provider call that belongs to no run in every open run of the process."""
     runs = open_runs()
     for run in runs:
         run.calls_outside.add(call)
     if not runs:
         for application in tuple(_all):
             application.note_missed()
-    return bool(runs)
 
 
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()

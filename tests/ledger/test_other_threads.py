@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.background import BackgroundTasks
@@ -356,3 +358,88 @@ def test_many_calls_outside_of_a_long_run(openai: Any, launchdarkly: OfflineLaun
     record = runs.wait()[0]
     assert record.usage is not None
     assert (record.calls, record.usage.input_tokens, record.usage.lower_bound) == (70, 70 * IN, True)
+
+
+ANSWER = {
+    "id": "c1",
+    "object": "chat.completion",
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
+}
+
+
+async def answer_later() -> dict[str, Any]:
+    """Return a response."""
+    return ANSWER
+
+
+@pytest.mark.parametrize("observe", [
+    lambda run: run.observe(ANSWER),
+    lambda run: run.observe(json.dumps(ANSWER)),
+    lambda run: run.observe(f"data: {json.dumps(ANSWER)}"),
+    lambda run: asyncio.run(run.observe(answer_later())),
+    lambda run: list(run.observe(iter([ANSWER]))),
+    lambda run: run.observe(httpx.Response(200, json=ANSWER)),
+])  # fmt: skip
+def test_responses_observed_outside(
+    observe: Callable[[Run], object], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A response that is observed outside of any run may be one of a run that is open, as a call is."""
+    nobodys = current_run()
+    with track_ai(config_key="chat") as run:
+        run.observe({**ANSWER, "id": "c0"})
+        on_pool(lambda: str(observe(current_run())))
+    with track_ai(config_key="chat") as run:
+        run.observe({**ANSWER, "id": "c0"})
+        observe(nobodys)
+    for record in runs.wait(2):
+        assert record.usage is not None
+        assert (record.calls, record.usage.input_tokens, record.usage.lower_bound) == (1, IN, True)
+    assert launchdarkly.tracking.stats().diagnostics == {"call_outside_run": 2}
+
+
+@pytest.mark.parametrize("thing", [{"question": "Hi"}, "Hello", "", b": comment", ValueError("no"), None, [1, 2]])
+def test_other_things_observed_outside(thing: object, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """What is no response of a provider is no call."""
+    with track_ai(config_key="chat") as run:
+        run.observe(ANSWER)
+        assert on_pool(lambda: current_run().observe(thing)) is thing  # type: ignore[arg-type,return-value]
+    record = runs.wait()[0]
+    assert record.usage is not None
+    assert not record.usage.lower_bound
+    assert launchdarkly.tracking.stats().diagnostics == {}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_outside_whose_response_is_observed_there(
+    is_async: bool, provider: Provider, openai: Any, async_openai: Any, launchdarkly: OfflineLaunchDarkly
+) -> None:
+    """A response of a wrapped client that is also observed outside of any run is one call."""
+    client = wrap_client(async_openai if is_async else openai)
+
+    async def aask() -> None:
+        current_run().observe(await client.chat.completions.create(model="gpt-4o-mini", messages=ASK))
+        await current_run().observe(client.chat.completions.create(model="gpt-4o-mini", messages=ASK))
+        await async_openai.close()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"accepted"]
+
+    app = WSGITrackingMiddleware(application, launchdarkly.tracking, config_key="chat")
+    assert Client(app).post("/").data == b"accepted"
+    if is_async:
+        asyncio.run(aask())
+    else:
+        for _ in range(2):
+            current_run().observe(client.chat.completions.create(model="gpt-4o-mini", messages=ASK))
+    assert launchdarkly.tracking.stats().diagnostics["call_outside_run"] == 2
+    current_run().observe(ANSWER)
+    assert launchdarkly.tracking.stats().diagnostics["call_outside_run"] == 3
+
+
+def test_responses_observed_without_a_tracking(caplog: pytest.LogCaptureFixture) -> None:
+    """An application without a Tracking is told nothing."""
+    current_run().observe(ANSWER)
+    assert not caplog.records
