@@ -9,12 +9,14 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from openai import OpenAIError
 from starlette.background import BackgroundTasks
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -342,6 +344,18 @@ def test_bound_functions_keep_their_kind(launchdarkly: OfflineLaunchDarkly) -> N
     assert (bound.__name__, bound.__doc__) == ("work", "Work.")
     assert asyncio.run(bound(3)) == (3, run)
     assert current_run() is not run
+
+
+def test_a_failed_call_outside(
+    provider: Provider, ask: Ask, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """The failure of a call outside of any run changes no outcome, because nobody knows whose call it was."""
+    provider.serve(status=400)
+    with track_ai(config_key="chat"), suppress(OpenAIError):
+        on_pool(ask)
+    record = runs.wait()[0]
+    assert (record.outcome, record.usage, record.calls, record.failed_calls) == ("success", None, 0, 0)
+    assert launchdarkly.tracking.stats().diagnostics == {"call_outside_run": 1}
 
 
 def test_many_calls_outside_of_a_long_run(openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
