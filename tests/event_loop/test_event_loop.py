@@ -249,7 +249,7 @@ class Broken:
 
 def test_attributes_that_raise(measure: Measure, track: Decorate) -> None:
     """It takes little time to find out whether a signal handler has raised the exception."""
-    response = {**completion("Hi"), "choices": [Broken() for _ in range(25)]}
+    response = {**completion("Hi"), "choices": [Broken() for _ in range(10)]}
 
     @track
     async def handler() -> str:
