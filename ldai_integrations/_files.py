@@ -100,3 +100,8 @@ def refuse_code(connection: sqlite3.Connection) -> None:
     (count,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone()
     if count:
         raise sqlite3.DatabaseError("it has triggers or views, so something else has made it")
+
+
+def is_locked(problem: sqlite3.Error) -> bool:
+    """Return whether a file could not be used because another process holds its lock. It can be used later."""
+    return isinstance(problem, sqlite3.OperationalError) and "is locked" in str(problem)

@@ -15,7 +15,7 @@ from ..exceptions import ConfigurationError
 from ..settings import FeedbackSettings, Secret
 from ..typing import VoteKind
 from ._http import MOST_BYTES, Answer, make_refusal, too_long, too_many
-from ._stores import MemoryStore, RateLimit, open_store
+from ._stores import MemoryStore, RateLimit, SQLiteStore, open_store
 from ._tokens import MAX_CHARS, ExpiredTokenError, InvalidTokenError, Tokens
 from ._workers import has_other_workers
 
@@ -43,6 +43,13 @@ class Feedback:
         self._diagnostics = diagnostics
         self._config_keys = frozenset(settings.config_keys)
         self._store = open_store(settings.store)
+        if isinstance(self._store, SQLiteStore) and self._store.was_locked:
+            diagnostics.note(
+                "feedback store",
+                "start",
+                "The SQLite file of votes is locked by another process. The application starts, and votes are answered "
+                "with 503 until the file is free. Look for a backup, or for a program that keeps a transaction open.",
+            )
         self._is_shared = settings.store is not None
         # An event loop must not wait for the store, and a flood must not reach it: the memory of this process refuses
         # first.

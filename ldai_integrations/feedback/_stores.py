@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .._files import create_privately, refuse_code
+from .._files import create_privately, is_locked, refuse_code
 from .._locks import ForkSafeLock
 from ..exceptions import ConfigurationError
 from ..settings import SQLITE
@@ -107,17 +107,23 @@ class SQLiteStore:
         path: The file. It is created if it does not exist, and only the user of this process may read it.
 
     Raises:
-        ConfigurationError: If the file cannot be used, or has triggers or views.
+        ConfigurationError: If the file cannot be used, or has triggers or views. A file that another process has locked
+            is checked by the first vote.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._lock = ForkSafeLock()
+        #: Whether another process had locked the file, so that it has not been checked yet.
+        self.was_locked = False
         try:
             create_privately(path)
-            with self._open() as connection:
-                refuse_code(connection)
+            with self._open():
+                pass
         except sqlite3.Error as exc:
+            if is_locked(exc):  # a backup or a busy disk must not keep a worker from starting
+                self.was_locked = True
+                return
             raise ConfigurationError(
                 f"FeedbackSettings.store names the SQLite file {path!r}, which cannot be used ({exc}). Name a file in "
                 "a directory that this process may write to, and no other user"
@@ -154,6 +160,7 @@ class SQLiteStore:
             with closing(sqlite3.connect(self._path, timeout=_TIMEOUT_SECONDS, isolation_level=None)) as connection:
                 connection.executescript(_TABLES)
                 connection.execute("BEGIN IMMEDIATE")
+                refuse_code(connection)
                 yield connection
                 connection.execute("COMMIT")
         finally:

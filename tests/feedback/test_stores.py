@@ -181,6 +181,18 @@ def test_a_file_that_cannot_be_used_is_an_error_at_set_up(tmp_path: Path) -> Non
             SQLiteStore(str(path))
 
 
+def test_a_file_that_was_locked_at_the_start_is_checked_later(tmp_path: Path) -> None:
+    """If the file that was locked has triggers, votes fail."""
+    path = tmp_path / "votes.db"
+    SQLiteStore(str(path))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER again AFTER INSERT ON votes BEGIN DELETE FROM votes; END")
+        other.execute("BEGIN IMMEDIATE")
+        store = SQLiteStore(str(path))
+    with pytest.raises(sqlite3.DatabaseError, match="it has triggers or views"):
+        store.keep("run", "positive", seconds=99)
+
+
 def test_a_wrong_address_of_redis_is_an_error_without_its_password() -> None:
     """An address with a password that is not encoded is an error at set-up, and the error does not contain it."""
     pytest.importorskip("redis")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -15,7 +18,7 @@ from ldclient import Context, LDClient
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
 from ldai_integrations.feedback import MemoryStore
-from ldai_integrations.flask import AITracking, feedback_blueprint
+from ldai_integrations.flask import AITracking, feedback_blueprint, get_tracking
 from ldai_integrations.tracking import services_of
 from ldai_integrations.wsgi import WSGIFeedback
 
@@ -105,6 +108,17 @@ def test_nothing_of_a_vote_is_logged(client: LDClient, caplog: pytest.LogCapture
 
     assert "A vote was not counted, because Broken failed (ConnectionError). It is answered with 503" in caplog.text
     assert not any(secret in caplog.text for secret in (token, "diagnosis", "grace", "eve@"))
+
+
+def test_a_locked_file_does_not_stop_the_start(client: LDClient, tmp_path: Path) -> None:
+    """An application starts while another process has locked the file of votes. It takes votes after that."""
+    path = tmp_path / "votes.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        browser = worker(client, store=f"sqlite:///{path}")
+    assert get_tracking(browser.application).stats().diagnostics == {"feedback store": 1}
+    token = browser.get("/token").text
+    assert browser.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
 
 
 def test_an_endpoint_without_a_context_is_logged_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
